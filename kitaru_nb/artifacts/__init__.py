@@ -1,0 +1,1 @@
+"""How values become bytes, and how bytes are kept under their digest."""

@@ -1,0 +1,50 @@
+"""What a codec is: one way to turn a value into a manifest and buffers, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = ["Codec", "Encoded", "ReadBuffer"]
+
+ReadBuffer = Callable[[int], memoryview]
+"""Gives buffer number i of an artifact, verified, in one piece (writable when possible)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value as bytes, before it is cut into extents.
+
+    Attributes:
+        codec: Name of the codec that reads it back.
+        meta: What the codec needs besides the buffers; JSON values only.
+        buffers: The content, without copies where the value allows it. For ``pickle5``
+            buffer 0 is the pickle stream and the others are its out-of-band buffers.
+        unstorable: For each top-level name with a part that could not be stored: why.
+    """
+
+    codec: str
+    meta: Mapping[str, Any]
+    buffers: Sequence[memoryview]
+    unstorable: Mapping[str, str] = field(default_factory=dict)
+
+
+class Codec(Protocol):
+    """Turns a group of names into bytes and back."""
+
+    name: str
+
+    def accepts(self, values: Mapping[str, object]) -> bool:
+        """Whether this codec can hold `values` exactly."""
+        ...
+
+    def encode(self, values: Mapping[str, object], *, namespace: dict[str, Any]) -> Encoded:
+        """`values` as bytes. `namespace` is the live notebook namespace (functions refer to it)."""
+        ...
+
+    def decode(
+        self, meta: Mapping[str, Any], read: ReadBuffer, *, namespace: dict[str, Any]
+    ) -> dict[str, object]:
+        """The values again; functions defined in cells get `namespace` as their globals."""
+        ...

@@ -1,0 +1,54 @@
+"""Where extents are kept, and how a journal says which of them it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from kitaru_nb.model.artifact import Digest, Extent, Location
+
+__all__ = ["ArtifactStore", "ExtentIndex"]
+
+
+class ExtentIndex(Protocol):
+    """Knows where extents are; the journal is one, so placement and commit share a transaction."""
+
+    def locate(self, digests: Iterable[Digest]) -> Mapping[Digest, Location]:
+        """Where each known extent of `digests` is; unknown ones are left out."""
+        ...
+
+
+class ArtifactStore(Protocol):
+    """Keeps bytes under their digest. Written bytes are never changed or truncated."""
+
+    def write(self, chunks: Sequence[memoryview], *, index: ExtentIndex) -> list[Location]:
+        """Keep `chunks` and say where each is, in order.
+
+        A chunk that `index` already knows is not written again: its known location comes
+        back. New bytes count only once `flush` has returned.
+
+        Raises:
+            StoreError: they could not be written; nothing already stored is touched.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Return when everything written so far survives a power cut.
+
+        Raises:
+            StoreError: the disk refused; what was written since the last flush is not safe.
+        """
+        ...
+
+    def read(self, location: Location) -> memoryview:
+        """The bytes at `location`, checked against their digest.
+
+        Raises:
+            CorruptError: they are damaged, cut short or gone.
+            StoreError: they could not be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back open files. Reading opens them again."""
+        ...

@@ -1,0 +1,1 @@
+"""The `kitaru-nb` command."""

@@ -1,0 +1,1 @@
+"""Durable execution: what is recorded, what is restored, what runs."""

@@ -1,0 +1,112 @@
+"""Every error a user can meet, and the words they are told in.
+
+The tree::
+
+    KitaruError
+    ├── UsageError (ValueError)         fix the call or the cell
+    ├── NotFoundError (LookupError)     name something else
+    ├── UnstorableError (TypeError)     change the value, or say how to make it again
+    ├── DivergenceError (RuntimeError)  choose a replay point
+    ├── ConflictError (RuntimeError)    read again and retry, or take over
+    ├── StoreError (OSError)            check the disk or bucket
+    │   └── CorruptError                the stored bytes are damaged
+    └── KernelError (RuntimeError)      the kernel died or could not be started
+
+Classes are grouped by what the reader does next; `kind` names the exact case and is
+append-only, so programs test `kind`, never the words. A message has three parts: what
+failed with the user's own names, why, and in `hint` what to type now.
+
+Two signals are not errors and derive from `BaseException`, so that a user's
+``except Exception`` does not swallow them: `Suspended`.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from typing import Any
+
+__all__ = [
+    "ConflictError",
+    "CorruptError",
+    "DivergenceError",
+    "KernelError",
+    "KitaruError",
+    "NotFoundError",
+    "StoreError",
+    "Suspended",
+    "UnstorableError",
+    "UsageError",
+]
+
+
+class KitaruError(Exception):
+    """The base of every error kitaru_nb raises.
+
+    Args:
+        message: What failed and why: lower-case start, no full stop, names in backticks.
+        kind: The exact case, for programs, such as ``"unknown-checkpoint"``.
+        hint: What to type now, shown on a line of its own after ``Try:``.
+
+    An error survives pickling with all its attributes, since errors cross processes.
+    """
+
+    def __init__(self, message: str = "", *, kind: str = "error", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """The message, and the hint on the next line."""
+        return f"{self.message}\n  Try: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from class, arguments and attributes, so any constructor survives."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined] # typeshed lacks it
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows instead of a traceback: two plain lines. ``%tb`` has the rest."""
+        lines = [f"{type(self).__name__}: {self.message}"]
+        if self.hint:
+            lines.append(f"  Try: {self.hint}")
+        return lines
+
+
+class UsageError(KitaruError, ValueError):
+    """The call, option, name or cell is not one kitaru_nb can take."""
+
+
+class NotFoundError(KitaruError, LookupError):
+    """No execution, checkpoint, artifact or wait has that name."""
+
+
+class UnstorableError(KitaruError, TypeError):
+    """A value cannot be stored, or a name holds a value that could not be."""
+
+
+class DivergenceError(KitaruError, RuntimeError):
+    """What is recorded and what the code does no longer fit together."""
+
+
+class ConflictError(KitaruError, RuntimeError):
+    """Somebody else holds the execution, or answered first."""
+
+
+class StoreError(KitaruError, OSError):
+    """The store could not be read or written. Nothing committed earlier is lost."""
+
+
+class CorruptError(StoreError):
+    """Stored bytes do not have the digest they were stored under."""
+
+
+class KernelError(KitaruError, RuntimeError):
+    """The kernel died or could not be started."""
+
+
+class Suspended(BaseException):  # noqa: N818 - a signal, like KeyboardInterrupt
+    """The execution waits for an answer and holds no compute meanwhile."""
+
+
+for _name in __all__:
+    globals()[_name].__module__ = "kitaru_nb.errors"

@@ -1,0 +1,1 @@
+"""The metadata store: what happened, in order."""

@@ -1,0 +1,61 @@
+"""An artifact: one immutable stored value, named by the digest of its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NewType
+
+__all__ = ["EXTENT_BYTES", "INLINE_BYTES", "Artifact", "Digest", "Extent", "Location"]
+
+Digest = NewType("Digest", str)
+"""BLAKE3 of the content, 64 hexadecimal characters."""
+
+EXTENT_BYTES = 1 << 20
+"""Buffers are cut into extents of this many bytes (the last one may be shorter)."""
+
+INLINE_BYTES = 64 << 10
+"""Content up to this size is kept in the journal, inside the commit itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A run of bytes that is stored once under its own digest."""
+
+    digest: Digest
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where an extent's bytes are: inline in the journal, or in a pack file.
+
+    Attributes:
+        extent: What is stored.
+        data: The bytes themselves when inline, else None.
+        pack: Name of the pack file, else None.
+        offset: Page-aligned byte offset in the pack.
+    """
+
+    extent: Extent
+    data: bytes | None = None
+    pack: str | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A stored value.
+
+    Attributes:
+        digest: BLAKE3 of the canonical JSON of `manifest`; the manifest lists the digest
+            of every extent, so this one digest covers each stored byte.
+        codec: ``"zarr"`` or ``"pickle5"``.
+        bytes: Size of the stored content, in bytes.
+        manifest: What the codec needs to read it back; JSON values only.
+    """
+
+    digest: Digest
+    codec: str
+    bytes: int
+    manifest: Mapping[str, Any]

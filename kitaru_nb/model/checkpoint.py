@@ -1,0 +1,113 @@
+"""A checkpoint: one recorded step, what it read, what it changed and what it showed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NewType
+
+from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.execution import ExecutionId
+
+__all__ = ["Checkpoint", "CheckpointKey", "CheckpointStatus", "Draft", "Group"]
+
+CheckpointKey = NewType("CheckpointKey", str)
+"""Digest of what a step is: its code, the code it reaches and the values it reads."""
+
+
+class CheckpointStatus(StrEnum):
+    """What became of a step in the attempt that met it."""
+
+    COMPLETED = "completed"
+    RESTORED = "restored"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Names that share objects, stored as one artifact so that they stay shared.
+
+    Attributes:
+        names: The notebook names in the group, sorted.
+        artifact: Digest of the stored artifact: a mapping of these names to their values.
+        value: Canonical digest of the values as one object graph; equal across processes.
+        written: Whether the step itself changed the group. If not, cells before it did and
+            the commit carries it so that `%resume` has everything.
+        unstorable: For names whose value, or a part of it, could not be stored: the reason.
+    """
+
+    names: tuple[str, ...]
+    artifact: Digest
+    value: Digest
+    written: bool = True
+    unstorable: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A step as the engine hands it to the journal, before it has a place there.
+
+    Attributes:
+        name: What the user calls it, or a short generated name.
+        step: Identity of the cell: ``cell:ID`` where the front end sends one, else None.
+        key: See `CheckpointKey`.
+        code: Digest of the step's normalised source alone.
+        source: The cell's source as typed.
+        parent: `seq` of the commit whose namespace this one was built on, or None.
+        origin: For a restored step, `seq` of the completed one it was restored from.
+        reads: Names the step depends on, each with the digest of what it held before.
+        groups: Everything that changed since the parent, see `Group`.
+        deleted: Names that existed at the parent and are gone; `deleted_by_step` those
+            among them which the step itself deleted.
+        process: State outside the namespace (random generators, cwd, ...): an artifact, or
+            None when it is as the parent left it.
+        files: Files the step read or wrote: path, mode and digest of each.
+        outputs: What it showed: Jupyter messages, folded, as JSON values.
+        error: For a failed step, `{"ename", "evalue"}`.
+    """
+
+    name: str
+    key: CheckpointKey
+    code: Digest
+    source: str
+    status: CheckpointStatus
+    started_at: datetime
+    duration: float
+    step: str | None = None
+    parent: int | None = None
+    origin: int | None = None
+    reads: Mapping[str, Digest] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+    deleted: tuple[str, ...] = ()
+    deleted_by_step: tuple[str, ...] = ()
+    process: Digest | None = None
+    files: tuple[Mapping[str, Any], ...] = ()
+    outputs: tuple[Mapping[str, Any], ...] = ()
+    error: Mapping[str, str] | None = None
+    cost: float | None = None
+    tokens: int | None = None
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Names whose value the step itself changed, sorted."""
+        return tuple(sorted(name for group in self.groups if group.written for name in group.names))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A step on record.
+
+    Attributes:
+        seq: Position in the whole journal; never reused.
+        execution: The execution it belongs to; `epoch` says in which attempt.
+        ordinal: 1-based position on the line of commits that leads here.
+        draft: What was recorded.
+    """
+
+    seq: int
+    execution: ExecutionId
+    epoch: int
+    ordinal: int
+    draft: Draft

@@ -1,0 +1,23 @@
+"""An event: one line of what happened, in order, that every surface reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kitaru_nb.model.execution import ExecutionId
+
+__all__ = ["Event"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened; events are only ever appended and are hash-chained."""
+
+    seq: int
+    at: datetime
+    execution: ExecutionId
+    kind: str
+    data: Mapping[str, Any]

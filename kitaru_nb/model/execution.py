@@ -1,0 +1,175 @@
+"""An execution: one run of a notebook or flow, over as many attempts as it takes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NewType
+
+__all__ = [
+    "Attempt",
+    "Execution",
+    "ExecutionId",
+    "ExecutionStatus",
+    "Identity",
+    "Owner",
+    "current_owner",
+    "is_alive",
+    "new_execution_id",
+]
+
+ExecutionId = NewType("ExecutionId", str)
+"""``ex_`` and 26 characters that sort by time of creation (a ULID, in lower case)."""
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
+
+
+class ExecutionStatus(StrEnum):
+    """Where an execution stands; spelled the same in SQL, JSON and TypeScript."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+    @property
+    def continues(self) -> bool:
+        """Whether starting the same identity again goes on with this execution."""
+        return self in (self.INTERRUPTED, self.FAILED, self.WAITING)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes two runs the same run: starting an equal identity continues an unfinished one.
+
+    Attributes:
+        notebook: Absolute path of the notebook, or None for a flow.
+        flow: ``module:qualname`` of the flow, or None for a notebook.
+        output: Absolute path or URL of the output notebook; None when interactive.
+        parameters: Parameters (or flow inputs) as JSON values.
+        stack: Name of the stack it runs on.
+    """
+
+    notebook: str | None = None
+    flow: str | None = None
+    output: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    stack: str = "local"
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person runs the cells (no output notebook is written)."""
+        return self.flow is None and self.output is None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that holds an execution's lease.
+
+    `boot_id` and `process_start` tell a reused pid from the real owner, so that a death
+    on this host is seen at once and without waiting for the lease to run out.
+    """
+
+    host: str
+    boot_id: str
+    pid: int
+    process_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One process's turn at an execution; `epoch` fences commits of earlier turns."""
+
+    execution: ExecutionId
+    epoch: int
+    owner: Owner
+    started_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None = None
+    status: ExecutionStatus = ExecutionStatus.RUNNING
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run as the journal knows it. Durations in seconds, cost in US dollars or None."""
+
+    id: ExecutionId
+    identity: Identity
+    status: ExecutionStatus
+    started_at: datetime
+    ended_at: datetime | None = None
+    reason: str | None = None
+    epoch: int = 1
+    parent: ExecutionId | None = None
+    tags: tuple[str, ...] = ()
+    duration: float = 0.0
+    cost: float | None = None
+    tokens: int | None = None
+    saved_cost: float | None = None
+    saved_duration: float = 0.0
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts it has had; the epoch counts them."""
+        return self.epoch
+
+
+def new_execution_id() -> ExecutionId:
+    """A fresh id; ids made later sort later (to the millisecond)."""
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    digits = [_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)]
+    return ExecutionId("ex_" + "".join(digits))
+
+
+def current_owner() -> Owner:
+    """This process, as an owner."""
+    pid = os.getpid()
+    return Owner(socket.gethostname(), _boot_id(), pid, _process_start(pid) or 0)
+
+
+def is_alive(owner: Owner) -> bool | None:
+    """Whether `owner` still runs: True or False when it can be seen from here, else None."""
+    if owner.host != socket.gethostname():
+        return None
+    if owner.boot_id != _boot_id():
+        return False
+    start = _process_start(owner.pid)
+    if start is None:
+        return _signal_reaches(owner.pid) if not Path("/proc/self/stat").exists() else False
+    return start == owner.process_start
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""  # no such file on macOS and Windows: the pid and start time decide alone
+
+
+def _process_start(pid: int) -> int | None:
+    """Start time of `pid` in clock ticks since boot; None when it does not run (or is a zombie)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _signal_reaches(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

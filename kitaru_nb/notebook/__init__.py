@@ -1,0 +1,1 @@
+"""IPython's side: magics, the cell hooks, what a notebook shows."""
