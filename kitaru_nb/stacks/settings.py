@@ -1,0 +1,202 @@
+"""Where settings come from: argument, environment, pyproject.toml, default, in that order."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from kitaru_nb.errors import UsageError
+from kitaru_nb.model.settings import Settings
+
+__all__ = ["NAMES", "parse_duration", "resolve"]
+
+NAMES = ("home", "notebook", "stack", "heartbeat", "lease")
+"""Every setting, in the order `doctor` prints them."""
+
+_PREFIX = "KITARU_NB_"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def resolve(
+    *, environ: Mapping[str, str] | None = None, cwd: Path | None = None, **overrides: object
+) -> Settings:
+    """The settings that hold here, each with where its value came from.
+
+    An override counts before ``KITARU_NB_*`` in `environ`, then the table
+    ``[tool.kitaru_nb]`` of the nearest ``pyproject.toml`` at or above `cwd` that has one,
+    then the default. An override of None and an empty environment variable count as not given.
+
+    Args:
+        environ: The environment to read; this process's by default.
+        cwd: Folder to start from; the current one by default. A relative home is relative
+            to it, or to the folder of the ``pyproject.toml`` that names it.
+        **overrides: Values given as arguments, by name of the setting.
+
+    Raises:
+        UsageError: a value that does not fit, or a setting that does not exist; the message
+            names where it was found.
+    """
+    here = (cwd or Path.cwd()).absolute()
+    chosen: dict[str, object] = {}
+    sources: dict[str, str] = {}
+    for source, base, values in _layers(overrides, os.environ if environ is None else environ, here):
+        for name, raw in values.items():
+            if name in sources:
+                continue
+            where = source.format(name=name.upper())
+            chosen[name] = _READERS[name](raw, base, f"{name} (from {where})")
+            sources[name] = where
+    if "home" not in chosen:
+        chosen["home"] = platformdirs.user_data_path("kitaru-nb", appauthor=False)
+    settings = Settings(**chosen, sources={n: sources.get(n, "default") for n in NAMES})  # type: ignore[arg-type] # each value was read by its own reader
+    _check_lease(settings)
+    return settings
+
+
+def parse_duration(raw: object, *, what: str = "duration") -> float:
+    """Seconds from a number or from text such as ``90``, ``30s``, ``10m``, ``2h``, ``1d``, ``1h30m``.
+
+    Raises:
+        UsageError: `raw` is not a length of time above zero; the message calls it `what`.
+    """
+    number = _seconds(raw)
+    if number is None or not math.isfinite(number) or number <= 0:
+        raise UsageError(
+            f"{what} is `{raw}`, which is not a length of time above zero",
+            kind="bad-duration",
+            hint="a number of seconds, or a number with a unit such as 30s, 10m, 2h, 1d",
+        )
+    return number
+
+
+def _layers(
+    overrides: Mapping[str, object], environ: Mapping[str, str], cwd: Path
+) -> Iterator[tuple[str, Path, Mapping[str, object]]]:
+    """(source, folder that relative paths start from, values), the strongest first."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    _check_names(given, "an argument")
+    yield "argument", cwd, given
+    found = {name: environ.get(_PREFIX + name.upper(), "") for name in NAMES}
+    yield _PREFIX + "{name}", cwd, {name: value for name, value in found.items() if value}
+    project = _project_table(cwd)
+    if project is not None:
+        path, table = project
+        _check_names(table, f"`[tool.kitaru_nb]` in {path}")
+        yield str(path).replace("{", "{{").replace("}", "}}"), path.parent, table
+
+
+def _project_table(cwd: Path) -> tuple[Path, Mapping[str, object]] | None:
+    """The nearest ``pyproject.toml`` with our table, and the table."""
+    for folder in (cwd, *cwd.parents):
+        path = folder / "pyproject.toml"
+        table = _tool_table(path) if path.is_file() else None
+        if table is not None:
+            return path, table
+    return None
+
+
+def _tool_table(path: Path) -> Mapping[str, object] | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"settings in {path} could not be read: {error}", kind="bad-settings-file", hint=f"mend {path}"
+        ) from error
+    if "kitaru_nb" not in text:
+        return None  # most projects: no need to load a TOML parser, or to mind another tool's mistakes
+    import tomllib  # noqa: PLC0415 - only when a project has our table
+
+    try:
+        table: Any = tomllib.loads(text).get("tool", {}).get("kitaru_nb")
+    except (tomllib.TOMLDecodeError, AttributeError) as error:
+        raise UsageError(
+            f"settings in {path} could not be read: {error}", kind="bad-settings-file", hint=f"mend {path}"
+        ) from error
+    if table is not None and not isinstance(table, dict):
+        raise UsageError(
+            f"`tool.kitaru_nb` in {path} is not a table", kind="bad-settings-file", hint="[tool.kitaru_nb]"
+        )
+    return table
+
+
+def _check_names(given: Mapping[str, object], where: str) -> None:
+    for name in given:
+        if name not in NAMES:
+            close = difflib.get_close_matches(name, NAMES, n=1)
+            raise UsageError(
+                f"there is no setting `{name}` (given by {where})",
+                kind="unknown-setting",
+                hint=close[0] if close else "one of " + ", ".join(NAMES),
+            )
+
+
+def _check_lease(settings: Settings) -> None:
+    if settings.lease <= settings.heartbeat:
+        source = (
+            settings.sources["lease"]
+            if settings.sources["lease"] != "default"
+            else settings.sources["heartbeat"]
+        )
+        raise UsageError(
+            f"lease is {settings.lease:g} s and heartbeat {settings.heartbeat:g} s (from {source}): "
+            "a living owner would count as dead between two heartbeats",
+            kind="bad-setting",
+            hint=f"lease = {3 * settings.heartbeat:g}, three heartbeats",
+        )
+
+
+def _home(raw: object, base: Path, what: str) -> Path:
+    text = os.fspath(raw) if isinstance(raw, str | os.PathLike) else ""
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise UsageError(
+            f"{what} is `{raw}`, which is not a folder", kind="bad-setting", hint="KITARU_NB_HOME=/a/folder"
+        )
+    try:
+        return Path(os.path.normpath(base / Path(text).expanduser()))
+    except RuntimeError as error:  # ~someone who does not exist
+        raise UsageError(
+            f"{what} is `{raw}`: {error}", kind="bad-setting", hint="KITARU_NB_HOME=/a/folder"
+        ) from error
+
+
+def _text(raw: object, _base: Path, what: str) -> str:
+    text = os.fspath(raw) if isinstance(raw, str | os.PathLike) else None
+    if not isinstance(text, str) or not text.strip():
+        raise UsageError(f"{what} is `{raw}`, which is not text", kind="bad-setting", hint="a name in quotes")
+    return text
+
+
+def _length(raw: object, _base: Path, what: str) -> float:
+    return parse_duration(raw, what=what)
+
+
+_READERS: Mapping[str, Callable[[object, Path, str], object]] = {
+    "home": _home,
+    "notebook": _text,
+    "stack": _text,
+    "heartbeat": _length,
+    "lease": _length,
+}
+
+
+def _seconds(raw: object) -> float | None:
+    """`raw` in seconds; None when it is not a length of time at all."""
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        return float(raw)
+    if not isinstance(raw, str):
+        return None
+    import re  # noqa: PLC0415 - a length of time as text is rare, and settings are read at every kernel start
+
+    text = raw.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*", text)
+    if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*", "", text):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
