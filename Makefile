@@ -1,0 +1,103 @@
+# kitaru_nb: daily commands. Nothing but Python 3.11+ and make is assumed; the first recipe
+# that needs it creates .venv and installs exactly what requirements/*.txt pin.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# The first Python that is new enough, has venv and really runs (a version manager's shim may
+# exist and fail). Another one: `make PYTHON=/path/to/python3.12 test`.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+	if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	then echo $$python; break; fi; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# Each ring of tools is a few locks; the locks agree with each other, so rings add up in one .venv.
+DEMO := runtime demo
+TEST := runtime demo test
+CHECK := runtime demo test check
+DOCS := runtime demo docs
+LOCK := lock
+
+.PHONY: help
+help: ## list the recipes
+	@sed -n 's/^\([a-z-]*\):.*## /\1 :/p' $(firstword $(MAKEFILE_LIST)) | awk -F' :' '{ printf "  make %-12s%s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: .venv/.ring-demo ## run a real notebook, kill its kernel half-way, resume it
+	$(BIN)/kitaru-nb demo
+
+.PHONY: test
+test: .venv/.ring-test ## everything CI runs but the slowest (what it cannot run here is listed at the end)
+	$(BIN)/python -m pytest -q -m "not slow" tests
+
+.PHONY: test-unit
+test-unit: .venv/.ring-test ## the fast ring: no kernel, no network
+	$(BIN)/python -m pytest -q tests/unit
+
+.PHONY: check
+check: .venv/.ring-check ## format, lint, types, rooms, spelling, changelog
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/towncrier build --draft --version next >/dev/null
+	$(BIN)/python -m pytest -q tests/unit/test_house.py
+
+.PHONY: fix
+fix: .venv/.ring-check ## apply every automatic fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/codespell --write-changes
+
+.PHONY: chaos
+chaos: .venv/.ring-test ## kill it at every named point: the short ring
+	$(BIN)/python -m pytest -q -m "not slow" tests/chaos
+
+.PHONY: chaos-full
+chaos-full: .venv/.ring-test ## the same with every kill the promises name (hours)
+	$(BIN)/python -m pytest -q --timeout 0 tests/chaos
+
+.PHONY: docs
+docs: .venv/.ring-docs ## build the documentation; a warning or a failing block fails
+	$(BIN)/python -m sphinx -n -W --keep-going -q docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+# UPGRADE=--upgrade moves every pin to its newest release; without it only what is needed moves.
+# One resolution holds for every Python from 3.11 and for Linux, macOS and Windows alike.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE)
+
+.PHONY: lock
+lock: .venv/.ring-lock ## resolve requirements/*.in into requirements/*.txt again
+	$(COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
+	for lock in demo test check docs lock; do \
+		$(COMPILE) requirements/$$lock.in -o requirements/$$lock.txt || exit 1; done
+
+.PHONY: clean
+clean: ## remove .venv and everything built
+	rm -rf .venv build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find kitaru_nb tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp comes last: a .venv whose making was cut short is made again.
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "kitaru_nb needs Python 3.11 or later with venv; none was found." >&2; \
+		echo "  Try: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# A changed lock, or changed project metadata, installs again; else this costs nothing.
+define ring
+.venv/.ring-$(1): .venv/.made pyproject.toml $(2:%=requirements/%.txt)
+	$$(PIP) --require-hashes $(2:%=-r requirements/%.txt)
+	$(if $(filter runtime,$(2)),$$(PIP) --no-deps --no-build-isolation --editable .)
+	@touch $$@
+endef
+$(eval $(call ring,demo,$(DEMO)))
+$(eval $(call ring,test,$(TEST)))
+$(eval $(call ring,check,$(CHECK)))
+$(eval $(call ring,docs,$(DOCS)))
+$(eval $(call ring,lock,$(LOCK)))

@@ -1,0 +1,63 @@
+"""Durable notebooks: two words in a cell, and its result survives the kernel.
+
+In a notebook::
+
+    %load_ext kitaru_nb
+
+    %%checkpoint
+    model = fit(rows)
+
+Public names are found on first use, so that importing this package loads nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from kitaru_nb import errors as errors
+    from kitaru_nb import testing as testing
+    from kitaru_nb.stacks.open import ZarrStore as ZarrStore
+    from kitaru_nb.stacks.open import load as load
+
+    __version__: str
+
+_HOMES = {
+    "ZarrStore": "kitaru_nb.stacks.open:ZarrStore",
+    "errors": "kitaru_nb.errors",
+    "load": "kitaru_nb.stacks.open:load",
+    "testing": "kitaru_nb.testing",
+}
+"""Where each public name lives: ``module`` for a module, ``module:attribute`` for the rest."""
+
+__all__ = ["ZarrStore", "errors", "load", "testing"]
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """Make a notebook durable; IPython calls this for ``%load_ext kitaru_nb``."""
+    importlib.import_module("kitaru_nb.notebook.extension").load_ipython_extension(ipython)
+
+
+def unload_ipython_extension(ipython: InteractiveShell) -> None:
+    """Take the hooks out again; IPython calls this for ``%unload_ext kitaru_nb``."""
+    importlib.import_module("kitaru_nb.notebook.extension").unload_ipython_extension(ipython)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("kitaru-nb")
+    elif name in _HOMES:
+        module, _, attribute = _HOMES[name].partition(":")
+        value = importlib.import_module(module)
+        value = getattr(value, attribute) if attribute else value
+    else:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`", name=name, obj=None)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -1,0 +1,80 @@
+"""What every test shares: a home of its own, and an honest account of what was skipped.
+
+Under ``KITARU_NB_REQUIRE_ALL=1`` (CI, where everything a test can ask for is installed) a
+skipped or expected-to-fail test is a failed one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+import hypothesis
+import pytest
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+REQUIRE_ALL = os.environ.get("KITARU_NB_REQUIRE_ALL") == "1"
+
+# No deadline: on a busy machine it tells how busy the machine is, not what the code does.
+hypothesis.settings.register_profile("kitaru_nb", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("kitaru_nb")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_jupyter(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
+    """Keep the developer's own IPython and Jupyter settings out of the tests, and unharmed."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
+        patch.setenv("JUPYTER_CONFIG_DIR", str(folder / "config"))
+        patch.setenv("JUPYTER_PLATFORM_DIRS", "1")  # else importing jupyter_core warns that this will come
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a store of its own; no test may touch the developer's."""
+    for name in [name for name in os.environ if name.startswith("KITARU_NB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "kitaru-nb-home"))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure where everything must run."""
+    return _strict((yield))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn a skip of a whole module into a failure where everything must run."""
+    return _strict((yield))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was left out, by reason, so that a green run does not hide it."""
+    reports = [*terminalreporter.getreports("skipped"), *terminalreporter.getreports("xfailed")]
+    if reports:
+        terminalreporter.section("not run here")
+        for reason, count in Counter(map(_reason, reports)).most_common():
+            terminalreporter.write_line(f"{count:5}  {reason}")
+
+
+def _strict(report: Report) -> Report:
+    if REQUIRE_ALL and report.outcome == "skipped":
+        report.longrepr = f"left out where everything must run: {_reason(report)}"
+        report.outcome = "failed"
+        report.__dict__.pop("wasxfail", None)
+    return report
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    expected = getattr(report, "wasxfail", None)
+    if expected is not None:
+        return f"expected to fail: {expected or 'no reason given'}"
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")

@@ -1,0 +1,8 @@
+"""What a type checker sees of the public names; checked, never run."""
+
+from typing import assert_type
+
+import kitaru_nb as kt
+
+assert_type(kt.errors.UsageError("no such option", kind="unknown-option", hint="kitaru-nb --help").hint, str)
+assert_type(kt.__version__, str)
