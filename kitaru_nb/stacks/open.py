@@ -1,0 +1,194 @@
+"""From a choice of place to an engine, and the two ways to a stored value without a kernel."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kitaru_nb.artifacts.local_store import LocalStore
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.refs import LATEST, find_artifact
+from kitaru_nb.errors import NotFoundError, StoreError, UsageError
+from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.settings import resolve
+
+if TYPE_CHECKING:
+    from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
+
+__all__ = ["JOURNAL_FILE", "LEAST_FREE", "STORE_FOLDER", "ZarrStore", "load", "open_engine"]
+
+JOURNAL_FILE = "journal.db"
+STORE_FOLDER = "store"
+LEAST_FREE = 1 << 20
+"""Free bytes without which no work is begun: too little even for the journal's own pages."""
+
+_ELSEWHERE = "KITARU_NB_HOME=/other/folder"
+
+
+def open_engine(settings: Settings, *, read_only: bool = False) -> Engine:
+    """The engine of the place that `settings` name.
+
+    A missing home is made, with mode 0700. That the home can be written and has room is
+    checked here, before any cell costs time or money.
+
+    Args:
+        settings: What the user has chosen, see `stacks.settings.resolve`.
+        read_only: The caller will only read. Then a home on read-only media is fine, and a
+            missing one is not made.
+
+    Raises:
+        NotFoundError: kind ``nothing-recorded``: `read_only`, and nothing was ever recorded.
+        StoreError: kinds ``home-not-a-folder``, ``home-not-writable``, ``disk-full``,
+            ``disk-error``: the home cannot be used; nothing in it was touched.
+        CorruptError: the journal is damaged.
+        UsageError: kind ``unknown-stack``.
+    """
+    if settings.stack != "local":
+        raise UsageError(
+            f"there is no stack `{settings.stack}` (from {settings.sources.get('stack', 'argument')})",
+            kind="unknown-stack",
+            hint="KITARU_NB_STACK=local",
+        )
+    if read_only:
+        _check_readable(settings.home)
+        frozen = not _is_writable(settings.home)
+    else:
+        _prepare(settings.home)
+        frozen = False
+    journal = SqliteJournal(settings.home / JOURNAL_FILE, lease=settings.lease, read_only=frozen)
+    store = LocalStore(settings.home / STORE_FOLDER, read_only=frozen)
+    return Engine(journal=journal, store=store, settings=settings)
+
+
+def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = False) -> Any:
+    """A stored value, checked against its digest; needs no kernel and changes nothing.
+
+    Args:
+        name_or_ref: A notebook name such as ``"weights"``, as the execution last left it;
+            or ``EXECUTION/CHECKPOINT[#n]/NAME``; or an artifact's digest, which gives the
+            value, or a dict of them where several names were stored together.
+        execution: Where to look for a bare name: an id, the start of one, or ``"latest"``,
+            which is also the default.
+        as_zarr: Give a read-only `zarr.Array` that reads only the chunks asked for,
+            instead of the whole array.
+
+    Raises:
+        NotFoundError: no such execution, checkpoint or name; the message lists close ones.
+        CorruptError: stored bytes are damaged.
+        UnstorableError: the name held a value that could not be stored.
+    """
+    if as_zarr:
+        import zarr  # noqa: PLC0415 - heavy, and only this needs it
+
+        return zarr.open_array(store=_zarr_store(name_or_ref, execution or LATEST), mode="r")
+    engine = open_engine(resolve(), read_only=True)
+    try:
+        artifact, name = find_artifact(engine.journal, name_or_ref, execution=execution or LATEST)
+        values = engine.get(artifact.digest, namespace={})
+    finally:
+        engine.close()
+    if name is not None:
+        return values[name]
+    return next(iter(values.values())) if len(values) == 1 else values
+
+
+def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like the class it makes
+    """A read-only zarr store over a committed array: ``zarr.open(store=ZarrStore("latest/fit/w"))``.
+
+    Chunks are served from the stored bytes, each checked against its digest when it is
+    first read; a missing or damaged one is an error, never zeros.
+
+    Args:
+        ref: ``EXECUTION/CHECKPOINT[#n]/NAME``, a bare name of the latest execution, or a digest.
+
+    Raises:
+        NotFoundError: no such value.
+        UsageError: kind ``not-an-array``: the value is not a plain numpy array.
+    """
+    return _zarr_store(ref, LATEST)
+
+
+def _zarr_store(ref: str, execution: str) -> ArtifactZarrStore:
+    from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore  # noqa: PLC0415 - imports zarr
+
+    engine = open_engine(resolve(), read_only=True)
+    artifact, _ = find_artifact(engine.journal, ref, execution=execution)
+    if artifact.codec != "zarr":
+        raise UsageError(
+            f"`{ref}` is not stored as an array", kind="not-an-array", hint=f"kitaru_nb.load({ref!r})"
+        )
+    return ArtifactZarrStore(artifact, store=engine.store, index=engine.journal)
+
+
+def _check_readable(home: Path) -> None:
+    """Raise unless `home` holds a journal that this user may read."""
+    if home.exists() and not home.is_dir():
+        raise _not_a_folder(home)
+    try:
+        found = (home / JOURNAL_FILE).is_file()
+    except PermissionError:
+        found = True
+    if not found:
+        raise NotFoundError(
+            f"nothing is recorded in `{home}` yet",
+            kind="nothing-recorded",
+            hint="kitaru-nb run NOTEBOOK, kitaru-nb demo, or " + _ELSEWHERE,
+        )
+    if not os.access(home, os.R_OK | os.X_OK) or not os.access(home / JOURNAL_FILE, os.R_OK):
+        raise StoreError(
+            f"`{home}` may not be read by you",
+            kind="home-not-readable",
+            hint=f"ls -ld {home}, or {_ELSEWHERE}",
+        )
+
+
+def _prepare(home: Path) -> None:
+    """Make `home` when it is missing, and raise unless it can be written and has room."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise _not_a_folder(home) from None
+    except OSError as error:
+        raise _refused(home, error) from error
+    if not _is_writable(home):
+        raise _refused(home, OSError(_why_not_writable(home), ""))
+    if shutil.disk_usage(home).free < LEAST_FREE:
+        raise _refused(home, OSError(errno.ENOSPC, ""))
+
+
+def _is_writable(home: Path) -> bool:
+    """Whether a journal in `home` could be written by this user."""
+    journal = home / JOURNAL_FILE
+    return os.access(home, os.W_OK | os.X_OK) and (not journal.exists() or os.access(journal, os.W_OK))
+
+
+def _why_not_writable(home: Path) -> int:
+    frozen = hasattr(os, "statvfs") and os.statvfs(home).f_flag & os.ST_RDONLY
+    return errno.EROFS if frozen else errno.EACCES
+
+
+def _not_a_folder(home: Path) -> StoreError:
+    return StoreError(
+        f"the home `{home}` is not a folder, or one above it is a file",
+        kind="home-not-a-folder",
+        hint=_ELSEWHERE,
+    )
+
+
+def _refused(home: Path, error: OSError) -> StoreError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"nothing can be recorded in `{home}`: {reason}; what is there is safe",
+            kind="disk-full",
+            hint=f"free some space on that disk, or {_ELSEWHERE}",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(
+            f"nothing can be recorded in `{home}`: {reason}", kind="home-not-writable", hint=_ELSEWHERE
+        )
+    return StoreError(f"nothing can be recorded in `{home}`: {reason}", kind="disk-error", hint=_ELSEWHERE)
