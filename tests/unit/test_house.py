@@ -30,7 +30,7 @@ NOT_OURS = {
     "dist",
     "node_modules",
 }
-# Written in two halves, so that this file does not hold what it looks for.
+# Put together here, so that this file does not hold what it looks for.
 HOSTS = [
     "pypi" + ".org",
     "python" + "hosted.org",
@@ -38,7 +38,7 @@ HOSTS = [
     "yarn" + "pkg.com",
     "deb.deb" + "ian.org",
 ]
-PLACES = ["/ro" + "ot/", "/wo" + "rk/", "/home/run" + "ner"]
+PLACES = ["/".join(["", folder, ""]) for folder in ("root", "work")]
 
 
 def files() -> Iterator[Path]:

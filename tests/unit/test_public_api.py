@@ -49,8 +49,8 @@ def test_every_error_is_found_where_its_name_says() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
-    with pytest.raises(AttributeError, match="no attribute `chekpoint`"):
-        kitaru_nb.chekpoint  # noqa: B018 - looking it up is the act
+    with pytest.raises(AttributeError, match="no attribute `no_such_name`"):
+        kitaru_nb.no_such_name  # noqa: B018 - looking it up is the act
 
 
 def test_the_version_is_the_installed_one() -> None:
