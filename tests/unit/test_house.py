@@ -38,7 +38,7 @@ HOSTS = [
     "yarn" + "pkg.com",
     "deb.deb" + "ian.org",
 ]
-PLACES = ["/".join(["", folder, ""]) for folder in ("root", "work")]
+PLACES = [f"/{folder}/" for folder in ("root", "work")]
 
 
 def files() -> Iterator[Path]:
