@@ -70,7 +70,12 @@ class Journal(Protocol):
         ...
 
     def commit(
-        self, attempt: Attempt, draft: Draft, *, artifacts: Sequence[Artifact] = (), locations: Sequence[Location] = ()
+        self,
+        attempt: Attempt,
+        draft: Draft,
+        *,
+        artifacts: Sequence[Artifact] = (),
+        locations: Sequence[Location] = (),
     ) -> Checkpoint:
         """Record a step with its artifacts and where their new extents are, in one transaction.
 
@@ -118,7 +123,11 @@ class Journal(Protocol):
         ...
 
     def find(
-        self, key: CheckpointKey, *, executions: Sequence[ExecutionId] | None = None, notebook: str | None = None
+        self,
+        key: CheckpointKey,
+        *,
+        executions: Sequence[ExecutionId] | None = None,
+        notebook: str | None = None,
     ) -> list[Checkpoint]:
         """Completed checkpoints with this key, newest first.
 

@@ -1,0 +1,286 @@
+"""Reading and writing verified rows inside one transaction.
+
+Everything here runs between BEGIN and COMMIT. A row that is missing or does not match its
+checksum raises `CorruptError` that names it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from blake3 import blake3
+
+from kitaru_nb.errors import CorruptError
+from kitaru_nb.journal import rows
+from kitaru_nb.journal.integrity import checksum, damaged
+from kitaru_nb.journal.rows import (
+    ArtifactRow,
+    AttemptRow,
+    CheckpointRow,
+    EventRow,
+    ExecutionRow,
+    ExtentRow,
+    Head,
+    State,
+)
+from kitaru_nb.model.execution import ExecutionId
+
+__all__ = ["TABLES", "Ledger"]
+
+Row = TypeVar("Row", Head, ExecutionRow, State, AttemptRow, CheckpointRow, ArtifactRow, ExtentRow, EventRow)
+
+TABLES: dict[type, str] = {
+    Head: "head",
+    ExecutionRow: "executions",
+    State: "states",
+    AttemptRow: "attempts",
+    CheckpointRow: "checkpoints",
+    ArtifactRow: "artifacts",
+    ExtentRow: "extents",
+    EventRow: "events",
+}
+
+_NAME_BYTES = 16
+_ENTRY_BYTES = _NAME_BYTES + 8
+_MANY = 500  # digests per statement
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    return cast("tuple[str, ...]", kind._fields)  # type: ignore[attr-defined] # every kind is a NamedTuple
+
+
+def _insert_sql(kind: type, how: str) -> str:
+    marks = ", ".join("?" * (len(_fields(kind)) + 1))
+    return f"INSERT {how}INTO {TABLES[kind]} VALUES ({marks})"
+
+
+def _update_sql(kind: type) -> str:
+    changes = ", ".join(f'"{field}" = ?' for field in [*_fields(kind)[1:], "checksum"])
+    return f"UPDATE {TABLES[kind]} SET {changes} WHERE {_KEY[kind]} = ?"
+
+
+_KEY = {kind: _fields(kind)[0] for kind in TABLES}
+_SELECT = {kind: f"SELECT * FROM {table} WHERE {_KEY[kind]} = ?" for kind, table in TABLES.items()}
+_INSERT = {kind: _insert_sql(kind, "") for kind in TABLES}
+_INSERT_UNLESS_KNOWN = {kind: _insert_sql(kind, "OR IGNORE ") for kind in TABLES}
+_UPDATE = {kind: _update_sql(kind) for kind in TABLES}
+
+
+class Ledger:
+    """The rows of one journal, as one transaction sees them."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, numbers: dict[str, int]) -> None:
+        """`numbers` remembers the number of each execution id across transactions."""
+        self._sql = connection
+        self._path = path
+        self._numbers = numbers
+
+    # Rows by number
+
+    def fetch(self, kind: type[Row], number: int | None, what: str = "") -> Row:
+        """The row with this number. It must be there."""
+        found = self._sql.execute(_SELECT[kind], (number,)).fetchone()
+        if found is None:
+            label = what or f"row {number} of `{TABLES[kind]}`"
+            raise damaged(label, self._path, why="it is not where it must be")
+        return self.verified(kind, found)
+
+    def verified(self, kind: type[Row], found: Sequence[Any]) -> Row:
+        """The row, once its checksum agrees."""
+        if found[-1] != checksum(TABLES[kind], found[:-1]):
+            raise self._damaged_row(kind, found)
+        return kind(*found[:-1])
+
+    def insert(self, row: Row) -> bytes:
+        """Add a row; its checksum comes back."""
+        seal = checksum(TABLES[type(row)], row)
+        self._sql.execute(_INSERT[type(row)], (*row, seal))
+        return seal
+
+    def insert_unless_known(self, stored: Iterable[ArtifactRow] | Iterable[ExtentRow]) -> None:
+        """Add content-addressed rows; equal content that is there already stays as it is."""
+        for row in stored:
+            self._sql.execute(_INSERT_UNLESS_KNOWN[type(row)], (*row, checksum(TABLES[type(row)], row)))
+
+    def update(self, row: Row) -> None:
+        """Replace the row with the same number."""
+        self._sql.execute(_UPDATE[type(row)], (*row[1:], checksum(TABLES[type(row)], row), row[0]))
+
+    def by_digest(self, kind: type[Row], digests: Iterable[str]) -> Iterator[Row]:
+        """The content-addressed rows with these digests; unknown ones are left out."""
+        wanted = [bytes.fromhex(digest) for digest in dict.fromkeys(digests)]
+        for at in range(0, len(wanted), _MANY):
+            some = wanted[at : at + _MANY]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT * FROM {TABLES[kind]} WHERE digest IN ({marks})"
+            for found in self._sql.execute(query, some).fetchall():
+                yield self.verified(kind, found)
+
+    def numbers_of(self, kind: type[Row], newest: int) -> Iterator[Row]:
+        """Rows `newest` down to 1. Each of them must be there."""
+        expected = newest
+        query = f"SELECT * FROM {TABLES[kind]} WHERE {_KEY[kind]} <= ? ORDER BY {_KEY[kind]} DESC"
+        for found in self._sql.execute(query, (newest,)):
+            if found[0] != expected:
+                break
+            yield self.verified(kind, found)
+            expected -= 1
+        if expected:
+            raise damaged(f"row {expected} of `{TABLES[kind]}`", self._path, why="it is not where it must be")
+
+    # The hash table
+
+    def newest(self, name: str) -> int | None:
+        """Number of the newest row that was put under `name`."""
+        short = _short(name)
+        entries = self._bucket(short)
+        at = _position(entries, short)
+        return None if at < 0 else int.from_bytes(entries[at + _NAME_BYTES : at + _ENTRY_BYTES])
+
+    def put_newest(self, name: str, number: int) -> int | None:
+        """Put `number` under `name`; what was there before comes back."""
+        short = _short(name)
+        entries = self._bucket(short)
+        at = _position(entries, short)
+        record = short + number.to_bytes(8)
+        before = None
+        if at < 0:
+            entries += record
+        else:
+            before = int.from_bytes(entries[at + _NAME_BYTES : at + _ENTRY_BYTES])
+            entries = entries[:at] + record + entries[at + _ENTRY_BYTES :]
+        bucket = _bucket_number(short)
+        self._sql.execute(
+            "UPDATE newest SET entries = ?, checksum = ? WHERE bucket = ?",
+            (entries, checksum("newest", (bucket, entries)), bucket),
+        )
+        return before
+
+    def _bucket(self, short: bytes) -> bytes:
+        number = _bucket_number(short)
+        found = self._sql.execute(
+            "SELECT entries, checksum FROM newest WHERE bucket = ?", (number,)
+        ).fetchone()
+        if found == (b"", b""):
+            return b""
+        if found is None or found[1] != checksum("newest", (number, found[0])):
+            raise damaged(f"row {number} of `newest`, which says what is on record,", self._path)
+        return cast("bytes", found[0])
+
+    # Executions
+
+    def head(self) -> Head:
+        """How far each list goes."""
+        return self.fetch(Head, 1)
+
+    def number(self, execution: str) -> int | None:
+        """The number of the execution with that id, None when there is none."""
+        known = self._numbers.get(execution)
+        if known is None and (known := self.newest("execution:" + execution)) is not None:
+            self._numbers[execution] = known
+        return known
+
+    def execution_id(self, number: int) -> ExecutionId:
+        """The id of an execution."""
+        return ExecutionId(self.fetch(ExecutionRow, number).id)
+
+    def state(self, number: int) -> State:
+        """Where an execution stands."""
+        return self.fetch(State, number)
+
+    def attempts(self, state: State) -> list[AttemptRow]:
+        """An execution's attempts, oldest first."""
+        found: list[AttemptRow] = []
+        number: int | None = state.attempt
+        while number is not None:
+            row = self.fetch(AttemptRow, number)
+            found.append(row)
+            number = row.previous
+        return found[::-1]
+
+    # Steps and events
+
+    def step(self, seq: int) -> CheckpointRow:
+        """The step with that number, which must exist."""
+        return self.fetch(CheckpointRow, seq, f"checkpoint {seq}")
+
+    def append_event(
+        self, head: Head, state: State, kind: str, data: object, *, at: int
+    ) -> tuple[Head, State, EventRow]:
+        """Add an event to the chain. The new head and state come back; the caller updates them."""
+        row = EventRow(head.events + 1, at, state.n, state.last_event, kind, rows.dumps(data), head.chain)
+        seal = self.insert(row)
+        return head._replace(events=row.seq, chain=seal), state._replace(last_event=row.seq), row
+
+    def event_checksum(self, seq: int) -> bytes:
+        """The checksum of an event, which must exist and be whole."""
+        row = self.fetch(EventRow, seq)
+        return checksum("events", row)
+
+    def events(self, newest: int | None, *, after: int) -> list[EventRow]:
+        """The execution's events above `after`, oldest first; `newest` is its last one."""
+        found: list[EventRow] = []
+        while newest is not None and newest > after:
+            row = self.fetch(EventRow, newest)
+            found.append(row)
+            newest = row.previous
+        return found[::-1]
+
+    def all_events(self, head: Head, *, after: int) -> list[EventRow]:
+        """Every event above `after`, oldest first, with the chain between them verified."""
+        found: list[EventRow] = []
+        query = "SELECT * FROM events WHERE seq > ? ORDER BY seq"
+        chain = None
+        for raw in self._sql.execute(query, (after,)):
+            row = self.verified(EventRow, raw)
+            if row.seq != after + 1 + len(found) or (chain is not None and row.chained != chain):
+                break
+            chain = raw[-1]
+            found.append(row)
+        if len(found) != max(0, head.events - after) or (found and chain != head.chain):
+            missing = after + 1 + len(found)
+            raise damaged(f"the chain of events at event {missing}", self._path, why="it is broken")
+        return found
+
+    def scan(self) -> Iterator[CorruptError]:
+        """Every row that is not as it was written."""
+        for kind, table in TABLES.items():
+            for found in self._sql.execute(f"SELECT * FROM {table}"):
+                if found[-1] != checksum(table, found[:-1]):
+                    yield self._damaged_row(kind, found)
+
+    def _damaged_row(self, kind: type, found: Sequence[Any]) -> CorruptError:
+        """The error for a row, with the user's own names as far as they can still be read."""
+        if kind is CheckpointRow:
+            name = rows.name_in(found[-2])
+            what = f"checkpoint `{name}` ({found[0]})" if name else f"checkpoint {found[0]}"
+            return damaged(what + self._of_execution(found[1]), self._path)
+        if kind in (ExecutionRow, State):
+            return damaged("the record" + self._of_execution(found[0]), self._path)
+        if kind in (AttemptRow, EventRow):
+            return damaged(f"row {found[0]} of `{TABLES[kind]}`" + self._of_execution(found[1]), self._path)
+        label = found[0].hex() if isinstance(found[0], bytes) else found[0]
+        return damaged(f"row `{label}` of `{TABLES[kind]}`", self._path)
+
+    def _of_execution(self, number: object) -> str:
+        found = self._sql.execute("SELECT id FROM executions WHERE n = ?", (number,)).fetchone()
+        return f" of execution `{found[0]}`" if found else ""
+
+
+def _short(name: str) -> bytes:
+    return blake3(name.encode("utf-8", "surrogatepass")).digest(length=_NAME_BYTES)
+
+
+def _bucket_number(short: bytes) -> int:
+    return (short[0] << 4) | (short[1] >> 4)
+
+
+def _position(entries: bytes, short: bytes) -> int:
+    """Byte offset of the entry for `short`, -1 when there is none."""
+    at = entries.find(short)
+    while at >= 0 and at % _ENTRY_BYTES:
+        at = entries.find(short, at + 1)
+    return at

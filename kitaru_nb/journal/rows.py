@@ -1,0 +1,309 @@
+"""The journal's rows, and how nouns become rows and rows become nouns.
+
+A row is a `NamedTuple` with its table's columns in order, without the checksum. Text that
+comes from users is kept inside JSON, where any string is plain ASCII.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from blake3 import blake3
+
+from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Draft, Group
+from kitaru_nb.model.event import Event
+from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, Owner
+
+__all__ = [
+    "ArtifactRow",
+    "AttemptRow",
+    "CheckpointRow",
+    "EventRow",
+    "ExecutionRow",
+    "ExtentRow",
+    "Head",
+    "State",
+    "artifact_of",
+    "artifact_row",
+    "attempt_of",
+    "body_of",
+    "checkpoint_of",
+    "dumps",
+    "event_of",
+    "extent_row",
+    "identity_digest",
+    "identity_of",
+    "identity_text",
+    "location_of",
+    "microseconds",
+    "moment",
+    "name_in",
+    "owner_text",
+]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+dumps = json.JSONEncoder(separators=(",", ":")).encode
+"""Compact JSON in ASCII."""
+
+_canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
+class Head(NamedTuple):
+    """Number of the newest row of each list."""
+
+    id: int
+    executions: int
+    attempts: int
+    checkpoints: int
+    events: int
+    chain: bytes
+
+
+class ExecutionRow(NamedTuple):
+    """What never changes about an execution."""
+
+    n: int
+    id: str
+    identity: str
+    identity_digest: bytes
+    tags: str
+    parent: str | None
+    started_at: int
+    previous_of_identity: int | None
+    previous_of_notebook: int | None
+
+
+class State(NamedTuple):
+    """What changes about an execution; `spent` is the seconds of its ended attempts."""
+
+    n: int
+    status: str
+    ended_at: int | None
+    reason: str | None
+    epoch: int
+    attempt: int
+    spent: float
+    cost: float | None
+    tokens: int | None
+    saved_cost: float | None
+    saved_duration: float
+    steps: int
+    last_step: int | None
+    last_event: int | None
+
+
+class AttemptRow(NamedTuple):
+    """One process's turn; `execution` and `previous` are numbers."""
+
+    n: int
+    execution: int
+    epoch: int
+    previous: int | None
+    owner: str
+    started_at: int
+    heartbeat_at: int
+    ended_at: int | None
+    status: str
+    reason: str | None
+
+
+class CheckpointRow(NamedTuple):
+    """A step; `body` holds what nothing is looked up by, as JSON."""
+
+    seq: int
+    execution: int
+    epoch: int
+    ordinal: int
+    previous: int | None
+    previous_of_key: int | None
+    parent: int | None
+    origin: int | None
+    status: str
+    key: str
+    started_at: int
+    duration: float
+    cost: float | None
+    tokens: int | None
+    body: str
+
+
+class ArtifactRow(NamedTuple):
+    """A stored value's manifest."""
+
+    digest: bytes
+    codec: str
+    bytes: int
+    manifest: str
+
+
+class ExtentRow(NamedTuple):
+    """Where a run of bytes is: `data`, or `pack` and `position`."""
+
+    digest: bytes
+    length: int
+    pack: str | None
+    position: int
+    data: bytes | None
+
+
+class EventRow(NamedTuple):
+    """One line of history; `chained` is the checksum of the line before."""
+
+    seq: int
+    at: int
+    execution: int
+    previous: int | None
+    kind: str
+    data: str
+    chained: bytes
+
+
+def microseconds(at: datetime) -> int:
+    """Microseconds since 1970 UTC; a time without a zone counts as local time."""
+    return ((at if at.tzinfo else at.astimezone()) - _EPOCH) // _MICROSECOND
+
+
+def moment(micros: int) -> datetime:
+    """The inverse of `microseconds`."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _moment_or_none(micros: int | None) -> datetime | None:
+    return None if micros is None else moment(micros)
+
+
+def identity_text(identity: Identity) -> str:
+    """The identity as canonical JSON: equal identities give equal text."""
+    return _canonical(asdict(identity))
+
+
+def identity_digest(identity: Identity) -> bytes:
+    """32 bytes to look the identity up by."""
+    return blake3(identity_text(identity).encode()).digest()
+
+
+def identity_of(row: ExecutionRow) -> Identity:
+    """The identity on record."""
+    return Identity(**json.loads(row.identity))
+
+
+def owner_text(owner: Owner) -> str:
+    """The owner as JSON."""
+    return dumps([owner.host, owner.boot_id, owner.pid, owner.process_start])
+
+
+def attempt_of(row: AttemptRow, execution: ExecutionId) -> Attempt:
+    """The attempt as its row has it; whether its owner lives is another question."""
+    return Attempt(
+        execution=execution,
+        epoch=row.epoch,
+        owner=Owner(*json.loads(row.owner)),
+        started_at=moment(row.started_at),
+        heartbeat_at=moment(row.heartbeat_at),
+        ended_at=_moment_or_none(row.ended_at),
+        status=ExecutionStatus(row.status),
+        reason=row.reason,
+    )
+
+
+def body_of(draft: Draft) -> str:
+    """The part of a draft that nothing is looked up by, as JSON."""
+    return dumps(
+        {
+            "name": draft.name,
+            "code": draft.code,
+            "source": draft.source,
+            "step": draft.step,
+            "reads": dict(draft.reads),
+            "groups": [[g.names, g.artifact, g.value, g.written, dict(g.unstorable)] for g in draft.groups],
+            "deleted": draft.deleted,
+            "deleted_by_step": draft.deleted_by_step,
+            "process": draft.process,
+            "files": [dict(file) for file in draft.files],
+            "outputs": [dict(output) for output in draft.outputs],
+            "error": None if draft.error is None else dict(draft.error),
+        }
+    )
+
+
+def checkpoint_of(row: CheckpointRow, execution: ExecutionId) -> Checkpoint:
+    """The step on record."""
+    body = json.loads(row.body)
+    draft = Draft(
+        name=body["name"],
+        key=CheckpointKey(row.key),
+        code=body["code"],
+        source=body["source"],
+        status=CheckpointStatus(row.status),
+        started_at=moment(row.started_at),
+        duration=row.duration,
+        step=body["step"],
+        parent=row.parent,
+        origin=row.origin,
+        reads=body["reads"],
+        groups=tuple(_group(fields) for fields in body["groups"]),
+        deleted=tuple(body["deleted"]),
+        deleted_by_step=tuple(body["deleted_by_step"]),
+        process=body["process"],
+        files=tuple(body["files"]),
+        outputs=tuple(body["outputs"]),
+        error=body["error"],
+        cost=row.cost,
+        tokens=row.tokens,
+    )
+    return Checkpoint(row.seq, execution, row.epoch, row.ordinal, draft)
+
+
+def _group(fields: list[Any]) -> Group:
+    names, artifact, value, written, unstorable = fields
+    return Group(tuple(names), artifact, value, written, unstorable)
+
+
+def name_in(body: object) -> str | None:
+    """The checkpoint's name in a body that may be damaged; None when it cannot be told."""
+    try:
+        name = json.JSONDecoder(strict=False).raw_decode(str(body), 8)[0]
+    except (ValueError, IndexError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def artifact_row(artifact: Artifact) -> ArtifactRow:
+    """The row of an artifact."""
+    return ArtifactRow(
+        bytes.fromhex(artifact.digest), artifact.codec, artifact.bytes, dumps(dict(artifact.manifest))
+    )
+
+
+def artifact_of(row: ArtifactRow) -> Artifact:
+    """The artifact on record."""
+    manifest: Mapping[str, Any] = json.loads(row.manifest)
+    return Artifact(Digest(row.digest.hex()), row.codec, row.bytes, manifest)
+
+
+def extent_row(location: Location) -> ExtentRow:
+    """The row of an extent's location."""
+    return ExtentRow(
+        bytes.fromhex(location.extent.digest),
+        location.extent.length,
+        location.pack,
+        location.offset,
+        None if location.data is None else bytes(location.data),
+    )
+
+
+def location_of(row: ExtentRow) -> Location:
+    """The location on record."""
+    return Location(Extent(Digest(row.digest.hex()), row.length), row.data, row.pack, row.position)
+
+
+def event_of(row: EventRow, execution: ExecutionId) -> Event:
+    """The event on record."""
+    return Event(row.seq, moment(row.at), execution, row.kind, json.loads(row.data))

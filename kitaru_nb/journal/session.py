@@ -1,0 +1,207 @@
+"""One process's connection to a journal file: its lock, its transactions, and what a fork does to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from kitaru_nb.errors import CorruptError, StoreError
+from kitaru_nb.journal.connection import open_to_read, open_to_write, read_only_error, translated
+from kitaru_nb.journal.integrity import HeadFile, damaged, recovery_hint
+from kitaru_nb.journal.ledger import Ledger
+from kitaru_nb.journal.rows import Head
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Runs transactions on the journal at `path`, from any thread of any process.
+
+    There is one connection, guarded by a lock. SQLite connections must not cross a fork,
+    so it is closed before one and opened again on the next use, on both sides.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        self._connection: sqlite3.Connection | None = None
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._head_file = HeadFile(path)
+        self._events_seen = 0
+        self._damage: StoreError | None = None
+        self._numbers: dict[str, int] = {}
+        _close_before_fork(self)
+        with self.reading():
+            pass  # a store that cannot be used says so now, not after the first paid step
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Ledger]:
+        """One consistent view of the journal."""
+        with self._begun("BEGIN") as ledger:
+            yield ledger
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Ledger]:
+        """One transaction, durable when the block has ended, undone when it raises."""
+        if self.read_only:
+            raise read_only_error(self.path)
+        if self._damage is not None:  # writing to broken tables would spread the damage
+            raise self._damage
+        with self._begun("BEGIN IMMEDIATE") as ledger:
+            yield ledger
+
+    def remember(self, head: Head) -> None:
+        """Note beside the database, after a commit, how far the journal goes."""
+        with self._lock, translated(self.path):
+            self._events_seen = max(self._events_seen, head.events)
+            self._head_file.write(head.events, head.chain)
+
+    def integrity_problems(self) -> list[CorruptError]:
+        """What SQLite itself finds wrong with the file's structure."""
+        with self._lock, self._faults_noted():
+            found = self._open().execute("PRAGMA integrity_check").fetchall()
+        return [
+            CorruptError(
+                f"the journal `{self.path}` is damaged: {line}",
+                kind="corrupt-record",
+                hint=recovery_hint(self.path),
+            )
+            for (line,) in found
+            if line != "ok"
+        ]
+
+    def close(self) -> None:
+        """Give back open files. The next use opens them again."""
+        with self._lock, translated(self.path):
+            self._forget_connection()
+
+    @contextlib.contextmanager
+    def _begun(self, begin: str) -> Iterator[Ledger]:
+        if self._process != os.getpid():
+            self._after_fork()  # forked by code that does not tell Python
+        with self._lock, self._faults_noted():
+            connection = self._open()
+            if connection.in_transaction:  # an interrupt hit between BEGIN and the `try` below
+                connection.rollback()
+            try:
+                connection.execute(begin)
+                yield Ledger(connection, self.path, self._numbers)
+                connection.execute("COMMIT")
+            except BaseException:
+                _undo(connection)
+                raise
+
+    @contextlib.contextmanager
+    def _faults_noted(self) -> Iterator[None]:
+        try:
+            with translated(self.path):
+                yield
+        except CorruptError as error:
+            if isinstance(error.__cause__, sqlite3.Error):
+                self._damage = error
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            if self.read_only:
+                connection, self._copy = open_to_read(self.path)
+            else:
+                connection = open_to_write(self.path)
+            try:
+                self._compare_with_head_file(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _compare_with_head_file(self, connection: sqlite3.Connection) -> None:
+        """Refuse a journal that ends before an event known to be durable."""
+        # The file first: others may append between the two looks, never remove.
+        noted = self._head_file.read()
+        ledger = Ledger(connection, self.path, {})
+        connection.execute("BEGIN")
+        try:
+            head = ledger.head()
+            events, chain = noted or (0, b"")
+            reached = head.events >= max(events, self._events_seen)
+            if reached and events:
+                reached = ledger.event_checksum(events) == chain
+        finally:
+            connection.execute("COMMIT")
+        if not reached:
+            raise damaged(
+                f"what was recorded last (event {max(events, self._events_seen)})",
+                self.path,
+                why=f"the journal ends at event {head.events}; its write-ahead log `{self.path.name}-wal` "
+                "was cut short or removed, or an older copy was put in its place",
+            )
+        self._events_seen = max(self._events_seen, head.events)
+
+    def _forget_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        self._head_file.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
+
+    def _before_fork(self) -> None:
+        self._lock.acquire()
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._forget_connection()
+
+    def _after_fork(self) -> None:
+        if self._connection is not None:
+            _left_open.append(self._connection)  # closing it here could remove the parent's log
+            self._connection = None
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+
+
+_left_open: list[sqlite3.Connection] = []
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+_registered = False
+
+
+def _close_before_fork(session: Session) -> None:
+    global _registered  # noqa: PLW0603 - one registration for the process; there is no way to take it back
+    _sessions.add(session)
+    if not _registered and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+        _registered = True
+
+
+_forking: list[Session] = []
+
+
+def _before() -> None:
+    for session in list(_sessions):
+        session._before_fork()  # noqa: SLF001 - same module
+        _forking.append(session)
+
+
+def _in_parent() -> None:
+    while _forking:
+        _forking.pop()._lock.release()  # noqa: SLF001 - same module
+
+
+def _in_child() -> None:
+    while _forking:
+        _forking.pop()._after_fork()  # noqa: SLF001 - same module
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    # A failed COMMIT may have ended the transaction already; the first error is the one to tell.
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.rollback()
