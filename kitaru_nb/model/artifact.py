@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NewType
 
-__all__ = ["EXTENT_BYTES", "INLINE_BYTES", "Artifact", "Digest", "Extent", "Location"]
+__all__ = ["EXTENT_BYTES", "INLINE_BYTES", "Anchor", "Artifact", "Digest", "Extent", "Location"]
 
 Digest = NewType("Digest", str)
 """BLAKE3 of the content, 64 hexadecimal characters."""
@@ -41,6 +41,21 @@ class Location:
     data: bytes | None = None
     pack: str | None = None
     offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A named function or class that stored values refer to instead of carrying a copy.
+
+    Attributes:
+        name: The notebook name it is bound to.
+        value: Canonical digest of ``{name: object}``.
+        artifact: The artifact that holds it, for when the live one is missing or differs.
+    """
+
+    name: str
+    value: Digest
+    artifact: Digest
 
 
 @dataclass(frozen=True, slots=True)

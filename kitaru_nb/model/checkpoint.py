@@ -61,8 +61,15 @@ class Draft:
         groups: Everything that changed since the parent, see `Group`.
         deleted: Names that existed at the parent and are gone; `deleted_by_step` those
             among them which the step itself deleted.
+        conditions: What must be as it was for this record to count, besides the key:
+            ``names:a,b`` for names the step changed in place, ``file:PATH`` for a file it
+            read, ``random:MODULE`` for a seeded generator it drew from; each with a digest.
         process: State outside the namespace (random generators, cwd, ...): an artifact, or
             None when it is as the parent left it.
+        result: What the step's last expression gave: ``name:x`` for the object `x` names,
+            ``artifact:DIGEST`` for one stored by itself, or None.
+        outside: Kinds of things it was seen to touch beyond memory and files:
+            ``network``, ``process``, ``database``.
         files: Files the step read or wrote: path, mode and digest of each.
         outputs: What it showed: Jupyter messages, folded, as JSON values.
         error: For a failed step, `{"ename", "evalue"}`.
@@ -82,7 +89,10 @@ class Draft:
     groups: tuple[Group, ...] = ()
     deleted: tuple[str, ...] = ()
     deleted_by_step: tuple[str, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=dict)
     process: Digest | None = None
+    result: str | None = None
+    outside: tuple[str, ...] = ()
     files: tuple[Mapping[str, Any], ...] = ()
     outputs: tuple[Mapping[str, Any], ...] = ()
     error: Mapping[str, str] | None = None

@@ -1,0 +1,64 @@
+"""The engine: a journal and an artifact store, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kitaru_nb.artifacts.store import ArtifactStore
+from kitaru_nb.artifacts.values import Stored, load_values, store_values
+from kitaru_nb.errors import CorruptError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.artifact import Anchor, Artifact, Digest
+from kitaru_nb.model.settings import Settings
+
+__all__ = ["Engine", "Resolve"]
+
+Resolve = Callable[[Anchor], object]
+"""Gives the live function or class that an anchor stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Durable execution over one journal and one artifact store.
+
+    `stacks.open.open_engine` makes one from settings.
+    """
+
+    journal: Journal
+    store: ArtifactStore
+    settings: Settings
+
+    def artifact(self, digest: Digest) -> Artifact:
+        """The artifact with that digest.
+
+        Raises:
+            CorruptError: the journal refers to it and does not have it.
+        """
+        found = self.journal.artifacts([digest]).get(digest)
+        if found is None:
+            message = f"artifact `{digest[:12]}` is on record but missing from the journal"
+            raise CorruptError(message, kind="missing-artifact", hint="kitaru-nb doctor")
+        return found
+
+    def put(
+        self, values: Mapping[str, object], *, namespace: dict[str, Any], anchors: Mapping[int, Anchor] | None = None
+    ) -> Stored:
+        """`values` written to the store; durable after `store.flush`, on record after the commit."""
+        return store_values(values, namespace=namespace, store=self.store, index=self.journal, anchors=anchors or {})
+
+    def get(self, digest: Digest, *, namespace: dict[str, Any], resolve: Resolve | None = None) -> dict[str, object]:
+        """The values of an artifact, every byte checked.
+
+        Raises:
+            CorruptError: a stored byte is damaged or missing.
+        """
+        return load_values(
+            self.artifact(digest), store=self.store, index=self.journal, namespace=namespace, resolve=resolve
+        )
+
+    def close(self) -> None:
+        """Give back open files."""
+        self.store.close()
+        self.journal.close()

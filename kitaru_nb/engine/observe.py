@@ -1,0 +1,142 @@
+"""What a step was seen to touch outside its namespace: files, the network, other processes.
+
+One audit hook per process, put in place with the first recording and idle otherwise (an
+audit hook cannot be taken away). It sees every `open` that goes through Python; readers
+written in C that open files themselves are outside it, which is what `--depends` is for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+__all__ = ["Observed", "file_digest", "file_holds", "start", "stop"]
+
+_NETWORK = frozenset({"socket.connect", "socket.sendto"})
+_PROCESS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"})
+_DATABASE = frozenset({"sqlite3.connect"})
+_HEARD = frozenset({"open"}) | _NETWORK | _PROCESS | _DATABASE
+
+
+@dataclass
+class Observed:
+    """What one step touched.
+
+    Attributes:
+        read: Absolute paths of files opened for reading.
+        written: Absolute paths of files opened for writing.
+        outside: Kinds of things touched outside the machine's memory and files: any of
+            ``network``, ``process``, ``database``.
+    """
+
+    read: set[str] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
+    outside: set[str] = field(default_factory=set)
+
+    def files(self, *, below: Path, ignored: Iterable[Path] = ()) -> list[Mapping[str, Any]]:
+        """The regular files touched, with their digests now.
+
+        Files of the Python installation and of `ignored` folders do not count. A file is
+        `written` only when it lies below the folder `below`; elsewhere it is named without
+        a digest, so that no time is spent on reading it.
+        """
+        unwanted = [str(Path(place)) + os.sep for place in (*_INSTALLATION, *ignored)]
+        found: list[Mapping[str, Any]] = []
+        for path in sorted(self.read | self.written):
+            if any(path.startswith(place) for place in unwanted) or not _is_regular(path):
+                continue
+            written = path in self.written
+            counted = not written or path.startswith(str(below) + os.sep)
+            found.append(
+                {
+                    "path": path,
+                    "mode": "written" if written else "read",
+                    "digest": file_digest(path) if counted else None,
+                    "bytes": Path(path).stat().st_size,
+                }
+            )
+        return found
+
+
+def file_digest(path: str | Path) -> str | None:
+    """BLAKE2b of the file's content, or None when it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+    except OSError:
+        return None
+
+
+def file_holds(what: str, digest: str) -> bool:
+    """Whether a recorded condition on a file (``file:PATH``) or module (``module:PATH``) holds."""
+    kind, _, path = what.partition(":")
+    if kind == "module":
+        return source_file_digest(Path(path)) == digest
+    return file_digest(path) == digest
+
+
+def start(observed: Observed) -> None:
+    """Record into `observed` from now on."""
+    global _installed  # noqa: PLW0603 - one hook per process, by Python's design
+    if not _installed:
+        sys.addaudithook(_hear)
+        _installed = True
+    _state.observed = observed
+
+
+def stop() -> None:
+    """Stop recording."""
+    _state.observed = None
+
+
+class _State:
+    observed: Observed | None = None
+
+
+_state = _State
+_installed = False
+_INSTALLATION = [
+    Path(place).resolve() for place in {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)}
+] + [Path("/proc"), Path("/sys"), Path("/dev")]
+
+
+def _hear(event: str, args: tuple[Any, ...]) -> None:
+    observed = _state.observed
+    if observed is None or event not in _HEARD:
+        return
+    if event == "open":
+        _hear_open(observed, *args)
+    elif event in _NETWORK:
+        if not isinstance(args[1] if len(args) > 1 else None, str | bytes):  # a path is a local socket
+            observed.outside.add("network")
+    elif event in _PROCESS:
+        observed.outside.add("process")
+    else:
+        observed.outside.add("database")
+
+
+def _hear_open(observed: Observed, path: object, mode: object, flags: object) -> None:
+    if not isinstance(path, str | bytes | os.PathLike):
+        return  # an open file descriptor
+    try:
+        name = os.path.abspath(os.fsdecode(path))
+    except (ValueError, OSError):
+        return
+    access = flags if isinstance(flags, int) else 0
+    if access & (os.O_WRONLY | os.O_RDWR):
+        observed.written.add(name)
+    else:
+        observed.read.add(name)
+
+
+def _is_regular(path: str) -> bool:
+    try:
+        return S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,222 @@
+"""The way back: which recorded steps still stand, and the namespace as of one of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from kitaru_nb.analysis.directive import find_directive
+from kitaru_nb.analysis.normal import code_digest
+from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.namespace import Names, Namespace
+from kitaru_nb.engine.observe import file_holds
+from kitaru_nb.engine.steps import same_step
+from kitaru_nb.errors import CorruptError, StoreError, UsageError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.artifact import Anchor, Digest
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
+from kitaru_nb.model.execution import Attempt
+
+__all__ = ["Loader", "Recorded", "Restored", "matching_prefix", "put_back", "record_restored", "recorded_at", "restored_draft"]
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What the commits up to one moment hold.
+
+    Attributes:
+        groups: For each name, the group it was last stored in.
+        process: The artifacts of process state, oldest first.
+    """
+
+    groups: dict[str, Group] = field(default_factory=dict)
+    process: list[Digest] = field(default_factory=list)
+
+    def by_names(self) -> dict[Names, Group]:
+        """Each stored group whose names all still refer to it."""
+        return {
+            group.names: group
+            for group in self.groups.values()
+            if all(self.groups.get(name) is group for name in group.names)
+        }
+
+    def add(self, draft: Draft) -> None:
+        """Take in one more commit."""
+        for name in draft.deleted:
+            self.groups.pop(name, None)
+        for group in draft.groups:
+            self.groups.update(dict.fromkeys(group.names, group))
+        if draft.process is not None:
+            self.process.append(draft.process)
+
+
+@dataclass(slots=True)
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        names: Names that hold again what they held, sorted.
+        lost: Names that could not come back, each with the reason; they hold a marker.
+        damaged: Names whose stored bytes are damaged, each with what was found.
+        problems: Sentences about other things that were not put back.
+    """
+
+    names: list[str] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class Loader:
+    """Loads artifacts, each at most once, and finds the functions and classes they refer to.
+
+    A reference is met by the live object when the name still holds the same definition,
+    so that instances restored now belong to the class the notebook has now.
+    """
+
+    def __init__(self, engine: Engine, namespace: Namespace) -> None:
+        self._engine = engine
+        self._namespace = namespace
+        self._loaded: dict[Digest, dict[str, object]] = {}
+
+    def load(self, digest: Digest) -> dict[str, object]:
+        """The values of an artifact.
+
+        Raises:
+            CorruptError: a stored byte is damaged or missing.
+        """
+        if digest not in self._loaded:
+            self._loaded[digest] = self._engine.get(digest, namespace=self._namespace.live, resolve=self._resolve)
+        return self._loaded[digest]
+
+    def _resolve(self, anchor: Anchor) -> object:
+        if anchor.artifact not in self._loaded:
+            live = self._namespace.live.get(anchor.name)
+            if live is not None and self._namespace.digest({anchor.name: live}) == anchor.value:
+                return live
+        return self.load(anchor.artifact)[anchor.name]
+
+
+def recorded_at(line: Sequence[Checkpoint]) -> Recorded:
+    """What the commits of `line` (oldest first) hold together."""
+    recorded = Recorded()
+    for checkpoint in line:
+        recorded.add(checkpoint.draft)
+    return recorded
+
+
+def put_back(loader: Loader, namespace: Namespace, groups: Sequence[Group], names: Mapping[str, Group]) -> Restored:
+    """Bind `names` to what their groups hold. A damaged group costs its own names only."""
+    restored = Restored()
+    for group in groups:
+        wanted = [name for name in group.names if names.get(name) is group]
+        try:
+            values = loader.load(group.artifact)
+        except StoreError as error:
+            _mark_damaged(namespace, group, wanted, error, restored)
+            continue
+        namespace.live.update({name: values[name] for name in wanted})
+        if len(wanted) == len(group.names):
+            namespace.learn(values, group.value)
+        for name in wanted:
+            if name in group.unstorable:
+                restored.lost[name] = group.unstorable[name]
+            else:
+                restored.names.append(name)
+    restored.names.sort()
+    return restored
+
+
+def matching_prefix(
+    cells: Sequence[tuple[str | None, str]], recorded: Sequence[Checkpoint], *, holds: Callable[[str, str], bool] = file_holds
+) -> list[Checkpoint]:
+    """The recorded steps that the first cells of a notebook still are, in order.
+
+    While every cell so far has the code it had and the files it read are as they were, each
+    starts from the state it started from, so no value needs to be looked at.
+
+    Args:
+        cells: (step, source as typed) of the code cells, in order.
+        recorded: Everything on record for the execution.
+        holds: Whether a condition on a file or module still holds.
+    """
+    known: dict[int | None, list[Checkpoint]] = {}
+    for checkpoint in recorded:
+        if checkpoint.draft.status is not CheckpointStatus.FAILED:
+            known.setdefault(checkpoint.draft.parent, []).append(checkpoint)
+    levels: list[dict[int, Checkpoint]] = []
+    parents: Sequence[int | None] = [None]
+    for step, source in cells:
+        directive = find_directive(source)
+        if directive is not None and directive.fresh:
+            break
+        found = {
+            checkpoint.seq: checkpoint
+            for parent in parents
+            for checkpoint in known.get(parent, ())
+            if _is_same_cell(checkpoint.draft, step, source) and _files_hold(checkpoint.draft, holds)
+        }
+        if not found:
+            break
+        levels.append(found)
+        parents = list(found)
+    return _newest_path(levels)
+
+
+def _newest_path(levels: Sequence[Mapping[int, Checkpoint]]) -> list[Checkpoint]:
+    path: list[Checkpoint] = []
+    for level in reversed(levels):
+        seq = max(level) if not path else path[-1].draft.parent
+        path.append(level[seq])  # type: ignore[index] # a level only holds children of the one before
+    return path[::-1]
+
+
+def _is_same_cell(draft: Draft, step: str | None, source: str) -> bool:
+    return same_step(step, draft.step) and (draft.source == source or source_code(draft.source) == source_code(source))
+
+
+def _files_hold(draft: Draft, holds: Callable[[str, str], bool]) -> bool:
+    return all(
+        holds(what, digest) for what, digest in draft.conditions.items() if what.startswith(("file:", "module:"))
+    )
+
+
+def source_code(source: str) -> str:
+    """What a cell's code is, comments and formatting aside; the text itself where it is not plain Python."""
+    directive = find_directive(source)
+    lines = source.splitlines()
+    if directive is not None:
+        lines[directive.line - 1] = ""
+    text = "\n".join(lines)
+    try:
+        return code_digest(ast.parse(text))
+    except (SyntaxError, ValueError, UsageError):
+        return text.strip()
+
+
+def record_restored(journal: Journal, attempt: Attempt, prefix: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Write `prefix` into `attempt` as restored steps, in one transaction."""
+    if not prefix:
+        return []
+    drafts = [restored_draft(checkpoint) for checkpoint in prefix]
+    return journal.commit_restored(attempt, [replace(drafts[0], parent=None), *drafts[1:]])
+
+
+def restored_draft(checkpoint: Checkpoint, **changes: Any) -> Draft:
+    """A record that `checkpoint` was restored now."""
+    origin = checkpoint.draft.origin if checkpoint.draft.origin is not None else checkpoint.seq
+    fields = {"status": CheckpointStatus.RESTORED, "origin": origin, "started_at": datetime.now(UTC), **changes}
+    return replace(checkpoint.draft, **fields)
+
+
+def _mark_damaged(
+    namespace: Namespace, group: Group, wanted: Sequence[str], error: StoreError, restored: Restored
+) -> None:
+    reason = "its stored bytes are damaged" if isinstance(error, CorruptError) else "it could not be read"
+    for name in wanted:
+        namespace.live[name] = Marker(name, "value", reason)
+        restored.damaged[name] = error.message

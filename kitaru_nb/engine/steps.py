@@ -1,0 +1,128 @@
+"""What the session is asked to do with a cell, and what it decides.
+
+The decision is made here by pure functions; `engine.session` does what they say.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from kitaru_nb.analysis.directive import Directive
+from kitaru_nb.engine.namespace import State
+from kitaru_nb.engine.process import ProcessState
+from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey
+
+__all__ = ["Cell", "Pending", "Restore", "Run", "choose", "same_step", "step_name", "unmet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell that is to be a step.
+
+    Attributes:
+        source: What the user typed.
+        tree: Its AST without the directive.
+        directive: The parsed `%%checkpoint` line; None when the cell carries none and is a
+            step all the same (headless, or by a tag).
+        step: ``cell:ID`` where the front end sends an id, else None.
+    """
+
+    source: str
+    tree: ast.Module
+    directive: Directive | None = None
+    step: str | None = None
+
+
+@dataclass(slots=True)
+class Pending:
+    """A step that is about to run or running: everything its commit needs from before."""
+
+    cell: Cell
+    name: str
+    key: CheckpointKey
+    code: Digest
+    reads: Mapping[str, Digest]
+    before: State
+    process: ProcessState
+    started_at: datetime
+    started: float
+    depends: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """The step is on record with this key: put its effects back."""
+
+    pending: Pending
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The step has to run."""
+
+    pending: Pending
+
+
+def choose(
+    pending: Pending, recorded: Iterable[Checkpoint], *, holds: Callable[[str, str], bool], allowed: Callable[[Checkpoint], bool]
+) -> Restore | Run:
+    """Restore the newest record of the step whose conditions hold, else run."""
+    for checkpoint in recorded:
+        if same_step(pending.cell.step, checkpoint.draft.step) and allowed(checkpoint) and not unmet(checkpoint, holds):
+            return Restore(pending, checkpoint)
+    return Run(pending)
+
+
+def same_step(live: str | None, recorded: str | None) -> bool:
+    """Whether a cell and a record are one step: equal ids, or no id on one side."""
+    return live is None or recorded is None or live == recorded
+
+
+def unmet(checkpoint: Checkpoint, holds: Callable[[str, str], bool]) -> list[str]:
+    """The conditions of a record that do not hold now."""
+    return [what for what, digest in checkpoint.draft.conditions.items() if not holds(what, digest)]
+
+
+def step_name(tree: ast.Module, taken: Collection[str]) -> str:
+    """A short name that can be typed, for a cell that was given none.
+
+    It is the first name the cell binds, else the first it calls, else ``cell``; a number is
+    added while the name is taken.
+    """
+    base = next(_bound(tree), None) or next(_called(tree), None) or "cell"
+    number = 1
+    name = base
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def _bound(tree: ast.Module) -> Iterator[str]:
+    for statement in tree.body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                yield "imports" if len(aliases) > 1 else (aliases[0].asname or aliases[0].name).partition(".")[0]
+            case _:
+                stores = (
+                    node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                )
+                yield from (name for name in stores if name != "_")
+
+
+def _called(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function: Any = node.func
+            if isinstance(function, ast.Name):
+                yield function.id
+            elif isinstance(function, ast.Attribute) and function.attr not in ("run_line_magic", "run_cell_magic"):
+                yield function.attr

@@ -1,0 +1,142 @@
+"""Why a step ran or was restored: its record against the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kitaru_nb.analysis.diff import first_difference
+from kitaru_nb.engine.recovery import source_code
+from kitaru_nb.engine.session import Session
+from kitaru_nb.errors import NotFoundError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+
+__all__ = ["Explanation", "Reason", "explain", "explain_step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One cause.
+
+    Attributes:
+        kind: ``first-run``, ``equal``, ``code``, ``input``, ``file``, ``failed`` or ``asked``.
+        what: The name, file or line it is about.
+        text: The cause in a sentence.
+        old: What was recorded before (a digest), where there is such a thing.
+        new: What is recorded now.
+    """
+
+    kind: str
+    what: str
+    text: str
+    old: str | None = None
+    new: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a checkpoint has the status it has."""
+
+    checkpoint: Checkpoint
+    status: CheckpointStatus
+    reasons: tuple[Reason, ...]
+
+    def __str__(self) -> str:
+        """The explanation as lines of text."""
+        verb = {"completed": "ran", "restored": "was restored", "failed": "failed"}[self.status.value]
+        lines = [f"`{self.checkpoint.draft.name}` {verb}:"]
+        lines += [f"  {reason.text}" for reason in self.reasons]
+        return "\n".join(lines)
+
+
+def explain(journal: Journal, checkpoint: Checkpoint) -> Explanation:
+    """Compare `checkpoint` with the step's record before it and say what decided."""
+    draft = checkpoint.draft
+    if draft.status is CheckpointStatus.RESTORED:
+        origin = journal.checkpoint(draft.origin or checkpoint.seq)
+        when = f"{origin.draft.started_at:%Y-%m-%d %H:%M:%S} UTC"
+        text = f"its code and everything it reads are as they were when it ran at {when} in `{origin.execution}`"
+        return Explanation(checkpoint, draft.status, (Reason("equal", origin.execution, text),))
+    reasons = []
+    if draft.error is not None:
+        reasons.append(Reason("failed", draft.error["ename"], f"it raised {draft.error['ename']}: {draft.error['evalue']}"))
+    before = _before(journal, checkpoint)
+    if before is None:
+        reasons.append(Reason("first-run", draft.name, "nothing was on record for it yet"))
+    else:
+        reasons += _differences(before, checkpoint)
+    return Explanation(checkpoint, draft.status, tuple(reasons))
+
+
+def explain_step(session: Session, name: str | None) -> str:
+    """The explanation for the newest record of step `name`, or of the newest step."""
+    attempt = session.attempt
+    recorded = session.engine.journal.checkpoints(attempt.execution) if attempt is not None else []
+    chosen = [checkpoint for checkpoint in recorded if name is None or checkpoint.draft.name == name]
+    if not chosen:
+        what = f"no checkpoint `{name}`" if name else "no checkpoint"
+        message = f"this execution has {what} on record yet"
+        raise NotFoundError(message, kind="unknown-checkpoint", hint="run the cell first, then %why")
+    return str(explain(session.engine.journal, chosen[-1]))
+
+
+def _before(journal: Journal, checkpoint: Checkpoint) -> Checkpoint | None:
+    """The step's newest completed record before `checkpoint`, in its execution or an earlier one."""
+    execution = journal.execution(checkpoint.execution)
+    earlier = journal.executions(notebook=execution.identity.notebook, limit=20) if execution.identity.notebook else []
+    for other in dict.fromkeys([execution.id, *(found.id for found in earlier)]):
+        for candidate in reversed(journal.checkpoints(other)):
+            if (
+                candidate.seq < checkpoint.seq
+                and candidate.draft.status is CheckpointStatus.COMPLETED
+                and _same(candidate, checkpoint)
+            ):
+                return candidate
+    return None
+
+
+def _same(one: Checkpoint, other: Checkpoint) -> bool:
+    if one.draft.step is not None and other.draft.step is not None:
+        return one.draft.step == other.draft.step
+    return one.draft.name == other.draft.name
+
+
+def _differences(before: Checkpoint, now: Checkpoint) -> Sequence[Reason]:
+    old, new = before.draft, now.draft
+    found: list[Reason] = []
+    if source_code(old.source) != source_code(new.source):
+        line = first_difference(old.source, new.source) or "its code changed"
+        found.append(Reason("code", new.name, f"its code changed: {line}", old.code, new.code))
+    found += _inputs(old.reads, new.reads)
+    found += _conditions(old.conditions, new.conditions)
+    if not found:
+        found.append(Reason("asked", new.name, "its code and inputs are as before, so it was run on purpose (`--fresh`)"))
+    return found
+
+
+def _inputs(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Reason]:
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) == new.get(name):
+            continue
+        if name not in old:
+            text = f"`{name}` was not there when it ran before"
+        elif name not in new:
+            text = f"`{name}` was there when it ran before and is not now"
+        else:
+            text = f"`{name}` holds another value ({old[name][:8]} before, {new[name][:8]} now)"
+        yield Reason("input", name, text, old.get(name), new.get(name))
+
+
+def _conditions(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Reason]:
+    for what in sorted(old.keys() | new.keys()):
+        kind, _, rest = what.partition(":")
+        if old.get(what) == new.get(what) or what not in old or what not in new:
+            continue
+        text = {
+            "file": f"file `{rest}` has changed since",
+            "module": f"the source of `{rest}` has changed since",
+            "random": f"the random generator of `{rest}` stood elsewhere",
+            "names": f"`{rest.replace(',', '`, `')}`, which it changes in place, held another value before it",
+        }[kind]
+        yield Reason("file" if kind in ("file", "module") else "input", rest, text, old[what], new[what])

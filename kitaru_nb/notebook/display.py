@@ -1,0 +1,109 @@
+"""The few words kitaru_nb says in a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from kitaru_nb.engine.session import Resumed
+from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.execution import Execution
+
+__all__ = ["age", "committed", "duration", "notice", "restored", "resumed", "say", "size"]
+
+
+def say(shell: Any, text: str) -> None:
+    """Show `text` in the running cell, small and quiet; plain text where there is no HTML."""
+    lines = "<br>".join(html.escape(line, quote=False) for line in text.splitlines())
+    style = "color:var(--jp-ui-font-color2,#757575);font-size:var(--jp-ui-font-size1,13px)"
+    shell.display_pub.publish({"text/plain": text, "text/html": f'<div style="{style}">{lines}</div>'})
+
+
+def committed(checkpoint: Checkpoint, stored: int) -> str:
+    """One line: the step is saved."""
+    draft = checkpoint.draft
+    parts = [f"kitaru: `{draft.name}` saved", duration(draft.duration)]
+    if stored:
+        parts.append(size(stored))
+    lost = [name for group in draft.groups for name in group.unstorable]
+    if lost:
+        parts.append(f"not stored: {_names(lost)}")
+    return " · ".join(parts)
+
+
+def restored(checkpoint: Checkpoint, lost: Iterable[str], problems: Iterable[str]) -> str:
+    """One line: the step was restored, from when, and what that saved."""
+    draft = checkpoint.draft
+    parts = [f"kitaru: `{draft.name}` restored", f"from {age(draft.started_at)} ago", f"saved {duration(draft.duration)}"]
+    lost = list(lost)
+    if lost:
+        parts.append(f"not stored: {_names(lost)}")
+    return "\n".join([" · ".join(parts), *(f"  {problem}" for problem in problems)])
+
+
+def notice(execution: Execution, commits: list[Checkpoint]) -> str:
+    """One line for a new kernel of a notebook whose last execution did not end well."""
+    last = commits[-1].draft
+    saved = sum(checkpoint.draft.duration for checkpoint in commits)
+    reason = execution.reason or "ended without warning"
+    count = len(commits)
+    noun = "checkpoint" if count == 1 else "checkpoints"
+    return (
+        f"kitaru: the last execution was interrupted {age(execution.ended_at or last.started_at)} ago ({reason}) · "
+        f"{count} {noun} up to `{last.name}` can be restored, which saves {duration(saved)} · "
+        "%resume puts everything back, or run the cells again"
+    )
+
+
+def resumed(report: Resumed) -> str:
+    """The restore report: what came back, what did not and why, where to go on."""
+    restored = report.restored
+    head = (
+        f"kitaru: resumed `{report.execution.id}` as of `{report.checkpoint.draft.name}` · "
+        f"{report.steps} checkpoints · saved {duration(report.saved_duration)}"
+    )
+    lines = [head]
+    if restored.names:
+        lines.append(f"  back: {_names(restored.names)}")
+    lines += [f"  not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items())]
+    lines += [f"  {problem}" for problem in restored.problems]
+    lines.append(f"  go on with the cell after `{report.checkpoint.draft.name}`")
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``0.8 s``, ``12 s``, ``3 min 12 s``, ``2 h 05 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if seconds >= 0.05 else f"{seconds * 1000:.0f} ms"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def age(then: datetime) -> str:
+    """How long ago `then` was, in one unit."""
+    seconds = max(0.0, (datetime.now(UTC) - then).total_seconds())
+    for unit, length in (("day", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}"
+    return f"{int(seconds)} s"
+
+
+def size(count: float) -> str:
+    """Bytes in the largest unit that keeps the number readable."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _names(names: Iterable[str]) -> str:
+    listed = list(names)
+    shown = ", ".join(f"`{name}`" for name in listed[:12])
+    return shown if len(listed) <= 12 else f"{shown} and {len(listed) - 12} more"

@@ -1,0 +1,136 @@
+"""`%load_ext kitaru_nb`: hooks and magics, light until the first checkpoint."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any
+
+from kitaru_nb.errors import UsageError
+from kitaru_nb.notebook.hooks import Hooks
+
+__all__ = ["hooks", "load", "unload"]
+
+_hooks: Hooks | None = None
+
+
+def load(shell: Any) -> None:
+    """Put the hooks and magics in place, and say when the notebook's last execution died.
+
+    Loading twice changes nothing.
+    """
+    global _hooks  # noqa: PLW0603 - one kernel, one set of hooks
+    if _hooks is not None:
+        return
+    import IPython  # noqa: PLC0415 - loaded by whoever calls this
+
+    if IPython.version_info < (8,):
+        message = f"kitaru_nb needs IPython 8 or newer, and this kernel has {IPython.__version__}"
+        raise UsageError(message, kind="old-ipython", hint="pip install --upgrade ipython ipykernel")
+    _hooks = Hooks(shell)
+    _hooks.install()
+    _register_magics(shell)
+    atexit.register(_hooks.close)
+    _tell_when_unfinished(shell)
+
+
+def unload(shell: Any) -> None:
+    """Take everything out again and end the attempt."""
+    global _hooks  # noqa: PLW0603 - one kernel, one set of hooks
+    if _hooks is None:
+        return
+    atexit.unregister(_hooks.close)
+    _hooks.remove()
+    _hooks = None
+    for kind, name in _MAGICS:
+        shell.magics_manager.magics[kind].pop(name, None)
+
+
+def hooks() -> Hooks:
+    """The hooks of this kernel.
+
+    Raises:
+        UsageError: the extension is not loaded.
+    """
+    if _hooks is None:
+        raise UsageError("kitaru_nb is not loaded in this kernel", kind="not-loaded", hint="%load_ext kitaru_nb")
+    return _hooks
+
+
+_MAGICS = (("cell", "checkpoint"), ("line", "checkpoint"), ("line", "resume"), ("line", "why"), ("line", "kitaru"))
+
+
+def _register_magics(shell: Any) -> None:
+    for kind, name in _MAGICS:
+        shell.register_magic_function(_lazy(f"{name}_{kind}"), kind, name)
+
+
+def _lazy(function: str) -> Any:
+    """A magic that imports its implementation when it is first used, with its help text."""
+
+    def magic(line: str, cell: str | None = None) -> Any:
+        from kitaru_nb.notebook import magics  # noqa: PLC0415 - the engine loads with the first use
+
+        return getattr(magics, function)(hooks(), line, *([] if cell is None else [cell]))
+
+    magic.__doc__ = _HELP[function]
+    magic.__name__ = function.rpartition("_")[0]
+    return magic
+
+
+def _tell_when_unfinished(shell: Any) -> None:
+    from kitaru_nb.notebook import display  # noqa: PLC0415 - after the light parts are in place
+    from kitaru_nb.notebook.opening import unfinished  # noqa: PLC0415
+
+    found = unfinished(shell)
+    if found is None:
+        return
+    text = display.notice(*found)
+    if _in_a_cell(shell):
+        display.say(shell, text)
+        return
+
+    def tell(_info: Any) -> None:
+        shell.events.unregister("pre_run_cell", tell)
+        display.say(shell, text)
+
+    shell.events.register("pre_run_cell", tell)
+
+
+def _in_a_cell(shell: Any) -> bool:
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return True
+    parent = kernel.get_parent("shell") or {}
+    return bool(parent.get("header", {}).get("msg_type") == "execute_request")
+
+
+_HELP = {
+    "checkpoint_cell": """Make this cell a durable checkpoint.
+
+    %%checkpoint [NAME] [--fresh] [--exclude a,b] [--depends PATH,...] [--reuse] [--strict]
+
+When the cell has run, everything that changed in the notebook since the last checkpoint is
+stored, together with what the cell showed, before the cell counts as done. Run again with
+equal code and inputs, in this kernel or a new one, it is restored instead of run.
+
+    NAME            what the checkpoint is called; a short name is made up without one
+    --fresh         run it even when it could be restored
+    --exclude a,b   do not store these names
+    --depends PATH  run again when this file has changed
+    --reuse         headless: also restore what touched the network in another execution
+    --strict        an error, not a marker, when a value cannot be stored
+""",
+    "checkpoint_line": "`%%checkpoint` (two %) makes a cell a checkpoint; see `%%checkpoint?`.",
+    "resume_line": """Put back everything this notebook had committed before its kernel died.
+
+    %resume [EXECUTION] [--at CHECKPOINT] [--take-over]
+""",
+    "why_line": """Say why a checkpoint ran or was restored.
+
+    %why [CHECKPOINT]
+""",
+    "kitaru_line": """Run any verb of the `kitaru-nb` command.
+
+    %kitaru executions | show latest | doctor | new | ...
+""",
+}

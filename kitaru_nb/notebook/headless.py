@@ -1,0 +1,76 @@
+"""The kernel's side of a headless run: every cell is a checkpoint, nothing extra is shown.
+
+A worker process holds the lease and drives the cells; it calls `start` once when the kernel
+is up and `last` after each cell.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kitaru_nb.engine.session import Session
+from kitaru_nb.errors import NotFoundError
+from kitaru_nb.model.execution import Attempt, ExecutionId
+from kitaru_nb.notebook import extension
+from kitaru_nb.notebook.opening import namespace_of
+from kitaru_nb.notebook.sink import sink_for
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
+
+__all__ = ["last", "start"]
+
+
+def start(turn: dict[str, Any]) -> dict[str, Any]:
+    """Take part in a worker's attempt and restore the namespace it goes on from.
+
+    Args:
+        turn: ``home``, ``execution``, ``epoch``, ``notebook`` and ``restore`` (the `seq` of
+            the commit to go on from, or None).
+
+    Returns:
+        ``lost``: names that could not come back, with the reason; ``problems``: sentences.
+
+    Raises:
+        CorruptError: stored bytes of a name are damaged.
+    """
+    from IPython import get_ipython  # type: ignore[attr-defined] # noqa: PLC0415 - untyped re-export
+
+    shell = get_ipython()  # type: ignore[no-untyped-call]
+    settings = resolve(home=turn["home"], notebook=turn["notebook"])
+    engine = open_engine(settings)
+    attempt = _attempt(engine.journal.attempts(ExecutionId(turn["execution"])), turn["epoch"])
+    identity = engine.journal.execution(turn["execution"]).identity
+    extension.load(shell)
+    hooks = extension.hooks()
+    hooks.every_cell = hooks.quiet = True
+    hooks.session = Session(
+        engine, identity=identity, namespace=namespace_of(shell), attempt=attempt, marked_only=False
+    )
+    hooks.sink = sink_for(shell)
+    return _restore(hooks.session, turn["restore"])
+
+
+def last() -> dict[str, Any]:
+    """What became of the cell that just ran: its `seq` and status, both None for a plain cell."""
+    hooks = extension.hooks()
+    status, hooks.last_status = hooks.last_status, {"seq": None, "status": None}
+    return status
+
+
+def _attempt(attempts: list[Attempt], epoch: int) -> Attempt:
+    for attempt in attempts:
+        if attempt.epoch == epoch:
+            return attempt
+    raise NotFoundError(f"attempt {epoch} is not on record", kind="unknown-attempt", hint="run the notebook again")
+
+
+def _restore(session: Session, seq: int | None) -> dict[str, Any]:
+    if seq is None:
+        return {"lost": {}, "problems": []}
+    restored, _line = session.restore_line(seq)
+    session.learn_names()
+    if restored.damaged:
+        raise session.damaged(restored, seq)
+    return {"lost": restored.lost, "problems": restored.problems}
+
+

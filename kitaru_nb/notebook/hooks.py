@@ -1,0 +1,246 @@
+"""From IPython's cell hooks to the engine: which cells are steps, when they run, when they commit.
+
+A marked cell is recognised by an input transformer (which turns the `%%checkpoint` line
+into a string literal, so line numbers stay) and decided on by an AST transformer that is in
+place only while a marked cell is being compiled. A restored step's body is replaced by one
+call; a step that ran is committed in `post_run_cell`, before the kernel sends its reply.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from IPython.core.error import InputRejected
+from IPython.core.inputtransformer2 import cell_magic
+
+from kitaru_nb.analysis.directive import directive_of, mark_source
+from kitaru_nb.errors import KitaruError, UsageError
+from kitaru_nb.notebook.interrupts import Shield
+
+__all__ = ["Hooks", "Refused"]
+
+_MARK = "%%checkpoint"
+_CALL = "__import__('kitaru_nb.notebook.extension', fromlist=['hooks']).hooks().restore()"
+
+
+class Refused(InputRejected):  # type: ignore[misc] # IPython is untyped
+    """Stops a cell before it runs, with the words of a KitaruError."""
+
+    def __init__(self, error: KitaruError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    def _render_traceback_(self) -> list[str]:
+        return self.error._render_traceback_()  # noqa: SLF001 - the protocol's own name
+
+
+@dataclass(slots=True)
+class _Frame:
+    """One running cell; cells nest under `%%capture` and `%%time`."""
+
+    info: Any
+    possible: bool
+    plan: Any = None
+    refused: bool = False
+    decided: bool = False
+
+
+class Hooks:
+    """The hooks of one shell. One object per kernel, made by `load_ext`."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.session: Any = None
+        self.sink: Any = None
+        self.every_cell = False
+        self.quiet = False
+        self.last_status: dict[str, Any] = {"seq": None, "status": None}
+        self._frames: list[_Frame] = []
+        self._pid = os.getpid()
+        self._seeded = False
+        self._notice_due = False
+
+    # -- put in place and taken away ---------------------------------------------------
+
+    def install(self) -> None:
+        """Hook into the shell."""
+        self.shell.input_transformers_cleanup.append(self.mark)
+        self.shell.events.register("pre_run_cell", self.before_cell)
+        self.shell.events.register("post_run_cell", self.after_cell)
+
+    def remove(self) -> None:
+        """Take the hooks out again and end the attempt."""
+        self.shell.input_transformers_cleanup.remove(self.mark)
+        self.shell.events.unregister("pre_run_cell", self.before_cell)
+        self.shell.events.unregister("post_run_cell", self.after_cell)
+        self.close()
+
+    def close(self) -> None:
+        """End the attempt; a forked child has none."""
+        if self.session is not None and os.getpid() == self._pid:
+            session, self.session = self.session, None
+            session.close()
+
+    # -- IPython calls these -----------------------------------------------------------
+
+    def mark(self, lines: list[str]) -> list[str]:
+        """Input transformer: pure, since IPython calls it twice and for completeness checks."""
+        if not any(_MARK in line for line in lines):
+            return lines
+        try:
+            return mark_source(lines, cell_magic=cell_magic)
+        except UsageError as error:
+            return [f"raise __import__('kitaru_nb.notebook.hooks', fromlist=['x']).usage_error({error.args!r}, {error.kind!r}, {error.hint!r})\n"]
+
+    def before_cell(self, info: Any) -> None:
+        """The cell is about to be compiled."""
+        raw = info.raw_cell or ""
+        frame = _Frame(info, self._may_be_step(raw))
+        self._frames.append(frame)
+        if frame.possible:
+            self.shell.ast_transformers.append(self)
+        else:
+            self._saw(raw)
+
+    def visit(self, tree: ast.Module) -> ast.Module:
+        """AST transformer: decide, and put the restoring call in place of a restored body.
+
+        Nothing may escape but `Refused`: IPython answers any other error of a transformer
+        by running the cell as if nothing had been said.
+        """
+        frame = self._frames[-1] if self._frames else None
+        if frame is None or frame.decided:
+            return tree
+        try:
+            return self._decide(frame, tree)
+        except KitaruError as error:
+            frame.refused = True
+            raise Refused(error) from error
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - see above
+            frame.refused = True
+            message = f"the cell was not run: {type(error).__name__}: {error}"
+            raise Refused(KitaruError(message, kind="internal", hint="%tb shows where")) from error
+
+    def restore(self) -> None:
+        """Runs in place of a restored step's body."""
+        plan = self._frames[-1].plan
+        with Shield() as shield:
+            outcome = self.session.restore(plan)
+            self.sink.repeat(plan.checkpoint.draft.outputs)
+            self._repeat_result(plan.checkpoint)
+        self._frames[-1].refused = True  # nothing is left to commit
+        self.last_status = {"seq": self.session.last.seq, "status": "restored"}
+        if not self.quiet:
+            from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
+
+            display.say(self.shell, display.restored(plan.checkpoint, outcome.lost, outcome.problems))
+        if shield.pressed:
+            raise KeyboardInterrupt
+
+    def after_cell(self, result: Any) -> None:
+        """The cell has run: commit it. The kernel replies after this returns."""
+        if not self._frames:
+            return
+        frame = self._frames.pop()
+        if frame.possible and self in self.shell.ast_transformers:
+            self.shell.ast_transformers.remove(self)
+        if frame.plan is None or frame.refused or os.getpid() != self._pid:
+            return
+        try:
+            with Shield() as shield:
+                self._finish(frame, result)
+            if shield.pressed:
+                raise KeyboardInterrupt
+        except BaseException as error:  # noqa: BLE001 - an error that escapes a hook would be an ok reply
+            self.shell.showtraceback((type(error), error, None))
+            result.error_in_exec = error
+            self.shell.last_execution_succeeded = False
+
+    # -- the parts ---------------------------------------------------------------------
+
+    def open_session(self) -> Any:
+        """The session, made with the first step."""
+        if self.session is None:
+            from kitaru_nb.notebook.opening import open_session  # noqa: PLC0415 - the engine loads with the first step
+
+            self.session, self.sink = open_session(self.shell)
+            if self._seeded:
+                self.session.saw("seed")
+        return self.session
+
+    def _may_be_step(self, raw: str) -> bool:
+        if self.every_cell:
+            return "no-checkpoint" not in self._tags()
+        return _MARK in raw or "checkpoint" in self._tags()
+
+    def _saw(self, raw: str) -> None:
+        if self.session is not None:
+            self.session.saw(raw)
+        elif "seed" in raw:
+            self._seeded = True
+
+    def _metadata(self) -> Mapping[str, Any]:
+        kernel = getattr(self.shell, "kernel", None)
+        parent = kernel.get_parent("shell") if kernel is not None else {}
+        metadata: Mapping[str, Any] = (parent or {}).get("metadata") or {}
+        return metadata
+
+    def _tags(self) -> Sequence[str]:
+        tags = self._metadata().get("tags") or ()
+        return tags if isinstance(tags, list | tuple) else ()
+
+    def _decide(self, frame: _Frame, tree: ast.Module) -> ast.Module:
+        from kitaru_nb.engine.steps import Cell, Restore  # noqa: PLC0415 - the engine loads with the first step
+
+        directive, body = directive_of(tree)
+        raw = frame.info.raw_cell
+        if directive is None and not self.every_cell and "checkpoint" not in self._tags():
+            return tree  # the outer tree of a `%%time`, whose body comes later
+        frame.decided = True
+        if raw.lstrip().startswith("%%timeit"):
+            message = "`%%timeit` would run this checkpoint many times"
+            raise UsageError(message, kind="repeated-checkpoint", hint="%%time above %%checkpoint, or %%timeit alone")
+        session = self.open_session()
+        cell_id = getattr(frame.info, "cell_id", None)
+        cell = Cell(raw, body, directive, f"cell:{cell_id}" if cell_id else None)
+        plan = session.plan(cell, deleted_steps=[f"cell:{gone}" for gone in self._metadata().get("deletedCells") or ()])
+        frame.plan = plan
+        if isinstance(plan, Restore):
+            return ast.Module(ast.parse(_CALL).body, type_ignores=[])
+        self.sink.begin()
+        session.begin(plan)
+        return body
+
+    def _finish(self, frame: _Frame, result: Any) -> None:
+        from kitaru_nb.engine.session import Outcome  # noqa: PLC0415 - loaded by now
+
+        outputs = self.sink.end()
+        error = result.error_in_exec or result.error_before_exec if result is not None else None
+        if result is None or not result.success:
+            failure = error if error is not None else KeyboardInterrupt()
+            self.session.fail(frame.plan, failure, Outcome(outputs))
+            return
+        checkpoint = self.session.commit(frame.plan, Outcome(outputs, result.result))
+        self.last_status = {"seq": checkpoint.seq, "status": "completed"}
+        if not self.quiet:
+            from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
+
+            stored = sum(artifact.bytes for artifact in self.session.artifacts_of(checkpoint))
+            display.say(self.shell, display.committed(checkpoint, stored))
+
+    def _repeat_result(self, checkpoint: Any) -> None:
+        value = self.session.result_of(checkpoint)
+        if value is not None:
+            self.shell.displayhook.update_user_ns(value)
+            self.shell.displayhook.fill_exec_result(value)
+
+
+def usage_error(arguments: tuple[str, ...], kind: str, hint: str) -> UsageError:
+    """The error a cell with a bad directive raises."""
+    return UsageError(*arguments, kind=kind, hint=hint)
+
+

@@ -1,0 +1,91 @@
+"""What the line magics do; imported with their first use."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+from kitaru_nb.engine.why import explain_step
+from kitaru_nb.errors import UsageError
+from kitaru_nb.notebook import display
+from kitaru_nb.notebook.hooks import Hooks
+from kitaru_nb.notebook.interrupts import Shield
+
+__all__ = ["checkpoint_cell", "checkpoint_line", "kitaru_line", "resume_line", "why_line"]
+
+
+def checkpoint_cell(_hooks: Hooks, line: str, _cell: str) -> None:
+    """Reached only when `%%checkpoint` is not on the cell's first line of code."""
+    message = "`%%checkpoint` works as the first line of a cell, above any other cell magic except `%%time` and `%%capture`"
+    raise UsageError(message, kind="misplaced-checkpoint", hint=f"%%checkpoint {line}".rstrip())
+
+
+def checkpoint_line(_hooks: Hooks, line: str) -> None:
+    """`%checkpoint NAME`: one percent sign too few."""
+    message = "`%checkpoint` is a line magic and stores nothing; did you mean `%%checkpoint`?"
+    raise UsageError(message, kind="one-percent", hint=f"%%checkpoint {line}".rstrip())
+
+
+def resume_line(hooks: Hooks, line: str) -> None:
+    """`%resume [EXECUTION] [--at CHECKPOINT] [--take-over]`."""
+    execution, at, take_over = _resume_arguments(shlex.split(line))
+    session = hooks.open_session()
+    with Shield() as shield:
+        report = session.resume(execution, at=at, take_over=take_over)
+    display.say(hooks.shell, display.resumed(report))
+    if shield.pressed:
+        raise KeyboardInterrupt
+
+
+def why_line(hooks: Hooks, line: str) -> None:
+    """`%why [CHECKPOINT]`."""
+    session = hooks.open_session()
+    name = line.strip() or None
+    display.say(hooks.shell, explain_step(session, name))
+
+
+def kitaru_line(hooks: Hooks, line: str) -> None:
+    """`%kitaru VERB ...`: the command line's verbs, and `new`."""
+    arguments = shlex.split(line)
+    if arguments == ["new"]:
+        _begin_anew(hooks)
+        return
+    finished = subprocess.run(  # noqa: S603 - our own command, with the user's arguments
+        [sys.executable, "-m", "kitaru_nb", *arguments], capture_output=True, text=True, check=False
+    )
+    sys.stdout.write(finished.stdout)
+    sys.stderr.write(finished.stderr)
+
+
+def _begin_anew(hooks: Hooks) -> None:
+    hooks.close()
+    session = hooks.open_session()
+    attempt = session.open(new=True)
+    display.say(hooks.shell, f"kitaru: a new execution has begun, `{attempt.execution}`")
+
+
+def _resume_arguments(words: list[str]) -> tuple[str | None, str | None, bool]:
+    execution: str | None = None
+    at: str | None = None
+    take_over = False
+    rest: Any = iter(words)
+    for word in rest:
+        if word == "--take-over":
+            take_over = True
+        elif word == "--at" or word.startswith("--at="):
+            at = word.partition("=")[2] or next(rest, None)
+            if not at:
+                raise _misused("`--at` needs the name of a checkpoint")
+        elif word.startswith("-"):
+            raise _misused(f"`%resume` has no option `{word}`")
+        elif execution is not None:
+            raise _misused(f"`%resume` takes one execution, and got `{execution}` and `{word}`")
+        else:
+            execution = word
+    return execution, at, take_over
+
+
+def _misused(message: str) -> UsageError:
+    return UsageError(message, kind="unknown-option", hint="%resume [EXECUTION] [--at CHECKPOINT] [--take-over]")

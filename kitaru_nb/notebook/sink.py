@@ -1,0 +1,153 @@
+"""Outputs in IPython: copied while a step runs, sent again when it is restored.
+
+In a kernel the copy is taken where every message leaves, below all of IPython's display
+machinery, so that output of threads, subprocesses and figures is in the record too. In a
+terminal the streams and the display publisher are wrapped for the time of the step.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kitaru_nb.engine.capture import Output, OutputSink, fold
+
+__all__ = ["KernelSink", "TerminalSink", "sink_for"]
+
+_DELIMITER = b"<IDS|MSG>"
+_SHOWING = frozenset({"stream", "display_data", "execute_result", "update_display_data", "clear_output", "error"})
+
+
+def sink_for(shell: Any) -> OutputSink:
+    """The sink that fits `shell`: a kernel's or a terminal's."""
+    kernel = getattr(shell, "kernel", None)
+    return KernelSink(shell, kernel) if hasattr(kernel, "iopub_thread") else TerminalSink(shell)
+
+
+class KernelSink:
+    """Copies the kernel's outgoing messages and sends recorded ones."""
+
+    def __init__(self, shell: Any, kernel: Any) -> None:
+        self._shell = shell
+        self._kernel = kernel
+        self._frames: list[Sequence[Any]] = []
+        self._send: Callable[..., Any] | None = None
+
+    def begin(self) -> None:
+        """Start recording."""
+        self._frames = []
+        if self._send is None:
+            thread = self._kernel.iopub_thread
+            self._send = thread.send_multipart
+            thread.send_multipart = self._tee
+
+    def end(self) -> list[Output]:
+        """Stop recording; what the running request showed, folded."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self._send is not None:
+            self._kernel.iopub_thread.send_multipart = self._send
+            self._send = None
+        frames, self._frames = self._frames, []
+        request = self._parent().get("header", {}).get("msg_id")
+        messages = (_decode(message) for message in frames)
+        return fold((kind, content) for kind, parent, content in messages if parent == request and kind in _SHOWING)
+
+    def repeat(self, outputs: Sequence[Output]) -> None:
+        """Send recorded outputs as this request's own."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for output in outputs:
+            content = {key: value for key, value in output.items() if key != "output_type"}
+            if output["output_type"] == "execute_result":
+                content["execution_count"] = self._shell.displayhook.prompt_count
+            self._kernel.session.send(
+                self._kernel.iopub_socket,
+                output["output_type"],
+                content,
+                parent=self._parent(),
+                ident=self._kernel._topic(output["output_type"]),  # noqa: SLF001 - the kernel's own spelling of it
+            )
+
+    def _parent(self) -> Mapping[str, Any]:
+        parent: Mapping[str, Any] = self._kernel.get_parent("shell")
+        return parent
+
+    def _tee(self, message: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        self._frames.append(message)
+        assert self._send is not None  # noqa: S101 - set before the tee is in place
+        return self._send(message, *args, **kwargs)
+
+
+class TerminalSink:
+    """Copies what a terminal IPython shows."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._messages: list[tuple[str, dict[str, Any]]] = []
+        self._undo: list[Callable[[], None]] = []
+
+    def begin(self) -> None:
+        """Start recording."""
+        self._messages = []
+        for name in ("stdout", "stderr"):
+            original = getattr(sys, name)
+            setattr(sys, name, _Tee(original, name, self._messages))
+            self._undo.append(lambda name=name, original=original: setattr(sys, name, original))
+        publisher = self._shell.display_pub
+        publish = publisher.publish
+
+        def copy(data: Any, metadata: Any = None, *args: Any, transient: Any = None, update: bool = False, **kw: Any) -> None:
+            kind = "update_display_data" if update else "display_data"
+            content = {"data": _as_json(data), "metadata": _as_json(metadata or {}), "transient": transient or {}}
+            self._messages.append((kind, content))
+            publish(data, metadata, *args, transient=transient, update=update, **kw)
+
+        publisher.publish = copy
+        self._undo.append(lambda: delattr(publisher, "publish"))
+
+    def end(self) -> list[Output]:
+        """Stop recording; what was shown, folded."""
+        while self._undo:
+            self._undo.pop()()
+        messages, self._messages = self._messages, []
+        return fold(messages)
+
+    def repeat(self, outputs: Sequence[Output]) -> None:
+        """Write recorded streams again and publish recorded displays."""
+        for output in outputs:
+            if output["output_type"] == "stream":
+                getattr(sys, output["name"]).write(output["text"])
+            elif output["output_type"] in ("display_data", "execute_result"):
+                self._shell.display_pub.publish(output["data"], output.get("metadata"))
+
+
+class _Tee:
+    """A stream that also notes what is written to it."""
+
+    def __init__(self, stream: Any, name: str, messages: list[tuple[str, dict[str, Any]]]) -> None:
+        self._stream, self._name, self._messages = stream, name, messages
+
+    def write(self, text: str) -> Any:
+        self._messages.append(("stream", {"name": self._name, "text": text}))
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _decode(message: Sequence[Any]) -> tuple[str, str | None, dict[str, Any]]:
+    """(message type, id of the request it answers, content) of a message's raw frames."""
+    frames = [bytes(getattr(frame, "bytes", frame)) for frame in message]
+    try:
+        start = frames.index(_DELIMITER) + 2
+        header, parent, _metadata, content = (json.loads(frame) for frame in frames[start : start + 4])
+    except ValueError:
+        return "", None, {}
+    return header["msg_type"], parent.get("msg_id"), content
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
