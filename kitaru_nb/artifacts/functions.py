@@ -1,0 +1,316 @@
+"""Functions, closure cells and classes defined in a notebook, taken apart and put together.
+
+A function is stored by its code object and comes back on the *live* notebook namespace, so
+it sees names bound later. Its closure cells are objects of their own, so functions that share
+a cell still share it. What decorators did is in the stored state; they are not run again.
+
+The public names here are part of the stored format: pickles refer to them, so they may not
+move or change their meaning.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+import importlib
+import linecache
+import marshal
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from cloudpickle import cloudpickle
+
+from kitaru_nb.artifacts.kinds import by_reference
+from kitaru_nb.errors import UnstorableError
+
+__all__ = [
+    "class_state",
+    "load_code",
+    "make_cell",
+    "make_class",
+    "make_enum",
+    "make_function",
+    "make_lru",
+    "reduce_cell",
+    "reduce_class",
+    "reduce_code",
+    "reduce_function",
+    "reduce_lru",
+    "set_cell",
+    "set_class",
+    "set_function",
+    "set_lru",
+]
+
+State = dict[str, Any]
+_PYTHON = sys.version_info[:2]
+_NOT_STATE = frozenset(["__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__annotate_func__"])
+_ENUM_PARTS = frozenset(
+    ["_generate_next_value_", "_member_names_", "_member_map_", "_member_type_", "_value2member_map_"]
+    + ["_unhashable_values_", "_unhashable_values_map_", "_hashable_values_"]
+)
+
+
+# --- code ---------------------------------------------------------------------------------
+
+
+def reduce_code(code: types.CodeType, sources: dict[str, str | None]) -> tuple[Any, ...]:
+    """How a code object is stored: marshalled, with its Python version and its cell's text.
+
+    Args:
+        code: The code object.
+        sources: Cell texts already met, by file name, so that each is stored once.
+    """
+    name = code.co_filename
+    if name not in sources:
+        entry = linecache.cache.get(name)
+        # Only cells: a real file has a modification time, and is read again from disk.
+        text = entry is not None and len(entry) == 4 and entry[1] is None
+        sources[name] = "".join(entry[2]) if text and entry is not None else None  # type: ignore[misc] # len 4
+    where = (name, code.co_qualname, code.co_firstlineno)
+    return load_code, (marshal.dumps(code), _PYTHON, where, sources[name])
+
+
+def load_code(
+    data: bytes, python: tuple[int, int], where: tuple[str, str, int], source: str | None
+) -> types.CodeType:
+    """The code object again, with its source where ``inspect.getsource`` looks for it.
+
+    Raises:
+        UnstorableError: it was stored by another Python and cannot be compiled anew.
+    """
+    filename, qualname, line = where
+    if source is not None and filename not in linecache.cache:
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    if tuple(python) == tuple(_PYTHON):
+        return marshal.loads(data)  # type: ignore[no-any-return] # it was a code object
+    if source is not None:
+        for code in _codes(compile(source, filename, "exec")):
+            if (code.co_qualname, code.co_firstlineno) == (qualname, line):
+                return code
+    raise UnstorableError(
+        f"`{qualname}` was stored by Python {python[0]}.{python[1]} and its source is not on record",
+        kind="other-python",
+        hint=f"resume with Python {python[0]}.{python[1]}, or run the cell that defines it",
+    )
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from _codes(const)
+
+
+# --- functions and cells ------------------------------------------------------------------
+
+
+def reduce_function(function: types.FunctionType, namespace: dict[str, Any]) -> tuple[Any, ...]:
+    """How a function that cannot be imported is stored; see `make_function`."""
+    state = {
+        "__qualname__": function.__qualname__,
+        "__module__": function.__module__,
+        "__defaults__": function.__defaults__,
+        "__kwdefaults__": function.__kwdefaults__,
+        "__annotations__": function.__annotations__,
+        "__doc__": function.__doc__,
+    }
+    if hasattr(function, "__type_params__"):
+        state["__type_params__"] = function.__type_params__
+    where = _globals_of(function, namespace)
+    arguments = (function.__code__, where, function.__name__, function.__closure__)
+    return make_function, arguments, (state, function.__dict__), None, None, set_function
+
+
+def _globals_of(function: types.FunctionType, namespace: dict[str, Any]) -> dict[str, Any] | str:
+    found = function.__globals__
+    main = sys.modules.get("__main__")
+    if found is namespace or (main is not None and found is vars(main)):
+        return namespace
+    name = found.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return module.__name__ if module is not None and vars(module) is found else found
+
+
+def make_function(
+    code: types.CodeType,
+    where: dict[str, Any] | str,
+    name: str,
+    closure: tuple[types.CellType, ...] | None,
+) -> types.FunctionType:
+    """A bare function; `set_function` gives it its state, so that it may refer to itself.
+
+    Args:
+        code: What it does.
+        where: Its globals: the live notebook namespace, a dict of its own, or a module's name.
+        name: Its ``__name__``.
+        closure: Its cells, shared with other functions of the same group.
+    """
+    scope = vars(importlib.import_module(where)) if isinstance(where, str) else where
+    return types.FunctionType(code, scope, name, None, closure)
+
+
+def set_function(function: types.FunctionType, state: tuple[State, State]) -> None:
+    """Give a function made by `make_function` its defaults, annotations and attributes."""
+    slots, attributes = state
+    for name, value in slots.items():
+        setattr(function, name, value)
+    function.__dict__.clear()
+    function.__dict__.update(attributes)
+
+
+def reduce_cell(cell: types.CellType) -> tuple[Any, ...]:
+    """How a closure cell is stored: empty first, since it may lead back to itself."""
+    try:
+        contents = cell.cell_contents
+    except ValueError:
+        return make_cell, ()
+    return make_cell, (), (contents,), None, None, set_cell
+
+
+def make_cell() -> types.CellType:
+    """An empty closure cell."""
+    return types.CellType()
+
+
+def set_cell(cell: types.CellType, state: tuple[Any]) -> None:
+    """Fill a closure cell."""
+    (cell.cell_contents,) = state
+
+
+def reduce_lru(wrapper: Any) -> tuple[Any, ...]:
+    """How an ``lru_cache`` wrapper is stored: what it wraps and how, without its entries."""
+    parameters = wrapper.cache_parameters()
+    attributes = {k: v for k, v in vars(wrapper).items() if k not in ("__wrapped__", "cache_parameters")}
+    arguments = (wrapper.__wrapped__, parameters["maxsize"], parameters["typed"])
+    return make_lru, arguments, attributes, None, None, set_lru
+
+
+def make_lru(function: Any, maxsize: int | None, typed: bool) -> Any:  # noqa: FBT001 - as lru_cache has it
+    """The wrapper again. Its cache is empty: that costs time and changes no result."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def set_lru(wrapper: Any, attributes: State) -> None:
+    """Give a wrapper the attributes it had."""
+    vars(wrapper).update(attributes)
+
+
+# --- classes ------------------------------------------------------------------------------
+
+
+def reduce_class(cls: type) -> tuple[Any, ...]:
+    """How a class defined in a notebook is stored: a bare class first, then its attributes.
+
+    Each class has an identity that travels with it, so the same class restored twice in one
+    process is one class, and instances restored later belong to it.
+    """
+    identity = cloudpickle._get_or_create_tracker_id(cls)
+    if "__members__" in dir(type(cls)) and hasattr(cls, "_member_map_"):
+        members = {name: member._value_ for name, member in cls.__members__.items()}  # type: ignore[attr-defined]
+        arguments = (cls.__bases__, cls.__name__, cls.__qualname__, members, cls.__module__, identity)
+        return make_enum, arguments, class_state(cls), None, None, set_class
+    body: State = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    if "__slots__" in vars(cls):
+        body["__slots__"] = vars(cls)["__slots__"]
+    bases = vars(cls).get("__orig_bases__", cls.__bases__)
+    return make_class, (type(cls), cls.__name__, bases, body, identity), class_state(cls), None, None, set_class
+
+
+def class_state(cls: type) -> State:
+    """The attributes of a class that say what it is, without those Python makes by itself."""
+    state = {k: v for k, v in vars(cls).items() if k not in _NOT_STATE}
+    slots = state.get("__slots__", ())
+    for name in (slots,) if isinstance(slots, str) else tuple(slots):
+        mangled = f"_{cls.__name__.lstrip('_')}{name}" if name.startswith("__") and name[-2:] != "__" else name
+        state.pop(mangled, None)
+    if isinstance(cls, abc.ABCMeta):
+        registry = abc._get_dump(cls)[0]  # type: ignore[attr-defined] # typeshed lacks it
+        state["_abc_registry_"] = sorted((ref() for ref in registry), key=lambda c: (c.__module__, c.__qualname__))
+    members = vars(cls).get("_member_map_")
+    if members is not None and "_member_names_" in state:
+        for name in (*_ENUM_PARTS, *members):
+            state.pop(name, None)
+        drop = ("__objclass__",)
+        state["_member_state_"] = {
+            name: {k: v for k, v in vars(member).items() if k not in drop} for name, member in members.items()
+        }
+    return state
+
+
+def make_class(meta: type, name: str, bases: tuple[Any, ...], body: State, identity: str) -> type:
+    """The class of that identity if this process has it, else a bare one.
+
+    Hooks the notebook itself defines (``__init_subclass__``, a metaclass's ``__new__``) are
+    not run: what they did is in the stored state.
+    """
+    known = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
+    if known is not None:
+        return known  # type: ignore[no-any-return] # the tracker holds classes
+    resolved = types.resolve_bases(bases)
+    if by_reference(meta) and not _notebook_hook(resolved):
+        made = types.new_class(name, bases, {"metaclass": meta}, lambda ns: ns.update(body))
+    else:
+        made = _make_quietly(meta, name, resolved, body)
+    return cloudpickle._lookup_class_or_track(identity, made)  # type: ignore[no-any-return] # `made`
+
+
+def _notebook_hook(bases: Iterable[Any]) -> bool:
+    for base in bases:
+        for cls in base.__mro__:
+            hook = vars(cls).get("__init_subclass__")
+            if hook is not None and cls is not object:
+                return not by_reference(cls)
+    return False
+
+
+class _Shield:
+    """A base put first for a moment, so that no inherited ``__init_subclass__`` runs."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        pass
+
+
+def _make_quietly(meta: Any, name: str, bases: tuple[Any, ...], body: State) -> type:
+    builder = next(m for m in meta.__mro__ if by_reference(m))
+    if not _notebook_hook(bases):
+        return builder.__new__(meta, name, bases, dict(body))  # type: ignore[no-any-return] # a class
+    made = builder.__new__(meta, name, (_Shield, *bases), dict(body))
+    made.__bases__ = bases
+    return made  # type: ignore[no-any-return] # a class
+
+
+def make_enum(
+    bases: tuple[Any, ...], name: str, qualname: str, members: State, module: str, identity: str
+) -> type:
+    """An enum with its members and aliases; `set_class` gives both their attributes."""
+    known = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
+    if known is not None:
+        return known  # type: ignore[no-any-return] # the tracker holds classes
+    return cloudpickle._make_skeleton_enum(bases, name, qualname, members, module, identity, None)  # type: ignore[no-any-return]
+
+
+def set_class(cls: type, state: State) -> None:
+    """Give a class exactly the attributes it had when it was stored."""
+    state = dict(state)
+    for subclass in state.pop("_abc_registry_", ()):
+        cls.register(subclass)  # type: ignore[attr-defined] # an abstract base class
+    for name, attributes in state.pop("_member_state_", {}).items():
+        cls.__members__[name].__dict__.update(attributes)  # type: ignore[attr-defined] # an enum
+    extra = set(class_state(cls)) - set(state) - {"_member_state_", "_abc_registry_", "__doc__"}
+    for name in extra:
+        _quietly(type.__delattr__, cls, name)
+    for name, value in state.items():
+        if name != "__slots__" and vars(cls).get(name, cls) is not value:
+            type.__setattr__(cls, name, value)
+
+
+def _quietly(action: Any, cls: type, name: str) -> None:
+    try:
+        action(cls, name)
+    except (AttributeError, TypeError):  # made by the interpreter, not ours to remove
+        pass

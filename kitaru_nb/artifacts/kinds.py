@@ -1,0 +1,124 @@
+"""What kind of thing an object is: immutable, importable by name, or defined in the notebook.
+
+Grouping, digests and pickling must agree on these questions, so they are answered once, here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import pathlib
+import re
+import sys
+import types
+import uuid
+from typing import Any
+
+__all__ = ["ATOMS", "by_reference", "is_atom_type", "is_immutable_atom", "kind_name", "module_constant"]
+
+ATOMS: frozenset[type] = frozenset(
+    [
+        *(int, float, bool, complex, str, bytes, range),
+        *(type(None), type(Ellipsis), type(NotImplemented)),
+        *(types.ModuleType, types.CodeType, types.GetSetDescriptorType, types.MemberDescriptorType),
+        *(types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType),
+        *(datetime.date, datetime.time, datetime.datetime, datetime.timedelta, datetime.timezone),
+        *(decimal.Decimal, fractions.Fraction, uuid.UUID, re.Pattern),
+        *(pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath),
+    ]
+)
+"""Types whose values cannot change and hold nothing that can."""
+
+_HEAP_TYPE = 1 << 9
+
+
+def is_atom_type(cls: type) -> bool:
+    """Whether every value of exactly this type is immutable all the way down."""
+    if cls in ATOMS:
+        return True
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and issubclass(cls, (numpy.generic, numpy.dtype)):
+        return not issubclass(cls, (numpy.void, numpy.object_))
+    return issubclass(cls, enum.Enum) and by_reference(cls)
+
+
+def is_immutable_atom(value: object) -> bool:
+    """Whether `value` cannot change and holds nothing that can.
+
+    True for numbers, text, bytes, None, dates, importable functions and classes, and for
+    tuples, frozensets and slices of these, however deep. Such values never tie names together.
+    """
+    stack = [value]
+    seen: set[int] = set()
+    while stack:
+        item = stack.pop()
+        cls = type(item)
+        if cls is tuple or cls is frozenset:
+            if object.__hash__(item) not in seen:
+                seen.add(object.__hash__(item))
+                stack.extend(item)  # type: ignore[call-overload] # a tuple or frozenset, by the test above
+        elif cls is slice:
+            stack += (item.start, item.stop, item.step)  # type: ignore[attr-defined] # a slice
+        elif not (is_atom_type(cls) or _stands_alone(item)):
+            return False
+    return True
+
+
+def _stands_alone(item: object) -> bool:
+    if isinstance(item, type) or type(item) is types.FunctionType:
+        return by_reference(item)
+    if type(item) is types.BuiltinFunctionType:
+        return item.__self__ is None or isinstance(item.__self__, types.ModuleType)
+    return False
+
+
+def by_reference(obj: Any) -> bool:
+    """Whether a class or function is found again under its module and qualified name.
+
+    False for everything defined in the notebook, since ``__main__`` is new in each kernel.
+    """
+    module_name = getattr(obj, "__module__", None)
+    if isinstance(obj, type) and not obj.__flags__ & _HEAP_TYPE:
+        return True
+    if not isinstance(module_name, str) or module_name in ("__main__", "__mp_main__"):
+        return False
+    found: Any = sys.modules.get(module_name)
+    if found is None:
+        return False
+    for part in obj.__qualname__.split("."):
+        found = vars(found).get(part) if isinstance(found, types.ModuleType) else _own(found, part)
+        if found is None:
+            return False
+    return found is obj
+
+
+def _own(owner: Any, part: str) -> Any:
+    try:
+        return getattr(owner, part, None)
+    except Exception:  # a foreign descriptor or metaclass may raise anything
+        return None
+
+
+def module_constant(obj: object) -> tuple[str, str] | None:
+    """Module and name of a stateless module-level object such as ``dataclasses.MISSING``.
+
+    Code compares such sentinels by identity, so they must come back as the same object.
+    Only objects without any state count: then a reference loses nothing.
+    """
+    cls = type(obj)
+    module = sys.modules.get(cls.__module__)
+    if module is None or cls.__module__ == "__main__" or getattr(obj, "__dict__", None):
+        return None
+    for name, value in list(vars(module).items()):
+        if value is obj:
+            return cls.__module__, name
+    return None
+
+
+def kind_name(obj: object) -> str:
+    """The type of `obj` as its user knows it: ``sqlite3.Connection``, ``generator``."""
+    cls = type(obj)
+    module = cls.__module__
+    return cls.__qualname__ if module in ("builtins", "__main__") else f"{module}.{cls.__qualname__}"

@@ -1,0 +1,91 @@
+"""The stand-in for a value that could not be stored.
+
+A marker takes the place of one object: the rest of what was saved with it is intact. It can
+be shown, pickled, bound and compared by identity; anything that would use it as the value it
+replaces raises `UnstorableError` and names the value and the ways on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from kitaru_nb.errors import UnstorableError
+
+__all__ = ["Marker", "is_marker", "marker_details"]
+
+
+class Marker:
+    """Stands for a value that could not be stored.
+
+    Args:
+        name: The notebook name that leads to the value.
+        kind: Its type, as the user knows it, such as ``sqlite3.Connection``.
+        reason: Why it could not be stored.
+
+    Safe on a marker: ``repr``, ``str``, ``type``, ``isinstance``, ``is``, ``hash``, pickling,
+    copying, and the probes a display makes (attributes starting with an underscore raise
+    `AttributeError`). Everything else raises `UnstorableError`.
+    """
+
+    __slots__ = ("_details", "__weakref__")
+    _details: tuple[str, str, str]
+
+    def __init__(self, name: str, kind: str, reason: str) -> None:
+        object.__setattr__(self, "_details", (name, kind, reason))
+
+    def __repr__(self) -> str:
+        name, kind, _ = self._details
+        return f"<{name}: {kind} could not be stored>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Marker, self._details
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        # Displays, copy, numpy and inspect probe for hooks; to them "not there" is the truth.
+        if attribute.startswith("_"):
+            message = f"'Marker' object has no attribute {attribute!r}"
+            raise AttributeError(message, name=attribute, obj=self)
+        _refuse(self)
+
+
+def is_marker(value: object) -> bool:
+    """Whether `value` stands for something that could not be stored."""
+    return type(value) is Marker
+
+
+def marker_details(marker: Marker) -> tuple[str, str, str]:
+    """The name, the type and the reason a marker was made with."""
+    return marker._details
+
+
+def _refuse(marker: Marker) -> NoReturn:
+    name, kind, reason = marker._details
+    root = name.split(".")[0].split("[")[0]
+    raise UnstorableError(
+        f"`{name}` was a {kind}, which could not be stored: {reason}",
+        kind="unstorable-value",
+        hint=f"%resume --remake {root}     (or declare once how it is made: @resource def {root}(): ...)",
+    )
+
+
+def _refusal(method: str) -> Callable[..., NoReturn]:
+    def refuse(self: Marker, *_: object, **__: object) -> NoReturn:
+        _refuse(self)
+
+    refuse.__name__ = method
+    refuse.__qualname__ = f"Marker.{method}"
+    return refuse
+
+
+_BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()
+_REFUSED = (
+    "setattr delattr call iter next aiter anext await len length_hint bool eq ne lt le gt ge "
+    "getitem setitem delitem contains reversed enter exit aenter aexit neg pos abs invert int float "
+    "complex index round trunc floor ceil bytes fspath array"
+).split()
+for _name in (*_REFUSED, *_BINARY, *("r" + b for b in _BINARY), *("i" + b for b in _BINARY if b != "divmod")):
+    setattr(Marker, f"__{_name}__", _refusal(f"__{_name}__"))

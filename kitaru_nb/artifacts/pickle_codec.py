@@ -1,0 +1,356 @@
+"""Python object graphs as one protocol-5 pickle with their large buffers beside it.
+
+The stream is two pickles on one memo. The first names what is live in every process (the
+notebook namespace, the builtins); the second holds the names and their values and refers to
+those by memo number, so a function comes back on the live namespace itself.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import gc
+import io
+import pickle
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cloudpickle import cloudpickle
+
+from kitaru_nb.artifacts.codec import Encoded, ReadBuffer
+from kitaru_nb.artifacts.functions import reduce_code
+from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
+from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
+from kitaru_nb.artifacts.views import Block, is_array, is_raw, reduce_array, reduce_view, shared_blocks
+from kitaru_nb.errors import UnstorableError
+
+__all__ = ["OUT_OF_BAND_BYTES", "PickleCodec", "live", "name_of"]
+
+OUT_OF_BAND_BYTES = 64 << 10
+"""Buffers of at least this many bytes are kept beside the pickle stream, uncopied."""
+
+_FORMAT = 1
+_LIVE = ("namespace", "builtins")
+_decoding = threading.local()
+
+
+class PickleCodec:
+    """Stores any group of names; what cannot be stored becomes a `Marker`, object by object.
+
+    Sharing inside a group survives: aliases, cycles, closure cells, views of one array's
+    memory. Functions and classes defined in the notebook come back on the live namespace.
+    """
+
+    name = "pickle5"
+
+    def accepts(self, values: Mapping[str, object]) -> bool:  # noqa: ARG002 - as the protocol has it
+        """True: every group can be stored, if need be with markers."""
+        return True
+
+    def encode(self, values: Mapping[str, object], *, namespace: dict[str, Any]) -> Encoded:
+        """`values` as one pickle and its buffers, without copying contiguous arrays.
+
+        Args:
+            values: The names of one group with their values.
+            namespace: The live notebook namespace.
+
+        Raises:
+            UnstorableError: the group as a whole is too deep or too large to be stored; the
+                message names it. A single object that cannot be stored is no error: see
+                `Encoded.unstorable`.
+        """
+        with _no_gc(), _clear_errors(values):
+            done = _encode(values, namespace)
+        names = _reaching(values, namespace) if done.markers else {}
+        meta = {"format": _FORMAT, "python": list(sys.version_info[:2]), "buffers": len(done.buffers)}
+        return Encoded(self.name, meta, [done.stream, *done.buffers], names)
+
+    def decode(
+        self, meta: Mapping[str, Any], read: ReadBuffer, *, namespace: dict[str, Any]
+    ) -> dict[str, object]:
+        """The names with their values; cell functions and classes live in `namespace`.
+
+        Raises:
+            UnstorableError: a value was stored by an incompatible Python or library.
+        """
+        buffers = [read(i) for i in range(1, int(meta["buffers"]) + 1)]
+        return _decode(read(0), buffers, namespace)
+
+
+def live(name: str) -> dict[str, Any]:
+    """What `name` stands for while a group is being decoded; pickles refer to this function."""
+    return vars(builtins) if name == "builtins" else _decoding.namespace  # type: ignore[no-any-return]
+
+
+def name_of(name: str) -> str:
+    """`name` itself; stands before each value in a stream."""
+    return name
+
+
+# --- encoding -----------------------------------------------------------------------------
+
+
+class _Live:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return live, (self.name,)
+
+
+class _At:
+    """Tells the pickler which name's value comes next."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is untyped
+    """One pass over a group. What it finds out on the way may ask for a second pass."""
+
+    def __init__(self, namespace: dict[str, Any], blocks: Mapping[int, Block], cautious: _Cautious | None) -> None:
+        self.file = io.BytesIO()
+        self.buffers: list[memoryview] = []
+        super().__init__(self.file, protocol=5, buffer_callback=self._keep_inside)
+        self.namespace = namespace
+        self.blocks = blocks
+        self.cautious: _Cautious | None = None
+        self.at = ""
+        self.sources: dict[str, str | None] = {}
+        self.arrays: list[Any] = []
+        self.private: set[int] = set()
+        self.markers: list[tuple[str, str, str]] = []
+        self.kept: list[object] = []
+        self.plain: dict[type, bool] = {}
+        self._name_what_is_live()
+        self.cautious = cautious
+
+    def _name_what_is_live(self) -> None:
+        things = [_Live(name) for name in _LIVE]
+        self.dump(things)
+        memo = self.memo.copy()
+        # One entry for one entry: the memo must keep its size, loading counts along.
+        for thing, what in zip(things, (self.namespace, vars(builtins)), strict=True):
+            memo[id(what)] = (memo.pop(id(thing))[0], what)
+        self.memo = memo
+        self.kept.append(things)
+
+    def _keep_inside(self, buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < OUT_OF_BAND_BYTES:
+            return True
+        self.buffers.append(raw)
+        return False
+
+    def reducer_override(self, obj: Any) -> Any:  # the pickler's own hook
+        cls = type(obj)
+        if self.plain.get(cls):
+            return NotImplemented
+        if is_array(obj):
+            return self._reduce_array(obj)
+        if cls is _At:
+            self.at = obj.name
+            return name_of, (obj.name,)
+        if cls is _CODE:
+            return reduce_code(obj, self.sources)
+        try:
+            return self._reduce(obj, cls)
+        except Unstorable as reason:
+            return self._marker(obj, str(reason))
+
+    def _reduce(self, obj: Any, cls: type) -> Any:
+        if cls is Marker:
+            self.markers.append(marker_details(obj))
+        if cls.__module__.startswith("pandas.") and hasattr(cls, "mgr_locs"):
+            return self._reduce_frame_block(obj)
+        value = reduce_object(obj, self.namespace)
+        if cls not in self.plain:
+            # Asked only once the first instance went through: the stock way works for the type.
+            self.plain[cls] = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and not _stateless(cls)
+        if self.cautious is not None and isinstance(value, tuple):
+            self.cautious.check(obj, value)
+        return value
+
+    def _reduce_array(self, array: Any) -> Any:
+        if not is_raw(array):
+            return array.__reduce_ex__(5)
+        self.arrays.append(array)
+        block = self.blocks.get(id(array))
+        return reduce_array(array) if block is None else reduce_view(array, block)
+
+    def _reduce_frame_block(self, block: Any) -> Any:
+        value = block.__reduce__()
+        if is_array(value[1][0]):
+            self.private.add(id(value[1][0]))
+            self.kept.append(value)
+        return value
+
+    def _marker(self, obj: object, reason: str) -> Any:
+        details = (self.at, kind_name(obj), reason)
+        self.markers.append(details)
+        return Marker, details
+
+    @property
+    def stream(self) -> memoryview:
+        """What was written so far."""
+        return self.file.getbuffer()
+
+
+_CODE = type((lambda: None).__code__)
+
+
+def _stateless(cls: type) -> bool:
+    # Instances without attributes may be sentinels: each must be looked at (see module_constant).
+    return cls.__module__ != "__main__" and cls.__module__ in sys.modules and not cls.__dictoffset__
+
+
+class _Cautious:
+    """Second pass of a group with markers: an object that cannot be rebuilt with one becomes one."""
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self.namespace = namespace
+        self.verdicts: dict[int, str] = {}
+        self.kept: list[object] = []
+
+    def check(self, obj: object, value: tuple[Any, ...]) -> None:
+        """Raise `Unstorable` if rebuilding `obj` from its stored arguments fails."""
+        if value[0].__name__ == "__newobj__" or str(value[0].__module__).startswith("kitaru_nb."):
+            return
+        if id(obj) not in self.verdicts:
+            self.verdicts[id(obj)] = ""  # also ends the recursion where an object leads to itself
+            self.kept.append(obj)
+            self.verdicts[id(obj)] = self._verdict(value)
+        if self.verdicts[id(obj)]:
+            raise Unstorable(self.verdicts[id(obj)])
+
+    def _verdict(self, value: tuple[Any, ...]) -> str:
+        part = _pass({"": value[1]}, self.namespace, {}, self)
+        if not part.markers:
+            return ""
+        _, kind, reason = part.markers[0]
+        try:
+            arguments: Any = _decode(part.stream, part.buffers, self.namespace)[""]
+            value[0](*arguments)
+        except Exception:  # whatever a foreign constructor raises when it is handed a marker
+            return f"it needs a {kind}, which could not be stored: {reason}"
+        return ""
+
+
+def _pass(
+    values: Mapping[str, object],
+    namespace: dict[str, Any],
+    blocks: Mapping[int, Block],
+    cautious: _Cautious | None = None,
+    first: list[Any] | None = None,
+) -> _Encoding:
+    encoding = _Encoding(namespace, blocks, cautious)
+    payload: list[Any] = [first or []]
+    for name, value in values.items():
+        payload += (_At(name), value)
+    encoding.dump(payload)
+    return encoding
+
+
+def _encode(values: Mapping[str, object], namespace: dict[str, Any]) -> _Encoding:
+    done = _pass(values, namespace, {})
+    blocks = shared_blocks(done.arrays, done.private)
+    if blocks:
+        done = _pass(values, namespace, blocks)
+    if any(not is_marker(value) for value in values.values()) and done.markers:
+        done = _pass(values, namespace, blocks, _Cautious(namespace))
+    return done
+
+
+def _reaching(values: Mapping[str, object], namespace: dict[str, Any]) -> dict[str, str]:
+    """For each name that leads to something that could not be stored: what, and why."""
+    found = {}
+    for name, value in values.items():
+        with _no_gc():
+            alone = _pass({name: value}, namespace, {}, _Cautious(namespace))
+        if alone.markers:
+            _, kind, reason = alone.markers[0]
+            found[name] = f"{kind}: {reason}"
+    return found
+
+
+# --- decoding -----------------------------------------------------------------------------
+
+
+class _Stream:
+    """A file over a memoryview, which `io.BytesIO` would copy."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+        self.at = 0
+
+    def read(self, size: int = -1) -> bytes:
+        stop = len(self.data) if size < 0 else self.at + size
+        chunk = bytes(self.data[self.at : stop])
+        self.at += len(chunk)
+        return chunk
+
+    def readinto(self, target: Any) -> int:
+        chunk = self.data[self.at : self.at + len(target)]
+        target[: len(chunk)] = chunk
+        self.at += len(chunk)
+        return len(chunk)
+
+    def readline(self) -> bytes:
+        rest = bytes(self.data[self.at : self.at + 4096])
+        line = rest[: rest.find(b"\n") + 1] or rest
+        self.at += len(line)
+        return line
+
+
+def _decode(data: memoryview, buffers: list[memoryview], namespace: dict[str, Any]) -> dict[str, object]:
+    outer = getattr(_decoding, "namespace", None)
+    _decoding.namespace = namespace
+    try:
+        with _no_gc():
+            unpickler = pickle.Unpickler(_Stream(data), buffers=buffers)
+            unpickler.load()
+            payload = unpickler.load()
+    finally:
+        _decoding.namespace = outer
+    return dict(zip(payload[1::2], payload[2::2], strict=True))
+
+
+# --- around both --------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _no_gc() -> Iterator[None]:
+    # The collector would walk the whole graph again and again while it is being built.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _clear_errors(values: Mapping[str, object]) -> Iterator[None]:
+    names = ", ".join(f"`{name}`" for name in values)
+    try:
+        yield
+    except (RecursionError, pickle.PicklingError) as error:
+        deep = isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
+        why = "its objects are nested too deeply" if deep else str(error)
+        raise UnstorableError(
+            f"{names} cannot be stored: {why}",
+            kind="too-deep" if deep else "unstorable-value",
+            hint=f"%%checkpoint --exclude {','.join(values)}, or keep the value in a flatter form",
+        ) from error
+    except MemoryError as error:
+        raise UnstorableError(
+            f"{names} cannot be stored: there is not enough memory to write it as bytes",
+            kind="out-of-memory",
+            hint=f"free memory, or %%checkpoint --exclude {','.join(values)}",
+        ) from error
+
+

@@ -1,0 +1,315 @@
+"""How library objects that pickle cannot hold, or holds wrongly, are stored.
+
+Three answers: by reference to something every process has, made anew (locks, executors: no
+state worth keeping), or taken apart here because the stock way loses something. What none of
+this fits is left to the object's own ``__reduce_ex__``.
+
+The public names here are part of the stored format: pickles refer to them, so they may not
+move or change their meaning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import gc
+import importlib
+import io
+import subprocess
+import sys
+import tempfile
+import threading
+import types
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+from cloudpickle import cloudpickle
+
+from kitaru_nb.artifacts.functions import reduce_cell, reduce_class, reduce_function, reduce_lru
+from kitaru_nb.artifacts.kinds import by_reference, kind_name, module_constant
+
+__all__ = [
+    "Unstorable",
+    "attribute_of",
+    "broken_when_restored",
+    "is_plain_instance",
+    "make_contextvar",
+    "make_exception",
+    "make_memoryview",
+    "make_weakref",
+    "reduce_object",
+    "set_exception",
+    "singleton_of",
+]
+
+
+class Unstorable(Exception):  # noqa: N818 - a finding, turned into a marker by the caller
+    """An object that cannot be stored; the text says why."""
+
+
+_UNSET = object()
+_LOCKS: dict[type, str] = {type(threading.Lock()): "Lock", type(threading.RLock()): "RLock"}
+_BROKEN = (
+    *(threading.Thread, subprocess.Popen, asyncio.AbstractEventLoop, asyncio.Future),
+    *(tempfile.TemporaryDirectory, tempfile._TemporaryFileWrapper, weakref.finalize),
+    *(types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.TracebackType),
+)
+
+
+def broken_when_restored(obj: object) -> bool:
+    """Whether `obj` is of a kind that pickles and comes back unusable: threads, processes, files."""
+    return isinstance(obj, _BROKEN) or (isinstance(obj, io.IOBase) and not _in_memory(obj))
+
+
+def _in_memory(stream: io.IOBase) -> bool:
+    return isinstance(stream, (io.BytesIO, io.StringIO))
+
+
+def reduce_object(obj: Any, namespace: dict[str, Any]) -> Any:
+    """What stands for `obj` in a pickle: a reduce value as ``__reduce_ex__`` gives it.
+
+    Args:
+        obj: Anything pickle does not handle by itself.
+        namespace: The live notebook namespace, which notebook functions get as globals.
+
+    Raises:
+        Unstorable: nothing can stand for it.
+    """
+    if isinstance(obj, type):
+        return _reduce_type(obj)
+    cls = type(obj)
+    if cls is types.FunctionType:
+        return obj.__qualname__ if by_reference(obj) else reduce_function(obj, namespace)
+    reducer = _REDUCERS.get(cls)
+    if reducer is not None:
+        return reducer(obj)
+    special = _reduce_by_role(obj)
+    if special is not None:
+        return special
+    if broken_when_restored(obj):
+        raise Unstorable(f"a {kind_name(obj)} lives only in its own process")
+    return _reduce_stock(obj)
+
+
+def is_plain_instance(cls: type) -> bool:
+    """Whether instances of `cls` are stored as their class and their attributes, nothing else."""
+    return (
+        cls.__reduce_ex__ is object.__reduce_ex__
+        and cls.__reduce__ is object.__reduce__
+        and getattr(cls, "__getstate__", None) is getattr(object, "__getstate__", None)
+        and not hasattr(cls, "__getnewargs__")
+        and not hasattr(cls, "__getnewargs_ex__")
+        and cls.__flags__ & 1 << 9 != 0
+        and cls.__dictoffset__ != 0
+        and cls.__itemsize__ == 0
+        and not issubclass(cls, (list, dict, set, frozenset, BaseException, *_BROKEN, io.IOBase))
+        and cls not in cloudpickle.Pickler.dispatch_table
+        and not any("__slots__" in vars(base) and vars(base)["__slots__"] for base in cls.__mro__)
+        and cls.__base__ is not None
+    )
+
+
+def _reduce_type(cls: type) -> Any:
+    if cls in (type(None), type(Ellipsis), type(NotImplemented)) or cls in cloudpickle._BUILTIN_TYPE_NAMES:
+        return cloudpickle._class_reduce(cls)
+    if by_reference(cls):
+        if _resolves(cls.__module__, cls.__qualname__, cls):
+            return cls.__qualname__
+        raise Unstorable("it is a type that no name leads to")
+    return reduce_class(cls)
+
+
+def _resolves(module: str | None, qualname: str, obj: object) -> bool:
+    try:
+        found: Any = sys.modules[module or "builtins"]
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (KeyError, AttributeError):
+        return False
+    return found is obj
+
+
+def _reduce_by_role(obj: Any) -> Any:
+    """References to what exists once in every process, and exceptions with all they carry."""
+    for name in ("stdout", "stderr", "stdin", "__stdout__", "__stderr__", "__stdin__"):
+        if obj is getattr(sys, name):
+            return attribute_of, ("sys", name)
+    cls = type(obj)
+    if getattr(cls, "_instance", None) is obj and by_reference(cls) and callable(getattr(cls, "instance", None)):
+        return singleton_of, (cls,)
+    if isinstance(obj, BaseException):
+        return _reduce_exception(obj)
+    if is_plain_instance(cls) and not vars(obj) and by_reference(cls):
+        constant = module_constant(obj)
+        if constant is not None:
+            return attribute_of, constant
+    return None
+
+
+def _reduce_stock(obj: Any) -> Any:
+    stock = cloudpickle.Pickler.dispatch_table.get(type(obj))
+    try:
+        value = stock(obj) if stock is not None else obj.__reduce_ex__(5)
+    except RecursionError:
+        raise
+    except Exception as error:  # a foreign __reduce__ may raise anything; the user reads what it said
+        raise Unstorable(f"{error}" or type(error).__name__) from error
+    if isinstance(value, str):
+        module = getattr(obj, "__module__", None) or cloudpickle._whichmodule(obj, value)
+        if not _resolves(module, value, obj):
+            raise Unstorable(f"no name leads to it: `{value}` in `{module}` is something else")
+    elif not (isinstance(value, tuple) and 2 <= len(value) <= 6 and callable(value[0])):
+        raise Unstorable("its `__reduce_ex__` gives nothing to rebuild it from")
+    return value
+
+
+# --- one kind each ------------------------------------------------------------------------
+
+
+def attribute_of(module: str, name: str) -> Any:
+    """An object that a module holds under `name`."""
+    return getattr(importlib.import_module(module), name)
+
+
+def singleton_of(cls: Any) -> Any:
+    """The one instance of a class that keeps it, such as the interactive shell."""
+    return cls.instance()
+
+
+def _reduce_exception(error: BaseException) -> Any:
+    value = _reduce_stock(error)
+    if type(error).__reduce__ is BaseException.__reduce__:
+        value = (make_exception, (type(error), error.args), *value[2:])
+    links = (error.__cause__, error.__context__, error.__suppress_context__)
+    if links == (None, None, False):
+        return value
+    state = value[2] if len(value) > 2 else None
+    return (*value[:2], (state, links), None, None, set_exception)
+
+
+def make_exception(cls: Any, args: tuple[Any, ...]) -> BaseException:
+    """The exception again, without calling an ``__init__`` that may want other arguments."""
+    made: BaseException = cls.__new__(cls, *args)
+    builtin = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    builtin.__init__(made, *args)
+    return made
+
+
+def set_exception(error: BaseException, state: tuple[Any, Any]) -> None:
+    """Give an exception its attributes, its cause and its context."""
+    attributes, (cause, context, suppress) = state
+    if attributes:
+        error.__setstate__(attributes)
+    error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
+
+
+def _reduce_weakref(ref: Any) -> Any:
+    return make_weakref, (ref(),)
+
+
+def make_weakref(target: Any) -> Any:
+    """A weak reference to `target`; a dead one for None."""
+    return weakref.ref(target if target is not None else _Gone())
+
+
+class _Gone:
+    __slots__ = ("__weakref__",)
+
+
+def _reduce_memoryview(view: memoryview) -> Any:
+    base = view.obj
+    whole = isinstance(base, (bytes, bytearray)) and view.contiguous and view.nbytes == len(base)
+    if not whole or view.ndim != 1:
+        raise Unstorable("it looks into memory that another object owns")
+    return make_memoryview, (base, view.format, view.readonly)
+
+
+def make_memoryview(base: Any, layout: str, readonly: bool) -> memoryview:  # noqa: FBT001 - stored format
+    """A view of the whole of `base`."""
+    view = memoryview(base).cast(layout)  # type: ignore[call-overload] # a format a memoryview had
+    return view.toreadonly() if readonly and not view.readonly else view
+
+
+def _reduce_contextvar(variable: contextvars.ContextVar[Any]) -> Any:
+    default = contextvars.Context().run(variable.get, _UNSET)
+    try:
+        default = (contextvars.Context().run(variable.get),)
+    except LookupError:
+        default = ()
+    value = (variable.get(),) if variable in contextvars.copy_context() else ()
+    return make_contextvar, (variable.name, default, value)
+
+
+def make_contextvar(name: str, default: tuple[Any, ...], value: tuple[Any, ...]) -> contextvars.ContextVar[Any]:
+    """A context variable, set as it was."""
+    made: contextvars.ContextVar[Any] = (
+        contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
+    )
+    if value:
+        made.set(value[0])
+    return made
+
+
+def _reduce_thread_pool(pool: Any) -> Any:
+    return ThreadPoolExecutor, (pool._max_workers, pool._thread_name_prefix, pool._initializer, pool._initargs)
+
+
+def _reduce_process_pool(pool: Any) -> Any:
+    return ProcessPoolExecutor, (pool._max_workers, None, pool._initializer, pool._initargs)
+
+
+def _reduce_weak_mapping(mapping: Any) -> Any:
+    return type(mapping), (dict(mapping),)
+
+
+def _reduce_mappingproxy(proxy: Any) -> Any:
+    # The dict itself, not a copy: a proxy shows later changes of what it stands for.
+    found = gc.get_referents(proxy)
+    if found and type(found[0]) is dict and not isinstance(found[0].get("__dict__"), types.GetSetDescriptorType):
+        return types.MappingProxyType, (found[0],)
+    return types.MappingProxyType, (dict(proxy),)
+
+
+def _reduce_lru(wrapper: Any) -> Any:
+    if by_reference(wrapper):
+        return wrapper.__qualname__
+    return reduce_lru(wrapper)
+
+
+def _reduce_module(module: types.ModuleType) -> Any:
+    if sys.modules.get(module.__name__) is module:
+        return importlib.import_module, (module.__name__,)
+    return cloudpickle._module_reduce(module)
+
+
+def _reduce_builtin(function: Any) -> Any:
+    owner = function.__self__
+    if owner is None or isinstance(owner, types.ModuleType):
+        if not _resolves(function.__module__, function.__qualname__, function):
+            raise Unstorable("it is a function that no name leads to")
+        return function.__qualname__
+    return getattr, (owner, function.__name__)
+
+
+def _made_anew(name: str) -> Callable[[Any], Any]:
+    return lambda _: (getattr(threading, name), ())
+
+
+_REDUCERS: dict[type, Callable[[Any], Any]] = {
+    types.CellType: reduce_cell,
+    types.ModuleType: _reduce_module,
+    types.MappingProxyType: _reduce_mappingproxy,
+    types.BuiltinFunctionType: _reduce_builtin,
+    functools._lru_cache_wrapper: _reduce_lru,
+    memoryview: _reduce_memoryview,
+    weakref.ref: _reduce_weakref,
+    weakref.WeakValueDictionary: _reduce_weak_mapping,
+    weakref.WeakKeyDictionary: _reduce_weak_mapping,
+    contextvars.ContextVar: _reduce_contextvar,
+    ThreadPoolExecutor: _reduce_thread_pool,
+    ProcessPoolExecutor: _reduce_process_pool,
+    **{cls: _made_anew(name) for cls, name in _LOCKS.items()},
+}

@@ -1,0 +1,227 @@
+"""Arrays as bytes, and which arrays of a group look into the same memory.
+
+numpy is used only when the values hold arrays, so the user has imported it already; it is
+looked up in ``sys.modules``. The public ``make_`` names are part of the stored format.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import pickle
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Block",
+    "byte_range",
+    "content",
+    "is_array",
+    "is_raw",
+    "layout",
+    "make_array",
+    "make_block",
+    "make_strided",
+    "make_view",
+    "overlapping",
+    "reduce_array",
+    "reduce_view",
+    "shared_blocks",
+]
+
+_RAW_KINDS = frozenset("biufcSUVmM")
+
+
+def numpy() -> Any:
+    """numpy, if this process has it, else None."""
+    return sys.modules.get("numpy")
+
+
+def is_array(value: object) -> bool:
+    """Whether `value` is exactly a numpy array, not of a subclass."""
+    np = numpy()
+    return np is not None and type(value) is np.ndarray
+
+
+def is_raw(array: Any) -> bool:
+    """Whether the array's memory holds its values themselves, not references to them."""
+    dtype = array.dtype
+    return dtype.kind in _RAW_KINDS and not dtype.hasobject and dtype.itemsize > 0
+
+
+def layout(array: Any) -> tuple[Any, ...]:
+    """How the array lies in memory: ``("C",)``, ``("F",)`` or its strides in bytes."""
+    flags = array.flags
+    if flags.c_contiguous:
+        return ("C", "F") if flags.f_contiguous and array.ndim > 1 else ("C",)
+    return ("F",) if flags.f_contiguous else ("S", *array.strides)
+
+
+def byte_range(array: Any) -> tuple[int, int]:
+    """The addresses `[low, high)` the array's elements lie in."""
+    low = high = array.__array_interface__["data"][0]
+    if array.size == 0:
+        return low, low
+    for length, stride in zip(array.shape, array.strides, strict=True):
+        if stride > 0:
+            high += (length - 1) * stride
+        else:
+            low += (length - 1) * stride
+    return low, high + array.itemsize
+
+
+def overlapping(arrays: Sequence[Any]) -> list[list[int]]:
+    """Indices of the arrays that share memory, one list per stretch of memory, in order."""
+    spans = sorted((*byte_range(a), i) for i, a in enumerate(arrays) if a.size)
+    groups: list[list[int]] = []
+    end = -1
+    for low, high, index in spans:
+        if low < end:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+        end = max(end, high)
+    return [sorted(group) for group in groups if len(group) > 1]
+
+
+def content(array: Any) -> Any:
+    """The array's elements as flat bytes without gaps, in memory order, without a copy if possible.
+
+    Repeated axes (stride 0) are given once: the shape and the strides say the rest.
+    """
+    np = numpy()
+    if 0 in array.strides and array.size:
+        array = array[tuple(slice(0, 1) if s == 0 else slice(None) for s in array.strides)]
+    if array.flags.c_contiguous:
+        flat = array.reshape(-1)
+    else:
+        flat = array.T.reshape(-1) if array.flags.f_contiguous else np.ascontiguousarray(array).reshape(-1)
+    return flat.view(np.uint8)
+
+
+# --- a lone array -------------------------------------------------------------------------
+
+
+def reduce_array(array: Any) -> tuple[Any, ...]:
+    """How an array that shares no memory is stored: its elements once, and its layout."""
+    lay = layout(array)
+    buffer = pickle.PickleBuffer(content(array))
+    if lay[0] != "S":
+        return make_array, (buffer, array.dtype, array.shape, lay[0], array.flags.writeable)
+    return make_strided, (buffer, array.dtype, array.shape, array.strides, array.flags.writeable)
+
+
+def make_array(buffer: Any, dtype: Any, shape: tuple[int, ...], order: str, writeable: bool) -> Any:  # noqa: FBT001
+    """The array again, on `buffer` itself where that is writable."""
+    np = importlib.import_module("numpy")
+    made = np.ndarray(shape, dtype, buffer=_memory(buffer, writeable=writeable), order=order)
+    made.flags.writeable = writeable
+    return made
+
+
+def make_strided(
+    buffer: Any,
+    dtype: Any,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    writeable: bool,  # noqa: FBT001 - stored format
+) -> Any:
+    """The array again with the strides it had; the gaps between its elements are zeros."""
+    np = importlib.import_module("numpy")
+    low = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0)
+    high = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s > 0)
+    memory = np.zeros(high - low + dtype.itemsize, np.uint8)
+    made = np.ndarray(shape, dtype, buffer=memory, offset=-low, strides=strides)
+    once = made[tuple(slice(0, 1) if s == 0 else slice(None) for s in strides)]
+    once[...] = np.ndarray(once.shape, dtype, buffer=_memory(buffer, writeable=False))
+    made.flags.writeable = writeable
+    return made
+
+
+def _memory(buffer: Any, *, writeable: bool) -> Any:
+    view = memoryview(buffer)
+    return bytearray(view) if writeable and view.readonly else view
+
+
+# --- arrays that share memory -------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Block:
+    """A stretch of memory that several arrays look into."""
+
+    low: int
+    high: int
+    owners: tuple[Any, ...]
+    writeable: bool
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Stored once; the arrays refer to it."""
+        np = numpy()
+        return make_block, (pickle.PickleBuffer(np.asarray(_Memory(self))), self.writeable)
+
+
+class _Memory:
+    """Lets numpy read a block's bytes and keeps their owners alive meanwhile."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "|u1",
+            "shape": (block.high - block.low,),
+            "data": (block.low, True),
+        }
+
+
+def shared_blocks(arrays: Sequence[Any], private: set[int]) -> dict[int, Block]:
+    """The block of each array that shares memory with another one, by the array's id.
+
+    Args:
+        arrays: Every array of the group whose memory holds its values.
+        private: Ids of arrays inside data frames. Frames copy on write, so memory that only
+            they share cannot be told from copies and must not come back shared: they would
+            no longer know of each other. A read-only array beside them is such a copy too.
+    """
+    blocks: dict[int, Block] = {}
+    for group in overlapping(arrays):
+        members = [arrays[i] for i in group]
+        if any(id(a) in private for a in members) and not any(
+            id(a) not in private and a.flags.writeable for a in members
+        ):
+            members = [a for a in members if id(a) not in private]
+        if len(members) > 1:
+            spans = [byte_range(a) for a in members]
+            low, high = min(s[0] for s in spans), max(s[1] for s in spans)
+            block = Block(low, high, tuple(members), any(a.flags.writeable for a in members))
+            blocks.update(zip(map(id, members), itertools.repeat(block), strict=False))
+    return blocks
+
+
+def make_block(buffer: Any, writeable: bool) -> Any:  # noqa: FBT001 - stored format
+    """The memory of a block, as bytes."""
+    np = importlib.import_module("numpy")
+    return np.frombuffer(_memory(buffer, writeable=writeable), np.uint8)
+
+
+def make_view(
+    block: Any,
+    dtype: Any,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int,
+    writeable: bool,  # noqa: FBT001 - stored format
+) -> Any:
+    """An array that looks into `block`, as the others of its group do."""
+    np = importlib.import_module("numpy")
+    made = np.ndarray(shape, dtype, buffer=block, offset=offset, strides=strides)
+    made.flags.writeable = writeable
+    return made
+
+
+def reduce_view(array: Any, block: Block) -> tuple[Any, ...]:
+    """How an array that shares memory is stored: the block and the way it looks into it."""
+    offset = array.__array_interface__["data"][0] - block.low
+    return make_view, (block, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
