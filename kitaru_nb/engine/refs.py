@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kitaru_nb.errors import NotFoundError, UsageError
@@ -20,6 +20,7 @@ from kitaru_nb.model.execution import Execution, ExecutionId
 
 __all__ = [
     "LATEST",
+    "Found",
     "Ref",
     "checkpoint_names",
     "find_artifact",
@@ -48,6 +49,24 @@ class Ref:
     def __str__(self) -> str:
         """As it is typed."""
         return f"{self.execution}/{self.checkpoint}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A stored value: its artifact, the names stored in that, and the one asked for.
+
+    Asked for by digest, neither names nor name are known.
+    """
+
+    artifact: Artifact
+    names: tuple[str, ...] = ()
+    name: str | None = None
+
+    def pick(self, values: Mapping[str, object]) -> object:
+        """Of the artifact's `values` the one asked for; by digest the only one, or all of them."""
+        if self.name is not None:
+            return values[self.name]
+        return next(iter(values.values())) if len(values) == 1 else values
 
 
 def parse_ref(text: str) -> Ref | Digest:
@@ -153,8 +172,8 @@ def find_step(journal: Journal, execution: Execution, text: str) -> Checkpoint:
     )
 
 
-def find_artifact(journal: Journal, text: str, *, execution: str = LATEST) -> tuple[Artifact, str | None]:
-    """The artifact that `text` names, and the name in it (None for a digest).
+def find_artifact(journal: Journal, text: str, *, execution: str = LATEST) -> Found:
+    """The artifact that `text` names, and the notebook name in it.
 
     Args:
         journal: Where to look.
@@ -169,14 +188,14 @@ def find_artifact(journal: Journal, text: str, *, execution: str = LATEST) -> tu
     if text.isidentifier() and not _is_digest(text):
         chosen = find_execution(journal, execution)
         group = _newest_value(journal, chosen, text)
-        return _artifact(journal, group.artifact), text
+        return Found(_artifact(journal, group.artifact), group.names, text)
     match parse_ref(text):
         case Ref() as ref:
             chosen = find_execution(journal, ref.execution)
             group = _value_of_step(journal, chosen, ref)
-            return _artifact(journal, group.artifact), ref.name
+            return Found(_artifact(journal, group.artifact), group.names, ref.name)
         case digest:
-            return _artifact(journal, digest), None
+            return Found(_artifact(journal, digest))
 
 
 def value_refs(execution: ExecutionId, checkpoint_name: str, group: Group) -> list[str]:

@@ -19,7 +19,7 @@ from kitaru_nb.stacks.settings import resolve
 if TYPE_CHECKING:
     from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
 
-__all__ = ["JOURNAL_FILE", "LEAST_FREE", "STORE_FOLDER", "ZarrStore", "load", "open_engine"]
+__all__ = ["JOURNAL_FILE", "LEAST_FREE", "STORE_FOLDER", "ZarrStore", "check_home", "load", "open_engine"]
 
 JOURNAL_FILE = "journal.db"
 STORE_FOLDER = "store"
@@ -37,8 +37,8 @@ def open_engine(settings: Settings, *, read_only: bool = False) -> Engine:
 
     Args:
         settings: What the user has chosen, see `stacks.settings.resolve`.
-        read_only: The caller will only read. Then a home on read-only media is fine, and a
-            missing one is not made.
+        read_only: The caller will only read. Then a home on read-only media or on a full
+            disk is fine, and a missing one is not made.
 
     Raises:
         NotFoundError: kind ``nothing-recorded``: `read_only`, and nothing was ever recorded.
@@ -55,12 +55,10 @@ def open_engine(settings: Settings, *, read_only: bool = False) -> Engine:
         )
     if read_only:
         _check_readable(settings.home)
-        frozen = not _is_writable(settings.home)
     else:
         _prepare(settings.home)
-        frozen = False
-    journal = SqliteJournal(settings.home / JOURNAL_FILE, lease=settings.lease, read_only=frozen)
-    store = LocalStore(settings.home / STORE_FOLDER, read_only=frozen)
+    journal = SqliteJournal(settings.home / JOURNAL_FILE, lease=settings.lease, read_only=read_only)
+    store = LocalStore(settings.home / STORE_FOLDER, read_only=read_only)
     return Engine(journal=journal, store=store, settings=settings)
 
 
@@ -87,13 +85,10 @@ def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = Fals
         return zarr.open_array(store=_zarr_store(name_or_ref, execution or LATEST), mode="r")
     engine = open_engine(resolve(), read_only=True)
     try:
-        artifact, name = find_artifact(engine.journal, name_or_ref, execution=execution or LATEST)
-        values = engine.get(artifact.digest, namespace={})
+        found = find_artifact(engine.journal, name_or_ref, execution=execution or LATEST)
+        return found.pick(engine.get(found.artifact.digest, namespace={}))
     finally:
         engine.close()
-    if name is not None:
-        return values[name]
-    return next(iter(values.values())) if len(values) == 1 else values
 
 
 def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like the class it makes
@@ -116,79 +111,74 @@ def _zarr_store(ref: str, execution: str) -> ArtifactZarrStore:
     from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore  # noqa: PLC0415 - imports zarr
 
     engine = open_engine(resolve(), read_only=True)
-    artifact, _ = find_artifact(engine.journal, ref, execution=execution)
-    if artifact.codec != "zarr":
+    found = find_artifact(engine.journal, ref, execution=execution)
+    if found.artifact.codec != "zarr":
         raise UsageError(
             f"`{ref}` is not stored as an array", kind="not-an-array", hint=f"kitaru_nb.load({ref!r})"
         )
-    return ArtifactZarrStore(artifact, store=engine.store, index=engine.journal)
+    return ArtifactZarrStore(found.artifact, store=engine.store, index=engine.journal)
+
+
+def check_home(home: Path) -> None:
+    """Raise unless an execution could be recorded in `home`. Makes and changes nothing.
+
+    Raises:
+        StoreError: see `open_engine`.
+    """
+    nearest = next(folder for folder in (home, *home.parents) if _exists(folder))
+    if not nearest.is_dir():
+        raise StoreError(
+            f"nothing can be recorded in `{home}`: `{nearest}` is a file, not a folder",
+            kind="home-not-a-folder",
+            hint=_ELSEWHERE,
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _refused(home, errno.EROFS if _on_frozen_media(nearest) else errno.EACCES)
+    journal = home / JOURNAL_FILE
+    if nearest == home and _exists(journal) and not os.access(journal, os.W_OK):
+        raise _refused(home, errno.EACCES)
+    if shutil.disk_usage(nearest).free < LEAST_FREE:
+        raise _refused(home, errno.ENOSPC)
+
+
+def _prepare(home: Path) -> None:
+    """Make `home` when it is missing, and raise unless it can be written and has room."""
+    check_home(home)
+    if not home.is_dir():
+        try:
+            home.parent.mkdir(parents=True, exist_ok=True)
+            home.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise _refused(home, error.errno or errno.EIO) from error
 
 
 def _check_readable(home: Path) -> None:
     """Raise unless `home` holds a journal that this user may read."""
-    if home.exists() and not home.is_dir():
-        raise _not_a_folder(home)
-    try:
-        found = (home / JOURNAL_FILE).is_file()
-    except PermissionError:
-        found = True
-    if not found:
+    if _exists(home) and not os.access(home, os.R_OK | os.X_OK):
+        raise StoreError(
+            f"you may not read `{home}`", kind="home-not-readable", hint=f"ls -ld {home}, or {_ELSEWHERE}"
+        )
+    if not _exists(home / JOURNAL_FILE):
         raise NotFoundError(
             f"nothing is recorded in `{home}` yet",
             kind="nothing-recorded",
             hint="kitaru-nb run NOTEBOOK, kitaru-nb demo, or " + _ELSEWHERE,
         )
-    if not os.access(home, os.R_OK | os.X_OK) or not os.access(home / JOURNAL_FILE, os.R_OK):
-        raise StoreError(
-            f"`{home}` may not be read by you",
-            kind="home-not-readable",
-            hint=f"ls -ld {home}, or {_ELSEWHERE}",
-        )
 
 
-def _prepare(home: Path) -> None:
-    """Make `home` when it is missing, and raise unless it can be written and has room."""
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise _not_a_folder(home) from None
-    except OSError as error:
-        raise _refused(home, error) from error
-    if not _is_writable(home):
-        raise _refused(home, OSError(_why_not_writable(home), ""))
-    if shutil.disk_usage(home).free < LEAST_FREE:
-        raise _refused(home, OSError(errno.ENOSPC, ""))
+def _exists(path: Path) -> bool:
+    return os.path.lexists(path)  # unlike `Path.exists`, False instead of an error where it cannot be seen
 
 
-def _is_writable(home: Path) -> bool:
-    """Whether a journal in `home` could be written by this user."""
-    journal = home / JOURNAL_FILE
-    return os.access(home, os.W_OK | os.X_OK) and (not journal.exists() or os.access(journal, os.W_OK))
+def _on_frozen_media(folder: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
-def _why_not_writable(home: Path) -> int:
-    frozen = hasattr(os, "statvfs") and os.statvfs(home).f_flag & os.ST_RDONLY
-    return errno.EROFS if frozen else errno.EACCES
-
-
-def _not_a_folder(home: Path) -> StoreError:
-    return StoreError(
-        f"the home `{home}` is not a folder, or one above it is a file",
-        kind="home-not-a-folder",
-        hint=_ELSEWHERE,
-    )
-
-
-def _refused(home: Path, error: OSError) -> StoreError:
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(
-            f"nothing can be recorded in `{home}`: {reason}; what is there is safe",
-            kind="disk-full",
-            hint=f"free some space on that disk, or {_ELSEWHERE}",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(
-            f"nothing can be recorded in `{home}`: {reason}", kind="home-not-writable", hint=_ELSEWHERE
-        )
-    return StoreError(f"nothing can be recorded in `{home}`: {reason}", kind="disk-error", hint=_ELSEWHERE)
+def _refused(home: Path, number: int) -> StoreError:
+    message = f"nothing can be recorded in `{home}`: {os.strerror(number)}"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        hint = f"free some space on that disk, or {_ELSEWHERE}"
+        return StoreError(f"{message}; what is stored there is safe", kind="disk-full", hint=hint)
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(message, kind="home-not-writable", hint=_ELSEWHERE)
+    return StoreError(message, kind="disk-error", hint=_ELSEWHERE)

@@ -1,0 +1,96 @@
+"""`artifacts` and `artifact`: what is stored, and how to get it out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from kitaru_nb.cli.output import Json, print_json, print_table, size
+from kitaru_nb.engine.describe import artifact_json, artifacts_json
+from kitaru_nb.engine.refs import LATEST, find_artifact, find_execution
+from kitaru_nb.errors import StoreError
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
+
+__all__ = ["artifact", "artifacts"]
+
+
+def artifacts(execution: str = LATEST, /, *, json: Json = False) -> int:
+    """List what an execution stored.
+
+    Args:
+        execution: An id, the start of one, or latest.
+        json: Print one JSON document.
+    """
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        chosen = find_execution(engine.journal, execution)
+        found = artifacts_json(engine.journal, chosen)
+    if json:
+        print_json(found)
+    elif not found:
+        print(f"{chosen.id} has stored nothing")
+    else:
+        rows = [[a["ref"], ", ".join(a["names"]), size(a["bytes"]), a["codec"] or "missing"] for a in found]
+        print_table(("ref", "names", "size", "codec"), rows)
+    return 0
+
+
+def artifact(ref: str, /, *, out: Path | None = None, json: Json = False) -> int:
+    """Show one stored value, or write it to a file.
+
+    Args:
+        ref: EXECUTION/CHECKPOINT[#n]/NAME, a digest, or a bare name of the latest execution.
+        out: File to write the value to: text and bytes as they are, an array as .npy,
+            anything else as a pickle.
+        json: Print one JSON document.
+    """
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        found = find_artifact(engine.journal, ref)
+        values = engine.get(found.artifact.digest, namespace={}) if out is not None or not json else {}
+    if out is not None:
+        _write(out, found.pick(values))
+    if json:
+        print_json(artifact_json(ref, found.names, found.artifact))
+    elif out is not None:
+        print(f"wrote {out} ({size(out.stat().st_size)})")
+    else:
+        kept = found.artifact
+        print(f"{size(kept.bytes)}, {kept.codec}, digest {kept.digest}")
+        for name in [found.name] if found.name is not None else sorted(values):
+            print(f"\n{name}: {type(values[name]).__name__}\n{values[name]!r}")
+    return 0
+
+
+def _write(path: Path, value: object) -> None:
+    """Put `value` into `path`: wholly, or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("xb") as file:
+            _write_to(file, value)
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"`{path}` could not be written: {error.strerror or error}",
+            kind="out-not-written",
+            hint="--out /another/file",
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _write_to(file: BinaryIO, value: object) -> None:
+    numpy = sys.modules.get("numpy")
+    if isinstance(value, str):
+        file.write(value.encode("utf-8", "surrogatepass"))
+    elif isinstance(value, bytes | bytearray):
+        file.write(value)
+    elif numpy is not None and isinstance(value, numpy.ndarray) and not value.dtype.hasobject:
+        numpy.save(file, value)
+    else:
+        import cloudpickle  # noqa: PLC0415 - only a value that has no form of its own needs it
+
+        cloudpickle.dump(value, file, protocol=5)

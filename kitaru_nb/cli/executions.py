@@ -1,0 +1,193 @@
+"""`executions` and `show`: what ran, and what became of each step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kitaru_nb.cli.output import Json, age, clean, counted, duration, print_json, print_table, size, tidy_path
+from kitaru_nb.engine.describe import execution_json, show_json
+from kitaru_nb.engine.refs import LATEST, checkpoint_names, find_execution, steps
+from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.execution import Execution, ExecutionStatus
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import parse_duration, resolve
+
+__all__ = ["begun_after", "executions", "show"]
+
+_NAMES_SHOWN = 4
+
+
+def executions(
+    *,
+    status: ExecutionStatus | None = None,
+    tag: str | None = None,
+    since: Annotated[str | None, Parameter(name="--since")] = None,
+    limit: int | None = None,
+    json: Json = False,
+) -> int:
+    """List executions, newest first.
+
+    Args:
+        status: Only those that are running, waiting, completed, failed, interrupted or cancelled.
+        tag: Only those with this tag.
+        since: Only those begun since then: a length of time such as 2h, or a date such as 2026-03-01.
+        limit: At most this many.
+        json: Print one JSON document.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit is {limit}", kind="bad-limit", hint="--limit 20")
+    moment = None if since is None else begun_after(since)
+    settings = resolve()
+    try:
+        engine = open_engine(settings, read_only=True)
+    except NotFoundError as error:
+        found: list[Execution] = []
+        nothing = f"{error.message}. To begin: {error.hint}"
+    else:
+        with closing(engine):
+            found = engine.journal.executions(status=status, tag=tag, since=moment, limit=limit)
+        nothing = "no execution fits" if status or tag or since else f"no executions in {settings.home}"
+    if json:
+        print_json([execution_json(execution) for execution in found])
+    elif not found:
+        print(clean(nothing))
+    else:
+        print_table(_COLUMNS, [_row(execution) for execution in found])
+    return 0
+
+
+def show(execution: str = LATEST, /, *, json: Json = False) -> int:
+    """Show one execution with its checkpoints.
+
+    Args:
+        execution: An id, the start of one, or latest.
+        json: Print one JSON document.
+    """
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        chosen = find_execution(engine.journal, execution)
+        if json:
+            print_json(show_json(engine.journal, chosen))
+        else:
+            _print_execution(engine.journal, chosen)
+    return 0
+
+
+def begun_after(text: str, *, now: datetime | None = None) -> datetime:
+    """The moment `text` means: a length of time back from `now`, or a date (local without a zone).
+
+    Raises:
+        UsageError: kind ``bad-since``.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        pass
+    try:
+        return (now or datetime.now(UTC)) - timedelta(seconds=parse_duration(text))
+    except (UsageError, OverflowError):
+        raise UsageError(
+            f"--since is `{text}`, which is neither a length of time nor a date",
+            kind="bad-since",
+            hint="--since 2h, or --since 2026-03-01",
+        ) from None
+
+
+_COLUMNS = ("id", "status", "what", "started", "took", "saved", "attempts", "cost", "tags")
+
+
+def _row(execution: Execution) -> list[str]:
+    identity = execution.identity
+    return [
+        execution.id,
+        execution.status.value,
+        tidy_path(identity.notebook) if identity.notebook else identity.flow or "",
+        age(execution.started_at),
+        duration(execution.duration),
+        duration(execution.saved_duration) if execution.saved_duration else "",
+        str(execution.attempts),
+        _money(execution.cost),
+        ", ".join(execution.tags),
+    ]
+
+
+def _print_execution(journal: Journal, execution: Execution) -> None:
+    found = steps(journal, execution.id)
+    print(*_heading(execution), sep="\n")
+    if not found:
+        print("\nno checkpoints yet")
+        return
+    print()
+    known = journal.artifacts({group.artifact for step in found for group in step.draft.groups})
+    stored = {
+        step.seq: sum(known[g.artifact].bytes for g in step.draft.groups if g.artifact in known)
+        for step in found
+    }
+    rows = [
+        _step_row(step, name, stored[step.seq])
+        for step, name in zip(found, checkpoint_names(found), strict=True)
+    ]
+    print_table(("#", "checkpoint", "status", "took", "reads", "wrote", "stored", "cost"), rows)
+    print("\n" + counted(Counter(step.draft.status.value for step in found)))
+    _print_failures(found)
+    if execution.status.continues:
+        print(f"go on with: kitaru-nb resume {execution.id}")
+
+
+def _heading(execution: Execution) -> list[str]:
+    identity = execution.identity
+    what = tidy_path(identity.notebook) if identity.notebook else identity.flow or ""
+    began = execution.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    attempts = f" in {execution.attempts} attempts" if execution.attempts > 1 else ""
+    lines = [
+        clean(f"{execution.id}  {execution.status.value}  {what}"),
+        f"started {began} ({age(execution.started_at)}), took {duration(execution.duration)}{attempts}",
+    ]
+    if execution.saved_duration:
+        lines.append(f"saved {duration(execution.saved_duration)} by restoring")
+    if execution.reason:
+        lines.append(clean(f"{execution.status.value} because: {execution.reason}"))
+    if identity.output:
+        lines.append(clean(f"output {tidy_path(identity.output)}"))
+    if identity.parameters:
+        lines.append(clean("with " + ", ".join(f"{k}={v!r}" for k, v in identity.parameters.items())))
+    if execution.tags:
+        lines.append(clean("tags " + ", ".join(execution.tags)))
+    return lines
+
+
+def _step_row(step: Checkpoint, name: str, stored: int) -> list[str]:
+    draft = step.draft
+    return [
+        str(step.ordinal),
+        name,
+        draft.status.value,
+        duration(draft.duration),
+        _names(sorted(draft.reads)),
+        _names(draft.writes),
+        size(stored) if stored else "",
+        _money(draft.cost),
+    ]
+
+
+def _print_failures(found: Sequence[Checkpoint]) -> None:
+    for step in found:
+        if step.draft.error:
+            error = step.draft.error
+            print(clean(f"{step.draft.name}: {error.get('ename', 'error')}: {error.get('evalue', '')}"))
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" +{len(names) - _NAMES_SHOWN}" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
+
+
+def _money(cost: float | None) -> str:
+    return "" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:.2f}"

@@ -1,0 +1,93 @@
+"""The `kitaru-nb` command: its verbs, and the one place where errors become words and exit codes.
+
+A verb's module is imported when the verb is typed, so that `executions` never pays for
+papermill or zarr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from kitaru_nb.cli.output import print_error
+from kitaru_nb.cli.usage import usage_error
+from kitaru_nb.errors import KitaruError
+from kitaru_nb.stacks.outcome import Exit, exit_code_of
+
+__all__ = ["app", "main"]
+
+_PIPE_CLOSED = 141
+
+_DAILY = {
+    "run": (
+        "kitaru_nb.cli.verbs:run",
+        "Run notebooks; what was interrupted or failed goes on where it stopped.",
+    ),
+    "resume": ("kitaru_nb.cli.verbs:resume", "Go on with executions that were interrupted or failed."),
+    "executions": ("kitaru_nb.cli.executions:executions", "List executions, newest first."),
+    "show": ("kitaru_nb.cli.executions:show", "Show one execution with its checkpoints."),
+    "why": ("kitaru_nb.cli.why:why", "Say why a checkpoint was restored or run."),
+}
+_ADMIN = {
+    "artifacts": ("kitaru_nb.cli.artifacts:artifacts", "List what an execution stored."),
+    "artifact": ("kitaru_nb.cli.artifacts:artifact", "Show one stored value, or write it to a file."),
+    "enable": ("kitaru_nb.cli.setup:enable", "Load kitaru_nb in every kernel by itself."),
+    "demo": ("kitaru_nb.cli.setup:demo", "Run a real notebook, kill its kernel half-way, run it again."),
+    "doctor": ("kitaru_nb.cli.setup:doctor", "Check settings, disk, journal and kernels."),
+}
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - only for --version
+
+    return f"kitaru-nb {version('kitaru-nb')}"
+
+
+def _build() -> App:
+    built = App(
+        name="kitaru-nb",
+        help="Durable notebooks: what has run is not run again.",
+        version=_version,
+        help_flags=["--help", "-h"],
+        version_flags=["--version"],
+    )
+    order = 0
+    for group, verbs in (("Daily", _DAILY), ("Admin", _ADMIN)):
+        for verb, (path, text) in verbs.items():
+            order += 1  # the order above, not the alphabet's
+            built.command(path, name=verb, help=text, group=group, sort_key=order)
+    return built
+
+
+app = _build()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit code; nothing but an exit code gets out of here.
+
+    Args:
+        argv: The words after ``kitaru-nb``; those of this process by default.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    try:
+        command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        code = int(command(*bound.args, **bound.kwargs) or 0)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        print_error(usage_error(error, verbs=[*_DAILY, *_ADMIN]), as_json=as_json)
+        return int(Exit.USAGE)
+    except KitaruError as error:
+        print_error(error, as_json=as_json)
+        return int(exit_code_of(error))
+    except KeyboardInterrupt:
+        print_error(KitaruError("interrupted", kind="interrupted"), as_json=as_json)
+        return int(Exit.SIGINT)
+    except BrokenPipeError:
+        # The reader has gone (`| head`). Python flushes stdout once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    return code

@@ -1,0 +1,165 @@
+"""What commands print: one JSON document, or words and tables for people.
+
+On a terminal tables are drawn by rich; into a pipe they are plain aligned text that is
+never cut, so ``grep`` and ``awk`` see everything. Text from records is shown with control
+characters made visible: a name must not be able to move the cursor or set a colour.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from kitaru_nb.errors import KitaruError
+
+__all__ = [
+    "Json",
+    "age",
+    "clean",
+    "duration",
+    "print_error",
+    "print_json",
+    "print_table",
+    "size",
+    "tidy_path",
+]
+
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print one JSON document.")]
+"""The option every verb has."""
+
+_STYLES = {
+    "completed": "green",
+    "restored": "cyan",
+    "running": "blue",
+    "waiting": "yellow",
+    "failed": "red",
+    "interrupted": "magenta",
+    "cancelled": "dim",
+    "ok": "green",
+    "problem": "red",
+}
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_KILO = 1000
+_TENTH, _TENS = 0.0995, 9.95  # from here on rounding gives 0.1 and 10
+
+
+def print_json(document: Any) -> None:
+    """`document` on stdout. Plain ASCII, so that no locale can spoil it."""
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def print_error(error: KitaruError, *, as_json: bool) -> None:
+    """What failed and what to type now: on stderr, or with `as_json` as a document on stdout."""
+    if as_json:
+        print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint or None}})
+        return
+    print(f"error: {clean(error.message)}", file=sys.stderr)
+    if error.hint:
+        print(f"  Try: {clean(error.hint)}", file=sys.stderr)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """`rows` under `columns`. Empty columns are left out; a cell that names a status is coloured."""
+    kept = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    heads = [columns[i] for i in kept]
+    cells = [[clean(row[i]) for i in kept] for row in rows]
+    widths = [max(len(head), *(len(row[i]) for row in cells)) for i, head in enumerate(heads)]
+    if not sys.stdout.isatty():
+        for row in [[head.upper() for head in heads], *cells]:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    else:
+        _print_rich(heads, cells, sum(widths) + 3 * len(widths))
+
+
+def clean(text: str) -> str:
+    """`text` on one line with anything that is not printable made visible."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def duration(seconds: float | None) -> str:
+    """``40 ms``, ``0.4 s``, ``41 s``, ``3 min 20 s``, ``2 h 5 min``; nothing when not known."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    for length, part, unit, small in (
+        (_DAY, _HOUR, "d", "h"),
+        (_HOUR, _MINUTE, "h", "min"),
+        (_MINUTE, 1, "min", "s"),
+    ):
+        if whole >= length:
+            return f"{whole // length} {unit} {whole % length // part} {small}"
+    if seconds < _TENTH:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < _TENS else f"{whole} s"
+
+
+def age(moment: datetime) -> str:
+    """How long ago `moment` was, in one unit: ``3 min ago``."""
+    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    for unit, length in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return f"{int(seconds)} s ago"
+
+
+def size(count: int | None) -> str:
+    """``812 B``, ``4.2 kB``, ``1.3 GB`` (powers of 1000)."""
+    if count is None:
+        return ""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < _KILO:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"  # noqa: PLR2004 - three digits say enough
+        value /= _KILO
+    return f"{value:.1f} TB"
+
+
+def tidy_path(path: str) -> str:
+    """`path` as short as it can be typed here: below this folder, else below ``~``, else in full."""
+    for base, prefix in ((Path.cwd(), ""), (Path.home(), "~" + os.sep)):
+        try:
+            return prefix + str(Path(path).relative_to(base))
+        except ValueError:
+            continue
+    return path
+
+
+def _print_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> None:
+    from rich.console import Console  # noqa: PLC0415 - a pipe and --json need no rich
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    console = Console(highlight=False)
+    styled = [[Text(cell, style=_STYLES.get(cell, "")) for cell in row] for row in cells]
+    if width > console.width:
+        _print_narrow(console, heads, styled)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for head in heads:
+        table.add_column(head, no_wrap=True)
+    for row in styled:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _print_narrow(console: Any, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Each row as a small block, for terminals the table does not fit."""
+    for row in rows:
+        console.print(*row[:2])
+        for head, cell in zip(heads[2:], row[2:], strict=True):
+            if cell.plain:
+                console.print(f"  {head}:", cell)
+
+
+def counted(things: Mapping[str, int]) -> str:
+    """``8 restored, 4 completed``; kinds with none are left out."""
+    return ", ".join(f"{number} {kind}" for kind, number in things.items() if number)

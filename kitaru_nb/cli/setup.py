@@ -1,0 +1,118 @@
+"""`enable`, `demo` and `doctor`: getting started, and finding out what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from kitaru_nb.cli.output import Json, clean, print_json, size
+from kitaru_nb.stacks.settings import resolve
+
+__all__ = ["demo", "doctor", "enable"]
+
+
+def enable(*, off: Annotated[bool, Parameter(negative=())] = False, json: Json = False) -> int:
+    """Load kitaru_nb in every kernel by itself, without %load_ext.
+
+    Args:
+        off: Take it back.
+        json: Print one JSON document.
+    """
+    from kitaru_nb.stacks import enable as startup  # noqa: PLC0415 - imports IPython
+
+    path, changed = startup.disable() if off else startup.enable()
+    if json:
+        print_json({"enabled": not off, "changed": changed, "file": str(path)})
+        return 0
+    match off, changed:
+        case False, True:
+            print(f"kernels that start from now on load kitaru_nb (wrote {path})")
+            print("take it back with: kitaru-nb enable --off")
+        case False, False:
+            print(f"kernels load kitaru_nb already ({path})")
+        case True, True:
+            print(f"kernels that start from now on do not load kitaru_nb (removed {path})")
+        case True, False:
+            print(f"kernels do not load kitaru_nb by themselves ({path} is not there)")
+    return 0
+
+
+def demo(*, keep: Path = Path("kitaru-demo"), json: Json = False) -> int:
+    """Run a real notebook, kill its kernel half-way, run it again, and say what was saved.
+
+    Args:
+        keep: Folder for the notebook, its output and a home of its own; made anew each time.
+        json: Print one JSON document.
+    """
+    from kitaru_nb.cli.demo_report import print_demo  # noqa: PLC0415 - as the next
+    from kitaru_nb.stacks.demo import run_demo  # noqa: PLC0415 - only when the demo is run
+
+    return print_demo(run_demo, keep, as_json=json)
+
+
+def doctor(*, json: Json = False) -> int:
+    """Check settings, disk, journal and kernels; exit 0 when kitaru_nb can work here.
+
+    Args:
+        json: Print one JSON document.
+    """
+    from kitaru_nb.stacks.doctor import examine  # noqa: PLC0415 - imports IPython and jupyter_client
+
+    found = examine(resolve())
+    if json:
+        print_json({"usable": found.usable, **asdict(found)})
+    else:
+        _print_diagnosis(found)
+    return 0 if found.usable else 1
+
+
+def _print_diagnosis(found: Any) -> None:
+    _print_block("settings", [(s["name"], f"{_shown(s['value'])}  ({s['source']})") for s in found.settings])
+    home = found.home
+    state = "writable" if home["writable"] else "NOT usable"
+    exists = f"exists, mode {home['mode']}" if home["exists"] else "made at the first run"
+    system = home["file_system"] or "unknown file system"
+    _print_block("home", [(home["path"], f"{exists}, {state}, {size(home['free'])} free, {system}")])
+    _print_block("journal", [(found.journal["path"], _journal(found.journal))])
+    _print_block("versions", [(name, value or "MISSING") for name, value in found.versions.items()])
+    _print_block("kernels", [(kernel["name"], _kernel(kernel)) for kernel in found.kernels])
+    state = "on" if found.enabled["enabled"] else "off; kitaru-nb enable turns it on"
+    _print_block("enable", [("loaded in every kernel", state)])
+    for label, group in (("warning", found.warnings), ("problem", found.problems)):
+        for problem in group:
+            print(clean(f"\n{label}: {problem.message}"))
+            print(clean(f"  Try: {problem.hint}"))
+    print(
+        "\nall is well" if found.usable else "\nkitaru_nb cannot work here until the problem above is solved"
+    )
+
+
+def _print_block(title: str, rows: list[tuple[str, str]]) -> None:
+    print(title)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        print(clean(f"  {name.ljust(width)}  {value}"))
+
+
+def _journal(journal: dict[str, Any]) -> str:
+    if not journal["exists"]:
+        return "nothing recorded yet"
+    checked = "every record checked" if journal["checked"] else "not checked"
+    return (
+        f"format {journal['format']}, {journal['executions']} executions, {size(journal['bytes'])}, {checked}"
+    )
+
+
+def _kernel(kernel: dict[str, Any]) -> str:
+    if kernel["error"]:
+        return f"cannot start: {kernel['error']}"
+    if kernel["kitaru_nb"] is None:
+        return f"{kernel['language'] or 'unknown language'}: kitaru_nb works in Python kernels only"
+    return f"{kernel['python']}  ({'has' if kernel['kitaru_nb'] else 'has no'} kitaru_nb)"
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else f"{value:g} s" if isinstance(value, float) else str(value)

@@ -1,0 +1,65 @@
+"""A command line that cannot be understood, in our words instead of the parser's."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from cyclopts.exceptions import RepeatArgumentError, UnknownCommandError
+
+from kitaru_nb.errors import UsageError
+
+__all__ = ["usage_error"]
+
+
+def usage_error(error: CycloptsError, *, verbs: Collection[str]) -> UsageError:
+    """What is wrong with the command line and what to type instead."""
+    verb = " ".join(error.command_chain or ())
+    help_line = f"kitaru-nb {verb} --help" if verb else "kitaru-nb --help"
+    match error:
+        case UnknownCommandError():
+            return _unknown_verb((error.unused_tokens or [""])[0], verbs)
+        case UnknownOptionError():
+            return _unknown_option(error, verb, help_line)
+        case MissingArgumentError():
+            return UsageError(_missing(error, verb), kind="missing-argument", hint=help_line)
+        case UnusedCliTokensError():
+            extra = " ".join(error.unused_tokens or ())
+            return UsageError(f"`{verb}` does not take `{extra}`", kind="unexpected-argument", hint=help_line)
+        case RepeatArgumentError():
+            return UsageError(_plain(error), kind="repeated-option", hint=help_line)
+    return UsageError(_plain(error), kind="bad-argument", hint=help_line)
+
+
+def _unknown_verb(word: str, verbs: Collection[str]) -> UsageError:
+    what = "option" if word.startswith("-") else "verb"
+    close = difflib.get_close_matches(word, verbs, n=1)
+    return UsageError(
+        f"there is no {what} `{word}`",
+        kind=f"unknown-{what}",
+        hint=f"kitaru-nb {close[0]}" if close else "kitaru-nb --help",
+    )
+
+
+def _unknown_option(error: UnknownOptionError, verb: str, help_line: str) -> UsageError:
+    word = (error.token.keyword or error.token.value).partition("=")[0]
+    names = [name for argument in error.argument_collection for name in argument.names]
+    close = difflib.get_close_matches(word, names, n=1)
+    return UsageError(
+        f"`{verb}` has no option `{word}`",
+        kind="unknown-option",
+        hint=f"{close[0]}, or {help_line}" if close else help_line,
+    )
+
+
+def _missing(error: MissingArgumentError, verb: str) -> str:
+    name = error.argument.name if error.argument else "a value"
+    if error.tokens_so_far:
+        return f"`{verb}` needs more than `{' '.join(error.tokens_so_far)}` after `{name}`"
+    return f"`{verb}` needs a value for `{name}`" if name.startswith("-") else f"`{verb}` needs {name}"
+
+
+def _plain(error: CycloptsError) -> str:
+    text = str(error).strip().removesuffix(".").replace('"', "`")
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,50 @@
+"""`why`: what decided that a checkpoint was restored or run."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from kitaru_nb.cli.output import Json, clean, print_json
+from kitaru_nb.engine.refs import find_execution, find_step
+from kitaru_nb.engine.why import explain
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
+
+__all__ = ["why"]
+
+
+def why(execution: str, checkpoint: str, /, *, json: Json = False) -> int:
+    """Say why a checkpoint was restored or run: which input, function, file or parameter.
+
+    Args:
+        execution: An id, the start of one, or latest.
+        checkpoint: Its name; NAME#2 is the second of that name.
+        json: Print one JSON document.
+    """
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        chosen = find_execution(engine.journal, execution)
+        step = find_step(engine.journal, chosen, checkpoint)
+        explanation = explain(engine.journal, step)
+    if not json:
+        for line in str(explanation).splitlines():
+            print(clean(line))
+        return 0
+    print_json(
+        {
+            "execution": chosen.id,
+            "checkpoint": step.draft.name,
+            "status": explanation.status.value,
+            "reasons": [
+                {
+                    "kind": reason.kind,
+                    "what": reason.what,
+                    "text": reason.text,
+                    "old": reason.old,
+                    "new": reason.new,
+                }
+                for reason in explanation.reasons
+            ],
+            "reads": dict(sorted(step.draft.reads.items())),
+        }
+    )
+    return 0

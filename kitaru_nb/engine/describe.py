@@ -1,0 +1,112 @@
+"""The nouns as JSON: the fields that every ``--json`` answer has, and no others.
+
+Times are ISO 8601 in UTC with a ``Z``, durations seconds, sizes bytes; what is not known is
+null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from kitaru_nb.engine.refs import checkpoint_names, steps, value_refs
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.artifact import Artifact, Digest
+from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.execution import Execution
+
+__all__ = ["artifact_json", "artifacts_json", "checkpoints_json", "execution_json", "show_json", "time_json"]
+
+
+def time_json(moment: datetime | None) -> str | None:
+    """``2026-03-01T12:00:00.123456Z``, or None."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
+def execution_json(execution: Execution) -> dict[str, Any]:
+    """An execution's fields."""
+    return {
+        "id": execution.id,
+        "status": execution.status.value,
+        "notebook": execution.identity.notebook,
+        "flow": execution.identity.flow,
+        "started_at": time_json(execution.started_at),
+        "ended_at": time_json(execution.ended_at),
+        "duration": _number(execution.duration),
+        "cost": _number(execution.cost),
+        "tokens": execution.tokens,
+        "saved_cost": _number(execution.saved_cost),
+        "saved_duration": _number(execution.saved_duration),
+        "parent": execution.parent,
+        "tags": list(execution.tags),
+        "attempts": execution.attempts,
+    }
+
+
+def show_json(journal: Journal, execution: Execution) -> dict[str, Any]:
+    """An execution's fields, with its checkpoints and waits."""
+    return {**execution_json(execution), "checkpoints": checkpoints_json(journal, execution), "waits": []}
+
+
+def checkpoints_json(journal: Journal, execution: Execution) -> list[dict[str, Any]]:
+    """The fields of each of the execution's steps, in order (see `engine.refs.steps`)."""
+    found = steps(journal, execution.id)
+    known = journal.artifacts({group.artifact for step in found for group in step.draft.groups})
+    return [
+        _checkpoint(step, label, known) for step, label in zip(found, checkpoint_names(found), strict=True)
+    ]
+
+
+def artifacts_json(journal: Journal, execution: Execution) -> list[dict[str, Any]]:
+    """What the execution's steps stored, in order, each artifact of a step once."""
+    return [artifact for step in checkpoints_json(journal, execution) for artifact in step["artifacts"]]
+
+
+def artifact_json(ref: str, names: Sequence[str], artifact: Artifact) -> dict[str, Any]:
+    """The fields of one artifact, under the `ref` it was asked for by."""
+    return _artifact(ref, names, artifact.digest, artifact)
+
+
+def _checkpoint(step: Checkpoint, label: str, known: Mapping[Digest, Artifact]) -> dict[str, Any]:
+    draft = step.draft
+    return {
+        "name": draft.name,
+        "ordinal": step.ordinal,
+        "status": draft.status.value,
+        "key": draft.key,
+        "started_at": time_json(draft.started_at),
+        "duration": _number(draft.duration),
+        "cost": _number(draft.cost),
+        "reads": sorted(draft.reads),
+        "writes": list(draft.writes),
+        "files": [dict(file) for file in draft.files],
+        "artifacts": [
+            _artifact(
+                value_refs(step.execution, label, group)[0],
+                group.names,
+                group.artifact,
+                known.get(group.artifact),
+            )
+            for group in draft.groups
+            if group.names
+        ],
+    }
+
+
+def _artifact(ref: str, names: Sequence[str], digest: Digest, known: Artifact | None) -> dict[str, Any]:
+    return {
+        "ref": ref,
+        "names": list(names),
+        "digest": digest,
+        "bytes": known.bytes if known else None,
+        "codec": known.codec if known else None,
+    }
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no infinity and no not-a-number."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,280 @@
+"""Whether kitaru_nb can work here: settings, home, journal, packages, kernels, one look at each."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from kitaru_nb.errors import KitaruError
+from kitaru_nb.journal.connection import open_to_read
+from kitaru_nb.journal.schema import check_format
+from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.enable import is_enabled, startup_file
+from kitaru_nb.stacks.open import JOURNAL_FILE, check_home
+from kitaru_nb.stacks.settings import NAMES
+
+__all__ = ["Diagnosis", "Problem", "examine", "file_system", "is_network"]
+
+PACKAGES = ("kitaru-nb", "ipython", "ipykernel", "jupyter-client", "papermill", "zarr", "numpy")
+KERNEL_SECONDS = 15.0
+"""How long one kernel's Python may take to say whether it has kitaru_nb."""
+
+_LOW_SPACE = 1 << 30
+_FULLY_CHECKED = 256 << 20  # a journal up to this size is read in full; more would take more than seconds
+_OLDEST_IPYTHON = 8
+_NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb",
+    "smb2",
+    "smb3",
+    "smbfs",
+    "afpfs",
+    "lustre",
+    "gpfs",
+    "ceph",
+    "beegfs",
+    "9p",
+    "afs",
+}
+_NETWORK_FUSE = ("sshfs", "gcsfuse", "s3fs", "glusterfs", "rclone", "blobfuse", "mount-s3")
+_QUESTION = (
+    "from importlib.util import find_spec; print(*(bool(find_spec(n)) for n in ('ipykernel', 'kitaru_nb')))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something to see to: what is wrong, and what to type."""
+
+    kind: str
+    message: str
+    hint: str
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """What was found. `problems` keep kitaru_nb from working, `warnings` do not."""
+
+    settings: list[dict[str, Any]] = field(default_factory=list)
+    home: dict[str, Any] = field(default_factory=dict)
+    journal: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str | None] = field(default_factory=dict)
+    kernels: list[dict[str, Any]] = field(default_factory=list)
+    enabled: dict[str, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing stands in the way."""
+        return not self.problems
+
+
+def examine(settings: Settings) -> Diagnosis:
+    """Look at everything once. Changes nothing, and takes at most `KERNEL_SECONDS` and a little."""
+    found = Diagnosis()
+    found.settings = [
+        {"name": n, "value": _plain(getattr(settings, n)), "source": settings.sources.get(n, "argument")}
+        for n in NAMES
+    ]
+    _examine_home(settings.home, found)
+    _examine_journal(settings.home / JOURNAL_FILE, found)
+    _examine_packages(found)
+    _examine_kernels(found)
+    found.enabled = {"enabled": is_enabled(), "file": str(startup_file())}
+    return found
+
+
+def file_system(path: Path) -> str | None:
+    """Type of the file system that `path` is on or will be on; None where it cannot be told."""
+    try:
+        mounts = [
+            line.split() for line in Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
+        ]
+    except OSError:
+        return None
+    parents = {str(folder) for folder in (path.resolve(), *path.resolve().parents)}
+    best, kind = "", None
+    for _, point, name, *_ in mounts:
+        where = point.encode().decode("unicode_escape")  # spaces are written as \040
+        if where in parents and len(where) >= len(best):  # the last mount on a point hides earlier ones
+            best, kind = where, name
+    return kind
+
+
+def is_network(kind: str | None) -> bool:
+    """Whether a file system of this type is shared over a network."""
+    return kind is not None and (kind in _NETWORK or (kind.startswith("fuse.") and kind[5:] in _NETWORK_FUSE))
+
+
+def _examine_home(home: Path, found: Diagnosis) -> None:
+    exists = home.is_dir()
+    kind = file_system(home)
+    found.home = {
+        "path": str(home),
+        "exists": exists,
+        "writable": True,
+        "free": shutil.disk_usage(_existing(home)).free,
+        "file_system": kind,
+        "network": is_network(kind),
+        "mode": f"{stat.S_IMODE(home.stat().st_mode):04o}" if exists else None,
+    }
+    try:
+        check_home(home)
+    except KitaruError as error:
+        found.home["writable"] = False
+        found.problems.append(_problem(error))
+    if is_network(kind):
+        found.problems.append(
+            Problem(
+                "network-file-system",
+                f"`{home}` is on a network file system ({kind}), where SQLite's write-ahead log is not safe: "
+                "two machines could spoil the journal",
+                "KITARU_NB_HOME=/a/folder/on/a/local/disk",
+            )
+        )
+    if exists and home.stat().st_mode & 0o077:
+        message = f"other users of this machine can look into `{home}` (mode {found.home['mode']})"
+        found.warnings.append(Problem("home-open-to-others", message, f"chmod 700 {home}"))
+    if found.home["writable"] and found.home["free"] < _LOW_SPACE:
+        message = f"only {found.home['free'] >> 20} MiB are free for `{home}`"
+        found.warnings.append(Problem("low-space", message, f"df -h {_existing(home)}"))
+
+
+def _examine_journal(path: Path, found: Diagnosis) -> None:
+    found.journal = {
+        "path": str(path),
+        "exists": path.is_file(),
+        "format": None,
+        "executions": 0,
+        "bytes": 0,
+        "checked": False,
+    }
+    if not path.is_file():
+        return
+    found.journal["bytes"] = path.stat().st_size
+    try:
+        with closing(SqliteJournal(path, read_only=True)) as journal:
+            found.journal["executions"] = len(journal.executions())
+            found.journal["format"] = _format(path)
+            if found.journal["bytes"] <= _FULLY_CHECKED:
+                found.problems += [_problem(error) for error in journal.verify()]
+                found.journal["checked"] = True
+    except KitaruError as error:
+        found.problems.append(_problem(error))
+
+
+def _format(path: Path) -> int:
+    connection, copy = open_to_read(path)
+    try:
+        return check_format(connection, path)
+    finally:
+        connection.close()
+        if copy is not None:
+            copy.cleanup()
+
+
+def _examine_packages(found: Diagnosis) -> None:
+    found.versions = {"python": ".".join(map(str, sys.version_info[:3])), "sqlite": sqlite3.sqlite_version}
+    for package in PACKAGES:
+        try:
+            found.versions[package] = version(package)
+        except PackageNotFoundError:
+            found.versions[package] = None
+            hint = f"{sys.executable} -m pip install {package}"
+            found.problems.append(Problem("missing-package", f"`{package}` is not installed", hint))
+    ipython = found.versions["ipython"]
+    if ipython and int(ipython.partition(".")[0]) < _OLDEST_IPYTHON:
+        hint = f"{sys.executable} -m pip install --upgrade ipython"
+        message = f"IPython {ipython} is too old; {_OLDEST_IPYTHON} is the oldest that works"
+        found.problems.append(Problem("ipython-too-old", message, hint))
+
+
+def _examine_kernels(found: Diagnosis) -> None:
+    from jupyter_client.kernelspec import KernelSpecManager  # noqa: PLC0415 - slow to import, and only this needs it
+
+    specs: Mapping[str, Any] = KernelSpecManager().get_all_specs()
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        found.kernels = list(
+            pool.map(_kernel, sorted(specs), [specs[name]["spec"] for name in sorted(specs)])
+        )
+    for kernel in found.kernels:
+        if kernel["error"]:
+            message = f"kernel `{kernel['name']}` cannot start: {kernel['error']}"
+            hint = f"jupyter kernelspec remove {kernel['name']}"
+            found.warnings.append(Problem("broken-kernel", message, hint))
+        elif kernel["kitaru_nb"] is False:
+            message = f"kernel `{kernel['name']}` runs a Python without kitaru_nb"
+            hint = f"{kernel['python']} -m pip install kitaru-nb"
+            found.warnings.append(Problem("kernel-without-kitaru", message, hint))
+    if not any(kernel["kitaru_nb"] for kernel in found.kernels):
+        hint = f"{sys.executable} -m ipykernel install --user"
+        found.problems.append(Problem("no-kernel", "there is no Python kernel that has kitaru_nb", hint))
+
+
+def _kernel(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What one kernel spec is; `kitaru_nb` is None when its language is not Python or it cannot be asked."""
+    argv: Sequence[str] = spec.get("argv") or [""]
+    kernel = {
+        "name": name,
+        "display_name": spec.get("display_name", name),
+        "language": spec.get("language", ""),
+        "python": None,
+        "kitaru_nb": None,
+        "error": None,
+    }
+    if str(spec.get("language", "")).lower() != "python":
+        return kernel
+    # jupyter_client starts its own Python for a spec that just says `python`
+    own = {"python", f"python{sys.version_info[0]}", f"python{sys.version_info[0]}.{sys.version_info[1]}"}
+    kernel["python"] = sys.executable if argv[0] in own else argv[0]
+    try:
+        done = subprocess.run(  # noqa: S603 - the very program that starting the kernel would run
+            [str(kernel["python"]), "-c", _QUESTION],
+            capture_output=True,
+            text=True,
+            timeout=KERNEL_SECONDS,
+            cwd="/",
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        kernel["error"] = _reason(error, str(kernel["python"]))
+        return kernel
+    has_kernel, has_kitaru = done.stdout.split()[-2:]
+    kernel["kitaru_nb"] = has_kitaru == "True"
+    kernel["error"] = None if has_kernel == "True" else "its Python has no ipykernel"
+    return kernel
+
+
+def _reason(error: Exception, python: str) -> str:
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"`{python}` did not answer in {KERNEL_SECONDS:g} s"
+    if isinstance(error, OSError):
+        return f"`{python}`: {error.strerror}"
+    return f"`{python}` does not run Python code"
+
+
+def _existing(path: Path) -> Path:
+    """`path`, or the nearest folder above it that exists."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _problem(error: KitaruError) -> Problem:
+    return Problem(error.kind, error.message, error.hint)
+
+
+def _plain(value: object) -> Any:
+    return str(value) if isinstance(value, Path) else value
