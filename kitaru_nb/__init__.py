@@ -38,12 +38,16 @@ __all__ = ["ZarrStore", "errors", "load", "testing"]
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
     """Make a notebook durable; IPython calls this for ``%load_ext kitaru_nb``."""
-    importlib.import_module("kitaru_nb.notebook.extension").load_ipython_extension(ipython)
+    from kitaru_nb.notebook.extension import load  # noqa: PLC0415 - brings IPython, which only a kernel needs
+
+    load(ipython)
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
     """Take the hooks out again; IPython calls this for ``%unload_ext kitaru_nb``."""
-    importlib.import_module("kitaru_nb.notebook.extension").unload_ipython_extension(ipython)
+    from kitaru_nb.notebook.extension import unload  # noqa: PLC0415 - as above
+
+    unload(ipython)
 
 
 def __getattr__(name: str) -> Any:
