@@ -1,0 +1,449 @@
+"""Suites that say what every journal must do, for authors of a journal of their own.
+
+Subclass `JournalSuite` in a test module and bring the place it runs in; pytest finds the
+promises by itself::
+
+    class TestMyJournal(JournalSuite):
+        def open_journal(self, home: Path) -> Journal:
+            return MyJournal(home)
+
+Needs pytest, which kitaru_nb itself does not install.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blake3 import blake3
+
+from kitaru_nb.errors import ConflictError, NotFoundError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location
+from kitaru_nb.model.checkpoint import CheckpointKey, CheckpointStatus, Draft, Group
+from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, Owner, current_owner
+
+__all__ = ["JournalSuite", "a_draft", "a_stored_value", "dead_owner", "digest_of"]
+
+_STARTED = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+def digest_of(content: str | bytes) -> Digest:
+    """The digest of some content."""
+    return Digest(blake3(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content).hexdigest())
+
+
+def dead_owner() -> Owner:
+    """An owner on this host that no longer runs: it lived before the last boot."""
+    return replace(current_owner(), boot_id="an earlier boot", process_start=1)
+
+
+def unseen_owner() -> Owner:
+    """An owner on another host, of which nothing can be seen from here."""
+    return replace(current_owner(), host="elsewhere.example")
+
+
+def a_stored_value(content: bytes = b"value") -> tuple[Artifact, Location]:
+    """A small artifact and the place of its only extent, inline."""
+    extent = Extent(digest_of(content), len(content))
+    manifest = {"codec": "pickle5", "buffers": [{"bytes": len(content), "extents": [[extent.digest, 5]]}]}
+    artifact = Artifact(digest_of(b"manifest" + content), "pickle5", len(content), manifest)
+    return artifact, Location(extent, data=content)
+
+
+def a_draft(name: str = "train", **changes: Any) -> Draft:
+    """A completed step; `changes` replace its fields."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "key": CheckpointKey(digest_of(f"key of {name}")),
+        "code": digest_of(f"code of {name}"),
+        "source": f"{name} = 1\n",
+        "status": CheckpointStatus.COMPLETED,
+        "started_at": _STARTED,
+        "duration": 1.5,
+    }
+    return Draft(**(fields | changes))
+
+
+class JournalSuite:
+    """The promises of `kitaru_nb.journal.journal.Journal`, each a test."""
+
+    notebook = Identity(notebook="/home/ana/train.ipynb", parameters={"lr": 0.1, "tags": ["a", None]})
+
+    def open_journal(self, home: Path) -> Journal:
+        """A journal kept in `home`; called again with the same folder it opens the same one."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def journal(self, tmp_path: Path) -> Iterator[Journal]:
+        """An empty journal."""
+        journal = self.open_journal(tmp_path / "home")
+        yield journal
+        journal.close()
+
+    @pytest.fixture
+    def other(self, tmp_path: Path, journal: Journal) -> Iterator[Journal]:
+        """The same journal as another process would open it."""
+        del journal  # opened first
+        other = self.open_journal(tmp_path / "home")
+        yield other
+        other.close()
+
+    # Executions and leases
+
+    def test_a_new_identity_begins_an_execution(self, journal: Journal) -> None:
+        attempt, before = journal.start(self.notebook, owner=current_owner(), tags=["nightly"])
+
+        execution = journal.execution(attempt.execution)
+
+        assert before is None
+        assert (attempt.epoch, attempt.owner) == (1, current_owner())
+        assert (execution.identity, execution.tags) == (self.notebook, ("nightly",))
+        assert (execution.status, execution.attempts) == (ExecutionStatus.RUNNING, 1)
+        assert (execution.cost, execution.tokens, execution.saved_cost) == (None, None, None)
+
+    @pytest.mark.parametrize(
+        "status", [ExecutionStatus.INTERRUPTED, ExecutionStatus.FAILED, ExecutionStatus.WAITING]
+    )
+    def test_an_unfinished_execution_goes_on(self, journal: Journal, status: ExecutionStatus) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner())
+        journal.finish(first, status, reason="because")
+
+        second, before = journal.start(self.notebook, owner=current_owner())
+
+        assert (second.execution, second.epoch) == (first.execution, 2)
+        assert before is not None
+        assert (before.status, before.reason) == (status, "because")
+        assert journal.execution(first.execution).status is ExecutionStatus.RUNNING
+
+    @pytest.mark.parametrize("status", [ExecutionStatus.COMPLETED, ExecutionStatus.CANCELLED])
+    def test_a_finished_execution_is_followed_by_a_new_one(
+        self, journal: Journal, status: ExecutionStatus
+    ) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner())
+        journal.finish(first, status)
+
+        second, before = journal.start(self.notebook, owner=current_owner())
+
+        assert before is None
+        assert second.execution != first.execution
+        assert journal.execution("latest").id == second.execution
+
+    def test_new_begins_a_new_execution_though_the_last_is_unfinished(self, journal: Journal) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner())
+        journal.finish(first, ExecutionStatus.FAILED)
+
+        second, before = journal.start(self.notebook, owner=current_owner(), new=True)
+
+        assert before is None
+        assert second.execution != first.execution
+
+    @pytest.mark.parametrize(
+        "other_identity",
+        [
+            {"notebook": "/home/ana/other.ipynb"},
+            {"output": "/tmp/out.ipynb"},
+            {"parameters": {"lr": 0.2}},
+            {"stack": "prod"},
+        ],
+    )
+    def test_another_identity_is_another_execution(
+        self, journal: Journal, other_identity: dict[str, Any]
+    ) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner())
+        journal.finish(first, ExecutionStatus.FAILED)
+
+        second, before = journal.start(replace(self.notebook, **other_identity), owner=current_owner())
+
+        assert before is None
+        assert second.execution != first.execution
+
+    def test_a_live_owner_keeps_its_execution(self, journal: Journal, other: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+
+        with pytest.raises(ConflictError, match=str(current_owner().pid)) as refused:
+            other.start(self.notebook, owner=current_owner())
+
+        assert refused.value.kind == "execution-held"
+        assert attempt.execution in refused.value.message
+        assert "--take-over" in refused.value.hint
+        journal.heartbeat(attempt)
+
+    def test_a_named_execution_that_is_held_is_refused_too(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+
+        with pytest.raises(ConflictError) as refused:
+            journal.resume(attempt.execution, owner=current_owner())
+
+        assert refused.value.kind == "execution-held"
+
+    def test_a_dead_owner_reads_as_interrupted_before_anyone_takes_over(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=dead_owner())
+
+        execution = journal.execution(attempt.execution)
+
+        assert execution.status is ExecutionStatus.INTERRUPTED
+        assert execution.reason == "ended without warning"
+        assert execution.ended_at == attempt.heartbeat_at
+        assert journal.executions(status=ExecutionStatus.INTERRUPTED) == [execution]
+        assert journal.executions(status=ExecutionStatus.RUNNING) == []
+        assert [turn.status for turn in journal.attempts(attempt.execution)] == [ExecutionStatus.INTERRUPTED]
+
+    def test_a_dead_owners_execution_goes_on(self, journal: Journal) -> None:
+        dead, _ = journal.start(self.notebook, owner=dead_owner())
+
+        attempt, before = journal.start(self.notebook, owner=current_owner())
+
+        assert before is not None
+        assert (before.status, before.reason) == (ExecutionStatus.INTERRUPTED, "ended without warning")
+        assert [turn.epoch for turn in journal.attempts(attempt.execution)] == [1, 2]
+        assert journal.attempts(attempt.execution)[0].ended_at == dead.heartbeat_at
+        assert "execution.interrupted" in [event.kind for event in journal.events(attempt.execution)]
+
+    def test_an_owner_elsewhere_is_alive_while_its_lease_runs(self, journal: Journal) -> None:
+        journal.start(self.notebook, owner=unseen_owner())
+
+        with pytest.raises(ConflictError, match=r"elsewhere\.example"):
+            journal.start(self.notebook, owner=current_owner())
+
+    def test_take_over_fences_the_owner_before(self, journal: Journal, other: Journal) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner())
+
+        second, before = other.start(self.notebook, owner=current_owner(), take_over=True)
+
+        assert (second.execution, second.epoch) == (first.execution, 2)
+        assert before is not None
+        for refused_call in (
+            lambda: journal.commit(first, a_draft()),
+            lambda: journal.commit_restored(first, [a_draft(status=CheckpointStatus.RESTORED)]),
+            lambda: journal.heartbeat(first),
+        ):
+            with pytest.raises(ConflictError) as refused:
+                refused_call()
+            assert refused.value.kind == "superseded"
+        journal.finish(first, ExecutionStatus.COMPLETED)
+        assert journal.execution(first.execution).status is ExecutionStatus.RUNNING
+        assert journal.checkpoints(first.execution) == []
+
+    def test_an_attempt_that_has_ended_records_nothing_more(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        journal.finish(attempt, ExecutionStatus.COMPLETED)
+
+        with pytest.raises(ConflictError) as refused:
+            journal.commit(attempt, a_draft())
+
+        assert refused.value.kind == "superseded"
+        journal.finish(attempt, ExecutionStatus.FAILED)
+        assert journal.execution(attempt.execution).status is ExecutionStatus.COMPLETED
+
+    def test_resume_takes_an_execution_of_any_status(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        journal.finish(attempt, ExecutionStatus.COMPLETED)
+
+        again = journal.resume(attempt.execution, owner=current_owner())
+
+        assert (again.execution, again.epoch) == (attempt.execution, 2)
+        execution = journal.execution(attempt.execution)
+        assert (execution.status, execution.ended_at) == (ExecutionStatus.RUNNING, None)
+
+    def test_executions_are_filtered_and_newest_first(self, journal: Journal) -> None:
+        ids: list[ExecutionId] = []
+        for number in range(4):
+            identity = Identity(notebook=f"/n{number % 2}.ipynb", output=f"/out{number}")
+            attempt, _ = journal.start(identity, owner=current_owner(), tags=[f"t{number}"])
+            journal.finish(attempt, ExecutionStatus.FAILED if number == 3 else ExecutionStatus.COMPLETED)
+            ids.append(attempt.execution)
+
+        def found(**filters: Any) -> list[ExecutionId]:
+            return [execution.id for execution in journal.executions(**filters)]
+
+        assert found() == ids[::-1]
+        assert found(limit=2) == ids[:1:-1]
+        assert found(notebook="/n1.ipynb") == [ids[3], ids[1]]
+        assert found(notebook="/n1.ipynb", status=ExecutionStatus.COMPLETED) == [ids[1]]
+        assert found(tag="t2") == [ids[2]]
+        assert found(identity=Identity(notebook="/n0.ipynb", output="/out0")) == [ids[0]]
+        assert found(since=datetime.now(UTC) + timedelta(hours=1)) == []
+        assert found(since=datetime.now(UTC) - timedelta(hours=1)) == ids[::-1]
+        assert found(notebook="/nowhere.ipynb") == []
+
+    def test_an_unknown_execution_is_named(self, journal: Journal) -> None:
+        for wanted in ("ex_nothing", "latest"):
+            with pytest.raises(NotFoundError) as refused:
+                journal.execution(wanted)
+            assert refused.value.kind == "unknown-execution"
+
+    # Checkpoints
+
+    def test_a_commit_comes_back_whole(self, journal: Journal, other: Journal) -> None:
+        artifact, location = a_stored_value()
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        draft = a_draft(
+            "träin / ☃ \x00 \ud800 '; DROP TABLE",
+            step="cell:abc",
+            reads={"rows": digest_of("rows")},
+            groups=(
+                Group(("a", "b"), artifact.digest, digest_of("ab")),
+                Group(("c",), artifact.digest, digest_of("c"), written=False, unstorable={"c": "a lock"}),
+            ),
+            deleted=("x", "y"),
+            deleted_by_step=("y",),
+            process=artifact.digest,
+            files=({"path": "out.csv", "mode": "w", "digest": digest_of("f")},),
+            outputs=({"output_type": "stream", "name": "stdout", "text": "1\n"},),
+            cost=0.25,
+            tokens=7,
+        )
+
+        step = journal.commit(attempt, draft, artifacts=[artifact], locations=[location])
+
+        assert (step.draft, step.execution, step.epoch, step.ordinal) == (draft, attempt.execution, 1, 1)
+        assert other.checkpoint(step.seq) == step
+        assert other.checkpoints(attempt.execution) == [step]
+        assert other.artifacts([artifact.digest, digest_of("no")]) == {artifact.digest: artifact}
+        assert other.locate([location.extent.digest, digest_of("no")]) == {location.extent.digest: location}
+
+    def test_an_extent_in_a_pack_is_found_again(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        extent = Extent(digest_of("big"), 1 << 20)
+        location = Location(extent, pack="ab/0123.pack", offset=8192)
+
+        journal.commit(attempt, a_draft(), locations=[location])
+
+        assert journal.locate([extent.digest]) == {extent.digest: location}
+
+    def test_content_on_record_stays_as_it_is(self, journal: Journal) -> None:
+        artifact, location = a_stored_value()
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        draft = a_draft(groups=(Group(("a",), artifact.digest, digest_of("a")),))
+        first = journal.commit(attempt, draft, artifacts=[artifact], locations=[location])
+
+        elsewhere = Location(location.extent, pack="other.pack", offset=4096)
+        journal.commit(attempt, replace(draft, parent=first.seq), artifacts=[artifact], locations=[elsewhere])
+
+        assert journal.locate([location.extent.digest]) == {location.extent.digest: location}
+
+    def test_a_step_never_points_at_a_value_that_is_not_on_record(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        draft = a_draft(groups=(Group(("rows",), digest_of("gone"), digest_of("v")),))
+
+        with pytest.raises(NotFoundError, match="`rows`") as refused:
+            journal.commit(attempt, draft)
+
+        assert refused.value.kind == "unknown-artifact"
+        assert journal.checkpoints(attempt.execution) == []
+
+    def test_only_completed_steps_are_found_by_key(self, journal: Journal) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner())
+        done = journal.commit(first, a_draft())
+        journal.commit(first, a_draft(status=CheckpointStatus.FAILED, error={"ename": "E", "evalue": "v"}))
+        restored = a_draft(status=CheckpointStatus.RESTORED, parent=done.seq, origin=done.seq)
+        journal.commit_restored(first, [restored])
+        journal.finish(first, ExecutionStatus.COMPLETED)
+        second, _ = journal.start(self.notebook, owner=current_owner())
+        again = journal.commit(second, a_draft())
+        elsewhere, _ = journal.start(Identity(notebook="/other.ipynb"), owner=current_owner())
+        journal.commit(elsewhere, a_draft())
+        key = done.draft.key
+
+        assert journal.find(key, notebook=self.notebook.notebook) == [again, done]
+        assert journal.find(key, executions=[first.execution]) == [done]
+        assert journal.find(key, executions=[]) == []
+        assert journal.find(CheckpointKey(digest_of("unknown")), notebook=self.notebook.notebook) == []
+
+    def test_the_line_follows_parents_across_attempts_and_executions(self, journal: Journal) -> None:
+        first, _ = journal.start(self.notebook, owner=dead_owner())
+        one = journal.commit(first, a_draft("one"))
+        journal.commit(first, a_draft("aside", parent=one.seq))
+        second, _ = journal.start(self.notebook, owner=current_owner())
+        two = journal.commit(second, a_draft("two", parent=one.seq))
+        replay, _ = journal.start(
+            Identity(flow="m:f"), owner=current_owner(), parent=first.execution
+        )
+        three = journal.commit(replay, a_draft("three", parent=two.seq))
+
+        assert journal.line(three.seq) == [one, two, three]
+        assert [step.ordinal for step in journal.line(three.seq)] == [1, 2, 3]
+        assert journal.execution(replay.execution).parent == first.execution
+        assert [step.draft.name for step in journal.checkpoints(first.execution)] == ["one", "aside", "two"]
+
+    def test_steps_restored_together_follow_each_other(self, journal: Journal) -> None:
+        first, _ = journal.start(self.notebook, owner=dead_owner())
+        one = journal.commit(first, a_draft("one", cost=0.5, duration=2.0))
+        two = journal.commit(first, a_draft("two", parent=one.seq, duration=3.0))
+        second, _ = journal.start(self.notebook, owner=current_owner())
+        drafts = [
+            replace(step.draft, status=CheckpointStatus.RESTORED, origin=step.seq, parent=None)
+            for step in (one, two)
+        ]
+
+        steps = journal.commit_restored(second, drafts)
+
+        assert [step.draft.parent for step in steps] == [None, steps[0].seq]
+        assert [step.ordinal for step in steps] == [1, 2]
+        assert [step.draft.origin for step in steps] == [one.seq, two.seq]
+        execution = journal.execution(first.execution)
+        assert (execution.cost, execution.saved_cost, execution.saved_duration) == (0.5, 0.5, 5.0)
+        assert journal.commit_restored(second, []) == []
+
+    def test_cost_and_tokens_add_up(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        journal.commit(attempt, a_draft("one"))
+        journal.commit(attempt, a_draft("two", cost=0.25, tokens=10))
+        journal.commit(attempt, a_draft("three", cost=0.5, tokens=5, status=CheckpointStatus.FAILED))
+
+        execution = journal.execution(attempt.execution)
+
+        assert (execution.cost, execution.tokens) == (0.75, 15)
+        assert (execution.saved_cost, execution.saved_duration) == (None, 0.0)
+
+    def test_an_unknown_checkpoint_is_named(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+
+        for call in (
+            lambda: journal.checkpoint(99),
+            lambda: journal.line(99),
+            lambda: journal.commit(attempt, a_draft(parent=99)),
+        ):
+            with pytest.raises(NotFoundError) as refused:
+                call()
+            assert refused.value.kind == "unknown-checkpoint"
+
+    # Events
+
+    def test_events_tell_what_happened_in_order(self, journal: Journal, other: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        aside, _ = journal.start(Identity(flow="m:f"), owner=current_owner())
+        journal.commit(attempt, a_draft("one"))
+        noted = journal.record_event(attempt.execution, "resume.report", {"names": ["a"], "n": 1})
+        journal.finish(attempt, ExecutionStatus.COMPLETED)
+
+        events = other.events(attempt.execution)
+
+        assert [event.kind for event in events] == [
+            "execution.started",
+            "attempt.started",
+            "checkpoint.completed",
+            "resume.report",
+            "execution.completed",
+        ]
+        assert noted in events
+        assert other.events(attempt.execution, after=noted.seq) == events[-1:]
+        assert [event.seq for event in other.events()] == [1, 2, 3, 4, 5, 6, 7]
+        assert {event.execution for event in other.events()} == {attempt.execution, aside.execution}
+        assert other.events(after=7) == []
+
+    def test_everything_is_there_when_opened_again(self, journal: Journal, tmp_path: Path) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        step = journal.commit(attempt, a_draft())
+        journal.close()
+
+        again = self.open_journal(tmp_path / "home")
+
+        assert again.checkpoints(attempt.execution) == [step]
+        assert again.events() == journal.events()
+        again.close()
