@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from kitaru_nb.model.artifact import Digest, Extent, Location
+from kitaru_nb.model.artifact import Digest, Location
 
-__all__ = ["ArtifactStore", "ExtentIndex"]
+__all__ = ["ArtifactStore", "DirectReader", "ExtentIndex"]
 
 
 class ExtentIndex(Protocol):
@@ -51,4 +51,18 @@ class ArtifactStore(Protocol):
 
     def close(self) -> None:
         """Give back open files. Reading opens them again."""
+        ...
+
+
+@runtime_checkable
+class DirectReader(Protocol):
+    """A store that can also read into memory the caller owns, which saves a copy of large values."""
+
+    def read_into(self, location: Location, target: memoryview) -> None:
+        """Put the bytes at `location` into `target`, which has their length, then check them.
+
+        Raises:
+            CorruptError: they are damaged, cut short or gone; `target` must not be used.
+            StoreError: they could not be read.
+        """
         ...

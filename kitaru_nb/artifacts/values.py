@@ -1,0 +1,198 @@
+"""Values to a stored artifact and back: the one place that joins codecs and a store."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from kitaru_nb.artifacts.codec import Codec
+from kitaru_nb.artifacts.extent_save import digest_of
+from kitaru_nb.artifacts.pickle_codec import PickleCodec
+from kitaru_nb.artifacts.store import ArtifactStore, DirectReader, ExtentIndex
+from kitaru_nb.artifacts.zarr_codec import ZarrCodec
+from kitaru_nb.errors import CorruptError
+from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Extent, Location
+
+__all__ = ["Stored", "extent_reader", "load_values", "manifest_digest", "store_values"]
+
+VERSION = 1
+"""Version of the manifest; a reader refuses a later one."""
+
+_CODECS: tuple[Codec, ...] = (ZarrCodec(), PickleCodec())
+_PARALLEL_BYTES = 8 << 20
+_THREADS = min(4, os.cpu_count() or 1)
+_REDO = "run the cell again with --fresh to store its values anew; kitaru-nb store verify lists all damage"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a journal commits for one group of names.
+
+    Attributes:
+        artifact: The value and its manifest.
+        locations: Where each of its extents is, each once, new and reused ones alike.
+        unstorable: For each name with a part that could not be stored: why.
+    """
+
+    artifact: Artifact
+    locations: tuple[Location, ...]
+    unstorable: Mapping[str, str] = field(default_factory=dict)
+
+
+def store_values(
+    values: Mapping[str, object], *, namespace: dict[str, Any], store: ArtifactStore, index: ExtentIndex
+) -> Stored:
+    """Write `values` to `store` as one artifact. Durable once the caller has flushed `store`.
+
+    Args:
+        values: Names that share objects, with what they are bound to.
+        namespace: The live namespace; functions defined in cells refer to it.
+        store: Where new extents go; known ones are not written again.
+        index: Where known extents are.
+
+    Raises:
+        StoreError: the bytes could not be written.
+        UnstorableError: nothing of the group could be stored.
+    """
+    codec = next(codec for codec in _CODECS if codec.accepts(values))
+    encoded = codec.encode(values, namespace=namespace)
+    buffers = [list(_extents_of(buffer)) for buffer in encoded.buffers]
+    located = iter(store.write([chunk for chunks in buffers for chunk in chunks], index=index))
+    places = [[next(located) for _ in chunks] for chunks in buffers]
+    manifest: dict[str, Any] = {
+        "codec": encoded.codec,
+        "version": VERSION,
+        "meta": dict(encoded.meta),
+        "buffers": [[[place.extent.digest, place.extent.length] for place in row] for row in places],
+    }
+    size = sum(place.extent.length for row in places for place in row)
+    artifact = Artifact(manifest_digest(manifest), encoded.codec, size, manifest)
+    once = {place.extent.digest: place for row in places for place in row}
+    return Stored(artifact, tuple(once.values()), dict(encoded.unstorable))
+
+
+def load_values(
+    artifact: Artifact, *, store: ArtifactStore, index: ExtentIndex, namespace: dict[str, Any]
+) -> dict[str, object]:
+    """The values of `artifact`, every byte checked before any of it is used.
+
+    Raises:
+        CorruptError: kind ``corrupt-artifact``: the manifest or an extent is damaged or
+            gone; the message names the values and the file.
+        StoreError: the bytes could not be read.
+    """
+    buffers = checked_buffers(artifact)
+    codec = next((codec for codec in _CODECS if codec.name == artifact.manifest["codec"]), None)
+    if codec is None or artifact.manifest["version"] != VERSION:
+        raise CorruptError(
+            f"{_title(artifact)} was written by a later version of kitaru_nb",
+            kind="unknown-format",
+            hint="pip install -U kitaru-nb",
+        )
+    places = _locate(artifact, buffers, index)
+
+    def read(number: int) -> memoryview:
+        return _assemble([places[extent.digest] for extent in buffers[number]], store)
+
+    try:
+        return codec.decode(artifact.manifest["meta"], read, namespace=namespace)
+    except CorruptError as error:
+        raise CorruptError(
+            f"{_title(artifact)} cannot be restored: {error.message}", kind=error.kind, hint=error.hint
+        ) from error
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> Digest:
+    """The digest of `manifest`'s canonical JSON: keys sorted, no spaces, UTF-8."""
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return digest_of(text.encode("utf-8", "surrogatepass"))
+
+
+def checked_buffers(artifact: Artifact) -> list[list[Extent]]:
+    """The extents of each buffer, after the manifest itself was checked against the artifact's digest.
+
+    Raises:
+        CorruptError: kind ``corrupt-artifact``: the manifest is not the one that was stored.
+    """
+    if manifest_digest(artifact.manifest) != artifact.digest:
+        message = f"{_title(artifact)} cannot be restored: its manifest in the journal is damaged"
+        raise CorruptError(message, kind="corrupt-artifact", hint=_REDO)
+    return [
+        [Extent(Digest(digest), length) for digest, length in row] for row in artifact.manifest["buffers"]
+    ]
+
+
+def extent_reader(
+    artifact: Artifact, *, store: ArtifactStore, index: ExtentIndex
+) -> Callable[[Extent], memoryview]:
+    """A function that reads one verified extent of `artifact`, from any thread.
+
+    Asks `index` once, here: a journal's connection may belong to this thread.
+    """
+    places = _locate(artifact, checked_buffers(artifact), index)
+    return lambda extent: store.read(places[extent.digest])
+
+
+def _locate(
+    artifact: Artifact, buffers: Sequence[Sequence[Extent]], index: ExtentIndex
+) -> Mapping[Digest, Location]:
+    wanted = {extent.digest: extent for row in buffers for extent in row}
+    places = index.locate(wanted)
+    for digest, extent in wanted.items():
+        place = places.get(digest)
+        if place is None or place.extent != extent:
+            message = f"{_title(artifact)} cannot be restored: the journal has no place for `{digest[:12]}`"
+            raise CorruptError(message, kind="corrupt-artifact", hint=_REDO)
+    return places
+
+
+def _extents_of(buffer: memoryview) -> Iterable[memoryview]:
+    flat = buffer.cast("B")
+    return (flat[start : start + EXTENT_BYTES] for start in range(0, len(flat), EXTENT_BYTES))
+
+
+def _assemble(places: Sequence[Location], store: ArtifactStore) -> memoryview:
+    """The extents at `places` in one piece of private, writable memory."""
+    if len(places) == 1 and places[0].data is None:
+        return store.read(places[0])
+    size = sum(place.extent.length for place in places)
+    if size < _PARALLEL_BYTES:
+        whole = memoryview(bytearray(size))
+    else:
+        # Fresh pages come zeroed and only when touched; bytearray would write zeros first.
+        region = mmap.mmap(-1, size)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            region.madvise(mmap.MADV_HUGEPAGE)
+        whole = memoryview(region)
+    jobs, at = [], 0
+    for place in places:
+        jobs.append((place, whole[at : at + place.extent.length]))
+        at += place.extent.length
+    if size < _PARALLEL_BYTES or _THREADS == 1:
+        for place, target in jobs:
+            _fill(store, place, target)
+        return whole
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="kitaru-nb-read") as pool:
+        for job in [pool.submit(_fill, store, place, target) for place, target in jobs]:
+            job.result()
+    return whole
+
+
+def _fill(store: ArtifactStore, place: Location, target: memoryview) -> None:
+    if isinstance(store, DirectReader):
+        store.read_into(place, target)
+    else:
+        target[:] = store.read(place)
+
+
+def _title(artifact: Artifact) -> str:
+    """What to call the artifact in an error: the user's names where the manifest has them."""
+    meta = artifact.manifest.get("meta", {})
+    names = [meta["name"]] if "name" in meta else list(meta.get("names", ()))
+    listed = ", ".join(f"`{name}`" for name in names)
+    return f"the stored value of {listed}" if listed else f"the artifact `{artifact.digest[:12]}`"

@@ -1,0 +1,588 @@
+"""The store in a folder: what it keeps, what it refuses, and what a crash or a bad disk leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kitaru_nb.artifacts import pack as pack_module
+from kitaru_nb.artifacts.extent_save import digest_of
+from kitaru_nb.artifacts.local_store import LocalStore
+from kitaru_nb.artifacts.store import DirectReader
+from kitaru_nb.errors import CorruptError, StoreError
+from kitaru_nb.model.artifact import EXTENT_BYTES, INLINE_BYTES, Digest, Extent, Location
+from tests.unit.artifacts.store_suite import ArtifactStoreSuite, Index, content, views
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    store = LocalStore(tmp_path / "store")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What has been synced to disk, in order: `data` or `folder`."""
+    calls: list[str] = []
+    for kind in ("data", "folder"):
+        real = getattr(pack_module, f"_sync_{kind}")
+        monkeypatch.setattr(pack_module, f"_sync_{kind}", lambda at, r=real, k=kind: (calls.append(k), r(at)))
+    return calls
+
+
+def packs(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.pack"))
+
+
+class TestLocalStore(ArtifactStoreSuite):
+    pass
+
+
+def test_small_chunks_ride_inline_and_large_ones_in_a_pack(store: LocalStore) -> None:
+    small, large = store.write(views(content(1, INLINE_BYTES), content(2, INLINE_BYTES + 1)), index=Index())
+
+    assert (small.data, small.pack) == (content(1, INLINE_BYTES), None)
+    assert large.data is None
+    assert large.pack is not None
+
+
+def test_one_call_gives_the_journal_about_a_mebibyte_of_small_chunks_and_no_more(store: LocalStore) -> None:
+    locations = store.write(views(*(content(seed, INLINE_BYTES) for seed in range(40))), index=Index())
+
+    inline = sum(len(location.data) for location in locations if location.data is not None)
+    assert inline == MIB
+
+
+def test_extents_start_on_pages(store: LocalStore) -> None:
+    locations = store.write(views(*(content(seed, 70_001) for seed in range(5))), index=Index())
+
+    assert [location.offset % 4096 for location in locations] == [0] * 5
+
+
+def test_many_commits_append_to_one_pack(store: LocalStore, tmp_path: Path) -> None:
+    for seed in range(5):
+        store.write(views(content(seed)), index=Index())
+        store.flush()
+
+    assert len(packs(tmp_path)) == 1
+
+
+def test_a_full_pack_is_followed_by_a_new_one_and_both_are_flushed(
+    store: LocalStore, tmp_path: Path, syncs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack_module, "PACK_BYTES", 2 * MIB)
+    data = [content(seed) for seed in range(50)]
+
+    locations = store.write(views(*data), index=Index())
+    store.flush()
+
+    assert len({location.pack for location in locations}) == len(packs(tmp_path)) > 1
+    assert [bytes(store.read(location)) for location in locations] == data
+    assert syncs.count("data") == len(packs(tmp_path))
+
+
+def test_a_flush_syncs_the_pack_once_and_its_folders_only_when_new(
+    store: LocalStore, syncs: list[str]
+) -> None:
+    store.write(views(content(1)), index=Index())
+    store.flush()
+    store.write(views(content(2)), index=Index())
+    store.flush()
+
+    assert syncs == ["data", "folder", "folder", "folder", "data"]
+
+
+def test_a_flush_with_nothing_new_syncs_nothing(store: LocalStore, syncs: list[str], tmp_path: Path) -> None:
+    index = Index()
+    index.commit(store.write(views(content(1)), index=index))
+    store.flush()
+    del syncs[:]
+
+    store.write(views(content(1), content(2, 100)), index=index)
+    store.flush()
+
+    assert syncs == []
+
+
+def test_only_inline_chunks_leave_the_disk_alone(store: LocalStore, tmp_path: Path) -> None:
+    store.write(views(content(1, 100)), index=Index())
+    store.flush()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_save_syncs_at_most_three_times(store: LocalStore, syncs: list[str]) -> None:
+    data = bytearray(os.urandom(MIB) * 200)
+    for number in range(200):
+        data[number * MIB : number * MIB + 4] = number.to_bytes(4, "little")
+    whole = memoryview(data)
+
+    store.write([whole[at : at + MIB] for at in range(0, len(whole), MIB)], index=Index())
+    store.flush()
+
+    assert 2 <= syncs.count("data") <= 3
+
+
+def test_files_and_folders_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = LocalStore(tmp_path / "home" / "store")
+        store.write(views(content(1)), index=Index())
+    finally:
+        os.umask(before)
+
+    paths = [tmp_path / "home", *(tmp_path / "home").rglob("*")]
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in paths}
+    assert {mode for name, mode in modes.items() if name.endswith(".pack")} == {0o600}
+    assert {mode for name, mode in modes.items() if not name.endswith(".pack")} == {0o700}
+
+
+def test_a_strict_umask_does_not_take_the_owners_rights(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        LocalStore(tmp_path / "store").write(views(content(1)), index=Index())
+    finally:
+        os.umask(before)
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in packs(tmp_path)] == [0o600]
+
+
+def test_the_store_reads_into_memory_of_the_caller(store: LocalStore) -> None:
+    (location,) = store.write(views(content(1)), index=Index())
+    target = bytearray(EXTENT_BYTES)
+
+    store.read_into(location, memoryview(target))
+
+    assert isinstance(store, DirectReader)
+    assert target == content(1)
+
+
+def test_a_remembered_chunk_that_is_stored_nowhere_is_written(store: LocalStore) -> None:
+    store.write(views(content(1)), index=Index())
+    store.flush()
+
+    (location,) = store.write(views(content(1)), index=Index())
+    store.flush()
+
+    assert bytes(store.read(location)) == content(1)
+
+
+def test_a_value_that_changes_while_it_is_written_is_stored_under_the_digest_of_what_was_stored(
+    store: LocalStore,
+) -> None:
+    live = bytearray(16 * MIB)
+    stop = threading.Event()
+
+    def scribble() -> None:
+        mark = 0
+        while not stop.is_set():
+            mark += 1
+            for at in range(0, len(live), 4096):
+                live[at : at + 8] = mark.to_bytes(8, "little")
+
+    thread = threading.Thread(target=scribble)
+    thread.start()
+    whole, saved = memoryview(live), []
+    try:
+        for _ in range(3):
+            saved += store.write([whole[at : at + MIB] for at in range(0, len(whole), MIB)], index=Index())
+    finally:
+        stop.set()
+        thread.join()
+
+    assert all(len(store.read(location)) == MIB for location in saved)
+
+
+# damage
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "first byte flipped": lambda path: flip(path, 0),
+    "last byte flipped": lambda path: flip(path, -1),
+    "a byte in the middle flipped": lambda path: flip(path, 500_001),
+    "cut short": lambda path: os.truncate(path, EXTENT_BYTES - 1),
+    "emptied": lambda path: os.truncate(path, 0),
+    "deleted": lambda path: path.unlink(),
+    "zeroed": lambda path: path.write_bytes(bytes(EXTENT_BYTES)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_an_error_that_names_the_pack(store: LocalStore, tmp_path: Path, damage: str) -> None:
+    (location,) = store.write(views(content(1)), index=Index())
+    store.flush()
+    (path,) = packs(tmp_path)
+
+    DAMAGE[damage](path)
+    with pytest.raises(CorruptError) as caught:
+        store.read(location)
+
+    assert caught.value.kind == "corrupt-artifact"
+    assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize("damage", ["cut short", "emptied", "deleted"])
+def test_a_known_extent_whose_pack_is_short_or_gone_is_written_anew(
+    store: LocalStore, tmp_path: Path, damage: str
+) -> None:
+    index = Index()
+    index.commit(store.write(views(content(1)), index=index))
+    store.close()
+    DAMAGE[damage](packs(tmp_path)[0])
+
+    (location,) = store.write(views(content(1)), index=index)
+
+    assert bytes(store.read(location)) == content(1)
+
+
+def test_an_extent_once_read_as_damaged_is_written_anew(store: LocalStore, tmp_path: Path) -> None:
+    index = Index()
+    index.commit(store.write(views(content(1)), index=index))
+    store.flush()
+    flip(packs(tmp_path)[0], 7)
+    with pytest.raises(CorruptError):
+        store.read(index[digest_of(content(1))])
+
+    (location,) = store.write(views(content(1)), index=index)
+
+    assert bytes(store.read(location)) == content(1)
+
+
+def test_damaged_inline_bytes_are_an_error(store: LocalStore) -> None:
+    location = Location(Extent(digest_of(b"right"), 5), data=b"wrong")
+
+    with pytest.raises(CorruptError, match="in the journal is damaged"):
+        store.read(location)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "", "x.pack", "0" * 32 + ".pack/..", "\0"]
+)
+def test_no_recorded_name_becomes_another_path(store: LocalStore, name: str) -> None:
+    location = Location(Extent(digest_of(b""), 1), pack=name)
+
+    with pytest.raises(CorruptError, match="not a pack"):
+        store.read(location)
+
+
+# a disk that refuses
+
+
+def fail(code: int) -> Callable[..., int]:
+    def call(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "chunks"),
+    [
+        ("ENOSPC", "disk-full", 2),
+        ("ENOSPC", "disk-full", 40),
+        ("EDQUOT", "disk-full", 2),
+        ("EIO", "disk-error", 2),
+        ("EIO", "disk-error", 40),
+        ("EROFS", "store-read-only", 2),
+        ("EACCES", "store-read-only", 2),
+    ],
+)
+def test_a_refused_write_is_a_clear_error_and_the_next_one_works(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, code: str, kind: str, chunks: int
+) -> None:
+    folder, index = store.folder, Index()
+    index.commit(store.write(views(content(999)), index=index))
+    store.flush()
+    data = [content(seed) for seed in range(chunks)]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", fail(getattr(errno, code)))
+        with pytest.raises(StoreError) as caught:
+            store.write(views(*data), index=index)
+    left = [path.stat().st_size for path in packs(folder)]
+
+    index.commit(store.write(views(*data), index=index))
+    store.flush()
+
+    assert caught.value.kind == kind
+    assert caught.value.hint
+    assert str(folder) in caught.value.message
+    assert left == [EXTENT_BYTES]
+    assert len(packs(folder)) == 2
+    assert [bytes(store.read(index[digest_of(d)])) for d in [content(999), *data]] == [content(999), *data]
+
+
+def test_short_writes_are_finished(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwritev", lambda fd, parts, at: real(fd, parts[0][:300_000], at))
+    data = [content(seed) for seed in range(3)]
+
+    locations = store.write(views(*data), index=Index())
+
+    assert [bytes(store.read(location)) for location in locations] == data
+
+
+def test_a_failed_flush_is_an_error_and_what_it_held_is_written_anew(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lost,) = store.write(views(content(1)), index=Index())
+    with monkeypatch.context() as patch:
+        patch.setattr(pack_module, "_sync_data", fail(5))
+        with pytest.raises(StoreError) as caught:
+            store.flush()
+
+    (location,) = store.write(views(content(1)), index=Index())
+    store.flush()
+
+    assert caught.value.kind == "disk-error"
+    assert location.pack != lost.pack
+    assert bytes(store.read(location)) == content(1)
+
+
+def test_a_write_refused_after_another_one_leaves_the_first_to_the_flush(
+    store: LocalStore, syncs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (kept,) = store.write(views(content(1)), index=Index())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", fail(28))
+        with pytest.raises(StoreError):
+            store.write(views(content(2)), index=Index())
+
+    store.flush()
+
+    assert syncs.count("data") == 1
+    assert bytes(store.read(kept)) == content(1)
+
+
+def test_a_sync_that_failed_on_the_way_fails_the_flush_of_what_came_before_it(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitaru_nb.artifacts.extent_save._SYNC_BYTES", MIB)
+    store.write(views(content(999)), index=Index())
+    with monkeypatch.context() as patch:
+        patch.setattr(pack_module, "_sync_data", fail(5))
+        with pytest.raises(StoreError):
+            store.write(views(*(content(seed) for seed in range(40))), index=Index())
+
+    with pytest.raises(StoreError):
+        store.flush()
+    (location,) = store.write(views(content(999)), index=Index())
+    store.flush()
+
+    assert bytes(store.read(location)) == content(999)
+
+
+def test_an_interrupt_in_a_write_leaves_nothing_behind(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Index):
+        asked = 0
+
+        def locate(self, digests):
+            self.asked += 1
+            if self.asked == 3:
+                raise KeyboardInterrupt
+            return super().locate(digests)
+
+    data = [content(seed) for seed in range(60)]
+    with pytest.raises(KeyboardInterrupt):
+        store.write(views(*data), index=Stopped())
+
+    assert packs(tmp_path) == []
+    assert len(store.write(views(*data), index=Index())) == 60
+
+
+def test_a_file_size_limit_is_reported_as_a_full_disk(tmp_path: Path) -> None:
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3 * MIB, 3 * MIB))
+
+    done = child(tmp_path, "save(20, size=40)", preexec_fn=limited)
+
+    assert "disk-full" in done.stdout
+    assert [path.stat().st_size for path in packs(tmp_path)] == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_loses_nothing_and_a_save_works_once_there_is_room(small_disk: Path) -> None:
+    store, index = LocalStore(small_disk / "store"), Index()
+    index.commit(store.write(views(content(1)), index=index))
+    store.flush()
+    with pytest.raises(StoreError) as caught:
+        store.write(views(*(content(seed) for seed in range(100, 140))), index=index)
+
+    index.commit(store.write(views(content(2)), index=index))
+    store.flush()
+
+    assert caught.value.kind == "disk-full"
+    assert [bytes(store.read(index[digest_of(content(seed))])) for seed in (1, 2)] == [content(1), content(2)]
+    store.close()
+
+
+def test_a_disk_remounted_read_only_is_read_and_refuses_to_be_written(small_disk: Path) -> None:
+    store, index = LocalStore(small_disk / "store"), Index()
+    index.commit(store.write(views(content(1)), index=index))
+    store.flush()
+    store.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+
+    with pytest.raises(StoreError) as caught:
+        store.write(views(content(2)), index=index)
+
+    assert caught.value.kind == "store-read-only"
+    assert bytes(store.read(index[digest_of(content(1))])) == content(1)
+
+
+def test_a_read_only_store_reads_and_refuses_to_write(store: LocalStore, tmp_path: Path) -> None:
+    (location,) = store.write(views(content(1)), index=Index())
+    store.flush()
+    frozen = LocalStore(tmp_path / "store", read_only=True)
+
+    with pytest.raises(StoreError) as caught:
+        frozen.write(views(content(2)), index=Index())
+
+    assert caught.value.kind == "store-read-only"
+    assert bytes(frozen.read(location)) == content(1)
+
+
+# more than one process
+
+CHILD = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.unit.artifacts.store_suite import Index, content, views
+from kitaru_nb.artifacts.local_store import LocalStore
+from kitaru_nb.errors import StoreError
+
+store = LocalStore(Path({folder!r}))
+index = Index()
+
+def save(seed, size=2):
+    try:
+        found = store.write(views(*(content(seed * 100 + n) for n in range(size))), index=index)
+        store.flush()
+    except StoreError as error:
+        print(json.dumps(error.kind), flush=True)
+        return
+    index.commit(found)
+    print(json.dumps([[f.extent.digest, f.extent.length, f.pack, f.offset] for f in found]), flush=True)
+
+{code}
+"""
+
+
+def child(folder: Path, code: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, code), capture_output=True, text=True, check=False, **options)
+
+
+def command(folder: Path, code: str) -> list[str]:
+    root = str(Path(__file__).parents[3])
+    return [sys.executable, "-c", CHILD.format(root=root, folder=str(folder / "store"), code=code)]
+
+
+def acknowledged(output: str) -> list[Location]:
+    lines = [line for line in output.splitlines() if line.endswith("]")]
+    return [
+        Location(Extent(Digest(digest), length), pack=name, offset=offset)
+        for line in lines
+        for digest, length, name, offset in json.loads(line)
+    ]
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize(
+    "point", ["before-extent-write", "after-extent-write", "before-flush", "after-flush"]
+)
+def test_a_kill_at_a_crash_point_loses_nothing_acknowledged(tmp_path: Path, point: str, nth: int) -> None:
+    environment = {**os.environ, "KITARU_NB_CRASH_AT": f"{point}:{nth}"}
+
+    done = child(tmp_path, "save(1); save(2); save(3)", env=environment)
+
+    store = LocalStore(tmp_path / "store")
+    assert done.returncode == -signal.SIGKILL
+    assert len(done.stdout.splitlines()) == nth - 1
+    assert all(len(store.read(location)) == MIB for location in acknowledged(done.stdout))
+    assert len(store.write(views(content(100)), index=Index())) == 1
+
+
+def test_kills_at_any_moment_lose_nothing_acknowledged(tmp_path: Path) -> None:
+    seen: list[Location] = []
+    for turn in range(4):
+        code = f"for n in range(1000): save({turn} * 1000 + n, size=20)"
+        with subprocess.Popen(command(tmp_path, code), stdout=subprocess.PIPE, text=True) as job:
+            assert job.stdout is not None
+            lines = [job.stdout.readline() for _ in range(turn + 1)]
+            job.kill()
+            seen += acknowledged("".join(lines) + job.stdout.read().rpartition("\n")[0])
+
+    store = LocalStore(tmp_path / "store", read_only=True)
+
+    assert len(seen) >= 20 * 10
+    assert all(len(store.read(location)) == MIB for location in seen)
+
+
+def test_two_processes_write_to_one_store(tmp_path: Path) -> None:
+    jobs = [
+        subprocess.Popen(
+            command(tmp_path, f"for n in range(5): save({turn} * 10 + n)"), stdout=subprocess.PIPE, text=True
+        )
+        for turn in range(2)
+    ]
+    outputs = [job.communicate()[0] for job in jobs]
+
+    store = LocalStore(tmp_path / "store", read_only=True)
+
+    found = [acknowledged(output) for output in outputs]
+    assert [len(each) for each in found] == [10, 10]
+    assert {each.pack for each in found[0]}.isdisjoint(each.pack for each in found[1])
+    assert all(len(store.read(location)) == MIB for each in found for location in each)
+
+
+def test_a_forked_child_writes_to_a_pack_of_its_own(tmp_path: Path) -> None:
+    code = """
+save(1)
+child = os.fork()
+save(2 if child else 3)
+if child:
+    os.waitpid(child, 0)
+    save(4)
+"""
+
+    done = child(tmp_path, code)
+
+    store = LocalStore(tmp_path / "store", read_only=True)
+    found = acknowledged(done.stdout)
+    assert len(found) == 8
+    assert len({location.pack for location in found}) == 2
+    assert all(len(store.read(location)) == MIB for location in found)
