@@ -14,8 +14,9 @@ extensions = [
 exclude_patterns = ["_build", "changes"]
 nitpicky = True
 nitpick_ignore_regex = [
-    # Other projects' pages are not fetched, so that the documentation builds without a network.
-    ("py:.*", r"(?!kitaru_nb).*"),
+    # Other projects' pages are not fetched, so that the documentation builds without a network;
+    # of ours, only what is public has a page.
+    ("py:.*", r"(?!kitaru_nb\.(errors|testing)\.|kitaru_nb\.\w+$).*"),
 ]
 
 html_theme = "furo"
