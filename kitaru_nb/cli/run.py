@@ -1,0 +1,342 @@
+"""`run` and `resume`: notebooks executed headless, each going on where it stopped."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from papermill.iorw import read_yaml_file
+
+from kitaru_nb.cli.output import clean, duration, print_error, print_json, print_table
+from kitaru_nb.engine.describe import execution_json
+from kitaru_nb.engine.refs import LATEST, find_execution
+from kitaru_nb.errors import KitaruError, UsageError
+from kitaru_nb.model.execution import Execution, ExecutionStatus
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.local import Job, Plan, again, job_of, plan, run
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of, status_line
+from kitaru_nb.stacks.settings import parse_duration, resolve
+
+__all__ = ["resume_executions", "run_notebooks"]
+
+_RETRIED = (Exit.FAILED, Exit.TIMED_OUT, Exit.KERNEL_DIED)
+_STOPPED = (Exit.SIGINT, Exit.SIGTERM)
+_WORDS = {"True": True, "False": False, "None": None}
+
+
+def run_notebooks(
+    notebooks: Sequence[str],
+    *,
+    output: str | None = None,
+    parameters: Sequence[tuple[str, str]] = (),
+    parameter_files: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    new: bool = False,
+    timeout: str | None = None,
+    retries: int = 0,
+    log_output: bool = False,
+    report_mode: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+    progress: bool = True,
+) -> int:
+    """Run notebooks one after the other; the exit code.
+
+    A notebook whose last run with the same output and parameters did not complete goes on
+    there. Several notebooks: the exit code is that of the first that did not complete; a
+    signal ends them all, a failure only its own.
+
+    Args:
+        notebooks: Paths or URLs.
+        output: Where the executed notebook goes; for one notebook only.
+        parameters: (name, value) pairs; a value is read as papermill reads it.
+        parameter_files: YAML or JSON files of parameters; `parameters` count before them.
+        tags: Tags for new executions.
+        new: Begin new executions even where one could be continued.
+        timeout: How long one attempt may take, such as ``90``, ``10m`` or ``2h``.
+        retries: How many more attempts a failed, timed-out or died run gets.
+        log_output: Log what cells print.
+        report_mode: Hide the code in the output.
+        dry_run: Only say what would be restored and what would run.
+        json: Print one JSON document: an execution, or an array for several notebooks.
+        progress: Show the progress bar.
+
+    Raises:
+        KitaruError: nothing was run, and why.
+    """
+    settings = resolve()
+    values = _parameters(parameters, parameter_files)
+    jobs = [
+        job_of(
+            notebook,
+            output,
+            parameters=values,
+            tags=tuple(tags),
+            new=new,
+            timeout=None if timeout is None else parse_duration(timeout, what="--timeout"),
+            log_output=log_output,
+            report_mode=report_mode,
+            progress=progress and not log_output and not json,
+        )
+        for notebook in notebooks
+    ]
+    _check_jobs(jobs, output, retries)
+    return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json)
+
+
+def resume_executions(
+    execution: str | None = None,
+    *,
+    all: bool = False,  # noqa: A002 - the option's name
+    retries: int = 0,
+    timeout: str | None = None,
+    log_output: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+    progress: bool = True,
+) -> int:
+    """Go on with an interrupted or failed execution, or with `all` of them; the exit code.
+
+    Each runs as it was begun: same notebook, output and parameters.
+
+    Args:
+        execution: An id, the start of one, or ``latest`` (the default).
+        all: Every headless execution that is interrupted or failed, oldest first.
+        retries: As for `run_notebooks`, like the arguments after it.
+        timeout: As there.
+        log_output: As there.
+        dry_run: As there.
+        json: As there.
+        progress: As there.
+
+    Raises:
+        KitaruError: nothing was run, and why.
+    """
+    if all and execution is not None:
+        raise UsageError(
+            f"`{execution}` and --all were both given", kind="bad-option", hint="kitaru-nb resume --all"
+        )
+    settings = resolve()
+    with closing(open_engine(settings, read_only=True)) as engine:
+        if all:
+            chosen = [e for e in engine.journal.executions() if e.status.continues and _is_headless(e)][::-1]
+        else:
+            chosen = [_resumable(find_execution(engine.journal, execution or LATEST))]
+    seconds = None if timeout is None else parse_duration(timeout, what="--timeout")
+    shown = progress and not log_output and not json
+    jobs = [_job_again(e, timeout=seconds, log_output=log_output, progress=shown) for e in chosen]
+    if not jobs and not json:
+        print("nothing to resume: no execution is interrupted or failed")
+    return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json, several=all)
+
+
+def _do(
+    jobs: Sequence[Job], settings: Settings, *, retries: int, dry_run: bool, json: bool, several: bool = False
+) -> int:
+    several = several or len(jobs) > 1
+    documents = []
+    worst = Exit.COMPLETED
+    for job in jobs:
+        try:
+            if dry_run:
+                found = plan(job, settings=settings)
+                documents.append(_plan_json(job, found))
+                if not json:
+                    _print_plan(job, found)
+                continue
+            outcome = _run_with_retries(job, settings, retries, quiet=json)
+        except KitaruError as error:
+            if not several:
+                raise
+            print_error(error, as_json=False)
+            documents.append(
+                {"error": {"kind": error.kind, "message": error.message, "hint": error.hint or None}}
+            )
+            worst = worst or exit_code_of(error)
+            continue
+        worst = worst or outcome.exit
+        documents.append(_execution_document(outcome, settings))
+        if outcome.exit in _STOPPED:
+            break
+    if json:
+        print_json(documents if several else documents[0] if documents else [])
+    return int(worst)
+
+
+def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool) -> Outcome:
+    left = retries
+    while True:
+        outcome = run(job, settings=settings)
+        if not quiet and outcome.exit is not Exit.COMPLETED:
+            print(f"{outcome.status}: {clean(outcome.reason)}", file=sys.stderr)
+        retry = outcome.exit in _RETRIED and left > 0
+        if not quiet and not retry:
+            print(_summary(job, outcome))
+            sys.stdout.flush()
+        print(status_line(outcome), file=sys.stderr)
+        if not retry:
+            return outcome
+        left -= 1
+        job = again(job)
+
+
+def _summary(job: Job, outcome: Outcome) -> str:
+    saved = f" ({duration(outcome.saved)} saved)" if outcome.restored else ""
+    cells = f"{outcome.restored} restored{saved}, {outcome.ran} run"
+    more = "" if outcome.exit is Exit.COMPLETED else f"; go on with: kitaru-nb resume {outcome.execution}"
+    return f"{clean(job.output)}: {cells}{more}"
+
+
+def _execution_document(outcome: Outcome, settings: Settings) -> dict[str, Any]:
+    with closing(open_engine(settings, read_only=True)) as engine:
+        return execution_json(engine.journal.execution(outcome.execution))
+
+
+def _plan_json(job: Job, found: Plan) -> dict[str, Any]:
+    return {
+        "notebook": job.notebook,
+        "output": job.output,
+        "execution": found.execution.id if found.execution is not None else None,
+        "restored": [c.draft.name for c in found.restored],
+        "saved_duration": math.fsum(c.draft.duration for c in found.restored),
+        "cells": [
+            {
+                "cell": step.index + 1,
+                "source": step.source,
+                "status": "restored" if place < len(found.restored) else "run",
+            }
+            for place, step in enumerate(found.steps)
+        ],
+    }
+
+
+def _print_plan(job: Job, found: Plan) -> None:
+    goes_on = (
+        f"goes on with {found.execution.id}" if found.execution is not None else "begins a new execution"
+    )
+    print(f"{clean(job.notebook)}: {goes_on}")
+    restored = list(found.restored) + [None] * (len(found.steps) - len(found.restored))
+    rows = [
+        (
+            str(step.index + 1),
+            "restored" if checkpoint is not None else "run",
+            checkpoint.draft.name if checkpoint is not None else "",
+            duration(checkpoint.draft.duration) if checkpoint is not None else "",
+            step.source.strip().splitlines()[0][:60],
+        )
+        for step, checkpoint in zip(found.steps, restored, strict=True)
+    ]
+    if rows:
+        print_table(("cell", "would be", "checkpoint", "took", "source"), rows)
+
+
+def _is_headless(execution: Execution) -> bool:
+    return execution.identity.notebook is not None and not execution.identity.interactive
+
+
+def _resumable(execution: Execution) -> Execution:
+    """`execution`, when it is one that a command can go on with."""
+    if not _is_headless(execution):
+        raise UsageError(
+            f"`{execution.id}` is run by hand in a kernel, not by a command",
+            kind="interactive-execution",
+            hint="open its notebook and type %resume",
+        )
+    if execution.status in (ExecutionStatus.COMPLETED, ExecutionStatus.CANCELLED):
+        raise UsageError(
+            f"`{execution.id}` is {execution.status}, so there is nothing to go on with",
+            kind="nothing-to-resume",
+            hint=f"kitaru-nb run {execution.identity.notebook}, for a new execution",
+        )
+    return execution
+
+
+def _job_again(execution: Execution, *, timeout: float | None, log_output: bool, progress: bool) -> Job:
+    identity = execution.identity
+    if (identity.notebook or "").startswith("memory:") or identity.output in (None, "-"):
+        raise UsageError(
+            f"`{execution.id}` was run from memory or to standard output, so its files are not known here",
+            kind="unknown-files",
+            hint="run the program that began it again",
+        )
+    return Job(
+        str(identity.notebook),
+        str(identity.output).replace("{", "{{").replace("}", "}}"),
+        parameters=identity.parameters,
+        execution=execution.id,
+        timeout=timeout,
+        log_output=log_output,
+        progress=progress,
+    )
+
+
+def _parameters(pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for file in files:
+        values.update(_file_parameters(file))
+    values.update({name: _value(text) for name, text in pairs})
+    for name in values:
+        if not str(name).isidentifier():
+            raise UsageError(
+                f"`{name}` cannot be a parameter: it is not a Python name",
+                kind="bad-parameter",
+                hint="-p NAME VALUE",
+            )
+    return values
+
+
+def _file_parameters(path: str) -> dict[str, Any]:
+    try:
+        content = read_yaml_file(path)
+    except OSError as error:
+        raise UsageError(
+            f"parameter file `{path}` could not be read: {error.strerror or error}",
+            kind="bad-parameter-file",
+            hint="-f params.yaml",
+        ) from error
+    except Exception as error:  # the YAML library's errors; it is papermill's choice, not ours
+        raise UsageError(
+            f"parameter file `{path}` is not YAML: {error}",
+            kind="bad-parameter-file",
+            hint="NAME: VALUE, one a line",
+        ) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(
+            f"parameter file `{path}` holds no names with values",
+            kind="bad-parameter-file",
+            hint="NAME: VALUE, one a line",
+        )
+    return content
+
+
+def _value(text: str) -> Any:
+    """`text` as papermill's command reads a value: True, False, None, a number, or the text."""
+    if text in _WORDS:
+        return _WORDS[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _check_jobs(jobs: Sequence[Job], output: str | None, retries: int) -> None:
+    if retries < 0:
+        raise UsageError(f"--retries is {retries}", kind="bad-retries", hint="--retries 2")
+    if output is not None and len(jobs) > 1:
+        raise UsageError(
+            f"-o names one output for {len(jobs)} notebooks",
+            kind="one-output",
+            hint="leave -o out: each is saved beside its notebook as NAME.out.ipynb",
+        )
+    if len({job.output for job in jobs}) < len(jobs):
+        raise UsageError(
+            "a notebook is named twice", kind="duplicate-notebook", hint="name each notebook once"
+        )

@@ -1,0 +1,215 @@
+"""Runs notebooks here, in this process and a kernel of its own: the launcher called ``local``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+from papermill.engines import papermill_engines
+from papermill.exceptions import PapermillException, PapermillExecutionError
+from papermill.execute import execute_notebook
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import add_builtin_parameters, parameterize_notebook, parameterize_path
+
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.kernels import python_kernel
+from kitaru_nb.stacks.notebooks import (
+    Step,
+    check_output,
+    default_output,
+    give_stable_ids,
+    is_remote,
+    read_notebook,
+    recorded_ids,
+    steps_of,
+)
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.outcome import Outcome
+from kitaru_nb.stacks.papermill_engine import KitaruEngine
+from kitaru_nb.stacks.worker import ExecutionStopped, RunOptions, identity_of, restorable
+
+__all__ = ["Job", "Plan", "job_of", "plan", "run"]
+
+_ENGINE = "kitaru"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A notebook to be run.
+
+    Attributes:
+        notebook: Absolute path, or a URL papermill reads.
+        output: Absolute path or URL of the output notebook; ``{name}`` stands for a parameter.
+        parameters: What papermill is to put into the notebook.
+        tags: Tags for a new execution.
+        new: Begin a new execution even where one could be continued.
+        execution: Continue this one, whatever its status.
+        timeout: Seconds one attempt may take, or None.
+        log_output: Log what cells print while they run.
+        report_mode: Hide the code in the output notebook.
+        progress: Show papermill's progress bar.
+    """
+
+    notebook: str
+    output: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    new: bool = False
+    execution: ExecutionId | None = None
+    timeout: float | None = None
+    log_output: bool = False
+    report_mode: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do now.
+
+    Attributes:
+        execution: The execution it would continue, or None when it would begin a new one.
+        steps: The cells that would be looked at, in order.
+        restored: For the first of them, what is on record and would be put back.
+    """
+
+    execution: Execution | None
+    steps: Sequence[Step]
+    restored: Sequence[Checkpoint]
+
+
+def job_of(notebook: str, output: str | None = None, **options: Any) -> Job:
+    """A job from what a user typed: paths made absolute, ``<stem>.out.ipynb`` as default output."""
+    source = notebook if is_remote(notebook) else os.path.abspath(notebook)  # noqa: PTH100 - links are kept
+    if output is None:
+        if is_remote(source):
+            raise UsageError(
+                f"`{notebook}` is not a local file, so it needs an output",
+                kind="no-output",
+                hint="-o OUTPUT.ipynb",
+            )
+        target = _literal(default_output(source))
+    else:
+        target = output if is_remote(output) else os.path.abspath(output)  # noqa: PTH100 - as above
+    return Job(source, target, **options)
+
+
+def run(job: Job, *, settings: Settings | None = None) -> Outcome:
+    """Run `job` to its end, going on where its last execution stopped.
+
+    A cell that raises gives an outcome with status failed, like every way an attempt can
+    end; only what keeps it from being one at all is raised.
+
+    Raises:
+        KitaruError: the notebook, kernel, output or home cannot be used; or another process
+            runs this job.
+    """
+    kernel = _check(job)
+    ended: list[Outcome] = []
+    options = RunOptions(settings, job.tags, job.new, job.execution, job.timeout, ended.append)
+    if job.log_output:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    papermill_engines.register(
+        _ENGINE, KitaruEngine
+    )  # also where the package's entry points are not installed
+    try:
+        execute_notebook(
+            _literal(job.notebook),
+            job.output,
+            parameters=dict(job.parameters),
+            engine_name=_ENGINE,
+            kernel_name=kernel,
+            language="python",
+            progress_bar=job.progress,
+            log_output=job.log_output,
+            report_mode=job.report_mode,
+            cwd=None if is_remote(job.notebook) else str(Path(job.notebook).parent),
+            kitaru=options,
+        )
+    except (PapermillExecutionError, ExecutionStopped):
+        if not ended:
+            raise
+    except PapermillException as error:
+        raise UsageError(
+            f"`{job.notebook}` cannot be run: {error}", kind="bad-parameters", hint="-p NAME VALUE"
+        ) from error
+    return ended[0]
+
+
+def plan(job: Job, *, settings: Settings) -> Plan:
+    """What `run` would restore and run; nothing is started and nothing is written."""
+    _check(job)
+    nb, output = _parameterized(job)
+    give_stable_ids(nb, recorded_ids(job.notebook))
+    steps = steps_of(nb)
+    try:
+        engine = open_engine(settings, read_only=True)
+    except NotFoundError:
+        return Plan(None, steps, ())
+    with closing(engine):
+        execution = _continued(engine, nb, job, output, settings)
+        restored = restorable(engine, execution.id, steps) if execution is not None else ()
+        return Plan(execution, steps, restored)
+
+
+def again(job: Job) -> Job:
+    """`job` for a further attempt at the execution it began."""
+    return replace(job, new=False)
+
+
+def _check(job: Job) -> str:
+    """Refuse what cannot be run, before papermill makes a traceback of it; the kernel's name."""
+    nb = read_notebook(job.notebook)
+    check_output(job.notebook, _format(job.output, job.parameters))
+    kernel = KitaruEngine.nb_kernel_name(nb)
+    python_kernel(kernel)
+    return kernel
+
+
+def _parameterized(job: Job) -> tuple[NotebookNode, str]:
+    """The notebook as papermill would hand it to the engine, and its output path."""
+    nb = load_notebook_node(job.notebook)
+    if job.parameters:
+        kernel = KitaruEngine.nb_kernel_name(nb)
+        nb = parameterize_notebook(
+            nb, dict(job.parameters), kernel_name=kernel, language="python", engine_name=None
+        )
+    return nb, _format(job.output, job.parameters)
+
+
+def _continued(
+    engine: Engine, nb: NotebookNode, job: Job, output: str, settings: Settings
+) -> Execution | None:
+    """The execution a run would go on with."""
+    if job.execution is not None:
+        return engine.journal.execution(job.execution)
+    identity = identity_of(nb, job.notebook, output, stack=settings.stack)
+    known = engine.journal.executions(identity=identity, limit=1)
+    unfinished = bool(known) and (known[0].status.continues or known[0].status is ExecutionStatus.RUNNING)
+    return known[0] if unfinished and not job.new else None
+
+
+def _format(output: str, parameters: Mapping[str, Any]) -> str:
+    try:
+        path: str = parameterize_path(output, add_builtin_parameters(dict(parameters)))
+    except (PapermillException, ValueError, LookupError) as error:
+        raise UsageError(
+            f"the output `{output}` names something that is not a parameter: {error}",
+            kind="bad-output-name",
+            hint="-p NAME VALUE for each {NAME} in -o",
+        ) from error
+    return path
+
+
+def _literal(path: str) -> str:
+    """`path` with papermill's placeholder braces escaped."""
+    return path.replace("{", "{{").replace("}", "}}")

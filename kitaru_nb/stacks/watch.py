@@ -1,0 +1,106 @@
+"""What may end a run from outside: a signal, a lost lease, the clock."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from kitaru_nb.errors import ConflictError, StoreError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.execution import Attempt
+
+__all__ = ["RunTimedOut", "Stopped", "Superseded", "Watch"]
+
+# only a handler that nobody has set is replaced: a host application's own one keeps its meaning
+_DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+
+class Stopped(BaseException):
+    """The process was asked to end by signal `signum`."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+class Superseded(BaseException):
+    """A later attempt has taken the execution over."""
+
+
+class RunTimedOut(BaseException):
+    """The whole run took longer than it was allowed to."""
+
+
+class Watch:
+    """Keeps the lease alive while a run is going on, and says when the run has to end.
+
+    Signals are noted, not raised, so that they take effect at `check` alone and never tear
+    a save or a journal call apart. They are taken over in the main thread only.
+
+    Args:
+        attempt: The attempt whose lease is kept.
+        journal: Where the lease is kept; it takes calls from any thread.
+        every: Seconds between heartbeats.
+        timeout: Seconds the whole run may take, or None.
+    """
+
+    def __init__(
+        self, attempt: Attempt, *, journal: Journal, every: float, timeout: float | None = None
+    ) -> None:
+        self.timeout = timeout
+        self._attempt = attempt
+        self._journal = journal
+        self._every = every
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._signum: int | None = None
+        self._superseded = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="kitaru-nb-heartbeat", daemon=True)
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for signum, default in _DEFAULTS.items():
+                if signal.getsignal(signum) is default:
+                    self._previous[signum] = signal.signal(signum, self._note)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()  # the journal is closed after this
+        for signum, previous in self._previous.items():
+            signal.signal(signum, previous)
+
+    def check(self) -> None:
+        """Raise when the run has to end; otherwise cheap.
+
+        Raises:
+            Stopped: a signal came.
+            Superseded: the lease is lost.
+            RunTimedOut: the run has used up its time.
+        """
+        if self._signum is not None:
+            raise Stopped(self._signum)
+        if self._superseded:
+            raise Superseded
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise RunTimedOut
+
+    def _note(self, signum: int, _frame: FrameType | None) -> None:
+        self._signum = signum
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._every):
+            try:
+                self._journal.heartbeat(self._attempt)
+            except ConflictError:
+                self._superseded = True
+                return
+            except StoreError:
+                continue  # the disk may come back; until then the next commit tells the user
