@@ -27,10 +27,10 @@ _NAMES_SHOWN = 4
 
 def executions(
     *,
-    status: ExecutionStatus | None = None,
-    tag: str | None = None,
-    since: Annotated[str | None, Parameter(name="--since")] = None,
-    limit: int | None = None,
+    status: Annotated[ExecutionStatus | None, Parameter(metavar="STATUS", show_choices=False)] = None,
+    tag: Annotated[str | None, Parameter(metavar="TAG")] = None,
+    since: Annotated[str | None, Parameter(metavar="TIME")] = None,
+    limit: Annotated[int | None, Parameter(metavar="N")] = None,
     json: Json = False,
 ) -> int:
     """List executions, newest first.

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from kitaru_nb.cli.output import print_error
 from kitaru_nb.cli.usage import usage_error
@@ -41,9 +41,12 @@ _ADMIN = {
 
 
 def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - only for --version
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - only for --version
 
-    return f"kitaru-nb {version('kitaru-nb')}"
+    try:
+        return f"kitaru-nb {version('kitaru-nb')}"
+    except PackageNotFoundError:
+        return "kitaru-nb (run from its source, not installed)"
 
 
 def _build() -> App:
@@ -51,14 +54,18 @@ def _build() -> App:
         name="kitaru-nb",
         help="Durable notebooks: what has run is not run again.",
         version=_version,
+        default_parameter=Parameter(negative=(), show_default=False),
         help_flags=["--help", "-h"],
         version_flags=["--version"],
     )
     order = 0
-    for group, verbs in (("Daily", _DAILY), ("Admin", _ADMIN)):
+    for group, verbs in ((Group("Daily", sort_key=1), _DAILY), (Group("Admin", sort_key=2), _ADMIN)):
         for verb, (path, text) in verbs.items():
             order += 1  # the order above, not the alphabet's
             built.command(path, name=verb, help=text, group=group, sort_key=order)
+    options = Group("Options", sort_key=3)
+    for flag in ("--help", "--version"):
+        built[flag].group = (options,)
     return built
 
 
@@ -75,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        as_json = bool(bound.arguments.get("json"))  # a parameter's value may be `--json` too
         code = int(command(*bound.args, **bound.kwargs) or 0)
         sys.stdout.flush()
     except CycloptsError as error:

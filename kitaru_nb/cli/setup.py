@@ -83,7 +83,7 @@ def _print_diagnosis(found: Any) -> None:
     _print_block("enable", [("loaded in every kernel", state)])
     for label, group in (("warning", found.warnings), ("problem", found.problems)):
         for problem in group:
-            print(clean(f"\n{label}: {problem.message}"))
+            print("\n" + clean(f"{label}: {problem.message}"))
             print(clean(f"  Try: {problem.hint}"))
     print(
         "\nall is well" if found.usable else "\nkitaru_nb cannot work here until the problem above is solved"

@@ -26,7 +26,7 @@ from kitaru_nb.stacks.settings import NAMES
 
 __all__ = ["Diagnosis", "Problem", "examine", "file_system", "is_network"]
 
-PACKAGES = ("kitaru-nb", "ipython", "ipykernel", "jupyter-client", "papermill", "zarr", "numpy")
+PACKAGES = ("ipython", "ipykernel", "jupyter-client", "papermill", "zarr", "numpy")
 KERNEL_SECONDS = 15.0
 """How long one kernel's Python may take to say whether it has kitaru_nb."""
 
@@ -188,7 +188,15 @@ def _format(path: Path) -> int:
 
 
 def _examine_packages(found: Diagnosis) -> None:
-    found.versions = {"python": ".".join(map(str, sys.version_info[:3])), "sqlite": sqlite3.sqlite_version}
+    try:
+        own = version("kitaru-nb")
+    except PackageNotFoundError:
+        own = f"not installed, run from {Path(__file__).parents[2]}"
+    found.versions = {
+        "kitaru-nb": own,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "sqlite": sqlite3.sqlite_version,
+    }
     for package in PACKAGES:
         try:
             found.versions[package] = version(package)
@@ -221,7 +229,7 @@ def _examine_kernels(found: Diagnosis) -> None:
             hint = f"{kernel['python']} -m pip install kitaru-nb"
             found.warnings.append(Problem("kernel-without-kitaru", message, hint))
     if not any(kernel["kitaru_nb"] for kernel in found.kernels):
-        hint = f"{sys.executable} -m ipykernel install --user"
+        hint = f"{sys.executable} -m pip install kitaru-nb ipykernel"
         found.problems.append(Problem("no-kernel", "there is no Python kernel that has kitaru_nb", hint))
 
 

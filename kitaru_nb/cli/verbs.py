@@ -1,0 +1,107 @@
+"""The command lines of `run` and `resume`; `cli.run` does what they say."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kitaru_nb.cli.output import Json
+from kitaru_nb.errors import UsageError
+
+__all__ = ["resume", "run"]
+
+
+def run(
+    *notebooks: str,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"], metavar="OUTPUT")] = None,
+    parameters: Annotated[
+        tuple[tuple[str, str], ...],
+        Parameter(name=["--parameter", "-p"], metavar="NAME VALUE", allow_leading_hyphen=True),
+    ] = (),
+    parameter_files: Annotated[
+        tuple[str, ...], Parameter(name=["--parameters-file", "-f"], metavar="FILE")
+    ] = (),
+    tags: Annotated[tuple[str, ...], Parameter(name="--tag", metavar="TAG")] = (),
+    new: bool = False,
+    timeout: Annotated[str | None, Parameter(metavar="TIME")] = None,
+    retries: Annotated[int, Parameter(metavar="N")] = 0,
+    log_output: bool = False,
+    report_mode: bool = False,
+    dry_run: bool = False,
+    json: Json = False,
+) -> int:
+    """Run notebooks; what was interrupted or failed goes on where it stopped.
+
+    Every cell is a checkpoint. The notebook itself is not changed. Exit codes: 0 completed,
+    1 failed, 2 usage, 124 timed out, 130 or 143 interrupted by a signal, 138 kernel died.
+
+    Args:
+        notebooks: Paths or URLs.
+        output: Where the executed notebook goes; NAME.out.ipynb beside it by default.
+        parameters: Set one parameter: NAME VALUE. May be given many times.
+        parameter_files: YAML or JSON file of parameters; -p counts before it.
+        tags: Tag of a new execution. May be given many times.
+        new: Begin anew even where an unfinished execution could be continued.
+        timeout: How long one attempt may take, such as 90, 10m or 2h.
+        retries: How many more attempts one that failed gets.
+        log_output: Log what cells print.
+        report_mode: Hide the code in the output.
+        dry_run: Only say what would be restored and what would run.
+        json: Print one JSON document.
+    """
+    if not notebooks:
+        raise UsageError("`run` needs NOTEBOOK", kind="missing-argument", hint="kitaru-nb run NOTEBOOK")
+    from kitaru_nb.cli.run import run_notebooks  # noqa: PLC0415 - imports papermill, which --help can do without
+
+    return run_notebooks(
+        notebooks,
+        output=output,
+        parameters=parameters,
+        parameter_files=parameter_files,
+        tags=tags,
+        new=new,
+        timeout=timeout,
+        retries=retries,
+        log_output=log_output,
+        report_mode=report_mode,
+        dry_run=dry_run,
+        json=json,
+    )
+
+
+def resume(
+    execution: str | None = None,
+    /,
+    *,
+    all: bool = False,  # noqa: A002 - the option's name
+    timeout: Annotated[str | None, Parameter(metavar="TIME")] = None,
+    retries: Annotated[int, Parameter(metavar="N")] = 0,
+    log_output: bool = False,
+    dry_run: bool = False,
+    json: Json = False,
+) -> int:
+    """Go on with an execution that was interrupted or failed, or with all of them.
+
+    Each runs as it was begun: same notebook, output and parameters.
+
+    Args:
+        execution: An id, the start of one, or latest (the default).
+        all: Every headless execution that is interrupted or failed, oldest first.
+        timeout: How long one attempt may take, such as 90, 10m or 2h.
+        retries: How many more attempts one that failed gets.
+        log_output: Log what cells print.
+        dry_run: Only say what would be restored and what would run.
+        json: Print one JSON document.
+    """
+    from kitaru_nb.cli.run import resume_executions  # noqa: PLC0415 - as above
+
+    return resume_executions(
+        execution,
+        all=all,
+        retries=retries,
+        timeout=timeout,
+        log_output=log_output,
+        dry_run=dry_run,
+        json=json,
+    )
