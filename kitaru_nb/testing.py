@@ -34,7 +34,9 @@ _STARTED = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=UTC)
 
 def digest_of(content: str | bytes) -> Digest:
     """The digest of some content."""
-    return Digest(blake3(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content).hexdigest())
+    return Digest(
+        blake3(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content).hexdigest()
+    )
 
 
 def dead_owner() -> Owner:
@@ -361,9 +363,7 @@ class JournalSuite:
         journal.commit(first, a_draft("aside", parent=one.seq))
         second, _ = journal.start(self.notebook, owner=current_owner())
         two = journal.commit(second, a_draft("two", parent=one.seq))
-        replay, _ = journal.start(
-            Identity(flow="m:f"), owner=current_owner(), parent=first.execution
-        )
+        replay, _ = journal.start(Identity(flow="m:f"), owner=current_owner(), parent=first.execution)
         three = journal.commit(replay, a_draft("three", parent=two.seq))
 
         assert journal.line(three.seq) == [one, two, three]

@@ -222,6 +222,8 @@ def translated(path: Path) -> Iterator[None]:
         if code is None:  # a mistake in the use of the driver, not a fault of the store
             raise
         raise _in_our_words(error, code, path) from error
+    except UnicodeDecodeError as error:  # SQLite quotes damaged bytes in its message; the driver chokes on it
+        raise _damage_error("its tables cannot be read", path) from error
     except StoreError:
         raise
     except OSError as error:
@@ -231,11 +233,7 @@ def translated(path: Path) -> Iterator[None]:
 def _in_our_words(error: sqlite3.Error, code: int, path: Path) -> StoreError:
     primary = code & _PRIMARY
     if primary in _DAMAGE or primary in _NOT_AS_WRITTEN:
-        return CorruptError(
-            f"the journal `{path}` is damaged: {error} ({error.sqlite_errorname})",
-            kind="corrupt-record",
-            hint=recovery_hint(path),
-        )
+        return _damage_error(f"{error} ({error.sqlite_errorname})", path)
     if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and _no_space(path)):
         return _full_error(path)
     if primary == sqlite3.SQLITE_READONLY:
@@ -250,6 +248,12 @@ def _in_our_words(error: sqlite3.Error, code: int, path: Path) -> StoreError:
         f"the journal `{path}` could not be read or written: {error} ({error.sqlite_errorname})",
         kind="journal-unreadable",
         hint=f"check the disk and the permissions of `{path.parent}`, then run the cell again",
+    )
+
+
+def _damage_error(why: str, path: Path) -> CorruptError:
+    return CorruptError(
+        f"the journal `{path}` is damaged: {why}", kind="corrupt-record", hint=recovery_hint(path)
     )
 
 

@@ -1,21 +1,28 @@
-"""Who holds an execution: decisions from a row, the owner's process and the clock."""
+"""Who holds an execution: taking its lease, giving it back, and fencing whoever lost it."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from kitaru_nb.errors import ConflictError
-from kitaru_nb.journal.rows import AttemptRow, State, moment
-from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, is_alive
+from kitaru_nb.journal import rows
+from kitaru_nb.journal.ledger import Ledger
+from kitaru_nb.journal.rows import AttemptRow, ExecutionRow, Head, State
+from kitaru_nb.model.execution import (
+    Attempt,
+    Execution,
+    ExecutionId,
+    ExecutionStatus,
+    Identity,
+    Owner,
+    is_alive,
+    new_execution_id,
+)
 
-__all__ = [
-    "ENDED_WITHOUT_WARNING",
-    "close_state",
-    "held_error",
-    "is_held",
-    "seconds_between",
-    "superseded_error",
-]
+__all__ = ["ENDED_WITHOUT_WARNING", "Leases", "closed", "is_held"]
 
 ENDED_WITHOUT_WARNING = "ended without warning"
 """Reason on record for an attempt whose process died without saying so."""
@@ -31,45 +38,190 @@ def is_held(attempt: Attempt, *, now: int, lease: float) -> bool:
         return False
     alive = is_alive(attempt.owner)
     if alive is None:
-        return moment(now) - attempt.heartbeat_at <= timedelta(seconds=lease)
+        return rows.moment(now) - attempt.heartbeat_at <= timedelta(seconds=lease)
     return alive
 
 
-def close_state(
+def closed(
     state: State, attempt: AttemptRow, status: ExecutionStatus, *, ended_at: int, reason: str | None
 ) -> tuple[State, AttemptRow]:
     """Both rows after the attempt has ended."""
-    closed = attempt._replace(ended_at=ended_at, status=status.value, reason=reason)
-    spent = state.spent + seconds_between(attempt.started_at, ended_at)
-    return state._replace(status=status.value, ended_at=ended_at, reason=reason, spent=spent), closed
+    ended = attempt._replace(ended_at=ended_at, status=status.value, reason=reason)
+    spent = state.spent + _seconds_between(attempt.started_at, ended_at)
+    return state._replace(status=status.value, ended_at=ended_at, reason=reason, spent=spent), ended
 
 
-def seconds_between(start: int, end: int) -> float:
-    """Seconds between two times in microseconds; a clock that was set back counts as 0."""
-    return max(0, end - start) / 1e6
+class Leases:
+    """Decides who may record, from the rows, the owner's process and the clock."""
+
+    def __init__(self, lease: float, clock: Callable[[], float]) -> None:
+        """`lease` in seconds; `clock` gives seconds since 1970, UTC."""
+        self._lease = lease
+        self._clock = clock
+
+    def now(self) -> int:
+        """Microseconds since 1970, UTC."""
+        return int(self._clock() * 1_000_000)
+
+    def begin(
+        self,
+        ledger: Ledger,
+        head: Head,
+        identity: Identity,
+        owner: Owner,
+        *,
+        tags: Sequence[str],
+        parent: ExecutionId | None,
+    ) -> tuple[Head, Attempt]:
+        """Add a new execution and its first attempt; the caller updates the head."""
+        number, id_, now = head.executions + 1, new_execution_id(), self.now()
+        digest = rows.identity_digest(identity)
+        notebook = identity.notebook
+        ledger.put_newest("execution:" + id_, number)
+        ledger.insert(
+            ExecutionRow(
+                n=number,
+                id=id_,
+                identity=rows.identity_text(identity),
+                identity_digest=digest,
+                tags=rows.dumps(list(tags)),
+                parent=parent,
+                started_at=now,
+                previous_of_identity=ledger.put_newest("identity:" + digest.hex(), number),
+                previous_of_notebook=(
+                    None if notebook is None else ledger.put_newest("notebook:" + notebook, number)
+                ),
+            )
+        )
+        state = State.of_new_execution(number)
+        ledger.insert(state)
+        data = {"identity": json.loads(rows.identity_text(identity)), "tags": list(tags), "parent": parent}
+        head = head._replace(executions=number)
+        head, state, _ = ledger.append_event(head, state, "execution.started", data, at=now)
+        return self.next_attempt(ledger, head, state, owner, execution=id_)
+
+    def next_attempt(
+        self, ledger: Ledger, head: Head, state: State, owner: Owner, *, execution: ExecutionId
+    ) -> tuple[Head, Attempt]:
+        """Add the execution's next attempt; the caller updates the head."""
+        now = self.now()
+        row = AttemptRow(
+            n=head.attempts + 1,
+            execution=state.n,
+            epoch=state.epoch + 1,
+            previous=state.attempt or None,
+            owner=rows.owner_text(owner),
+            started_at=now,
+            heartbeat_at=now,
+            ended_at=None,
+            status=ExecutionStatus.RUNNING.value,
+            reason=None,
+        )
+        ledger.insert(row)
+        state = state._replace(status=row.status, ended_at=None, reason=None, epoch=row.epoch, attempt=row.n)
+        data = {"epoch": row.epoch, "host": owner.host, "pid": owner.pid}
+        head = head._replace(attempts=row.n)
+        head, state, _ = ledger.append_event(head, state, "attempt.started", data, at=now)
+        ledger.update(state)
+        return head, rows.attempt_of(row, execution)
+
+    def settle(
+        self, ledger: Ledger, head: Head, number: int, *, take_over: bool = False, leave: bool = False
+    ) -> tuple[Head, Execution]:
+        """The execution once nobody holds it: a dead owner's attempt is ended, a live one's refused.
+
+        With `leave` a live owner's execution is left alone.
+
+        Raises:
+            ConflictError: kind ``execution-held``.
+        """
+        execution, state = ledger.fetch(ExecutionRow, number), ledger.state(number)
+        row = ledger.fetch(AttemptRow, state.attempt)
+        attempt = rows.attempt_of(row, ExecutionId(execution.id))
+        held = is_held(attempt, now=self.now(), lease=self._lease)
+        if held and not leave and not take_over:
+            raise _held_error(attempt)
+        if row.ended_at is None and not (held and leave):
+            ended_at, reason = (
+                (self.now(), "taken over") if held else (row.heartbeat_at, ENDED_WITHOUT_WARNING)
+            )
+            state, row = closed(state, row, ExecutionStatus.INTERRUPTED, ended_at=ended_at, reason=reason)
+            data = {"epoch": row.epoch, "reason": reason}
+            head, state, _ = ledger.append_event(head, state, "execution.interrupted", data, at=self.now())
+            ledger.update(row)
+            ledger.update(state)
+        return head, self.execution(ledger, execution)
+
+    def fenced(self, ledger: Ledger, attempt: Attempt) -> tuple[State, AttemptRow]:
+        """The rows that `attempt` may change, once it is known to be the one that may.
+
+        Raises:
+            ConflictError: kind ``superseded``.
+        """
+        state = ledger.state(ledger.known(attempt.execution))
+        row = ledger.fetch(AttemptRow, state.attempt)
+        if row.epoch != attempt.epoch or row.ended_at is not None:
+            raise _superseded_error(attempt, rows.attempt_of(row, attempt.execution))
+        return state, row
+
+    def seen(self, attempt: Attempt) -> Attempt:
+        """The attempt as it is known from here: one whose owner died has ended."""
+        if attempt.ended_at is not None or is_held(attempt, now=self.now(), lease=self._lease):
+            return attempt
+        return replace(
+            attempt,
+            ended_at=attempt.heartbeat_at,
+            status=ExecutionStatus.INTERRUPTED,
+            reason=ENDED_WITHOUT_WARNING,
+        )
+
+    def execution(self, ledger: Ledger, row: ExecutionRow) -> Execution:
+        """The execution as it is known from here."""
+        state = ledger.state(row.n)
+        attempt = self.seen(rows.attempt_of(ledger.fetch(AttemptRow, state.attempt), ExecutionId(row.id)))
+        duration = state.spent
+        if state.ended_at is None:
+            ended = self.now() if attempt.ended_at is None else rows.microseconds(attempt.ended_at)
+            duration += _seconds_between(rows.microseconds(attempt.started_at), ended)
+        return Execution(
+            id=ExecutionId(row.id),
+            identity=rows.identity_of(row),
+            status=attempt.status,
+            started_at=rows.moment(row.started_at),
+            ended_at=attempt.ended_at,
+            reason=attempt.reason,
+            epoch=state.epoch,
+            parent=None if row.parent is None else ExecutionId(row.parent),
+            tags=tuple(json.loads(row.tags)),
+            duration=duration,
+            cost=state.cost,
+            tokens=state.tokens,
+            saved_cost=state.saved_cost,
+            saved_duration=state.saved_duration,
+        )
 
 
-def held_error(attempt: Attempt) -> ConflictError:
-    """The error for an execution that a live owner holds."""
+def _seconds_between(start: int, end: int) -> float:
+    return max(0, end - start) / 1e6  # a clock that was set back counts as 0
+
+
+def _held_error(attempt: Attempt) -> ConflictError:
     owner = attempt.owner
     return ConflictError(
         f"execution `{attempt.execution}` is held by process {owner.pid} on host `{owner.host}` "
         f"since {attempt.started_at:%Y-%m-%d %H:%M:%S} UTC",
         kind="execution-held",
-        hint="stop that kernel, or `%resume --take-over` (on the command line `--take-over`) if it hangs",
+        hint="stop that kernel, or `%resume --take-over` if it hangs",
     )
 
 
-def superseded_error(execution: ExecutionId, epoch: int, newest: Attempt) -> ConflictError:
-    """The error for an attempt that is no longer the one that may record."""
-    owner = newest.owner
-    if newest.epoch == epoch:
-        what = f"attempt {epoch} of execution `{execution}` has ended ({newest.reason or newest.status})"
+def _superseded_error(attempt: Attempt, newest: Attempt) -> ConflictError:
+    mine = f"attempt {attempt.epoch} of execution `{attempt.execution}`"
+    if newest.epoch == attempt.epoch:
+        what = f"{mine} has ended ({newest.reason or newest.status})"
     else:
-        what = (
-            f"attempt {epoch} of execution `{execution}` was superseded by attempt {newest.epoch} "
-            f"(process {owner.pid} on host `{owner.host}`)"
-        )
+        owner = newest.owner
+        what = f"{mine} was superseded by process {owner.pid} on host `{owner.host}` (attempt {newest.epoch})"
     return ConflictError(
         f"{what}: nothing was recorded",
         kind="superseded",

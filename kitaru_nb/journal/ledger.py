@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from blake3 import blake3
 
-from kitaru_nb.errors import CorruptError
+from kitaru_nb.errors import CorruptError, NotFoundError
 from kitaru_nb.journal import rows
 from kitaru_nb.journal.integrity import checksum, damaged
 from kitaru_nb.journal.rows import (
@@ -183,6 +183,21 @@ class Ledger:
             self._numbers[execution] = known
         return known
 
+    def known(self, execution: str) -> int:
+        """The number of the execution with that id.
+
+        Raises:
+            NotFoundError: kind ``unknown-execution``.
+        """
+        number = self.number(execution)
+        if number is None:
+            raise NotFoundError(
+                f"there is no execution `{execution}` in the journal `{self._path}`",
+                kind="unknown-execution",
+                hint="`kitaru-nb executions` lists them; `latest` is the newest",
+            )
+        return number
+
     def execution_id(self, number: int) -> ExecutionId:
         """The id of an execution."""
         return ExecutionId(self.fetch(ExecutionRow, number).id)
@@ -206,6 +221,20 @@ class Ledger:
     def step(self, seq: int) -> CheckpointRow:
         """The step with that number, which must exist."""
         return self.fetch(CheckpointRow, seq, f"checkpoint {seq}")
+
+    def known_step(self, seq: int) -> CheckpointRow:
+        """The step with that number.
+
+        Raises:
+            NotFoundError: kind ``unknown-checkpoint``.
+        """
+        if not 0 < seq <= self.head().checkpoints:
+            raise NotFoundError(
+                f"there is no checkpoint {seq} in the journal `{self._path}`",
+                kind="unknown-checkpoint",
+                hint="`kitaru-nb show EXECUTION` lists the checkpoints of an execution",
+            )
+        return self.step(seq)
 
     def append_event(
         self, head: Head, state: State, kind: str, data: object, *, at: int

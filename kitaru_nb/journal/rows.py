@@ -98,6 +98,12 @@ class State(NamedTuple):
     last_step: int | None
     last_event: int | None
 
+    @classmethod
+    def of_new_execution(cls, n: int) -> State:
+        """The state of an execution before its first attempt."""
+        running = ExecutionStatus.RUNNING.value
+        return cls(n, running, None, None, 0, 0, 0.0, None, None, None, 0.0, 0, None, None)
+
 
 class AttemptRow(NamedTuple):
     """One process's turn; `execution` and `previous` are numbers."""

@@ -105,7 +105,7 @@ class Session:
             with translated(self.path):
                 yield
         except CorruptError as error:
-            if isinstance(error.__cause__, sqlite3.Error):
+            if isinstance(error.__cause__, sqlite3.Error | UnicodeDecodeError):
                 self._damage = error
             raise
 

@@ -182,7 +182,8 @@ def test_of_several_processes_that_start_one_identity_one_gets_the_lease(path) -
 def test_two_processes_commit_to_one_journal_without_being_refused(path, opened) -> None:
     script = """
         journal = SqliteJournal(path)
-        attempt, _ = journal.start(Identity(notebook=sys.executable + str(time.time_ns())), owner=current_owner())
+        mine = Identity(notebook=f"/n{current_owner().pid}.ipynb")
+        attempt, _ = journal.start(mine, owner=current_owner())
         for number in range(40):
             journal.commit(attempt, a_draft(f"s{number}"))
     """
@@ -466,7 +467,8 @@ def test_a_commit_forces_the_disk_once_and_folds_included_stays_below_four(path)
     log = path.parent.with_name("strace.out")
 
     subprocess.run(
-        [strace, "-f", "-o", log, "-e", "trace=fsync,fdatasync", sys.executable, "-c", script, path], check=True
+        [strace, "-f", "-o", log, "-e", "trace=fsync,fdatasync", sys.executable, "-c", script, path],
+        check=True,
     )
 
     calls = sum("sync(" in line for line in log.read_text().splitlines())
