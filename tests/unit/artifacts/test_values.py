@@ -1,0 +1,311 @@
+"""Values through codec and store and back: dedup, digests, and errors that name the value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kitaru_nb.artifacts.local_store import LocalStore
+from kitaru_nb.artifacts.values import Stored, load_values, manifest_digest, store_values
+from kitaru_nb.errors import CorruptError
+from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Extent, Location
+from tests.unit.artifacts.store_suite import Index
+
+MIB = 1 << 20
+
+
+class Bench:
+    """A store with its index, and the two calls under test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = LocalStore(folder)
+        self.index = Index()
+
+    def save(self, **values: object) -> Stored:
+        stored = store_values(values, namespace={}, store=self.store, index=self.index)
+        self.store.flush()
+        self.index.commit(stored.locations)
+        return stored
+
+    def load(self, artifact: Artifact) -> dict[str, Any]:
+        return load_values(artifact, store=self.store, index=self.index, namespace={})
+
+    def used(self) -> int:
+        """Bytes in packs."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*.pack"))
+
+    def damage(self, change: int = 5) -> Path:
+        (path,) = self.folder.rglob("*.pack")
+        data = bytearray(path.read_bytes())
+        data[change] ^= 1
+        path.write_bytes(data)
+        return path
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "store")
+    yield bench
+    bench.store.close()
+
+
+def noise(length: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).integers(0, 256, length, dtype="u1")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(value=json_values)
+def test_any_plain_value_comes_back_equal(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    bench = Bench(tmp_path_factory.mktemp("store"))
+
+    back = bench.load(bench.save(x=value).artifact)
+
+    assert back == {"x": value}
+
+
+@pytest.mark.parametrize("codec", ["zarr", "pickle5"])
+@pytest.mark.parametrize(
+    "length",
+    [1, 65_536, 65_537, MIB - 1, MIB, MIB + 1, 2 * MIB, 2 * MIB + 5, 8 * MIB - 1, 9 * MIB + 70_000],
+)
+def test_a_buffer_of_any_length_comes_back_exactly(bench: Bench, codec: str, length: int) -> None:
+    array = noise(length)
+    values = {"a": array} if codec == "zarr" else {"a": array, "b": [1, 2]}
+
+    stored = bench.save(**values)
+    back = bench.load(stored.artifact)
+
+    assert stored.artifact.codec == codec
+    assert np.array_equal(back["a"], array)
+    back["a"][:] = 0  # a restored array can be changed
+    assert np.array_equal(bench.load(stored.artifact)["a"], array)
+
+
+def test_the_manifest_lists_every_extent_and_the_digest_covers_it(bench: Bench) -> None:
+    array = noise(2 * MIB + 100)
+
+    artifact = bench.save(a=array).artifact
+
+    data = array.tobytes()
+    parts = [data[at : at + EXTENT_BYTES] for at in range(0, len(data), EXTENT_BYTES)]
+    assert artifact.manifest["buffers"] == [[[blake3(part).hexdigest(), len(part)] for part in parts]]
+    assert artifact.manifest["version"] == 1
+    assert artifact.bytes == len(data)
+    text = json.dumps(artifact.manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert artifact.digest == blake3(text.encode()).hexdigest()
+
+
+def test_the_manifest_survives_json(bench: Bench) -> None:
+    stored = bench.save(größe=noise(3 * MIB).reshape(3, MIB), b=[1])
+
+    again = json.loads(json.dumps(stored.artifact.manifest))
+
+    assert manifest_digest(again) == stored.artifact.digest
+
+
+def test_equal_values_have_one_artifact(bench: Bench) -> None:
+    first = bench.save(a=noise(3 * MIB))
+    used = bench.used()
+
+    second = bench.save(a=noise(3 * MIB))
+
+    assert second == first
+    assert bench.used() == used
+
+
+def test_one_percent_changed_stores_what_changed(bench: Bench) -> None:
+    array = noise(40 * MIB).reshape(40, MIB)
+    bench.save(a=array)
+    used = bench.used()
+
+    array[7, 1000:2000] += 1
+    stored = bench.save(a=array)
+
+    assert bench.used() - used == MIB
+    assert np.array_equal(bench.load(stored.artifact)["a"], array)
+
+
+def test_the_same_bytes_under_another_codec_are_stored_once(bench: Bench) -> None:
+    array = noise(4 * MIB)
+    bench.save(a=array)
+    used = bench.used()
+
+    stored = bench.save(a=array, b=[array])
+
+    assert stored.artifact.codec == "pickle5"
+    assert bench.used() == used
+
+
+def test_another_process_with_the_same_journal_stores_nothing_twice(bench: Bench) -> None:
+    first = bench.save(a=noise(4 * MIB))
+    used = bench.used()
+    other = Bench(bench.folder)
+    other.index = bench.index
+
+    second = other.save(a=noise(4 * MIB))
+
+    assert second == first
+    assert bench.used() == used
+
+
+def test_locations_name_each_extent_once(bench: Bench) -> None:
+    array = np.tile(noise(MIB), 5)
+
+    stored = bench.save(a=array)
+
+    assert len(stored.locations) == 1
+    assert np.array_equal(bench.load(stored.artifact)["a"], array)
+
+
+def test_what_cannot_be_stored_is_named_and_the_rest_is_kept(bench: Bench) -> None:
+    stored = bench.save(values=[1, 2], lines=(line for line in "ab"))
+
+    back = bench.load(stored.artifact)
+
+    assert list(stored.unstorable) == ["lines"]
+    assert back["values"] == [1, 2]
+
+
+def test_one_extent_is_read_without_a_second_copy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = bench.save(a=noise(MIB))
+    given: list[memoryview] = []
+    real = LocalStore.read
+    monkeypatch.setattr(LocalStore, "read", lambda *a: given.append(real(*a)) or given[-1])
+
+    back = bench.load(stored.artifact)["a"]
+
+    assert np.shares_memory(back, np.frombuffer(given[0], dtype="u1"))
+
+
+class PlainStore:
+    """A store that only does what the protocol asks for."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self.write, self.flush, self.read, self.close = store.write, store.flush, store.read, store.close
+
+
+def test_a_store_that_cannot_read_in_place_works_too(bench: Bench) -> None:
+    array = noise(10 * MIB)
+    stored = bench.save(a=array)
+
+    back = load_values(stored.artifact, store=PlainStore(bench.store), index=bench.index, namespace={})
+
+    assert np.array_equal(back["a"], array)
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_damaged_bytes_are_an_error_that_names_the_value_and_the_file(bench: Bench, size: int) -> None:
+    stored = bench.save(weights=noise(size * MIB))
+    path = bench.damage(size * MIB - 7)
+
+    with pytest.raises(CorruptError) as caught:
+        bench.load(stored.artifact)
+
+    assert caught.value.kind == "corrupt-artifact"
+    assert "`weights`" in caught.value.message
+    assert path.name in caught.value.message
+    assert caught.value.hint
+
+
+def test_damage_in_any_buffer_of_a_pickle_is_an_error(bench: Bench) -> None:
+    stored = bench.save(a=noise(MIB), b=[noise(MIB, 1)])
+    bench.damage(MIB + 10)
+
+    with pytest.raises(CorruptError) as caught:
+        bench.load(stored.artifact)
+
+    assert caught.value.kind == "corrupt-artifact"
+
+
+def test_saving_again_after_damage_was_found_makes_it_whole(bench: Bench) -> None:
+    stored = bench.save(a=noise(3 * MIB))
+    bench.damage()
+    with pytest.raises(CorruptError):
+        bench.load(stored.artifact)
+
+    again = bench.save(a=noise(3 * MIB))
+
+    assert again.artifact == stored.artifact
+    assert np.array_equal(bench.load(again.artifact)["a"], noise(3 * MIB))
+
+
+def changed(manifest: Mapping[str, Any], path: list[Any], value: object) -> dict[str, Any]:
+    copy: Any = json.loads(json.dumps(manifest))
+    at = copy
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    return copy  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["codec"], "pickle5"),
+        (["version"], 2),
+        (["meta", "name"], "other"),
+        (["meta", "zarr", "shape"], [1]),
+        (["meta", "zarr", "data_type"], "int8"),
+        (["buffers", 0, 0, 0], "0" * 64),
+        (["buffers", 0, 0, 1], 5),
+        (["buffers"], []),
+    ],
+)
+def test_a_changed_manifest_is_refused(bench: Bench, path: list[Any], value: object) -> None:
+    artifact = bench.save(a=noise(2 * MIB)).artifact
+
+    with pytest.raises(CorruptError) as caught:
+        bench.load(replace(artifact, manifest=changed(artifact.manifest, path, value)))
+
+    assert caught.value.kind == "corrupt-artifact"
+    assert "manifest" in caught.value.message
+
+
+@pytest.mark.parametrize(("path", "value"), [(["codec"], "parquet"), (["version"], 2)])
+def test_a_format_of_a_later_version_says_what_to_install(
+    bench: Bench, path: list[Any], value: object
+) -> None:
+    artifact = bench.save(a=noise(2 * MIB)).artifact
+    manifest = changed(artifact.manifest, path, value)
+
+    with pytest.raises(CorruptError) as caught:
+        bench.load(replace(artifact, manifest=manifest, digest=manifest_digest(manifest)))
+
+    assert caught.value.kind == "unknown-format"
+    assert "pip install" in caught.value.hint
+
+
+def test_an_extent_the_journal_has_no_place_for_is_an_error(bench: Bench) -> None:
+    stored = bench.save(a=noise(2 * MIB))
+    bench.index.clear()
+
+    with pytest.raises(CorruptError, match="no place"):
+        bench.load(stored.artifact)
+
+
+def test_a_place_of_another_length_is_an_error(bench: Bench) -> None:
+    stored = bench.save(a=noise(2 * MIB))
+    (first, *_) = bench.index
+    place = bench.index[first]
+    bench.index[first] = Location(
+        Extent(first, place.extent.length - 1), pack=place.pack, offset=place.offset
+    )
+
+    with pytest.raises(CorruptError):
+        bench.load(stored.artifact)
