@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
-__all__ = ["Codec", "Encoded", "ReadBuffer"]
+from kitaru_nb.model.artifact import Anchor
+
+__all__ = ["NO_ANCHORS", "Anchors", "Codec", "Encoded", "ReadBuffer", "Resolve"]
 
 ReadBuffer = Callable[[int], memoryview]
 """Gives buffer number i of an artifact, verified, in one piece (writable when possible)."""
+
+
+Anchors = Mapping[int, Anchor]
+"""By `id`: the functions and classes of the notebook that are stored by themselves."""
+
+NO_ANCHORS: Anchors = MappingProxyType({})
+
+Resolve = Callable[[Anchor], object]
+"""Gives the function or class that an anchor stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +51,25 @@ class Codec(Protocol):
         """Whether this codec can hold `values` exactly."""
         ...
 
-    def encode(self, values: Mapping[str, object], *, namespace: dict[str, Any]) -> Encoded:
-        """`values` as bytes. `namespace` is the live notebook namespace (functions refer to it)."""
+    def encode(
+        self, values: Mapping[str, object], *, namespace: dict[str, Any], anchors: Anchors = NO_ANCHORS
+    ) -> Encoded:
+        """`values` as bytes. `namespace` is the live notebook namespace (functions refer to it).
+
+        Functions and classes in `anchors` are referred to, not carried along.
+        """
         ...
 
     def decode(
-        self, meta: Mapping[str, Any], read: ReadBuffer, *, namespace: dict[str, Any]
+        self,
+        meta: Mapping[str, Any],
+        read: ReadBuffer,
+        *,
+        namespace: dict[str, Any],
+        resolve: Resolve | None = None,
     ) -> dict[str, object]:
-        """The values again; functions defined in cells get `namespace` as their globals."""
+        """The values again; functions defined in cells get `namespace` as their globals.
+
+        `resolve` gives what an anchor stands for; it may decode another artifact meanwhile.
+        """
         ...

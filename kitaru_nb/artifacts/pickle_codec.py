@@ -15,19 +15,20 @@ import pickle
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloudpickle import cloudpickle
 
-from kitaru_nb.artifacts.codec import Encoded, ReadBuffer
+from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.functions import reduce_code
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
 from kitaru_nb.artifacts.views import Block, is_array, is_raw, reduce_array, reduce_view, shared_blocks
 from kitaru_nb.errors import UnstorableError
+from kitaru_nb.model.artifact import Anchor, Digest
 
-__all__ = ["OUT_OF_BAND_BYTES", "PickleCodec", "live", "name_of"]
+__all__ = ["OUT_OF_BAND_BYTES", "PickleCodec", "anchored", "live", "name_of"]
 
 OUT_OF_BAND_BYTES = 64 << 10
 """Buffers of at least this many bytes are kept beside the pickle stream, uncopied."""
@@ -50,12 +51,15 @@ class PickleCodec:
         """True: every group can be stored, if need be with markers."""
         return True
 
-    def encode(self, values: Mapping[str, object], *, namespace: dict[str, Any]) -> Encoded:
+    def encode(
+        self, values: Mapping[str, object], *, namespace: dict[str, Any], anchors: Anchors = NO_ANCHORS
+    ) -> Encoded:
         """`values` as one pickle and its buffers, without copying contiguous arrays.
 
         Args:
             values: The names of one group with their values.
             namespace: The live notebook namespace.
+            anchors: Functions and classes to refer to instead of carrying them along.
 
         Raises:
             UnstorableError: the group as a whole is too deep or too large to be stored; the
@@ -63,13 +67,18 @@ class PickleCodec:
                 `Encoded.unstorable`.
         """
         with _no_gc(), _clear_errors(values):
-            done = _encode(values, namespace)
-        names = _reaching(values, namespace) if done.markers else {}
+            done = _encode(values, _Context(namespace, anchors))
+        names = _reaching(values, _Context(namespace, anchors)) if done.markers else {}
         meta = {"format": _FORMAT, "python": list(sys.version_info[:2]), "buffers": len(done.buffers)}
         return Encoded(self.name, meta, [done.stream, *done.buffers], names)
 
     def decode(
-        self, meta: Mapping[str, Any], read: ReadBuffer, *, namespace: dict[str, Any]
+        self,
+        meta: Mapping[str, Any],
+        read: ReadBuffer,
+        *,
+        namespace: dict[str, Any],
+        resolve: Resolve | None = None,
     ) -> dict[str, object]:
         """The names with their values; cell functions and classes live in `namespace`.
 
@@ -77,12 +86,24 @@ class PickleCodec:
             UnstorableError: a value was stored by an incompatible Python or library.
         """
         buffers = [read(i) for i in range(1, int(meta["buffers"]) + 1)]
-        return _decode(read(0), buffers, namespace)
+        return _decode(read(0), buffers, namespace, resolve)
 
 
 def live(name: str) -> dict[str, Any]:
     """What `name` stands for while a group is being decoded; pickles refer to this function."""
     return vars(builtins) if name == "builtins" else _decoding.namespace  # type: ignore[no-any-return]
+
+
+def anchored(name: str, value: str, artifact: str) -> Any:
+    """The function or class that is stored as `name` in `artifact`; pickles refer to this function."""
+    resolve = _decoding.resolve
+    if resolve is None:
+        raise UnstorableError(
+            f"the definition of `{name}` is stored elsewhere and was not asked for",
+            kind="unresolved-definition",
+            hint="%resume",
+        )
+    return resolve(Anchor(name, Digest(value), Digest(artifact)))
 
 
 def name_of(name: str) -> str:
@@ -91,6 +112,13 @@ def name_of(name: str) -> str:
 
 
 # --- encoding -----------------------------------------------------------------------------
+
+
+class _Context(NamedTuple):
+    """What every pass over a group shares."""
+
+    namespace: dict[str, Any]
+    anchors: Anchors = NO_ANCHORS
 
 
 class _Live:
@@ -111,11 +139,11 @@ class _At:
 class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is untyped
     """One pass over a group. What it finds out on the way may ask for a second pass."""
 
-    def __init__(self, namespace: dict[str, Any], blocks: Mapping[int, Block], cautious: _Cautious | None) -> None:
+    def __init__(self, context: _Context, blocks: Mapping[int, Block], cautious: _Cautious | None) -> None:
         self.file = io.BytesIO()
         self.buffers: list[memoryview] = []
         super().__init__(self.file, protocol=5, buffer_callback=self._keep_inside)
-        self.namespace = namespace
+        self.namespace, self.anchors = context
         self.blocks = blocks
         self.cautious: _Cautious | None = None
         self.at = ""
@@ -149,6 +177,9 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         cls = type(obj)
         if self.plain.get(cls):
             return NotImplemented
+        if self.anchors and id(obj) in self.anchors:
+            anchor = self.anchors[id(obj)]
+            return anchored, (anchor.name, anchor.value, anchor.artifact)
         if is_array(obj):
             return self._reduce_array(obj)
         if cls is _At:
@@ -210,8 +241,8 @@ def _stateless(cls: type) -> bool:
 class _Cautious:
     """Second pass of a group with markers: an object that cannot be rebuilt with one becomes one."""
 
-    def __init__(self, namespace: dict[str, Any]) -> None:
-        self.namespace = namespace
+    def __init__(self, context: _Context) -> None:
+        self.context = context
         self.verdicts: dict[int, str] = {}
         self.kept: list[object] = []
 
@@ -227,26 +258,29 @@ class _Cautious:
             raise Unstorable(self.verdicts[id(obj)])
 
     def _verdict(self, value: tuple[Any, ...]) -> str:
-        part = _pass({"": value[1]}, self.namespace, {}, self)
+        part = _pass({"": value[1]}, self.context, {}, self)
         if not part.markers:
             return ""
         _, kind, reason = part.markers[0]
         try:
-            arguments: Any = _decode(part.stream, part.buffers, self.namespace)[""]
+            arguments: Any = _decode(part.stream, part.buffers, self.context.namespace, self._live)[""]
             value[0](*arguments)
         except Exception:  # whatever a foreign constructor raises when it is handed a marker
             return f"it needs a {kind}, which could not be stored: {reason}"
         return ""
 
+    def _live(self, anchor: Anchor) -> object:
+        return self.context.namespace[anchor.name]
+
 
 def _pass(
     values: Mapping[str, object],
-    namespace: dict[str, Any],
+    context: _Context,
     blocks: Mapping[int, Block],
     cautious: _Cautious | None = None,
     first: list[Any] | None = None,
 ) -> _Encoding:
-    encoding = _Encoding(namespace, blocks, cautious)
+    encoding = _Encoding(context, blocks, cautious)
     payload: list[Any] = [first or []]
     for name, value in values.items():
         payload += (_At(name), value)
@@ -254,22 +288,22 @@ def _pass(
     return encoding
 
 
-def _encode(values: Mapping[str, object], namespace: dict[str, Any]) -> _Encoding:
-    done = _pass(values, namespace, {})
+def _encode(values: Mapping[str, object], context: _Context) -> _Encoding:
+    done = _pass(values, context, {})
     blocks = shared_blocks(done.arrays, done.private)
     if blocks:
-        done = _pass(values, namespace, blocks)
+        done = _pass(values, context, blocks)
     if any(not is_marker(value) for value in values.values()) and done.markers:
-        done = _pass(values, namespace, blocks, _Cautious(namespace))
+        done = _pass(values, context, blocks, _Cautious(context))
     return done
 
 
-def _reaching(values: Mapping[str, object], namespace: dict[str, Any]) -> dict[str, str]:
+def _reaching(values: Mapping[str, object], context: _Context) -> dict[str, str]:
     """For each name that leads to something that could not be stored: what, and why."""
     found = {}
     for name, value in values.items():
         with _no_gc():
-            alone = _pass({name: value}, namespace, {}, _Cautious(namespace))
+            alone = _pass({name: value}, context, {}, _Cautious(context))
         if alone.markers:
             _, kind, reason = alone.markers[0]
             found[name] = f"{kind}: {reason}"
@@ -305,16 +339,18 @@ class _Stream:
         return line
 
 
-def _decode(data: memoryview, buffers: list[memoryview], namespace: dict[str, Any]) -> dict[str, object]:
-    outer = getattr(_decoding, "namespace", None)
-    _decoding.namespace = namespace
+def _decode(
+    data: memoryview, buffers: list[memoryview], namespace: dict[str, Any], resolve: Resolve | None
+) -> dict[str, object]:
+    outer = getattr(_decoding, "namespace", None), getattr(_decoding, "resolve", None)
+    _decoding.namespace, _decoding.resolve = namespace, resolve
     try:
         with _no_gc():
             unpickler = pickle.Unpickler(_Stream(data), buffers=buffers)
             unpickler.load()
             payload = unpickler.load()
     finally:
-        _decoding.namespace = outer
+        _decoding.namespace, _decoding.resolve = outer
     return dict(zip(payload[1::2], payload[2::2], strict=True))
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "make_weakref",
     "reduce_object",
     "set_exception",
+    "singleton_class",
     "singleton_of",
 ]
 
@@ -138,7 +139,7 @@ def _reduce_by_role(obj: Any) -> Any:
         if obj is getattr(sys, name):
             return attribute_of, ("sys", name)
     cls = type(obj)
-    if getattr(cls, "_instance", None) is obj and by_reference(cls) and callable(getattr(cls, "instance", None)):
+    if singleton_class(obj):
         return singleton_of, (cls,)
     if isinstance(obj, BaseException):
         return _reduce_exception(obj)
@@ -164,6 +165,14 @@ def _reduce_stock(obj: Any) -> Any:
     elif not (isinstance(value, tuple) and 2 <= len(value) <= 6 and callable(value[0])):
         raise Unstorable("its `__reduce_ex__` gives nothing to rebuild it from")
     return value
+
+
+def singleton_class(obj: object) -> bool:
+    """Whether `obj` is the one instance its class keeps, such as the interactive shell."""
+    cls = type(obj)
+    return (
+        getattr(cls, "_instance", None) is obj and callable(getattr(cls, "instance", None)) and by_reference(cls)
+    )
 
 
 # --- one kind each ------------------------------------------------------------------------

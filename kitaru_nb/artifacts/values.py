@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from kitaru_nb.artifacts.codec import Codec
+from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Resolve
 from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.artifacts.store import ArtifactStore, DirectReader, ExtentIndex
@@ -18,7 +18,7 @@ from kitaru_nb.artifacts.zarr_codec import ZarrCodec
 from kitaru_nb.errors import CorruptError
 from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Extent, Location
 
-__all__ = ["Stored", "extent_reader", "load_values", "manifest_digest", "store_values"]
+__all__ = ["Stored", "checked_buffers", "extent_reader", "load_values", "manifest_digest", "store_values"]
 
 VERSION = 1
 """Version of the manifest; a reader refuses a later one."""
@@ -45,7 +45,12 @@ class Stored:
 
 
 def store_values(
-    values: Mapping[str, object], *, namespace: dict[str, Any], store: ArtifactStore, index: ExtentIndex
+    values: Mapping[str, object],
+    *,
+    namespace: dict[str, Any],
+    store: ArtifactStore,
+    index: ExtentIndex,
+    anchors: Anchors = NO_ANCHORS,
 ) -> Stored:
     """Write `values` to `store` as one artifact. Durable once the caller has flushed `store`.
 
@@ -54,13 +59,14 @@ def store_values(
         namespace: The live namespace; functions defined in cells refer to it.
         store: Where new extents go; known ones are not written again.
         index: Where known extents are.
+        anchors: Functions and classes stored elsewhere, by id, which `values` may refer to.
 
     Raises:
         StoreError: the bytes could not be written.
         UnstorableError: nothing of the group could be stored.
     """
     codec = next(codec for codec in _CODECS if codec.accepts(values))
-    encoded = codec.encode(values, namespace=namespace)
+    encoded = codec.encode(values, namespace=namespace, anchors=anchors)
     buffers = [list(_extents_of(buffer)) for buffer in encoded.buffers]
     located = iter(store.write([chunk for chunks in buffers for chunk in chunks], index=index))
     places = [[next(located) for _ in chunks] for chunks in buffers]
@@ -77,9 +83,21 @@ def store_values(
 
 
 def load_values(
-    artifact: Artifact, *, store: ArtifactStore, index: ExtentIndex, namespace: dict[str, Any]
+    artifact: Artifact,
+    *,
+    store: ArtifactStore,
+    index: ExtentIndex,
+    namespace: dict[str, Any],
+    resolve: Resolve | None = None,
 ) -> dict[str, object]:
     """The values of `artifact`, every byte checked before any of it is used.
+
+    Args:
+        artifact: What to load.
+        store: Where its extents are.
+        index: Knows where in the store.
+        namespace: What functions defined in cells get as their globals.
+        resolve: Gives the live object that an anchor stands for.
 
     Raises:
         CorruptError: kind ``corrupt-artifact``: the manifest or an extent is damaged or
@@ -100,7 +118,7 @@ def load_values(
         return _assemble([places[extent.digest] for extent in buffers[number]], store)
 
     try:
-        return codec.decode(artifact.manifest["meta"], read, namespace=namespace)
+        return codec.decode(artifact.manifest["meta"], read, namespace=namespace, resolve=resolve)
     except CorruptError as error:
         raise CorruptError(
             f"{_title(artifact)} cannot be restored: {error.message}", kind=error.kind, hint=error.hint

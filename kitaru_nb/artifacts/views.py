@@ -25,6 +25,7 @@ __all__ = [
     "make_block",
     "make_strided",
     "make_view",
+    "numpy",
     "overlapping",
     "reduce_array",
     "reduce_view",

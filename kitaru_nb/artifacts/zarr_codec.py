@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from kitaru_nb.artifacts.codec import Encoded, ReadBuffer
+from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 
 __all__ = ["ZarrCodec", "chunk_shape", "dtype_of"]
 
@@ -48,7 +48,13 @@ class ZarrCodec:
             and _data_type(array.dtype) is not None
         )
 
-    def encode(self, values: Mapping[str, object], *, namespace: dict[str, Any]) -> Encoded:  # noqa: ARG002 - a codec's signature
+    def encode(
+        self,
+        values: Mapping[str, object],
+        *,
+        namespace: dict[str, Any],  # noqa: ARG002 - a codec's signature
+        anchors: Anchors = NO_ANCHORS,  # noqa: ARG002 - a codec's signature
+    ) -> Encoded:
         """The array as metadata and one buffer, without a copy."""
         ((name, value),) = values.items()
         array: Any = value
@@ -67,6 +73,7 @@ class ZarrCodec:
         read: ReadBuffer,
         *,
         namespace: dict[str, Any],  # noqa: ARG002 - a codec's signature
+        resolve: Resolve | None = None,  # noqa: ARG002 - a codec's signature
     ) -> dict[str, object]:
         """The array again, over the bytes `read` gives (not copied when they are writable)."""
         import numpy as np  # noqa: PLC0415 - a process that restores no array does not need it

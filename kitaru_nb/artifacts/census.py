@@ -1,0 +1,334 @@
+"""One pass over an object graph that finds what its digest must treat with care.
+
+The graph is walked level by level in C where its objects allow it. The result says which
+objects are reached more than once (their sharing is part of the digest), which sets there are
+(their order is not), and what each object that is no plain container consists of.
+"""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import operator
+import os
+import types
+import uuid
+import weakref
+from collections.abc import Callable
+from itertools import compress
+from typing import Any
+
+import xxhash
+
+from kitaru_nb.artifacts.code_digest import code_token
+from kitaru_nb.artifacts.functions import class_state
+from kitaru_nb.artifacts.kinds import ATOMS, by_reference, is_atom_type, is_immutable_atom, kind_name, module_constant
+from kitaru_nb.artifacts.marker import Marker, marker_details
+from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
+from kitaru_nb.artifacts.views import content, is_array, is_raw, layout
+
+__all__ = ["Census", "Parts", "atom_parts", "set_order"]
+
+_identity = object.__hash__
+_PLAIN = frozenset([list, dict, tuple])
+_SETS = frozenset([set, frozenset])
+_LEAVES = frozenset([bytearray])
+_LEVELS = 24  # nesting between two objects that are digested on their own
+_TEXT = frozenset([str, bytes, int, bool])
+_attributes = operator.attrgetter("__dict__")
+_opaque: dict[int, tuple[int, Any]] = {}
+_process: list[Any] = [0, ""]
+
+
+class Parts:
+    """What objects other than plain containers consist of, asked once per object.
+
+    Args:
+        namespace: The live notebook namespace.
+        digest: Gives the digest of a value on its own.
+    """
+
+    def __init__(self, namespace: dict[str, Any], digest: Callable[[Any], bytes]) -> None:
+        self.namespace = namespace
+        self.digest = digest
+        self.known: dict[int, tuple[Any, ...]] = {}
+        self.kept: list[object] = []
+        self.arrays: list[Any] = []
+        self.framed: set[int] = set()
+
+    def of(self, obj: Any) -> tuple[Any, ...]:
+        """A tuple that is equal for equal objects, its children being the object's own."""
+        parts = self.known.get(_identity(obj))
+        if parts is None:
+            parts = self.known[_identity(obj)] = self._take_apart(obj)
+            self.kept.append(obj)
+        return parts
+
+    def _take_apart(self, obj: Any) -> tuple[Any, ...]:
+        cls = type(obj)
+        if cls is Marker:
+            return ("marker", *marker_details(obj))
+        if isinstance(obj, type):
+            return self._class(obj)
+        if cls is types.FunctionType and not by_reference(obj):
+            return self._function(obj)
+        if cls is types.CellType:
+            return _cell(obj)
+        if is_array(obj):
+            return self._array(obj)
+        if cls.__module__.partition(".")[0] == "pandas" and hasattr(obj, "_mgr"):
+            return self._frame(obj)
+        if isinstance(obj, types.GeneratorType):
+            frame = obj.gi_frame
+            return _serial(obj) if frame is None else (*_serial(obj), frame.f_lasti, frame.f_locals)
+        try:
+            return _reduced(obj, reduce_object(obj, self.namespace))
+        except Unstorable:
+            return _serial(obj)
+
+    def _class(self, cls: type) -> tuple[Any, ...]:
+        if by_reference(cls):
+            return ("type", cls.__module__, cls.__qualname__)
+        state = sorted(class_state(cls).items())
+        left_out = ("__module__", "__qualname__", "__firstlineno__", "__abstractmethods__", "__dict__")
+        state = [(name, _member(value)) for name, value in state if name not in left_out]
+        return ("class", type(cls), cls.__module__, cls.__qualname__, cls.__bases__, state)
+
+    def _function(self, function: types.FunctionType) -> tuple[Any, ...]:
+        scope = function.__globals__
+        name = scope.get("__name__")
+        where = "" if scope is self.namespace or name == "__main__" else name
+        return (
+            *("function", function.__name__, function.__qualname__, function.__module__, where),
+            *(code_token(function.__code__), function.__defaults__, function.__kwdefaults__),
+            *(function.__annotations__, function.__doc__, function.__closure__, function.__dict__),
+        )
+
+    def _array(self, array: Any) -> tuple[Any, ...]:
+        dtype, flags = array.dtype, array.flags
+        kind = dtype.str if dtype.names is None and dtype.subdtype is None else repr(dtype)
+        if not is_raw(array):
+            fortran = flags.f_contiguous and not flags.c_contiguous
+            return ("objects", kind, array.shape, fortran, flags.writeable, array.ravel().tolist())
+        self.arrays.append(array)
+        return ("array", kind, array.shape, layout(array), flags.writeable, xxhash.xxh3_128_digest(content(array)))
+
+    def _frame(self, frame: Any) -> tuple[Any, ...]:
+        held = [b.values for b in frame._mgr.blocks if is_array(b.values)]
+        reduced = _reduced(frame, frame.__reduce_ex__(5))
+        if any(values.dtype.kind == "O" for values in held):
+            return reduced
+        # A frame copies on write: what it shares with other frames is not to be seen.
+        raw = [values for values in held if is_raw(values)]
+        self.arrays += raw
+        self.framed.update(map(id, raw))
+        return ("frame", self.digest(reduced))
+
+
+def _cell(cell: types.CellType) -> tuple[Any, ...]:
+    try:
+        return ("cell", cell.cell_contents)
+    except ValueError:
+        return ("cell",)
+
+
+def _member(value: Any) -> Any:
+    if type(value) in (types.MemberDescriptorType, types.GetSetDescriptorType):
+        return ("descriptor", value.__name__)
+    return value
+
+
+def _reduced(obj: Any, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str):
+        return ("name", getattr(obj, "__module__", None), value)
+    rest = [list(part) if hasattr(part, "__next__") else part for part in value[1:5]]
+    return ("made", value[0], *rest)
+
+
+def _serial(obj: Any) -> tuple[Any, ...]:
+    """A token that stands for one live object of this process and never for another."""
+    if _process[0] != os.getpid():
+        _process[:] = os.getpid(), uuid.uuid4().hex
+        _opaque.clear()
+    key = _identity(obj)
+    if key not in _opaque:
+        try:
+            held: Any = weakref.ref(obj, lambda _: _opaque.pop(key, None))
+        except TypeError:
+            held = obj  # kept alive, or its identity could be taken over by another object
+        _opaque[key] = (uuid.uuid4().int, held)
+    return ("opaque", kind_name(obj), _process[1], _opaque[key][0])
+
+
+def atom_parts(obj: Any) -> tuple[Any, ...] | None:
+    """The parts of an immutable that pickle does not write canonically by itself, else None."""
+    cls = type(obj)
+    if isinstance(obj, type):
+        return ("type", obj.__module__, obj.__qualname__)
+    if cls is types.CodeType:
+        return ("code", code_token(obj))
+    if cls is types.ModuleType:
+        return ("module", obj.__name__)
+    if cls in (types.FunctionType, types.BuiltinFunctionType):
+        return ("name", obj.__module__, obj.__qualname__)
+    if cls in (types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType):
+        return ("descriptor", obj.__objclass__.__qualname__, obj.__name__)
+    if cls in (types.WrapperDescriptorType, types.ClassMethodDescriptorType):
+        return ("descriptor", obj.__objclass__.__qualname__, obj.__name__)
+    return None
+
+
+def set_order(items: Any, key: Callable[[Any], Any]) -> list[Any]:
+    """The elements of a set in an order that depends on their values only."""
+    kinds = set(map(type, items))
+    if len(kinds) == 1 and kinds <= _TEXT:
+        return sorted(items)
+    return sorted(items, key=key)
+
+
+class Census:
+    """What is shared, what is a set, and what everything else consists of.
+
+    Args:
+        root: Where to start; itself not part of the graph's sharing.
+        parts: Takes objects apart, and remembers how.
+        digest: Gives the digest of a value on its own, to order the elements of sets.
+
+    Attributes:
+        seeds: Objects digested on their own and referred to by number, in canonical order.
+        sets: Every set reached, with its elements in canonical order.
+        plain: Types whose instances are their class and their ``__dict__``.
+    """
+
+    def __init__(self, root: list[Any], parts: Parts, digest: Callable[[Any], bytes]) -> None:
+        self.parts = parts
+        self.digest = digest
+        self.seeds: dict[int, Any] = {}
+        self.sets: dict[int, tuple[Any, list[Any]]] = {}
+        self.plain: set[type] = set()
+        self.live = {_identity(d): d for d in (parts.namespace, vars(builtins))}
+        self.seen: set[int] = set()
+        self.kept: list[object] = []
+        self.atoms: dict[type, bool] = {}
+        self.constants: dict[int, bool] = {}
+        self._walk(root)
+
+    def _walk(self, root: list[Any]) -> None:
+        depth = 1
+        level = self._new(gc.get_referents(root), depth)
+        done = 0
+        while level or done < len(self.sets):
+            while level:
+                depth += 1
+                inside = self._inside(level)
+                self.kept.append(inside)
+                level = self._new(gc.get_referents(*inside), depth)
+            pending = list(self.sets.items())[done:]
+            done = len(self.sets)
+            level = self._set_elements(pending, depth)
+
+    def _set_elements(self, pending: list[tuple[int, tuple[Any, list[Any]]]], depth: int) -> list[Any]:
+        elements: list[Any] = []
+        for key, (found, _) in pending:
+            if all(map(self._constant, found)):
+                self.sets[key] = (found, set_order(found, self._constant_key))
+            else:
+                ordered = sorted(found, key=self._element_key)
+                self.sets[key] = (found, ordered)
+                elements += ordered
+        return self._new(elements, depth) if elements else []
+
+    def _constant(self, item: Any) -> bool:
+        return type(item) in ATOMS or (type(item) is tuple and is_immutable_atom(item))
+
+    def _constant_key(self, item: Any) -> Any:
+        return (type(item).__name__, repr(item)) if type(item) is not float else ("float", item.hex())
+
+    def _element_key(self, item: Any) -> tuple[int, Any]:
+        if _identity(item) in self.seeds:
+            return 0, list(self.seeds).index(_identity(item))
+        return 1, self.digest(item)
+
+    def _new(self, level: list[Any], depth: int) -> list[Any]:
+        """The objects of a level met for the first time; what is met again becomes a seed."""
+        kinds = list(map(type, level))
+        going = {cls for cls in set(kinds) if not self._is_atom(cls)}
+        if not going:
+            return []
+        level = list(compress(level, map(going.__contains__, kinds)))
+        ids = list(map(_identity, level))
+        fresh = dict(zip(ids, level, strict=True))
+        if len(fresh) < len(ids) or not self.seen.isdisjoint(fresh):
+            fresh = self._again(ids, level)
+        for key in self.live.keys() & fresh.keys():
+            del fresh[key]
+        self.seen.update(fresh)
+        new = list(fresh.values())
+        self.kept.append(new)
+        if depth % _LEVELS == 0:
+            self.seeds.update((key, obj) for key, obj in fresh.items() if type(obj) not in _SETS)
+        return new
+
+    def _again(self, ids: list[int], level: list[Any]) -> dict[int, Any]:
+        fresh: dict[int, Any] = {}
+        for key, obj in zip(ids, level, strict=True):
+            if key not in self.seen and key not in fresh:
+                fresh[key] = obj
+            elif key not in self.seeds and key not in self.sets and not self._is_constant(key, obj):
+                self.seeds[key] = obj
+        return fresh
+
+    def _is_constant(self, key: int, obj: Any) -> bool:
+        if type(obj) in _SETS:
+            return True  # every set has a number of its own
+        if type(obj) is not tuple and not isinstance(obj, (type, types.FunctionType, types.BuiltinFunctionType)):
+            return False
+        if key not in self.constants:
+            self.constants[key] = is_immutable_atom(obj)
+        return self.constants[key]
+
+    def _is_atom(self, cls: type) -> bool:
+        atom = self.atoms.get(cls)
+        if atom is None:
+            atom = self.atoms[cls] = is_atom_type(cls)
+        return atom
+
+    def _inside(self, level: list[Any]) -> list[Any]:
+        inside: list[Any] = []
+        kinds = list(map(type, level))
+        for cls in dict.fromkeys(kinds):
+            same = level if len(level) == 1 else [o for o, kind in zip(level, kinds, strict=True) if kind is cls]
+            if cls in _PLAIN:
+                inside += same
+            elif cls in _SETS:
+                self.sets.update((_identity(o), (o, [])) for o in same)
+            elif cls not in _LEAVES:
+                self._inside_others(cls, same, inside)
+        return inside
+
+    def _inside_others(self, cls: type, same: list[Any], inside: list[Any]) -> None:
+        if cls in (types.FunctionType, types.BuiltinFunctionType) or issubclass(cls, type):
+            same = [o for o in same if not self._is_constant(_identity(o), o)]
+            if issubclass(cls, type):
+                self.seeds.update((_identity(o), o) for o in same)
+        if not (is_plain_instance(cls) and cls is not Marker):
+            inside += map(self.parts.of, same)
+            return
+        self.plain.add(cls)
+        if by_reference(cls):
+            self.seeds.setdefault(_identity(cls), cls)
+            bare = [o for o in same if not o.__dict__ and module_constant(o)]
+            inside += map(self.parts.of, bare)
+        elif _identity(cls) not in self.seen:
+            inside.append((cls, cls))  # twice: a class of the notebook is always a seed
+        dicts = list(map(_attributes, same))
+        ids = list(map(_identity, dicts))
+        for key, attributes in zip(ids, dicts, strict=True):
+            if key in self.seen:
+                self.seeds[key] = attributes
+        self.seen.update(ids)
+        self.kept.append(dicts)
+        # In order of insertion: the collector sees the attributes in order of their first use.
+        inside += map(list, map(dict.values, dicts))
+
+

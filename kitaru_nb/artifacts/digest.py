@@ -1,0 +1,302 @@
+"""One digest for a group of values, equal wherever the values are equal as one object graph.
+
+It sees values, types, dtypes, shapes, memory order, index, attributes, dict order, -0.0, bool
+against int, and what is shared against what is copied. It does not see set order, hash seeds,
+interning, the process, line numbers or comments. Functions are compared by their bytecode, so
+digests of groups that hold functions are equal only within one Python minor version.
+
+A live object that cannot be stored (a connection, a lock's owner, a generator) has a digest of
+its own while it lives in this process, and never equals anything in another process.
+
+The fast way writes the graph through the C pickler with its memo filled beforehand and taking
+no notes: a reference for everything that is shared, everything else in full. `walk_digest` is
+the same relation in plain Python, for interpreters without ``Pickler.fast``.
+"""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+from blake3 import blake3
+
+from kitaru_nb.artifacts.census import Census, Parts, atom_parts, set_order
+from kitaru_nb.artifacts.kinds import ATOMS, is_atom_type, is_immutable_atom
+from kitaru_nb.artifacts.views import shared_blocks
+from kitaru_nb.model.artifact import Digest
+
+__all__ = ["digest_values", "is_immutable_atom", "walk_digest"]
+
+_identity = object.__hash__
+_SMALL_ITEMS = 64
+_SMALL_TEXT = 2000
+
+
+def digest_values(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:
+    """The canonical digest of one group of names.
+
+    Args:
+        values: The names of the group with their values; the names' order does not count.
+        namespace: The live notebook namespace. Functions are digested without their globals.
+
+    Returns:
+        64 hexadecimal characters. A few microseconds for plain numbers and text, about two
+        pickles for large graphs, memory speed for arrays.
+    """
+    root = [(name, values[name]) for name in sorted(values)]
+    small = _small(root)
+    if small is not None:
+        return Digest(blake3(b"small" + small.encode("utf-8", "surrogatepass")).hexdigest())
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        give = _fast if hasattr(pickle.Pickler, "fast") else _walk
+        return Digest(give(root, namespace, {}).hex())
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def walk_digest(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:
+    """Like `digest_values`, in plain Python: equal for the same values, ten times slower."""
+    return Digest(_walk([(name, values[name]) for name in sorted(values)], namespace, {}).hex())
+
+
+# --- small values -------------------------------------------------------------------------
+
+
+def _small(root: list[tuple[str, Any]]) -> str | None:
+    """The group as text if it is a few atoms in plain containers, shared by nothing."""
+    out: list[str] = []
+    seen: set[int] = set()
+    stack: list[Any] = [item for pair in root for item in pair]
+    count = 0
+    while stack:
+        item = stack.pop()
+        count += 1
+        cls = type(item)
+        if cls is str:
+            if len(item) > _SMALL_TEXT:
+                return None
+            out.append(repr(item))
+        elif cls is int:
+            if item.bit_length() > 256:
+                return None
+            out.append(repr(item))
+        elif cls is float or cls is bool or item is None:
+            out.append(repr(item))
+        elif cls is bytes and len(item) <= _SMALL_TEXT:
+            out.append(repr(item))
+        elif cls is tuple or cls is list or cls is dict:
+            if count + len(item) > _SMALL_ITEMS:
+                return None
+            if cls is not tuple:
+                if _identity(item) in seen:
+                    return None
+                seen.add(_identity(item))
+            elif _identity(item) in seen and not is_immutable_atom(item):
+                return None
+            else:
+                seen.add(_identity(item))
+            out.append(f"{cls.__name__}{len(item)}")
+            if cls is dict:
+                stack += item.values()
+                stack += item.keys()
+            else:
+                stack += item
+        else:
+            return None
+    return "\0".join(out)
+
+
+# --- the C pickler ------------------------------------------------------------------------
+
+
+def _tag(*_: object) -> None:
+    """Stands before the parts of an object in the stream."""
+
+
+class _Sink:
+    def __init__(self) -> None:
+        self.hasher = blake3()
+        self.write = self.hasher.update
+
+
+class _Writer(pickle.Pickler):
+    """Writes the canonical stream of a graph whose census is known."""
+
+    census: Census
+
+    def reducer_override(self, obj: Any) -> Any:
+        parts = self.census.parts.known.get(_identity(obj))
+        if parts is not None:
+            return _tag, parts
+        if type(obj) in self.census.plain:
+            return NotImplemented
+        parts = atom_parts(obj)
+        return NotImplemented if parts is None else (_tag, parts)
+
+
+def _fast(root: Any, namespace: dict[str, Any], known: dict[int, bytes]) -> bytes:
+    """16 or more bytes for one graph; `known` keeps digests of set elements and ends cycles."""
+
+    def alone(value: Any) -> bytes:
+        key = _identity(value)
+        if key not in known:
+            known[key] = b"cycle"
+            known[key] = _fast([value], namespace, known)
+        return known[key]
+
+    parts = Parts(namespace, lambda value: _fast([value], namespace, {}))
+    census = Census(root, parts, alone)
+    sink = _Sink()
+    writer = _Writer(sink, 5)
+    writer.fast = True
+    writer.census = census
+    memo: dict[int, tuple[int, Any]] = {}
+    for thing in (_tag, namespace, vars(builtins)):
+        memo[id(thing)] = (len(memo), thing)
+    for key, obj in census.seeds.items():
+        memo[key] = (len(memo), obj)
+    contents = _number_sets(census, memo)
+    writer.memo = memo
+    writer.dump((len(census.seeds), len(contents)))
+    writer.dump(root)
+    writer.dump([_content(obj, census) for obj in census.seeds.values()])
+    writer.dump(contents)
+    writer.dump(_shared_memory(parts))
+    return sink.hasher.digest()
+
+
+def _number_sets(census: Census, memo: dict[int, tuple[int, Any]]) -> list[Any]:
+    """Give every set a number; equal frozensets of constants get the same one."""
+    numbers: dict[Any, int] = {}
+    contents: list[Any] = []
+    start = len(memo)
+    for key, (found, items) in census.sets.items():
+        alike: Any = key
+        if type(found) is frozenset and is_immutable_atom(found):
+            alike = repr([(type(item).__name__, item) for item in items])
+        if alike not in numbers:
+            numbers[alike] = start + len(contents)
+            contents.append((type(found).__name__, items))
+        memo[key] = (numbers[alike], found)
+    return contents
+
+
+def _content(obj: Any, census: Census) -> Any:
+    cls = type(obj)
+    if cls is list or cls is dict:
+        return obj.copy()
+    if cls is tuple:
+        return ("tuple", list(obj))
+    if cls is bytearray:
+        return ("bytearray", bytes(obj))
+    known = census.parts.known.get(_identity(obj))
+    if known is not None:
+        return ("parts", list(known))
+    if cls in census.plain:
+        return ("instance", cls, obj.__dict__)
+    return ("parts", list(census.parts.of(obj)))
+
+
+def _shared_memory(parts: Parts) -> list[Any]:
+    """Which arrays look into the same memory, and where."""
+    unique = list({id(array): array for array in parts.arrays}.values())
+    blocks = shared_blocks(unique, parts.framed)
+    numbers: dict[int, int] = {}
+    found = []
+    for index, array in enumerate(unique):
+        block = blocks.get(id(array))
+        if block is not None:
+            number = numbers.setdefault(id(block), len(numbers))
+            found.append((index, number, array.__array_interface__["data"][0] - block.low))
+    return found
+
+
+# --- plain Python -------------------------------------------------------------------------
+
+
+class _Text(str):
+    """Text of the walk itself, not of the graph."""
+
+    __slots__ = ()
+
+
+def _walk(root: Any, namespace: dict[str, Any], known: dict[int, bytes]) -> bytes:
+    hasher = blake3(b"walk")
+    parts = Parts(namespace, lambda value: _walk([value], namespace, {}))
+    numbers: dict[Any, int] = {_identity(d): i for i, d in enumerate((namespace, vars(builtins)))}
+    kept: list[object] = []
+    stack: list[Any] = [root]
+    while stack:
+        item = stack.pop()
+        cls = type(item)
+        if cls is _Text:
+            hasher.update(item.encode("utf-8", "surrogatepass"))
+            continue
+        if cls is tuple and is_immutable_atom(item):
+            children: list[Any] = list(item)
+        elif is_atom_type(cls):
+            hasher.update(_atom(item))
+            continue
+        else:
+            key: Any = _identity(item)
+            if cls is frozenset and is_immutable_atom(item):
+                key = ("constant", item)
+            if key in numbers:
+                hasher.update(b"ref%d;" % numbers[key])
+                continue
+            numbers[key] = len(numbers)
+            kept.append(item)
+            children = _children(item, cls, parts, namespace, known, numbers)
+        kept.append(children)
+        hasher.update(f"{cls.__module__}.{cls.__qualname__}{len(children)};".encode())
+        stack += reversed(children)
+    for line in _shared_memory(parts):
+        hasher.update(repr(line).encode())
+    return hasher.digest()
+
+
+def _children(
+    item: Any, cls: type, parts: Parts, namespace: dict[str, Any], known: dict[int, bytes], numbers: dict[Any, int]
+) -> list[Any]:
+    if cls is list or cls is tuple:
+        return list(item)
+    if cls is dict:
+        return [part for pair in item.items() for part in pair]
+    if cls is bytearray:
+        return [bytes(item)]
+    if cls is set or cls is frozenset:
+
+        def place(element: Any) -> tuple[int, Any]:
+            key = _identity(element)
+            if key in numbers:
+                return 0, numbers[key]
+            if key not in known:
+                known[key] = b"cycle"
+                known[key] = _walk([element], namespace, known)
+            return 1, known[key]
+
+        return set_order(item, place)
+    known_atom = atom_parts(item) if is_immutable_atom(item) else None
+    return list(known_atom or parts.of(item))
+
+
+def _atom(item: Any) -> bytes:
+    cls = type(item)
+    head = f"{cls.__module__}.{cls.__qualname__}:"
+    found = atom_parts(item)
+    if found is not None:
+        return (head + repr(found) + ";").encode("utf-8", "surrogatepass")
+    if cls in (str, bytes):
+        body = item if cls is bytes else item.encode("utf-8", "surrogatepass")
+        return f"{head}{len(body)}:".encode() + body
+    if cls in ATOMS and cls not in (int,):
+        return (head + repr(item) + ";").encode("utf-8", "surrogatepass")
+    return head.encode() + (b"%x;" % item if cls is int else pickle.dumps(item, 5))
+
+

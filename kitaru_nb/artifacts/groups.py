@@ -1,0 +1,310 @@
+"""Which names of a notebook share objects that can change, and so belong together.
+
+The walk goes level by level through ``gc.get_referents``, which is C, and costs about as much
+as pickling the same values. Identity is asked with ``object.__hash__``: the builtin ``id`` is
+an audited event, so it costs several times more under an audit hook.
+"""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import logging
+import sys
+import types
+import weakref
+from collections.abc import Mapping
+from itertools import compress
+from typing import Any
+
+from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_immutable_atom
+from kitaru_nb.artifacts.reducers import singleton_class
+from kitaru_nb.artifacts.views import byte_range, is_array, numpy
+
+__all__ = ["alias_groups"]
+
+_identity = object.__hash__
+_PLAIN = frozenset([list, dict, tuple, set, frozenset, types.CellType, types.MethodType, slice])
+_VALUES = frozenset([tuple, frozenset, slice])
+_GC_TYPE = 1 << 14
+
+
+def alias_groups(
+    values: Mapping[str, object], *, namespace: dict[str, Any], anchors: Container[int] = ()
+) -> list[frozenset[str]]:
+    """Split names into groups that share nothing that can change.
+
+    Two names are in one group when a list, dict, instance, array memory, closure cell or
+    notebook class can be reached from both. Numbers, text, modules, importable classes and
+    functions, tuples of these, and the notebook namespace itself tie nothing together.
+
+    Args:
+        values: Names with their values.
+        namespace: The live notebook namespace, the globals of notebook functions.
+        anchors: Ids of the functions and classes that names are bound to and that are stored
+            by themselves: reaching one from elsewhere ties nothing together.
+
+    Returns:
+        The groups, each name in exactly one, in the order of their first names. About half a
+        microsecond per container, 1 ms for 200 small names.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _Walk(values, namespace, anchors).groups()
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class _Walk:
+    def __init__(
+        self, values: Mapping[str, object], namespace: dict[str, Any], anchors: Container[int]
+    ) -> None:
+        self.values = values
+        self.roots = {_identity(value): value for value in values.values() if id(value) in anchors}
+        self.rooted: dict[int, int] = {}
+        self.names = list(values)
+        self.parent = list(range(len(self.names)))
+        self.owner: dict[int, int] = {}
+        self.kept: list[object] = []
+        self.arrays: list[tuple[Any, int, bool]] = []
+        self.stops: dict[type, bool] = {}
+        self.constant: dict[int, bool] = {}
+        self.outside = {_identity(d) for d in (namespace, vars(builtins), sys.modules)}
+        main = sys.modules.get("__main__")
+        if main is not None:
+            self.outside.add(_identity(vars(main)))
+
+    def groups(self) -> list[frozenset[str]]:
+        self.outside |= self.roots.keys()
+        for index, name in enumerate(self.names):
+            value = self.values[name]
+            if _identity(value) in self.roots:
+                self._reach_root(value, index)
+            elif not self._stops(type(value)):
+                self._reach([value], index)
+        self._join_arrays()
+        found: dict[int, list[str]] = {}
+        for index, name in enumerate(self.names):
+            found.setdefault(self._root(index), []).append(name)
+        return [frozenset(names) for names in found.values()]
+
+    def _reach_root(self, definition: object, index: int) -> None:
+        key = _identity(definition)
+        if key in self.rooted:
+            self._join(self.rooted[key], index)
+            return
+        self.rooted[key] = index
+        parts = gc.get_referents(*self._inside([definition], index))
+        self._reach([part for part in parts if not self._stops(type(part))], index)
+
+    def _root(self, index: int) -> int:
+        while self.parent[index] != index:
+            self.parent[index] = index = self.parent[self.parent[index]]
+        return index
+
+    def _join(self, one: int, other: int) -> None:
+        low, high = sorted((self._root(one), self._root(other)))
+        self.parent[high] = low
+
+    def _stops(self, cls: type) -> bool:
+        stops = self.stops.get(cls)
+        if stops is None:
+            stops = self.stops[cls] = is_atom_type(cls)
+        return stops
+
+    def _reach(self, level: list[Any], index: int) -> None:
+        """Own everything `level` leads to; meeting what another name owns joins the two."""
+        while True:
+            level = self._new(level, index)
+            if not level:
+                return
+            kinds = set(map(type, level))
+            if kinds <= _PLAIN:
+                level = gc.get_referents(*level)
+            else:
+                level = gc.get_referents(*self._inside(level, index))
+            kinds = set(map(type, level))
+            stopped = {cls for cls in kinds if self._stops(cls)}
+            if stopped:
+                going = kinds - stopped
+                level = list(compress(level, map(going.__contains__, map(type, level)))) if going else []
+
+    def _new(self, level: list[Any], index: int) -> list[Any]:
+        """The objects of `level` met for the first time, each once; the others join names."""
+        found = dict(zip(map(_identity, level), level, strict=True))
+        owner = self.owner
+        if not owner.keys().isdisjoint(found):
+            for key in [key for key in found if key in owner]:
+                obj = found.pop(key)
+                if owner[key] != index and not self._is_value(key, obj):
+                    self._join(owner[key], index)
+        if not self.outside.isdisjoint(found):
+            for key in self.outside.intersection(found):
+                del found[key]
+        owner.update(dict.fromkeys(found, index))
+        new = list(found.values())
+        self.kept.append(new)
+        return new
+
+    def _is_value(self, key: int, obj: Any) -> bool:
+        """Whether being reached twice means nothing: equal constants are often one object."""
+        if type(obj) not in _VALUES:
+            return False
+        if key not in self.constant:
+            self.constant[key] = is_immutable_atom(obj)
+        return self.constant[key]
+
+    def _inside(self, level: list[Any], index: int) -> list[Any]:
+        """What to look into for each object of a level, as objects for ``gc.get_referents``."""
+        kinds = {cls: self._look(cls) for cls in set(map(type, level))}
+        direct = {cls for cls, look in kinds.items() if look is None}
+        inside: list[Any] = list(compress(level, map(direct.__contains__, map(type, level))))
+        inside.append([cls for cls in direct - _PLAIN if not by_reference(cls)])
+        if len(direct) < len(kinds):
+            for obj in level:
+                look = kinds[type(obj)]
+                if look is not None:
+                    look(obj, index, inside)
+        self.kept.append(inside)
+        return inside
+
+    def _look(self, cls: type) -> Any:
+        """How to look into objects of a type; None: the collector sees all there is."""
+        if cls in _PLAIN:
+            return None
+        if issubclass(cls, type):
+            return self._look_into_class
+        if cls in _LOOK:
+            look = _LOOK[cls]
+            return lambda obj, _, inside: inside.append(look(obj))
+        np = numpy()
+        if np is not None and issubclass(cls, np.ndarray):
+            return self._look_into_array
+        if cls in (types.FunctionType, types.BuiltinFunctionType):
+            return self._look_into_function
+        if cls.__module__.partition(".")[0] == "pandas":
+            return self._look_into_frame
+        if issubclass(cls, logging.Logger) or hasattr(cls, "_instance"):
+            return self._look_into_singleton
+        return None if cls.__flags__ & _GC_TYPE else self._look_into_stored
+
+    def _look_into_class(self, cls: type, _: int, inside: list[Any]) -> None:
+        if by_reference(cls):
+            self._disown(cls)
+        else:
+            inside.append([*vars(cls).values(), *cls.__bases__, type(cls)])
+
+    def _disown(self, obj: object) -> None:
+        # An importable thing ties nothing together, whoever meets it next.
+        del self.owner[_identity(obj)]
+        self.outside.add(_identity(obj))
+        self.kept.append(obj)
+
+    def _look_into_array(self, array: Any, index: int, inside: list[Any]) -> None:
+        self.arrays.append((array, index, False))
+        if array.dtype.hasobject:
+            inside.append(array.ravel().tolist())
+        if type(array) is not numpy().ndarray:
+            inside.append(getattr(array, "__dict__", None))
+        base = array.base
+        while is_array(base):
+            base = base.base
+        if base is not None:
+            inside.append([base])
+
+    def _look_into_function(self, function: Any, _: int, inside: list[Any]) -> None:
+        if type(function) is types.FunctionType:
+            if by_reference(function):
+                self._disown(function)
+            else:
+                inside.append(_function_parts(function))
+        elif isinstance(function.__self__, (types.ModuleType, type(None))):
+            self._disown(function)
+        else:
+            inside.append([function.__self__])
+
+    def _look_into_frame(self, frame: Any, index: int, inside: list[Any]) -> None:
+        # Frames copy on write: what they share among themselves cannot be told from copies.
+        manager = getattr(frame, "_mgr", None)
+        if manager is None:
+            inside.append(frame)
+            return
+        for block in manager.blocks:
+            if is_array(block.values):
+                self.arrays.append((block.values, index, True))
+                if block.values.dtype.kind == "O":
+                    inside.append(block.values.ravel().tolist())
+        if frame.attrs:
+            inside.append(frame.attrs)
+
+    def _look_into_singleton(self, obj: Any, _: int, inside: list[Any]) -> None:
+        if isinstance(obj, logging.Logger) or singleton_class(obj):
+            self._disown(obj)
+        else:
+            inside.append(obj)
+
+    def _look_into_stored(self, obj: Any, _: int, inside: list[Any]) -> None:
+        # A type the collector does not know may still hold objects: ask what it would store.
+        try:
+            value: Any = obj.__reduce_ex__(5)
+        except Exception:  # a foreign __reduce__ may raise anything; then there is nothing to see
+            return
+        if isinstance(value, tuple):
+            inside.append(list(value[1:]))
+
+    def _join_arrays(self) -> None:
+        """Join the names whose arrays look into the same memory."""
+        if len(self.arrays) < 2:
+            return
+        spans = sorted((*byte_range(a), n) for n, (a, _, _) in enumerate(self.arrays) if a.size)
+        run: list[int] = []
+        end = -1
+        for low, high, n in [*spans, (sys.maxsize, sys.maxsize, -1)]:
+            if low >= end:
+                self._join_run(run)
+                run = []
+            run.append(n)
+            end = max(end, high)
+
+    def _join_run(self, run: list[int]) -> None:
+        members = [self.arrays[n] for n in run]
+        framed = any(in_frame for _, _, in_frame in members)
+        if framed and not any(not in_frame and a.flags.writeable for a, _, in_frame in members):
+            members = [m for m in members if not m[2]]
+        for _, index, _ in members[1:]:
+            self._join(members[0][1], index)
+
+
+def _function_parts(function: types.FunctionType) -> list[Any]:
+    parts: list[Any] = [*(function.__closure__ or ()), *(function.__defaults__ or ())]
+    parts += (function.__kwdefaults__ or {}).values()
+    parts += (function.__annotations__, function.__dict__)
+    return parts
+
+
+def _generator_parts(generator: Any) -> list[Any]:
+    frame = getattr(generator, "gi_frame", None) or getattr(generator, "cr_frame", None)
+    frame = frame or getattr(generator, "ag_frame", None)
+    return list(frame.f_locals.values()) if frame is not None else []
+
+
+def _frame_parts(frame: types.FrameType) -> list[Any]:
+    return list(frame.f_locals.values())
+
+
+def _weak_items(mapping: Any) -> list[Any]:
+    return [*mapping.keys(), *mapping.values()]
+
+
+_LOOK: dict[type, Any] = {
+    types.GeneratorType: _generator_parts,
+    types.CoroutineType: _generator_parts,
+    types.AsyncGeneratorType: _generator_parts,
+    types.FrameType: _frame_parts,
+    weakref.ref: lambda ref: [ref()],
+    weakref.WeakValueDictionary: _weak_items,
+    weakref.WeakKeyDictionary: _weak_items,
+    weakref.WeakSet: list,
+}
