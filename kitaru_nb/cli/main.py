@@ -35,7 +35,7 @@ _ADMIN = {
     "artifacts": ("kitaru_nb.cli.artifacts:artifacts", "List what an execution stored."),
     "artifact": ("kitaru_nb.cli.artifacts:artifact", "Show one stored value, or write it to a file."),
     "enable": ("kitaru_nb.cli.setup:enable", "Load kitaru_nb in every kernel by itself."),
-    "demo": ("kitaru_nb.cli.setup:demo", "Run a real notebook, kill its kernel half-way, run it again."),
+    "demo": ("kitaru_nb.cli.demo:demo", "Run a real notebook, kill its kernel half-way, run it again."),
     "doctor": ("kitaru_nb.cli.setup:doctor", "Check settings, disk, journal and kernels."),
 }
 

@@ -1,9 +1,8 @@
-"""`enable`, `demo` and `doctor`: getting started, and finding out what is wrong."""
+"""`enable` and `doctor`: what is set up here, and what is wrong."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,7 +10,7 @@ from cyclopts import Parameter
 from kitaru_nb.cli.output import Json, clean, print_json, size
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["demo", "doctor", "enable"]
+__all__ = ["doctor", "enable"]
 
 
 def enable(*, off: Annotated[bool, Parameter(negative=())] = False, json: Json = False) -> int:
@@ -38,19 +37,6 @@ def enable(*, off: Annotated[bool, Parameter(negative=())] = False, json: Json =
         case True, False:
             print(f"kernels do not load kitaru_nb by themselves ({path} is not there)")
     return 0
-
-
-def demo(*, keep: Path = Path("kitaru-demo"), json: Json = False) -> int:
-    """Run a real notebook, kill its kernel half-way, run it again, and say what was saved.
-
-    Args:
-        keep: Folder for the notebook, its output and a home of its own; made anew each time.
-        json: Print one JSON document.
-    """
-    from kitaru_nb.cli.demo_report import print_demo  # noqa: PLC0415 - as the next
-    from kitaru_nb.stacks.demo import run_demo  # noqa: PLC0415 - only when the demo is run
-
-    return print_demo(run_demo, keep, as_json=json)
 
 
 def doctor(*, json: Json = False) -> int:
