@@ -27,7 +27,7 @@ from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location
 from kitaru_nb.model.checkpoint import CheckpointKey, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, Owner, current_owner
 
-__all__ = ["JournalSuite", "a_draft", "a_stored_value", "dead_owner", "digest_of"]
+__all__ = ["JournalSuite", "a_draft", "a_stored_value", "dead_owner", "digest_of", "unseen_owner"]
 
 _STARTED = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=UTC)
 

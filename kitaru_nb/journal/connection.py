@@ -50,7 +50,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         CorruptError: what is there is damaged; it is left as it is.
     """
     _make(path)
-    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+    if not _may(path, os.W_OK) or not _may(path.parent, os.W_OK):
         raise read_only_error(path)
     connection = _connect(path, "mode=rw")
     try:
@@ -74,20 +74,20 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, tempfile.TemporaryDire
     The second result is the temporary folder that a copy had to be made in, if any; it
     must live as long as the connection.
     """
-    if not path.exists():
+    if not _exists(path):
         _refuse_if_emptied(path)
         raise StoreError(
             f"there is no journal at `{path}`",
             kind="journal-unreadable",
             hint="`kitaru-nb doctor` says where it is looked for and why",
         )
-    if not os.access(path, os.R_OK):
+    if not _may(path, os.R_OK):
         raise StoreError(
             f"the journal `{path}` cannot be read: permission denied",
             kind="journal-unreadable",
             hint=f"ask its owner for read access to the folder `{path.parent}`",
         )
-    if os.access(path.parent, os.W_OK):
+    if _may(path.parent, os.W_OK):
         with contextlib.suppress(_CannotOpenError):
             return _checked(_connect(path, "mode=ro"), path), None
     log = path.with_name(path.name + "-wal")
@@ -167,6 +167,17 @@ def _make(path: Path) -> None:
         os.close(file)
     for folder in [path.parent, *(folder.parent for folder in missing)]:
         _fsync_folder(folder)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # in a folder that may not be entered: the permission is what to tell
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -362,7 +362,7 @@ def test_a_journal_on_read_only_media_is_read_also_with_an_unfolded_log(
     _copy_tree(path.parent, media)
     before = {file.name: file.read_bytes() for file in media.iterdir()}
     real_access = os.access
-    monkeypatch.setattr(os, "access", lambda file, mode: mode != os.W_OK and real_access(file, mode))
+    monkeypatch.setattr(os, "access", lambda file, mode, **_: mode != os.W_OK and real_access(file, mode))
 
     reader = opened(media / path.name, read_only=True)
 
@@ -379,6 +379,7 @@ def test_a_missing_journal_is_not_made_for_a_reader(path) -> None:
         SqliteJournal(path, read_only=True)
 
     assert refused.value.kind == "journal-unreadable"
+    assert "there is no journal" in refused.value.message
     assert not path.parent.exists()
 
 
