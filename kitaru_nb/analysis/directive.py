@@ -87,9 +87,7 @@ def find_directive(source: str) -> Directive | None:
     return parse_directive(text, line=index + 1)
 
 
-def mark_source(
-    lines: list[str], *, cell_magic: Callable[[list[str]], list[str]] | None = None
-) -> list[str]:
+def mark_source(lines: list[str], *, cell_magic: Callable[[list[str]], list[str]] | None = None) -> list[str]:
     """Replace the directive line by a string literal that carries it; other cells stay as they are.
 
     Pure and cheap, since IPython transforms a cell several times. A directive with errors is
@@ -291,7 +289,7 @@ def _bad_option(option: str, reason: str, example: str) -> UsageError:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 6):  # noqa: PLR2004 # a million retries is a typing error
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):  # a million retries is a typing error
         raise ValueError(text)
     return int(text)
 

@@ -68,10 +68,12 @@ class CodeNames(NamedTuple):
         names: Global, attribute and import names of the code and all code nested in it, and
             words in strings that a library may look up; meet them with the namespace.
         dynamic: It may touch any global.
+        imports: Dotted names of modules it may import; names imported from one count too.
     """
 
     names: frozenset[str]
     dynamic: bool
+    imports: frozenset[str] = frozenset()
 
 
 def names_of(tree: ast.Module) -> CellNames:
@@ -104,7 +106,8 @@ def function_names(code: CodeType) -> CodeNames:
     if names & _FRAME_READERS:
         texts = [text for each in codes for text in each.co_consts if isinstance(text, str)]
         names.update(word for text in texts for word in _words(text))
-    return CodeNames(frozenset(names), dynamic)
+    imports = {name for each in codes if _IMPORT_NAME in each.co_code[::2] for name in _imports(each)}
+    return CodeNames(frozenset(names), dynamic, frozenset(imports))
 
 
 # Builtins that reach names by other ways than their spelling. `locals`, `vars` and `dir` do so
@@ -142,6 +145,7 @@ _FRAME_READERS = frozenset(
     "query eval evaluate sql execute from_formula dmatrix dmatrices Formula model_matrix "
     "ols gls wls glm gee logit probit mnlogit poisson negativebinomial mixedlm phreg rlm quantreg".split()
 )
+_IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 _WORD = re.compile(r"[^\W\d]\w*")
 
 _QUIET_LINE_MAGICS = frozenset({"matplotlib", "pip", "uv", "conda", "mamba", "micromamba"})
@@ -161,6 +165,16 @@ def _nested_codes(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _nested_codes(constant)
+
+
+def _imports(code: CodeType) -> Iterator[str]:
+    module = ""
+    for each in dis.get_instructions(code):
+        if each.opname == "IMPORT_NAME":
+            module = str(each.argval)
+            yield module
+        elif each.opname == "IMPORT_FROM":
+            yield f"{module}.{each.argval}"
 
 
 def _loads_dynamic(code: CodeType) -> bool:

@@ -119,7 +119,7 @@ def _merged(parts: Iterable[ast.expr]) -> list[ast.expr]:
     merged: list[ast.expr] = []
     for part in parts:
         if isinstance(part, ast.Constant) and merged and isinstance(merged[-1], ast.Constant):
-            merged[-1] = ast.Constant(merged[-1].value + part.value)
+            merged[-1] = ast.Constant(str(merged[-1].value) + str(part.value))
         else:
             merged.append(part)
     return [part for part in merged if not (isinstance(part, ast.Constant) and part.value == "")]

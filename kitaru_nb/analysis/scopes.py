@@ -167,7 +167,7 @@ def _outside(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.L
     """Those parts of a definition that are evaluated in the scope around it."""
     if isinstance(node, ast.ClassDef):
         return [*node.decorator_list, *node.bases, *node.keywords]
-    defaults = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
+    defaults: list[ast.AST] = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
     return defaults if isinstance(node, ast.Lambda) else [*node.decorator_list, *defaults]
 
 

@@ -1,0 +1,225 @@
+"""The project's own modules: which they are, what they import, and the digest of their source.
+
+A module counts as the project's own when its file is below one of the given folders and in
+no installed-packages folder. What such a module imports is read from its source, so the
+answer is the same before and after the import ran.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+import sysconfig
+import threading
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kitaru_nb.analysis.normal import normal_form
+from kitaru_nb.errors import UsageError
+from kitaru_nb.model.artifact import Digest
+
+__all__ = [
+    "IsLocal",
+    "LocalModule",
+    "file_digest",
+    "is_local_file",
+    "is_local_module",
+    "local_modules",
+    "module_digest",
+    "module_file",
+    "variables_of",
+]
+
+IsLocal = Callable[[types.ModuleType], bool]
+
+
+class LocalModule(NamedTuple):
+    """A module of the project.
+
+    Attributes:
+        path: Its source file.
+        digest: Of the source that the module in memory was seen with, else of the file.
+    """
+
+    path: Path
+    digest: Digest
+
+
+def is_local_file(path: Path, roots: Sequence[Path]) -> bool:
+    """Whether `path` is below one of `roots` and no part of Python or an installed package."""
+    path = _resolved(path)
+    inside = [root for root in map(_resolved, roots) if path.is_relative_to(root)]
+    if not inside:
+        return False
+    homes = _library_homes()
+    nearest = max(inside, key=lambda root: len(root.parts))
+    if _INSTALLED.intersection(path.relative_to(nearest).parts) or path.is_relative_to(_OWN_PACKAGE):
+        return False
+    return not any(path.is_relative_to(home) and home.is_relative_to(nearest) for home in homes)
+
+
+def is_local_module(module: types.ModuleType, roots: Sequence[Path]) -> bool:
+    """Whether `module` is the project's own: see `is_local_file`. Runs none of the module's code."""
+    path = module_file(module)
+    return path is not None and is_local_file(path, roots)
+
+
+def module_file(module: types.ModuleType) -> Path | None:
+    """The source file of a loaded module; None for built-in, frozen and namespace ones."""
+    name = variables_of(module).get("__file__")
+    return Path(name) if type(name) is str and name.endswith(".py") else None
+
+
+def module_digest(module: types.ModuleType) -> Digest:
+    """The digest of a loaded module's source as it was when first asked for.
+
+    A file that is edited while its module stays loaded does not change the answer, since the
+    old code is what runs; `importlib.reload` does.
+
+    Raises:
+        UsageError: the module has no source file that can be read (kind ``no-source``).
+    """
+    attributes = variables_of(module)
+    name, spec = str(attributes.get("__name__")), attributes.get("__spec__")
+    with _seen_lock:
+        known = _seen.get(name)
+        if known is None or known[0] is not module or known[1] is not spec:
+            path = module_file(module)
+            if path is None:
+                raise UsageError(f"module `{name}` has no source file", kind="no-source")
+            known = _seen[name] = module, spec, file_digest(path)
+        return known[2]
+
+
+def file_digest(path: Path) -> Digest:
+    """BLAKE2b of a source file's normal form, or of its bytes when it is not valid Python.
+
+    Raises:
+        UsageError: it cannot be read (kind ``no-source``).
+    """
+    try:
+        stat = path.stat()
+        return _source(str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino).digest
+    except OSError as error:
+        raise UsageError(
+            f"the module file `{path}` cannot be read: {error.strerror}", kind="no-source"
+        ) from error
+
+
+def local_modules(names: Iterable[str], is_local: IsLocal) -> dict[str, LocalModule]:
+    """The project's modules among `names`, and all they import in turn, by dotted name.
+
+    Nothing is imported. Names that are no module of the project are passed over.
+
+    Args:
+        names: Dotted names; a package stands for its ``__init__``, and one is added for every
+            package above a module, since importing it runs them too.
+        is_local: Whether a module is the project's own. For one that is not loaded it gets a bare
+            module that holds nothing but ``__file__``.
+
+    Raises:
+        UsageError: a module's file cannot be read (kind ``no-source``).
+    """
+    found: dict[str, LocalModule] = {}
+    passed: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if not name or name in passed:
+            continue
+        passed.add(name)
+        path = _located(name, is_local)
+        if path is None:
+            continue
+        module = sys.modules.get(name)
+        loaded = type(module) is types.ModuleType and module_file(module) is not None
+        digest = module_digest(module) if loaded and module is not None else file_digest(path)
+        found[name] = LocalModule(path, digest)
+        waiting.append(name.rpartition(".")[0])
+        waiting.extend(_imports_of(path, name))
+    return found
+
+
+def variables_of(module: types.ModuleType) -> dict[str, Any]:
+    """A module's variables, past any `__getattr__` or lazy-loading subclass."""
+    found = _variables_of(module)
+    return found if type(found) is dict else {}
+
+
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_OWN_PACKAGE = Path(__file__).resolve().parents[1]
+
+_variables_of: Callable[[types.ModuleType], object] = types.ModuleType.__dict__["__dict__"].__get__  # type: ignore[index] # a descriptor
+
+_seen: dict[str, tuple[types.ModuleType, object, Digest]] = {}
+_seen_lock = threading.Lock()
+
+
+class _Source(NamedTuple):
+    digest: Digest
+    imports: tuple[tuple[int, str], ...]  # level and dotted name
+
+
+@lru_cache(maxsize=1024)
+def _resolved(path: Path) -> Path:
+    return path.resolve()
+
+
+@lru_cache(maxsize=1)
+def _library_homes() -> tuple[Path, ...]:
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple({Path(path).resolve() for path in map(sysconfig.get_path, keys) if path})
+
+
+@lru_cache(maxsize=1024)
+def _source(path: str, _mtime: int, _size: int, _inode: int) -> _Source:
+    data = Path(path).read_bytes()
+    try:
+        tree = ast.parse(data)
+        form = normal_form(tree)
+    except (SyntaxError, ValueError, RecursionError):
+        tree, form = ast.Module([], []), data
+    digest = hashlib.blake2b(form, digest_size=32, person=b"kitaru module 1").hexdigest()
+    return _Source(Digest(digest), tuple(_imports(tree)))
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            yield node.level, module
+            for alias in node.names:
+                yield node.level, f"{module}.{alias.name}" if module else alias.name
+
+
+def _imports_of(path: Path, name: str) -> Iterator[str]:
+    stat = path.stat()
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for level, target in _source(str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino).imports:
+        if level == 0:
+            yield target
+            continue
+        base = ".".join(package.split(".")[: len(package.split(".")) - level + 1])
+        yield f"{base}.{target}" if base and target else base or target
+
+
+def _located(name: str, is_local: IsLocal) -> Path | None:
+    """The local source file of module `name`: of the loaded one, else where Python would find it."""
+    module = sys.modules.get(name)
+    if type(module) is types.ModuleType:
+        return module_file(module) if is_local(module) else None
+    *packages, last = name.split(".")
+    for start in sys.path:
+        folder = Path(start or ".").joinpath(*packages)
+        for path in (folder / last / "__init__.py", folder / f"{last}.py"):
+            if path.is_file():
+                bare = types.ModuleType(name)
+                bare.__file__ = str(path)
+                return path if is_local(bare) else None
+    return None
