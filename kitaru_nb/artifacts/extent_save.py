@@ -78,14 +78,15 @@ class ExtentSave:
         self._stages: list[bytearray | None] = [None, None]
         self._jobs: list[Future[None] | None] = [None, None]
         self._turn = 0
-        self._writer: ThreadPoolExecutor | None = None
+        self._syncs: list[Future[None]] = []
+        self._threads: ThreadPoolExecutor | None = None
 
     def keep(self, chunks: Sequence[memoryview]) -> list[Location]:
         """Find or write every chunk; where each is, in order."""
         total = sum(map(len, chunks))
         if total > _BATCH_BYTES:
             # One batch is hashed while the one before goes to the disk, which hides nearly all of it.
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="kitaru-nb-write")
+            self._threads = ThreadPoolExecutor(2, thread_name_prefix="kitaru-nb-write")
         self._sync_every = max(_SYNC_BYTES, total // 3)
         found: dict[int, Location] = {}
         try:
@@ -94,12 +95,12 @@ class ExtentSave:
                 found.update(self._unchanged(chunks, window))
                 for batch in _batches(chunks, [number for number in window if number not in found]):
                     found.update(self._fresh(chunks, batch))
-            for job in self._jobs:
+            for job in (*self._jobs, *self._syncs):
                 if job is not None:
                     job.result()
         finally:
-            if self._writer is not None:
-                self._writer.shutdown(wait=True)
+            if self._threads is not None:
+                self._threads.shutdown(wait=True)
         return [found[number] for number in range(len(chunks))]
 
     def _unchanged(self, chunks: Sequence[memoryview], window: Iterable[int]) -> dict[int, Location]:
@@ -177,17 +178,14 @@ class ExtentSave:
         return True
 
     def _hand_over(self, pack: Pack, pieces: Sequence[tuple[int, memoryview]]) -> None:
-        if self._writer is None:
+        if self._threads is None:
             pack.write(pieces)
-        else:
-            self._jobs[self._turn] = self._writer.submit(self._write, pack, pieces)
-
-    def _write(self, pack: Pack, pieces: Sequence[tuple[int, memoryview]]) -> None:
-        """Write, and sync twice or so on the way: a disk that works now is not waited for later."""
-        pack.write(pieces)
+            return
+        self._jobs[self._turn] = self._threads.submit(pack.write, pieces)
         self._unsynced += sum(len(view) for _, view in pieces)
         if self._unsynced >= self._sync_every:
-            pack.sync()
+            # A disk that works now is not waited for in the flush.
+            self._syncs.append(self._threads.submit(pack.sync_early))
             self._unsynced = 0
 
 

@@ -104,21 +104,25 @@ class Pack:
 
         Once it has failed it always fails: the kernel tells of lost pages only once.
         """
-        if self._lost is not None:
-            raise self._lost
         if not self.dirty:
             return
+        self.sync_early()
+        if self._new:
+            # Another process may have made these folders and not synced them yet.
+            for folder in (self._path.parent, self._folder / "packs", self._folder):
+                _sync_folder(folder)
+            self._new = False
+        self.dirty = False
+
+    def sync_early(self) -> None:
+        """Sync the bytes written so far, beside writes that go on; `sync` is still due."""
+        if self._lost is not None:
+            raise self._lost
         try:
             _sync_data(self._fd)
-            if self._new:
-                # Another process may have made these folders and not synced them yet.
-                for folder in (self._path.parent, self._folder / "packs", self._folder):
-                    _sync_folder(folder)
-                self._new = False
         except OSError as error:
             self._lost = error
             raise
-        self.dirty = False
 
     def cut(self, end: int) -> None:
         """Give back the space after `end`, which nothing refers to."""
