@@ -241,12 +241,14 @@ def _as_reply(message: Mapping[str, Any]) -> Reply:
     if content["status"] != "ok":
         # "aborted" carries neither: the kernel dropped the request after an earlier error
         return Reply(
-            False, content.get("execution_count"), content.get("ename", "Aborted"), content.get("evalue", "")
+            ok=False,
+            count=content.get("execution_count"),
+            ename=content.get("ename", "Aborted"),
+            evalue=content.get("evalue", ""),
         )
     record = _record(content.get("user_expressions", {}).get("kitaru_nb", {}))
-    return Reply(
-        True, content["execution_count"], seq=record.get("seq"), restored=record.get("status") == "restored"
-    )
+    restored = record.get("status") == "restored"
+    return Reply(ok=True, count=content["execution_count"], seq=record.get("seq"), restored=restored)
 
 
 def _record(expression: Mapping[str, Any]) -> Mapping[str, Any]:

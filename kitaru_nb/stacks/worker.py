@@ -349,12 +349,7 @@ class _Worker:
         self._step_now = step
         self._manager.cell_start(cell, step.index)
         reply = self._client.run_cell(cell, step.index, timeout=self._cell_timeout)
-        if reply.seq is not None:
-            draft = self._engine.journal.checkpoint(reply.seq).draft
-            self._client.show_record(cell, step.index, draft.outputs, reply.count)
-            self._saved += draft.duration if reply.restored else 0.0
-        self._restored += reply.restored
-        self._ran += not reply.restored
+        self._take_reply(step, reply)
         if not reply.ok and not _may_raise(step, self._client):
             if reply.ename == "SystemExit" and reply.evalue in ("", "0"):  # as papermill reads it
                 self._manager.cell_complete(cell, cell_index=step.index)
@@ -362,6 +357,15 @@ class _Worker:
             raise _CellFailed(step, reply)
         self._manager.cell_complete(cell, cell_index=step.index)
         self._step_now = None
+
+    def _take_reply(self, step: Step, reply: Reply) -> None:
+        """Show what is on record of a cell that has ended, and count it."""
+        if reply.seq is not None:
+            draft = self._engine.journal.checkpoint(reply.seq).draft
+            self._client.show_record(self._nb.cells[step.index], step.index, draft.outputs, reply.count)
+            self._saved += draft.duration if reply.restored else 0.0
+        self._restored += reply.restored
+        self._ran += not reply.restored
 
     def _tick(self) -> None:
         """While a reply is awaited."""
@@ -432,12 +436,17 @@ class _Worker:
         return _End(ExecutionStatus.FAILED, Exit.TIMED_OUT, f"timed out: {reason}", step)
 
     def _cut_short(self, end: _End) -> _End:
-        """Stop the running cell and show it as still to be run, without the interrupt that was our own doing."""
-        self._client.settle(patience=_SETTLE)
+        """Stop the running cell and show it as still to be run, unless it got done meanwhile."""
+        reply = self._client.settle(patience=_SETTLE)
         step = end.step or self._step_now
         if step is None:
             return end
         cell = self._nb.cells[step.index]
+        if reply is not None and reply.ok:
+            self._take_reply(step, reply)
+            self._manager.cell_complete(cell, cell_index=step.index)
+            return end
+        # the interrupt was our own doing, so its traceback says nothing about the cell
         cell.outputs = [output for output in cell.outputs if output["output_type"] != "error"]
         self._manager.cell_cut_short(cell)
         return replace(end, step=step)

@@ -1,0 +1,386 @@
+"""Headless runs, killed in every way a run can be killed, and run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from kitaru_nb.model.execution import ExecutionStatus, current_owner
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
+from tests.integration.headless import Notebook, finished, start
+
+KILLED = "import os, signal\nif once('death'): {what}"
+KILLS = {
+    "kernel": "os.kill(os.getpid(), signal.SIGKILL)",
+    "worker": "os.kill(os.getppid(), signal.SIGKILL); __import__('time').sleep(60)",
+    "both": "os.kill(os.getppid(), signal.SIGKILL), os.kill(os.getpid(), signal.SIGKILL)",
+}
+
+
+def six_cells(folder: Path, *, dying: str = "pass") -> Notebook:
+    return Notebook(
+        folder,
+        [
+            "tick('load')\nrows = [3, 1, 2]",
+            "tick('alias')\nsame = rows\nprint('sorting', len(rows))",
+            "tick('sort')\nrows.sort()\nrows",
+            f"tick('train')\n{KILLED.format(what=dying)}\ntotal = sum(same)\ntotal",
+            "tick('shown')\nprint(total)\n{'same': same is rows, 'rows': rows}",
+            "tick('end')\nfrom IPython.display import HTML\nHTML('<b>done</b>')",
+        ],
+    )
+
+
+@pytest.mark.parametrize("victim", ["kernel", "worker", "both"])
+def test_a_run_killed_in_its_fourth_cell_goes_on_there(tmp_path: Path, victim: str) -> None:
+    plain = tmp_path / "plain"
+    killed = tmp_path / "killed"
+    plain.mkdir()
+    killed.mkdir()
+    expected = six_cells(plain)
+    assert expected.papermill().code == 0
+    notebook = six_cells(killed, dying=KILLS[victim])
+
+    first = notebook.papermill()
+    second = notebook.papermill()
+
+    assert first.code == (138 if victim == "kernel" else -signal.SIGKILL)
+    assert second.code == 0, second.stderr
+    assert notebook.ticks() == ["load", "alias", "sort", "train", "train", "shown", "end"]
+    assert notebook.shown()[:4] + notebook.shown()[5:] == expected.shown()[:4] + expected.shown()[5:]
+    assert notebook.shown()[4] == expected.shown()[4]
+    assert notebook.statuses() == ["completed"] * 6
+    assert [execution.attempts for execution in notebook.executions()[:1]] == [2]
+
+
+def test_after_completion_the_same_command_runs_everything_anew(tmp_path: Path) -> None:
+    notebook = six_cells(tmp_path)
+
+    first, second = notebook.papermill(), notebook.papermill()
+
+    assert (first.code, second.code) == (0, 0)
+    assert notebook.ticks() == ["load", "alias", "sort", "train", "shown", "end"] * 2
+    assert len(notebook.executions()) == 2
+    assert second.last_line == f"kitaru: completed execution={notebook.executions()[0].id}"
+
+
+def test_a_dead_kernel_leaves_true_statuses_and_an_explanation(tmp_path: Path) -> None:
+    notebook = six_cells(tmp_path, dying=KILLS["kernel"])
+
+    ended = notebook.papermill()
+
+    execution = notebook.executions()[0]
+    assert ended.code == 138
+    assert ended.last_line.startswith(f"kitaru: interrupted execution={execution.id} checkpoint=")
+    assert notebook.statuses() == ["completed", "completed", "completed", "failed", "pending", "pending"]
+    assert execution.status is ExecutionStatus.INTERRUPTED
+    assert "SIGKILL" in (execution.reason or "")
+    (error,) = notebook.result().cells[4].outputs
+    assert error.output_type == "error"
+    assert "SIGKILL" in error.evalue
+    assert "Traceback" not in ended.stderr
+
+
+def test_no_kernel_outlives_its_worker(tmp_path: Path) -> None:
+    notebook = Notebook(
+        tmp_path,
+        [
+            "import os, signal, time\nopen('pid', 'w').write(str(os.getpid()))",
+            "os.kill(os.getppid(), signal.SIGKILL)\nwhile True: pass",
+        ],
+    )
+
+    notebook.papermill()
+
+    kernel = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        if not _runs(kernel):
+            break
+        time.sleep(0.1)
+    assert not _runs(kernel)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_the_worker_closes_the_journal_and_the_run_can_go_on(
+    tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
+    notebook = Notebook(
+        tmp_path,
+        [
+            "tick('a')\na = 1",
+            "import time\nprint('waiting')\ntick('b')\nif once('slow'): time.sleep(100)\nb = a + 1",
+            "tick('c')\nb",
+        ],
+    )
+    process = notebook.start_papermill()
+    _wait_for(lambda: "b" in notebook.ticks())
+
+    process.send_signal(signum)
+    ended = finished(process)
+
+    execution = notebook.executions()[0]
+    assert ended.code == code, ended.stderr
+    assert execution.status is ExecutionStatus.INTERRUPTED
+    assert ended.last_line.startswith(f"kitaru: interrupted execution={execution.id}")
+    assert notebook.statuses() == ["completed", "pending", "pending"]
+    assert notebook.papermill().code == 0
+    assert notebook.ticks() == ["a", "b", "b", "c"]
+
+
+def test_a_cell_that_raises_fails_the_run_and_the_mended_notebook_goes_on(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')\na = 1", "tick('b')\nb = a / 0", "tick('c')\nb"])
+
+    failed = notebook.papermill()
+    statuses = notebook.statuses()
+    notebook.edit(1, "tick('b')\nb = a / 2")
+    mended = notebook.papermill()
+
+    assert failed.code == 1
+    assert "ZeroDivisionError" in failed.stderr
+    assert failed.last_line.startswith("kitaru: failed execution=")
+    assert statuses == ["completed", "failed", "pending"]
+    assert mended.code == 0, mended.stderr
+    assert notebook.ticks() == ["a", "b", "b", "c"]
+    assert len(notebook.executions()) == 1
+
+
+def test_an_edited_cell_and_what_reads_it_run_again_and_nothing_else(tmp_path: Path) -> None:
+    notebook = Notebook(
+        tmp_path,
+        [
+            "tick('a')\na = 1",
+            "tick('b')\nb = a + 1",
+            "tick('c')\nc = 10",
+            "tick('d')\nd = b + c",
+            "tick('e')\nif once('fail'): 1 / 0\nd",
+        ],
+    )
+    notebook.papermill()
+    notebook.edit(1, "tick('b')\nb = a + 5")
+
+    ended = notebook.papermill()
+
+    assert ended.code == 0, ended.stderr
+    assert notebook.ticks() == ["a", "b", "c", "d", "e", "b", "d", "e"]
+    assert notebook.shown()[-1][1][0]["data"]["text/plain"] == "16"
+
+
+def test_a_cell_tagged_no_checkpoint_runs_in_every_attempt(tmp_path: Path) -> None:
+    notebook = Notebook(
+        tmp_path,
+        [
+            "tick('a')\na = 1",
+            "tick('plain')\nhandle = iter([a])",
+            "tick('c')\nc = 2",
+            "tick('d')\nif once('x'): 1 / 0\nnext(handle)",
+        ],
+        tags={1: ["no-checkpoint"]},
+    )
+
+    notebook.papermill()
+    ended = notebook.papermill()
+
+    assert ended.code == 0, ended.stderr
+    assert notebook.ticks() == ["a", "plain", "c", "d", "plain", "d"]
+
+
+def test_a_second_run_while_the_first_one_lives_is_refused_and_touches_nothing(tmp_path: Path) -> None:
+    notebook = Notebook(
+        tmp_path, ["tick('a')\nwhile not __import__('os').path.exists('go'): __import__('time').sleep(0.05)"]
+    )
+    first = notebook.start_papermill()
+    _wait_for(lambda: notebook.ticks() == ["a"] and notebook.output.exists())
+    before = notebook.output.read_bytes()
+
+    second = notebook.papermill()
+
+    assert second.code == 1
+    assert "is held by process" in second.stderr
+    assert notebook.output.read_bytes() == before
+    (tmp_path / "go").touch()
+    assert finished(first).code == 0
+    assert notebook.ticks() == ["a"]
+
+
+def test_a_worker_whose_execution_was_taken_over_stops_with_its_own_code(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')", "tick('b')\n__import__('time').sleep(100)"])
+    process = notebook.start_papermill(env={"KITARU_NB_HEARTBEAT": "0.2", "KITARU_NB_LEASE": "1"})
+    _wait_for(lambda: "b" in notebook.ticks())
+
+    with closing(open_engine(resolve())) as engine:
+        taken = engine.journal.resume(
+            engine.journal.execution("latest").id, owner=current_owner(), take_over=True
+        )
+    ended = finished(process)
+
+    assert ended.code == 76, ended.stderr
+    assert ended.last_line.startswith(f"kitaru: superseded execution={taken.execution}")
+
+
+def test_a_run_that_takes_too_long_fails_with_the_timeout_code(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["a = 1", "__import__('time').sleep(100)", "a"])
+
+    ended = notebook.papermill("--execution-timeout", "1")
+
+    assert ended.code == 124, ended.stderr
+    assert notebook.statuses() == ["completed", "failed", "pending"]
+    assert notebook.executions()[0].status is ExecutionStatus.FAILED
+    assert "longer than 1 s" in notebook.result().cells[2].outputs[-1].evalue
+
+
+def test_parameters_are_part_of_what_is_continued(tmp_path: Path) -> None:
+    notebook = Notebook(
+        tmp_path,
+        ["alpha = 1", "tick(f'a{alpha}')\nx = alpha", "tick('b')\nif once('x'): 1 / 0\nx"],
+        tags={0: ["parameters"]},
+    )
+
+    notebook.papermill("-p", "alpha", "5")
+    ended = notebook.papermill("-p", "alpha", "5")
+    other = notebook.papermill("-p", "alpha", "6")
+
+    assert (ended.code, other.code) == (0, 0), ended.stderr + other.stderr
+    assert notebook.ticks() == ["a5", "b", "b", "a6", "b"]
+    injected = [cell for cell in notebook.result().cells if "injected-parameters" in cell.metadata.tags]
+    assert [cell.source for cell in injected] == ["# Parameters\nalpha = 6\n"]
+
+
+def test_a_notebook_without_cell_ids_goes_on_too(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')\na = 1", "tick('b')\nif once('x'): 1 / 0\na"])
+    old = json.loads(notebook.path.read_text())
+    old["nbformat_minor"] = 4
+    for cell in old["cells"]:
+        del cell["id"]
+    notebook.path.write_text(json.dumps(old))
+    source = notebook.path.read_bytes()
+
+    notebook.papermill()
+    ended = notebook.papermill()
+
+    assert ended.code == 0, ended.stderr
+    assert notebook.ticks() == ["a", "b", "b"]
+    assert notebook.path.read_bytes() == source
+
+
+def test_a_notebook_that_names_no_kernel_runs_in_python3_with_a_note(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')"])
+    notebook.nb.metadata = {}
+    notebook.save()
+
+    ended = notebook.papermill()
+
+    assert ended.code == 0, ended.stderr
+    assert "names no kernel, `python3` is used" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "said"),
+    [
+        ({"argv": ["/bin/false"], "language": "python"}, 1, "exit code 1"),
+        ({"argv": ["/nonexistent"], "language": "python"}, 1, "could not be started"),
+        ({"argv": ["R"], "language": "R"}, 2, "runs R"),
+        (None, 1, "not installed"),
+    ],
+)
+def test_a_kernel_that_cannot_be_used_is_named(
+    tmp_path: Path, spec: dict[str, object] | None, code: int, said: str
+) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')"])
+    folder = tmp_path / "jupyter" / "kernels" / "odd"
+    folder.mkdir(parents=True)
+    if spec is not None:
+        (folder / "kernel.json").write_text(json.dumps({"display_name": "Odd", **spec}))
+
+    ended = notebook.papermill("-k", "odd", "-l", "python", env={"JUPYTER_PATH": str(tmp_path / "jupyter")})
+
+    assert ended.code == code, ended.stderr
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "  Try: " in ended.stderr
+
+
+def test_a_kernel_without_kitaru_nb_is_told_how_to_get_it(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')"])
+    folder = tmp_path / "jupyter" / "kernels" / "bare"
+    folder.mkdir(parents=True)
+    hidden = tmp_path / "hidden" / "kitaru_nb"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'kitaru_nb'\")")
+    argv = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {
+        "argv": argv,
+        "display_name": "Bare",
+        "language": "python",
+        "env": {"PYTHONPATH": str(hidden.parent)},
+    }
+    (folder / "kernel.json").write_text(json.dumps(spec))
+
+    ended = notebook.papermill("-k", "bare", env={"JUPYTER_PATH": str(tmp_path / "jupyter")})
+
+    assert ended.code == 1, ended.stderr
+    assert "cannot load kitaru_nb" in ended.stderr
+    assert "pip install kitaru-nb" in ended.stderr
+    assert notebook.ticks() == []
+
+
+def test_the_source_is_never_the_output(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')"])
+    source = notebook.path.read_bytes()
+    notebook.output = notebook.path
+
+    ended = notebook.papermill()
+
+    assert ended.code == 2, ended.stderr
+    assert "is the notebook itself" in ended.stderr
+    assert notebook.path.read_bytes() == source
+
+
+def test_the_papermill_engine_of_a_plain_notebook_is_left_alone(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')"])
+
+    ended = finished(start(["-m", "papermill", "work.ipynb", "work.out.ipynb"], tmp_path))
+
+    assert ended.code == 0
+    assert not Path(os.environ["KITARU_NB_HOME"]).exists()
+    assert notebook.ticks() == ["a"]
+
+
+def test_an_ended_run_leaves_no_sockets_behind(tmp_path: Path) -> None:
+    runtime = tmp_path / "r"
+    runtime.mkdir(mode=0o700)
+    notebook = Notebook(tmp_path, ["tick('a')"])
+
+    notebook.papermill(env={"XDG_RUNTIME_DIR": str(runtime)})
+
+    assert list(runtime.iterdir()) == []
+
+
+def test_a_flood_of_output_is_whole_in_the_output_notebook(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["for i in range(20000): print(i, flush=True)"])
+
+    ended = notebook.papermill()
+
+    assert ended.code == 0, ended.stderr
+    (output,) = notebook.result().cells[1].outputs
+    assert output.text == "".join(f"{i}\n" for i in range(20000))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _wait_for(condition: object, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "what the test waits for did not happen"
+        time.sleep(0.05)
