@@ -22,7 +22,14 @@ import xxhash
 
 from kitaru_nb.artifacts.code_digest import code_token
 from kitaru_nb.artifacts.functions import class_state
-from kitaru_nb.artifacts.kinds import ATOMS, by_reference, is_atom_type, is_immutable_atom, kind_name, module_constant
+from kitaru_nb.artifacts.kinds import (
+    ATOMS,
+    by_reference,
+    is_atom_type,
+    is_immutable_atom,
+    kind_name,
+    module_constant,
+)
 from kitaru_nb.artifacts.marker import Marker, marker_details
 from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
 from kitaru_nb.artifacts.views import content, is_array, is_raw, layout
@@ -111,7 +118,14 @@ class Parts:
             fortran = flags.f_contiguous and not flags.c_contiguous
             return ("objects", kind, array.shape, fortran, flags.writeable, array.ravel().tolist())
         self.arrays.append(array)
-        return ("array", kind, array.shape, layout(array), flags.writeable, xxhash.xxh3_128_digest(content(array)))
+        return (
+            "array",
+            kind,
+            array.shape,
+            layout(array),
+            flags.writeable,
+            xxhash.xxh3_128_digest(content(array)),
+        )
 
     def _frame(self, frame: Any) -> tuple[Any, ...]:
         held = [b.values for b in frame._mgr.blocks if is_array(b.values)]
@@ -281,7 +295,9 @@ class Census:
     def _is_constant(self, key: int, obj: Any) -> bool:
         if type(obj) in _SETS:
             return True  # every set has a number of its own
-        if type(obj) is not tuple and not isinstance(obj, (type, types.FunctionType, types.BuiltinFunctionType)):
+        if type(obj) is not tuple and not isinstance(
+            obj, (type, types.FunctionType, types.BuiltinFunctionType)
+        ):
             return False
         if key not in self.constants:
             self.constants[key] = is_immutable_atom(obj)
@@ -297,7 +313,9 @@ class Census:
         inside: list[Any] = []
         kinds = list(map(type, level))
         for cls in dict.fromkeys(kinds):
-            same = level if len(level) == 1 else [o for o, kind in zip(level, kinds, strict=True) if kind is cls]
+            same = (
+                level if len(level) == 1 else [o for o, kind in zip(level, kinds, strict=True) if kind is cls]
+            )
             if cls in _PLAIN:
                 inside += same
             elif cls in _SETS:
@@ -330,5 +348,3 @@ class Census:
         self.kept.append(dicts)
         # In order of insertion: the collector sees the attributes in order of their first use.
         inside += map(list, map(dict.values, dicts))
-
-

@@ -262,7 +262,12 @@ def _walk(root: Any, namespace: dict[str, Any], known: dict[int, bytes]) -> byte
 
 
 def _children(
-    item: Any, cls: type, parts: Parts, namespace: dict[str, Any], known: dict[int, bytes], numbers: dict[Any, int]
+    item: Any,
+    cls: type,
+    parts: Parts,
+    namespace: dict[str, Any],
+    known: dict[int, bytes],
+    numbers: dict[Any, int],
 ) -> list[Any]:
     if cls is list or cls is tuple:
         return list(item)
@@ -298,5 +303,3 @@ def _atom(item: Any) -> bytes:
     if cls in ATOMS and cls not in (int,):
         return (head + repr(item) + ";").encode("utf-8", "surrogatepass")
     return head.encode() + (b"%x;" % item if cls is int else pickle.dumps(item, 5))
-
-

@@ -46,7 +46,7 @@ __all__ = [
 
 State = dict[str, Any]
 _PYTHON = sys.version_info[:2]
-_NOT_STATE = frozenset(["__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__annotate_func__"])
+_NOT_STATE = frozenset(["__dict__", "__weakref__", "__slotnames__", "_abc_impl", "__static_attributes__", "__annotate_func__"])
 _ENUM_PARTS = frozenset(
     ["_generate_next_value_", "_member_names_", "_member_map_", "_member_type_", "_value2member_map_"]
     + ["_unhashable_values_", "_unhashable_values_map_", "_hashable_values_"]
@@ -215,8 +215,18 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
     body: State = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     if "__slots__" in vars(cls):
         body["__slots__"] = vars(cls)["__slots__"]
+    # Some have to see the bases as they were written: Generic[T], TypedDict. NamedTuple must not.
     bases = vars(cls).get("__orig_bases__", cls.__bases__)
-    return make_class, (type(cls), cls.__name__, bases, body, identity), class_state(cls), None, None, set_class
+    if type(cls) is type and types.resolve_bases(bases) != cls.__bases__:
+        bases = cls.__bases__
+    return (
+        make_class,
+        (type(cls), cls.__name__, bases, body, identity),
+        class_state(cls),
+        None,
+        None,
+        set_class,
+    )
 
 
 def class_state(cls: type) -> State:
@@ -224,18 +234,22 @@ def class_state(cls: type) -> State:
     state = {k: v for k, v in vars(cls).items() if k not in _NOT_STATE}
     slots = state.get("__slots__", ())
     for name in (slots,) if isinstance(slots, str) else tuple(slots):
-        mangled = f"_{cls.__name__.lstrip('_')}{name}" if name.startswith("__") and name[-2:] != "__" else name
+        mangled = (
+            f"_{cls.__name__.lstrip('_')}{name}" if name.startswith("__") and name[-2:] != "__" else name
+        )
         state.pop(mangled, None)
     if isinstance(cls, abc.ABCMeta):
         registry = abc._get_dump(cls)[0]  # type: ignore[attr-defined] # typeshed lacks it
-        state["_abc_registry_"] = sorted((ref() for ref in registry), key=lambda c: (c.__module__, c.__qualname__))
+        state["_abc_registry_"] = sorted(
+            (ref() for ref in registry), key=lambda c: (c.__module__, c.__qualname__)
+        )
     members = vars(cls).get("_member_map_")
     if members is not None and "_member_names_" in state:
         for name in (*_ENUM_PARTS, *members):
             state.pop(name, None)
-        drop = ("__objclass__",)
         state["_member_state_"] = {
-            name: {k: v for k, v in vars(member).items() if k not in drop} for name, member in members.items()
+            name: {k: None if k == "__objclass__" else v for k, v in vars(member).items()}
+            for name, member in members.items()
         }
     return state
 
@@ -250,38 +264,34 @@ def make_class(meta: type, name: str, bases: tuple[Any, ...], body: State, ident
     if known is not None:
         return known  # type: ignore[no-any-return] # the tracker holds classes
     resolved = types.resolve_bases(bases)
-    if by_reference(meta) and not _notebook_hook(resolved):
+    if by_reference(meta) and _notebook_hook(resolved) is None:
         made = types.new_class(name, bases, {"metaclass": meta}, lambda ns: ns.update(body))
     else:
         made = _make_quietly(meta, name, resolved, body)
     return cloudpickle._lookup_class_or_track(identity, made)  # type: ignore[no-any-return] # `made`
 
 
-def _notebook_hook(bases: Iterable[Any]) -> bool:
+def _notebook_hook(bases: Iterable[Any]) -> type | None:
+    """The base whose ``__init_subclass__`` would run, if the notebook defines it."""
     for base in bases:
         for cls in base.__mro__:
-            hook = vars(cls).get("__init_subclass__")
-            if hook is not None and cls is not object:
-                return not by_reference(cls)
-    return False
-
-
-class _Shield:
-    """A base put first for a moment, so that no inherited ``__init_subclass__`` runs."""
-
-    __slots__ = ()
-
-    def __init_subclass__(cls, **_: Any) -> None:
-        pass
+            if cls is not object and "__init_subclass__" in vars(cls):
+                return None if by_reference(cls) else cls
+    return None
 
 
 def _make_quietly(meta: Any, name: str, bases: tuple[Any, ...], body: State) -> type:
     builder = next(m for m in meta.__mro__ if by_reference(m))
-    if not _notebook_hook(bases):
+    owner = _notebook_hook(bases)
+    if owner is None:
         return builder.__new__(meta, name, bases, dict(body))  # type: ignore[no-any-return] # a class
-    made = builder.__new__(meta, name, (_Shield, *bases), dict(body))
-    made.__bases__ = bases
-    return made  # type: ignore[no-any-return] # a class
+    # A base put in front would change the layout, so the hook itself steps aside for a moment.
+    hook = vars(owner)["__init_subclass__"]
+    type.__setattr__(owner, "__init_subclass__", classmethod(lambda _, **__: None))
+    try:
+        return builder.__new__(meta, name, bases, dict(body))  # type: ignore[no-any-return] # a class
+    finally:
+        type.__setattr__(owner, "__init_subclass__", hook)
 
 
 def make_enum(
@@ -300,7 +310,9 @@ def set_class(cls: type, state: State) -> None:
     for subclass in state.pop("_abc_registry_", ()):
         cls.register(subclass)  # type: ignore[attr-defined] # an abstract base class
     for name, attributes in state.pop("_member_state_", {}).items():
-        cls.__members__[name].__dict__.update(attributes)  # type: ignore[attr-defined] # an enum
+        kept = vars(cls.__members__[name])  # type: ignore[attr-defined] # an enum
+        kept.clear()
+        kept.update((k, cls if k == "__objclass__" else v) for k, v in attributes.items())
     extra = set(class_state(cls)) - set(state) - {"_member_state_", "_abc_registry_", "__doc__"}
     for name in extra:
         _quietly(type.__delattr__, cls, name)

@@ -195,12 +195,14 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     def _reduce(self, obj: Any, cls: type) -> Any:
         if cls is Marker:
             self.markers.append(marker_details(obj))
-        if cls.__module__.startswith("pandas.") and hasattr(cls, "mgr_locs"):
-            return self._reduce_frame_block(obj)
+        if cls.__module__.startswith("pandas.core.internals"):
+            self._note_frame(obj)
         value = reduce_object(obj, self.namespace)
         if cls not in self.plain:
             # Asked only once the first instance went through: the stock way works for the type.
-            self.plain[cls] = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and not _stateless(cls)
+            self.plain[cls] = (
+                is_plain_instance(cls) and value[0].__name__ == "__newobj__" and not _stateless(cls)
+            )
         if self.cautious is not None and isinstance(value, tuple):
             self.cautious.check(obj, value)
         return value
@@ -212,12 +214,10 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         block = self.blocks.get(id(array))
         return reduce_array(array) if block is None else reduce_view(array, block)
 
-    def _reduce_frame_block(self, block: Any) -> Any:
-        value = block.__reduce__()
-        if is_array(value[1][0]):
-            self.private.add(id(value[1][0]))
-            self.kept.append(value)
-        return value
+    def _note_frame(self, manager: Any) -> None:
+        for block in getattr(manager, "blocks", ()):
+            self.private.add(id(block.values))
+            self.kept.append(block.values)
 
     def _marker(self, obj: object, reason: str) -> Any:
         details = (self.at, kind_name(obj), reason)
@@ -388,5 +388,3 @@ def _clear_errors(values: Mapping[str, object]) -> Iterator[None]:
             kind="out-of-memory",
             hint=f"free memory, or %%checkpoint --exclude {','.join(values)}",
         ) from error
-
-

@@ -56,7 +56,13 @@ _LOCKS: dict[type, str] = {type(threading.Lock()): "Lock", type(threading.RLock(
 _BROKEN = (
     *(threading.Thread, subprocess.Popen, asyncio.AbstractEventLoop, asyncio.Future),
     *(tempfile.TemporaryDirectory, tempfile._TemporaryFileWrapper, weakref.finalize),
-    *(types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.TracebackType),
+    *(
+        types.GeneratorType,
+        types.CoroutineType,
+        types.AsyncGeneratorType,
+        types.FrameType,
+        types.TracebackType,
+    ),
 )
 
 
@@ -108,6 +114,7 @@ def is_plain_instance(cls: type) -> bool:
         and cls.__itemsize__ == 0
         and not issubclass(cls, (list, dict, set, frozenset, BaseException, *_BROKEN, io.IOBase))
         and cls not in cloudpickle.Pickler.dispatch_table
+        and cls not in _REDUCERS
         and not any("__slots__" in vars(base) and vars(base)["__slots__"] for base in cls.__mro__)
         and cls.__base__ is not None
     )
@@ -171,7 +178,9 @@ def singleton_class(obj: object) -> bool:
     """Whether `obj` is the one instance its class keeps, such as the interactive shell."""
     cls = type(obj)
     return (
-        getattr(cls, "_instance", None) is obj and callable(getattr(cls, "instance", None)) and by_reference(cls)
+        getattr(cls, "_instance", None) is obj
+        and callable(getattr(cls, "instance", None))
+        and by_reference(cls)
     )
 
 
@@ -252,7 +261,9 @@ def _reduce_contextvar(variable: contextvars.ContextVar[Any]) -> Any:
     return make_contextvar, (variable.name, default, value)
 
 
-def make_contextvar(name: str, default: tuple[Any, ...], value: tuple[Any, ...]) -> contextvars.ContextVar[Any]:
+def make_contextvar(
+    name: str, default: tuple[Any, ...], value: tuple[Any, ...]
+) -> contextvars.ContextVar[Any]:
     """A context variable, set as it was."""
     made: contextvars.ContextVar[Any] = (
         contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
@@ -263,7 +274,12 @@ def make_contextvar(name: str, default: tuple[Any, ...], value: tuple[Any, ...])
 
 
 def _reduce_thread_pool(pool: Any) -> Any:
-    return ThreadPoolExecutor, (pool._max_workers, pool._thread_name_prefix, pool._initializer, pool._initargs)
+    return ThreadPoolExecutor, (
+        pool._max_workers,
+        pool._thread_name_prefix,
+        pool._initializer,
+        pool._initargs,
+    )
 
 
 def _reduce_process_pool(pool: Any) -> Any:
@@ -277,7 +293,11 @@ def _reduce_weak_mapping(mapping: Any) -> Any:
 def _reduce_mappingproxy(proxy: Any) -> Any:
     # The dict itself, not a copy: a proxy shows later changes of what it stands for.
     found = gc.get_referents(proxy)
-    if found and type(found[0]) is dict and not isinstance(found[0].get("__dict__"), types.GetSetDescriptorType):
+    if (
+        found
+        and type(found[0]) is dict
+        and not isinstance(found[0].get("__dict__"), types.GetSetDescriptorType)
+    ):
         return types.MappingProxyType, (found[0],)
     return types.MappingProxyType, (dict(proxy),)
 

@@ -65,7 +65,9 @@ def write_groups(
     return written
 
 
-def write_value(engine: Engine, namespace: Namespace, name: str, value: object, written: Written) -> Digest | None:
+def write_value(
+    engine: Engine, namespace: Namespace, name: str, value: object, written: Written
+) -> Digest | None:
     """Store one value by itself; None when a part of it cannot be stored."""
     stored = engine.put({name: value}, namespace=namespace.live)
     return None if stored.unstorable else written.add(stored)
@@ -89,9 +91,16 @@ def _write_group(
     return Group(names, written.add(stored), digest, unstorable={**stored.unstorable, **unstorable})
 
 
-def _anchors(definitions: Mapping[int, str], on_record: Mapping[Names, Group], state: State) -> dict[int, Anchor]:
+def _anchors(
+    definitions: Mapping[int, str], on_record: Mapping[Names, Group], state: State
+) -> dict[int, Anchor]:
     """Functions and classes that are stored already and unchanged, by id."""
-    holder = {name: group for names, group in on_record.items() if state.groups.get(names) == group.value for name in names}
+    holder = {
+        name: group
+        for names, group in on_record.items()
+        if state.groups.get(names) == group.value
+        for name in names
+    }
     return {
         identity: Anchor(name, holder[name].value, holder[name].artifact)
         for identity, name in definitions.items()

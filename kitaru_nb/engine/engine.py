@@ -43,12 +43,20 @@ class Engine:
         return found
 
     def put(
-        self, values: Mapping[str, object], *, namespace: dict[str, Any], anchors: Mapping[int, Anchor] | None = None
+        self,
+        values: Mapping[str, object],
+        *,
+        namespace: dict[str, Any],
+        anchors: Mapping[int, Anchor] | None = None,
     ) -> Stored:
         """`values` written to the store; durable after `store.flush`, on record after the commit."""
-        return store_values(values, namespace=namespace, store=self.store, index=self.journal, anchors=anchors or {})
+        return store_values(
+            values, namespace=namespace, store=self.store, index=self.journal, anchors=anchors or {}
+        )
 
-    def get(self, digest: Digest, *, namespace: dict[str, Any], resolve: Resolve | None = None) -> dict[str, object]:
+    def get(
+        self, digest: Digest, *, namespace: dict[str, Any], resolve: Resolve | None = None
+    ) -> dict[str, object]:
         """The values of an artifact, every byte checked.
 
         Raises:

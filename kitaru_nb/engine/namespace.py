@@ -165,5 +165,3 @@ def _is_defined_here(value: FunctionType | type, live: Mapping[str, Any]) -> boo
     if isinstance(value, FunctionType):
         return value.__globals__ is live
     return value.__module__ in ("__main__", live.get("__name__"))
-
-

@@ -16,6 +16,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+from kitaru_nb.analysis.modules import file_digest as source_digest
+
 __all__ = ["Observed", "file_digest", "file_holds", "start", "stop"]
 
 _NETWORK = frozenset({"socket.connect", "socket.sendto"})
@@ -77,7 +79,7 @@ def file_holds(what: str, digest: str) -> bool:
     """Whether a recorded condition on a file (``file:PATH``) or module (``module:PATH``) holds."""
     kind, _, path = what.partition(":")
     if kind == "module":
-        return source_file_digest(Path(path)) == digest
+        return Path(path).exists() and source_digest(Path(path)) == digest
     return file_digest(path) == digest
 
 
@@ -102,7 +104,8 @@ class _State:
 _state = _State
 _installed = False
 _INSTALLATION = [
-    Path(place).resolve() for place in {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)}
+    Path(place).resolve()
+    for place in {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)}
 ] + [Path("/proc"), Path("/sys"), Path("/dev")]
 
 

@@ -38,7 +38,9 @@ class Process:
             "random": random.getstate(),
             "path": [entry for entry in sys.path if entry not in self._path],
             "env": {
-                name: now.get(name) for name in now.keys() | self._environ if now.get(name) != self._environ.get(name)
+                name: now.get(name)
+                for name in now.keys() | self._environ
+                if now.get(name) != self._environ.get(name)
             },
         }
         with suppress(OSError):  # the folder can have been removed under us

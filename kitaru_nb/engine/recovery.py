@@ -21,7 +21,16 @@ from kitaru_nb.model.artifact import Anchor, Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt
 
-__all__ = ["Loader", "Recorded", "Restored", "matching_prefix", "put_back", "record_restored", "recorded_at", "restored_draft"]
+__all__ = [
+    "Loader",
+    "Recorded",
+    "Restored",
+    "matching_prefix",
+    "put_back",
+    "record_restored",
+    "recorded_at",
+    "restored_draft",
+]
 
 
 @dataclass(slots=True)
@@ -90,7 +99,9 @@ class Loader:
             CorruptError: a stored byte is damaged or missing.
         """
         if digest not in self._loaded:
-            self._loaded[digest] = self._engine.get(digest, namespace=self._namespace.live, resolve=self._resolve)
+            self._loaded[digest] = self._engine.get(
+                digest, namespace=self._namespace.live, resolve=self._resolve
+            )
         return self._loaded[digest]
 
     def _resolve(self, anchor: Anchor) -> object:
@@ -109,7 +120,9 @@ def recorded_at(line: Sequence[Checkpoint]) -> Recorded:
     return recorded
 
 
-def put_back(loader: Loader, namespace: Namespace, groups: Sequence[Group], names: Mapping[str, Group]) -> Restored:
+def put_back(
+    loader: Loader, namespace: Namespace, groups: Sequence[Group], names: Mapping[str, Group]
+) -> Restored:
     """Bind `names` to what their groups hold. A damaged group costs its own names only."""
     restored = Restored()
     for group in groups:
@@ -132,7 +145,10 @@ def put_back(loader: Loader, namespace: Namespace, groups: Sequence[Group], name
 
 
 def matching_prefix(
-    cells: Sequence[tuple[str | None, str]], recorded: Sequence[Checkpoint], *, holds: Callable[[str, str], bool] = file_holds
+    cells: Sequence[tuple[str | None, str]],
+    recorded: Sequence[Checkpoint],
+    *,
+    holds: Callable[[str, str], bool] = file_holds,
 ) -> list[Checkpoint]:
     """The recorded steps that the first cells of a notebook still are, in order.
 
@@ -176,12 +192,16 @@ def _newest_path(levels: Sequence[Mapping[int, Checkpoint]]) -> list[Checkpoint]
 
 
 def _is_same_cell(draft: Draft, step: str | None, source: str) -> bool:
-    return same_step(step, draft.step) and (draft.source == source or source_code(draft.source) == source_code(source))
+    return same_step(step, draft.step) and (
+        draft.source == source or source_code(draft.source) == source_code(source)
+    )
 
 
 def _files_hold(draft: Draft, holds: Callable[[str, str], bool]) -> bool:
     return all(
-        holds(what, digest) for what, digest in draft.conditions.items() if what.startswith(("file:", "module:"))
+        holds(what, digest)
+        for what, digest in draft.conditions.items()
+        if what.startswith(("file:", "module:"))
     )
 
 
@@ -209,7 +229,12 @@ def record_restored(journal: Journal, attempt: Attempt, prefix: Sequence[Checkpo
 def restored_draft(checkpoint: Checkpoint, **changes: Any) -> Draft:
     """A record that `checkpoint` was restored now."""
     origin = checkpoint.draft.origin if checkpoint.draft.origin is not None else checkpoint.seq
-    fields = {"status": CheckpointStatus.RESTORED, "origin": origin, "started_at": datetime.now(UTC), **changes}
+    fields = {
+        "status": CheckpointStatus.RESTORED,
+        "origin": origin,
+        "started_at": datetime.now(UTC),
+        **changes,
+    }
     return replace(checkpoint.draft, **fields)
 
 

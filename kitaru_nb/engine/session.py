@@ -14,10 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kitaru_nb.analysis.directive import Directive
 from kitaru_nb.analysis.key import checkpoint_key
+from kitaru_nb.analysis.modules import is_local_module
 from kitaru_nb.analysis.names import names_of
-from kitaru_nb.analysis.normal import code_digest
-from kitaru_nb.analysis.reach import Reach, is_local_module, reach
+from kitaru_nb.analysis.normal import code_digest, ends_quietly
+from kitaru_nb.analysis.reach import Reach, reach
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.engine import observe
@@ -27,10 +29,24 @@ from kitaru_nb.engine.namespace import Change, Namespace, State, changes
 from kitaru_nb.engine.process import Process, ProcessState, drawn
 from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, recorded_at, restored_draft
 from kitaru_nb.engine.steps import Cell, Pending, Restore, Run, choose, step_name
-from kitaru_nb.errors import ConflictError, CorruptError, KitaruError, NotFoundError, UnstorableError, UsageError
+from kitaru_nb.errors import (
+    ConflictError,
+    CorruptError,
+    KitaruError,
+    NotFoundError,
+    UnstorableError,
+    UsageError,
+)
 from kitaru_nb.model.artifact import Artifact, Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
-from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity, current_owner
+from kitaru_nb.model.execution import (
+    Attempt,
+    Execution,
+    ExecutionId,
+    ExecutionStatus,
+    Identity,
+    current_owner,
+)
 
 __all__ = ["Outcome", "Resumed", "Session"]
 
@@ -142,6 +158,7 @@ class Session:
             ConflictError: another live process holds the execution.
             StoreError: the journal cannot be read or written, so running it would be in vain.
         """
+        _refuse_unbuilt(cell.directive)
         attempt = self.open()
         self._seeded = self._seeded or "seed" in cell.source
         for step in deleted_steps:
@@ -151,7 +168,12 @@ class Session:
         if cell.directive is not None and cell.directive.fresh:
             return Run(pending)
         recorded = self._find(pending, attempt.execution)
-        return choose(pending, recorded, holds=lambda what, digest: self._holds(pending, what, digest), allowed=self._allowed(pending))
+        return choose(
+            pending,
+            recorded,
+            holds=lambda what, digest: self._holds(pending, what, digest),
+            allowed=self._allowed(pending),
+        )
 
     def _pending(self, cell: Cell) -> Pending:
         started_at, started = datetime.now(UTC), time.perf_counter()
@@ -162,30 +184,49 @@ class Session:
         wanted = before.ids.keys() if found.dynamic else found.names
         reads = self.namespace.read(wanted, before)
         code = code_digest(cell.tree)
-        modules = {module: digest for module, (_path, digest) in found.modules.items()}
-        depends = self._depends(cell)
-        key = checkpoint_key(code=code, reads=reads, modules={**modules, **depends}, options={})
+        sources = {module: local.digest for module, local in found.modules.items()}
+        key = checkpoint_key(
+            code=code,
+            reads=reads,
+            modules={**sources, **self._depends(cell)},
+            options={"quiet": ends_quietly(cell.source)},
+        )
         process = self._process.snapshot()
-        return Pending(cell, name, key, code, reads, before, process, started_at, started, depends)
+        return Pending(cell, name, key, code, reads, before, process, started_at, started, found.modules)
 
     def _reach(self, cell: Cell) -> Reach:
         names = names_of(cell.tree)
-        roots = [Path(self.identity.notebook).parent] if self.identity.notebook else [Path.cwd()]
+        live = self.namespace.live
         return reach(
-            names.reads, self.namespace.live, is_local=lambda module: is_local_module(module, roots), dynamic=names.dynamic
+            names.inputs(live.keys()),
+            live,
+            is_local=self._is_local,
+            imports=names.imports,
+            dynamic=names.dynamic,
         )
+
+    def _is_local(self, module: Any) -> bool:
+        return is_local_module(module, [self._folder()])
+
+    def _folder(self) -> Path:
+        return Path(self.identity.notebook).parent if self.identity.notebook else Path.cwd()
 
     def _refuse_markers(self, found: Reach, name: str) -> None:
         for read in sorted(found.names):
             value = self.namespace.live.get(read)
             if type(value) is Marker:
                 message = f"checkpoint `{name}` reads `{read}`, which {value.why}"
-                raise UnstorableError(message, kind="reads-marker", hint=f"run the cell that makes `{read}`, then this one")
+                raise UnstorableError(
+                    message, kind="reads-marker", hint=f"run the cell that makes `{read}`, then this one"
+                )
 
     def _name(self, cell: Cell) -> str:
         given = cell.directive.name if cell.directive is not None else None
         if given is None:
-            own = next((name for name, step in self._names.items() if cell.step is not None and step == cell.step), None)
+            own = next(
+                (name for name, step in self._names.items() if cell.step is not None and step == cell.step),
+                None,
+            )
             return own or step_name(cell.tree, self._names.keys())
         owner = self._names.get(given)
         if given in self._names and cell.step is not None and owner is not None and owner != cell.step:
@@ -193,15 +234,19 @@ class Session:
             raise UsageError(message, kind="duplicate-name", hint=f"%%checkpoint {given}-2")
         return given
 
-    def _depends(self, cell: Cell) -> dict[str, str]:
+    def _depends(self, cell: Cell) -> dict[str, Digest]:
         if cell.directive is None:
             return {}
         found = {}
         for path in cell.directive.depends:
             digest = observe.file_digest(path)
             if digest is None:
-                raise UsageError(f"`--depends {path}` names no file that can be read", kind="unknown-file", hint="give a path that exists")
-            found[f"file:{path}"] = digest
+                raise UsageError(
+                    f"`--depends {path}` names no file that can be read",
+                    kind="unknown-file",
+                    hint="give a path that exists",
+                )
+            found[f"file:{path}"] = Digest(digest)
         return found
 
     def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
@@ -307,7 +352,9 @@ class Session:
         loader = Loader(self.engine, self.namespace)
         groups = [group for group in recorded.draft.groups if group.written]
         self._load_all(loader, recorded, groups)
-        restored = put_back(loader, self.namespace, groups, {name: group for group in groups for name in group.names})
+        restored = put_back(
+            loader, self.namespace, groups, {name: group for group in groups for name in group.names}
+        )
         for name in recorded.draft.deleted_by_step:
             self.namespace.live.pop(name, None)
         restored.problems += self._restore_process(loader, recorded)
@@ -317,7 +364,9 @@ class Session:
         for group in groups:
             if after.groups.get(group.names) == group.value:
                 self._recorded.groups.update(dict.fromkeys(group.names, group))
-        written = self._write(plan.pending, Change(by_step & after.groups.keys(), frozenset(), frozenset()), after)
+        written = self._write(
+            plan.pending, Change(by_step & after.groups.keys(), frozenset(), frozenset()), after
+        )
         draft = restored_draft(
             recorded,
             name=plan.pending.name,
@@ -346,7 +395,9 @@ class Session:
 
     # -- resuming ----------------------------------------------------------------------
 
-    def resume(self, execution: str | None = None, *, at: str | None = None, take_over: bool = False) -> Resumed:
+    def resume(
+        self, execution: str | None = None, *, at: str | None = None, take_over: bool = False
+    ) -> Resumed:
         """Put back everything that an execution had committed, as of `at` or its last commit.
 
         Raises:
@@ -400,7 +451,9 @@ class Session:
         reason = next(iter(restored.damaged.values()))
         checkpoint = self.engine.journal.checkpoint(seq).draft.name
         message = f"{names} could not be restored as of checkpoint `{checkpoint}`: {reason}; everything else is back"
-        return CorruptError(message, kind="corrupt-artifact", hint="run the cell that makes it again, with --fresh")
+        return CorruptError(
+            message, kind="corrupt-artifact", hint="run the cell that makes it again, with --fresh"
+        )
 
     def _execution(self, execution: str | None) -> Execution:
         if execution is not None:
@@ -417,17 +470,25 @@ class Session:
         return known[0]
 
     def _target(self, execution: Execution, at: str | None) -> Checkpoint:
-        commits = [c for c in self.engine.journal.checkpoints(execution.id) if c.draft.status is not CheckpointStatus.FAILED]
+        commits = [
+            c
+            for c in self.engine.journal.checkpoints(execution.id)
+            if c.draft.status is not CheckpointStatus.FAILED
+        ]
         chosen = [c for c in commits if at is None or c.draft.name == at]
         if chosen:
             return chosen[-1]
         names = ", ".join(f"`{name}`" for name in dict.fromkeys(c.draft.name for c in commits))
         if at is None or not commits:
             raise NotFoundError(
-                f"execution `{execution.id}` has no committed checkpoint", kind="no-checkpoint", hint="run the notebook's cells"
+                f"execution `{execution.id}` has no committed checkpoint",
+                kind="no-checkpoint",
+                hint="run the notebook's cells",
             )
         raise NotFoundError(
-            f"execution `{execution.id}` has no checkpoint `{at}`; it has {names}", kind="unknown-checkpoint", hint="%resume --at NAME"
+            f"execution `{execution.id}` has no checkpoint `{at}`; it has {names}",
+            kind="unknown-checkpoint",
+            hint="%resume --at NAME",
         )
 
     # -- the parts of a commit ---------------------------------------------------------
@@ -435,7 +496,9 @@ class Session:
     def _write(self, pending: Pending, step: Change, after: State) -> Written:
         on_record = self._recorded.by_names()
         since = {
-            names for names, digest in after.groups.items() if names not in on_record or on_record[names].value != digest
+            names
+            for names, digest in after.groups.items()
+            if names not in on_record or on_record[names].value != digest
         }
         directive = pending.cell.directive
         written = write_groups(
@@ -455,27 +518,30 @@ class Session:
         return tuple(sorted(self._recorded.groups.keys() - after.ids.keys()))
 
     def _conditions(self, pending: Pending, step: Change, process: ProcessState) -> dict[str, str]:
-        conditions: dict[str, str] = {f"names:{','.join(names)}": pending.before.groups[names] for names in step.in_place}
+        conditions: dict[str, str] = {
+            f"names:{','.join(names)}": pending.before.groups[names] for names in step.in_place
+        }
         if self._seeded:
             for part in drawn(pending.process, process):
                 conditions[f"random:{part}"] = _digest(pending.process[part])
         for file in self._files():
             if file["mode"] == "read" and file["digest"] is not None:
                 conditions[f"file:{file['path']}"] = file["digest"]
-        for path, digest in self._reach(pending.cell).modules.values():
-            conditions[f"module:{path}"] = digest
+        for module in pending.modules.values():
+            conditions[f"module:{module.path}"] = module.digest
         return conditions
 
     def _files(self) -> list[Mapping[str, Any]]:
-        below = Path(self.identity.notebook).parent if self.identity.notebook else Path.cwd()
-        return self._observed.files(below=below, ignored=[self.engine.settings.home])
+        return self._observed.files(below=self._folder(), ignored=[self.engine.settings.home])
 
     def _write_process(self, before: ProcessState, after: ProcessState, written: Written) -> Digest | None:
         parts = {part: value for part, value in after.items() if value != self._committed_process.get(part)}
         if not parts:
             return None
         by_step = [part for part, value in after.items() if value != before.get(part)]
-        return written.add(self.engine.put({"parts": parts, "by_step": by_step}, namespace=self.namespace.live))
+        return written.add(
+            self.engine.put({"parts": parts, "by_step": by_step}, namespace=self.namespace.live)
+        )
 
     def _write_result(self, result: object, written: Written) -> str | None:
         if result is None:
@@ -503,7 +569,9 @@ class Session:
             except CorruptError as error:
                 name = recorded.draft.name
                 message = f"checkpoint `{name}` cannot be restored: {', '.join(f'`{n}`' for n in group.names)}: {error.message}"
-                raise CorruptError(message, kind="corrupt-artifact", hint=f"%%checkpoint {name} --fresh (runs it again)") from error
+                raise CorruptError(
+                    message, kind="corrupt-artifact", hint=f"%%checkpoint {name} --fresh (runs it again)"
+                ) from error
 
     def _restore_process(self, loader: Loader, recorded: Checkpoint) -> list[str]:
         if recorded.draft.process is None:
@@ -531,6 +599,14 @@ class Session:
         threading.Thread(target=beat, name="kitaru-nb-heartbeat", daemon=True).start()
 
 
+def _refuse_unbuilt(directive: Directive | None) -> None:
+    """Options that parse and do nothing yet are refused rather than ignored."""
+    for option in ("retries", "timeout", "budget", "all", "strict_env", "trust"):
+        if directive is not None and getattr(directive, option):
+            message = f"`--{option.replace('_', '-')}` is not available in this version"
+            raise UsageError(message, kind="not-available", hint="%%checkpoint without it")
+
+
 def _digest(value: object) -> Digest:
     return digest_values({"": value}, namespace={})
 
@@ -544,4 +620,6 @@ def _refuse_unstorable(written: Written, name: str) -> None:
     for group in written.groups:
         for lost, reason in group.unstorable.items():
             message = f"checkpoint `{name}` wrote `{lost}`, which could not be stored: {reason}"
-            raise UnstorableError(message, kind="unstorable-value", hint=f"%%checkpoint {name} --exclude {lost}")
+            raise UnstorableError(
+                message, kind="unstorable-value", hint=f"%%checkpoint {name} --exclude {lost}"
+            )

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from kitaru_nb.analysis.directive import Directive
+from kitaru_nb.analysis.modules import LocalModule
 from kitaru_nb.engine.namespace import State
 from kitaru_nb.engine.process import ProcessState
 from kitaru_nb.model.artifact import Digest
@@ -51,7 +52,7 @@ class Pending:
     process: ProcessState
     started_at: datetime
     started: float
-    depends: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, LocalModule] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,19 @@ class Run:
 
 
 def choose(
-    pending: Pending, recorded: Iterable[Checkpoint], *, holds: Callable[[str, str], bool], allowed: Callable[[Checkpoint], bool]
+    pending: Pending,
+    recorded: Iterable[Checkpoint],
+    *,
+    holds: Callable[[str, str], bool],
+    allowed: Callable[[Checkpoint], bool],
 ) -> Restore | Run:
     """Restore the newest record of the step whose conditions hold, else run."""
     for checkpoint in recorded:
-        if same_step(pending.cell.step, checkpoint.draft.step) and allowed(checkpoint) and not unmet(checkpoint, holds):
+        if (
+            same_step(pending.cell.step, checkpoint.draft.step)
+            and allowed(checkpoint)
+            and not unmet(checkpoint, holds)
+        ):
             return Restore(pending, checkpoint)
     return Run(pending)
 
@@ -110,10 +119,16 @@ def _bound(tree: ast.Module) -> Iterator[str]:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
                 yield name
             case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                yield "imports" if len(aliases) > 1 else (aliases[0].asname or aliases[0].name).partition(".")[0]
+                yield (
+                    "imports"
+                    if len(aliases) > 1
+                    else (aliases[0].asname or aliases[0].name).partition(".")[0]
+                )
             case _:
                 stores = (
-                    node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                    node.id
+                    for node in ast.walk(statement)
+                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
                 )
                 yield from (name for name in stores if name != "_")
 
@@ -124,5 +139,8 @@ def _called(tree: ast.Module) -> Iterator[str]:
             function: Any = node.func
             if isinstance(function, ast.Name):
                 yield function.id
-            elif isinstance(function, ast.Attribute) and function.attr not in ("run_line_magic", "run_cell_magic"):
+            elif isinstance(function, ast.Attribute) and function.attr not in (
+                "run_line_magic",
+                "run_cell_magic",
+            ):
                 yield function.attr

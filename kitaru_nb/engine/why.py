@@ -56,11 +56,17 @@ def explain(journal: Journal, checkpoint: Checkpoint) -> Explanation:
     if draft.status is CheckpointStatus.RESTORED:
         origin = journal.checkpoint(draft.origin or checkpoint.seq)
         when = f"{origin.draft.started_at:%Y-%m-%d %H:%M:%S} UTC"
-        text = f"its code and everything it reads are as they were when it ran at {when} in `{origin.execution}`"
+        text = (
+            f"its code and everything it reads are as they were when it ran at {when} in `{origin.execution}`"
+        )
         return Explanation(checkpoint, draft.status, (Reason("equal", origin.execution, text),))
     reasons = []
     if draft.error is not None:
-        reasons.append(Reason("failed", draft.error["ename"], f"it raised {draft.error['ename']}: {draft.error['evalue']}"))
+        reasons.append(
+            Reason(
+                "failed", draft.error["ename"], f"it raised {draft.error['ename']}: {draft.error['evalue']}"
+            )
+        )
     before = _before(journal, checkpoint)
     if before is None:
         reasons.append(Reason("first-run", draft.name, "nothing was on record for it yet"))
@@ -84,7 +90,11 @@ def explain_step(session: Session, name: str | None) -> str:
 def _before(journal: Journal, checkpoint: Checkpoint) -> Checkpoint | None:
     """The step's newest completed record before `checkpoint`, in its execution or an earlier one."""
     execution = journal.execution(checkpoint.execution)
-    earlier = journal.executions(notebook=execution.identity.notebook, limit=20) if execution.identity.notebook else []
+    earlier = (
+        journal.executions(notebook=execution.identity.notebook, limit=20)
+        if execution.identity.notebook
+        else []
+    )
     for other in dict.fromkeys([execution.id, *(found.id for found in earlier)]):
         for candidate in reversed(journal.checkpoints(other)):
             if (
@@ -111,7 +121,11 @@ def _differences(before: Checkpoint, now: Checkpoint) -> Sequence[Reason]:
     found += _inputs(old.reads, new.reads)
     found += _conditions(old.conditions, new.conditions)
     if not found:
-        found.append(Reason("asked", new.name, "its code and inputs are as before, so it was run on purpose (`--fresh`)"))
+        found.append(
+            Reason(
+                "asked", new.name, "its code and inputs are as before, so it was run on purpose (`--fresh`)"
+            )
+        )
     return found
 
 

@@ -36,7 +36,11 @@ def committed(checkpoint: Checkpoint, stored: int) -> str:
 def restored(checkpoint: Checkpoint, lost: Iterable[str], problems: Iterable[str]) -> str:
     """One line: the step was restored, from when, and what that saved."""
     draft = checkpoint.draft
-    parts = [f"kitaru: `{draft.name}` restored", f"from {age(draft.started_at)} ago", f"saved {duration(draft.duration)}"]
+    parts = [
+        f"kitaru: `{draft.name}` restored",
+        f"from {age(draft.started_at)} ago",
+        f"saved {duration(draft.duration)}",
+    ]
     lost = list(lost)
     if lost:
         parts.append(f"not stored: {_names(lost)}")

@@ -52,11 +52,19 @@ def hooks() -> Hooks:
         UsageError: the extension is not loaded.
     """
     if _hooks is None:
-        raise UsageError("kitaru_nb is not loaded in this kernel", kind="not-loaded", hint="%load_ext kitaru_nb")
+        raise UsageError(
+            "kitaru_nb is not loaded in this kernel", kind="not-loaded", hint="%load_ext kitaru_nb"
+        )
     return _hooks
 
 
-_MAGICS = (("cell", "checkpoint"), ("line", "checkpoint"), ("line", "resume"), ("line", "why"), ("line", "kitaru"))
+_MAGICS = (
+    ("cell", "checkpoint"),
+    ("line", "checkpoint"),
+    ("line", "resume"),
+    ("line", "why"),
+    ("line", "kitaru"),
+)
 
 
 def _register_magics(shell: Any) -> None:

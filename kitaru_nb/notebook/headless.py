@@ -61,7 +61,9 @@ def _attempt(attempts: list[Attempt], epoch: int) -> Attempt:
     for attempt in attempts:
         if attempt.epoch == epoch:
             return attempt
-    raise NotFoundError(f"attempt {epoch} is not on record", kind="unknown-attempt", hint="run the notebook again")
+    raise NotFoundError(
+        f"attempt {epoch} is not on record", kind="unknown-attempt", hint="run the notebook again"
+    )
 
 
 def _restore(session: Session, seq: int | None) -> dict[str, Any]:
@@ -72,5 +74,3 @@ def _restore(session: Session, seq: int | None) -> dict[str, Any]:
     if restored.damaged:
         raise session.damaged(restored, seq)
     return {"lost": restored.lost, "problems": restored.problems}
-
-

@@ -21,21 +21,19 @@ from kitaru_nb.analysis.directive import directive_of, mark_source
 from kitaru_nb.errors import KitaruError, UsageError
 from kitaru_nb.notebook.interrupts import Shield
 
-__all__ = ["Hooks", "Refused"]
+__all__ = ["Hooks", "refused"]
 
 _MARK = "%%checkpoint"
 _CALL = "__import__('kitaru_nb.notebook.extension', fromlist=['hooks']).hooks().restore()"
 
 
-class Refused(InputRejected):  # type: ignore[misc] # IPython is untyped
-    """Stops a cell before it runs, with the words of a KitaruError."""
-
-    def __init__(self, error: KitaruError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-    def _render_traceback_(self) -> list[str]:
-        return self.error._render_traceback_()  # noqa: SLF001 - the protocol's own name
+def refused(error: KitaruError) -> InputRejected:
+    """`error` as the one kind of exception that stops a cell before it runs, name and words kept."""
+    kind = type(type(error).__name__, (InputRejected, type(error)), {"__module__": type(error).__module__})
+    stopped = kind.__new__(kind, *error.args)
+    stopped.args = error.args
+    stopped.__dict__.update(error.__dict__)
+    return stopped  # type: ignore[no-any-return] # IPython is untyped
 
 
 @dataclass(slots=True)
@@ -91,10 +89,7 @@ class Hooks:
         """Input transformer: pure, since IPython calls it twice and for completeness checks."""
         if not any(_MARK in line for line in lines):
             return lines
-        try:
-            return mark_source(lines, cell_magic=cell_magic)
-        except UsageError as error:
-            return [f"raise __import__('kitaru_nb.notebook.hooks', fromlist=['x']).usage_error({error.args!r}, {error.kind!r}, {error.hint!r})\n"]
+        return mark_source(lines, cell_magic=cell_magic)
 
     def before_cell(self, info: Any) -> None:
         """The cell is about to be compiled."""
@@ -109,7 +104,7 @@ class Hooks:
     def visit(self, tree: ast.Module) -> ast.Module:
         """AST transformer: decide, and put the restoring call in place of a restored body.
 
-        Nothing may escape but `Refused`: IPython answers any other error of a transformer
+        Nothing may escape but `InputRejected`: IPython answers any other error of a transformer
         by running the cell as if nothing had been said.
         """
         frame = self._frames[-1] if self._frames else None
@@ -119,11 +114,11 @@ class Hooks:
             return self._decide(frame, tree)
         except KitaruError as error:
             frame.refused = True
-            raise Refused(error) from error
+            raise refused(error) from error
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - see above
             frame.refused = True
             message = f"the cell was not run: {type(error).__name__}: {error}"
-            raise Refused(KitaruError(message, kind="internal", hint="%tb shows where")) from error
+            raise refused(KitaruError(message, kind="internal", hint="%tb shows where")) from error
 
     def restore(self) -> None:
         """Runs in place of a restored step's body."""
@@ -203,11 +198,15 @@ class Hooks:
         frame.decided = True
         if raw.lstrip().startswith("%%timeit"):
             message = "`%%timeit` would run this checkpoint many times"
-            raise UsageError(message, kind="repeated-checkpoint", hint="%%time above %%checkpoint, or %%timeit alone")
+            raise UsageError(
+                message, kind="repeated-checkpoint", hint="%%time above %%checkpoint, or %%timeit alone"
+            )
         session = self.open_session()
         cell_id = getattr(frame.info, "cell_id", None)
         cell = Cell(raw, body, directive, f"cell:{cell_id}" if cell_id else None)
-        plan = session.plan(cell, deleted_steps=[f"cell:{gone}" for gone in self._metadata().get("deletedCells") or ()])
+        plan = session.plan(
+            cell, deleted_steps=[f"cell:{gone}" for gone in self._metadata().get("deletedCells") or ()]
+        )
         frame.plan = plan
         if isinstance(plan, Restore):
             return ast.Module(ast.parse(_CALL).body, type_ignores=[])
@@ -237,10 +236,3 @@ class Hooks:
         if value is not None:
             self.shell.displayhook.update_user_ns(value)
             self.shell.displayhook.fill_exec_result(value)
-
-
-def usage_error(arguments: tuple[str, ...], kind: str, hint: str) -> UsageError:
-    """The error a cell with a bad directive raises."""
-    return UsageError(*arguments, kind=kind, hint=hint)
-
-

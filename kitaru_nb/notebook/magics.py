@@ -88,4 +88,6 @@ def _resume_arguments(words: list[str]) -> tuple[str | None, str | None, bool]:
 
 
 def _misused(message: str) -> UsageError:
-    return UsageError(message, kind="unknown-option", hint="%resume [EXECUTION] [--at CHECKPOINT] [--take-over]")
+    return UsageError(
+        message, kind="unknown-option", hint="%resume [EXECUTION] [--at CHECKPOINT] [--take-over]"
+    )

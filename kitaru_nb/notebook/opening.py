@@ -32,7 +32,9 @@ def open_session(shell: Any) -> tuple[Session, Any]:
         try:
             session.open()
         except ConflictError:
-            session.identity = Identity(notebook=session.identity.notebook, parameters={"session": os.getpid()})
+            session.identity = Identity(
+                notebook=session.identity.notebook, parameters={"session": os.getpid()}
+            )
     return session, sink_for(shell)
 
 

@@ -17,7 +17,9 @@ from kitaru_nb.engine.capture import Output, OutputSink, fold
 __all__ = ["KernelSink", "TerminalSink", "sink_for"]
 
 _DELIMITER = b"<IDS|MSG>"
-_SHOWING = frozenset({"stream", "display_data", "execute_result", "update_display_data", "clear_output", "error"})
+_SHOWING = frozenset(
+    {"stream", "display_data", "execute_result", "update_display_data", "clear_output", "error"}
+)
 
 
 def sink_for(shell: Any) -> OutputSink:
@@ -53,7 +55,9 @@ class KernelSink:
         frames, self._frames = self._frames, []
         request = self._parent().get("header", {}).get("msg_id")
         messages = (_decode(message) for message in frames)
-        return fold((kind, content) for kind, parent, content in messages if parent == request and kind in _SHOWING)
+        return fold(
+            (kind, content) for kind, parent, content in messages if parent == request and kind in _SHOWING
+        )
 
     def repeat(self, outputs: Sequence[Output]) -> None:
         """Send recorded outputs as this request's own."""
@@ -99,9 +103,20 @@ class TerminalSink:
         publisher = self._shell.display_pub
         publish = publisher.publish
 
-        def copy(data: Any, metadata: Any = None, *args: Any, transient: Any = None, update: bool = False, **kw: Any) -> None:
+        def copy(
+            data: Any,
+            metadata: Any = None,
+            *args: Any,
+            transient: Any = None,
+            update: bool = False,
+            **kw: Any,
+        ) -> None:
             kind = "update_display_data" if update else "display_data"
-            content = {"data": _as_json(data), "metadata": _as_json(metadata or {}), "transient": transient or {}}
+            content = {
+                "data": _as_json(data),
+                "metadata": _as_json(metadata or {}),
+                "transient": transient or {},
+            }
             self._messages.append((kind, content))
             publish(data, metadata, *args, transient=transient, update=update, **kw)
 

@@ -1,0 +1,257 @@
+"""`%%checkpoint` in a real kernel: run or restore, what is repeated, what an edit does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.kernel import Kernel
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    return tmp_path
+
+
+def start(place: Path, **options: object) -> Kernel:
+    return Kernel(place / "home", notebook=place / "work" / "nb.ipynb", cwd=place / "work", **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def kernel(place: Path) -> Iterator[Kernel]:
+    with start(place) as kernel:
+        yield kernel
+
+
+def test_a_cell_runs_once_and_is_restored_with_its_outputs_in_a_new_kernel(place: Path) -> None:
+    cell = "%%checkpoint load\nprint('loading')\nopen('ran', 'a').write('x')\nrows = [1, 2, 3]\nlen(rows)"
+    with start(place) as first:
+        ran = first.run(cell, cell="a")
+    with start(place) as second:
+        restored = second.run(cell, cell="a")
+        rows = second.run("rows, _")
+
+    assert (ran.status, ran.stdout, ran.result) == ("ok", "loading\n", "3")
+    assert (restored.status, restored.stdout, restored.result) == ("ok", "loading\n", "3")
+    assert rows.result == "([1, 2, 3], 3)"
+    assert (place / "work" / "ran").read_text() == "x"
+    assert "`load` restored" in restored.said
+
+
+def test_running_the_same_cell_again_by_hand_restores_it(kernel: Kernel) -> None:
+    cell = "%%checkpoint a\nimport os\nvalue = os.urandom(8)"
+    kernel.run(cell, cell="a")
+    first = kernel.run("value").result
+
+    again = kernel.run(cell, cell="a")
+
+    assert kernel.run("value").result == first
+    assert "restored" in again.said
+
+
+def test_fresh_runs_the_cell_again(kernel: Kernel) -> None:
+    kernel.run("%%checkpoint a\nimport os\nvalue = os.urandom(8)", cell="a")
+    first = kernel.run("value").result
+
+    again = kernel.run("%%checkpoint a --fresh\nimport os\nvalue = os.urandom(8)", cell="a")
+
+    assert kernel.run("value").result != first
+    assert "saved" in again.said
+
+
+def test_a_comment_does_not_count_and_an_edit_does(kernel: Kernel) -> None:
+    kernel.run("%%checkpoint a\nx = 1 + 1", cell="a")
+
+    commented = kernel.run("# note\n%%checkpoint a\nx = 1+1   # sum", cell="a")
+    edited = kernel.run("%%checkpoint a\nx = 1 + 2", cell="a")
+
+    assert "restored" in commented.said
+    assert "saved" in edited.said
+    assert kernel.run("x").result == "3"
+
+
+def test_a_changed_input_runs_the_cell_again(kernel: Kernel) -> None:
+    kernel.run("K = 3\ndef f(x):\n    return x * K")
+    kernel.run("%%checkpoint a\ny = f(2)", cell="a")
+    kernel.run("K = 5")
+
+    again = kernel.run("%%checkpoint a\ny = f(2)", cell="a")
+
+    assert "saved" in again.said
+    assert kernel.run("y").result == "10"
+
+
+def test_an_edited_helper_runs_the_cell_again(kernel: Kernel) -> None:
+    kernel.run("def g(x):\n    return x + 1\ndef f(x):\n    return g(x)")
+    kernel.run("%%checkpoint a\ny = f(2)", cell="a")
+    kernel.run("def g(x):\n    return x + 100")
+
+    kernel.run("%%checkpoint a\ny = f(2)", cell="a")
+
+    assert kernel.run("y").result == "102"
+
+
+def test_top_level_await_works_and_is_restored(place: Path) -> None:
+    cell = "%%checkpoint a\nimport asyncio\nawait asyncio.sleep(0)\nx = 5\nx"
+    with start(place) as first:
+        ran = first.run(cell, cell="a")
+    with start(place) as second:
+        restored = second.run(cell, cell="a")
+        x = second.run("x")
+
+    assert (ran.result, restored.result, x.result) == ("5", "5", "5")
+
+
+def test_a_failing_cell_shows_its_own_line_and_is_not_recorded(kernel: Kernel) -> None:
+    cell = "%%checkpoint a\nx = 1\n\n1 / 0"
+
+    failed = kernel.run(cell, cell="a")
+    again = kernel.run(cell, cell="a")
+
+    assert failed.status == again.status == "error"
+    assert failed.ename == again.ename == "ZeroDivisionError"
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failed.traceback))
+    assert "----> 4 1 / 0" in shown
+
+
+def test_a_semicolon_suppresses_the_result_and_so_does_its_restore(place: Path) -> None:
+    cell = "%%checkpoint a\nx = 5\nx;"
+    with start(place) as first:
+        ran = first.run(cell, cell="a")
+    with start(place) as second:
+        restored = second.run(cell, cell="a")
+
+    assert ran.result is None
+    assert restored.result is None
+
+
+def test_in_place_changes_and_aliases_come_back(place: Path) -> None:
+    cells = [
+        ("a", "log = []\nalias = log"),
+        ("b", "%%checkpoint b\nlog.append(1)\ntable = {'log': log}"),
+    ]
+    with start(place) as first:
+        for name, source in cells:
+            assert first.run(source, cell=name).ok
+    with start(place) as second:
+        for name, source in cells:
+            assert second.run(source, cell=name).ok
+        seen = second.run("log, alias is log, table['log'] is log")
+
+    assert seen.result == "([1], True, True)"
+
+
+def test_restored_instances_belong_to_the_class_of_the_notebook(place: Path) -> None:
+    cells = [
+        ("a", "class Row:\n    def __init__(self, n):\n        self.n = n\n    def double(self):\n        return self.n * K\nK = 2\nown = Row(1)"),
+        ("b", "%%checkpoint b\nrows = [Row(i) for i in range(3)]"),
+    ]  # fmt: skip
+    with start(place) as first:
+        for name, source in cells:
+            first.run(source, cell=name)
+    with start(place) as second:
+        for name, source in cells:
+            second.run(source, cell=name)
+        second.run("K = 10")
+        seen = second.run("all(isinstance(r, Row) for r in rows), rows[2].double(), type(own) is Row, own.n")
+
+    assert seen.result == "(True, 20, True, 1)"
+
+
+def test_restoring_leaves_alone_what_the_cell_did_not_touch(place: Path) -> None:
+    with start(place) as first:
+        first.run("other = 1\nclass Row: pass\nmine = Row(); mine.n = 1")
+        first.run("%%checkpoint b\nrows = [Row()]", cell="b")
+    with start(place) as second:
+        second.run("other = 2\nclass Row: pass\nmine = Row(); mine.n = 2")
+        second.run("%%checkpoint b\nrows = [Row()]", cell="b")
+        seen = second.run("other, mine.n, type(rows[0]) is Row is type(mine)")
+
+    assert seen.result == "(2, 2, True)"
+
+
+def test_two_cells_with_one_name_are_refused(kernel: Kernel) -> None:
+    kernel.run("%%checkpoint load\nx = 1", cell="a")
+
+    second = kernel.run("%%checkpoint load\ny = 2", cell="b")
+
+    assert second.status == "error"
+    assert "two cells are called `load`" in second.evalue
+    assert kernel.run("'y' in dir()").result == "False"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("%%checkpoint a --frsh", "--frsh"),
+        ("%%checkpoint ''", "name"),
+        ("%%checkpoint a/b", "a/b"),
+        ("%%checkpoint " + "x" * 300, "name"),
+        ("%%checkpoint a b", "`b`"),
+    ],
+)
+def test_a_bad_directive_is_refused_before_the_cell_runs(kernel: Kernel, line: str, words: str) -> None:
+    refused = kernel.run(f"{line}\nran = True", cell="a")
+
+    assert refused.status == "error"
+    assert words in refused.evalue
+    assert "Try:" in "\n".join(refused.traceback)
+    assert kernel.run("'ran' in dir()").result == "False"
+
+
+def test_one_percent_asks_for_two(kernel: Kernel) -> None:
+    refused = kernel.run("%checkpoint load")
+
+    assert refused.status == "error"
+    assert "did you mean `%%checkpoint`" in refused.evalue
+
+
+def test_a_read_file_that_changed_runs_the_cell_again(kernel: Kernel, place: Path) -> None:
+    data = place / "work" / "data.csv"
+    data.write_text("1")
+    kernel.run("%%checkpoint a\nx = open('data.csv').read()", cell="a")
+    data.write_text("2")
+
+    kernel.run("%%checkpoint a\nx = open('data.csv').read()", cell="a")
+
+    assert kernel.run("x").result == "'2'"
+
+
+def test_a_cell_tag_does_the_same_as_the_magic(kernel: Kernel) -> None:
+    kernel.run("import os\nvalue = os.urandom(8)", cell="a", tags=["checkpoint"])
+    first = kernel.run("value").result
+
+    again = kernel.run("import os\nvalue = os.urandom(8)", cell="a", tags=["checkpoint"])
+
+    assert kernel.run("value").result == first
+    assert "restored" in again.said
+
+
+def test_a_name_that_could_not_be_stored_is_refused_where_it_is_read(place: Path) -> None:
+    cells = [("a", "%%checkpoint a\ngen = (i for i in range(3))\nn = 5"), ("b", "%%checkpoint b\nlist(gen)")]
+    with start(place) as first:
+        first.run(cells[0][1], cell="a")
+    with start(place) as second:
+        restored = second.run(cells[0][1], cell="a")
+        refused = second.run(cells[1][1], cell="b")
+        n = second.run("n")
+
+    assert "`gen`" in restored.said
+    assert refused.status == "error"
+    assert "`gen`" in refused.evalue
+    assert n.result == "5"
+
+
+def test_why_names_the_input_that_differs(kernel: Kernel) -> None:
+    kernel.run("K = 3")
+    kernel.run("%%checkpoint a\ny = K * 2", cell="a")
+    kernel.run("K = 4")
+    kernel.run("%%checkpoint a\ny = K * 2", cell="a")
+
+    why = kernel.run("%why a")
+
+    assert "`K` holds another value" in "".join(o["data"]["text/plain"] for o in why.outputs)
