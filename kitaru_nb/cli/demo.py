@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections import Counter
 from pathlib import Path
 
-from kitaru_nb.cli.output import Json, clean, counted, duration, print_json, print_table, tidy_path
+from kitaru_nb.cli.output import Json, clean, duration, print_json, print_table, tidy_path
 from kitaru_nb.model.checkpoint import CheckpointStatus
 from kitaru_nb.stacks.demo import Demo, run_demo
 
@@ -53,32 +53,30 @@ def _document(found: Demo) -> dict[str, object]:
 
 
 def _print_report(found: Demo) -> None:
-    verbs = {CheckpointStatus.RESTORED: "restored", CheckpointStatus.COMPLETED: "ran"}
-    rows = []
-    for number, step in enumerate(found.checkpoints, start=1):
-        verb = verbs.get(step.draft.status, step.draft.status.value)
-        took = duration(step.draft.duration)
-        restored = step.draft.status is CheckpointStatus.RESTORED
-        rows.append(
-            [str(number), step.draft.name, verb, took if not restored else "", took if restored else ""]
-        )
+    restored = [step for step in found.checkpoints if step.draft.status is CheckpointStatus.RESTORED]
+    ran = [step for step in found.checkpoints if step.draft.status is CheckpointStatus.COMPLETED]
     print()
-    print_table(("cell", "checkpoint", "second run", "took", "saved"), rows)
-    print()
-    did = counted(
-        Counter(verbs.get(step.draft.status, step.draft.status.value) for step in found.checkpoints)
-    )
-    print(f"{did}. Saved {duration(found.saved)} of work: nothing that was done was done again.")
-    print(f"first run   {duration(found.first)}, exit code {found.exits[0]} (kernel died)")
+    rows = [[step.draft.name, duration(step.draft.duration), "restored"] for step in restored]
+    rows += [
+        [step.draft.name, "killed" if step is ran[0] else "", duration(step.draft.duration)] for step in ran
+    ]
+    print_table(("checkpoint", "first run", "second run"), rows)
+    print(f"\n{len(restored)} cells restored, {len(ran)} run: {duration(found.saved)} of work saved.")
+    print(f"first run   {duration(found.first)}, exit code {found.exits[0]} (the kernel died)")
     print(f"second run  {duration(found.second)}, exit code {found.exits[1]} (completed)")
     print(clean(f"output      {tidy_path(str(found.output))}"))
-    print("\nwhat to try next")
-    python = f"{Path(sys.executable).name} -c"
-    at = f"KITARU_NB_HOME={tidy_path(str(found.home))}"
+    _print_ideas(found)
+
+
+def _print_ideas(found: Demo) -> None:
+    python = tidy_path(sys.executable)
+    command = "kitaru-nb" if shutil.which("kitaru-nb") else f"{python} -m kitaru_nb"
+    home = f"KITARU_NB_HOME={tidy_path(str(found.home))}"
+    print("\nWhat to try next:")
     for line in (
-        f"{at} kitaru-nb show latest",
-        f"{at} kitaru-nb why latest {found.checkpoints[-1].draft.name}",
-        f"{at} {python} \"import kitaru_nb; print(kitaru_nb.load('svm').best_params_)\"",
-        "kitaru-nb run YOUR_NOTEBOOK.ipynb",
+        f"{home} {command} show latest",
+        f"{home} {command} why latest {found.checkpoints[0].draft.name}",
+        f"{home} {python} -c \"import kitaru_nb; print(kitaru_nb.load('svm').best_params_)\"",
+        f"{command} run YOUR_NOTEBOOK.ipynb",
     ):
         print(clean(f"  {line}"))

@@ -60,7 +60,7 @@ def executions(
     elif not found:
         print(clean(nothing))
     else:
-        print_table(_COLUMNS, [_row(execution) for execution in found])
+        print_table(_COLUMNS, [_row(execution) for execution in found], flexible=("what", "tags"))
     return 0
 
 
@@ -134,7 +134,11 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
         _step_row(step, name, stored[step.seq])
         for step, name in zip(found, checkpoint_names(found), strict=True)
     ]
-    print_table(("#", "checkpoint", "status", "took", "reads", "wrote", "stored", "cost"), rows)
+    print_table(
+        ("#", "checkpoint", "status", "took", "reads", "wrote", "stored", "cost"),
+        rows,
+        flexible=("reads", "wrote"),
+    )
     print("\n" + counted(Counter(step.draft.status.value for step in found)))
     _print_failures(found)
     if execution.status.continues:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,11 +42,11 @@ _STYLES = {
     "failed": "red",
     "interrupted": "magenta",
     "cancelled": "dim",
-    "ok": "green",
-    "problem": "red",
+    "killed": "red",
 }
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _KILO = 1000
+_FLEXIBLE = 14  # columns a flexible one may shrink to
 _TENTH, _TENS = 0.0995, 9.95  # from here on rounding gives 0.1 and 10
 
 
@@ -65,8 +65,14 @@ def print_error(error: KitaruError, *, as_json: bool) -> None:
         print(f"  Try: {clean(error.hint)}", file=sys.stderr)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """`rows` under `columns`. Empty columns are left out; a cell that names a status is coloured."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: Collection[str] = ()
+) -> None:
+    """`rows` under `columns`. Empty columns are left out; a cell that names a status is coloured.
+
+    On a terminal that is too narrow the `flexible` columns are wrapped; where that is not
+    enough each row becomes a small block.
+    """
     kept = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     heads = [columns[i] for i in kept]
     cells = [[clean(row[i]) for i in kept] for row in rows]
@@ -75,7 +81,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in [[head.upper() for head in heads], *cells]:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     else:
-        _print_rich(heads, cells, sum(widths) + 3 * len(widths))
+        _print_rich(
+            heads,
+            cells,
+            [_FLEXIBLE if head in flexible else width for head, width in zip(heads, widths, strict=True)],
+        )
 
 
 def clean(text: str) -> str:
@@ -133,19 +143,20 @@ def tidy_path(path: str) -> str:
     return path
 
 
-def _print_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> None:
+def _print_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], least: Sequence[int]) -> None:
+    """`least` holds the columns a cell of each column needs at least."""
     from rich.console import Console  # noqa: PLC0415 - a pipe and --json need no rich
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     console = Console(highlight=False)
     styled = [[Text(cell, style=_STYLES.get(cell, "")) for cell in row] for row in cells]
-    if width > console.width:
+    if sum(least) + 2 * len(least) > console.width:
         _print_narrow(console, heads, styled)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for head in heads:
-        table.add_column(head, no_wrap=True)
+    for head, width in zip(heads, least, strict=True):
+        table.add_column(head, no_wrap=width != _FLEXIBLE, overflow="fold")
     for row in styled:
         table.add_row(*row)
     console.print(table)
