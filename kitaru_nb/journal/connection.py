@@ -58,8 +58,9 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             _refuse_if_emptied(path)
         elif path.stat().st_size:
             check_format(connection, path)
-        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-        connection.execute("PRAGMA synchronous = FULL")
+        mode = _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        # Where the file system allows no log, only EXTRA keeps the last commit over a power cut.
+        connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {FOLD_PAGES}")
         _patiently(lambda: migrate(connection, path))
     except BaseException:

@@ -111,22 +111,22 @@ class Session:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            # The head file first: others may append between the two looks, never remove.
+            noted = self._head_file.read()
             if self.read_only:
                 connection, self._copy = open_to_read(self.path)
             else:
                 connection = open_to_write(self.path)
-            try:
-                self._compare_with_head_file(connection)
-            except BaseException:
-                connection.close()
-                raise
             self._connection = connection
+            try:
+                self._compare(connection, noted)
+            except BaseException:
+                self._forget_connection()
+                raise
         return self._connection
 
-    def _compare_with_head_file(self, connection: sqlite3.Connection) -> None:
+    def _compare(self, connection: sqlite3.Connection, noted: tuple[int, bytes] | None) -> None:
         """Refuse a journal that ends before an event known to be durable."""
-        # The file first: others may append between the two looks, never remove.
-        noted = self._head_file.read()
         ledger = Ledger(connection, self.path, {})
         connection.execute("BEGIN")
         try:
