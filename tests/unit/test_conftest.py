@@ -28,7 +28,7 @@ def run(folder: Path, source: str, *, require_all: bool) -> subprocess.Completed
     (folder / "test_it.py").write_text(source)
     (folder / "pytest.ini").write_text("[pytest]\n")
     environment = {**os.environ, "KITARU_NB_REQUIRE_ALL": "1" if require_all else ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:zarr", str(folder)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
