@@ -38,7 +38,8 @@ HOSTS = [
     "yarn" + "pkg.com",
     "deb.deb" + "ian.org",
 ]
-PLACES = [f"/{folder}/" for folder in ("root", "work")]
+# Where this checkout and its owner live: a path into either works on one machine alone.
+PLACES = [f"{place}/" for place in (ROOT, Path.home()) if place != Path("/")]
 
 
 def files() -> Iterator[Path]:
