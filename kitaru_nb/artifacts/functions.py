@@ -16,6 +16,7 @@ import importlib
 import linecache
 import marshal
 import sys
+import threading
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -42,11 +43,17 @@ __all__ = [
     "set_class",
     "set_function",
     "set_lru",
+    "trying",
 ]
 
 State = dict[str, Any]
 _PYTHON = sys.version_info[:2]
-_NOT_STATE = frozenset(["__dict__", "__weakref__", "__slotnames__", "_abc_impl", "__static_attributes__", "__annotate_func__"])
+trying = threading.local()
+"""``trying.on`` is true while a group is decoded only to see whether that works."""
+
+_NOT_STATE = frozenset(
+    ["__dict__", "__weakref__", "__slotnames__", "_abc_impl", "__static_attributes__", "__annotate_func__"]
+)
 _ENUM_PARTS = frozenset(
     ["_generate_next_value_", "_member_names_", "_member_map_", "_member_type_", "_value2member_map_"]
     + ["_unhashable_values_", "_unhashable_values_map_", "_hashable_values_"]
@@ -305,7 +312,12 @@ def make_enum(
 
 
 def set_class(cls: type, state: State) -> None:
-    """Give a class exactly the attributes it had when it was stored."""
+    """Give a class exactly the attributes it had when it was stored, also a live one.
+
+    Not during a trial (`trying`): then the classes are live already and must stay untouched.
+    """
+    if getattr(trying, "on", False):
+        return
     state = dict(state)
     for subclass in state.pop("_abc_registry_", ()):
         cls.register(subclass)  # type: ignore[attr-defined] # an abstract base class

@@ -13,7 +13,7 @@ import logging
 import sys
 import types
 import weakref
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from itertools import compress
 from typing import Any
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from cloudpickle import cloudpickle
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
-from kitaru_nb.artifacts.functions import reduce_code
+from kitaru_nb.artifacts.depth import deep_containers
+from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
@@ -262,11 +263,14 @@ class _Cautious:
         if not part.markers:
             return ""
         _, kind, reason = part.markers[0]
+        trying.on = True
         try:
             arguments: Any = _decode(part.stream, part.buffers, self.context.namespace, self._live)[""]
             value[0](*arguments)
         except Exception:  # whatever a foreign constructor raises when it is handed a marker
             return f"it needs a {kind}, which could not be stored: {reason}"
+        finally:
+            trying.on = False
         return ""
 
     def _live(self, anchor: Anchor) -> object:
@@ -289,12 +293,20 @@ def _pass(
 
 
 def _encode(values: Mapping[str, object], context: _Context) -> _Encoding:
-    done = _pass(values, context, {})
+    first: list[Any] = []
+    try:
+        done = _pass(values, context, {})
+    except (RecursionError, pickle.PicklingError) as error:
+        if not isinstance(error, RecursionError) and not isinstance(error.__cause__, RecursionError):
+            raise
+        # Innermost containers first: what is written already is only referred to by what holds it.
+        first = deep_containers(values)
+        done = _pass(values, context, {}, first=first)
     blocks = shared_blocks(done.arrays, done.private)
     if blocks:
-        done = _pass(values, context, blocks)
+        done = _pass(values, context, blocks, first=first)
     if any(not is_marker(value) for value in values.values()) and done.markers:
-        done = _pass(values, context, blocks, _Cautious(context))
+        done = _pass(values, context, blocks, _Cautious(context), first)
     return done
 
 

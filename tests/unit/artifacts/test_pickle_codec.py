@@ -1,0 +1,447 @@
+"""Values go through a real second process with another hash seed and come back as they were."""
+
+# ruff: noqa: E501 - cells are quoted as they are typed
+
+from __future__ import annotations
+
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kitaru_nb.artifacts.marker import Marker, is_marker
+from kitaru_nb.artifacts.pickle_codec import PickleCodec
+from kitaru_nb.errors import UnstorableError
+
+_PROCESS = """
+import linecache, pickle, sys, traceback, types
+from kitaru_nb.artifacts.digest import digest_values, walk_digest
+from kitaru_nb.artifacts.pickle_codec import PickleCodec
+
+def cell(source, name, space):
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    exec(compile(source, name, "exec"), space)
+
+def space_for(name):
+    main = types.ModuleType("__main__")
+    sys.modules["__main__"] = main
+    return main.__dict__
+
+codec = PickleCodec()
+role, here, there = sys.argv[1:]
+cases, out = pickle.load(open(here, "rb")), {}
+for name, case in cases.items():
+    space = space_for(name)
+    try:
+        if role == "save":
+            cell(case["define"], f"<{name}>", space)
+            values = {n: v for n, v in space.items() if not n.startswith("__")}
+            done = codec.encode(values, namespace=space)
+            out[name] = {
+                "meta": dict(done.meta), "buffers": [bytes(b) for b in done.buffers], "check": case["check"],
+                "unstorable": dict(done.unstorable), "digest": digest_values(values, namespace=space),
+                "walk": walk_digest(values, namespace=space), "error": "",
+            }
+        else:
+            if case["error"]:
+                continue
+            space["K"] = "rebound"
+            values = codec.decode(case["meta"], lambda i: memoryview(case["buffers"][i]), namespace=space)
+            out[name] = {"digest": digest_values(values, namespace=space),
+                         "walk": walk_digest(values, namespace=space), "error": ""}
+            space.pop("K")
+            space.update(values)
+            again = codec.encode(values, namespace=space)
+            held = [memoryview(bytearray(b)) for b in again.buffers]
+            cell(case["check"], f"<check {name}>", space)
+            twice = codec.decode(again.meta, held.__getitem__, namespace=space)
+            out[name]["third"] = digest_values(twice, namespace=space)
+    except BaseException:
+        out.setdefault(name, {})["error"] = traceback.format_exc()
+pickle.dump(out, open(there, "wb"))
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    define: str
+    check: str
+    digest: bool = True
+
+
+CASES = {
+    "aliases": Case("a = [1]\nb = {'x': a}\nc = (a, a)", "assert b['x'] is a is c[0] is c[1]"),
+    "cycle": Case("a = []\na.append(a)", "assert a[0] is a"),
+    "self in dict in tuple": Case("d = {}\nt = (d,)\nd['t'] = t", "assert d['t'] is t and t[0] is d"),
+    "sets": Case(
+        "s = {'a', 'b', 'longer text', ('x', 1), 3, None}\nf = frozenset(['p', 'q'])\nn = {frozenset({'u', 'v'}), f}",
+        "assert f in n and len(s) == 6 and 'a' in s",
+    ),
+    "numbers": Case(
+        "v = [True, 1, 1.0, -0.0, float('nan'), float('inf'), 10**400, 1j]",
+        "import math\nassert v[0] is True and math.copysign(1, v[3]) == -1 and math.isnan(v[4]) and v[6] == 10**400",
+    ),
+    "live globals": Case("K = 3\ndef f(x): return x * K\n", "assert f(2) == 6\nK = 10\nassert f(2) == 20"),
+    "mutual recursion": Case(
+        "def even(n): return n == 0 or odd(n - 1)\ndef odd(n): return n != 0 and even(n - 1)",
+        "assert even(10)",
+    ),
+    "shared cell": Case(
+        "def pair():\n    n = 0\n    def inc():\n        nonlocal n\n        n += 1\n    def get(): return n\n"
+        "    return inc, get\ninc, get = pair()\ninc()",
+        "inc()\nassert get() == 2",
+    ),
+    "self-recursive closure": Case(
+        "def outer():\n    def rec(n): return 1 if n < 2 else n * rec(n - 1)\n    return rec\nr = outer()",
+        "assert r(5) == 120 and r.__closure__[0].cell_contents is r",
+    ),
+    "empty cell": Case(
+        "def outer():\n    def get(): return later\n    if 0: later = 1\n    return get\ng = outer()",
+        "try:\n    g()\nexcept NameError: pass\nelse: assert 0",
+    ),
+    "defaults": Case(
+        "shared = [0]\ndef f(x, d=shared, *, k={'a': 1}):\n    'doc'\n    d.append(x)\n    return d\nf(1)\nf.note = 'n'",
+        "assert f(2) is shared and shared == [0, 1, 2] and f.__kwdefaults__ == {'k': {'a': 1}}\n"
+        "assert f.__doc__ == 'doc' and f.note == 'n' and f.__module__ == '__main__'",
+    ),
+    "decorator": Case(
+        "import functools\nlog = []\ndef deco(f):\n    log.append(1)\n    @functools.wraps(f)\n"
+        "    def w(*a): return f(*a) + 1\n    return w\n@deco\ndef g(x): return x",
+        "assert log == [1] and g(1) == 2 and g.__wrapped__(1) == 1 and g.__name__ == 'g'",
+    ),
+    "lambda in dict": Case("ops = {'+': lambda a, b: a + b}", "assert ops['+'](1, 2) == 3"),
+    "getsource": Case(
+        "def f(x):\n    # why\n    return x\n", "import inspect\nassert '# why' in inspect.getsource(f)"
+    ),
+    "async and generator functions": Case(
+        "import asyncio\nasync def a(): return 1\ndef g():\n    yield 1\n",
+        "assert asyncio.run(a()) == 1 and list(g()) == [1]",
+    ),
+    "lru_cache": Case(
+        "import functools\ncalls = []\n@functools.lru_cache(maxsize=7)\ndef fib(n):\n    calls.append(n)\n"
+        "    return n if n < 2 else fib(n - 1) + fib(n - 2)\nfib(5)",
+        "assert fib.cache_info().maxsize == 7 and fib.cache_info().currsize == 0\nassert fib(10) == 55",
+    ),
+    "local lru_cache": Case(
+        "import functools\ndef make():\n    @functools.cache\n    def f(n): return n if n < 2 else f(n - 1) + f(n - 2)\n"
+        "    return f\nf = make()",
+        "assert f(10) == 55 and f.__wrapped__.__closure__[0].cell_contents is f",
+    ),
+    "partial": Case(
+        "import functools, operator\ndef add(a, b): return a + b\np = functools.partial(add, 1)\nm = operator.attrgetter('x')",
+        "assert p(2) == 3 and p.func is add",
+    ),
+    "singledispatch": Case(
+        "import functools\n@functools.singledispatch\ndef show(x): return 'any'\n@show.register\ndef _int(x: int): return 'int'",
+        "assert show(1) == 'int' and show('') == 'any'\n@show.register\ndef _s(x: str): return 'str'\nassert show('') == 'str'",
+    ),
+    "contextmanager": Case(
+        "import contextlib\n@contextlib.contextmanager\ndef cm():\n    yield 5\n",
+        "with cm() as v: assert v == 5",
+    ),
+    "class": Case(
+        "class A:\n    reg = []\n    def __init__(self): self.v = K\n    def m(self): return K\n"
+        "    @property\n    def p(self): return __class__\n    @classmethod\n    def c(cls): return cls\n"
+        "    @staticmethod\n    def s(): return 1\nclass B(A):\n    def m(self): return ('b', super().m())\n"
+        "K = 1\na, b = A(), B()\nA.reg.append(a)",
+        "K = 2\nassert type(a) is A and isinstance(b, A) and b.m() == ('b', 2) and a.p is A and B.c() is B\n"
+        "assert A.reg[0] is a and a.s() == 1 and A.__module__ == '__main__'\nassert type(A()) is A",
+    ),
+    "slots": Case(
+        "class S:\n    __slots__ = ('x', '__y')\n    def __init__(self): self.x = 1; self.__y = 2\n    def y(self): return self.__y\ns = S()",
+        "assert s.x == 1 and s.y() == 2\ntry:\n    s.z = 1\nexcept AttributeError: pass\nelse: assert 0",
+    ),
+    "dataclass": Case(
+        "import dataclasses\n@dataclasses.dataclass\nclass D:\n    a: int\n    b: list = dataclasses.field(default_factory=list)\nd = D(1)\n"
+        "@dataclasses.dataclass(frozen=True, slots=True, order=True)\nclass F:\n    x: int = 3\nf = F()",
+        "assert dataclasses.asdict(d) == {'a': 1, 'b': []} and D(1) == d and D(2).b is not D(2).b\n"
+        "assert dataclasses.fields(D)[0].default is dataclasses.MISSING and f == F(3) and f < F(4) and hash(f)\n"
+        "@dataclasses.dataclass\nclass E(D):\n    c: int = 1\nassert E(1, [2], 3).c == 3",
+    ),
+    "enum": Case(
+        "import enum\nclass Color(enum.Enum):\n    RED = 1\n    GREEN = 2\n    ROT = 1\n    def hi(self): return self.name + '!'\n"
+        "class P(enum.Enum):\n    E = (1, 2)\n    def __init__(self, m, r): self.m, self.r = m, r\n"
+        "class Fl(enum.Flag):\n    A = enum.auto()\n    B = enum.auto()\nclass I(enum.IntEnum):\n    X = 5\n"
+        "c = Color.GREEN\nboth = Fl.A | Fl.B",
+        "assert c is Color.GREEN and Color(2) is c and c.hi() == 'GREEN!' and Color.ROT is Color.RED\n"
+        "assert list(Color) == [Color.RED, Color.GREEN] and P.E.r == 2 and both == Fl.A | Fl.B and I.X == 5\n"
+        "assert Color['ROT'] is Color.RED",
+    ),
+    "namedtuple": Case(
+        "import collections, typing\nP = collections.namedtuple('P', 'x y', defaults=[2])\n"
+        "class Q(typing.NamedTuple):\n    a: int\n    b: str = 's'\np, q = P(1), Q(1)",
+        "assert p == (1, 2) and p.x == 1 and type(p) is P and p._replace(x=5).x == 5 and q.b == 's' and Q(3).a == 3",
+    ),
+    "exceptions": Case(
+        "class E(Exception):\n    def __init__(self, code, text): super().__init__(text); self.code = code\n"
+        "kept = E(5, 'bad')\nkept.__cause__ = ValueError('why')\no = OSError(2, 'no', 'f')",
+        "assert kept.code == 5 and kept.args == ('bad',) and str(kept.__cause__) == 'why' and o.filename == 'f'\n"
+        "try: raise kept\nexcept E: pass",
+    ),
+    "abc": Case(
+        "import abc\nclass Base(abc.ABC):\n    @abc.abstractmethod\n    def f(self): ...\nclass Impl(Base):\n    def f(self): return 1\n"
+        "class Other: pass\nBase.register(Other)\ni = Impl()",
+        "assert isinstance(i, Base) and i.f() == 1 and issubclass(Other, Base)\ntry: Base()\nexcept TypeError: pass\nelse: assert 0",
+    ),
+    "generic": Case(
+        "import typing\nT = typing.TypeVar('T')\nclass Box(typing.Generic[T]):\n    def __init__(self, v: T): self.v = v\nb = Box[int](3)\nal = typing.List[int]",
+        "assert b.v == 3 and isinstance(b, Box) and Box[str] is not None and al == typing.List[int]",
+    ),
+    "hooks do not run again": Case(
+        "class Plugin:\n    seen = []\n    def __init_subclass__(cls, **kw): Plugin.seen.append(cls.__name__)\nclass X(Plugin): pass\n"
+        "class Meta(type):\n    made = []\n    def __new__(m, n, b, d): m.made.append(n); return super().__new__(m, n, b, d)\n"
+        "class Y(metaclass=Meta): pass\nx, y = X(), Y()",
+        "assert Plugin.seen == ['X'] and Meta.made == ['Y'] and type(Y) is Meta and X.__bases__ == (Plugin,)\n"
+        "class Z(Plugin): pass\nassert Plugin.seen == ['X', 'Z']",
+    ),
+    "redefined class": Case(
+        "class A:\n    def m(self): return 'old'\nold = A()\nclass A:\n    def m(self): return 'new'\nnew = A()",
+        "assert old.m() == 'old' and new.m() == 'new' and type(old) is not A and type(new) is A",
+    ),
+    "descriptors and properties": Case(
+        "class D:\n    def __set_name__(self, o, n): self.n = n\n    def __get__(self, i, o): return self.n\nclass A:\n    d = D()\na = A()",
+        "assert a.d == 'd'",
+    ),
+    "cached_property": Case(
+        "import functools\nclass A:\n    @functools.cached_property\n    def p(self): return [1]\na = A()\na.p",
+        "assert a.p == [1]\nassert A().p == [1]",
+    ),
+    "subclasses of builtins": Case(
+        "class L(list):\n    tag = 1\nclass M(dict):\n    def __missing__(self, k): return k\nclass S(set): pass\nclass T(tuple): pass\nclass N(int): pass\n"
+        "l, m, s, t, n = L([1]), M(a=1), S({'p', 'q'}), T((1, 2)), N(5)\nl.extra = l",
+        "assert type(l) is L and l.extra is l and m['z'] == 'z' and s == {'p', 'q'} and type(t) is T and n + 1 == 6",
+    ),
+    "collections": Case(
+        "import collections\nd = collections.defaultdict(list, a=[1])\nq = collections.deque([1, {'s', 't'}], maxlen=3)\n"
+        "o = collections.OrderedDict(a=1)\nc = collections.Counter('hello')\nch = collections.ChainMap(d, o)",
+        "assert d['new'] == [] and q.maxlen == 3 and c['l'] == 2 and ch.maps[0] is d",
+    ),
+    "methods": Case(
+        "class A:\n    def m(self): return self\na = A()\nm = a.m\nl = [1]\nap = l.append",
+        "assert m() is a\nap(2)\nassert l == [1, 2]",
+    ),
+    "modules and imports": Case(
+        "import json, os.path as p\nfrom math import sin\nfrom collections import OrderedDict as OD",
+        "assert json.dumps(1) == '1' and p.join and sin(0) == 0 and OD",
+    ),
+    "namespace itself": Case("me = globals()", "assert me is globals()", digest=False),
+    "own globals dict": Case(
+        "scope = {'base': 5}\nexec('def f(): return base', scope)\nf = scope['f']",
+        "scope['base'] = 6\nassert f() == 6 and f.__globals__ is scope",
+        digest=False,
+    ),
+    "locks": Case(
+        "import threading\nclass Client:\n    def __init__(self): self.lock = threading.Lock(); self.r = threading.RLock(); self.e = threading.Event(); self.c = threading.Condition(); self.calls = 3\n"
+        "c = Client()\nc.e.set()\nimport logging\nlg = logging.getLogger('x.y')",
+        "with c.lock, c.r, c.c: pass\nassert c.calls == 3 and c.e.is_set() and lg is logging.getLogger('x.y')",
+    ),
+    "executor, contextvar, queue": Case(
+        "from concurrent.futures import ThreadPoolExecutor\nimport contextvars, queue\npool = ThreadPoolExecutor(3)\n"
+        "var = contextvars.ContextVar('v', default=1)\nvar.set([2])\nnone = contextvars.ContextVar('w')\nq = queue.Queue()\nq.put(1)",
+        "assert pool.submit(int, '5').result() == 5 and var.get() == [2] and q.get() == 1\n"
+        "try: none.get()\nexcept LookupError: pass\nelse: assert 0",
+        digest=False,
+    ),
+    "weak references": Case(
+        "import weakref\nclass A: pass\na = A()\nr = weakref.ref(a)\nw = weakref.WeakValueDictionary(k=a)\nk = weakref.WeakKeyDictionary({a: 1})",
+        "assert r() is a and w['k'] is a and k[a] == 1",
+    ),
+    "mappingproxy": Case(
+        "import types\nd = {'a': 1}\np = types.MappingProxyType(d)", "d['b'] = 2\nassert p['b'] == 2"
+    ),
+    "iterators": Case(
+        "i = iter([1, 2, 3])\nnext(i)\ne = enumerate('ab')\nz = zip([1], [2])",
+        "assert list(i) == [2, 3] and list(e)[1] == (1, 'b')",
+        digest=False,
+    ),
+    "streams": Case(
+        "import io, sys\ns = io.StringIO('abc')\ns.read(1)\nb = io.BytesIO(b'x')\nout = sys.stdout\nba = bytearray(b'xy')\nmv = memoryview(ba)",
+        "assert s.read() == 'bc' and out is sys.stdout\nba[0] = 65\nassert mv[0] == 65",
+    ),
+    "dates and the like": Case(
+        "import datetime, decimal, fractions, uuid, pathlib, re, random\nv = [datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc), decimal.Decimal('1.10'), "
+        "fractions.Fraction(1, 3), uuid.UUID(int=5), pathlib.Path('a/b'), re.compile('x+'), range(3), slice(1, None)]\nr = random.Random(3)\nr.random()\nsame = random.Random(3)\nsame.random()",
+        "assert v[1] == decimal.Decimal('1.10') and v[4].name == 'b' and r.random() == same.random()",
+    ),
+    "sentinel": Case("MISSING = object()\ndef f(x=MISSING): return x is MISSING", "assert f() and not f(1)"),
+    "array views": Case(
+        "import numpy as np\nb = np.arange(24.).reshape(4, 6)\nrow, step, neg, T, i8 = b[1:3], b[::2, ::3], b[::-1], b.T, b.view('i8')\n"
+        "bc, diag, zero = np.broadcast_to(b[0], (3, 6)), b.diagonal(), b[0:0]\nwin = np.lib.stride_tricks.sliding_window_view(b[0], 3)\n"
+        "rec = np.zeros(3, [('a', 'i4'), ('b', 'f8')])\nfld = rec['b']",
+        "b[1, 0] = 99\nb[0, 0] = 77\nassert row[0, 0] == 99 and T[0, 1] == 99 and neg[2, 0] == 99 and step[0, 0] == 77 and bc[2, 0] == 77\n"
+        "assert win[0, 0] == 77 and not bc.flags.writeable and T.flags.f_contiguous and zero.shape == (0, 6)\n"
+        "rec['b'][0] = 5\nassert fld[0] == 5 and i8.dtype == 'i8' and diag[0] == 77",
+    ),
+    "arrays of every layout": Case(
+        "import numpy as np\nb = np.arange(24.).reshape(4, 6)\nv = [np.asfortranarray(b), b[::2, ::3].copy()[::2], b.astype('>f4')[:, ::-2], np.array(5), np.zeros((0, 3)), "
+        "np.array(['x', 'yy']), np.array(['2020-01-01'], 'M8[D]'), np.array([True]), np.array([b'a']), np.ones((2, 1, 3), 'u1'), np.float64(3), np.broadcast_to(np.float32(2), (1000, 1000))]\n"
+        "ro = np.arange(3)\nro.flags.writeable = False\nobj = np.array([[1], None, 'x'], dtype=object)\nalias = obj[0]\nbig = np.arange(50000.)\nlone = np.arange(100.)[::10]",
+        "assert v[0].flags.f_contiguous and v[2].dtype == '>f4' and v[3].shape == () and v[6].dtype == 'M8[D]'\n"
+        "assert not ro.flags.writeable and obj[0] is alias and big[-1] == 49999 and lone[-1] == 90\nbig[0] = 1\nlone[0] = 2",
+    ),
+    "frames": Case(
+        "import pandas as pd, numpy as np\ndf = pd.DataFrame({'i': [1, 2], 'f': [1., None], 's': ['x', None], 'c': pd.Categorical(['u', 'v'])}, index=pd.Index(['p', 'q'], name='n'))\n"
+        "df.attrs['a'] = 1\nsame = df\nshallow = df.copy(deep=False)\ncol = df['f']\nnp_col = df['i'].to_numpy()\narr = np.zeros((3, 2))\non = pd.DataFrame(arr, copy=False)\n"
+        "idx = pd.date_range('2020', periods=3, tz='UTC')\ndfo = pd.DataFrame({'o': [[1], {}]})\ninner = dfo.loc[0, 'o']",
+        "assert same is df and df.attrs == {'a': 1} and df.loc['p', 's'] == 'x' and df.index.name == 'n' and dfo.loc[0, 'o'] is inner\n"
+        "shallow.iloc[0, 0] = 9\nassert df.iloc[0, 0] == 1 and np_col[0] == 1\ncol.iloc[0] = 7\nassert df.iloc[0, 1] == 1.0\narr[0, 0] = 5\nassert on.iloc[0, 0] == 5",
+    ),
+    "model": Case(
+        "import numpy as np\nfrom sklearn.linear_model import LinearRegression\nfrom sklearn.ensemble import RandomForestRegressor\n"
+        "X = np.arange(20.).reshape(10, 2)\ny = X[:, 0]\nm = LinearRegression().fit(X, y)\nf = RandomForestRegressor(3, random_state=0).fit(X, y)\np = m.predict(X)\npf = f.predict(X)",
+        "assert np.allclose(m.predict(X), p) and np.allclose(f.predict(X), pf)",
+    ),
+    "pydantic": Case(
+        "import pydantic\nclass M(pydantic.BaseModel):\n    a: int\n    b: list[str] = []\nm = M(a='3')",
+        "assert m.a == 3 and M(a=1).b == [] and isinstance(m, M)\ntry: M(a='x')\nexcept pydantic.ValidationError: pass\nelse: assert 0",
+    ),
+    "figure": Case(
+        "import matplotlib\nmatplotlib.use('agg')\nimport matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2])",
+        "assert fig.axes[0] is ax",
+        digest=False,
+    ),
+    "generators of numpy": Case(
+        "import numpy as np\nr = np.random.default_rng(3)\nr.random()\nold = np.random.RandomState(1)",
+        "assert r.random() == np.random.default_rng(3).random(2)[1]",
+    ),
+    "deep": Case("d = []\nfor _ in range(300): d = [d]", "n = 0\nwhile d: d = d[0]; n += 1\nassert n == 300"),
+    "unstorable parts": Case(
+        "import sqlite3, threading\nclass Agent: pass\na = Agent()\na.history = [1]\na.conn = sqlite3.connect(':memory:')\ng = (i for i in [1])\nm = [map(str, g), 1]\nfine = {'x': a.history}",
+        "from kitaru_nb.artifacts.marker import is_marker\nassert is_marker(a.conn) and a.history is fine['x'] and is_marker(g) and is_marker(m[0]) and m[1] == 1\n"
+        "from kitaru_nb.errors import UnstorableError\ntry: a.conn.execute('x')\nexcept UnstorableError as e: assert '`a`' in str(e) and 'sqlite3.Connection' in str(e)\nelse: assert 0",
+        digest=False,
+    ),
+}
+
+
+def _run(folder: Path, role: str, given: Any, seed: str) -> dict[str, Any]:
+    here, there = folder / f"{role}.in", folder / f"{role}.out"
+    here.write_bytes(pickle.dumps(given))
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    command = [sys.executable, "-c", _PROCESS, role, str(here), str(there)]
+    subprocess.run(command, check=True, env=environment, cwd=Path(__file__).parents[3])
+    return pickle.loads(there.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Any]]:
+    folder = tmp_path_factory.mktemp("processes")
+    given = {name: {"define": case.define, "check": case.check} for name, case in CASES.items()}
+    saved = _run(folder, "save", given, "1")
+    restored = _run(folder, "load", saved, "2")
+    return {name: (saved[name], restored.get(name, {"error": ""})) for name in CASES}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_value_is_the_same_in_a_second_process(name: str, outcomes: dict[str, tuple[Any, Any]]) -> None:
+    saved, restored = outcomes[name]
+
+    assert not saved["error"], saved["error"]
+    assert not restored["error"], restored["error"]
+    assert restored["third"] == restored["digest"] or not CASES[name].digest
+    if CASES[name].digest:
+        assert (restored["digest"], restored["walk"]) == (saved["digest"], saved["walk"])
+
+
+def _round_trip(**values: object) -> dict[str, Any]:
+    done = PickleCodec().encode(values, namespace=globals())
+    return PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace=globals())
+
+
+def test_large_buffers_stay_beside_the_stream_without_a_copy() -> None:
+    values = {"a": np.zeros(100_000), "b": np.ones(10)}
+
+    done = PickleCodec().encode(values, namespace=globals())
+
+    assert [b.nbytes for b in done.buffers[1:]] == [800_000]
+    assert np.shares_memory(np.frombuffer(done.buffers[1]), values["a"])
+
+
+def test_an_array_from_read_only_bytes_comes_back_writable() -> None:
+    done = PickleCodec().encode({"a": np.zeros(100_000)}, namespace=globals())
+
+    back = PickleCodec().decode(done.meta, lambda i: memoryview(bytes(done.buffers[i])), namespace=globals())
+
+    back["a"][0] = 5  # type: ignore[index] # an array
+    assert back["a"][0] == 5  # type: ignore[index] # an array
+
+
+def test_what_cannot_be_stored_is_named_for_every_name_that_leads_to_it() -> None:
+    conn = sqlite3.connect(":memory:")
+    values = {"agent": {"conn": conn}, "conn": conn, "fine": [1]}
+
+    done = PickleCodec().encode(values, namespace=globals())
+
+    assert set(done.unstorable) == {"agent", "conn"}
+    assert done.unstorable["conn"].startswith("sqlite3.Connection: ")
+    conn.close()
+
+
+def test_an_object_that_cannot_be_rebuilt_around_a_marker_becomes_one() -> None:
+    back = _round_trip(m=[map(str, (i for i in [1])), 7])
+
+    assert is_marker(back["m"][0])
+    assert back["m"][1] == 7
+
+
+def test_looking_for_what_cannot_be_stored_leaves_live_classes_alone() -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("class A:\n    reg = []\n", space)
+    registry = space["A"].reg
+    generator = (i for i in [1])
+
+    PickleCodec().encode({"A": space["A"], "m": [map(space["A"], generator)]}, namespace=space)
+
+    assert space["A"].reg is registry
+
+
+def test_a_marker_stays_a_marker() -> None:
+    back = _round_trip(conn=Marker("conn", "sqlite3.Connection", "no"))
+
+    assert is_marker(back["conn"])
+
+
+def test_a_class_restored_twice_is_one_class() -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("class A: pass\na = A()", space)
+    done = PickleCodec().encode({"a": space["a"]}, namespace=space)
+
+    first = PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace=space)["a"]
+    second = PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace=space)["a"]
+
+    assert type(first) is type(second) is space["A"]
+
+
+def test_a_chain_that_leads_both_ways_too_far_is_a_clear_error() -> None:
+    class Node:
+        pass
+
+    first = last = Node()
+    for _ in range(20_000):
+        last.next = Node()  # type: ignore[attr-defined] # made here
+        last.next.previous = last  # type: ignore[attr-defined] # made here
+        last = last.next  # type: ignore[attr-defined] # made here
+
+    with pytest.raises(UnstorableError, match="`chain` cannot be stored: its objects are nested too deeply"):
+        PickleCodec().encode({"chain": first}, namespace=globals())
+
+
+def test_lists_nested_five_thousand_deep_come_back() -> None:
+    deep: list[Any] = []
+    for _ in range(5_000):
+        deep = [deep]
+
+    back = _round_trip(deep=deep)["deep"]
+
+    depth = 0
+    while back:
+        (back,) = back
+        depth += 1
+    assert depth == 5_000
