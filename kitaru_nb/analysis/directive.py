@@ -136,6 +136,12 @@ def parse_directive(text: str, *, line: int = 1) -> Directive:
     for word in words:
         if word.startswith("--"):
             _read_option(word, words, given)
+        elif word.startswith("#"):
+            raise UsageError(
+                f"the line `{_MAGIC}` takes no comment",
+                kind="bad-syntax",
+                hint="put the comment on a line of its own, above or below",
+            )
         elif name is None:
             name = checked_name(word)
         else:

@@ -15,6 +15,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 from kitaru_nb.analysis.modules import IsLocal, LocalModule, is_local_module, local_modules, variables_of
@@ -131,23 +132,31 @@ class _Walk:
 
     def _plain(self, level: list[object]) -> list[object]:
         """Deal with one level of objects; those returned are to be taken apart as they are."""
-        kinds, visited = self.kinds, self.visited
-        for kind in {_address(kind): kind for kind in map(type, level)}.values():
-            if _address(kind) not in kinds:
-                self._classify(kind)
-        live = [value for value in level if kinds[_address(type(value))] is not None]
+        addresses = list(map(_address, map(type, level)))
+        present = set(addresses)
+        if present - self.kinds.keys():
+            for address, kind in dict(zip(addresses, map(type, level), strict=True)).items():
+                if address not in self.kinds:
+                    self._classify(kind)
+        opened = {address for address in present if self.kinds[address] is not None}
+        live = list(compress(level, map(opened.__contains__, addresses)))
         fresh = dict(zip(map(_address, live), live, strict=True))
-        for known in fresh.keys() & visited.keys():
+        for known in fresh.keys() & self.visited.keys():
             del fresh[known]
-        visited.update(fresh)
-        plain = []
-        for value in fresh.values():
-            handle = kinds[_address(type(value))]
-            if handle is _take_apart:
-                plain.append(value)
-            elif handle is not None:
-                handle(self, value)
-        return plain
+        self.visited.update(fresh)
+        special = {address for address in opened if self.kinds[address] is not _take_apart}
+        return (
+            [value for value in fresh.values() if not self._handled(value)]
+            if special
+            else list(fresh.values())
+        )
+
+    def _handled(self, value: object) -> bool:
+        handle = self.kinds[_address(type(value))]
+        if handle is None or handle is _take_apart:
+            return False
+        handle(self, value)
+        return True
 
     def _classify(self, kind: type) -> None:
         self.keep.append(kind)

@@ -129,38 +129,36 @@ def _collect(nodes: Iterable[ast.AST], found: Bindings) -> None:
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
-        match node:
-            case ast.Name(id=name, ctx=ast.Store()):
-                found.bound.add(name)
-            case ast.Name(id=name, ctx=ast.Del()):
-                found.bound.add(name)
-                found.unbound.add(name)
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                found.bound.add(node.name)
-                waiting += _outside(node)
-                continue
-            case ast.Lambda():
-                waiting += _outside(node)
-                continue
-            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                waiting += _walrus_targets(node)
-                continue
-            case ast.Global(names=names):
-                found.global_.update(names)
-            case ast.Nonlocal(names=names):
-                found.nonlocal_.update(names)
-            case ast.Import(names=aliases):
-                found.bound |= {alias.asname or alias.name.partition(".")[0] for alias in aliases}
-            case ast.ImportFrom(names=aliases):
-                found.bound |= {alias.asname or alias.name for alias in aliases}
-            case ast.ExceptHandler(name=str() as name):
-                found.bound.add(name)
-                found.unbound.add(name)
-            case ast.MatchAs(name=str() as name) | ast.MatchStar(name=str() as name):
-                found.bound.add(name)
-            case ast.MatchMapping(rest=str() as name):
-                found.bound.add(name)
-        waiting.extend(ast.iter_child_nodes(node))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.bound.add(node.name)
+            waiting += _outside(node)
+        elif isinstance(node, ast.Lambda):
+            waiting += _outside(node)
+        elif isinstance(node, _COMPREHENSIONS):
+            waiting += _walrus_targets(node)
+        else:
+            _note(node, found)
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _note(node: ast.AST, found: Bindings) -> None:
+    """Note what `node` itself binds or declares, its parts aside."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store()):
+            found.bound.add(name)
+        case ast.Name(id=name, ctx=ast.Del()) | ast.ExceptHandler(name=str() as name):
+            found.bound.add(name)
+            found.unbound.add(name)
+        case ast.Global(names=names):
+            found.global_.update(names)
+        case ast.Nonlocal(names=names):
+            found.nonlocal_.update(names)
+        case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+            found.bound |= {alias.asname or alias.name.partition(".")[0] for alias in aliases}
+        case ast.MatchAs(name=str() as name) | ast.MatchStar(name=str() as name):
+            found.bound.add(name)
+        case ast.MatchMapping(rest=str() as name):
+            found.bound.add(name)
 
 
 def _outside(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda) -> list[ast.AST]:
