@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -135,7 +136,8 @@ class HeadlessKernel:
         self._give_back()
 
     def _configured_manager(self, name: str) -> KernelManager:
-        manager = KernelManager(kernel_name=name)
+        # what goes wrong is raised with its reason; jupyter_client would log a traceback besides
+        manager = KernelManager(kernel_name=name, log=_quiet_log())
         manager.connection_file = str(self._folder / "kernel.json")
         if os.name == "nt":
             return manager  # ZeroMQ has no IPC there; the kernel listens on loopback TCP with its signed key
@@ -175,6 +177,14 @@ def sweep_folders(now: float | None = None) -> list[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder)
     return removed
+
+
+def _quiet_log() -> logging.Logger:
+    log = logging.getLogger("kitaru_nb.kernels")
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+    return log
 
 
 def _private_folder() -> tuple[Path, int | None]:

@@ -284,8 +284,6 @@ class _Worker:
         steps = {step.index: step for step in steps_of(self._nb)}
         restored = dict(zip(steps, self._recorded, strict=False))
         first = next((index for index in steps if index not in restored), None)
-        if first is not None:
-            self._kernel = HeadlessKernel(self._kernel_name)  # it starts up while the record is filled in
         self._manager.hold_saves()
         self._manager.notebook_start()
         commits = record_restored(self._engine.journal, self._attempt, self._recorded)
@@ -295,8 +293,9 @@ class _Worker:
             else:
                 self._manager.cell_passed(cell)
         self._manager.save_now()
-        if first is None or self._kernel is None:
+        if first is None:
             return _End(ExecutionStatus.COMPLETED, Exit.COMPLETED)
+        self._kernel = HeadlessKernel(self._kernel_name)
         self._boot(self._kernel, commits)
         try:
             for index, cell in enumerate(self._nb.cells[first:], first):

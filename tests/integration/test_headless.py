@@ -196,7 +196,7 @@ def test_a_second_run_while_the_first_one_lives_is_refused_and_touches_nothing(t
         tmp_path, ["tick('a')\nwhile not __import__('os').path.exists('go'): __import__('time').sleep(0.05)"]
     )
     first = notebook.start_papermill()
-    _wait_for(lambda: notebook.ticks() == ["a"] and notebook.output.exists())
+    _wait_for(lambda: notebook.output.exists() and notebook.statuses() == ["running"])
     before = notebook.output.read_bytes()
 
     second = notebook.papermill()
