@@ -81,11 +81,8 @@ def print_table(
         for row in [[head.upper() for head in heads], *cells]:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     else:
-        _print_rich(
-            heads,
-            cells,
-            [_FLEXIBLE if head in flexible else width for head, width in zip(heads, widths, strict=True)],
-        )
+        fixed = [None if head in flexible else width for head, width in zip(heads, widths, strict=True)]
+        _print_rich(heads, cells, fixed)
 
 
 def clean(text: str) -> str:
@@ -143,20 +140,20 @@ def tidy_path(path: str) -> str:
     return path
 
 
-def _print_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], least: Sequence[int]) -> None:
-    """`least` holds the columns a cell of each column needs at least."""
+def _print_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], widths: Sequence[int | None]) -> None:
+    """A table, or blocks where it does not fit; a column without a width is flexible."""
     from rich.console import Console  # noqa: PLC0415 - a pipe and --json need no rich
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     console = Console(highlight=False)
     styled = [[Text(cell, style=_STYLES.get(cell, "")) for cell in row] for row in cells]
-    if sum(least) + 2 * len(least) > console.width:
+    if sum(width or _FLEXIBLE for width in widths) + 2 * len(widths) > console.width:
         _print_narrow(console, heads, styled)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for head, width in zip(heads, least, strict=True):
-        table.add_column(head, no_wrap=width != _FLEXIBLE, overflow="fold")
+    for head, width in zip(heads, widths, strict=True):
+        table.add_column(head, no_wrap=width is not None, overflow="fold")
     for row in styled:
         table.add_row(*row)
     console.print(table)

@@ -54,10 +54,18 @@ def _unknown_option(error: UnknownOptionError, verb: str, help_line: str) -> Usa
 
 
 def _missing(error: MissingArgumentError, verb: str) -> str:
-    name = error.argument.name if error.argument else "a value"
+    name = _as_typed(error)
     if error.tokens_so_far:
         return f"`{verb}` needs more than `{' '.join(error.tokens_so_far)}` after `{name}`"
     return f"`{verb}` needs a value for `{name}`" if name.startswith("-") else f"`{verb}` needs {name}"
+
+
+def _as_typed(error: MissingArgumentError) -> str:
+    """The option as the user spelled it, such as ``-p``; else the argument's name."""
+    if error.argument is None:
+        return "a value"
+    typed = (token.keyword for token in error.argument.tokens if token.keyword)
+    return error.keyword or next(typed, error.argument.name)
 
 
 def _plain(error: CycloptsError) -> str:

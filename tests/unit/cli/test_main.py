@@ -1,0 +1,250 @@
+"""Command lines, run in this process on a real store."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from kitaru_nb.cli import executions
+from kitaru_nb.cli.executions import begun_after
+from kitaru_nb.cli.main import main
+from kitaru_nb.errors import UsageError
+from kitaru_nb.model.checkpoint import CheckpointStatus, Group
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.testing import a_draft
+
+
+@pytest.fixture
+def execution() -> str:
+    """An interrupted execution of `train.ipynb`: `load` restored, `train` failed."""
+    engine = open_engine(Settings(home=Path(os.environ["KITARU_NB_HOME"])))
+    identity = Identity(
+        notebook="/home/ana/train.ipynb", output="/home/ana/out.ipynb", parameters={"lr": 0.1}
+    )
+    attempt, _ = engine.journal.start(identity, owner=current_owner(), tags=["nightly"])
+    stored = engine.put({"rows": [1, 2, 3]}, namespace={})
+    engine.store.flush()
+    group = Group(("rows",), stored.artifact.digest, stored.artifact.digest)
+    load = engine.journal.commit(
+        attempt, a_draft("load", groups=(group,)), artifacts=[stored.artifact], locations=stored.locations
+    )
+    error = {"ename": "ValueError", "evalue": "no \x1b[31mrows"}
+    failed = a_draft(
+        "train", parent=load.seq, status=CheckpointStatus.FAILED, error=error, reads={"rows": group.value}
+    )
+    engine.journal.commit(attempt, failed)
+    engine.journal.finish(attempt, ExecutionStatus.INTERRUPTED, reason="the kernel died: SIGKILL")
+    engine.close()
+    return attempt.execution
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(words)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_executions_is_an_array(execution: str, capsys) -> None:
+    code, out, err = run(capsys, "executions", "--json")
+
+    (document,) = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (document["id"], document["status"], document["tags"]) == (execution, "interrupted", ["nightly"])
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (["--status", "interrupted"], 1), (["--status", "failed"], 0), (["--tag", "nightly"], 1),
+        (["--tag", "x"], 0),
+        (["--since", "1h"], 1), (["--since", "2999-01-01"], 0), (["--limit", "5"], 1),
+    ],
+)  # fmt: skip
+def test_executions_are_filtered(words: list[str], count: int, execution: str, capsys) -> None:
+    code, out, _ = run(capsys, "executions", *words, "--json")
+
+    assert (code, len(json.loads(out))) == (0, count)
+
+
+def test_without_any_record_executions_is_empty_and_makes_nothing(capsys) -> None:
+    as_json = run(capsys, "executions", "--json")
+    for_people = run(capsys, "executions")
+
+    assert (as_json[0], json.loads(as_json[1])) == (0, [])
+    assert for_people[0] == 0
+    assert "nothing is recorded" in for_people[1]
+    assert not Path(os.environ["KITARU_NB_HOME"]).exists()
+
+
+def test_show_tells_what_happened_and_what_to_type(execution: str, capsys) -> None:
+    code, out, _ = run(capsys, "show")
+
+    assert code == 0
+    assert "interrupted because: the kernel died: SIGKILL" in out
+    assert "lr=0.1" in out
+    assert "train: ValueError: no \\x1b[31mrows" in out
+    assert f"kitaru-nb resume {execution}" in out
+
+
+def test_show_takes_the_start_of_an_id(execution: str, capsys) -> None:
+    code, out, _ = run(capsys, "show", execution[:10], "--json")
+
+    document = json.loads(out)
+    assert code == 0
+    assert [(c["name"], c["status"]) for c in document["checkpoints"]] == [
+        ("load", "completed"),
+        ("train", "failed"),
+    ]
+
+
+def test_why_names_the_reason(execution: str, capsys) -> None:
+    code, out, _ = run(capsys, "why", "latest", "train")
+    document = json.loads(run(capsys, "why", "latest", "train", "--json")[1])
+
+    assert code == 0
+    assert "ValueError" in out
+    assert document["status"] == "failed"
+    assert document["reasons"][0]["kind"] == "failed"
+    assert list(document["reads"]) == ["rows"]
+
+
+def test_artifacts_lists_refs_that_artifact_takes(execution: str, capsys) -> None:
+    (listed,) = json.loads(run(capsys, "artifacts", "--json")[1])
+    code, out, _ = run(capsys, "artifact", listed["ref"])
+    document = json.loads(run(capsys, "artifact", listed["ref"], "--json")[1])
+
+    assert code == 0
+    assert "rows: list\n[1, 2, 3]" in out
+    assert document == listed
+
+
+def test_an_artifact_is_written_to_a_file(execution: str, capsys, tmp_path: Path) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    code, _, _ = run(capsys, "artifact", "rows", "--out", str(tmp_path / "rows.pkl"))
+
+    assert code == 0
+    assert cloudpickle.loads((tmp_path / "rows.pkl").read_bytes()) == [1, 2, 3]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(execution: str, capsys, tmp_path: Path) -> None:
+    code, _, err = run(capsys, "artifact", "rows", "--out", str(tmp_path / "missing" / "rows.pkl"))
+
+    assert code == 1
+    assert "could not be written: No such file or directory" in err
+    assert list(tmp_path.iterdir()) == [Path(os.environ["KITARU_NB_HOME"])]
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["exections"], "there is no verb `exections`", "kitaru-nb executions"),
+        (["--nope"], "there is no option `--nope`", "kitaru-nb --help"),
+        (["show", "a", "b"], "`show` does not take `b`", "kitaru-nb show --help"),
+        (["executions", "--limt", "3"], "`executions` has no option `--limt`", "--limit, or"),
+        (["executions", "--limit", "x"], "unable to convert", "kitaru-nb executions --help"),
+        (["executions", "--limit", "0"], "--limit is 0", "--limit 20"),
+        (["executions", "--limit", "1", "--limit", "2"], "multiple times", "kitaru-nb executions --help"),
+        (["executions", "--since", "yesterday"], "neither a length of time nor a date", "--since 2h"),
+        (["why", "latest"], "`why` needs CHECKPOINT", "kitaru-nb why --help"),
+        (["run"], "`run` needs NOTEBOOK", "kitaru-nb run NOTEBOOK"),
+        (
+            ["run", "a.ipynb", "-p", "x"],
+            "`run` needs more than `x` after `-p`",
+            "kitaru-nb run --help",
+        ),
+        (["artifact", "a/b"], "`a/b` does not name a stored value", "latest/train/model"),
+    ],
+)
+def test_a_wrong_command_line_says_what_to_type(words, message, hint, execution: str, capsys) -> None:
+    code, out, err = run(capsys, *words)
+
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[0]
+    assert hint in err.splitlines()[1]
+
+
+def test_a_wrong_command_line_is_a_document_when_asked(capsys) -> None:
+    code, out, err = run(capsys, "show", "a", "b", "--json")
+
+    assert (code, err) == (2, "")
+    assert json.loads(out)["error"]["kind"] == "unexpected-argument"
+
+
+def test_what_is_not_there_is_a_failure_not_a_wrong_command_line(execution: str, capsys) -> None:
+    code, out, _ = run(capsys, "why", "latest", "trian", "--json")
+
+    assert code == 1
+    assert json.loads(out)["error"] == {
+        "kind": "unknown-checkpoint",
+        "message": f"execution `{execution}` has no checkpoint `trian`; it has `load`, `train`",
+        "hint": "train",
+    }
+
+
+def test_json_as_the_value_of_a_parameter_is_no_wish_for_json(capsys) -> None:
+    code, out, err = run(capsys, "run", "missing.ipynb", "-p", "format", "--json")
+
+    assert code != 0
+    assert out == ""
+    assert err.startswith("error: ")
+
+
+def test_a_damaged_journal_is_an_error_without_a_traceback(execution: str, capsys) -> None:
+    home = Path(os.environ["KITARU_NB_HOME"])
+    (home / "journal.db").write_bytes(b"\xff" * 5000)
+
+    code, out, err = run(capsys, "executions")
+
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert "  Try: " in err
+
+
+def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def interrupted(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(executions, "open_engine", interrupted)
+
+    code, _, err = run(capsys, "executions")
+
+    assert (code, err) == (130, "error: interrupted\n")
+
+
+def test_help_lists_every_verb_in_order(capsys) -> None:
+    code, out, _ = run(capsys, "--help")
+
+    words = [
+        "run",
+        "resume",
+        "executions",
+        "show",
+        "why",
+        "artifacts",
+        "artifact",
+        "enable",
+        "demo",
+        "doctor",
+    ]
+    found = [
+        line.split()[1] for line in out.splitlines() if line.startswith("│ ") and line.split()[1] in words
+    ]
+    assert code == 0
+    assert found == words
+
+
+@pytest.mark.parametrize("text", ["2h", "2026-03-01", "2026-03-01T10:00:00+02:00"])
+def test_since_takes_a_length_of_time_or_a_date(text: str) -> None:
+    assert begun_after(text).tzinfo is not None
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-2h", "99999999999d", "2026-13-01"])
+def test_since_refuses_the_rest(text: str) -> None:
+    with pytest.raises(UsageError, match="neither a length of time nor a date"):
+        begun_after(text)
