@@ -158,7 +158,29 @@ def test_a_strict_umask_does_not_take_the_owners_rights(tmp_path: Path) -> None:
     finally:
         os.umask(before)
 
-    assert [stat.S_IMODE(path.stat().st_mode) for path in packs(tmp_path)] == [0o600]
+    modes = {path.suffix: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "store").rglob("*")}
+    assert modes == {"": 0o700, ".pack": 0o600}
+
+
+def test_equal_chunks_take_their_room_once(store: LocalStore, tmp_path: Path) -> None:
+    store.write(views(*[content(1)] * 5), index=Index())
+
+    assert [path.stat().st_size for path in packs(tmp_path)] == [MIB]
+
+
+def test_a_slow_disk_gets_every_chunk_as_it_was(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, never = os.pwritev, threading.Event()
+
+    def late(fd: int, parts: list[memoryview], at: int) -> int:
+        never.wait(0.02)  # long enough for the next batches to be copied, were they allowed to
+        return real(fd, parts, at)
+
+    monkeypatch.setattr(os, "pwritev", late)
+    data = [content(seed) for seed in range(60)]
+
+    locations = store.write(views(*data), index=Index())
+
+    assert [bytes(store.read(location)) for location in locations] == data
 
 
 def test_the_store_reads_into_memory_of_the_caller(store: LocalStore) -> None:
