@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.errors import ConflictError, CorruptError, StoreError, UsageError
+from kitaru_nb.journal import session
 from kitaru_nb.journal.integrity import checksum
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity, current_owner
@@ -199,6 +200,17 @@ def test_two_processes_commit_to_one_journal_without_being_refused(path, opened)
     assert journal.verify() == []
 
 
+def test_a_writer_has_the_journal_to_itself_from_its_first_look(path, opened) -> None:
+    journal = opened(path)
+    rival = sqlite3.connect(path, timeout=0, isolation_level=None)
+
+    with journal._session.writing(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        rival.execute("BEGIN IMMEDIATE")
+
+    rival.execute("BEGIN IMMEDIATE")
+    rival.close()
+
+
 def test_threads_share_a_journal(path, opened) -> None:
     journal = opened(path)
     attempt, _ = journal.start(NOTEBOOK, owner=current_owner())
@@ -233,8 +245,15 @@ def test_a_forked_child_and_its_parent_both_go_on(path, opened) -> None:
     if pid == 0:
         code = 1
         try:
+            inherited = journal._session._connection
             journal.commit(attempt, a_draft("child"))
-            code = 0 if len(journal.checkpoints(attempt.execution)) == 2 else 2
+            code = (
+                3
+                if inherited or session._left_open
+                else 0
+                if len(journal.checkpoints(attempt.execution)) == 2
+                else 2
+            )
         finally:
             os._exit(code)
     _, status = os.waitpid(pid, 0)
