@@ -166,6 +166,19 @@ def test_any_flipped_byte_gives_right_data_or_an_error(path) -> None:
     assert all(problem.hint for problem in problems)
 
 
+def test_table_definitions_that_are_no_text_any_more_are_told_clearly(path) -> None:
+    content = path.read_bytes()
+    at = content.index(b"CREATE TABLE checkpoints")
+
+    for offset in (0, 9, 20):
+        damaged = bytearray(content)
+        damaged[at + offset] = 0xD4
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptError) as refused:
+            SqliteJournal(path)
+        assert refused.value.kind == "corrupt-record"
+
+
 def test_a_damaged_log_that_was_never_folded_is_noticed(tmp_path) -> None:
     live = tmp_path / "live" / "journal.db"
     journal = SqliteJournal(live)
