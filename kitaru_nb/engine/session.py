@@ -160,11 +160,11 @@ class Session:
         """
         _refuse_unbuilt(cell.directive)
         attempt = self.open()
-        self._seeded = self._seeded or "seed" in cell.source
         for step in deleted_steps:
             self._names = {name: owner for name, owner in self._names.items() if owner != step}
         pending = self._pending(cell)
         self._names[pending.name] = cell.step
+        self._seeded = self._seeded or "seed" in cell.source
         if cell.directive is not None and cell.directive.fresh:
             return Run(pending)
         recorded = self._find(pending, attempt.execution)
@@ -192,7 +192,7 @@ class Session:
             options={"quiet": ends_quietly(cell.source)},
         )
         process = self._process.snapshot()
-        return Pending(cell, name, key, code, reads, before, process, started_at, started, found.modules)
+        return Pending(cell, name, key, code, reads, before, process, started_at, started, found.modules, self._seeded)
 
     def _reach(self, cell: Cell) -> Reach:
         names = names_of(cell.tree)
@@ -521,7 +521,7 @@ class Session:
         conditions: dict[str, str] = {
             f"names:{','.join(names)}": pending.before.groups[names] for names in step.in_place
         }
-        if self._seeded:
+        if pending.seeded:
             for part in drawn(pending.process, process):
                 conditions[f"random:{part}"] = _digest(pending.process[part])
         for file in self._files():

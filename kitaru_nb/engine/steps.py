@@ -41,7 +41,11 @@ class Cell:
 
 @dataclass(slots=True)
 class Pending:
-    """A step that is about to run or running: everything its commit needs from before."""
+    """A step that is about to run or running: everything its commit needs from before.
+
+    `seeded` says that a cell before it set a random generator, so that the generators' state
+    is the notebook's and not the kernel's own.
+    """
 
     cell: Cell
     name: str
@@ -53,6 +57,7 @@ class Pending:
     started_at: datetime
     started: float
     modules: Mapping[str, LocalModule] = field(default_factory=dict)
+    seeded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
