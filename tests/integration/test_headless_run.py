@@ -1,0 +1,149 @@
+"""`kitaru-nb run` and `resume`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import papermill
+import pytest
+from papermill.exceptions import PapermillException
+
+from kitaru_nb.model.execution import ExecutionStatus
+from kitaru_nb.stacks.worker import ExecutionStopped
+from tests.integration.headless import Notebook, finished, start
+
+DIES = "import os, signal\ntick('b')\nif once('death'): os.kill(os.getpid(), signal.SIGKILL)\nb = a + 1"
+
+
+def three_cells(folder: Path) -> Notebook:
+    return Notebook(folder, ["tick('a')\na = 1", DIES, "tick('c')\nprint(b)"])
+
+
+def test_a_run_that_died_is_planned_and_then_resumed(tmp_path: Path) -> None:
+    notebook = three_cells(tmp_path)
+
+    died = notebook.kitaru("run", "work.ipynb")
+    planned = notebook.kitaru("run", "work.ipynb", "--dry-run", "--json")
+    resumed = notebook.kitaru("resume")
+
+    execution = notebook.executions()[0]
+    assert died.code == 138, died.stderr
+    assert f"kitaru-nb resume {execution.id}" in died.stdout
+    assert died.last_line.startswith(f"kitaru: interrupted execution={execution.id} checkpoint=")
+    plan = json.loads(planned.stdout)
+    assert plan["execution"] == execution.id
+    assert [cell["status"] for cell in plan["cells"]] == ["restored", "restored", "run", "run"]
+    assert resumed.code == 0, resumed.stderr
+    assert "2 restored" in resumed.stdout
+    assert resumed.last_line == f"kitaru: completed execution={execution.id}"
+    assert notebook.ticks() == ["a", "b", "b", "c"]
+    assert notebook.kitaru("resume").code == 2
+
+
+def test_the_status_line_is_the_last_one_also_when_a_cell_raises(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["1 / 0"])
+
+    failed = notebook.kitaru("run", "work.ipynb")
+
+    assert failed.code == 1
+    assert failed.last_line.startswith("kitaru: failed execution=")
+    assert "ZeroDivisionError: division by zero" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert any("papermill-error-cell" in cell.source for cell in notebook.result().cells)
+
+
+def test_a_retry_goes_on_in_the_same_command(tmp_path: Path) -> None:
+    notebook = three_cells(tmp_path)
+
+    ended = notebook.kitaru("run", "work.ipynb", "--retries", "1")
+
+    assert ended.code == 0, ended.stderr
+    assert notebook.ticks() == ["a", "b", "b", "c"]
+    assert notebook.executions()[0].attempts == 2
+
+
+def test_json_gives_the_execution_and_nothing_else_on_stdout(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["print('cell')"])
+
+    ended = notebook.kitaru("run", "work.ipynb", "--json", "--tag", "nightly")
+
+    document = json.loads(ended.stdout)
+    assert (document["status"], document["tags"]) == ("completed", ["nightly"])
+    assert document["notebook"] == str(notebook.path)
+
+
+def test_cells_run_in_the_folder_of_the_notebook(tmp_path: Path) -> None:
+    folder = tmp_path / "sub"
+    folder.mkdir()
+    notebook = Notebook(folder, ["import os\nprint(os.getcwd())"])
+
+    ended = finished(start(["-m", "kitaru_nb", "run", "sub/work.ipynb", "-o", "here.ipynb"], tmp_path))
+
+    assert ended.code == 0, ended.stderr
+    notebook.output = tmp_path / "here.ipynb"
+    assert notebook.result().cells[1].outputs[0].text.strip() == str(folder)
+
+
+def test_a_whole_run_may_be_given_a_time(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')", "__import__('time').sleep(100)"])
+
+    ended = notebook.kitaru("run", "work.ipynb", "--timeout", "4s")
+
+    assert ended.code == 124, ended.stderr
+    assert "longer than 4 s" in ended.stderr
+    assert notebook.executions()[0].status is ExecutionStatus.FAILED
+
+
+def test_of_several_notebooks_a_failed_one_does_not_stop_the_others(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    one, two = Notebook(folders[0], ["1 / 0"]), Notebook(folders[1], ["tick('a')"])
+
+    ended = finished(start(["-m", "kitaru_nb", "run", str(one.path), str(two.path)], tmp_path))
+
+    assert ended.code == 1
+    assert two.ticks() == ["a"]
+    assert [line.split()[1] for line in ended.stderr.splitlines() if line.startswith("kitaru: ")] == [
+        "failed",
+        "completed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "none.ipynb"], "there is no notebook"),
+        (["run", "work.ipynb", "-o", "work.ipynb"], "is the notebook itself"),
+        (["run", "work.ipynb", "-o", "no/where.ipynb"], "there is no folder"),
+        (["run", "side_journal.py"], "not JSON"),
+    ],
+)
+def test_what_cannot_be_run_is_a_usage_error(tmp_path: Path, words: list[str], said: str) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')"])
+
+    ended = notebook.kitaru(*words)
+
+    assert ended.code == 2
+    assert said in ended.stderr
+    assert "  Try: " in ended.stderr
+
+
+def test_a_program_that_calls_papermill_meets_an_exception(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    notebook = three_cells(tmp_path)
+
+    with pytest.raises(PapermillException) as caught:
+        papermill.execute_notebook(
+            notebook.path, notebook.output, engine_name="kitaru", progress_bar=False, cwd=tmp_path
+        )
+    nb = papermill.execute_notebook(
+        notebook.path, notebook.output, engine_name="kitaru", progress_bar=False, cwd=tmp_path
+    )
+
+    assert isinstance(caught.value, ExecutionStopped)
+    assert caught.value.code == 138
+    assert "kitaru: completed" in capfd.readouterr().err
+    assert nb.cells[-1].outputs[0].text == "2\n"
