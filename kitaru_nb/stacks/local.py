@@ -89,7 +89,7 @@ class Plan:
 
 def job_of(notebook: str, output: str | None = None, **options: Any) -> Job:
     """A job from what a user typed: paths made absolute, ``<stem>.out.ipynb`` as default output."""
-    source = notebook if is_remote(notebook) else os.path.abspath(notebook)  # noqa: PTH100 - links are kept
+    source = notebook if is_remote(notebook) else os.path.abspath(notebook)
     if output is None:
         if is_remote(source):
             raise UsageError(
@@ -99,7 +99,7 @@ def job_of(notebook: str, output: str | None = None, **options: Any) -> Job:
             )
         target = _literal(default_output(source))
     else:
-        target = output if is_remote(output) else os.path.abspath(output)  # noqa: PTH100 - as above
+        target = output if is_remote(output) else os.path.abspath(output)
     return Job(source, target, **options)
 
 

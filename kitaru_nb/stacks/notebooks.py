@@ -174,7 +174,7 @@ def local_path(path: str) -> str:
     handler = papermill_io.get_handler("local")
     base = handler.cwd(None)  # the one public way to read it is to set it
     handler.cwd(base)
-    return os.path.abspath(os.path.join(base or os.getcwd(), path))  # noqa: PTH100, PTH118, PTH109 - a path as text, links kept
+    return os.path.abspath(os.path.join(base or os.getcwd(), path))  # noqa: PTH118, PTH109 - a path as text, links kept
 
 
 def json_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from kitaru_nb.engine.recovery import matching_prefix, record_restored
 from kitaru_nb.engine.steps import step_name
 from kitaru_nb.errors import ConflictError, KernelError, KitaruError, StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.client import CellClient, KernelDied, Reply, TimedOut
@@ -205,18 +206,23 @@ def _execute(
     give_stable_ids(nb, recorded_ids(source) if source is not None else ())
     with closing(open_engine(settings)) as engine:
         attempt, continues = _start(engine, identity, run)
-        recorded = restorable(engine, attempt.execution, steps_of(nb)) if continues else []
-        worker = _Worker(
-            nb,
-            engine,
-            attempt,
-            identity=identity,
-            recorded=recorded,
-            kernel_name=kernel_name,
-            output=output,
-            timeout=run.timeout,
-            options=options,
-        )
+        crash_point("worker-started")
+        try:
+            worker = _Worker(
+                nb,
+                engine,
+                attempt,
+                identity=identity,
+                recorded=restorable(engine, attempt.execution, steps_of(nb)) if continues else [],
+                kernel_name=kernel_name,
+                output=output,
+                timeout=run.timeout,
+                options=options,
+            )
+        except BaseException as error:
+            # in a program that lives on, an attempt left open would look like a run that is going on
+            engine.journal.finish(attempt, ExecutionStatus.INTERRUPTED, reason=_first_line(str(error)))
+            raise
         return worker.run()
 
 
@@ -287,6 +293,7 @@ class _Worker:
         self._manager.hold_saves()
         self._manager.notebook_start()
         commits = record_restored(self._engine.journal, self._attempt, self._recorded)
+        crash_point("worker-restored")
         for index, cell in enumerate(self._nb.cells[:first]):
             if index in restored:
                 self._fill_in(steps[index], restored[index], len([i for i in restored if i <= index]))
@@ -476,6 +483,7 @@ class _Worker:
         try:
             if end.exit is Exit.COMPLETED:
                 end = self._save_completed(end)
+                crash_point("worker-saved")
                 self._finish(end)
             else:
                 self._finish(end)

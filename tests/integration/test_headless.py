@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from kitaru_nb.model.execution import ExecutionStatus, current_owner
@@ -58,6 +61,51 @@ def test_a_run_killed_in_its_fourth_cell_goes_on_there(tmp_path: Path, victim: s
     assert notebook.shown()[4] == expected.shown()[4]
     assert notebook.statuses() == ["completed"] * 6
     assert [execution.attempts for execution in notebook.executions()[:1]] == [2]
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("point", ["worker-started", "worker-restored", "worker-saved"])
+def test_a_worker_killed_between_its_own_steps_loses_and_repeats_nothing(tmp_path: Path, point: str) -> None:
+    notebook = Notebook(
+        tmp_path, ["tick('a')\na = 1", "tick('b')\nif once('x'): 1 / 0\nb = a", "tick('c')\nb"]
+    )
+    assert notebook.papermill().code == 1
+
+    killed = notebook.papermill(env={"KITARU_NB_CRASH_AT": point})
+    ended = notebook.papermill()
+
+    assert killed.code == -signal.SIGKILL
+    assert ended.code == 0, ended.stderr
+    assert notebook.ticks() == ["a", "b", "b", "c"]
+    assert notebook.statuses() == ["completed"] * 3
+    assert len(notebook.executions()) == 1
+    nbformat.validate(notebook.result())
+
+
+def test_sys_exit_ends_the_notebook_well_as_it_does_in_papermill(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')", "import sys\nsys.exit(0)", "tick('c')"])
+
+    ended = notebook.papermill()
+
+    assert ended.code == 0, ended.stderr
+    assert notebook.ticks() == ["a"]
+    assert notebook.statuses() == ["completed", "completed", "pending"]
+    assert notebook.executions()[0].status is ExecutionStatus.COMPLETED
+
+
+def test_a_notebook_from_standard_input_is_continued_too(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')", "tick('b')\nif once('x'): 1 / 0"])
+    shell = f"cat work.ipynb | {sys.executable} -m papermill --engine kitaru - -"
+
+    codes = [
+        subprocess.run(
+            shell, shell=True, cwd=tmp_path, capture_output=True, timeout=100, check=False
+        ).returncode
+        for _ in range(2)
+    ]
+
+    assert codes == [1, 0]
+    assert notebook.ticks() == ["a", "b", "b"]
 
 
 def test_after_completion_the_same_command_runs_everything_anew(tmp_path: Path) -> None:
