@@ -82,7 +82,9 @@ def programs() -> st.SearchStrategy[str]:
 
 def program(dice: random.Random) -> str:
     """A program, which may not compile."""
-    return _block(dice, dice.randint(1, 2), in_loop=False, in_function=False)
+    body = _block(dice, dice.randint(1, 2), in_loop=False, in_function=False)
+    first, second, third = (dice.choice(NAMES) for _ in range(3))
+    return f"{body}\n{first} = ({second}, {third})"  # what the body left of a value shows here
 
 
 def _block(dice: random.Random, depth: int, *, in_loop: bool, in_function: bool) -> str:

@@ -140,7 +140,9 @@ def shown(value: object, *, depth: int) -> object:
     if isinstance(value, list | tuple):
         return type(value).__name__, [shown(each, depth=depth - 1) for each in value] if depth else 0
     if isinstance(value, dict):
-        return "dict", [(shown(k, depth=1), shown(v, depth=1)) for k, v in value.items()]
+        return "dict", [
+            (shown(k, depth=depth - 1), shown(v, depth=depth - 1)) for k, v in value.items()
+        ] if depth else 0
     if isinstance(value, Base):
         return "Base", shown(value.v, depth=depth - 1) if depth else 0
     return without_addresses(repr(value)) if isinstance(value, int | str | None) else type(value).__name__
