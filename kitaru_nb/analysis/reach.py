@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
 
+from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.analysis.modules import IsLocal, LocalModule, is_local_module, local_modules, variables_of
-from kitaru_nb.analysis.names import function_names
 
 __all__ = ["Reach", "is_local_module", "reach"]
 

@@ -10,7 +10,8 @@ import types
 import pytest
 from hypothesis import given
 
-from kitaru_nb.analysis.names import CellNames, function_names, names_of
+from kitaru_nb.analysis.code_names import function_names
+from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.errors import UsageError
 from tests.unit.analysis.programs import NAMES, programs
 
