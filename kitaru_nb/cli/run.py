@@ -171,6 +171,8 @@ def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool
     left = retries
     while True:
         outcome = run(job, settings=settings)
+        if not quiet and outcome.traceback:
+            print(outcome.traceback, file=sys.stderr)
         if not quiet and outcome.exit is not Exit.COMPLETED:
             print(f"{outcome.status}: {clean(outcome.reason)}", file=sys.stderr)
         retry = outcome.exit in _RETRIED and left > 0

@@ -13,8 +13,8 @@ from typing import Any
 from nbformat import NotebookNode
 from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillException, PapermillExecutionError
-from papermill.execute import execute_notebook
-from papermill.iorw import load_notebook_node
+from papermill.execute import execute_notebook, remove_error_markers
+from papermill.iorw import load_notebook_node, write_ipynb
 from papermill.parameterize import add_builtin_parameters, parameterize_notebook, parameterize_path
 
 from kitaru_nb.engine.engine import Engine
@@ -135,7 +135,12 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
             cwd=None if is_remote(job.notebook) else str(Path(job.notebook).parent),
             kitaru=options,
         )
-    except (PapermillExecutionError, ExecutionStopped):
+    except PapermillExecutionError as error:
+        if ended[0].status is ExecutionStatus.COMPLETED:
+            _take_back_banner(_format(job.output, job.parameters))
+        else:
+            ended[0] = replace(ended[0], traceback=str(error).strip())
+    except ExecutionStopped:
         if not ended:
             raise
     except PapermillException as error:
@@ -208,6 +213,11 @@ def _format(output: str, parameters: Mapping[str, Any]) -> str:
             hint="-p NAME VALUE for each {NAME} in -o",
         ) from error
     return path
+
+
+def _take_back_banner(output: str) -> None:
+    """Remove papermill's error banner: it counts cells that are tagged to raise as failures, too."""
+    write_ipynb(remove_error_markers(load_notebook_node(output)), output)
 
 
 def _literal(path: str) -> str:

@@ -39,6 +39,7 @@ class Outcome:
         reason: Why it ended, for a person; empty when it completed.
         restored: How many cells were restored, and `saved` how many seconds they took once.
         ran: How many cells ran.
+        traceback: The traceback of the cell that raised, as text; empty otherwise.
     """
 
     status: ExecutionStatus
@@ -49,6 +50,7 @@ class Outcome:
     restored: int = 0
     ran: int = 0
     saved: float = 0.0
+    traceback: str = ""
 
 
 Report = Callable[[Outcome], None]

@@ -78,6 +78,8 @@ def test_a_worker_killed_between_its_own_steps_loses_and_repeats_nothing(tmp_pat
     assert ended.code == 0, ended.stderr
     assert notebook.ticks() == ["a", "b", "b", "c"]
     assert notebook.statuses() == ["completed"] * 3
+    # where every cell stands on record there is nothing to start a kernel for
+    assert ("with kernel" in ended.stderr) == (point != "worker-saved")
     assert len(notebook.executions()) == 1
     nbformat.validate(notebook.result())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import papermill
 import pytest
 from papermill.exceptions import PapermillException
+from papermill.iorw import papermill_io
 
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.stacks.worker import ExecutionStopped
@@ -49,8 +50,19 @@ def test_the_status_line_is_the_last_one_also_when_a_cell_raises(tmp_path: Path)
     assert failed.code == 1
     assert failed.last_line.startswith("kitaru: failed execution=")
     assert "ZeroDivisionError: division by zero" in failed.stderr
-    assert "Traceback" not in failed.stderr
+    assert "----> 1 1 / 0" in failed.stderr
     assert any("papermill-error-cell" in cell.source for cell in notebook.result().cells)
+
+
+def test_a_cell_tagged_to_raise_is_no_failure(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["1 / 0", "tick('a')"], tags={0: ["raises-exception"]})
+
+    ended = notebook.kitaru("run", "work.ipynb")
+
+    assert ended.code == 0, ended.stderr
+    assert ended.last_line.startswith("kitaru: completed")
+    assert notebook.statuses() == ["completed", "completed"]
+    assert not any("papermill-error-cell" in cell.source for cell in notebook.result().cells)
 
 
 def test_a_retry_goes_on_in_the_same_command(tmp_path: Path) -> None:
@@ -147,3 +159,37 @@ def test_a_program_that_calls_papermill_meets_an_exception(
     assert caught.value.code == 138
     assert "kitaru: completed" in capfd.readouterr().err
     assert nb.cells[-1].outputs[0].text == "2\n"
+
+
+def test_an_output_in_a_remote_store_is_written_through_papermills_handlers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')\na = 1", "tick('b')\nif once('x'): 1 / 0\na"])
+    monkeypatch.setattr(papermill_io, "_handlers", list(papermill_io._handlers))
+    store = Memory()
+    papermill_io.register("mem://", store)
+
+    with pytest.raises(papermill.PapermillExecutionError):
+        papermill.execute_notebook(
+            notebook.path, "mem://out.ipynb", engine_name="kitaru", progress_bar=False, cwd=tmp_path
+        )
+    papermill.execute_notebook(
+        notebook.path, "mem://out.ipynb", engine_name="kitaru", progress_bar=False, cwd=tmp_path
+    )
+
+    assert notebook.ticks() == ["a", "b", "b"]
+    assert '"text/plain": [\n       "1"' in store.written["mem://out.ipynb"]
+    assert not list(tmp_path.glob("mem*"))
+
+
+class Memory:
+    """A remote store that papermill can write to."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, str] = {}
+
+    def write(self, text: str, path: str) -> None:
+        self.written[path] = text
+
+    def pretty_path(self, path: str) -> str:
+        return path
