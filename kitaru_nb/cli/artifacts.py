@@ -12,7 +12,7 @@ from kitaru_nb.cli.output import Json, print_json, print_table, size
 from kitaru_nb.engine.describe import artifact_json, artifacts_json
 from kitaru_nb.engine.refs import LATEST, find_artifact, find_execution
 from kitaru_nb.errors import StoreError
-from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.open import load_stored, open_engine
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["artifact", "artifacts"]
@@ -47,20 +47,20 @@ def artifact(ref: str, /, *, out: Path | None = None, json: Json = False) -> int
             anything else as a pickle.
         json: Print one JSON document.
     """
-    with closing(open_engine(resolve(), read_only=True)) as engine:
-        found = find_artifact(engine.journal, ref)
-        values = engine.get(found.artifact.digest, namespace={}) if out is not None or not json else {}
-    if out is not None:
-        _write(out, found.pick(values))
+    if json and out is None:
+        with closing(open_engine(resolve(), read_only=True)) as engine:
+            found = find_artifact(engine.journal, ref)
+    else:
+        found, value = load_stored(ref)
+        if out is not None:
+            _write(out, value)
     if json:
         print_json(artifact_json(ref, found.names, found.artifact))
     elif out is not None:
         print(f"wrote {out} ({size(out.stat().st_size)})")
     else:
-        kept = found.artifact
-        print(f"{size(kept.bytes)}, {kept.codec}, digest {kept.digest}")
-        for name in [found.name] if found.name is not None else sorted(values):
-            print(f"\n{name}: {type(values[name]).__name__}\n{values[name]!r}")
+        print(f"{size(found.artifact.bytes)}, {found.artifact.codec}, digest {found.artifact.digest}")
+        print(f"\n{type(value).__name__}\n{value!r}")
     return 0
 
 

@@ -53,14 +53,15 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A stored value: its artifact, the names stored in that, and the one asked for.
+    """A stored value: its artifact, the names stored in that, the one asked for, its checkpoint.
 
-    Asked for by digest, neither names nor name are known.
+    Asked for by digest, none of them but the artifact is known.
     """
 
     artifact: Artifact
     names: tuple[str, ...] = ()
     name: str | None = None
+    seq: int | None = None
 
     def pick(self, values: Mapping[str, object]) -> object:
         """Of the artifact's `values` the one asked for; by digest the only one, or all of them."""
@@ -187,13 +188,13 @@ def find_artifact(journal: Journal, text: str, *, execution: str = LATEST) -> Fo
     """
     if text.isidentifier() and not _is_digest(text):
         chosen = find_execution(journal, execution)
-        group = _newest_value(journal, chosen, text)
-        return Found(_artifact(journal, group.artifact), group.names, text)
+        step, group = _newest_value(journal, chosen, text)
+        return Found(_artifact(journal, group.artifact), group.names, text, step.seq)
     match parse_ref(text):
         case Ref() as ref:
             chosen = find_execution(journal, ref.execution)
-            group = _value_of_step(journal, chosen, ref)
-            return Found(_artifact(journal, group.artifact), group.names, ref.name)
+            step, group = _value_of_step(journal, chosen, ref)
+            return Found(_artifact(journal, group.artifact), group.names, ref.name, step.seq)
         case digest:
             return Found(_artifact(journal, digest))
 
@@ -203,21 +204,21 @@ def value_refs(execution: ExecutionId, checkpoint_name: str, group: Group) -> li
     return [str(Ref(execution, checkpoint_name, name)) for name in group.names]
 
 
-def _newest_value(journal: Journal, execution: Execution, name: str) -> Group:
+def _newest_value(journal: Journal, execution: Execution, name: str) -> tuple[Checkpoint, Group]:
     found = steps(journal, execution.id)
     for checkpoint in reversed(found):
         for group in checkpoint.draft.groups:
             if name in group.names:
-                return group
+                return checkpoint, group
     stored = sorted({n for checkpoint in found for group in checkpoint.draft.groups for n in group.names})
     raise _unknown_value(f"execution `{execution.id}` has stored no `{name}`", name, stored, execution)
 
 
-def _value_of_step(journal: Journal, execution: Execution, ref: Ref) -> Group:
+def _value_of_step(journal: Journal, execution: Execution, ref: Ref) -> tuple[Checkpoint, Group]:
     checkpoint = find_step(journal, execution, ref.checkpoint)
     for group in checkpoint.draft.groups:
         if ref.name in group.names:
-            return group
+            return checkpoint, group
     stored = sorted(name for group in checkpoint.draft.groups for name in group.names)
     found = steps(journal, execution.id)
     for label, other in zip(checkpoint_names(found), found, strict=True):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.refs import LATEST, find_artifact
+from kitaru_nb.engine.refs import LATEST, Found, find_artifact
+from kitaru_nb.engine.stored import StoredNames, names_at
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.settings import Settings
@@ -19,7 +21,16 @@ from kitaru_nb.stacks.settings import resolve
 if TYPE_CHECKING:
     from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
 
-__all__ = ["JOURNAL_FILE", "LEAST_FREE", "STORE_FOLDER", "ZarrStore", "check_home", "load", "open_engine"]
+__all__ = [
+    "JOURNAL_FILE",
+    "LEAST_FREE",
+    "STORE_FOLDER",
+    "ZarrStore",
+    "check_home",
+    "load",
+    "load_stored",
+    "open_engine",
+]
 
 JOURNAL_FILE = "journal.db"
 STORE_FOLDER = "store"
@@ -77,18 +88,25 @@ def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = Fals
     Raises:
         NotFoundError: no such execution, checkpoint or name; the message lists close ones.
         CorruptError: stored bytes are damaged.
-        UnstorableError: the name held a value that could not be stored.
+
+    A function comes with what it reads, as of its checkpoint. A value that could not be
+    stored comes as a marker that says why.
     """
     if as_zarr:
         import zarr  # noqa: PLC0415 - heavy, and only this needs it
 
         return zarr.open_array(store=_zarr_store(name_or_ref, execution or LATEST), mode="r")
-    engine = open_engine(resolve(), read_only=True)
-    try:
+    return load_stored(name_or_ref, execution=execution)[1]
+
+
+def load_stored(name_or_ref: str, *, execution: str | None = None) -> tuple[Found, Any]:
+    """As `load`, with where the value was found."""
+    settings = resolve()
+    with closing(open_engine(settings, read_only=True)) as engine:
         found = find_artifact(engine.journal, name_or_ref, execution=execution or LATEST)
-        return found.pick(engine.get(found.artifact.digest, namespace={}))
-    finally:
-        engine.close()
+        digests = names_at(engine.journal, found.seq) if found.seq is not None else {}
+    names = StoredNames(lambda: open_engine(settings, read_only=True), digests)
+    return found, found.pick(names.artifact(found.artifact.digest))
 
 
 def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like the class it makes
@@ -110,13 +128,13 @@ def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like 
 def _zarr_store(ref: str, execution: str) -> ArtifactZarrStore:
     from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore  # noqa: PLC0415 - imports zarr
 
-    engine = open_engine(resolve(), read_only=True)
-    found = find_artifact(engine.journal, ref, execution=execution)
-    if found.artifact.codec != "zarr":
-        raise UsageError(
-            f"`{ref}` is not stored as an array", kind="not-an-array", hint=f"kitaru_nb.load({ref!r})"
-        )
-    return ArtifactZarrStore(found.artifact, store=engine.store, index=engine.journal)
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        found = find_artifact(engine.journal, ref, execution=execution)
+        if found.artifact.codec != "zarr":
+            raise UsageError(
+                f"`{ref}` is not stored as an array", kind="not-an-array", hint=f"kitaru_nb.load({ref!r})"
+            )
+        return ArtifactZarrStore(found.artifact, store=engine.store, index=engine.journal)
 
 
 def check_home(home: Path) -> None:

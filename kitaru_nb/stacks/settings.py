@@ -42,7 +42,7 @@ def resolve(
         UsageError: a value that does not fit, or a setting that does not exist; the message
             names where it was found.
     """
-    here = (cwd or Path.cwd()).absolute()
+    here = (cwd or _current_folder()).absolute()
     chosen: dict[str, object] = {}
     sources: dict[str, str] = {}
     for source, base, values in _layers(overrides, os.environ if environ is None else environ, here):
@@ -73,6 +73,15 @@ def parse_duration(raw: object, *, what: str = "duration") -> float:
             hint="a number of seconds, or a number with a unit such as 30s, 10m, 2h, 1d",
         )
     return number
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the current folder has been removed", kind="no-current-folder", hint="cd ~"
+        ) from None
 
 
 def _layers(

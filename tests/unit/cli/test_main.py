@@ -119,7 +119,7 @@ def test_artifacts_lists_refs_that_artifact_takes(execution: str, capsys) -> Non
     document = json.loads(run(capsys, "artifact", listed["ref"], "--json")[1])
 
     assert code == 0
-    assert "rows: list\n[1, 2, 3]" in out
+    assert "list\n[1, 2, 3]" in out
     assert document == listed
 
 

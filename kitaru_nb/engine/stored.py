@@ -1,0 +1,68 @@
+"""Stored values in a process that has no notebook: what they refer to comes along when it is used.
+
+A function defined in a cell reads notebook globals, and an object refers to the class that
+a cell defined. Here both are looked up in what was on record at the value's checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.artifact import Anchor, Digest
+
+__all__ = ["StoredNames", "names_at"]
+
+
+def names_at(journal: Journal, seq: int) -> dict[str, Digest]:
+    """The artifact of every notebook name, as of the commit `seq`."""
+    found: dict[str, Digest] = {}
+    for checkpoint in journal.line(seq):
+        for name in checkpoint.draft.deleted:
+            found.pop(name, None)
+        for group in checkpoint.draft.groups:
+            found.update(dict.fromkeys(group.names, group.artifact))
+    return found
+
+
+class StoredNames(dict[str, Any]):
+    """A namespace whose names are loaded when something first reads them.
+
+    Functions that are loaded have it as their globals. The store is opened for each look
+    and closed after it, so that nothing stays open for as long as a function lives.
+
+    Args:
+        engine: Opens the engine to read from.
+        digests: For each name the artifact that holds it.
+    """
+
+    def __init__(self, engine: Callable[[], Engine], digests: Mapping[str, Digest]) -> None:
+        super().__init__()
+        self._engine = engine
+        self._digests = digests
+        self._loaded: dict[Digest, dict[str, object]] = {}
+
+    def __missing__(self, name: str) -> object:
+        """The stored value of a notebook name; `KeyError` sends Python on to the builtins."""
+        if name not in self._digests:
+            raise KeyError(name)
+        return self.artifact(self._digests[name])[name]
+
+    def artifact(self, digest: Digest) -> dict[str, object]:
+        """The values of one artifact; the same objects each time.
+
+        Raises:
+            CorruptError: a stored byte is damaged or missing.
+        """
+        if digest not in self._loaded:
+            with closing(self._engine()) as engine:
+                values = engine.get(digest, namespace=self, resolve=self._resolve)
+            self._loaded[digest] = values
+            self.update({name: value for name, value in values.items() if self._digests.get(name) == digest})
+        return self._loaded[digest]
+
+    def _resolve(self, anchor: Anchor) -> object:
+        return self.artifact(anchor.artifact)[anchor.name]
