@@ -21,7 +21,7 @@ from typing import Any
 import xxhash
 
 from kitaru_nb.artifacts.code_digest import code_token
-from kitaru_nb.artifacts.functions import class_state
+from kitaru_nb.artifacts.functions import class_state, globals_of
 from kitaru_nb.artifacts.kinds import (
     ATOMS,
     by_reference,
@@ -102,9 +102,8 @@ class Parts:
         return ("class", type(cls), cls.__module__, cls.__qualname__, cls.__bases__, state)
 
     def _function(self, function: types.FunctionType) -> tuple[Any, ...]:
-        scope = function.__globals__
-        name = scope.get("__name__")
-        where = "" if scope is self.namespace or name == "__main__" else name
+        where: Any = globals_of(function, self.namespace)
+        where = "" if where is self.namespace else where
         return (
             *("function", function.__name__, function.__qualname__, function.__module__, where),
             *(code_token(function.__code__), function.__defaults__, function.__kwdefaults__),

@@ -16,9 +16,10 @@ the same relation in plain Python, for interpreters without ``Pickler.fast``.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import gc
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from blake3 import blake3
@@ -33,6 +34,7 @@ __all__ = ["digest_values", "is_immutable_atom", "walk_digest"]
 _identity = object.__hash__
 _SMALL_ITEMS = 64
 _SMALL_TEXT = 2000
+_SMALL_BITS = 256
 
 
 def digest_values(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:
@@ -53,11 +55,17 @@ def digest_values(values: Mapping[str, object], *, namespace: dict[str, Any]) ->
     enabled = gc.isenabled()
     gc.disable()
     try:
-        give = _fast if hasattr(pickle.Pickler, "fast") else _walk
-        return Digest(give(root, namespace, {}).hex())
+        return Digest(_give(root, namespace).hex())
     finally:
         if enabled:
             gc.enable()
+
+
+def _give(root: Any, namespace: dict[str, Any]) -> bytes:
+    if hasattr(pickle.Pickler, "fast"):
+        with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError, ValueError, RecursionError):
+            return _fast(root, namespace, {})
+    return _walk(root, namespace, {})
 
 
 def walk_digest(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:
@@ -76,40 +84,41 @@ def _small(root: list[tuple[str, Any]]) -> str | None:
     count = 0
     while stack:
         item = stack.pop()
-        count += 1
         cls = type(item)
-        if cls is str:
-            if len(item) > _SMALL_TEXT:
+        show = _SHOWN.get(cls)
+        if show is not None:
+            text = show(item)
+            if text is None:
                 return None
-            out.append(repr(item))
-        elif cls is int:
-            if item.bit_length() > 256:
-                return None
-            out.append(repr(item))
-        elif cls is float or cls is bool or item is None:
-            out.append(repr(item))
-        elif cls is bytes and len(item) <= _SMALL_TEXT:
-            out.append(repr(item))
-        elif cls is tuple or cls is list or cls is dict:
-            if count + len(item) > _SMALL_ITEMS:
-                return None
-            if cls is not tuple:
-                if _identity(item) in seen:
-                    return None
-                seen.add(_identity(item))
-            elif _identity(item) in seen and not is_immutable_atom(item):
-                return None
-            else:
-                seen.add(_identity(item))
-            out.append(f"{cls.__name__}{len(item)}")
-            if cls is dict:
-                stack += item.values()
-                stack += item.keys()
-            else:
-                stack += item
-        else:
+            out.append(text)
+            continue
+        count += len(item) + 1 if cls in _CONTAINERS else _SMALL_ITEMS + 1
+        if count > _SMALL_ITEMS or not _first_time(item, cls, seen):
             return None
+        out.append(f"{cls.__name__}{len(item)}")
+        if cls is dict:
+            stack += item.values()
+        stack += item
     return "\0".join(out)
+
+
+def _first_time(item: Any, cls: type, seen: set[int]) -> bool:
+    key = _identity(item)
+    if key in seen:
+        return cls is tuple and is_immutable_atom(item)
+    seen.add(key)
+    return True
+
+
+_CONTAINERS = frozenset([tuple, list, dict])
+_SHOWN: dict[type, Callable[[Any], str | None]] = {
+    str: lambda text: repr(text) if len(text) <= _SMALL_TEXT else None,
+    bytes: lambda data: repr(data) if len(data) <= _SMALL_TEXT else None,
+    int: lambda number: repr(number) if number.bit_length() <= _SMALL_BITS else None,
+    float: repr,
+    bool: repr,
+    type(None): repr,
+}
 
 
 # --- the C pickler ------------------------------------------------------------------------
@@ -161,7 +170,7 @@ def _fast(root: Any, namespace: dict[str, Any], known: dict[int, bytes]) -> byte
         memo[id(thing)] = (len(memo), thing)
     for key, obj in census.seeds.items():
         memo[key] = (len(memo), obj)
-    contents = _number_sets(census, memo)
+    contents = _number_sets(census, memo, alone)
     writer.memo = memo
     writer.dump((len(census.seeds), len(contents)))
     writer.dump(root)
@@ -171,7 +180,9 @@ def _fast(root: Any, namespace: dict[str, Any], known: dict[int, bytes]) -> byte
     return sink.hasher.digest()
 
 
-def _number_sets(census: Census, memo: dict[int, tuple[int, Any]]) -> list[Any]:
+def _number_sets(
+    census: Census, memo: dict[int, tuple[int, Any]], alone: Callable[[Any], bytes]
+) -> list[Any]:
     """Give every set a number; equal frozensets of constants get the same one."""
     numbers: dict[Any, int] = {}
     contents: list[Any] = []
@@ -179,7 +190,8 @@ def _number_sets(census: Census, memo: dict[int, tuple[int, Any]]) -> list[Any]:
     for key, (found, items) in census.sets.items():
         alike: Any = key
         if type(found) is frozenset and is_immutable_atom(found):
-            alike = repr([(type(item).__name__, item) for item in items])
+            flat = all(type(item) in ATOMS for item in items)
+            alike = repr([(type(item).__name__, item) for item in items]) if flat else alone(found)
         if alike not in numbers:
             numbers[alike] = start + len(contents)
             contents.append((type(found).__name__, items))
@@ -220,75 +232,73 @@ def _shared_memory(parts: Parts) -> list[Any]:
 # --- plain Python -------------------------------------------------------------------------
 
 
-class _Text(str):
-    """Text of the walk itself, not of the graph."""
-
-    __slots__ = ()
-
-
 def _walk(root: Any, namespace: dict[str, Any], known: dict[int, bytes]) -> bytes:
-    hasher = blake3(b"walk")
-    parts = Parts(namespace, lambda value: _walk([value], namespace, {}))
-    numbers: dict[Any, int] = {_identity(d): i for i, d in enumerate((namespace, vars(builtins)))}
-    kept: list[object] = []
-    stack: list[Any] = [root]
-    while stack:
-        item = stack.pop()
-        cls = type(item)
-        if cls is _Text:
-            hasher.update(item.encode("utf-8", "surrogatepass"))
-            continue
-        if cls is tuple and is_immutable_atom(item):
-            children: list[Any] = list(item)
-        elif is_atom_type(cls):
-            hasher.update(_atom(item))
-            continue
-        else:
-            key: Any = _identity(item)
-            if cls is frozenset and is_immutable_atom(item):
-                key = ("constant", item)
-            if key in numbers:
-                hasher.update(b"ref%d;" % numbers[key])
+    return _Walker(namespace, known).digest(root)
+
+
+class _Walker:
+    def __init__(self, namespace: dict[str, Any], known: dict[int, bytes]) -> None:
+        self.namespace = namespace
+        self.known = known
+        self.parts = Parts(namespace, lambda value: _walk([value], namespace, {}))
+        self.numbers: dict[Any, int] = {_identity(d): i for i, d in enumerate((namespace, vars(builtins)))}
+        self.kept: list[object] = []
+
+    def digest(self, root: Any) -> bytes:
+        hasher = blake3(b"walk")
+        stack: list[Any] = [root]
+        while stack:
+            item = stack.pop()
+            cls = type(item)
+            if is_atom_type(cls):
+                hasher.update(_atom(item))
                 continue
-            numbers[key] = len(numbers)
-            kept.append(item)
-            children = _children(item, cls, parts, namespace, known, numbers)
-        kept.append(children)
-        hasher.update(f"{cls.__module__}.{cls.__qualname__}{len(children)};".encode())
-        stack += reversed(children)
-    for line in _shared_memory(parts):
-        hasher.update(repr(line).encode())
-    return hasher.digest()
+            if cls is tuple and is_immutable_atom(item):
+                children: list[Any] = list(item)
+            else:
+                number = self._number(item, cls)
+                if number is not None:
+                    hasher.update(b"ref%d;" % number)
+                    continue
+                children = self._children(item, cls)
+            self.kept.append(children)
+            hasher.update(f"{cls.__module__}.{cls.__qualname__}{len(children)};".encode())
+            stack += reversed(children)
+        for line in _shared_memory(self.parts):
+            hasher.update(repr(line).encode())
+        return hasher.digest()
 
+    def _number(self, item: Any, cls: type) -> int | None:
+        """The number of an object met before; None, and a new number, for a new one."""
+        key: Any = _identity(item)
+        if cls is frozenset and is_immutable_atom(item):
+            key = ("constant", item)
+        if key in self.numbers:
+            return self.numbers[key]
+        self.numbers[key] = len(self.numbers)
+        self.kept.append(item)
+        return None
 
-def _children(
-    item: Any,
-    cls: type,
-    parts: Parts,
-    namespace: dict[str, Any],
-    known: dict[int, bytes],
-    numbers: dict[Any, int],
-) -> list[Any]:
-    if cls is list or cls is tuple:
-        return list(item)
-    if cls is dict:
-        return [part for pair in item.items() for part in pair]
-    if cls is bytearray:
-        return [bytes(item)]
-    if cls is set or cls is frozenset:
+    def _children(self, item: Any, cls: type) -> list[Any]:
+        if cls is list or cls is tuple:
+            return list(item)
+        if cls is dict:
+            return [part for pair in item.items() for part in pair]
+        if cls is bytearray:
+            return [bytes(item)]
+        if cls is set or cls is frozenset:
+            return set_order(item, self._place)
+        known_atom = atom_parts(item) if is_immutable_atom(item) else None
+        return list(known_atom or self.parts.of(item))
 
-        def place(element: Any) -> tuple[int, Any]:
-            key = _identity(element)
-            if key in numbers:
-                return 0, numbers[key]
-            if key not in known:
-                known[key] = b"cycle"
-                known[key] = _walk([element], namespace, known)
-            return 1, known[key]
-
-        return set_order(item, place)
-    known_atom = atom_parts(item) if is_immutable_atom(item) else None
-    return list(known_atom or parts.of(item))
+    def _place(self, element: Any) -> tuple[int, Any]:
+        key = _identity(element)
+        if key in self.numbers:
+            return 0, self.numbers[key]
+        if key not in self.known:
+            self.known[key] = b"cycle"
+            self.known[key] = _walk([element], self.namespace, self.known)
+        return 1, self.known[key]
 
 
 def _atom(item: Any) -> bytes:
@@ -298,8 +308,8 @@ def _atom(item: Any) -> bytes:
     if found is not None:
         return (head + repr(found) + ";").encode("utf-8", "surrogatepass")
     if cls in (str, bytes):
-        body = item if cls is bytes else item.encode("utf-8", "surrogatepass")
+        body: bytes = item if cls is bytes else item.encode("utf-8", "surrogatepass")
         return f"{head}{len(body)}:".encode() + body
-    if cls in ATOMS and cls not in (int,):
+    if cls in ATOMS and cls is not int:
         return (head + repr(item) + ";").encode("utf-8", "surrogatepass")
     return head.encode() + (b"%x;" % item if cls is int else pickle.dumps(item, 5))

@@ -11,6 +11,7 @@ move or change their meaning.
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
 import importlib
 import linecache
@@ -28,6 +29,7 @@ from kitaru_nb.errors import UnstorableError
 
 __all__ = [
     "class_state",
+    "globals_of",
     "load_code",
     "make_cell",
     "make_class",
@@ -55,8 +57,10 @@ _NOT_STATE = frozenset(
     ["__dict__", "__weakref__", "__slotnames__", "_abc_impl", "__static_attributes__", "__annotate_func__"]
 )
 _ENUM_PARTS = frozenset(
-    ["_generate_next_value_", "_member_names_", "_member_map_", "_member_type_", "_value2member_map_"]
-    + ["_unhashable_values_", "_unhashable_values_map_", "_hashable_values_"]
+    [
+        *("_generate_next_value_", "_member_names_", "_member_map_", "_member_type_"),
+        *("_value2member_map_", "_unhashable_values_", "_unhashable_values_map_", "_hashable_values_"),
+    ]
 )
 
 
@@ -126,12 +130,13 @@ def reduce_function(function: types.FunctionType, namespace: dict[str, Any]) -> 
     }
     if hasattr(function, "__type_params__"):
         state["__type_params__"] = function.__type_params__
-    where = _globals_of(function, namespace)
+    where = globals_of(function, namespace)
     arguments = (function.__code__, where, function.__name__, function.__closure__)
     return make_function, arguments, (state, function.__dict__), None, None, set_function
 
 
-def _globals_of(function: types.FunctionType, namespace: dict[str, Any]) -> dict[str, Any] | str:
+def globals_of(function: types.FunctionType, namespace: dict[str, Any]) -> dict[str, Any] | str:
+    """A function's globals: the live namespace, the name of a module, or a dict of its own."""
     found = function.__globals__
     main = sys.modules.get("__main__")
     if found is namespace or (main is not None and found is vars(main)):
@@ -301,7 +306,7 @@ def _make_quietly(meta: Any, name: str, bases: tuple[Any, ...], body: State) -> 
         type.__setattr__(owner, "__init_subclass__", hook)
 
 
-def make_enum(
+def make_enum(  # noqa: PLR0917 - stored format
     bases: tuple[Any, ...], name: str, qualname: str, members: State, module: str, identity: str
 ) -> type:
     """An enum with its members and aliases; `set_class` gives both their attributes."""
@@ -322,19 +327,14 @@ def set_class(cls: type, state: State) -> None:
     for subclass in state.pop("_abc_registry_", ()):
         cls.register(subclass)  # type: ignore[attr-defined] # an abstract base class
     for name, attributes in state.pop("_member_state_", {}).items():
-        kept = vars(cls.__members__[name])  # type: ignore[attr-defined] # an enum
+        kept = cls.__members__[name].__dict__  # type: ignore[attr-defined] # an enum
         kept.clear()
         kept.update((k, cls if k == "__objclass__" else v) for k, v in attributes.items())
     extra = set(class_state(cls)) - set(state) - {"_member_state_", "_abc_registry_", "__doc__"}
     for name in extra:
-        _quietly(type.__delattr__, cls, name)
+        # Some are made by the interpreter and not ours to remove.
+        with contextlib.suppress(AttributeError, TypeError):
+            type.__delattr__(cls, name)
     for name, value in state.items():
         if name != "__slots__" and vars(cls).get(name, cls) is not value:
             type.__setattr__(cls, name, value)
-
-
-def _quietly(action: Any, cls: type, name: str) -> None:
-    try:
-        action(cls, name)
-    except (AttributeError, TypeError):  # made by the interpreter, not ours to remove
-        pass

@@ -17,6 +17,7 @@ from collections.abc import Container, Mapping
 from itertools import compress
 from typing import Any
 
+from kitaru_nb.artifacts.functions import globals_of
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_immutable_atom
 from kitaru_nb.artifacts.reducers import singleton_class
 from kitaru_nb.artifacts.views import byte_range, is_array, numpy
@@ -62,6 +63,7 @@ class _Walk:
         self, values: Mapping[str, object], namespace: dict[str, Any], anchors: Container[int]
     ) -> None:
         self.values = values
+        self.namespace = namespace
         self.roots = {_identity(value): value for value in values.values() if id(value) in anchors}
         self.rooted: dict[int, int] = {}
         self.names = list(values)
@@ -220,6 +222,9 @@ class _Walk:
                 self._disown(function)
             else:
                 inside.append(_function_parts(function))
+                scope = globals_of(function, self.namespace)
+                if isinstance(scope, dict):
+                    inside.append([scope])  # the live namespace is outside, a dict of its own is not
         elif isinstance(function.__self__, (types.ModuleType, type(None))):
             self._disown(function)
         else:
@@ -249,7 +254,7 @@ class _Walk:
         # A type the collector does not know may still hold objects: ask what it would store.
         try:
             value: Any = obj.__reduce_ex__(5)
-        except Exception:  # a foreign __reduce__ may raise anything; then there is nothing to see
+        except Exception:  # noqa: BLE001 - a foreign __reduce__ may raise anything; then there is nothing to see
             return
         if isinstance(value, tuple):
             inside.append(list(value[1:]))

@@ -5,7 +5,7 @@ Grouping, digests and pickling must agree on these questions, so they are answer
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -24,7 +24,7 @@ ATOMS: frozenset[type] = frozenset(
         *(type(None), type(Ellipsis), type(NotImplemented)),
         *(types.ModuleType, types.CodeType, types.GetSetDescriptorType, types.MemberDescriptorType),
         *(types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType),
-        *(datetime.date, datetime.time, datetime.datetime, datetime.timedelta, datetime.timezone),
+        *(dt.date, dt.time, dt.datetime, dt.timedelta, dt.timezone),
         *(decimal.Decimal, fractions.Fraction, uuid.UUID, re.Pattern),
         *(pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath),
     ]
@@ -58,7 +58,7 @@ def is_immutable_atom(value: object) -> bool:
         if cls is tuple or cls is frozenset:
             if object.__hash__(item) not in seen:
                 seen.add(object.__hash__(item))
-                stack.extend(item)  # type: ignore[call-overload] # a tuple or frozenset, by the test above
+                stack.extend(item)  # type: ignore[arg-type] # a tuple or frozenset, by the test above
         elif cls is slice:
             stack += (item.start, item.stop, item.step)  # type: ignore[attr-defined] # a slice
         elif not (is_atom_type(cls) or _stands_alone(item)):
@@ -97,7 +97,7 @@ def by_reference(obj: Any) -> bool:
 def _own(owner: Any, part: str) -> Any:
     try:
         return getattr(owner, part, None)
-    except Exception:  # a foreign descriptor or metaclass may raise anything
+    except Exception:  # noqa: BLE001 - a foreign descriptor or metaclass may raise anything
         return None
 
 

@@ -28,7 +28,7 @@ class Marker:
     `AttributeError`). Everything else raises `UnstorableError`.
     """
 
-    __slots__ = ("_details", "__weakref__")
+    __slots__ = ("__weakref__", "_details")
     _details: tuple[str, str, str]
 
     def __init__(self, name: str, kind: str, reason: str) -> None:

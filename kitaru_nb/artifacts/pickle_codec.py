@@ -92,7 +92,7 @@ class PickleCodec:
 
 def live(name: str) -> dict[str, Any]:
     """What `name` stands for while a group is being decoded; pickles refer to this function."""
-    return vars(builtins) if name == "builtins" else _decoding.namespace  # type: ignore[no-any-return]
+    return vars(builtins) if name == "builtins" else _decoding.namespace
 
 
 def anchored(name: str, value: str, artifact: str) -> Any:
@@ -160,7 +160,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     def _name_what_is_live(self) -> None:
         things = [_Live(name) for name in _LIVE]
         self.dump(things)
-        memo = self.memo.copy()
+        memo: dict[int, Any] = self.memo.copy()  # type: ignore[has-type] # cloudpickle is untyped
         # One entry for one entry: the memo must keep its size, loading counts along.
         for thing, what in zip(things, (self.namespace, vars(builtins)), strict=True):
             memo[id(what)] = (memo.pop(id(thing))[0], what)
@@ -267,7 +267,7 @@ class _Cautious:
         try:
             arguments: Any = _decode(part.stream, part.buffers, self.context.namespace, self._live)[""]
             value[0](*arguments)
-        except Exception:  # whatever a foreign constructor raises when it is handed a marker
+        except Exception:  # noqa: BLE001 - whatever a foreign constructor raises when it is handed a marker
             return f"it needs a {kind}, which could not be stored: {reason}"
         finally:
             trying.on = False

@@ -16,6 +16,7 @@ import functools
 import gc
 import importlib
 import io
+import mmap
 import subprocess
 import sys
 import tempfile
@@ -26,10 +27,13 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
+import xxhash
 from cloudpickle import cloudpickle
 
 from kitaru_nb.artifacts.functions import reduce_cell, reduce_class, reduce_function, reduce_lru
 from kitaru_nb.artifacts.kinds import by_reference, kind_name, module_constant
+from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.artifacts.views import content, numpy
 
 __all__ = [
     "Unstorable",
@@ -38,6 +42,7 @@ __all__ = [
     "is_plain_instance",
     "make_contextvar",
     "make_exception",
+    "make_memmap",
     "make_memoryview",
     "make_weakref",
     "reduce_object",
@@ -104,9 +109,9 @@ def reduce_object(obj: Any, namespace: dict[str, Any]) -> Any:
 def is_plain_instance(cls: type) -> bool:
     """Whether instances of `cls` are stored as their class and their attributes, nothing else."""
     return (
-        cls.__reduce_ex__ is object.__reduce_ex__
-        and cls.__reduce__ is object.__reduce__
-        and getattr(cls, "__getstate__", None) is getattr(object, "__getstate__", None)
+        _inherited(cls, "__reduce_ex__")
+        and _inherited(cls, "__reduce__")
+        and _inherited(cls, "__getstate__")
         and not hasattr(cls, "__getnewargs__")
         and not hasattr(cls, "__getnewargs_ex__")
         and cls.__flags__ & 1 << 9 != 0
@@ -118,6 +123,10 @@ def is_plain_instance(cls: type) -> bool:
         and not any("__slots__" in vars(base) and vars(base)["__slots__"] for base in cls.__mro__)
         and cls.__base__ is not None
     )
+
+
+def _inherited(cls: type, method: str) -> bool:
+    return getattr(cls, method, None) is getattr(object, method, None)
 
 
 def _reduce_type(cls: type) -> Any:
@@ -150,6 +159,9 @@ def _reduce_by_role(obj: Any) -> Any:
         return singleton_of, (cls,)
     if isinstance(obj, BaseException):
         return _reduce_exception(obj)
+    np = numpy()
+    if np is not None and isinstance(obj, np.memmap) and obj._mmap is not None:
+        return _reduce_memmap(obj)
     if is_plain_instance(cls) and not vars(obj) and by_reference(cls):
         constant = module_constant(obj)
         if constant is not None:
@@ -224,6 +236,28 @@ def set_exception(error: BaseException, state: tuple[Any, Any]) -> None:
     error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
 
 
+def _reduce_memmap(array: Any) -> Any:
+    # Its data is the file's: a copy would no longer follow the file, nor the file the copy.
+    if array.filename is None or not isinstance(array.base, mmap.mmap) or array.mode == "c":
+        raise Unstorable("its data lives in a file, open the file again")
+    order = "C" if array.flags.c_contiguous else "F"
+    how = (str(array.filename), array.dtype, array.mode, array.offset, array.shape, order)
+    return make_memmap, (*how, xxhash.xxh3_128_digest(content(array)))
+
+
+def make_memmap(*how: Any) -> Any:
+    """The file-backed array opened again; a marker if the file is gone or holds something else."""
+    (filename, dtype, mode, offset, shape, order, digest) = how
+    np = importlib.import_module("numpy")
+    try:
+        array = np.memmap(filename, dtype, "r" if mode == "r" else "r+", offset, shape, order)
+    except (OSError, ValueError) as error:
+        return Marker(filename, "numpy.memmap", f"its file cannot be opened again: {error}")
+    if xxhash.xxh3_128_digest(content(array)) != digest:
+        return Marker(filename, "numpy.memmap", f"its file `{filename}` has changed since")
+    return array
+
+
 def _reduce_weakref(ref: Any) -> Any:
     return make_weakref, (ref(),)
 
@@ -247,7 +281,7 @@ def _reduce_memoryview(view: memoryview) -> Any:
 
 def make_memoryview(base: Any, layout: str, readonly: bool) -> memoryview:  # noqa: FBT001 - stored format
     """A view of the whole of `base`."""
-    view = memoryview(base).cast(layout)  # type: ignore[call-overload] # a format a memoryview had
+    view: memoryview = memoryview(base).cast(layout)  # type: ignore[call-overload] # a format a memoryview had
     return view.toreadonly() if readonly and not view.readonly else view
 
 

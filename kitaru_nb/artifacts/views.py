@@ -207,7 +207,7 @@ def make_block(buffer: Any, writeable: bool) -> Any:  # noqa: FBT001 - stored fo
     return np.frombuffer(_memory(buffer, writeable=writeable), np.uint8)
 
 
-def make_view(
+def make_view(  # noqa: PLR0917 - stored format
     block: Any,
     dtype: Any,
     shape: tuple[int, ...],

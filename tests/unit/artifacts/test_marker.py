@@ -34,7 +34,7 @@ USES: dict[str, Callable[[Any], object]] = {
     "inequality": lambda m: m != 1,
     "order": lambda m: m < 1,
     "membership": lambda m: 1 in m,
-    "in a list": lambda m: 1 in [m],
+    "in a list": lambda m: [m].index(1),
     "sum": lambda m: m + 1,
     "reflected sum": lambda m: 1 + m,
     "product": lambda m: m * 2,

@@ -445,3 +445,24 @@ def test_lists_nested_five_thousand_deep_come_back() -> None:
         (back,) = back
         depth += 1
     assert depth == 5_000
+
+
+def test_a_file_backed_array_is_opened_again_on_its_file(tmp_path: Path) -> None:
+    array = np.memmap(tmp_path / "data", "f8", "w+", shape=(3,))
+    array[:] = 5
+
+    back = _round_trip(m=array)["m"]
+
+    back[0] = 7
+    assert type(back) is np.memmap
+    assert array[0] == 7
+
+
+def test_a_file_backed_array_whose_file_changed_is_a_marker(tmp_path: Path) -> None:
+    array = np.memmap(tmp_path / "data", "f8", "w+", shape=(3,))
+    done = PickleCodec().encode({"m": array}, namespace=globals())
+    array[1] = 9
+
+    back = PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace=globals())
+
+    assert is_marker(back["m"])

@@ -1,0 +1,277 @@
+"""A digest tells apart what differs and nothing else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom, walk_digest
+from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.artifacts.pickle_codec import PickleCodec
+from tests.unit.artifacts import graphs
+
+Digest = Callable[[object], str]
+
+
+def fast(value: object) -> str:
+    return digest_values({"x": value}, namespace=globals())
+
+
+def walked(value: object) -> str:
+    return walk_digest({"x": value}, namespace=globals())
+
+
+def _function(source: str, **scope: Any) -> Any:
+    space: dict[str, Any] = {"__name__": "__main__", **scope}
+    exec(source, space)
+    return space["f"]
+
+
+def _shared(*, same: bool) -> list[Any]:
+    one = [1]
+    return [one, one if same else [1]]
+
+
+def _views(*, same: bool) -> list[Any]:
+    base = np.zeros(6)
+    return [base, base[:3] if same else np.zeros(3)]
+
+
+def _pair(*, same: bool) -> list[Any]:
+    t = ([],)
+    return [t, t if same else ([],)]
+
+
+def _frames_that_share() -> list[Any]:
+    frame = pd.DataFrame(_FRAME)
+    return [frame, frame.copy(deep=False)]
+
+
+_FRAME = {"a": [1, 2], "b": ["x", "y"]}
+DIFFERENT: dict[str, tuple[object, object]] = {
+    "bool and int": (True, 1),
+    "int and float": (1, 1.0),
+    "negative zero": (0.0, -0.0),
+    "text and bytes": ("a", b"a"),
+    "list and tuple": ([1], (1,)),
+    "nested bool": ([[True]], [[1]]),
+    "dict order": ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+    "set and frozenset": ({1}, frozenset({1})),
+    "set elements": ({1, 2}, {1, 3}),
+    "shared and copied": (_shared(same=True), _shared(same=False)),
+    "shared in a tuple": (_pair(same=True), _pair(same=False)),
+    "view and copy": (_views(same=True), _views(same=False)),
+    "dtype": (np.arange(4), np.arange(4).astype("u8")),
+    "byte order": (np.arange(4), np.arange(4).astype(">i8")),
+    "shape": (np.zeros((2, 3)), np.zeros((2, 1, 3))),
+    "memory order": (np.ones((2, 3)), np.asfortranarray(np.ones((2, 3)))),
+    "transposed": (np.eye(3)[:2], np.eye(3)[:2].T),
+    "strided": (np.arange(10)[::2], np.arange(10)[::2].copy()),
+    "writable": (np.zeros(2), np.broadcast_to(np.zeros(2), (2,))),
+    "array and list": (np.array([1]), [1]),
+    "numpy scalar": (np.float64(1), 1.0),
+    "index": (pd.DataFrame(_FRAME), pd.DataFrame(_FRAME, index=[1, 2])),
+    "column order": (pd.DataFrame(_FRAME), pd.DataFrame(_FRAME)[["b", "a"]]),
+    "index name": (pd.DataFrame(_FRAME), pd.DataFrame(_FRAME).rename_axis("n")),
+    "categories": (pd.Series(["a"]), pd.Series(["a"], dtype="category")),
+    "default": (_function("def f(x=1): pass"), _function("def f(x=2): pass")),
+    "constant": (_function("def f(): return 1"), _function("def f(): return True")),
+    "name read": (_function("def f(): return a"), _function("def f(): return b")),
+    "handler": (
+        _function("def f():\n try: a(); b()\n except E: c()"),
+        _function("def f():\n try: a()\n except E: c()\n else: b()"),
+    ),
+    "closure": (
+        _function("def g(n):\n def h(): return n\n return h\nf = g(1)"),
+        _function("def g(n):\n def h(): return n\n return h\nf = g(2)"),
+    ),
+    "function attribute": (_function("def f(): pass\nf.a = 1"), _function("def f(): pass\nf.a = 2")),
+    "method": (
+        _function("class f:\n def m(self): return 1"),
+        _function("class f:\n def m(self): return 2"),
+    ),
+    "class attribute": (_function("class f: a = 1"), _function("class f: a = 2")),
+    "class of an instance": (_function("class A: a = 1\nf = A()"), _function("class A: a = 2\nf = A()")),
+    "path and text": (Path("a"), "a"),
+}
+SAME: dict[str, tuple[object, object]] = {
+    "sets in any order": ({"a", "b", "c", "d"}, {"d", "c", "b", "a"}),
+    "equal constants, one object or two": ([(1, 2), (1, 2)], [(1, 2), tuple(range(1, 3))]),
+    "interned text": (["abc", "abc"], ["abc", str(b"abc", "ascii")]),
+    "not a number": (float("nan"), float("nan")),
+    "comments and layout": (
+        _function("def f(x):\n  while True:\n    x += 1\n    if x > 3: break\n  return x"),
+        _function(
+            "# new\n\ndef f(x):\n\n  while True:  # loop\n    x += (\n      1)\n"
+            "    if x > 3:\n      break\n  return x"
+        ),
+    ),
+    "frames that share": (
+        _frames_that_share(),
+        [pd.DataFrame(_FRAME), pd.DataFrame(_FRAME)],
+    ),
+}
+
+
+@pytest.mark.parametrize("digest", [fast, walked])
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_differs_has_another_digest(name: str, digest: Digest) -> None:
+    one, other = DIFFERENT[name]
+
+    assert digest(one) != digest(other)
+    assert digest(one) == digest(one)
+
+
+@pytest.mark.parametrize("digest", [fast, walked])
+@pytest.mark.parametrize("name", SAME)
+def test_what_is_the_same_has_the_same_digest(name: str, digest: Digest) -> None:
+    one, other = SAME[name]
+
+    assert digest(one) == digest(other)
+
+
+@pytest.mark.parametrize("digest", [digest_values, walk_digest])
+def test_the_notebook_globals_of_a_function_are_not_part_of_its_digest(digest: Any) -> None:
+    spaces = [{"__name__": "__main__", "K": k} for k in (1, 2)]
+    for space in spaces:
+        exec("def f(): return K", space)
+
+    one, other = (digest({"f": space["f"]}, namespace=space) for space in spaces)
+
+    assert one == other
+
+
+def test_a_marker_has_the_digest_of_what_it_says() -> None:
+    one, other = Marker("a", "generator", "why"), Marker("b", "generator", "why")
+
+    assert fast([one]) == fast([Marker("a", "generator", "why")]) != fast([other])
+    assert walked([one]) == walked([Marker("a", "generator", "why")]) != walked([other])
+
+
+def test_the_order_of_names_does_not_count() -> None:
+    one = digest_values({"a": 1, "b": [2]}, namespace=globals())
+    other = digest_values({"b": [2], "a": 1}, namespace=globals())
+
+    assert one == other
+
+
+def test_pickling_an_instance_leaves_the_digest_of_its_class() -> None:
+    value = _function("class A: pass\nf = A()")
+    before = fast(value)
+
+    PickleCodec().encode({"x": value}, namespace=globals())
+
+    assert fast(value) == before
+
+
+@pytest.mark.parametrize("digest", [fast, walked])
+def test_a_live_object_has_a_digest_of_its_own(digest: Digest) -> None:
+    one, other = (i for i in [1]), (i for i in [1])
+
+    assert digest(one) == digest(one)
+    assert digest(one) != digest(other)
+
+
+def test_a_generator_that_moved_on_has_another_digest() -> None:
+    generator = (i for i in [1, 2])
+    before = fast(generator)
+
+    next(generator)
+
+    assert fast(generator) != before
+
+
+@pytest.mark.parametrize("digest", [fast, walked])
+def test_graphs_deeper_than_the_recursion_limit_have_a_digest(digest: Digest) -> None:
+    def nested(inner: object) -> object:
+        for _ in range(5_000):
+            inner = [inner]
+        return inner
+
+    assert digest(nested(1)) == digest(nested(1)) != digest(nested(2))
+
+
+@pytest.mark.parametrize("digest", [fast, walked])
+def test_a_graph_of_a_billion_paths_has_a_digest(digest: Digest) -> None:
+    def diamond(inner: Any) -> Any:
+        for _ in range(60):
+            inner = [inner, inner]
+        return inner
+
+    assert digest(diamond([1])) == digest(diamond([1])) != digest(diamond([2]))
+
+
+def test_sets_nested_in_sets_have_a_digest() -> None:
+    number: frozenset[Any] = frozenset()
+    for _ in range(25):
+        number = number | {number}
+
+    assert fast(number) == fast(frozenset(sorted(number, key=len)))
+
+
+def _round_trip(values: dict[str, Any]) -> dict[str, Any]:
+    done = PickleCodec().encode(values, namespace=globals())
+    return PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace=globals())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**9))
+def test_random_graphs_survive_a_round_trip_with_every_identity(seed: int) -> None:
+    values = graphs.random_graph(seed)
+
+    back = _round_trip(values)
+
+    assert graphs.shape(back) == graphs.shape(values)
+    assert digest_values(back, namespace=globals()) == digest_values(values, namespace=globals())
+    assert walk_digest(back, namespace=globals()) == walk_digest(values, namespace=globals())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9))
+def test_any_change_of_a_random_graph_changes_its_digest(seed: int) -> None:
+    values = graphs.random_graph(seed)
+    fast_before = digest_values(values, namespace=globals())
+    walk_before = walk_digest(values, namespace=globals())
+
+    for change in graphs.mutations(values):
+        assert digest_values(values, namespace=globals()) != fast_before, change
+        assert walk_digest(values, namespace=globals()) != walk_before, change
+
+    assert digest_values(values, namespace=globals()) == fast_before
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 4))
+def test_both_ways_agree_on_what_is_equal(one: int, other: int, size: int) -> None:
+    first = graphs.random_graph(one, names=1, size=size)
+    second = graphs.random_graph(other, names=1, size=size)
+
+    quick = digest_values(first, namespace=globals()) == digest_values(second, namespace=globals())
+    slow = walk_digest(first, namespace=globals()) == walk_digest(second, namespace=globals())
+
+    assert quick == slow
+
+
+@pytest.mark.parametrize(
+    ("value", "atom"),
+    [
+        *(
+            (v, True)
+            for v in (1, "a", None, b"x", (1, ("a", None)), frozenset({1}), len, int, np.float64(1), slice(1))
+        ),
+        *(
+            (v, False)
+            for v in ([], {}, ([],), {1}, np.zeros(1), random.Random(), lambda: 1, [].append, object())
+        ),
+    ],
+)
+def test_immutable_atoms_are_known(value: object, atom: bool) -> None:
+    assert is_immutable_atom(value) is atom
