@@ -19,9 +19,11 @@ from kitaru_nb.model.execution import Execution
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["Finished", "Notebook"]
+__all__ = ["Finished", "Notebook", "end_what_was_started", "finished", "start"]
 
-_PATIENCE = 120  # seconds; a guard against hanging, not an expectation
+_started: list[subprocess.Popen[str]] = []
+
+_PATIENCE = 100  # seconds; a guard against hanging, not an expectation
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class Notebook:
 
 def start(words: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start Python with `words` in `folder`."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *words],
         cwd=folder,
         env={**os.environ, **(env or {})},
@@ -132,6 +134,17 @@ def start(words: Sequence[str], folder: Path, env: Mapping[str, str] | None = No
         text=True,
         start_new_session=True,
     )
+    _started.append(process)
+    return process
+
+
+def end_what_was_started() -> None:
+    """Kill the commands a test left running because it failed; their kernels end with them."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def finished(process: subprocess.Popen[str]) -> Finished:

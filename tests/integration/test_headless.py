@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from kitaru_nb.model.execution import ExecutionStatus, current_owner
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
-from tests.integration.headless import Notebook, finished, start
+from tests.integration.headless import Notebook, end_what_was_started, finished, start
 
 KILLED = "import os, signal\nif once('death'): {what}"
 KILLS = {
@@ -25,6 +26,12 @@ KILLS = {
     "worker": "os.kill(os.getppid(), signal.SIGKILL); __import__('time').sleep(60)",
     "both": "os.kill(os.getppid(), signal.SIGKILL), os.kill(os.getpid(), signal.SIGKILL)",
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    end_what_was_started()
 
 
 def six_cells(folder: Path, *, dying: str = "pass") -> Notebook:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import papermill
@@ -12,9 +13,15 @@ from papermill.iorw import papermill_io
 
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.stacks.worker import ExecutionStopped
-from tests.integration.headless import Notebook, finished, start
+from tests.integration.headless import Notebook, end_what_was_started, finished, start
 
 DIES = "import os, signal\ntick('b')\nif once('death'): os.kill(os.getpid(), signal.SIGKILL)\nb = a + 1"
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    end_what_was_started()
 
 
 def three_cells(folder: Path) -> Notebook:
