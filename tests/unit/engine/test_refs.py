@@ -113,6 +113,8 @@ def test_only_the_line_of_the_newest_attempt_stands(journal: SqliteJournal) -> N
     attempt = start(journal)
     load = journal.commit(attempt, a_draft("load", step="cell:a"))
     journal.commit(attempt, a_draft("old", step="cell:gone", parent=load.seq))
+    failed = a_draft("train", step="cell:b", parent=load.seq, status=CheckpointStatus.FAILED)
+    journal.commit(attempt, failed)
     journal.finish(attempt, ExecutionStatus.INTERRUPTED)
     attempt = start(journal)
     journal.commit_restored(
@@ -122,6 +124,18 @@ def test_only_the_line_of_the_newest_attempt_stands(journal: SqliteJournal) -> N
     found = steps(journal, attempt.execution)
 
     assert [(step.draft.name, step.draft.status) for step in found] == [("load", CheckpointStatus.RESTORED)]
+
+
+def test_a_line_that_began_in_another_execution_lists_only_its_own_steps(journal: SqliteJournal) -> None:
+    earlier = start(journal)
+    load = journal.commit(earlier, a_draft("load", step="cell:a"))
+    journal.finish(earlier, ExecutionStatus.COMPLETED)
+    attempt = start(journal)
+    train = journal.commit(attempt, a_draft("train", step="cell:b", parent=load.seq))
+
+    found = steps(journal, attempt.execution)
+
+    assert [step.seq for step in found] == [train.seq]
 
 
 def test_a_failure_stands_until_the_step_is_made_good(journal: SqliteJournal) -> None:
