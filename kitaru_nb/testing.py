@@ -318,16 +318,16 @@ class JournalSuite:
 
         assert journal.locate([extent.digest]) == {extent.digest: location}
 
-    def test_content_on_record_stays_as_it_is(self, journal: Journal) -> None:
-        artifact, location = a_stored_value()
-        attempt, _ = journal.start(self.notebook, owner=current_owner())
-        draft = a_draft(groups=(Group(("a",), artifact.digest, digest_of("a")),))
-        first = journal.commit(attempt, draft, artifacts=[artifact], locations=[location])
+    def test_content_written_anew_is_found_at_its_new_place(self, journal: Journal) -> None:
+        """A store that found an extent damaged writes it again; the old place must not come back."""
+        attempt, _ = journal.start(Identity(notebook="/n.ipynb"), owner=current_owner())
+        artifact, inline = a_stored_value()
+        journal.commit(attempt, a_draft("one"), artifacts=[artifact], locations=[inline])
+        moved = Location(inline.extent, pack="aa/new.pack", offset=4096)
 
-        elsewhere = Location(location.extent, pack="other.pack", offset=4096)
-        journal.commit(attempt, replace(draft, parent=first.seq), artifacts=[artifact], locations=[elsewhere])
+        journal.commit(attempt, a_draft("two"), artifacts=[artifact], locations=[moved])
 
-        assert journal.locate([location.extent.digest]) == {location.extent.digest: location}
+        assert journal.locate([inline.extent.digest]) == {inline.extent.digest: moved}
 
     def test_a_step_never_points_at_a_value_that_is_not_on_record(self, journal: Journal) -> None:
         attempt, _ = journal.start(self.notebook, owner=current_owner())

@@ -59,14 +59,22 @@ class Change:
     in_place: frozenset[Names]
 
 
-def changes(before: State, after: State) -> Change:
-    """What changed from `before` to `after`."""
-    changed = frozenset(names for names, digest in after.groups.items() if before.groups.get(names) != digest)
+def changes(before: State, after: State, *, rebound: frozenset[str] = frozenset()) -> Change:
+    """What changed from `before` to `after`.
+
+    Names in `rebound` were bound in between for certain: they count as changed even where
+    they hold an equal value, since before another run they may hold something else.
+    """
+    changed = frozenset(
+        names
+        for names, digest in after.groups.items()
+        if before.groups.get(names) != digest or not rebound.isdisjoint(names)
+    )
     written = {name for names in changed for name in names}
     in_place = frozenset(
         names
         for names in before.groups
-        if any(name in written and after.ids.get(name) == before.ids[name] for name in names)
+        if any(name in written - rebound and after.ids.get(name) == before.ids[name] for name in names)
     )
     return Change(changed, frozenset(before.ids.keys() - after.ids.keys()), in_place)
 

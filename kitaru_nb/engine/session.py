@@ -6,18 +6,21 @@ ran. Nothing here knows Jupyter: a front end hands in cells and an `OutputSink`.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from kitaru_nb.analysis.directive import Directive
 from kitaru_nb.analysis.key import checkpoint_key
-from kitaru_nb.analysis.modules import is_local_module
-from kitaru_nb.analysis.names import names_of
+from kitaru_nb.analysis.modules import is_local_module, module_digest
+from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.analysis.normal import code_digest, ends_quietly
 from kitaru_nb.analysis.reach import Reach, reach
 from kitaru_nb.artifacts.digest import digest_values
@@ -112,6 +115,8 @@ class Session:
         self._half_done: str | None = None
         self._beat: threading.Event | None = None
         self._observed = observe.Observed()
+        self._modules_seen = 0
+        self._local: set[str] = set()
 
     # -- the lease ---------------------------------------------------------------------
 
@@ -129,6 +134,17 @@ class Session:
                 self.learn_names()
             self._start_heartbeat()
         return self.attempt
+
+    def saw_imports(self) -> None:
+        """Fix the digests of project modules that were just loaded, before their files can be edited."""
+        if len(sys.modules) == self._modules_seen:
+            return
+        self._modules_seen = len(sys.modules)
+        for module in list(sys.modules.values()):
+            if isinstance(module, ModuleType) and module.__name__ not in self._local and self._is_local(module):
+                self._local.add(module.__name__)
+                with suppress(UsageError):  # a module without source; said where a cell reads it
+                    module_digest(module)
 
     def close(self) -> None:
         """End the attempt: interrupted when a step failed or was left half-done, else completed."""
@@ -179,30 +195,51 @@ class Session:
         started_at, started = datetime.now(UTC), time.perf_counter()
         name = self._name(cell)
         before = self._state or self.namespace.observe()
-        found = self._reach(cell)
-        self._refuse_markers(found, name)
-        wanted = before.ids.keys() if found.dynamic else found.names
-        reads = self.namespace.read(wanted, before)
-        code = code_digest(cell.tree)
-        sources = {module: local.digest for module, local in found.modules.items()}
-        key = checkpoint_key(
-            code=code,
-            reads=reads,
-            modules={**sources, **self._depends(cell)},
-            options={"quiet": ends_quietly(cell.source)},
-        )
-        process = self._process.snapshot()
-        return Pending(cell, name, key, code, reads, before, process, started_at, started, found.modules, self._seeded)
-
-    def _reach(self, cell: Cell) -> Reach:
         names = names_of(cell.tree)
-        live = self.namespace.live
+        found = self._reach(names, names.inputs(self.namespace.live.keys()))
+        self._refuse_markers(found, name)
+        reads = self._reads(found, before)
+        options = {"quiet": ends_quietly(cell.source)}
+        modules = {**{module: local.digest for module, local in found.modules.items()}, **self._depends(cell)}
+        code = code_digest(cell.tree)
+        key = checkpoint_key(code=code, reads=reads, modules=modules, options=options)
+        unbound = self._reads_unbound(names, reads, before)
+        other = checkpoint_key(code=code, reads=unbound, modules=modules, options=options) if unbound != reads else None
+        return Pending(
+            cell,
+            name,
+            key,
+            code,
+            reads,
+            before,
+            self._process.snapshot(),
+            started_at,
+            started,
+            other_key=other,
+            writes=names.writes,
+            certain=names.certain,
+            modules=found.modules,
+            seeded=self._seeded,
+        )
+
+    def _reads(self, found: Reach, before: State) -> dict[str, Digest]:
+        return self.namespace.read(before.ids.keys() if found.dynamic else found.names, before)
+
+    def _reads_unbound(self, names: CellNames, reads: dict[str, Digest], before: State) -> dict[str, Digest]:
+        """What the cell reads if its own loop variables and the like were not bound before it.
+
+        A cell such as ``for row in rows: ...; print(row)`` reads `row` only when `rows` is
+        empty. After its first run `row` is bound, and it must still be found on record.
+        """
+        own = names.required & names.writes & before.ids.keys()
+        if not own:
+            return reads
+        rest = self._reach(names, names.inputs(self.namespace.live.keys()) - own)
+        return reads if rest.dynamic or rest.names & own else self._reads(rest, before)
+
+    def _reach(self, names: CellNames, inputs: frozenset[str]) -> Reach:
         return reach(
-            names.inputs(live.keys()),
-            live,
-            is_local=self._is_local,
-            imports=names.imports,
-            dynamic=names.dynamic,
+            inputs, self.namespace.live, is_local=self._is_local, imports=names.imports, dynamic=names.dynamic
         )
 
     def _is_local(self, module: Any) -> bool:
@@ -250,10 +287,15 @@ class Session:
         return found
 
     def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
-        journal = self.engine.journal
-        if self.marked_only or pending.cell.directive is not None:
-            return journal.find(pending.key, notebook=self.identity.notebook or "")
-        return journal.find(pending.key, executions=[execution])
+        found: list[Checkpoint] = []
+        for key in (pending.key, pending.other_key):
+            if key is None or found:
+                continue
+            if self.marked_only or pending.cell.directive is not None:
+                found = self.engine.journal.find(key, notebook=self.identity.notebook or "")
+            else:
+                found = self.engine.journal.find(key, executions=[execution])
+        return found
 
     def _allowed(self, pending: Pending) -> Any:
         directive = pending.cell.directive
@@ -294,7 +336,7 @@ class Session:
         duration = time.perf_counter() - pending.started
         after = self.namespace.observe()
         process = self._process.snapshot()
-        step = changes(pending.before, after)
+        step = changes(pending.before, after, rebound=pending.certain)
         written = self._write(pending, step, after)
         draft = Draft(
             name=pending.name,
@@ -518,8 +560,11 @@ class Session:
         return tuple(sorted(self._recorded.groups.keys() - after.ids.keys()))
 
     def _conditions(self, pending: Pending, step: Change, process: ProcessState) -> dict[str, str]:
+        group_of = pending.before.group_of()
+        changed = {name for names in step.groups for name in names}
+        spared = {group_of[name] for name in pending.writes - changed if name in group_of}
         conditions: dict[str, str] = {
-            f"names:{','.join(names)}": pending.before.groups[names] for names in step.in_place
+            f"names:{','.join(names)}": pending.before.groups[names] for names in step.in_place | spared
         }
         if pending.seeded:
             for part in drawn(pending.process, process):

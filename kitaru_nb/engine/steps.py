@@ -43,6 +43,8 @@ class Cell:
 class Pending:
     """A step that is about to run or running: everything its commit needs from before.
 
+    `other_key` is the key it had if its own loop variables were not bound before it. `writes`
+    and `certain` are the names it may and does bind, see `analysis.names.CellNames`.
     `seeded` says that a cell before it set a random generator, so that the generators' state
     is the notebook's and not the kernel's own.
     """
@@ -56,6 +58,9 @@ class Pending:
     process: ProcessState
     started_at: datetime
     started: float
+    other_key: CheckpointKey | None = None
+    writes: frozenset[str] = frozenset()
+    certain: frozenset[str] = frozenset()
     modules: Mapping[str, LocalModule] = field(default_factory=dict)
     seeded: bool = False
 

@@ -52,9 +52,17 @@ def _fields(kind: type) -> tuple[str, ...]:
     return cast("tuple[str, ...]", kind._fields)  # type: ignore[attr-defined] # every kind is a NamedTuple
 
 
-def _insert_sql(kind: type, how: str) -> str:
+def _insert_sql(kind: type) -> str:
     marks = ", ".join("?" * (len(_fields(kind)) + 1))
-    return f"INSERT {how}INTO {TABLES[kind]} VALUES ({marks})"
+    return f"INSERT INTO {TABLES[kind]} VALUES ({marks})"
+
+
+def _replace_sql(kind: type) -> str:
+    """The end of an insert that takes the place of a row with the same digest, if it says something else."""
+    columns = [*_fields(kind)[1:], "checksum"]
+    old, new = (", ".join(f'{table}."{column}"' for column in columns) for table in (TABLES[kind], "excluded"))
+    changes = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
+    return f" ON CONFLICT (digest) DO UPDATE SET {changes} WHERE ({old}) IS NOT ({new})"
 
 
 def _update_sql(kind: type) -> str:
@@ -64,8 +72,8 @@ def _update_sql(kind: type) -> str:
 
 _KEY = {kind: _fields(kind)[0] for kind in TABLES}
 _SELECT = {kind: f"SELECT * FROM {table} WHERE {_KEY[kind]} = ?" for kind, table in TABLES.items()}
-_INSERT = {kind: _insert_sql(kind, "") for kind in TABLES}
-_INSERT_UNLESS_KNOWN = {kind: _insert_sql(kind, "OR IGNORE ") for kind in TABLES}
+_INSERT = {kind: _insert_sql(kind) for kind in TABLES}
+_KEEP = {kind: _insert_sql(kind) + _replace_sql(kind) for kind in (ArtifactRow, ExtentRow)}
 _UPDATE = {kind: _update_sql(kind) for kind in TABLES}
 
 
@@ -100,10 +108,14 @@ class Ledger:
         self._sql.execute(_INSERT[type(row)], (*row, seal))
         return seal
 
-    def insert_unless_known(self, stored: Iterable[ArtifactRow] | Iterable[ExtentRow]) -> None:
-        """Add content-addressed rows; equal content that is there already stays as it is."""
+    def keep(self, stored: Iterable[ArtifactRow] | Iterable[ExtentRow]) -> None:
+        """Add content-addressed rows. A row that says something else about the same content gives way.
+
+        A store that finds an extent damaged or gone writes it anew, and the old place must not
+        be found again.
+        """
         for row in stored:
-            self._sql.execute(_INSERT_UNLESS_KNOWN[type(row)], (*row, checksum(TABLES[type(row)], row)))
+            self._sql.execute(_KEEP[type(row)], (*row, checksum(TABLES[type(row)], row)))
 
     def update(self, row: Row) -> None:
         """Replace the row with the same number."""

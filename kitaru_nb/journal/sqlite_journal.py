@@ -140,8 +140,8 @@ class SqliteJournal:
         crash_point("before-commit")
         with self._session.writing() as ledger:
             head, state = ledger.head(), self._leases.fenced(ledger, attempt)[0]
-            ledger.insert_unless_known(stored)
-            ledger.insert_unless_known(extents)
+            ledger.keep(stored)
+            ledger.keep(extents)
             require_artifacts(ledger, draft, {artifact.digest for artifact in artifacts})
             head, state, step = append_step(
                 ledger,

@@ -141,6 +141,8 @@ class Hooks:
         if not self._frames:
             return
         frame = self._frames.pop()
+        if self.session is not None:
+            self.session.saw_imports()
         if frame.possible and self in self.shell.ast_transformers:
             self.shell.ast_transformers.remove(self)
         if frame.plan is None or frame.refused or os.getpid() != self._pid:

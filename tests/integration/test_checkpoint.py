@@ -255,3 +255,66 @@ def test_why_names_the_input_that_differs(kernel: Kernel) -> None:
     why = kernel.run("%why a")
 
     assert "`K` holds another value" in "".join(o["data"]["text/plain"] for o in why.outputs)
+
+
+def test_a_name_bound_to_the_value_it_had_is_bound_again_when_restored(place: Path) -> None:
+    with start(place) as first:
+        first.run("x = 1")
+        first.run("%%checkpoint a\nx = 1\ny = 2", cell="a")
+    with start(place) as second:
+        second.run("x = 5")
+        restored = second.run("%%checkpoint a\nx = 1\ny = 2", cell="a")
+        seen = second.run("x, y")
+
+    assert "restored" in restored.said
+    assert seen.result == "(1, 2)"
+
+
+def test_a_cell_that_may_have_bound_a_name_is_not_restored_over_another_value(place: Path) -> None:
+    cell = "%%checkpoint a\nif n > 10:\n    x = 1\ny = n"
+    with start(place) as first:
+        first.run("n = 20\nx = 1")
+        first.run(cell, cell="a")
+    with start(place) as second:
+        second.run("n = 20\nx = 5")
+        second.run(cell, cell="a")
+        seen = second.run("x, y")
+
+    assert seen.result == "(1, 20)"
+
+
+def test_a_loop_run_again_by_hand_is_restored(kernel: Kernel) -> None:
+    cell = "%%checkpoint a\nfor i in range(3):\n    with open('paid', 'a') as f:\n        f.write(str(i))\nprint(i)"
+    kernel.run(cell, cell="a")
+
+    again = kernel.run(cell, cell="a")
+
+    assert "restored" in again.said
+    assert kernel.run("open('paid').read()").result == "'012'"
+
+
+def test_an_edited_project_module_runs_the_cell_again_in_a_new_kernel(place: Path) -> None:
+    module = place / "work" / "helper.py"
+    cell = "%%checkpoint a\nimport helper\ny = helper.double(2)"
+    module.write_text("def double(x):\n    return x * 2\n")
+    with start(place) as first:
+        first.run(cell, cell="a")
+    module.write_text("def double(x):\n    return x * 200\n")
+    with start(place) as second:
+        again = second.run(cell, cell="a")
+        y = second.run("y")
+
+    assert "saved" in again.said
+    assert y.result == "400"
+
+
+def test_a_plain_cell_that_was_edited_keeps_its_own_binding_of_an_alias(place: Path) -> None:
+    with start(place) as first:
+        first.run("log = []\nalias = log")
+        first.run("%%checkpoint a\nlog.append(1)", cell="a")
+    with start(place) as second:
+        second.run("log = []\nalias = []")
+        second.run("%%checkpoint a\nlog.append(1)", cell="a")
+        seen = second.run("log, alias")
+
+    assert seen.result == "([1], [])"
