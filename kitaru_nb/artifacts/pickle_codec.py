@@ -83,6 +83,9 @@ class PickleCodec:
     ) -> dict[str, object]:
         """The names with their values; cell functions and classes live in `namespace`.
 
+        A class this process already has is given the attributes it had when it was stored,
+        so that a restored group is whole; decode only what is to be put back.
+
         Raises:
             UnstorableError: a value was stored by an incompatible Python or library.
         """

@@ -102,6 +102,7 @@ DIFFERENT: dict[str, tuple[object, object]] = {
     "class of an instance": (_function("class A: a = 1\nf = A()"), _function("class A: a = 2\nf = A()")),
     "path and text": (Path("a"), "a"),
 }
+BESIDE = {"a set"}  # beside it a small value takes the way of large ones
 SAME: dict[str, tuple[object, object]] = {
     "sets in any order": ({"a", "b", "c", "d"}, {"d", "c", "b", "a"}),
     "equal constants, one object or two": ([(1, 2), (1, 2)], [(1, 2), tuple(range(1, 3))]),
@@ -127,6 +128,7 @@ def test_what_differs_has_another_digest(name: str, digest: Digest) -> None:
     one, other = DIFFERENT[name]
 
     assert digest(one) != digest(other)
+    assert digest([one, BESIDE]) != digest([other, BESIDE])
     assert digest(one) == digest(one)
 
 
@@ -136,6 +138,7 @@ def test_what_is_the_same_has_the_same_digest(name: str, digest: Digest) -> None
     one, other = SAME[name]
 
     assert digest(one) == digest(other)
+    assert digest([one, BESIDE]) == digest([other, BESIDE])
 
 
 @pytest.mark.parametrize("digest", [digest_values, walk_digest])
