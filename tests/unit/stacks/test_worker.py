@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import nbformat
 import pytest
 
-from kitaru_nb.errors import CorruptError, KernelError, KitaruError
-from kitaru_nb.stacks.worker import ExecutionStopped, RunOptions, _boot_error, _presented, identity_of
-
-KERNEL: Any = SimpleNamespace(
-    name="py", manager=SimpleNamespace(kernel_spec=SimpleNamespace(argv=["/env/bin/python", "-m"]))
-)
+from kitaru_nb.errors import KitaruError
+from kitaru_nb.stacks.worker import ExecutionStopped, RunOptions, _presented, identity_of
 
 
 def notebook(*sources: str, parameters: dict[str, object] | None = None) -> nbformat.NotebookNode:
@@ -40,29 +33,6 @@ def test_a_notebook_from_memory_is_known_by_its_code_without_the_parameters() ->
     assert names[0] == names[1] != names[2]
     assert identity_of(one, "-", None, stack="local").notebook == names[0]
     assert not identity_of(one, None, None, stack="local").interactive
-
-
-def test_an_error_raised_in_the_kernel_keeps_its_class_and_hint() -> None:
-    error = _boot_error({"ename": "CorruptError", "evalue": "`x` is damaged\n  Try: run it again"}, KERNEL)
-
-    assert type(error) is CorruptError
-    assert (error.message, error.hint) == ("`x` is damaged", "run it again")
-
-
-@pytest.mark.parametrize("ename", ["ModuleNotFoundError", "ImportError"])
-def test_a_kernel_without_kitaru_nb_gets_the_command_for_its_own_python(ename: str) -> None:
-    error = _boot_error({"ename": ename, "evalue": "No module named 'kitaru_nb'"}, KERNEL)
-
-    assert error.kind == "kernel-without-kitaru"
-    assert error.hint.startswith("/env/bin/python -m pip install kitaru-nb")
-
-
-@pytest.mark.parametrize("ename", ["ZeroDivisionError", "Suspended", "KitaruErrors"])
-def test_any_other_refusal_is_a_kernel_error_with_its_name(ename: str) -> None:
-    error = _boot_error({"ename": ename, "evalue": "why"}, KERNEL)
-
-    assert type(error) is KernelError
-    assert f"{ename}: why" in error.message
 
 
 def test_a_program_gets_the_error_itself() -> None:

@@ -1,0 +1,419 @@
+"""The cells of one attempt: those on record are filled in, the others run in a kernel.
+
+The worker's process holds the lease and the kernel commits under it, so that when either
+of the two dies, what is on record is true.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from papermill.log import logger
+
+from kitaru_nb import errors
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.recovery import record_restored
+from kitaru_nb.engine.steps import step_name
+from kitaru_nb.errors import ConflictError, KernelError, KitaruError, StoreError
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.crash import crash_point
+from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity
+from kitaru_nb.stacks.client import CellClient, KernelDied, Reply, TimedOut
+from kitaru_nb.stacks.kernels import HeadlessKernel, describe_exit
+from kitaru_nb.stacks.manager import NotebookManager
+from kitaru_nb.stacks.notebooks import Step, steps_of
+from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of
+from kitaru_nb.stacks.watch import RunTimedOut, Stopped, Superseded, Watch
+
+__all__ = ["AttemptRun"]
+
+_SETTLE = 1.5  # seconds an interrupted cell gets to end by itself
+_STOP = 1.0  # seconds the kernel gets to end after that
+_BOOT = (
+    "__import__('kitaru_nb.stacks.orphans', fromlist=['x']).end_with_parent({pid})\n"
+    "__import__('kitaru_nb.notebook.headless', fromlist=['x']).start(__import__('json').loads({start!r}))\n"
+    "get_ipython().execution_count = {count}"
+)
+_SUPERSEDED = "another attempt took the execution over"
+_CLIENT_OPTIONS = ("allow_errors", "extra_arguments", "log_output", "stderr_file", "stdout_file")
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How the attempt ended, before it is written anywhere."""
+
+    status: ExecutionStatus
+    exit: Exit
+    reason: str = ""
+    step: Step | None = None
+    error: BaseException | None = None
+
+
+class _CellFailed(Exception):  # noqa: N818 - ends the loop over cells, never leaves the worker
+    """A cell raised."""
+
+    def __init__(self, step: Step, reply: Reply) -> None:
+        super().__init__(step, reply)
+        self.step = step
+        self.reply = reply
+
+
+class _LeftEarly(Exception):  # noqa: N818 - as above
+    """A cell ended the notebook with ``sys.exit()``, which counts as success."""
+
+
+class AttemptRun:
+    """Carries one attempt from its first restored cell to its end.
+
+    Args:
+        nb: The parameterised notebook, with stable cell ids; it becomes the output notebook.
+        engine: Journal and store.
+        attempt: The attempt whose lease this process holds.
+        identity: What is being run.
+        recorded: The steps that the notebook's first cells still are; they are not run.
+        kernel_name: An installed Python kernel.
+        output: Where papermill saves the output notebook, or None.
+        timeout: Seconds the attempt may take, or None.
+        options: papermill's options for an engine.
+    """
+
+    def __init__(
+        self,
+        nb: NotebookNode,
+        engine: Engine,
+        attempt: Attempt,
+        *,
+        identity: Identity,
+        recorded: Sequence[Checkpoint],
+        kernel_name: str,
+        output: str | None,
+        timeout: float | None,
+        options: dict[str, Any],
+    ) -> None:
+        self._nb = nb
+        self._engine = engine
+        self._attempt = attempt
+        self._identity = identity
+        self._recorded = recorded
+        self._kernel_name = kernel_name
+        self._kernel: HeadlessKernel | None = None
+        self._start_timeout = float(options.pop("start_timeout", None) or 60)
+        self._cell_timeout = options.pop("execution_timeout", None) or options.pop("timeout", None)
+        self._watch = Watch(attempt, journal=engine.journal, every=engine.settings.heartbeat, timeout=timeout)
+        self._manager = NotebookManager(
+            nb,
+            output_path=output,
+            progress_bar=options.pop("progress_bar", True),
+            log_output=options.get("log_output", False),
+            autosave_cell_every=options.pop("autosave_cell_every", 30),
+        )
+        self._client = CellClient(
+            self._manager, tick=self._tick, kernel_name=kernel_name, log=logger, **_client_options(options)
+        )
+        self._step_now: Step | None = None
+        self._restored = self._ran = 0
+        self._saved = 0.0
+
+    def run(self) -> tuple[Outcome, BaseException | None]:
+        """Do it all; how it ended, and the error to raise when that is not one a run may end with."""
+        with self._watch:
+            try:
+                end = self._run_cells()
+            except BaseException as error:  # noqa: BLE001 - whatever ends the run, the journal has to know
+                end = self._end_of(error)
+            outcome = self._close(end)
+        return outcome, end.error
+
+    # -- the cells ---------------------------------------------------------------------
+
+    def _run_cells(self) -> _End:
+        steps = {step.index: step for step in steps_of(self._nb)}
+        restored = dict(zip(steps, self._recorded, strict=False))
+        first = next((index for index in steps if index not in restored), None)
+        self._manager.hold_saves()
+        self._manager.notebook_start()
+        commits = record_restored(self._engine.journal, self._attempt, self._recorded)
+        crash_point("worker-restored")
+        for index, cell in enumerate(self._nb.cells[:first]):
+            if index in restored:
+                self._fill_in(steps[index], restored[index], len([i for i in restored if i <= index]))
+            else:
+                self._manager.cell_passed(cell)
+        self._manager.save_now()
+        if first is None:
+            return _End(ExecutionStatus.COMPLETED, Exit.COMPLETED)
+        self._kernel = HeadlessKernel(self._kernel_name)
+        self._boot(self._kernel, commits)
+        try:
+            for index, cell in enumerate(self._nb.cells[first:], first):
+                if index in steps:
+                    self._run_step(steps[index])
+                else:
+                    self._manager.cell_passed(cell)
+        except _LeftEarly:
+            pass
+        self._client.set_widgets_metadata()
+        return _End(ExecutionStatus.COMPLETED, Exit.COMPLETED)
+
+    def _fill_in(self, step: Step, checkpoint: Checkpoint, count: int) -> None:
+        """Show a step of the restored prefix: what it showed when it ran, with the times it had."""
+        origin = checkpoint.draft.origin
+        ran = checkpoint if origin is None else self._engine.journal.checkpoint(origin)
+        cell = self._nb.cells[step.index]
+        self._client.show_record(cell, step.index, checkpoint.draft.outputs, count)
+        self._manager.cell_restored(cell, ran)
+        self._restored += 1
+        self._saved += ran.draft.duration
+        if self._manager.log_output:
+            logger.info("Restored Cell %s", f"{step.index + 1:-<40}")
+
+    def _boot(self, kernel: HeadlessKernel, commits: Sequence[Checkpoint]) -> None:
+        """Make the kernel take part in this attempt, with the namespace as of the last restored step."""
+        self._client.attach(kernel, timeout=self._start_timeout)
+        logger.info("Executing notebook with kernel: %s", self._kernel_name)
+        turn = {
+            "home": str(self._engine.settings.home),
+            "execution": self._attempt.execution,
+            "epoch": self._attempt.epoch,
+            "notebook": self._identity.notebook,
+            "parameters": self._identity.parameters,
+            "restore": commits[-1].seq if commits else None,
+        }
+        code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)
+        try:
+            answer = self._client.run_silently(code)
+        except KernelDied:
+            message = (
+                f"the kernel `{kernel.name}` died while it was made ready: {describe_exit(kernel.exit_code)}"
+            )
+            raise KernelError(message, kind="kernel-start", hint=kernel.log_tail()) from None
+        if answer["status"] != "ok":
+            raise _boot_error(answer, kernel)
+
+    def _run_step(self, step: Step) -> None:
+        cell = self._nb.cells[step.index]
+        self._step_now = step
+        self._manager.cell_start(cell, step.index)
+        reply = self._client.run_cell(cell, step.index, timeout=self._cell_timeout)
+        self._take_reply(step, reply)
+        if not reply.ok and not _may_raise(step, self._client):
+            if reply.ename == "SystemExit" and reply.evalue in ("", "0"):  # as papermill reads it
+                self._manager.cell_complete(cell, cell_index=step.index)
+                raise _LeftEarly
+            raise _CellFailed(step, reply)
+        self._manager.cell_complete(cell, cell_index=step.index)
+        self._step_now = None
+
+    def _take_reply(self, step: Step, reply: Reply) -> None:
+        """Show what is on record of a cell that has ended, and count it."""
+        if reply.seq is not None:
+            draft = self._engine.journal.checkpoint(reply.seq).draft
+            self._client.show_record(self._nb.cells[step.index], step.index, draft.outputs, reply.count)
+            self._saved += draft.duration if reply.restored else 0.0
+        self._restored += reply.restored
+        self._ran += not reply.restored
+
+    def _tick(self) -> None:
+        """While a reply is awaited."""
+        self._watch.check()
+        self._manager.save_if_due()
+
+    # -- the end -----------------------------------------------------------------------
+
+    def _end_of(self, error: BaseException) -> _End:
+        """What the error that ended the cells means; the running cell is stopped and shown truly."""
+        match error:
+            case _CellFailed(step=step, reply=reply):
+                end = self._after_failure(step, reply)
+            case KernelDied():
+                end = self._after_death()
+            case TimedOut():
+                end = self._timed_out(f"the cell ran longer than {self._cell_timeout:g} s")
+            case RunTimedOut():
+                end = self._timed_out(f"the run took longer than {self._watch.timeout:g} s")
+            case Stopped(signum=signum):
+                reason = f"stopped by {signal.Signals(signum).name}"
+                end = self._cut_short(_End(ExecutionStatus.INTERRUPTED, Exit(128 + signum), reason))
+            case Superseded():
+                end = self._cut_short(_End(ExecutionStatus.INTERRUPTED, Exit.SUPERSEDED, _SUPERSEDED))
+            case KitaruError():
+                end = self._cut_short(
+                    _End(ExecutionStatus.FAILED, exit_code_of(error), error.message, error=error)
+                )
+            case _:
+                reason = _first_line(f"{type(error).__name__}: {error}")
+                end = self._cut_short(_End(ExecutionStatus.INTERRUPTED, Exit.FAILED, reason, error=error))
+        return end
+
+    def _after_failure(self, step: Step, reply: Reply) -> _End:
+        if self._is_superseded():
+            return self._cut_short(_End(ExecutionStatus.INTERRUPTED, Exit.SUPERSEDED, _SUPERSEDED, step))
+        self._mark_failed(step)
+        reason = _first_line(f"{reply.ename}: {reply.evalue}")
+        return _End(ExecutionStatus.FAILED, Exit.FAILED, reason, step)
+
+    def _after_death(self) -> _End:
+        why = describe_exit(self._kernel.exit_code if self._kernel else None)
+        step = self._step_now
+        reason = f"kernel died: {why}"
+        if step is not None and not self._was_committed(step):
+            self._add_error(step, "DeadKernelError", reason, self._kernel.log_tail() if self._kernel else "")
+            self._mark_failed(step)
+        return _End(ExecutionStatus.INTERRUPTED, Exit.KERNEL_DIED, reason, step)
+
+    def _was_committed(self, step: Step) -> bool:
+        """Whether the step is on record although no reply came; if so it is shown as done."""
+        for checkpoint in reversed(self._engine.journal.checkpoints(self._attempt.execution)):
+            draft = checkpoint.draft
+            mine = checkpoint.epoch == self._attempt.epoch and draft.step == step.step
+            if mine and draft.status is not CheckpointStatus.FAILED:
+                cell = self._nb.cells[step.index]
+                self._client.show_record(cell, step.index, draft.outputs, cell.execution_count)
+                self._manager.cell_complete(cell, cell_index=step.index)
+                return True
+        return False
+
+    def _timed_out(self, reason: str) -> _End:
+        step = self._step_now
+        self._client.settle(patience=_SETTLE)
+        if step is not None:
+            self._add_error(step, "TimeoutError", reason)
+            self._mark_failed(step)
+        return _End(ExecutionStatus.FAILED, Exit.TIMED_OUT, f"timed out: {reason}", step)
+
+    def _cut_short(self, end: _End) -> _End:
+        """Stop the running cell and show it as still to be run, unless it got done meanwhile."""
+        reply = self._client.settle(patience=_SETTLE)
+        step = end.step or self._step_now
+        if step is None:
+            return end
+        cell = self._nb.cells[step.index]
+        if reply is not None and reply.ok:
+            self._take_reply(step, reply)
+            self._manager.cell_complete(cell, cell_index=step.index)
+            return end
+        # the interrupt was our own doing, so its traceback says nothing about the cell
+        cell.outputs = [output for output in cell.outputs if output["output_type"] != "error"]
+        self._manager.cell_cut_short(cell)
+        return replace(end, step=step)
+
+    def _mark_failed(self, step: Step) -> None:
+        cell = self._nb.cells[step.index]
+        self._manager.cell_exception(cell, cell_index=step.index)
+        self._manager.cell_complete(cell, cell_index=step.index)
+
+    def _add_error(self, step: Step, ename: str, evalue: str, detail: str = "") -> None:
+        lines = [f"{ename}: {evalue}", *detail.splitlines()]
+        outputs = self._nb.cells[step.index].outputs
+        outputs[:] = [output for output in outputs if output["output_type"] != "error"]
+        outputs.append(new_output("error", ename=ename, evalue=evalue, traceback=lines))
+
+    def _is_superseded(self) -> bool:
+        try:
+            self._engine.journal.heartbeat(self._attempt)
+        except ConflictError:
+            return True
+        except StoreError:
+            return False
+        return False
+
+    def _close(self, end: _End) -> Outcome:
+        """Write down how it ended: the journal first when somebody waits for it, then the notebook."""
+        self._manager.notebook_complete()
+        try:
+            if end.exit is Exit.COMPLETED:
+                end = self._save_completed(end)
+                crash_point("worker-saved")
+                self._finish(end)
+            else:
+                self._finish(end)
+                self._save_unfinished()
+        finally:
+            if self._kernel is not None:
+                self._kernel.stop(patience=5.0 if end.exit in (Exit.COMPLETED, Exit.FAILED) else _STOP)
+        name = None if end.exit is Exit.COMPLETED or end.step is None else self._name_of(end.step)
+        return Outcome(
+            end.status,
+            end.exit,
+            self._attempt.execution,
+            name,
+            end.reason,
+            self._restored,
+            self._ran,
+            self._saved,
+        )
+
+    def _finish(self, end: _End) -> None:
+        self._engine.journal.finish(self._attempt, end.status, reason=end.reason or None)
+
+    def _save_completed(self, end: _End) -> _End:
+        """Save the whole output; an output that cannot be saved is not a completed run."""
+        try:
+            self._manager.save_now()
+        except OSError as error:
+            message = f"the output notebook could not be saved: {error}; every cell is on record"
+            lost = StoreError(
+                message, kind="output-not-saved", hint="make room, then run the same command again"
+            )
+            return _End(ExecutionStatus.FAILED, Exit.FAILED, message, error=lost)
+        return end
+
+    def _save_unfinished(self) -> None:
+        try:
+            self._manager.save_now()
+        except OSError as error:
+            logger.warning("the output notebook could not be saved: %s", error)
+
+    def _name_of(self, step: Step) -> str | None:
+        """What the step is called on record, else what it would have been called."""
+        with contextlib.suppress(KitaruError):
+            recorded = self._engine.journal.checkpoints(self._attempt.execution)
+            for checkpoint in reversed(recorded):
+                if checkpoint.draft.step == step.step:
+                    return checkpoint.draft.name
+            with contextlib.suppress(SyntaxError, ValueError):
+                return step_name(ast.parse(step.source), {checkpoint.draft.name for checkpoint in recorded})
+        return None
+
+
+def _client_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of papermill's options that its own client takes and that mean something here."""
+    return {name: options[name] for name in _CLIENT_OPTIONS if name in options}
+
+
+def _may_raise(step: Step, client: CellClient) -> bool:
+    return bool(client.allow_errors) or "raises-exception" in step.tags
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def _boot_error(answer: Mapping[str, Any], kernel: HeadlessKernel) -> KitaruError:
+    """The kernel's own refusal as the error it raised there."""
+    ename, evalue = str(answer.get("ename", "")), str(answer.get("evalue", ""))
+    if ename in ("ImportError", "ModuleNotFoundError"):
+        python = (
+            (kernel.manager.kernel_spec.argv or ["python"])[0] if kernel.manager.kernel_spec else "python"
+        )
+        return KernelError(
+            f"the kernel `{kernel.name}` cannot load kitaru_nb: {evalue}",
+            kind="kernel-without-kitaru",
+            hint=f"{python} -m pip install kitaru-nb, or choose the kernel this command runs in",
+        )
+    message, _, hint = evalue.partition("\n  Try: ")
+    known = getattr(errors, ename, None) if ename in errors.__all__ else None
+    if isinstance(known, type) and issubclass(known, KitaruError):
+        return known(message, kind="kernel-refused", hint=hint)
+    return KernelError(
+        f"the kernel `{kernel.name}` could not take part: {ename}: {evalue}", kind="kernel-refused"
+    )
