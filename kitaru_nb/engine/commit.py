@@ -51,7 +51,7 @@ def write_groups(
     there with the same value keeps its artifact and costs nothing.
     """
     written = Written()
-    definitions = namespace.definitions()
+    definitions = state.definitions
     order = {name: position for position, name in enumerate(namespace.live)}
     anchors = _anchors(definitions, on_record, state)
     for names in sorted(changed, key=lambda group: _rank(group, definitions, namespace, order)):

@@ -23,6 +23,7 @@ Names = tuple[str, ...]
 """The names of one group, sorted."""
 
 _INTERPRETER = re.compile(r"_+|_i{1,3}|_i?\d+|_[iod]h|In|Out|__\w+__|exit|quit|get_ipython")
+_FIXED = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 _RESULTS = re.compile(r"_{1,3}|_\d+|Out")
 
 
@@ -32,12 +33,16 @@ class State:
 
     Attributes:
         groups: Each group of names with the digest of what it holds.
-        ids: For each name, the id of the object it was bound to: two equal ids say that a
-            name was not bound anew (a reused id only makes us look closer).
+        ids: For each name, the id of the object it was bound to, None for an immutable one.
+            Two equal ids say that a name was not bound anew (a reused id only makes us look
+            closer).
+        definitions: Ids of the functions and classes of the notebook that names are bound
+            to, with that name.
     """
 
     groups: Mapping[Names, Digest]
-    ids: Mapping[str, int]
+    ids: Mapping[str, int | None]
+    definitions: Mapping[int, str]
 
     def group_of(self) -> dict[str, Names]:
         """For each name, the group it is in."""
@@ -70,11 +75,14 @@ def changes(before: State, after: State, *, rebound: frozenset[str] = frozenset(
         for names, digest in after.groups.items()
         if before.groups.get(names) != digest or not rebound.isdisjoint(names)
     )
-    written = {name for names in changed for name in names}
+    kept = {name for names in changed for name in names} - rebound
     in_place = frozenset(
         names
-        for names in before.groups
-        if any(name in written - rebound and after.ids.get(name) == before.ids[name] for name in names)
+        for names in before.groups.keys() - after.groups.keys() | (before.groups.keys() & changed)
+        if any(
+            name in kept and before.ids[name] is not None and after.ids.get(name) == before.ids[name]
+            for name in names
+        )
     )
     return Change(changed, frozenset(before.ids.keys() - after.ids.keys()), in_place)
 
@@ -92,33 +100,41 @@ class Namespace:
     ) -> None:
         self.live = live
         self._hidden = hidden
-        self._atoms: dict[str, tuple[object, Digest]] = {}
+        self._atoms: dict[str, tuple[object, Names, Digest]] = {}
         self._same: dict[Digest, Digest] = {}
 
     def visible(self) -> dict[str, object]:
         """The user's own names and values."""
+        hidden = self._hidden
         return {
             name: value
             for name, value in list(self.live.items())
-            if not _INTERPRETER.fullmatch(name) and not self._hidden(name, value)
+            if not ((name[:1] == "_" or name in _FIXED) and _INTERPRETER.fullmatch(name))
+            and not hidden(name, value)
         }
 
     def observe(self) -> State:
         """The state now. Costs about twice a pickle of what is not an immutable atom."""
         values = self.visible()
         groups: dict[Names, Digest] = {}
+        ids: dict[str, int | None] = {}
         rest: dict[str, object] = {}
         for name, value in values.items():
-            if is_immutable_atom(value):
-                groups[(name,)] = self._atom(name, value)
-            else:
-                rest[name] = value
-        for members in alias_groups(rest, namespace=self.live, anchors=self.definitions()):
+            known = self._atoms.get(name)
+            if known is None or known[0] is not value:
+                if not is_immutable_atom(value):
+                    rest[name], ids[name] = value, id(value)
+                    continue
+                known = self._atoms[name] = (value, (name,), self.digest({name: value}))
+            ids[name] = None
+            groups[known[1]] = known[2]
+        definitions = self._definitions(rest)
+        for members in alias_groups(rest, namespace=self.live, anchors=definitions):
             names = tuple(sorted(members))
             groups[names] = self.digest({name: rest[name] for name in names})
-        for gone in self._atoms.keys() - values.keys():
+        for gone in self._atoms.keys() - (values.keys() - rest.keys()):
             del self._atoms[gone]
-        return State(groups, {name: id(value) for name, value in values.items()})
+        return State(groups, ids, definitions)
 
     def digest(self, values: Mapping[str, object]) -> Digest:
         """The canonical digest of `values` as one object graph."""
@@ -135,16 +151,6 @@ class Namespace:
         if digest != recorded:
             self._same[digest] = recorded
 
-    def definitions(self) -> dict[int, str]:
-        """Ids of the functions and classes that a user's name is bound to, with that name."""
-        found: dict[int, str] = {}
-        for name, value in self.visible().items():
-            if isinstance(value, FunctionType | type) and _is_defined_here(value, self.live):
-                own = getattr(value, "__name__", None) == name
-                if own or id(value) not in found:
-                    found[id(value)] = name
-        return found
-
     def read(self, names: Iterable[str], state: State) -> dict[str, Digest]:
         """What `names` hold, as ``{"a,b": digest}`` by groups among these names alone."""
         wanted = set(names)
@@ -160,13 +166,14 @@ class Namespace:
                 found[name] = self.digest({name: self.live[name]})
         return found
 
-    def _atom(self, name: str, value: object) -> Digest:
-        known = self._atoms.get(name)
-        if known is not None and known[0] is value:
-            return known[1]
-        digest = self.digest({name: value})
-        self._atoms[name] = (value, digest)
-        return digest
+    def _definitions(self, values: Mapping[str, object]) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for name, value in values.items():
+            if isinstance(value, FunctionType | type) and _is_defined_here(value, self.live):
+                own = getattr(value, "__name__", None) == name
+                if own or id(value) not in found:
+                    found[id(value)] = name
+        return found
 
 
 def _is_defined_here(value: FunctionType | type, live: Mapping[str, Any]) -> bool:

@@ -7,19 +7,22 @@ written in C that open files themselves are outside it, which is what `--depends
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
+
+from blake3 import blake3
 
 from kitaru_nb.analysis.modules import file_digest as source_digest
 
 __all__ = ["Observed", "file_digest", "file_holds", "start", "stop"]
 
+_MAPPED = 1 << 20  # files above this size are mapped, not read
 _NETWORK = frozenset({"socket.connect", "socket.sendto"})
 _PROCESS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"})
 _DATABASE = frozenset({"sqlite3.connect"})
@@ -44,11 +47,12 @@ class Observed:
     def files(self, *, below: Path, ignored: Iterable[Path] = ()) -> list[Mapping[str, Any]]:
         """The regular files touched, with their digests now.
 
-        Files of the Python installation and of `ignored` folders do not count. A file is
+        Files of the Python installation, of the system, of programs' caches and of `ignored`
+        folders do not count. A file is
         `written` only when it lies below the folder `below`; elsewhere it is named without
         a digest, so that no time is spent on reading it.
         """
-        unwanted = [str(Path(place)) + os.sep for place in (*_INSTALLATION, *ignored)]
+        unwanted = [str(Path(place)) + os.sep for place in (*_INSTALLATION, *_MACHINE, *_PROGRAMS, *ignored)]
         found: list[Mapping[str, Any]] = []
         for path in sorted(self.read | self.written):
             if any(path.startswith(place) for place in unwanted) or not _is_regular(path):
@@ -67,12 +71,22 @@ class Observed:
 
 
 def file_digest(path: str | Path) -> str | None:
-    """BLAKE2b of the file's content, or None when it cannot be read."""
+    """BLAKE3 of the file's content, or None when it cannot be read.
+
+    A file whose size, time and inode are as they were is not read again.
+    """
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+        found = os.stat(path)
+        return _content_digest(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ino)
     except OSError:
         return None
+
+
+@lru_cache(maxsize=1024)
+def _content_digest(path: str, size: int, _mtime: int, _inode: int) -> str:
+    if size > _MAPPED:
+        return str(blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest())
+    return str(blake3(Path(path).read_bytes()).hexdigest())
 
 
 def file_holds(what: str, digest: str) -> bool:
@@ -106,7 +120,15 @@ _installed = False
 _INSTALLATION = [
     Path(place).resolve()
     for place in {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)}
-] + [Path("/proc"), Path("/sys"), Path("/dev")]
+]
+_MACHINE = [
+    Path(place) for place in ("/proc", "/sys", "/dev", "/usr", "/etc", "/lib", "/lib64", "/bin", "/sbin")
+]
+# Caches and settings of the user's programs are no data of a notebook: a rebuilt font cache
+# must not make a cell run again.
+_PROGRAMS = [
+    Path.home() / place for place in (".cache", ".config", ".local", ".ipython", ".jupyter", ".matplotlib")
+]
 
 
 def _hear(event: str, args: tuple[Any, ...]) -> None:

@@ -39,26 +39,32 @@ class Recorded:
 
     Attributes:
         groups: For each name, the group it was last stored in.
+        whole: Each stored group whose names all still refer to it.
         process: The artifacts of process state, oldest first.
     """
 
     groups: dict[str, Group] = field(default_factory=dict)
+    whole: dict[Names, Group] = field(default_factory=dict)
     process: list[Digest] = field(default_factory=list)
 
-    def by_names(self) -> dict[Names, Group]:
-        """Each stored group whose names all still refer to it."""
-        return {
-            group.names: group
-            for group in self.groups.values()
-            if all(self.groups.get(name) is group for name in group.names)
-        }
+    def put(self, group: Group) -> None:
+        """Take in one stored group."""
+        for name in group.names:
+            self._leave(name)
+            self.groups[name] = group
+        self.whole[group.names] = group
+
+    def _leave(self, name: str) -> None:
+        before = self.groups.pop(name, None)
+        if before is not None:
+            self.whole.pop(before.names, None)
 
     def add(self, draft: Draft) -> None:
         """Take in one more commit."""
         for name in draft.deleted:
-            self.groups.pop(name, None)
+            self._leave(name)
         for group in draft.groups:
-            self.groups.update(dict.fromkeys(group.names, group))
+            self.put(group)
         if draft.process is not None:
             self.process.append(draft.process)
 

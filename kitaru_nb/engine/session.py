@@ -53,8 +53,6 @@ from kitaru_nb.model.execution import (
 
 __all__ = ["Outcome", "Resumed", "Session"]
 
-_EMPTY = State({}, {})
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -141,7 +139,11 @@ class Session:
             return
         self._modules_seen = len(sys.modules)
         for module in list(sys.modules.values()):
-            if isinstance(module, ModuleType) and module.__name__ not in self._local and self._is_local(module):
+            if (
+                isinstance(module, ModuleType)
+                and module.__name__ not in self._local
+                and self._is_local(module)
+            ):
                 self._local.add(module.__name__)
                 with suppress(UsageError):  # a module without source; said where a cell reads it
                     module_digest(module)
@@ -204,7 +206,11 @@ class Session:
         code = code_digest(cell.tree)
         key = checkpoint_key(code=code, reads=reads, modules=modules, options=options)
         unbound = self._reads_unbound(names, reads, before)
-        other = checkpoint_key(code=code, reads=unbound, modules=modules, options=options) if unbound != reads else None
+        other = (
+            checkpoint_key(code=code, reads=unbound, modules=modules, options=options)
+            if unbound != reads
+            else None
+        )
         return Pending(
             cell,
             name,
@@ -338,6 +344,7 @@ class Session:
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.certain)
         written = self._write(pending, step, after)
+        files = self._observed.files(below=self._folder(), ignored=[self.engine.settings.home])
         draft = Draft(
             name=pending.name,
             key=pending.key,
@@ -352,11 +359,11 @@ class Session:
             groups=tuple(written.groups),
             deleted=self._deleted(after),
             deleted_by_step=tuple(sorted(step.deleted)),
-            conditions=self._conditions(pending, step, process),
+            conditions=self._conditions(pending, step, process, files),
             process=self._write_process(pending.process, process, written),
             result=self._write_result(outcome.result, written),
             outside=tuple(sorted(self._observed.outside)),
-            files=tuple(self._files()),
+            files=tuple(files),
             outputs=tuple(outcome.outputs),
             cost=outcome.cost,
             tokens=outcome.tokens,
@@ -405,7 +412,7 @@ class Session:
         by_step = frozenset(group.names for group in groups)
         for group in groups:
             if after.groups.get(group.names) == group.value:
-                self._recorded.groups.update(dict.fromkeys(group.names, group))
+                self._recorded.put(group)
         written = self._write(
             plan.pending, Change(by_step & after.groups.keys(), frozenset(), frozenset()), after
         )
@@ -536,7 +543,7 @@ class Session:
     # -- the parts of a commit ---------------------------------------------------------
 
     def _write(self, pending: Pending, step: Change, after: State) -> Written:
-        on_record = self._recorded.by_names()
+        on_record = self._recorded.whole
         since = {
             names
             for names, digest in after.groups.items()
@@ -559,7 +566,9 @@ class Session:
     def _deleted(self, after: State) -> tuple[str, ...]:
         return tuple(sorted(self._recorded.groups.keys() - after.ids.keys()))
 
-    def _conditions(self, pending: Pending, step: Change, process: ProcessState) -> dict[str, str]:
+    def _conditions(
+        self, pending: Pending, step: Change, process: ProcessState, files: Sequence[Mapping[str, Any]]
+    ) -> dict[str, str]:
         group_of = pending.before.group_of()
         changed = {name for names in step.groups for name in names}
         spared = {group_of[name] for name in pending.writes - changed if name in group_of}
@@ -569,15 +578,12 @@ class Session:
         if pending.seeded:
             for part in drawn(pending.process, process):
                 conditions[f"random:{part}"] = _digest(pending.process[part])
-        for file in self._files():
+        for file in files:
             if file["mode"] == "read" and file["digest"] is not None:
                 conditions[f"file:{file['path']}"] = file["digest"]
         for module in pending.modules.values():
             conditions[f"module:{module.path}"] = module.digest
         return conditions
-
-    def _files(self) -> list[Mapping[str, Any]]:
-        return self._observed.files(below=self._folder(), ignored=[self.engine.settings.home])
 
     def _write_process(self, before: ProcessState, after: ProcessState, written: Written) -> Digest | None:
         parts = {part: value for part, value in after.items() if value != self._committed_process.get(part)}
