@@ -14,10 +14,11 @@ from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Names, Namespace, State
+from kitaru_nb.errors import UnstorableError
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest, Location
 from kitaru_nb.model.checkpoint import Group
 
-__all__ = ["Written", "write_groups", "write_value"]
+__all__ = ["Written", "refuse_unstorable", "write_groups", "write_value"]
 
 
 @dataclass(slots=True)
@@ -71,6 +72,19 @@ def write_value(
     """Store one value by itself; None when a part of it cannot be stored."""
     stored = engine.put({name: value}, namespace=namespace.live)
     return None if stored.unstorable else written.add(stored)
+
+
+def refuse_unstorable(written: Written, checkpoint: str) -> None:
+    """For `--strict`.
+
+    Raises:
+        UnstorableError: a value, or a part of it, could not be stored.
+    """
+    for group in written.groups:
+        for name, reason in group.unstorable.items():
+            message = f"checkpoint `{checkpoint}` wrote `{name}`, which could not be stored: {reason}"
+            hint = f"%%checkpoint {checkpoint} --exclude {name}"
+            raise UnstorableError(message, kind="unstorable-value", hint=hint)
 
 
 def _write_group(

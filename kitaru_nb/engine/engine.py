@@ -8,7 +8,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.store import ArtifactStore
 from kitaru_nb.artifacts.values import Stored, load_values, store_values
-from kitaru_nb.errors import CorruptError
+from kitaru_nb.errors import CorruptError, KitaruError, UnstorableError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest
 from kitaru_nb.model.settings import Settings
@@ -61,10 +61,21 @@ class Engine:
 
         Raises:
             CorruptError: a stored byte is damaged or missing.
+            UnstorableError: kind ``unloadable-value``: the bytes are right and the object
+                cannot be rebuilt, for want of a module, say.
         """
-        return load_values(
-            self.artifact(digest), store=self.store, index=self.journal, namespace=namespace, resolve=resolve
-        )
+        artifact = self.artifact(digest)
+        try:
+            return load_values(
+                artifact, store=self.store, index=self.journal, namespace=namespace, resolve=resolve
+            )
+        except (KitaruError, MemoryError):
+            raise
+        except Exception as error:  # a foreign class may raise anything while it is rebuilt
+            message = f"it was stored and cannot be loaded here: {type(error).__name__}: {error}"
+            raise UnstorableError(
+                message, kind="unloadable-value", hint="install what it was made with"
+            ) from error
 
     def close(self) -> None:
         """Give back open files."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import FunctionType
 from typing import Any
 
 from kitaru_nb.analysis.directive import find_directive
@@ -15,11 +16,12 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Names, Namespace
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.steps import same_step
-from kitaru_nb.errors import CorruptError, StoreError, UsageError
+from kitaru_nb.engine.refs import find_execution
+from kitaru_nb.errors import CorruptError, KitaruError, NotFoundError, StoreError, UnstorableError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
-from kitaru_nb.model.execution import Attempt
+from kitaru_nb.model.execution import Attempt, Execution, Identity
 
 __all__ = [
     "Loader",
@@ -110,6 +112,29 @@ class Loader:
             )
         return self._loaded[digest]
 
+    def load_for(self, checkpoint: str, groups: Iterable[Group]) -> None:
+        """Load everything a step needs, before anything is changed.
+
+        Raises:
+            CorruptError: a stored byte is damaged or missing; the message names the step.
+            UnstorableError: a stored value cannot be loaded here; the same.
+        """
+        for group in groups:
+            try:
+                self.load(group.artifact)
+            except (CorruptError, UnstorableError) as error:
+                names = ", ".join(f"`{name}`" for name in group.names)
+                message = f"checkpoint `{checkpoint}` cannot be restored: {names}: {error.message}"
+                hint = f"%%checkpoint {checkpoint} --fresh (runs it again)"
+                raise type(error)(message, kind=error.kind, hint=hint) from error
+
+    def process(self, digest: Digest, *, by_step: bool = False) -> Mapping[str, Any]:
+        """Stored parts of the process state; with `by_step` only those the step itself changed."""
+        stored: Any = self.load(digest)
+        return {
+            part: value for part, value in stored["parts"].items() if not by_step or part in stored["by_step"]
+        }
+
     def _resolve(self, anchor: Anchor) -> object:
         if anchor.artifact not in self._loaded:
             live = self._namespace.live.get(anchor.name)
@@ -122,8 +147,67 @@ def recorded_at(line: Sequence[Checkpoint]) -> Recorded:
     """What the commits of `line` (oldest first) hold together."""
     recorded = Recorded()
     for checkpoint in line:
-        recorded.add(checkpoint.draft)
+        if checkpoint.draft.status is not CheckpointStatus.FAILED:
+            recorded.add(checkpoint.draft)
     return recorded
+
+
+def execution_of(
+    journal: Journal, identity: Identity, execution: str | None, attempt: Attempt | None
+) -> Execution:
+    """The execution to resume: the one named, else the one at hand, else the notebook's last.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if execution is not None:
+        return find_execution(journal, execution)
+    if attempt is not None:
+        return journal.execution(attempt.execution)
+    known = journal.executions(identity=identity, limit=1)
+    if not known:
+        message = "nothing is on record for this notebook, so there is nothing to resume"
+        hint = "%%checkpoint NAME on top of a cell that costs time"
+        raise NotFoundError(message, kind="unknown-execution", hint=hint)
+    return known[0]
+
+
+def target_of(journal: Journal, execution: Execution, at: str | None) -> Checkpoint:
+    """The commit to go back to: the newest of step `at` (``NAME``), or the furthest.
+
+    Raises:
+        NotFoundError: the execution has no such commit.
+    """
+    recorded = journal.checkpoints(execution.id)
+    target = furthest(checkpoint for checkpoint in recorded if at in (None, checkpoint.draft.name))
+    if target is not None:
+        return target
+    names = dict.fromkeys(c.draft.name for c in recorded if c.draft.status is not CheckpointStatus.FAILED)
+    if at is None or not names:
+        message = f"execution `{execution.id}` has no committed checkpoint"
+        raise NotFoundError(message, kind="no-checkpoint", hint="run the notebook's cells")
+    listed = ", ".join(f"`{name}`" for name in names)
+    message = f"execution `{execution.id}` has no committed checkpoint `{at}`; it has {listed}"
+    raise NotFoundError(message, kind="unknown-checkpoint", hint="%resume --at NAME")
+
+
+def furthest(checkpoints: Iterable[Checkpoint]) -> Checkpoint | None:
+    """The commit that holds the newest work: what was restored counts as of when it ran.
+
+    So a later kernel that restored a few cells and died does not hide what ran before it.
+    """
+    commits = (c for c in checkpoints if c.draft.status is not CheckpointStatus.FAILED)
+    return max(commits, key=lambda c: (c.draft.origin or c.seq, c.seq), default=None)
+
+
+def damaged(restored: Restored, checkpoint: Checkpoint) -> CorruptError:
+    """The error for names that could not be restored as of `checkpoint`."""
+    names = ", ".join(f"`{name}`" for name in restored.damaged)
+    reason = next(iter(restored.damaged.values()))
+    message = f"{names} could not be restored as of checkpoint `{checkpoint.draft.name}`: {reason}; everything else is back"
+    return CorruptError(
+        message, kind="corrupt-artifact", hint="run the cell that makes it again, with --fresh"
+    )
 
 
 def put_back(
@@ -133,10 +217,13 @@ def put_back(
     restored = Restored()
     for group in groups:
         wanted = [name for name in group.names if names.get(name) is group]
+        if _is_defined_alike(namespace, group):
+            restored.names += wanted
+            continue
         try:
             values = loader.load(group.artifact)
-        except StoreError as error:
-            _mark_damaged(namespace, group, wanted, error, restored)
+        except (StoreError, UnstorableError) as error:
+            _mark_damaged(namespace, wanted, error, restored)
             continue
         namespace.live.update({name: values[name] for name in wanted})
         if len(wanted) == len(group.names):
@@ -244,10 +331,19 @@ def restored_draft(checkpoint: Checkpoint, **changes: Any) -> Draft:
     return replace(checkpoint.draft, **fields)
 
 
+def _is_defined_alike(namespace: Namespace, group: Group) -> bool:
+    """Whether the notebook has defined these functions or classes anew, exactly as they were.
+
+    Then the live ones stay, so that what is restored belongs to them.
+    """
+    live = {name: namespace.live.get(name) for name in group.names}
+    definitions = all(isinstance(value, FunctionType | type) for value in live.values())
+    return definitions and namespace.digest(live) == group.value
+
+
 def _mark_damaged(
-    namespace: Namespace, group: Group, wanted: Sequence[str], error: StoreError, restored: Restored
+    namespace: Namespace, wanted: Sequence[str], error: KitaruError, restored: Restored
 ) -> None:
-    reason = "its stored bytes are damaged" if isinstance(error, CorruptError) else "it could not be read"
     for name in wanted:
-        namespace.live[name] = Marker(name, "value", reason)
+        namespace.live[name] = Marker(name, "value", f"it could not be restored: {error.message}")
         restored.damaged[name] = error.message

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from kitaru_nb.analysis.directive import Directive
-from kitaru_nb.analysis.modules import LocalModule
+from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.inputs import Dependencies
 from kitaru_nb.engine.namespace import State
 from kitaru_nb.engine.process import ProcessState
 from kitaru_nb.model.artifact import Digest
@@ -21,48 +21,30 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey
 __all__ = ["Cell", "Pending", "Restore", "Run", "choose", "same_step", "step_name", "unmet"]
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell that is to be a step.
-
-    Attributes:
-        source: What the user typed.
-        tree: Its AST without the directive.
-        directive: The parsed `%%checkpoint` line; None when the cell carries none and is a
-            step all the same (headless, or by a tag).
-        step: ``cell:ID`` where the front end sends an id, else None.
-    """
-
-    source: str
-    tree: ast.Module
-    directive: Directive | None = None
-    step: str | None = None
-
-
 @dataclass(slots=True)
 class Pending:
     """A step that is about to run or running: everything its commit needs from before.
 
-    `other_key` is the key it had if its own loop variables were not bound before it. `writes`
-    and `certain` are the names it may and does bind, see `analysis.names.CellNames`.
-    `seeded` says that a cell before it set a random generator, so that the generators' state
-    is the notebook's and not the kernel's own.
+    Attributes:
+        cell: What was asked for.
+        name: What the step is called.
+        needs: What decides its result.
+        before: The namespace before it.
+        process: The process state before it.
+        seeded: A cell before it set a random generator, so that the generators' state is
+            the notebook's and not the kernel's own.
+        started_at: When it was met.
+        started: The same on the clock that durations are taken from, in seconds.
     """
 
     cell: Cell
     name: str
-    key: CheckpointKey
-    code: Digest
-    reads: Mapping[str, Digest]
+    needs: Dependencies
     before: State
     process: ProcessState
+    seeded: bool
     started_at: datetime
     started: float
-    other_key: CheckpointKey | None = None
-    writes: frozenset[str] = frozenset()
-    certain: frozenset[str] = frozenset()
-    modules: Mapping[str, LocalModule] = field(default_factory=dict)
-    seeded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

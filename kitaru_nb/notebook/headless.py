@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kitaru_nb.engine.recovery import damaged
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.model.execution import Attempt, ExecutionId
@@ -69,8 +70,7 @@ def _attempt(attempts: list[Attempt], epoch: int) -> Attempt:
 def _restore(session: Session, seq: int | None) -> dict[str, Any]:
     if seq is None:
         return {"lost": {}, "problems": []}
-    restored, _line = session.restore_line(seq)
-    session.learn_names()
+    restored, line = session.restore_line(seq)
     if restored.damaged:
-        raise session.damaged(restored, seq)
+        raise damaged(restored, line[-1])
     return {"lost": restored.lost, "problems": restored.problems}

@@ -191,7 +191,8 @@ class Hooks:
         return tags if isinstance(tags, list | tuple) else ()
 
     def _decide(self, frame: _Frame, tree: ast.Module) -> ast.Module:
-        from kitaru_nb.engine.steps import Cell, Restore  # noqa: PLC0415 - the engine loads with the first step
+        from kitaru_nb.engine.cell import Cell  # noqa: PLC0415 - the engine loads with the first step
+        from kitaru_nb.engine.steps import Restore  # noqa: PLC0415
 
         directive, body = directive_of(tree)
         raw = frame.info.raw_cell

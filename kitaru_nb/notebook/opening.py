@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kitaru_nb.engine.namespace import Namespace
+from kitaru_nb.engine.recovery import furthest
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import ConflictError, KitaruError
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution, Identity
 from kitaru_nb.notebook.identity import identity_of, notebook_path
 from kitaru_nb.notebook.sink import sink_for
@@ -27,14 +28,14 @@ def open_session(shell: Any) -> tuple[Session, Any]:
     """
     settings = resolve()
     path = notebook_path(shell.user_ns, setting=settings.notebook)
-    session = Session(open_engine(settings), identity=identity_of(path), namespace=namespace_of(shell))
+    engine, identity = open_engine(settings), identity_of(path)
+    session = Session(engine, identity=identity, namespace=namespace_of(shell))
     if path is None:
         try:
             session.open()
         except ConflictError:
-            session.identity = Identity(
-                notebook=session.identity.notebook, parameters={"session": os.getpid()}
-            )
+            beside = Identity(notebook=identity.notebook, parameters={"session": os.getpid()})
+            session = Session(engine, identity=beside, namespace=namespace_of(shell))
     return session, sink_for(shell)
 
 
@@ -69,10 +70,11 @@ def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint]] | None:
 
 
 def _last_line(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-    """The commits that lead to the newest one, oldest first."""
-    by_seq = {c.seq: c for c in checkpoints if c.draft.status is not CheckpointStatus.FAILED}
+    """The commits that lead to the furthest one, oldest first."""
+    by_seq = {c.seq: c for c in checkpoints}
     line = []
-    seq: int | None = max(by_seq, default=None)
+    last = furthest(checkpoints)
+    seq = last.seq if last is not None else None
     while seq is not None and seq in by_seq:
         line.append(by_seq[seq])
         seq = by_seq[seq].draft.parent

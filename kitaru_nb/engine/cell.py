@@ -1,0 +1,28 @@
+"""A cell, as a front end hands it in."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from kitaru_nb.analysis.directive import Directive
+
+__all__ = ["Cell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell that is to be a step.
+
+    Attributes:
+        source: What the user typed.
+        tree: Its AST without the directive.
+        directive: The parsed `%%checkpoint` line; None when the cell carries none and is a
+            step all the same (headless, or by a tag).
+        step: ``cell:ID`` where the front end sends an id, else None.
+    """
+
+    source: str
+    tree: ast.Module
+    directive: Directive | None = None
+    step: str | None = None

@@ -1,0 +1,147 @@
+"""What a cell depends on: its code, the names and modules it reaches, the files it declares."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from kitaru_nb.analysis.key import checkpoint_key
+from kitaru_nb.analysis.modules import LocalModule, is_local_module, module_digest
+from kitaru_nb.analysis.names import CellNames, names_of
+from kitaru_nb.analysis.normal import code_digest, ends_quietly
+from kitaru_nb.analysis.reach import Reach, reach
+from kitaru_nb.artifacts.marker import is_marker, marker_details
+from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.namespace import Namespace, State
+from kitaru_nb.engine.observe import file_digest
+from kitaru_nb.errors import UnstorableError, UsageError
+from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.checkpoint import CheckpointKey
+
+__all__ = ["Dependencies", "Inputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What decides the result of a cell.
+
+    Attributes:
+        keys: The cell's key, and where there is one the key it had if its own loop
+            variables were not bound before it.
+        code: Digest of the normalised source alone.
+        reads: Names it depends on, with the digest of what they hold.
+        modules: Project modules it reaches.
+        names: What the cell itself does with names.
+    """
+
+    keys: tuple[CheckpointKey, ...]
+    code: Digest
+    reads: Mapping[str, Digest]
+    modules: Mapping[str, LocalModule]
+    names: CellNames
+
+
+class Inputs:
+    """Finds what cells of one notebook depend on.
+
+    Args:
+        namespace: The namespace the cells run in.
+        folder: Modules whose file lies below it are the project's own.
+    """
+
+    def __init__(self, namespace: Namespace, folder: Path) -> None:
+        self._namespace = namespace
+        self._folder = folder
+        self._modules_seen = 0
+        self._local: set[str] = set()
+
+    def of(self, cell: Cell, before: State, *, name: str) -> Dependencies:
+        """What `cell` depends on in the state `before`.
+
+        Raises:
+            UnstorableError: it reads a name that holds a marker.
+            UsageError: `--depends` names a file that cannot be read.
+        """
+        names = names_of(cell.tree)
+        inputs = names.inputs(self._namespace.live.keys())
+        found = self._reach(names, inputs)
+        self._refuse_markers(found, name)
+        code = code_digest(cell.tree)
+        key = _key_of(cell, code, found.modules)
+        reads = self._reads(found, before)
+        unbound = self._reads_unbound(names, inputs, reads, before)
+        keys = (key(reads),) if unbound == reads else (key(reads), key(unbound))
+        return Dependencies(keys, code, reads, found.modules, names)
+
+    def fix_modules(self) -> None:
+        """Take the digests of project modules that were just loaded, before their files are edited."""
+        if len(sys.modules) == self._modules_seen:
+            return
+        self._modules_seen = len(sys.modules)
+        for module in list(sys.modules.values()):
+            new = isinstance(module, ModuleType) and module.__name__ not in self._local
+            if new and self._is_local(module):
+                self._local.add(module.__name__)
+                with suppress(UsageError):  # a module without source; said where a cell reads it
+                    module_digest(module)
+
+    def _reads(self, found: Reach, before: State) -> dict[str, Digest]:
+        return self._namespace.read(before.ids.keys() if found.dynamic else found.names, before)
+
+    def _reads_unbound(
+        self, names: CellNames, inputs: frozenset[str], reads: dict[str, Digest], before: State
+    ) -> dict[str, Digest]:
+        """What the cell reads if its own loop variables and the like were not bound before it.
+
+        A cell such as ``for row in rows: ...; print(row)`` reads `row` only when `rows` is
+        empty. After its first run `row` is bound, and it must still be found on record.
+        """
+        own = names.required & names.writes & before.ids.keys()
+        if not own:
+            return reads
+        rest = self._reach(names, inputs - own)
+        return reads if rest.dynamic or rest.names & own else self._reads(rest, before)
+
+    def _reach(self, names: CellNames, inputs: frozenset[str]) -> Reach:
+        return reach(
+            inputs,
+            self._namespace.live,
+            is_local=self._is_local,
+            imports=names.imports,
+            dynamic=names.dynamic,
+        )
+
+    def _is_local(self, module: ModuleType) -> bool:
+        return is_local_module(module, [self._folder])
+
+    def _refuse_markers(self, found: Reach, name: str) -> None:
+        for read in sorted(found.names):
+            value = self._namespace.live.get(read)
+            if is_marker(value):
+                _, kind, reason = marker_details(value)  # type: ignore[arg-type] # a marker, by the test above
+                message = f"checkpoint `{name}` reads `{read}`, a {kind} that could not be stored: {reason}"
+                hint = f"run the cell that makes `{read}` again (with --fresh if it is a checkpoint), then this one"
+                raise UnstorableError(message, kind="reads-marker", hint=hint)
+
+
+def _key_of(
+    cell: Cell, code: Digest, modules: Mapping[str, LocalModule]
+) -> Callable[[Mapping[str, Digest]], CheckpointKey]:
+    sources = {name: module.digest for name, module in modules.items()} | _declared(cell)
+    options = {"quiet": ends_quietly(cell.source)}
+    return lambda reads: checkpoint_key(code=code, reads=reads, modules=sources, options=options)
+
+
+def _declared(cell: Cell) -> dict[str, Digest]:
+    found = {}
+    for path in cell.directive.depends if cell.directive is not None else ():
+        digest = file_digest(path)
+        if digest is None:
+            message = f"`--depends {path}` names no file that can be read"
+            raise UsageError(message, kind="unknown-file", hint="give the path of a file that exists")
+        found[f"file:{path}"] = Digest(digest)
+    return found

@@ -1,0 +1,77 @@
+"""What steps are called: given names, made-up names, and that no two live cells share one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.steps import step_name
+from kitaru_nb.errors import UsageError
+from kitaru_nb.model.checkpoint import Checkpoint
+
+__all__ = ["StepNames"]
+
+
+class StepNames:
+    """The names of a notebook's steps.
+
+    Names met in this kernel are live; names on record from earlier kernels only serve to
+    call an unnamed cell as it was called before.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[str, str | None] = {}
+        self._recorded: dict[str, str | None] = {}
+
+    def learn(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Take over the names that earlier attempts used."""
+        for checkpoint in checkpoints:
+            self._recorded[checkpoint.draft.name] = checkpoint.draft.step
+
+    def forget(self, steps: Iterable[str]) -> None:
+        """The front end says that these cells were deleted."""
+        gone = set(steps)
+        self._live = {name: step for name, step in self._live.items() if step is None or step not in gone}
+
+    def name(self, cell: Cell) -> str:
+        """The name of `cell`, from now on its own.
+
+        Raises:
+            UsageError: kind ``duplicate-name``: another live cell has it.
+        """
+        name = (
+            self._given(cell)
+            or self._own(cell)
+            or step_name(cell.tree, self._live.keys() | self._recorded.keys())
+        )
+        if cell.step is not None:
+            self._live = {known: step for known, step in self._live.items() if step != cell.step}
+        self._live[name] = cell.step
+        return name
+
+    def _given(self, cell: Cell) -> str | None:
+        name = cell.directive.name if cell.directive is not None else None
+        if name is None:
+            return None
+        owner = self._live.get(name)
+        if owner is not None and cell.step is not None and owner != cell.step:
+            message = f"two cells are called `{name}`; a checkpoint's name has to be its own"
+            raise UsageError(message, kind="duplicate-name", hint=f"%%checkpoint {self._free(name)}")
+        return name
+
+    def _own(self, cell: Cell) -> str | None:
+        if cell.step is None:
+            return None
+        for names in (self._live, self._recorded):
+            for name, step in names.items():
+                if step == cell.step and self._live.get(name, step) == step:
+                    return name
+        return None
+
+    def _free(self, name: str) -> str:
+        base = re.sub(r"-\d+$", "", name)
+        number = 2
+        while f"{base}-{number}" in self._live:
+            number += 1
+        return f"{base}-{number}"
