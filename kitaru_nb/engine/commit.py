@@ -7,7 +7,7 @@ before the caller records the draft.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kitaru_nb.artifacts.marker import Marker
@@ -51,19 +51,10 @@ def write_groups(
     `on_record` is what this line of commits has stored so far; a group that is already
     there with the same value keeps its artifact and costs nothing.
     """
-    written = Written()
-    definitions = state.definitions
-    order = {name: position for position, name in enumerate(namespace.live)}
-    anchors = _anchors(definitions, on_record, state)
-    for names in sorted(changed, key=lambda group: _rank(group, definitions, namespace, order)):
-        group = on_record.get(names)
-        if group is None or group.value != state.groups[names]:
-            group = _write_group(engine, namespace, names, state.groups[names], anchors, exclude, written)
-        group = Group(group.names, group.artifact, group.value, names in by_step, group.unstorable)
-        written.groups.append(group)
-        for name in names:
-            _anchor(anchors, definitions, namespace, name, group)
-    return written
+    writer = _Writer(engine, namespace, state, on_record, exclude)
+    for names in sorted(changed, key=writer.rank):
+        writer.write(names, by_step=names in by_step)
+    return writer.written
 
 
 def write_value(
@@ -87,55 +78,57 @@ def refuse_unstorable(written: Written, checkpoint: str) -> None:
             raise UnstorableError(message, kind="unstorable-value", hint=hint)
 
 
-def _write_group(
-    engine: Engine,
-    namespace: Namespace,
-    names: Names,
-    digest: Digest,
-    anchors: Mapping[int, Anchor],
-    exclude: frozenset[str],
-    written: Written,
-) -> Group:
-    values: dict[str, Any] = {name: namespace.live[name] for name in names}
-    unstorable = {name: "left out by --exclude" for name in names if name in exclude}
-    for name, reason in unstorable.items():
-        values[name] = Marker(name, type(values[name]).__qualname__, reason)
-    others = {key: anchor for key, anchor in anchors.items() if anchor.name not in names}
-    stored = engine.put(values, namespace=namespace.live, anchors=others)
-    return Group(names, written.add(stored), digest, unstorable={**stored.unstorable, **unstorable})
+class _Writer:
+    """Writes the groups of one commit, in an order in which each can refer to those before it."""
 
+    def __init__(
+        self,
+        engine: Engine,
+        namespace: Namespace,
+        state: State,
+        on_record: Mapping[Names, Group],
+        exclude: frozenset[str],
+    ) -> None:
+        self.written = Written()
+        self._engine = engine
+        self._live = namespace.live
+        self._state = state
+        self._on_record = on_record
+        self._exclude = exclude
+        self._order = {name: position for position, name in enumerate(namespace.live)}
+        self._anchors: dict[int, Anchor] = {}
+        for group in on_record.values():
+            if state.groups.get(group.names) == group.value:
+                self._anchor(group)
 
-def _anchors(
-    definitions: Mapping[int, str], on_record: Mapping[Names, Group], state: State
-) -> dict[int, Anchor]:
-    """Functions and classes that are stored already and unchanged, by id."""
-    holder = {
-        name: group
-        for names, group in on_record.items()
-        if state.groups.get(names) == group.value
-        for name in names
-    }
-    return {
-        identity: Anchor(name, holder[name].value, holder[name].artifact)
-        for identity, name in definitions.items()
-        if name in holder and name not in holder[name].unstorable
-    }
+    def rank(self, names: Names) -> tuple[int, int, int]:
+        """Definitions before values, bases before subclasses, then in order of binding."""
+        values = [self._live[name] for name in names]
+        first = min(self._order[name] for name in names)
+        if not all(id(value) in self._state.definitions for value in values):
+            return (1, 0, first)
+        return (0, max(len(value.__mro__) if isinstance(value, type) else 0 for value in values), first)
 
+    def write(self, names: Names, *, by_step: bool) -> None:
+        """Store one group, unless it is on record as it is."""
+        value = self._state.groups[names]
+        known = self._on_record.get(names)
+        group = known if known is not None and known.value == value else self._store(names, value)
+        self.written.groups.append(replace(group, written=by_step))
+        self._anchor(group)
 
-def _anchor(
-    anchors: dict[int, Anchor], definitions: Mapping[int, str], namespace: Namespace, name: str, group: Group
-) -> None:
-    identity = id(namespace.live[name])
-    if definitions.get(identity) == name and name not in group.unstorable:
-        anchors[identity] = Anchor(name, group.value, group.artifact)
+    def _store(self, names: Names, value: Digest) -> Group:
+        values: dict[str, Any] = {name: self._live[name] for name in names}
+        left_out = {name: "left out by --exclude" for name in names if name in self._exclude}
+        for name, reason in left_out.items():
+            values[name] = Marker(name, type(values[name]).__qualname__, reason)
+        anchors = {key: anchor for key, anchor in self._anchors.items() if anchor.name not in names}
+        stored = self._engine.put(values, namespace=self._live, anchors=anchors)
+        return Group(names, self.written.add(stored), value, unstorable={**stored.unstorable, **left_out})
 
-
-def _rank(
-    names: Names, definitions: Mapping[int, str], namespace: Namespace, order: Mapping[str, int]
-) -> tuple[int, int, int]:
-    """Definitions before values, bases before subclasses, then in order of binding."""
-    values = [namespace.live[name] for name in names]
-    if not all(id(value) in definitions for value in values):
-        return (1, 0, min(order[name] for name in names))
-    depth = max(len(value.__mro__) if isinstance(value, type) else 0 for value in values)
-    return (0, depth, min(order[name] for name in names))
+    def _anchor(self, group: Group) -> None:
+        """Let later groups refer to the functions and classes of this one."""
+        for name in group.names:
+            identity = id(self._live[name])
+            if self._state.definitions.get(identity) == name and name not in group.unstorable:
+                self._anchors[identity] = Anchor(name, group.value, group.artifact)

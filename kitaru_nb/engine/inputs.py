@@ -83,8 +83,8 @@ class Inputs:
             return
         self._modules_seen = len(sys.modules)
         for module in list(sys.modules.values()):
-            new = isinstance(module, ModuleType) and module.__name__ not in self._local
-            if new and self._is_local(module):
+            name = getattr(module, "__name__", None)  # sys.modules may hold anything
+            if type(module) is ModuleType and name not in self._local and self._is_local(module):
                 self._local.add(module.__name__)
                 with suppress(UsageError):  # a module without source; said where a cell reads it
                     module_digest(module)
@@ -124,7 +124,7 @@ class Inputs:
             if is_marker(value):
                 _, kind, reason = marker_details(value)  # type: ignore[arg-type] # a marker, by the test above
                 message = f"checkpoint `{name}` reads `{read}`, a {kind} that could not be stored: {reason}"
-                hint = f"run the cell that makes `{read}` again (with --fresh if it is a checkpoint), then this one"
+                hint = f"run the cell that makes `{read}`, with --fresh if it is a checkpoint; then this one"
                 raise UnstorableError(message, kind="reads-marker", hint=hint)
 
 

@@ -76,7 +76,7 @@ def file_digest(path: str | Path) -> str | None:
     A file whose size, time and inode are as they were is not read again.
     """
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
         return _content_digest(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ino)
     except OSError:
         return None
@@ -119,7 +119,7 @@ _state = _State
 _installed = False
 _INSTALLATION = [
     Path(place).resolve()
-    for place in {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)}
+    for place in {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(os.__file__).parent)}
 ]
 _MACHINE = [
     Path(place) for place in ("/proc", "/sys", "/dev", "/usr", "/etc", "/lib", "/lib64", "/bin", "/sbin")
@@ -146,7 +146,7 @@ def _hear(event: str, args: tuple[Any, ...]) -> None:
         observed.outside.add("database")
 
 
-def _hear_open(observed: Observed, path: object, mode: object, flags: object) -> None:
+def _hear_open(observed: Observed, path: object, _mode: object, flags: object) -> None:
     if not isinstance(path, str | bytes | os.PathLike):
         return  # an open file descriptor
     try:
@@ -162,6 +162,6 @@ def _hear_open(observed: Observed, path: object, mode: object, flags: object) ->
 
 def _is_regular(path: str) -> bool:
     try:
-        return S_ISREG(os.stat(path).st_mode)
+        return S_ISREG(Path(path).stat().st_mode)
     except OSError:
         return False

@@ -7,12 +7,14 @@ differ from the commit before. Values of variables that look secret are never st
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Process", "ProcessState", "drawn"]
@@ -44,7 +46,7 @@ class Process:
             },
         }
         with suppress(OSError):  # the folder can have been removed under us
-            state["cwd"] = os.getcwd()
+            state["cwd"] = str(Path.cwd())
         if "numpy.random" in sys.modules:
             kind, keys, *rest = sys.modules["numpy.random"].get_state()
             state["numpy"] = (kind, keys.tobytes(), *rest)
@@ -80,11 +82,11 @@ def _put_numpy(value: Any) -> None:
     import numpy as np  # noqa: PLC0415 - only where a step used it
 
     kind, keys, *rest = value
-    np.random.set_state((kind, np.frombuffer(keys, dtype=np.uint32), *rest))
+    np.random.set_state((kind, np.frombuffer(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - the global one is what cells seed
 
 
 def _put_torch(value: bytes) -> None:
-    import torch  # noqa: PLC0415 - only where a step used it
+    torch: Any = importlib.import_module("torch")
 
     torch.set_rng_state(torch.frombuffer(bytearray(value), dtype=torch.uint8))
 

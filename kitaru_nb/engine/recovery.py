@@ -15,8 +15,8 @@ from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Names, Namespace
 from kitaru_nb.engine.observe import file_holds
-from kitaru_nb.engine.steps import same_step
 from kitaru_nb.engine.refs import find_execution
+from kitaru_nb.engine.steps import same_step
 from kitaru_nb.errors import CorruptError, KitaruError, NotFoundError, StoreError, UnstorableError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Digest
@@ -204,7 +204,8 @@ def damaged(restored: Restored, checkpoint: Checkpoint) -> CorruptError:
     """The error for names that could not be restored as of `checkpoint`."""
     names = ", ".join(f"`{name}`" for name in restored.damaged)
     reason = next(iter(restored.damaged.values()))
-    message = f"{names} could not be restored as of checkpoint `{checkpoint.draft.name}`: {reason}; everything else is back"
+    when = f"as of checkpoint `{checkpoint.draft.name}`"
+    message = f"{names} could not be restored {when}: {reason}; everything else is back"
     return CorruptError(
         message, kind="corrupt-artifact", hint="run the cell that makes it again, with --fresh"
     )

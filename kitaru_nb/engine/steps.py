@@ -6,8 +6,8 @@ The decision is made here by pure functions; `engine.session` does what they say
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,7 @@ from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.inputs import Dependencies
 from kitaru_nb.engine.namespace import State
 from kitaru_nb.engine.process import ProcessState
-from kitaru_nb.model.artifact import Digest
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey
+from kitaru_nb.model.checkpoint import Checkpoint
 
 __all__ = ["Cell", "Pending", "Restore", "Run", "choose", "same_step", "step_name", "unmet"]
 

@@ -151,6 +151,6 @@ def _conditions(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Reas
             "file": f"file `{rest}` has changed since",
             "module": f"the source of `{rest}` has changed since",
             "random": f"the random generator of `{rest}` stood elsewhere",
-            "names": f"`{rest.replace(',', '`, `')}`, which it changes in place, held another value before it",
+            "names": f"`{rest.replace(',', '`, `')}`, which it may change, held another value before it",
         }[kind]
         yield Reason("file" if kind in ("file", "module") else "input", rest, text, old[what], new[what])

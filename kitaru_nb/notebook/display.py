@@ -54,8 +54,9 @@ def notice(execution: Execution, commits: list[Checkpoint]) -> str:
     reason = execution.reason or "ended without warning"
     count = len(commits)
     noun = "checkpoint" if count == 1 else "checkpoints"
+    when = age(execution.ended_at or last.started_at)
     return (
-        f"kitaru: the last execution was interrupted {age(execution.ended_at or last.started_at)} ago ({reason}) · "
+        f"kitaru: the last execution was interrupted {when} ago ({reason}) · "
         f"{count} {noun} up to `{last.name}` can be restored, which saves {duration(saved)} · "
         "%resume puts everything back, or run the cells again"
     )

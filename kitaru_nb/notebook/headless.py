@@ -34,9 +34,9 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     Raises:
         CorruptError: stored bytes of a name are damaged.
     """
-    from IPython import get_ipython  # type: ignore[attr-defined] # noqa: PLC0415 - untyped re-export
+    from IPython import get_ipython  # noqa: PLC0415 - IPython is loaded in a kernel
 
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     settings = resolve(home=turn["home"], notebook=turn["notebook"])
     engine = open_engine(settings)
     attempt = _attempt(engine.journal.attempts(ExecutionId(turn["execution"])), turn["epoch"])

@@ -43,8 +43,8 @@ class _Frame:
     info: Any
     possible: bool
     plan: Any = None
-    refused: bool = False
     decided: bool = False
+    running: bool = False
 
 
 class Hooks:
@@ -113,10 +113,8 @@ class Hooks:
         try:
             return self._decide(frame, tree)
         except KitaruError as error:
-            frame.refused = True
             raise refused(error) from error
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - see above
-            frame.refused = True
+        except (Exception, KeyboardInterrupt) as error:
             message = f"the cell was not run: {type(error).__name__}: {error}"
             raise refused(KitaruError(message, kind="internal", hint="%tb shows where")) from error
 
@@ -127,7 +125,6 @@ class Hooks:
             outcome = self.session.restore(plan)
             self.sink.repeat(plan.checkpoint.draft.outputs)
             self._repeat_result(plan.checkpoint)
-        self._frames[-1].refused = True  # nothing is left to commit
         self.last_status = {"seq": self.session.last.seq, "status": "restored"}
         if not self.quiet:
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
@@ -145,7 +142,7 @@ class Hooks:
             self.session.saw_imports()
         if frame.possible and self in self.shell.ast_transformers:
             self.shell.ast_transformers.remove(self)
-        if frame.plan is None or frame.refused or os.getpid() != self._pid:
+        if not frame.running or os.getpid() != self._pid:
             return
         try:
             with Shield() as shield:
@@ -215,6 +212,7 @@ class Hooks:
             return ast.Module(ast.parse(_CALL).body, type_ignores=[])
         self.sink.begin()
         session.begin(plan)
+        frame.running = True
         return body
 
     def _finish(self, frame: _Frame, result: Any) -> None:

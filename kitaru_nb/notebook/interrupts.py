@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["Shield"]
 
@@ -21,7 +21,7 @@ class Shield:
         self._before: Any = None
         self._active = False
 
-    def __enter__(self) -> Shield:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._note)
             self._active = True

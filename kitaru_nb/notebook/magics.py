@@ -18,7 +18,9 @@ __all__ = ["checkpoint_cell", "checkpoint_line", "kitaru_line", "resume_line", "
 
 def checkpoint_cell(_hooks: Hooks, line: str, _cell: str) -> None:
     """Reached only when `%%checkpoint` is not on the cell's first line of code."""
-    message = "`%%checkpoint` works as the first line of a cell, above any other cell magic except `%%time` and `%%capture`"
+    message = (
+        "`%%checkpoint` belongs on a cell's first line; only `%%time` and `%%capture` may stand above it"
+    )
     raise UsageError(message, kind="misplaced-checkpoint", hint=f"%%checkpoint {line}".rstrip())
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from kitaru_nb.engine.capture import Output, OutputSink, fold
@@ -81,7 +82,7 @@ class KernelSink:
 
     def _tee(self, message: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
         self._frames.append(message)
-        assert self._send is not None  # noqa: S101 - set before the tee is in place
+        assert self._send is not None
         return self._send(message, *args, **kwargs)
 
 
@@ -99,7 +100,7 @@ class TerminalSink:
         for name in ("stdout", "stderr"):
             original = getattr(sys, name)
             setattr(sys, name, _Tee(original, name, self._messages))
-            self._undo.append(lambda name=name, original=original: setattr(sys, name, original))
+            self._undo.append(partial(setattr, sys, name, original))
         publisher = self._shell.display_pub
         publish = publisher.publish
 
