@@ -79,7 +79,7 @@ lock: .venv/.ring-lock ## resolve requirements/*.in into requirements/*.txt agai
 
 .PHONY: clean
 clean: ## remove .venv and everything built
-	rm -rf .venv build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist docs/_build kitaru-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find kitaru_nb tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp comes last: a .venv whose making was cut short is made again.

@@ -104,7 +104,7 @@ class KernelError(KitaruError, RuntimeError):
     """The kernel died or could not be started."""
 
 
-class Suspended(BaseException):  # noqa: N818 - a signal, like KeyboardInterrupt
+class Suspended(BaseException):
     """The execution waits for an answer and holds no compute meanwhile."""
 
 

@@ -60,7 +60,9 @@ def _insert_sql(kind: type) -> str:
 def _replace_sql(kind: type) -> str:
     """The end of an insert that takes the place of a row with the same digest, if it says something else."""
     columns = [*_fields(kind)[1:], "checksum"]
-    old, new = (", ".join(f'{table}."{column}"' for column in columns) for table in (TABLES[kind], "excluded"))
+    old, new = (
+        ", ".join(f'{table}."{column}"' for column in columns) for table in (TABLES[kind], "excluded")
+    )
     changes = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
     return f" ON CONFLICT (digest) DO UPDATE SET {changes} WHERE ({old}) IS NOT ({new})"
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jupyter_client import KernelManager
 
@@ -37,7 +37,9 @@ class Ran:
 
     @property
     def stdout(self) -> str:
-        return "".join(o["text"] for o in self.outputs if o["output_type"] == "stream" and o["name"] == "stdout")
+        return "".join(
+            o["text"] for o in self.outputs if o["output_type"] == "stream" and o["name"] == "stdout"
+        )
 
     @property
     def result(self) -> str | None:
@@ -57,14 +59,19 @@ class Ran:
         return [
             {key: value for key, value in output.items() if key != "execution_count"}
             for output in self.outputs
-            if not (output["output_type"] == "display_data" and output["data"].get("text/plain", "").startswith("kitaru:"))
+            if not (
+                output["output_type"] == "display_data"
+                and output["data"].get("text/plain", "").startswith("kitaru:")
+            )
         ]
 
 
 class Kernel:
     """A kernel over IPC, in its own short-lived folder."""
 
-    def __init__(self, home: Path, *, notebook: Path | None = None, cwd: Path | None = None, load: bool = True) -> None:
+    def __init__(
+        self, home: Path, *, notebook: Path | None = None, cwd: Path | None = None, load: bool = True
+    ) -> None:
         self._sockets = tempfile.mkdtemp(prefix="kt")
         env = {**os.environ, "KITARU_NB_HOME": str(home)}
         env.pop("KITARU_NB_NOTEBOOK", None)
@@ -78,7 +85,7 @@ class Kernel:
         if load:
             self.loaded = self.run("%load_ext kitaru_nb")
 
-    def __enter__(self) -> Kernel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,14 +98,21 @@ class Kernel:
     def send(self, code: str, *, cell: str | None = None, tags: Sequence[str] = ()) -> str:
         """Send a cell without waiting for it; gives the request's id."""
         content = {
-            "code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True,
-        }  # fmt: skip
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": True,
+        }
         message = self.client.session.msg("execute_request", content)
         message["metadata"] = {**({"cellId": cell} if cell else {}), **({"tags": list(tags)} if tags else {})}
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
-    def run(self, code: str, *, cell: str | None = None, tags: Sequence[str] = (), timeout: float = 60) -> Ran:
+    def run(
+        self, code: str, *, cell: str | None = None, tags: Sequence[str] = (), timeout: float = 60
+    ) -> Ran:
         """Run a cell to its reply."""
         return self.wait(self.send(code, cell=cell, tags=tags), timeout=timeout)
 

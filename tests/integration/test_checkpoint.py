@@ -146,10 +146,14 @@ def test_in_place_changes_and_aliases_come_back(place: Path) -> None:
 
 
 def test_restored_instances_belong_to_the_class_of_the_notebook(place: Path) -> None:
+    row = (
+        "class Row:\n    def __init__(self, n):\n        self.n = n\n"
+        "    def double(self):\n        return self.n * K\n"
+    )
     cells = [
-        ("a", "class Row:\n    def __init__(self, n):\n        self.n = n\n    def double(self):\n        return self.n * K\nK = 2\nown = Row(1)"),
+        ("a", row + "K = 2\nown = Row(1)"),
         ("b", "%%checkpoint b\nrows = [Row(i) for i in range(3)]"),
-    ]  # fmt: skip
+    ]
     with start(place) as first:
         for name, source in cells:
             first.run(source, cell=name)
@@ -284,7 +288,8 @@ def test_a_cell_that_may_have_bound_a_name_is_not_restored_over_another_value(pl
 
 
 def test_a_loop_run_again_by_hand_is_restored(kernel: Kernel) -> None:
-    cell = "%%checkpoint a\nfor i in range(3):\n    with open('paid', 'a') as f:\n        f.write(str(i))\nprint(i)"
+    loop = "for i in range(3):\n    with open('paid', 'a') as f:\n        f.write(str(i))\nprint(i)"
+    cell = "%%checkpoint a\n" + loop
     kernel.run(cell, cell="a")
 
     again = kernel.run(cell, cell="a")

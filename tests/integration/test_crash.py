@@ -12,26 +12,95 @@ import pytest
 from tests.integration.kernel import Kernel
 
 PAY = "def pay(name):\n    with open('paid', 'a') as f:\n        f.write(name + '\\n')\n"
+NOTEBOOK = """
+%%checkpoint load
+pay('load')
+frame = pd.DataFrame({'a': np.arange(20_000), 'b': np.arange(20_000) % 7})
+log.append('load')
+
+%%checkpoint clean
+pay('clean')
+frame['c'] = frame.a * frame.b
+frame = frame[frame.b != 3]
+log.append('clean')
+
+%%checkpoint array
+pay('array')
+big = np.arange(2_000_000, dtype='f8')
+time.sleep(.03)
+log.append('array')
+
+%%checkpoint class
+pay('class')
+class Model:
+    def __init__(self):
+        self.w = np.zeros(3)
+        self.seen = log
+    def fit(self, x):
+        self.w = self.w + x
+        return self
+log.append('class')
+
+%%checkpoint fit
+pay('fit')
+model = Model().fit(np.array([1., 2., 3.]))
+models = {'best': model}
+log.append('fit')
+
+%%checkpoint inplace
+pay('inplace')
+big[:1000] *= 2
+model.fit(1.0)
+time.sleep(.03)
+log.append('inplace')
+
+%%checkpoint function
+pay('function')
+def scale(x, by=[10]):
+    by.append(len(log))
+    return x * by[0] * FACTOR
+FACTOR = 3
+log.append('function')
+
+%%checkpoint use
+pay('use')
+scaled = scale(big[:5])
+log.append('use')
+
+%%checkpoint random
+pay('random')
+np.random.seed(7)
+draws = np.random.rand(4)
+log.append('random')
+
+%%checkpoint draw
+pay('draw')
+more = np.random.rand(4)
+del draws
+log.append('draw')
+
+%%checkpoint group
+pay('group')
+means = frame.groupby('b').c.mean()
+log.append('group')
+
+%%checkpoint end
+pay('end')
+result = (float(means.sum()), model.w.tolist(), more.tolist())
+log.append('end')
+result
+"""
+"""Cells with a blank line between them."""
 CELLS = [
     ("plain", "import numpy as np, pandas as pd, time\n" + PAY + "log = []\nalias = log"),
-    ("load", "%%checkpoint load\npay('load')\nframe = pd.DataFrame({'a': np.arange(20_000), 'b': np.arange(20_000) % 7})\nlog.append('load')"),
-    ("clean", "%%checkpoint clean\npay('clean')\nframe['c'] = frame.a * frame.b\nframe = frame[frame.b != 3]\nlog.append('clean')"),
-    ("array", "%%checkpoint array\npay('array')\nbig = np.arange(2_000_000, dtype='f8')\ntime.sleep(.03)\nlog.append('array')"),
-    ("class", "%%checkpoint class\npay('class')\nclass Model:\n    def __init__(self):\n        self.w = np.zeros(3)\n        self.seen = log\n    def fit(self, x):\n        self.w = self.w + x\n        return self\nlog.append('class')"),
-    ("fit", "%%checkpoint fit\npay('fit')\nmodel = Model().fit(np.array([1., 2., 3.]))\nmodels = {'best': model}\nlog.append('fit')"),
-    ("inplace", "%%checkpoint inplace\npay('inplace')\nbig[:1000] *= 2\nmodel.fit(1.0)\ntime.sleep(.03)\nlog.append('inplace')"),
-    ("function", "%%checkpoint function\npay('function')\ndef scale(x, by=[10]):\n    by.append(len(log))\n    return x * by[0] * FACTOR\nFACTOR = 3\nlog.append('function')"),
-    ("use", "%%checkpoint use\npay('use')\nscaled = scale(big[:5])\nlog.append('use')"),
-    ("random", "%%checkpoint random\npay('random')\nnp.random.seed(7)\ndraws = np.random.rand(4)\nlog.append('random')"),
-    ("draw", "%%checkpoint draw\npay('draw')\nmore = np.random.rand(4)\ndel draws\nlog.append('draw')"),
-    ("group", "%%checkpoint group\npay('group')\nmeans = frame.groupby('b').c.mean()\nlog.append('group')"),
-    ("end", "%%checkpoint end\npay('end')\nresult = (float(means.sum()), model.w.tolist(), more.tolist())\nlog.append('end')\nresult"),
-]  # fmt: skip
+    *((cell.split()[1], cell) for cell in NOTEBOOK.strip().split("\n\n")),
+]
 STATE = (
     "import hashlib\n"
-    "(log, alias is log, model.seen is log, models['best'] is model, isinstance(model, Model), model.w.tolist(),"
-    " hashlib.sha256(big.tobytes()).hexdigest(), frame.shape, int(frame.c.sum()), list(frame.columns), scaled.tolist(),"
-    " scale.__defaults__, 'draws' in dir(), more.tolist(), means.tolist(), result, scale(1), float(np.random.rand()))"
+    "(log, alias is log, model.seen is log, models['best'] is model, isinstance(model, Model),"
+    " model.w.tolist(), hashlib.sha256(big.tobytes()).hexdigest(), frame.shape, int(frame.c.sum()),"
+    " list(frame.columns), scaled.tolist(), scale.__defaults__, 'draws' in dir(), more.tolist(),"
+    " means.tolist(), result, scale(1), float(np.random.rand()))"
 )
 
 
@@ -65,10 +134,11 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
     return state
 
 
-
 @pytest.mark.parametrize("way", ["resume", "run all"])
 @pytest.mark.parametrize("seed", range(10))
-def test_a_killed_notebook_ends_as_an_uninterrupted_one(tmp_path: Path, uninterrupted: str, seed: int, way: str) -> None:
+def test_a_killed_notebook_ends_as_an_uninterrupted_one(
+    tmp_path: Path, uninterrupted: str, seed: int, way: str
+) -> None:
     place = make(tmp_path / "run")
     chance = random.Random(f"{way}{seed}")
     done: list[str] = []
@@ -77,7 +147,7 @@ def test_a_killed_notebook_ends_as_an_uninterrupted_one(tmp_path: Path, uninterr
         for name, source in CELLS[:doomed]:
             assert first.run(source, cell=name).ok
             done.append(name)
-        request = first.send(CELLS[doomed][1], cell=CELLS[doomed][0])
+        first.send(CELLS[doomed][1], cell=CELLS[doomed][0])
         time.sleep(chance.uniform(0, 0.12))  # the instant is what is being varied, nothing waits for it
         first.kill()
 
@@ -104,7 +174,16 @@ def test_a_killed_notebook_ends_as_an_uninterrupted_one(tmp_path: Path, uninterr
 
 
 @pytest.mark.parametrize(
-    "point", ["before-extent-write", "after-extent-write", "before-flush", "after-flush", "before-commit", "inside-commit", "after-commit"]
+    "point",
+    [
+        "before-extent-write",
+        "after-extent-write",
+        "before-flush",
+        "after-flush",
+        "before-commit",
+        "inside-commit",
+        "after-commit",
+    ],
 )
 def test_a_kernel_killed_inside_a_save_loses_nothing_committed(
     tmp_path: Path, uninterrupted: str, point: str, monkeypatch: pytest.MonkeyPatch

@@ -139,7 +139,10 @@ def test_a_database_that_is_none_is_refused_and_left_alone(place: Path) -> None:
 
 def test_the_stop_button_in_a_step_leaves_no_commit(place: Path) -> None:
     with start(place) as kernel:
-        request = kernel.send("%%checkpoint a\nimport time\nopen('started', 'w').close()\nwhile True:\n    time.sleep(.01)", cell="a")
+        request = kernel.send(
+            "%%checkpoint a\nimport time\nopen('started', 'w').close()\nwhile True:\n    time.sleep(.01)",
+            cell="a",
+        )
         wait_for(place / "work" / "started")
         kernel.interrupt()
         stopped = kernel.wait(request)
@@ -153,10 +156,14 @@ def test_the_stop_button_in_a_step_leaves_no_commit(place: Path) -> None:
 def test_a_save_that_finds_no_room_is_an_error_reply_and_the_next_one_works(place: Path) -> None:
     with start(place) as kernel:
         kernel.run("%%checkpoint a\nx = 1", cell="a")
-        kernel.run("import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, resource.RLIM_INFINITY))")
+        kernel.run(
+            "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, resource.RLIM_INFINITY))"
+        )
         full = kernel.run("%%checkpoint b\nimport numpy as np\nbig = np.ones(1_000_000)", cell="b")
         kept = kernel.run("float(big.sum())")
-        kernel.run("resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))")
+        kernel.run(
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))"
+        )
         again = kernel.run("%%checkpoint b\nimport numpy as np\nbig = np.ones(1_000_000)", cell="b")
 
     assert full.ename == "StoreError", full
@@ -181,7 +188,9 @@ def test_every_file_is_private_whatever_the_umask(place: Path) -> None:
 
 def test_a_committed_array_opens_with_zarr_in_a_plain_process(place: Path) -> None:
     with start(place) as kernel:
-        assert kernel.run("%%checkpoint a\nimport numpy as np\nbig = np.arange(300_000.).reshape(3000, 100)", cell="a").ok
+        assert kernel.run(
+            "%%checkpoint a\nimport numpy as np\nbig = np.arange(300_000.).reshape(3000, 100)", cell="a"
+        ).ok
     code = (
         "import zarr, kitaru_nb as kt\n"
         "z = zarr.open(store=kt.ZarrStore('latest/a/big'))\n"
@@ -189,8 +198,12 @@ def test_a_committed_array_opens_with_zarr_in_a_plain_process(place: Path) -> No
     )
 
     shown = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "KITARU_NB_HOME": str(place / "home")}, capture_output=True, text=True, check=True
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        env={**os.environ, "KITARU_NB_HOME": str(place / "home")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
     expected = sum(float(row * 100 + column) for row in range(10, 20) for column in range(0, 100, 3))
     assert shown.stdout == f"(3000, 100) 299999.0 {expected}\n"
@@ -207,8 +220,8 @@ def wait_for(path: Path) -> None:
 def names(place: Path) -> list[str]:
     """Names of the committed checkpoints."""
     with sqlite3.connect(place / "home" / "journal.db") as connection:
-        rows = connection.execute("SELECT body FROM checkpoints WHERE status = 'completed' ORDER BY seq").fetchall()
+        rows = connection.execute(
+            "SELECT body FROM checkpoints WHERE status = 'completed' ORDER BY seq"
+        ).fetchall()
 
     return [json.loads(body)["name"] for (body,) in rows]
-
-

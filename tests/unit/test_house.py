@@ -28,6 +28,7 @@ NOT_OURS = {
     "_build",
     "build",
     "dist",
+    "kitaru-demo",
     "node_modules",
 }
 # Put together here, so that this file does not hold what it looks for.
