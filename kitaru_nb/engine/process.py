@@ -1,29 +1,50 @@
-"""Process state outside the namespace: random generators, working folder, import path, environment.
+"""Process state outside the namespace, and how it is put back.
 
-Everything is held relative to how the process was found, so that a resume on another
-machine sets what the notebook set and nothing else. A commit stores only the parts that
-differ from the commit before. Values of variables that look secret are never stored.
+That is: random generators, working folder, import path, environment, options of libraries,
+log levels, attributes set on modules and library classes. A snapshot is a mapping of parts to comparable values. A commit stores only the parts that
+differ from the commit before, and says which of them the step itself changed. Path and
+environment are held relative to how the process was found, so that a resume on another
+machine sets what the notebook set and nothing else. Values of variables that look secret are
+never stored.
 """
 
 from __future__ import annotations
 
+import decimal
 import importlib
+import logging
 import os
 import random
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-__all__ = ["Process", "ProcessState", "drawn"]
+from kitaru_nb.artifacts.marker import is_marker
+
+__all__ = ["Held", "Process", "ProcessState", "drawn"]
 
 ProcessState = dict[str, Any]
-"""Part (``random``, ``numpy``, ``torch``, ``cwd``, ``path``, ``env``) to a comparable value."""
+"""Part to a comparable value."""
 
 _GENERATORS = ("random", "numpy", "torch")
 _SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?(?:_|$)", re.IGNORECASE)
+_ABSENT = "absent"
+
+
+class Held:
+    """A value that counts as changed when it is another object; part of the stored format."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and self.value is other.value
+
+    __hash__ = None  # type: ignore[assignment] # compared, never looked up
 
 
 class Process:
@@ -32,37 +53,68 @@ class Process:
     def __init__(self) -> None:
         self._environ = _environment()
         self._path = list(sys.path)
+        self._watched: set[tuple[str, str]] = set()
+
+    def watch(self, namespace: Mapping[str, object], targets: Iterable[tuple[str, ...]]) -> None:
+        """From now on look at attributes that cells set, such as ``("json", "indent")``.
+
+        Only attributes of modules and of importable classes count; those of the notebook's
+        own objects are part of the namespace.
+        """
+        for names in targets:
+            owner = _owner(namespace.get(names[0]), names[1:-1])
+            if owner is not None:
+                self._watched.add((owner, names[-1]))
 
     def snapshot(self) -> ProcessState:
         """The state now. Looks only into libraries that are loaded."""
-        now = _environment()
-        state: ProcessState = {
-            "random": random.getstate(),
-            "path": [entry for entry in sys.path if entry not in self._path],
-            "env": {
-                name: now.get(name)
-                for name in now.keys() | self._environ
-                if now.get(name) != self._environ.get(name)
-            },
-        }
-        with suppress(OSError):  # the folder can have been removed under us
-            state["cwd"] = str(Path.cwd())
-        if "numpy.random" in sys.modules:
-            kind, keys, *rest = sys.modules["numpy.random"].get_state()
-            state["numpy"] = (kind, keys.tobytes(), *rest)
-        if "torch" in sys.modules and hasattr(sys.modules["torch"], "get_rng_state"):
-            state["torch"] = sys.modules["torch"].get_rng_state().numpy().tobytes()
+        state: ProcessState = {"path": self._import_path(), "env": self._changed_environment()}
+        for part, (module, read, _) in _PARTS.items():
+            if module in sys.modules:
+                with suppress(OSError, AttributeError):  # no working folder; a library without that part
+                    state[part] = read(sys.modules[module])
+        if self._watched:
+            state["attributes"] = {
+                f"{owner}:{name}": Held(_attribute(owner, name)) for owner, name in self._watched
+            }
         return state
 
     def apply(self, state: Mapping[str, Any]) -> list[str]:
         """Put stored parts back; gives a sentence for each one that could not be."""
-        failed = []
+        failed: list[str] = []
         for part, value in state.items():
             try:
-                _PUT[part](value)
-            except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+                if part == "path":
+                    self._put_path(value)
+                elif part == "env":
+                    _put_environment(value)
+                elif part == "attributes":
+                    failed += _put_attributes(value)
+                else:
+                    module, _, put = _PARTS[part]
+                    put(importlib.import_module(module), value)
+            except (OSError, ValueError, TypeError, ImportError, RuntimeError, AttributeError) as error:
                 failed.append(f"{part} was not put back: {error}")
         return failed
+
+    def _changed_environment(self) -> dict[str, str | None]:
+        now = _environment()
+        if now == self._environ:
+            return {}
+        names = now.keys() | self._environ
+        return {name: now.get(name) for name in names if now.get(name) != self._environ.get(name)}
+
+    def _import_path(self) -> tuple[list[str], list[str], list[str]]:
+        """Entries before the first one found at the start, entries after it, and those taken out."""
+        own = set(self._path)
+        first = next((place for place, entry in enumerate(sys.path) if entry in own), len(sys.path))
+        after = [entry for entry in sys.path[first:] if entry not in own]
+        return sys.path[:first], after, [entry for entry in self._path if entry not in sys.path]
+
+    def _put_path(self, value: tuple[list[str], list[str], list[str]]) -> None:
+        front, back, removed = value
+        others = [entry for entry in sys.path if entry not in {*front, *back, *removed}]
+        sys.path[:] = [*front, *others, *back]
 
 
 def drawn(before: ProcessState, after: ProcessState) -> tuple[str, ...]:
@@ -78,23 +130,6 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _put_numpy(value: Any) -> None:
-    import numpy as np  # noqa: PLC0415 - only where a step used it
-
-    kind, keys, *rest = value
-    np.random.set_state((kind, np.frombuffer(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - the global one is what cells seed
-
-
-def _put_torch(value: bytes) -> None:
-    torch: Any = importlib.import_module("torch")
-
-    torch.set_rng_state(torch.frombuffer(bytearray(value), dtype=torch.uint8))
-
-
-def _put_path(value: list[str]) -> None:
-    sys.path.extend(entry for entry in value if entry not in sys.path)
-
-
 def _put_environment(value: Mapping[str, str | None]) -> None:
     for name, text in value.items():
         if text is None:
@@ -103,11 +138,133 @@ def _put_environment(value: Mapping[str, str | None]) -> None:
             os.environ[name] = text
 
 
-_PUT: dict[str, Callable[[Any], object]] = {
-    "random": random.setstate,
-    "numpy": _put_numpy,
-    "torch": _put_torch,
-    "cwd": os.chdir,
-    "path": _put_path,
-    "env": _put_environment,
+def _owner(value: object, path: tuple[str, ...]) -> str | None:
+    """``module`` or ``module|Class`` for a module or importable class that a dotted name leads to."""
+    for name in path:
+        value = vars(value).get(name) if isinstance(value, ModuleType | type) else None
+    if isinstance(value, ModuleType):
+        return value.__name__ if sys.modules.get(value.__name__) is value else None
+    if isinstance(value, type) and value.__module__ != "__main__" and value.__module__ in sys.modules:
+        return f"{value.__module__}|{value.__qualname__}"
+    return None
+
+
+def _resolve(owner: str) -> Any:
+    module, _, qualname = owner.partition("|")
+    found: Any = importlib.import_module(module)
+    for name in qualname.split(".") if qualname else ():
+        found = getattr(found, name)
+    return found
+
+
+def _attribute(owner: str, name: str) -> object:
+    return vars(_resolve(owner)).get(name, _ABSENT)
+
+
+def _put_attributes(value: Mapping[str, Held]) -> list[str]:
+    failed = []
+    for path, held in value.items():
+        owner, _, name = path.rpartition(":")
+        target = _resolve(owner)
+        if is_marker(held.value):
+            failed.append(f"{owner.replace('|', '.')}.{name} was not put back: it could not be stored")
+        elif held.value is _ABSENT or held.value == _ABSENT:
+            with suppress(AttributeError):
+                delattr(target, name)
+        else:
+            setattr(target, name, held.value)
+    return failed
+
+
+# One part each: the module it belongs to, how it is read, how it is put back.
+
+
+def _read_numpy(module: Any) -> Any:
+    kind, keys, *rest = module.get_state()
+    return (kind, keys.tobytes(), *rest)
+
+
+def _put_numpy(module: Any, value: Any) -> None:
+    kind, keys, *rest = value
+    numpy: Any = importlib.import_module("numpy")
+    module.set_state((kind, numpy.frombuffer(keys, dtype=numpy.uint32), *rest))
+
+
+def _read_torch(module: Any) -> bytes:
+    state: bytes = module.get_rng_state().numpy().tobytes()
+    return state
+
+
+def _put_torch(module: Any, value: bytes) -> None:
+    module.set_rng_state(module.frombuffer(bytearray(value), dtype=module.uint8))
+
+
+def _read_levels(_module: Any) -> dict[str, tuple[int, bool, bool]]:
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    return {
+        logger.name: (logger.level, logger.disabled, logger.propagate)
+        for logger in loggers
+        if isinstance(logger, logging.Logger) and (logger.level or logger.disabled or not logger.propagate)
+    }
+
+
+def _put_levels(_module: Any, value: Mapping[str, tuple[int, bool, bool]]) -> None:
+    for name, (level, disabled, propagate) in value.items():
+        logger = logging.getLogger(None if name == "root" else name)
+        logger.setLevel(level)
+        logger.disabled, logger.propagate = disabled, propagate
+
+
+def _read_decimal(_module: Any) -> tuple[int, str]:
+    context = decimal.getcontext()
+    return context.prec, context.rounding
+
+
+def _put_decimal(_module: Any, value: tuple[int, str]) -> None:
+    context = decimal.getcontext()
+    context.prec, context.rounding = value
+
+
+def _read_pandas(module: Any) -> dict[str, Any]:
+    return {name: options.copy() for name, options in _flat(module._global_config).items()}  # noqa: SLF001 - the public way reads one option at a time
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, Any]]:
+    found = {prefix: {key: value for key, value in options.items() if not isinstance(value, dict)}}
+    for key, value in options.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+    return found
+
+
+def _put_pandas(module: Any, value: Mapping[str, Mapping[str, Any]]) -> None:
+    for prefix, options in value.items():
+        for key, option in options.items():
+            if module.get_option(prefix + key) != option:
+                module.set_option(prefix + key, option)
+
+
+def _read_matplotlib(module: Any) -> dict[str, Any]:
+    # The backend belongs to the front end, and asking for it by `[]` would choose one.
+    return {key: value for key, value in dict.items(module.rcParams) if "backend" not in key}
+
+
+def _put_matplotlib(module: Any, value: Mapping[str, Any]) -> None:
+    dict.update(module.rcParams, value)
+
+
+_PARTS: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]] = {
+    "cwd": ("os", lambda _: str(Path.cwd()), lambda _, folder: os.chdir(folder)),
+    "random": ("random", lambda _: random.getstate(), lambda _, state: random.setstate(state)),
+    "numpy": ("numpy.random", _read_numpy, _put_numpy),
+    "torch": ("torch", _read_torch, _put_torch),
+    "logging": ("logging", _read_levels, _put_levels),
+    "decimal": ("decimal", _read_decimal, _put_decimal),
+    "numpy options": (
+        "numpy",
+        lambda numpy: numpy.get_printoptions(),
+        lambda numpy, o: numpy.set_printoptions(**o),
+    ),
+    "pandas options": ("pandas._config.config", _read_pandas, _put_pandas),
+    "matplotlib options": ("matplotlib", _read_matplotlib, _put_matplotlib),
 }

@@ -6,13 +6,16 @@ knows Jupyter: a front end hands in cells and what they showed.
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kitaru_nb.analysis.attributes import attribute_targets
 from kitaru_nb.analysis.directive import Directive
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine import observe
@@ -36,7 +39,7 @@ from kitaru_nb.engine.recovery import (
     target_of,
 )
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose
-from kitaru_nb.errors import UsageError
+from kitaru_nb.errors import StoreError, UnstorableError, UsageError
 from kitaru_nb.model.artifact import Artifact, Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
@@ -52,6 +55,7 @@ class Outcome:
     result: object = None
     cost: float | None = None
     tokens: int | None = None
+    execution_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Resumed:
     restored: Restored
     saved_duration: float
     steps: int
+    results: Mapping[int, object]
 
 
 class Session:
@@ -75,6 +80,7 @@ class Session:
         namespace: The namespace the cells run in.
         attempt: The attempt to work in, when somebody else (a worker) holds the lease.
         marked_only: Whether only marked cells are steps (interactive), else all are.
+        process: The process's state, told relative to how it was before any cell ran.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class Session:
         namespace: Namespace,
         attempt: Attempt | None = None,
         marked_only: bool = True,
+        process: Process | None = None,
     ) -> None:
         self.engine = engine
         self.identity = identity
@@ -95,11 +102,12 @@ class Session:
         self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
         self._inputs = Inputs(namespace, self._folder)
         self._names = StepNames()
-        self._process = Process()
+        self._process = process or Process()
         # What is on record on this line of commits, and the state it was last seen in.
         self._parent: int | None = None
         self._recorded = Recorded()
-        self._recorded_process = self._process.snapshot()
+        self._recorded_process: ProcessState = {}
+        self._plain: list[str] = []
         self._state: State | None = None
         self._seeded = False
         self._half_done: str | None = None
@@ -133,6 +141,7 @@ class Session:
     def saw(self, source: str) -> None:
         """Take note of a cell that is not a step and is about to run."""
         self._state = None
+        self._plain.append(source)
         self._seeded = self._seeded or "seed" in source
 
     def saw_imports(self) -> None:
@@ -173,8 +182,17 @@ class Session:
         name = self._names.name(cell)
         before = self._state or self.namespace.observe()
         needs = self._inputs.of(cell, before, name=name)
+        self._watch_attributes(cell)
         process = self._process.snapshot()
         return Pending(cell, name, needs, before, process, self._seeded, started_at, started)
+
+    def _watch_attributes(self, cell: Cell) -> None:
+        """Keep an eye on attributes of modules and library classes that cells set."""
+        for source in self._plain:
+            with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
+                self._process.watch(self.namespace.live, attribute_targets(ast.parse(source)))
+        self._plain.clear()
+        self._process.watch(self.namespace.live, attribute_targets(cell.tree))
 
     def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
         everywhere = self._marked_only or pending.cell.directive is not None
@@ -214,6 +232,7 @@ class Session:
         observe.stop()
         pending = run.pending
         draft = self._draft(pending, CheckpointStatus.COMPLETED, outcome)
+        self._watch_attributes(pending.cell)
         after = self.namespace.observe()
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
@@ -294,7 +313,30 @@ class Session:
         journal.record_event(found.id, "resumed", {"checkpoint": target.draft.name, "seq": target.seq})
         if restored.damaged:
             raise damaged(restored, target)
-        return Resumed(found, target, restored, sum(c.draft.duration for c in line), len(line))
+        saved = sum(checkpoint.draft.duration for checkpoint in line)
+        return Resumed(found, target, restored, saved, len(line), self._results(line))
+
+    def _results(self, line: Sequence[Checkpoint]) -> dict[int, object]:
+        """What the last expressions of a line of steps gave, by execution count."""
+        loader = Loader(self.engine, self.namespace)
+        found: dict[int, object] = {}
+        for checkpoint in line:
+            kind, _, rest = (checkpoint.draft.result or "").partition(":")
+            if checkpoint.draft.execution_count is None:
+                continue
+            if kind == "artifact":
+                with suppress(
+                    StoreError, UnstorableError
+                ):  # `Out` is a convenience; its name is missing then
+                    found[checkpoint.draft.execution_count] = next(iter(loader.load(Digest(rest)).values()))
+            elif kind == "name" and self._is_as_of(checkpoint, rest):
+                found[checkpoint.draft.execution_count] = self.namespace.live[rest]
+        return found
+
+    def _is_as_of(self, checkpoint: Checkpoint, name: str) -> bool:
+        """Whether `name` now holds what it held at `checkpoint`."""
+        held = [group for group in checkpoint.draft.groups if name in group.names]
+        return bool(held) and self._recorded.groups.get(name) == held[0] and name in self.namespace.live
 
     def restore_line(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
         """The namespace as of commit `seq`; the next commit here builds on it."""
@@ -330,6 +372,7 @@ class Session:
             parent=self._parent,
             reads=pending.needs.reads,
             outputs=tuple(outcome.outputs),
+            execution_count=outcome.execution_count,
             cost=outcome.cost,
             tokens=outcome.tokens,
         )

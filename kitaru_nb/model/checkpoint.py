@@ -72,6 +72,7 @@ class Draft:
             ``network``, ``process``, ``database``.
         files: Files the step read or wrote: path, mode and digest of each.
         outputs: What it showed: Jupyter messages, folded, as JSON values.
+        execution_count: The number of the cell's run in its kernel (``In [n]``).
         error: For a failed step, `{"ename", "evalue"}`.
     """
 
@@ -95,6 +96,7 @@ class Draft:
     outside: tuple[str, ...] = ()
     files: tuple[Mapping[str, Any], ...] = ()
     outputs: tuple[Mapping[str, Any], ...] = ()
+    execution_count: int | None = None
     error: Mapping[str, str] | None = None
     cost: float | None = None
     tokens: int | None = None

@@ -45,7 +45,12 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     hooks = extension.hooks()
     hooks.every_cell = hooks.quiet = True
     hooks.session = Session(
-        engine, identity=identity, namespace=namespace_of(shell), attempt=attempt, marked_only=False
+        engine,
+        identity=identity,
+        namespace=namespace_of(shell),
+        attempt=attempt,
+        marked_only=False,
+        process=hooks.process,
     )
     hooks.sink = sink_for(shell)
     return _restore(hooks.session, turn["restore"])

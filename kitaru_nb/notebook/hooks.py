@@ -18,6 +18,7 @@ from IPython.core.error import InputRejected
 from IPython.core.inputtransformer2 import cell_magic
 
 from kitaru_nb.analysis.directive import directive_of, mark_source
+from kitaru_nb.engine.process import Process
 from kitaru_nb.errors import KitaruError, UsageError
 from kitaru_nb.notebook.interrupts import Shield
 
@@ -59,8 +60,8 @@ class Hooks:
         self.last_status: dict[str, Any] = {"seq": None, "status": None}
         self._frames: list[_Frame] = []
         self._pid = os.getpid()
-        self._seeded = False
-        self._notice_due = False
+        self._seen: list[str] = []
+        self.process = Process()
 
     # -- put in place and taken away ---------------------------------------------------
 
@@ -161,9 +162,10 @@ class Hooks:
         if self.session is None:
             from kitaru_nb.notebook.opening import open_session  # noqa: PLC0415 - the engine loads with the first step
 
-            self.session, self.sink = open_session(self.shell)
-            if self._seeded:
-                self.session.saw("seed")
+            self.session, self.sink = open_session(self.shell, self.process)
+            for source in self._seen:
+                self.session.saw(source)
+            self._seen.clear()
         return self.session
 
     def _may_be_step(self, raw: str) -> bool:
@@ -174,8 +176,8 @@ class Hooks:
     def _saw(self, raw: str) -> None:
         if self.session is not None:
             self.session.saw(raw)
-        elif "seed" in raw:
-            self._seeded = True
+        else:
+            self._seen.append(raw)
 
     def _metadata(self) -> Mapping[str, Any]:
         kernel = getattr(self.shell, "kernel", None)
@@ -224,7 +226,9 @@ class Hooks:
             failure = error if error is not None else KeyboardInterrupt()
             self.session.fail(frame.plan, failure, Outcome(outputs))
             return
-        checkpoint = self.session.commit(frame.plan, Outcome(outputs, result.result))
+        checkpoint = self.session.commit(
+            frame.plan, Outcome(outputs, result.result, execution_count=result.execution_count)
+        )
         self.last_status = {"seq": checkpoint.seq, "status": "completed"}
         if not self.quiet:
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said

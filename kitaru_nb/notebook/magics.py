@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from kitaru_nb.engine.why import explain_step
@@ -36,9 +37,21 @@ def resume_line(hooks: Hooks, line: str) -> None:
     session = hooks.open_session()
     with Shield() as shield:
         report = session.resume(execution, at=at, take_over=take_over)
+    _fill_out(hooks.shell, report.results)
     display.say(hooks.shell, display.resumed(report))
     if shield.pressed:
         raise KeyboardInterrupt
+
+
+def _fill_out(shell: Any, results: Mapping[int, object]) -> None:
+    """Put back `Out`, `_1`, `_2` ... and `_`, `__`, `___`."""
+    for count, value in results.items():
+        shell.user_ns["_oh"][count] = value
+        shell.user_ns[f"_{count}"] = value
+    hook = shell.displayhook
+    for value in list(results.values())[-3:]:
+        hook.___, hook.__, hook._ = hook.__, hook._, value
+    shell.push({"_": hook._, "__": hook.__, "___": hook.___}, interactive=False)
 
 
 def why_line(hooks: Hooks, line: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kitaru_nb.engine.namespace import Namespace
+from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.recovery import furthest
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import ConflictError, KitaruError
@@ -20,7 +21,7 @@ from kitaru_nb.stacks.settings import resolve
 __all__ = ["open_session", "unfinished"]
 
 
-def open_session(shell: Any) -> tuple[Session, Any]:
+def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
     """A session for `shell`'s notebook, and the sink for its outputs.
 
     A session without a notebook of its own (a console, a plain nbclient run) shares its
@@ -29,13 +30,13 @@ def open_session(shell: Any) -> tuple[Session, Any]:
     settings = resolve()
     path = notebook_path(shell.user_ns, setting=settings.notebook)
     engine, identity = open_engine(settings), identity_of(path)
-    session = Session(engine, identity=identity, namespace=namespace_of(shell))
+    session = Session(engine, identity=identity, namespace=namespace_of(shell), process=process)
     if path is None:
         try:
             session.open()
         except ConflictError:
             beside = Identity(notebook=identity.notebook, parameters={"session": os.getpid()})
-            session = Session(engine, identity=beside, namespace=namespace_of(shell))
+            session = Session(engine, identity=beside, namespace=namespace_of(shell), process=process)
     return session, sink_for(shell)
 
 

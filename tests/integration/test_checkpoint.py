@@ -323,3 +323,65 @@ def test_a_plain_cell_that_was_edited_keeps_its_own_binding_of_an_alias(place: P
         seen = second.run("log, alias")
 
     assert seen.result == "([1], [])"
+
+
+PROCESS = (
+    "import json, logging, os, sys, random\n"
+    "import numpy as np, pandas as pd\n"
+    "random.seed(3); np.random.seed(3)\n"
+    "os.environ['MODE'] = 'fast'; os.environ['MY_API_KEY'] = 'sk-1234567890abcdef'\n"
+    "os.makedirs('sub', exist_ok=True); os.chdir('sub')\n"
+    "sys.path.insert(0, '/first'); sys.path.append('/last')\n"
+    "logging.getLogger('mine').setLevel(logging.ERROR)\n"
+    "pd.set_option('display.max_rows', 7); np.set_printoptions(precision=3)\n"
+    "json.mine = 5\n"
+    "40 + 2"
+)
+SEEN = (
+    "(random.random(), np.random.rand(), os.environ.get('MODE'), os.environ.get('MY_API_KEY'), os.path.basename(os.getcwd()),"
+    " sys.path[0], sys.path[-1], logging.getLogger('mine').level, pd.get_option('display.max_rows'),"
+    " np.get_printoptions()['precision'], json.mine)"
+)
+
+
+@pytest.mark.parametrize("magic", ["", "%%checkpoint a\n"])
+def test_process_state_comes_back_with_resume_whichever_cell_set_it(place: Path, magic: str) -> None:
+    with start(place) as first:
+        first.run(magic + PROCESS, cell="a")
+        first.run("%%checkpoint b\nx = 1\nx + 1", cell="b")
+        expected = first.run(SEEN).result
+        first.kill()
+    with start(place) as second:
+        report = second.run("%resume")
+        seen = second.run(SEEN)
+
+    assert report.ok, report
+    assert expected is not None
+    assert seen.result == expected.replace("'sk-1234567890abcdef'", "None")
+
+
+def test_process_state_a_step_set_comes_back_when_the_step_is_restored(place: Path) -> None:
+    with start(place) as first:
+        first.run("%%checkpoint a\n" + PROCESS, cell="a")
+        expected = first.run(SEEN).result
+        first.kill()
+    with start(place) as second:
+        restored = second.run("%%checkpoint a\n" + PROCESS, cell="a")
+        seen = second.run(SEEN)
+
+    assert "restored" in restored.said, restored
+    assert expected is not None
+    assert seen.result == expected.replace("'sk-1234567890abcdef'", "None")
+    assert restored.result == "42"
+
+
+def test_resume_puts_the_history_of_results_back(place: Path) -> None:
+    with start(place) as first:
+        first.run("%%checkpoint a\nrows = [1, 2]\nrows", cell="a")
+        first.run("%%checkpoint b\nlen(rows) * 21", cell="b")
+        first.kill()
+    with start(place) as second:
+        second.run("%resume")
+        seen = second.run("_, __ is rows, Out[2] is rows, _3")
+
+    assert seen.result == "(42, True, True, 42)"
