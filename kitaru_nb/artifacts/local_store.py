@@ -20,7 +20,7 @@ from kitaru_nb.model.crash import crash_point
 
 __all__ = ["LocalStore"]
 
-_REDO = "run the cell again with --fresh to store its values anew; kitaru-nb store verify lists all damage"
+_REDO = "run the cell again with --fresh to store its values anew"
 
 _stores: weakref.WeakSet[LocalStore] = weakref.WeakSet()
 

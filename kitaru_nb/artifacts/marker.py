@@ -68,7 +68,7 @@ def _refuse(marker: Marker) -> NoReturn:
     raise UnstorableError(
         f"`{name}` was a {kind}, which could not be stored: {reason}",
         kind="unstorable-value",
-        hint=f"%resume --remake {root}     (or declare once how it is made: @resource def {root}(): ...)",
+        hint=f"run the cell that makes `{root}` again, with --fresh if it is a checkpoint",
     )
 
 

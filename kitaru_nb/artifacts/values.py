@@ -26,7 +26,7 @@ VERSION = 1
 _CODECS: tuple[Codec, ...] = (ZarrCodec(), PickleCodec())
 _PARALLEL_BYTES = 8 << 20
 _THREADS = min(4, os.cpu_count() or 1)
-_REDO = "run the cell again with --fresh to store its values anew; kitaru-nb store verify lists all damage"
+_REDO = "run the cell again with --fresh to store its values anew"
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,7 +285,7 @@ def _full_error(path: Path) -> StoreError:
     return StoreError(
         f"the disk of the journal `{path}` is full: nothing was recorded, nothing recorded earlier is lost",
         kind="journal-full",
-        hint="make room (`kitaru-nb gc` frees what no execution needs), then run the cell again",
+        hint="make room on that disk, then run the cell again",
     )
 
 

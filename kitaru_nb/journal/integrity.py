@@ -43,8 +43,8 @@ def checksum(table: str, columns: Iterable[Any]) -> bytes:
 def recovery_hint(path: Path) -> str:
     """What to type when the journal at `path` is damaged."""
     return (
-        f"`kitaru-nb store verify` lists everything that is damaged; put a backup of `{path}` back, "
-        "or `--new` runs it again"
+        f"`kitaru-nb doctor` checks every record; put a backup of `{path}` back, "
+        "or begin anew in another folder with KITARU_NB_HOME=/other/folder"
     )
 
 

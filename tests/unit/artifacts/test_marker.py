@@ -53,7 +53,7 @@ def test_using_a_marker_names_the_value_and_the_ways_on(marker: Marker, use: str
 
     assert "`conn` was a sqlite3.Connection" in caught.value.message
     assert "it lives in its own process" in caught.value.message
-    assert "--remake conn" in caught.value.hint
+    assert "makes `conn` again" in caught.value.hint
     assert caught.value.kind == "unstorable-value"
 
 

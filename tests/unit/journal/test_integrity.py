@@ -59,7 +59,7 @@ def test_a_changed_checkpoint_is_named_with_what_to_type(path) -> None:
     assert refused.value.kind == "corrupt-record"
     assert "`train`" in refused.value.message
     assert journal.execution("latest").id in refused.value.message
-    assert "store verify" in refused.value.hint
+    assert "kitaru-nb doctor" in refused.value.hint
     assert journal.checkpoint(1).draft.name == "load"
     assert [problem.kind for problem in journal.verify()] == ["corrupt-record"]
     journal.close()
