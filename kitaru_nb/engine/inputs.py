@@ -36,6 +36,7 @@ class Dependencies:
         reads: Names it depends on, with the digest of what they hold.
         modules: Project modules it reaches.
         names: What the cell itself does with names.
+        touched: Names it can read, bind or change what they hold.
     """
 
     keys: tuple[CheckpointKey, ...]
@@ -43,6 +44,7 @@ class Dependencies:
     reads: Mapping[str, Digest]
     modules: Mapping[str, LocalModule]
     names: CellNames
+    touched: frozenset[str]
 
 
 class Inputs:
@@ -75,7 +77,8 @@ class Inputs:
         reads = self._reads(found, before)
         unbound = self._reads_unbound(names, inputs, reads, before)
         keys = (key(reads),) if unbound == reads else (key(reads), key(unbound))
-        return Dependencies(keys, code, reads, found.modules, names)
+        touched = frozenset(before.ids) if found.dynamic else found.names
+        return Dependencies(keys, code, reads, found.modules, names, touched | names.writes | names.deletes)
 
     def fix_modules(self) -> None:
         """Take the digests of project modules that were just loaded, before their files are edited."""

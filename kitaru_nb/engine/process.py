@@ -1,11 +1,11 @@
 """Process state outside the namespace, and how it is put back.
 
 That is: random generators, working folder, import path, environment, options of libraries,
-log levels, attributes set on modules and library classes. A snapshot is a mapping of parts to comparable values. A commit stores only the parts that
-differ from the commit before, and says which of them the step itself changed. Path and
-environment are held relative to how the process was found, so that a resume on another
-machine sets what the notebook set and nothing else. Values of variables that look secret are
-never stored.
+log levels, attributes set on modules and library classes. A snapshot is a mapping of parts to
+comparable values. A commit stores only the parts that differ from the commit before, and says
+which of them the step itself changed. Path and environment are held relative to how the
+process was found, so that a resume on another machine sets what the notebook set and nothing
+else. Values of variables that look secret are never stored.
 """
 
 from __future__ import annotations

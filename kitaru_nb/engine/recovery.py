@@ -179,7 +179,7 @@ def target_of(journal: Journal, execution: Execution, at: str | None) -> Checkpo
         NotFoundError: the execution has no such commit.
     """
     recorded = journal.checkpoints(execution.id)
-    target = furthest(checkpoint for checkpoint in recorded if at in (None, checkpoint.draft.name))
+    target = furthest(recorded, name=at)
     if target is not None:
         return target
     names = dict.fromkeys(c.draft.name for c in recorded if c.draft.status is not CheckpointStatus.FAILED)
@@ -191,13 +191,24 @@ def target_of(journal: Journal, execution: Execution, at: str | None) -> Checkpo
     raise NotFoundError(message, kind="unknown-checkpoint", hint="%resume --at NAME")
 
 
-def furthest(checkpoints: Iterable[Checkpoint]) -> Checkpoint | None:
-    """The commit that holds the newest work: what was restored counts as of when it ran.
+def furthest(checkpoints: Iterable[Checkpoint], *, name: str | None = None) -> Checkpoint | None:
+    """The commit whose line holds the newest work; with `name`, among the commits of that step.
 
-    So a later kernel that restored a few cells and died does not hide what ran before it.
+    What was restored counts as of when it ran, so a later kernel that restored a few cells and
+    died does not hide what ran before it. On one line a later commit is further, also when it
+    restored an old step.
+
+    Args:
+        checkpoints: Steps on record, oldest first.
+        name: Of a step.
     """
-    commits = (c for c in checkpoints if c.draft.status is not CheckpointStatus.FAILED)
-    return max(commits, key=lambda c: (c.draft.origin or c.seq, c.seq), default=None)
+    newest: dict[int | None, int] = {}
+    commits = [c for c in checkpoints if c.draft.status is not CheckpointStatus.FAILED]
+    for commit in commits:
+        draft = commit.draft
+        newest[commit.seq] = max(draft.origin or commit.seq, newest.get(draft.parent, 0))
+    chosen = (commit for commit in commits if name in (None, commit.draft.name))
+    return max(chosen, key=lambda commit: (newest[commit.seq], commit.seq), default=None)
 
 
 def damaged(restored: Restored, checkpoint: Checkpoint) -> CorruptError:

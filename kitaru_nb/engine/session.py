@@ -22,6 +22,7 @@ from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.names import StepNames
@@ -38,6 +39,7 @@ from kitaru_nb.engine.recovery import (
     restored_draft,
     target_of,
 )
+from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose
 from kitaru_nb.errors import StoreError, UnstorableError, UsageError
 from kitaru_nb.model.artifact import Artifact, Digest
@@ -111,6 +113,7 @@ class Session:
         self._state: State | None = None
         self._seeded = False
         self._half_done: str | None = None
+        self.failures = Failures(namespace, self._process)
         self._observed = observe.Observed()
 
     @property
@@ -160,7 +163,8 @@ class Session:
         Raises:
             UsageError: its options or name cannot be taken.
             UnstorableError: it reads a name that holds a marker.
-            ConflictError: another live process holds the execution.
+            ConflictError: another live process holds the execution; or the cell failed before
+                and what it did cannot be undone.
             StoreError: the journal cannot be read or written, so running it would be in vain.
         """
         _refuse_unbuilt(cell.directive)
@@ -180,6 +184,8 @@ class Session:
     def _pending(self, cell: Cell) -> Pending:
         started_at, started = datetime.now(UTC), time.perf_counter()
         name = self._names.name(cell)
+        if self.failures.undo(cell, name):
+            self._state = None
         before = self._state or self.namespace.observe()
         needs = self._inputs.of(cell, before, name=name)
         self._watch_attributes(cell)
@@ -218,8 +224,17 @@ class Session:
         """The step's body is about to run."""
         self._half_done = run.pending.name
         self._observed = observe.Observed()
+        run.pending.shadow = self._shadow(run.pending) if self._marked_only else None
         run.pending.started = time.perf_counter()
         observe.start(self._observed)
+
+    def _shadow(self, pending: Pending) -> Shadow | None:
+        shadow = Shadow(self.namespace.live, pending.needs.touched)
+        try:
+            shadow.take()
+        except Exception:  # noqa: BLE001 - a foreign object may raise anything; the step runs all the same
+            return None
+        return shadow
 
     def commit(self, run: Run, outcome: Outcome) -> Checkpoint:
         """Record a step that ran to its end. When this returns, the checkpoint exists.
@@ -255,6 +270,7 @@ class Session:
         """Record that a step raised or was interrupted. Nothing of it can be restored."""
         observe.stop()
         self._state = None
+        self.failures.add(run.pending)
         raised = {"ename": type(error).__name__, "evalue": str(error)}
         draft = replace(self._draft(run.pending, CheckpointStatus.FAILED, outcome), error=raised)
         self.engine.journal.commit(self.open(), draft)
@@ -338,6 +354,19 @@ class Session:
         held = [group for group in checkpoint.draft.groups if name in group.names]
         return bool(held) and self._recorded.groups.get(name) == held[0] and name in self.namespace.live
 
+    def rewind(self, at: str) -> Resumed:
+        """The namespace as of checkpoint `at` of this execution; names bound since then go.
+
+        Raises:
+            NotFoundError: there is no such checkpoint.
+            CorruptError: some names' stored bytes are damaged; the others are back.
+        """
+        attempt = self.open()
+        target_of(self.engine.journal, self.engine.journal.execution(attempt.execution), at)
+        for name in self.namespace.visible():
+            del self.namespace.live[name]
+        return self.resume(attempt.execution, at=at)
+
     def restore_line(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
         """The namespace as of commit `seq`; the next commit here builds on it."""
         line = self.engine.journal.line(seq)
@@ -354,6 +383,7 @@ class Session:
         self._recorded_process = self._process.snapshot()
         self._seeded = self._seeded or any("seed" in checkpoint.draft.source for checkpoint in line)
         self._half_done = None
+        self.failures.keep()
         self.learn_names()
         return restored, line
 

@@ -9,12 +9,12 @@ import ast
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.inputs import Dependencies
 from kitaru_nb.engine.namespace import State
 from kitaru_nb.engine.process import ProcessState
+from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.model.checkpoint import Checkpoint
 
 __all__ = ["Cell", "Pending", "Restore", "Run", "choose", "same_step", "step_name", "unmet"]
@@ -34,6 +34,7 @@ class Pending:
             the notebook's and not the kernel's own.
         started_at: When it was met.
         started: The same on the clock that durations are taken from, in seconds.
+        shadow: What it can change, as it was before; None where it will not be undone.
     """
 
     cell: Cell
@@ -44,6 +45,7 @@ class Pending:
     seeded: bool
     started_at: datetime
     started: float
+    shadow: Shadow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,10 @@ def unmet(checkpoint: Checkpoint, holds: Callable[[str, str], bool]) -> list[str
 def step_name(tree: ast.Module, taken: Collection[str]) -> str:
     """A short name that can be typed, for a cell that was given none.
 
-    It is the first name the cell binds, else the first it calls, else ``cell``; a number is
-    added while the name is taken.
+    It is the first name the cell binds, else the magic or function it calls, else
+    ``imports`` or ``cell``; a number is added while the name is taken.
     """
-    base = next(_bound(tree), None) or next(_called(tree), None) or "cell"
+    base = next(_bound(tree), None) or next(_called(tree), None) or ("imports" if _imports(tree) else "cell")
     number = 1
     name = base
     while name in taken:
@@ -106,32 +108,29 @@ def step_name(tree: ast.Module, taken: Collection[str]) -> str:
 
 def _bound(tree: ast.Module) -> Iterator[str]:
     for statement in tree.body:
-        match statement:
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
-                yield name
-            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                yield (
-                    "imports"
-                    if len(aliases) > 1
-                    else (aliases[0].asname or aliases[0].name).partition(".")[0]
-                )
-            case _:
-                stores = (
-                    node.id
-                    for node in ast.walk(statement)
-                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-                )
-                yield from (name for name in stores if name != "_")
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            yield statement.name
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id != "_":
+                yield node.id
 
 
 def _called(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            function: Any = node.func
-            if isinstance(function, ast.Name):
-                yield function.id
-            elif isinstance(function, ast.Attribute) and function.attr not in (
-                "run_line_magic",
-                "run_cell_magic",
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="run_line_magic" | "run_cell_magic"),
+                args=[ast.Constant(str(magic)), *_],
             ):
-                yield function.attr
+                yield magic
+            case ast.Call(func=ast.Attribute(attr="system" | "getoutput")):
+                yield "shell"
+            case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)) if (
+                name != "get_ipython"
+            ):
+                yield name
+
+
+def _imports(tree: ast.Module) -> bool:
+    return any(isinstance(statement, ast.Import | ast.ImportFrom) for statement in tree.body)

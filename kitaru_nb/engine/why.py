@@ -68,10 +68,10 @@ def explain(journal: Journal, checkpoint: Checkpoint) -> Explanation:
             )
         )
     before = _before(journal, checkpoint)
-    if before is None:
-        reasons.append(Reason("first-run", draft.name, "nothing was on record for it yet"))
-    else:
+    if before is not None:
         reasons += _differences(before, checkpoint)
+    else:
+        reasons.append(_first(journal, checkpoint))
     return Explanation(checkpoint, draft.status, tuple(reasons))
 
 
@@ -85,6 +85,17 @@ def explain_step(session: Session, name: str | None) -> str:
         message = f"this execution has {what} on record yet"
         raise NotFoundError(message, kind="unknown-checkpoint", hint="run the cell first, then %why")
     return str(explain(session.engine.journal, chosen[-1]))
+
+
+def _first(journal: Journal, checkpoint: Checkpoint) -> Reason:
+    """Why a step ran that has no completed record before it."""
+    name = checkpoint.draft.name
+    for earlier in reversed(journal.checkpoints(checkpoint.execution)):
+        error = earlier.draft.error
+        if earlier.seq < checkpoint.seq and error is not None and _same(earlier, checkpoint):
+            text = f"it had failed in attempt {earlier.epoch} ({error['ename']})"
+            return Reason("failed", name, text)
+    return Reason("first-run", name, "nothing was on record for it yet")
 
 
 def _before(journal: Journal, checkpoint: Checkpoint) -> Checkpoint | None:

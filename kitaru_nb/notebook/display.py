@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,18 @@ from kitaru_nb.engine.session import Resumed
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
 
-__all__ = ["age", "committed", "duration", "notice", "restored", "resumed", "say", "size"]
+__all__ = [
+    "age",
+    "committed",
+    "duration",
+    "notice",
+    "restored",
+    "resumed",
+    "rewound",
+    "say",
+    "size",
+    "undone",
+]
 
 
 def say(shell: Any, text: str) -> None:
@@ -76,6 +87,23 @@ def resumed(report: Resumed) -> str:
     lines += [f"  {problem}" for problem in restored.problems]
     lines.append(f"  go on with the cell after `{report.checkpoint.draft.name}`")
     return "\n".join(lines)
+
+
+def rewound(report: Resumed) -> str:
+    """The restore report of `%rewind CHECKPOINT`."""
+    head = f"kitaru: the namespace is as of `{report.checkpoint.draft.name}` again"
+    lost = [f"  not back: `{name}` ({reason})" for name, reason in sorted(report.restored.lost.items())]
+    return "\n".join([head, *lost, *(f"  {problem}" for problem in report.restored.problems)])
+
+
+def undone(names: Sequence[str]) -> str:
+    """What `%rewind --undo` did."""
+    return f"kitaru: undone what {_names(names)} left" if names else "kitaru: no failed cell is left to undo"
+
+
+def kept(names: Sequence[str]) -> str:
+    """What `%rewind --keep` did."""
+    return f"kitaru: kept what {_names(names)} left" if names else "kitaru: no failed cell is left to keep"
 
 
 def duration(seconds: float) -> str:

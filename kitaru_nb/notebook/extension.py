@@ -62,6 +62,7 @@ _MAGICS = (
     ("cell", "checkpoint"),
     ("line", "checkpoint"),
     ("line", "resume"),
+    ("line", "rewind"),
     ("line", "why"),
     ("line", "kitaru"),
 )
@@ -132,6 +133,12 @@ equal code and inputs, in this kernel or a new one, it is restored instead of ru
     "resume_line": """Put back everything this notebook had committed before its kernel died.
 
     %resume [EXECUTION] [--at CHECKPOINT] [--take-over]
+""",
+    "rewind_line": """Take this kernel's namespace back.
+
+    %rewind CHECKPOINT    to how it was when CHECKPOINT was committed
+    %rewind --undo        to before the cells that failed or were stopped
+    %rewind --keep        nowhere: accept what failed cells left
 """,
     "why_line": """Say why a checkpoint ran or was restored.
 

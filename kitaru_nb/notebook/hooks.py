@@ -94,6 +94,8 @@ class Hooks:
 
     def before_cell(self, info: Any) -> None:
         """The cell is about to be compiled."""
+        if os.getpid() != self._pid:
+            return  # a forked child that goes on as a kernel has no turn at the execution
         raw = info.raw_cell or ""
         frame = _Frame(info, self._may_be_step(raw))
         self._frames.append(frame)

@@ -14,7 +14,7 @@ from kitaru_nb.notebook import display
 from kitaru_nb.notebook.hooks import Hooks
 from kitaru_nb.notebook.interrupts import Shield
 
-__all__ = ["checkpoint_cell", "checkpoint_line", "kitaru_line", "resume_line", "why_line"]
+__all__ = ["checkpoint_cell", "checkpoint_line", "kitaru_line", "resume_line", "rewind_line", "why_line"]
 
 
 def checkpoint_cell(_hooks: Hooks, line: str, _cell: str) -> None:
@@ -41,6 +41,30 @@ def resume_line(hooks: Hooks, line: str) -> None:
     display.say(hooks.shell, display.resumed(report))
     if shield.pressed:
         raise KeyboardInterrupt
+
+
+def rewind_line(hooks: Hooks, line: str) -> None:
+    """`%rewind CHECKPOINT | --undo | --keep`."""
+    words = shlex.split(line)
+    if len(words) != 1:
+        raise UsageError("`%rewind` takes one thing", kind="bad-option", hint=_REWIND)
+    session = hooks.open_session()
+    if words[0] == "--undo":
+        done = session.failures.undo_all()
+        display.say(hooks.shell, display.undone(done))
+    elif words[0] == "--keep":
+        display.say(hooks.shell, display.kept(session.failures.keep()))
+    elif words[0].startswith("-"):
+        raise UsageError(f"`%rewind` has no option `{words[0]}`", kind="unknown-option", hint=_REWIND)
+    else:
+        with Shield() as shield:
+            report = session.rewind(words[0])
+        display.say(hooks.shell, display.rewound(report))
+        if shield.pressed:
+            raise KeyboardInterrupt
+
+
+_REWIND = "%rewind CHECKPOINT, %rewind --undo or %rewind --keep"
 
 
 def _fill_out(shell: Any, results: Mapping[int, object]) -> None:

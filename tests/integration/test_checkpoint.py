@@ -385,3 +385,77 @@ def test_resume_puts_the_history_of_results_back(place: Path) -> None:
         seen = second.run("_, __ is rows, Out[2] is rows, _3")
 
     assert seen.result == "(42, True, True, 42)"
+
+
+HALF = (
+    "%%checkpoint a\n"
+    "log.append(1); alias[0]['n'] += 1; big[:3] *= 2; frame.loc[0, 'a'] = 9; frame['b'] = 1\n"
+    "box.items.append(4); box.extra = 5; total += 1; seen.add(3); draw = np.random.rand(); fresh = 1\n"
+    "if FAIL:\n    raise ValueError('half-way')"
+)
+
+
+def test_a_failed_cell_stays_visible_and_starts_from_the_state_before_it_when_run_again(
+    kernel: Kernel,
+) -> None:
+    kernel.run(
+        "import numpy as np, pandas as pd\nclass Box: pass\nbox = Box(); box.items = [1]\nlog = [{'n': 0}]; alias = log\n"
+        "big = np.arange(6.); view = big[:2]; frame = pd.DataFrame({'a': [1, 2]}); other = frame\ntotal = 0; seen = {1}\n"
+        "np.random.seed(5); FAIL = True"
+    )
+    failed = kernel.run(HALF, cell="a")
+    visible = kernel.run("log, total, 'fresh' in dir()").result
+    kernel.run("FAIL = False")
+
+    again = kernel.run(HALF, cell="a")
+
+    assert failed.ename == "ValueError"
+    assert visible == "([{'n': 1}, 1], 1, True)"
+    assert again.ok, again
+    state = kernel.run(
+        "log, alias is log, big.tolist(), view.tolist(), other is frame, frame.a.tolist(), list(frame.columns),"
+        " box.items, vars(box), total, seen, round(draw, 6)"
+    ).result
+    assert state == (
+        "([{'n': 1}, 1],\n True,\n [0.0, 2.0, 4.0, 3.0, 4.0, 5.0],\n [0.0, 2.0],\n True,\n [9, 2],\n ['a', 'b'],\n"
+        " [1, 4],\n {'items': [1, 4], 'extra': 5},\n 1,\n {1, 3},\n 0.221993)"
+    )
+
+
+def test_what_the_user_mends_after_a_failure_is_kept(kernel: Kernel) -> None:
+    kernel.run("log = []\nrows = [1, None]")
+    kernel.run("%%checkpoint a\nlog.append(0)\nsum(rows)", cell="a")
+    kernel.run("rows[1] = 2")
+
+    again = kernel.run("%%checkpoint a\nlog.append(0)\nsum(rows)", cell="a")
+
+    assert again.result == "3"
+    assert kernel.run("log, rows").result == "([0], [1, 2])"
+
+
+def test_an_interrupted_cell_is_undone_too_and_rewind_does_so_by_hand(kernel: Kernel, place: Path) -> None:
+    kernel.run("log = []")
+    request = kernel.send(
+        "%%checkpoint a\nimport time\nlog.append(1)\nopen('started', 'w').close()\ntime.sleep(60)", cell="a"
+    )
+    while not (place / "work" / "started").exists():
+        pass
+    kernel.interrupt()
+    assert kernel.wait(request).ename == "KeyboardInterrupt"
+    before = kernel.run("log").result
+
+    undone = kernel.run("%rewind --undo")
+
+    assert (before, kernel.run("log").result) == ("[1]", "[]")
+    assert "`a`" in undone.said
+
+
+def test_rewind_takes_the_namespace_back_to_a_checkpoint(kernel: Kernel) -> None:
+    kernel.run("%%checkpoint one\nrows = [1]", cell="a")
+    kernel.run("%%checkpoint two\nrows.append(2)\nmore = 1", cell="b")
+    kernel.run("loose = 1")
+
+    rewound = kernel.run("%rewind one")
+
+    assert "`one`" in rewound.said
+    assert kernel.run("rows, 'more' in dir(), 'loose' in dir()").result == "([1], False, False)"

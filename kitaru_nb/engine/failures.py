@@ -1,0 +1,108 @@
+"""Failed steps of this kernel, and how each is undone before its cell runs again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.namespace import Names, Namespace, State, changes
+from kitaru_nb.engine.process import Process, ProcessState
+from kitaru_nb.engine.steps import Pending
+from kitaru_nb.errors import ConflictError
+
+__all__ = ["Failures"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """One step that raised or was interrupted: how things stood before it and after."""
+
+    pending: Pending
+    after: State
+    process: ProcessState
+
+
+class Failures:
+    """Remembers what failed steps did, until their cells run again.
+
+    A failure leaves what it did visible. It is undone in the same live objects, and by
+    digest it is checked that this gave the state before; where it did not, the cell is
+    refused rather than run on half-done state.
+    """
+
+    def __init__(self, namespace: Namespace, process: Process) -> None:
+        self._namespace = namespace
+        self._process = process
+        self._failed: dict[str, _Failure] = {}
+
+    def add(self, pending: Pending) -> None:
+        """The step has failed just now."""
+        if pending.shadow is not None:
+            pending.shadow.settle()
+            failure = _Failure(pending, self._namespace.observe(), self._process.snapshot())
+            self._failed[_place(pending.cell, pending.name)] = failure
+
+    def undo(self, cell: Cell, name: str) -> bool:
+        """Undo the failure of this very cell, if there is one; says whether there was.
+
+        Raises:
+            ConflictError: kind ``half-done``: something it changed cannot be put back.
+        """
+        failure = self._failed.get(_place(cell, name))
+        if failure is None:
+            return False
+        self._undo(failure)
+        del self._failed[_place(cell, name)]
+        return True
+
+    def undo_all(self) -> list[str]:
+        """Undo every failure, newest first; gives the names of the steps."""
+        undone = []
+        for place, failure in reversed(list(self._failed.items())):
+            self._undo(failure)
+            del self._failed[place]
+            undone.append(failure.pending.name)
+        return undone
+
+    def keep(self) -> list[str]:
+        """Accept what failed steps left; gives their names."""
+        names = [failure.pending.name for failure in self._failed.values()]
+        self._failed.clear()
+        return names
+
+    def _undo(self, failure: _Failure) -> None:
+        pending = failure.pending
+        since = changes(failure.after, self._namespace.observe())
+        others = {name for names in since.groups for name in names} | since.deleted
+        assert pending.shadow is not None  # only such failures are added
+        pending.shadow.undo()
+        self._undo_process(failure)
+        left = _not_back(pending.before, failure.after, self._namespace.observe(), others)
+        if left:
+            listed = ", ".join(f"`{name}`" for names in left for name in names)
+            message = f"`{pending.name}` failed half-way after changing {listed}, which cannot be put back"
+            raise ConflictError(message, kind="half-done", hint="%rewind --keep, or %resume --at CHECKPOINT")
+
+    def _undo_process(self, failure: _Failure) -> None:
+        now, before = self._process.snapshot(), failure.pending.process
+        parts = {
+            part: value
+            for part, value in before.items()
+            if failure.process.get(part) != value and now.get(part) == failure.process.get(part)
+        }
+        self._process.apply(parts)
+
+
+def _place(cell: Cell, name: str) -> str:
+    return cell.step or f"name:{name}"
+
+
+def _not_back(before: State, after: State, now: State, others: Iterable[str]) -> list[Names]:
+    """Groups the failure changed in place that do not hold what they held, the user's changes aside."""
+    spared = set(others)
+    return [
+        names
+        for names in changes(before, after).in_place
+        if spared.isdisjoint(names) and now.groups.get(names) != before.groups[names]
+    ]

@@ -1,0 +1,355 @@
+"""The state before a step, so that a failed step can be undone in the very same objects.
+
+Before a step runs, every container it can reach is copied shallowly: what is inside stays
+shared, so the copy costs about as much as the containers themselves. When the step fails,
+what it did stays visible; before the same cell runs again, each container that still holds
+what the failure left is given back its old content, and each name its old object. What the
+user changed in between is theirs and is left alone.
+"""
+
+from __future__ import annotations
+
+import collections
+import gc
+import operator
+import random
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import xxhash
+
+from kitaru_nb.artifacts.kinds import by_reference, is_atom_type
+
+__all__ = ["COPIED_BYTES", "Shadow"]
+
+COPIED_BYTES = 256 << 20
+"""Arrays are copied up to this many bytes in all; beyond it they cannot be undone."""
+
+_MANY = 500_000  # containers; beyond it a step is not shadowed
+_ABSENT = object()
+_STOP = (
+    types.ModuleType,
+    types.CodeType,
+    types.FrameType,
+    types.GeneratorType,
+    types.CoroutineType,
+    types.BuiltinFunctionType,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How one kind of object is copied, compared with its copy and given it back."""
+
+    copy: Callable[[Any], Any]
+    same: Callable[[Any, Any], bool]
+    put: Callable[[Any, Any], None]
+
+
+@dataclass(slots=True)
+class Shadow:
+    """What the objects that a step can reach held before it.
+
+    Attributes:
+        live: The namespace.
+        names: Names the step can read or bind.
+        whole: Whether everything could be copied.
+    """
+
+    live: dict[str, Any]
+    names: Iterable[str]
+    whole: bool = True
+    _bound: dict[str, object] = field(default_factory=dict)
+    _known: frozenset[str] = frozenset()
+    _kept: list[tuple[Any, _Kind, Any]] = field(default_factory=list)
+    _left: list[tuple[Any, _Kind, Any, Any]] = field(default_factory=list)
+    _rebound: dict[str, tuple[object, object]] = field(default_factory=dict)
+
+    def take(self) -> None:
+        """Copy what is there now."""
+        self._bound = {name: self.live[name] for name in self.names if name in self.live}
+        self._known = frozenset(self.live)
+        copied = 0
+        for obj in self._reachable(list(self._bound.values())):
+            kind = _kind_of(obj)
+            if kind is None:
+                continue
+            if kind is _ARRAY:
+                copied += obj.nbytes
+                if copied > COPIED_BYTES:
+                    self.whole = False
+                    continue
+            self._kept.append((obj, kind, kind.copy(obj)))
+            if len(self._kept) > _MANY:
+                self.whole, self._kept = False, []
+                return
+
+    def settle(self) -> None:
+        """The step has failed: note what it did, so that later changes can be told from it."""
+        self._left = [
+            (obj, kind, before, kind.copy(obj))
+            for obj, kind, before in self._kept
+            if not kind.same(obj, before)
+        ]
+        self._kept = []
+        touched = {name for name in self.live if name not in self._known} | self._bound.keys()
+        for name in touched:
+            before, now = self._bound.get(name, _ABSENT), self.live.get(name, _ABSENT)
+            if before is not now:
+                self._rebound[name] = (before, now)
+
+    def undo(self) -> None:
+        """Give everything back what it held, except what was changed since the failure."""
+        for obj, kind, before, left in self._left:
+            if kind.same(obj, left):
+                kind.put(obj, before)
+        for name, (before, left) in self._rebound.items():
+            if self.live.get(name, _ABSENT) is not left:
+                continue
+            if before is _ABSENT:
+                self.live.pop(name, None)
+            else:
+                self.live[name] = before
+
+    def _reachable(self, level: list[Any]) -> Iterator[Any]:
+        seen = {id(self.live), id(sys.modules)}
+        while level:
+            inside: list[Any] = []
+            for obj in level:
+                if id(obj) in seen or is_atom_type(type(obj)) or isinstance(obj, _STOP):
+                    continue
+                seen.add(id(obj))
+                parts = _parts(obj)
+                if parts is None:
+                    continue
+                yield obj
+                inside.extend(parts)
+            level = inside
+
+
+def _parts(obj: Any) -> Iterable[Any] | None:
+    """What lies inside `obj`; None for what belongs to a library or holds nothing."""
+    if isinstance(obj, types.FunctionType):
+        if by_reference(obj):
+            return None
+        return [*(obj.__closure__ or ()), obj.__defaults__, obj.__kwdefaults__, obj.__dict__]
+    if isinstance(obj, type):
+        return None if by_reference(obj) else [*vars(obj).values(), *obj.__bases__]
+    if _is_array(obj):
+        return [*(obj.ravel().tolist() if obj.dtype == object else ()), obj.base]
+    if _is_frame(obj):
+        return [obj.attrs]
+    own = getattr(obj, "__dict__", None) if not isinstance(obj, dict) else None
+    return gc.get_referents(obj) if not isinstance(own, dict) else [own, type(obj), *_slots(obj).values()]
+
+
+def _slots(obj: Any) -> dict[str, Any]:
+    found = {}
+    for kind in type(obj).__mro__:
+        declared = vars(kind).get("__slots__", ())
+        for name in (declared,) if isinstance(declared, str) else declared:
+            slot = vars(kind).get(name)
+            if isinstance(slot, types.MemberDescriptorType):
+                try:
+                    found[name] = slot.__get__(obj)
+                except AttributeError:
+                    continue
+    return found
+
+
+def _is_array(obj: object) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(obj, numpy.ndarray)
+
+
+def _is_frame(obj: object) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(obj, (pandas.DataFrame, pandas.Series))
+
+
+def _kind_of(obj: Any) -> _Kind | None:
+    for types_, kind in _KINDS:
+        if isinstance(obj, types_):
+            return kind
+    if _is_array(obj):
+        return _OBJECTS if obj.dtype.hasobject else _ARRAY
+    if _is_frame(obj):
+        return _FRAME
+    if isinstance(obj, type):
+        return _CLASS
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None and isinstance(obj, numpy_random.Generator):
+        return _GENERATOR
+    return _SLOTTED if _slots(obj) else None
+
+
+def _same_items(one: Iterable[Any], other: Iterable[Any]) -> bool:
+    return all(map(operator.is_, one, other))
+
+
+def _same_dict(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+    return len(one) == len(other) and _same_items(one, other) and _same_items(one.values(), other.values())
+
+
+def _put_dict(obj: dict[Any, Any], before: Mapping[Any, Any]) -> None:
+    dict.clear(obj)
+    dict.update(obj, before)
+
+
+def _put_ordered(obj: collections.OrderedDict[Any, Any], before: Mapping[Any, Any]) -> None:
+    obj.clear()
+    obj.update(before)
+
+
+def _put_set(obj: set[Any], before: set[Any]) -> None:
+    set.clear(obj)
+    set.update(obj, before)
+
+
+def _put_deque(obj: collections.deque[Any], before: list[Any]) -> None:
+    obj.clear()
+    obj.extend(before)
+
+
+def _put_slice(obj: Any, before: Any) -> None:
+    obj[:] = before
+
+
+def _same_array(array: Any, before: tuple[Any, bytes]) -> bool:
+    copy, fingerprint = before
+    return array.shape == copy.shape and array.dtype == copy.dtype and _fingerprint(array) == fingerprint
+
+
+def _fingerprint(array: Any) -> bytes:
+    return xxhash.xxh3_128_digest(array if array.flags.c_contiguous else array.tobytes())
+
+
+def _put_array(array: Any, before: tuple[Any, Any]) -> None:
+    copy = before[0]
+    if array.shape != copy.shape or array.dtype != copy.dtype:
+        array.__setstate__((1, copy.shape, copy.dtype, copy.flags.fnc, copy.tobytes("A")))
+        return
+    writeable = array.flags.writeable
+    array.flags.writeable = True
+    array[...] = copy
+    array.flags.writeable = writeable
+
+
+def _frame_parts(frame: Any) -> list[Any]:
+    return [*frame._mgr.axes, *(block.values for block in frame._mgr.blocks)]  # noqa: SLF001 - the public way copies
+
+
+def _same_frame(frame: Any, before: tuple[Any, list[Any]]) -> bool:
+    parts = _frame_parts(frame)
+    return len(parts) == len(before[1]) and _same_items(parts, before[1])
+
+
+def _put_frame(frame: Any, before: tuple[Any, list[Any]]) -> None:
+    frame._mgr = before[0].copy(deep=False)._mgr  # noqa: SLF001 - the same object gets its old content
+
+
+def _function_state(function: Any) -> tuple[Any, ...]:
+    return function.__code__, function.__defaults__, function.__kwdefaults__
+
+
+def _put_function(function: Any, before: tuple[Any, ...]) -> None:
+    function.__code__, function.__defaults__, function.__kwdefaults__ = before
+
+
+def _class_state(cls: type) -> dict[str, Any]:
+    return {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+
+
+def _put_class(cls: type, before: Mapping[str, Any]) -> None:
+    for name in _class_state(cls).keys() - before.keys():
+        type.__delattr__(cls, name)
+    for name, value in before.items():
+        if vars(cls).get(name, _ABSENT) is not value:
+            type.__setattr__(cls, name, value)
+
+
+def _cell_content(cell: types.CellType) -> tuple[Any, ...]:
+    try:
+        return (cell.cell_contents,)
+    except ValueError:
+        return ()
+
+
+def _put_cell(cell: types.CellType, before: tuple[Any, ...]) -> None:
+    if before:
+        cell.cell_contents = before[0]
+    else:
+        del cell.cell_contents
+
+
+def _put_slots(obj: Any, before: Mapping[str, Any]) -> None:
+    for name in _slots(obj).keys() - before.keys():
+        object.__delattr__(obj, name)
+    for name, value in before.items():
+        object.__setattr__(obj, name, value)
+
+
+def _put_generator(generator: Any, before: Mapping[str, Any]) -> None:
+    generator.bit_generator.state = before
+
+
+def _same_length(one: Any, other: Any) -> bool:
+    return len(one) == len(other) and _same_items(one, other)
+
+
+def _same_set(one: set[Any], other: set[Any]) -> bool:
+    return {id(item) for item in one} == {id(item) for item in other}
+
+
+def _same_objects(array: Any, before: tuple[Any, None]) -> bool:
+    return array.shape == before[0].shape and _same_items(array.ravel().tolist(), before[0].ravel().tolist())
+
+
+def _same_cell(cell: types.CellType, before: tuple[Any, ...]) -> bool:
+    return _same_length(_cell_content(cell), before)
+
+
+def _same_function(function: Any, before: tuple[Any, ...]) -> bool:
+    return _same_items(_function_state(function), before)
+
+
+def _same_class(cls: type, before: Mapping[str, Any]) -> bool:
+    return _same_dict(_class_state(cls), before)
+
+
+def _same_slots(obj: Any, before: Mapping[str, Any]) -> bool:
+    return _same_dict(_slots(obj), before)
+
+
+def _generator_state(generator: Any) -> Any:
+    return generator.bit_generator.state
+
+
+def _same_generator(generator: Any, before: Any) -> bool:
+    return repr(_generator_state(generator)) == repr(before)
+
+
+def _same_random(generator: random.Random, before: Any) -> bool:
+    return bool(generator.getstate() == before)
+
+
+_ARRAY = _Kind(lambda array: (array.copy(order="K"), _fingerprint(array)), _same_array, _put_array)
+_OBJECTS = _Kind(lambda array: (array.copy(order="K"), None), _same_objects, _put_array)
+_FRAME = _Kind(lambda frame: (frame.copy(deep=False), _frame_parts(frame)), _same_frame, _put_frame)
+_CLASS = _Kind(_class_state, _same_class, _put_class)
+_SLOTTED = _Kind(_slots, _same_slots, _put_slots)
+_GENERATOR = _Kind(_generator_state, _same_generator, _put_generator)
+_KINDS: tuple[tuple[type, _Kind], ...] = (
+    (collections.OrderedDict, _Kind(dict, _same_dict, _put_ordered)),
+    (dict, _Kind(dict, _same_dict, _put_dict)),
+    (list, _Kind(list, _same_length, _put_slice)),
+    (set, _Kind(set, _same_set, _put_set)),
+    (collections.deque, _Kind(list, _same_length, _put_deque)),
+    (bytearray, _Kind(bytes, operator.eq, _put_slice)),
+    (types.CellType, _Kind(_cell_content, _same_cell, _put_cell)),
+    (types.FunctionType, _Kind(_function_state, _same_function, _put_function)),
+    (random.Random, _Kind(random.Random.getstate, _same_random, random.Random.setstate)),
+)
