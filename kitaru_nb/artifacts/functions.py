@@ -277,7 +277,11 @@ def make_class(meta: type, name: str, bases: tuple[Any, ...], body: State, ident
         return known  # type: ignore[no-any-return] # the tracker holds classes
     resolved = types.resolve_bases(bases)
     if by_reference(meta) and _notebook_hook(resolved) is None:
-        made = types.new_class(name, bases, {"metaclass": meta}, lambda ns: ns.update(body))
+        try:
+            made = types.new_class(name, bases, {"metaclass": meta}, lambda ns: ns.update(body))
+        except TypeError:
+            # It refuses the bases its own classes end up with (TypedDict); the state has the rest.
+            made = type.__new__(meta, name, resolved, dict(body))
     else:
         made = _make_quietly(meta, name, resolved, body)
     return cloudpickle._lookup_class_or_track(identity, made)  # type: ignore[no-any-return] # `made`

@@ -11,6 +11,7 @@ move or change their meaning.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextvars
 import functools
 import gc
@@ -41,6 +42,7 @@ __all__ = [
     "broken_when_restored",
     "is_plain_instance",
     "make_contextvar",
+    "make_dict_view",
     "make_exception",
     "make_memmap",
     "make_memoryview",
@@ -336,6 +338,25 @@ def _reduce_mappingproxy(proxy: Any) -> Any:
     return types.MappingProxyType, (dict(proxy),)
 
 
+_DICT_VIEWS: dict[type, str] = {
+    type(getattr(made, kind)()): kind
+    for made in ({}, collections.OrderedDict())
+    for kind in ("keys", "values", "items")
+}
+
+
+def _reduce_dict_view(view: Any) -> Any:
+    # The dict itself, not a copy: a view shows later changes of what it looks at.
+    (mapping,) = gc.get_referents(view)
+    return make_dict_view, (mapping, _DICT_VIEWS[type(view)])
+
+
+def make_dict_view(mapping: dict[Any, Any], kind: str) -> Any:
+    """The keys, values or items of `mapping`, as they are seen through it."""
+    base = collections.OrderedDict if isinstance(mapping, collections.OrderedDict) else dict
+    return getattr(base, kind)(mapping)
+
+
 def _reduce_lru(wrapper: Any) -> Any:
     if by_reference(wrapper):
         return wrapper.__qualname__
@@ -374,5 +395,6 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
     contextvars.ContextVar: _reduce_contextvar,
     ThreadPoolExecutor: _reduce_thread_pool,
     ProcessPoolExecutor: _reduce_process_pool,
+    **dict.fromkeys(_DICT_VIEWS, _reduce_dict_view),
     **{cls: _made_anew(name) for cls, name in _LOCKS.items()},
 }

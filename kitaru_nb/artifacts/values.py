@@ -15,7 +15,7 @@ from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.artifacts.store import ArtifactStore, DirectReader, ExtentIndex
 from kitaru_nb.artifacts.zarr_codec import ZarrCodec
-from kitaru_nb.errors import CorruptError
+from kitaru_nb.errors import CorruptError, KitaruError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Extent, Location
 
 __all__ = ["Stored", "checked_buffers", "extent_reader", "load_values", "manifest_digest", "store_values"]
@@ -102,7 +102,8 @@ def load_values(
     Raises:
         CorruptError: kind ``corrupt-artifact``: the manifest or an extent is damaged or
             gone; the message names the values and the file.
-        StoreError: the bytes could not be read.
+        StoreError: the bytes could not be read, or the value could not be made again from
+            them (kind ``unloadable-value``).
     """
     buffers = checked_buffers(artifact)
     codec = next((codec for codec in _CODECS if codec.name == artifact.manifest["codec"]), None)
@@ -123,6 +124,15 @@ def load_values(
         raise CorruptError(
             f"{_title(artifact)} cannot be restored: {error.message}", kind=error.kind, hint=error.hint
         ) from error
+    except StoreError:
+        raise
+    except KitaruError as error:
+        message = f"{_title(artifact)} cannot be restored: {error.message}"
+        raise StoreError(message, kind=error.kind, hint=error.hint) from error
+    except Exception as error:
+        # Making a value again runs its class's own code, which may raise anything.
+        message = f"{_title(artifact)} cannot be made again: {type(error).__name__}: {error}"
+        raise StoreError(message, kind="unloadable-value", hint=_REDO) from error
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> Digest:

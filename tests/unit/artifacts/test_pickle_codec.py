@@ -194,6 +194,15 @@ CASES = {
         "import typing\nT = typing.TypeVar('T')\nclass Box(typing.Generic[T]):\n    def __init__(self, v: T): self.v = v\nb = Box[int](3)\nal = typing.List[int]",
         "assert b.v == 3 and isinstance(b, Box) and Box[str] is not None and al == typing.List[int]",
     ),
+    "typed dict made by a call": Case(
+        "import typing\nT = typing.TypedDict('T', {'a': int})\nt = T(a=1)",
+        "assert T(a=2) == {'a': 2} and T.__annotations__ == {'a': int} and type(T) is typing._TypedDictMeta",
+    ),
+    "views of a dict": Case(
+        "d = {'a': 1}\nk, v, i = d.keys(), d.values(), d.items()\nimport collections\no = collections.OrderedDict(a=1)\nok = o.keys()\n"
+        "class D(dict): pass\ns = D(a=1)\nsv = s.values()",
+        "d['b'] = o['b'] = s['b'] = 2\nassert list(k) == list(ok) == ['a', 'b'] and list(v) == list(sv) == [1, 2] and ('b', 2) in i",
+    ),
     "hooks do not run again": Case(
         "class Plugin:\n    seen = []\n    def __init_subclass__(cls, **kw): Plugin.seen.append(cls.__name__)\nclass X(Plugin): pass\n"
         "class Meta(type):\n    made = []\n    def __new__(m, n, b, d): m.made.append(n); return super().__new__(m, n, b, d)\n"

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.artifacts.values import Stored, load_values, manifest_digest, store_values
-from kitaru_nb.errors import CorruptError
-from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Extent, Location
+from kitaru_nb.errors import CorruptError, StoreError
+from kitaru_nb.model.artifact import EXTENT_BYTES, Anchor, Artifact, Digest, Extent, Location
 from tests.unit.artifacts.store_suite import Index
 
 MIB = 1 << 20
@@ -309,3 +309,40 @@ def test_a_place_of_another_length_is_an_error(bench: Bench) -> None:
 
     with pytest.raises(CorruptError):
         bench.load(stored.artifact)
+
+
+class Refusing:
+    """Can be stored and not be made again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise RuntimeError("no such service")
+
+
+def test_a_value_that_cannot_be_made_again_is_an_error_of_the_store_with_its_reason(bench: Bench) -> None:
+    artifact = bench.save(a=Refusing()).artifact
+
+    with pytest.raises(StoreError) as caught:
+        bench.load(artifact)
+
+    assert caught.value.kind == "unloadable-value"
+    assert "RuntimeError: no such service" in caught.value.message
+
+
+def test_a_definition_nobody_gives_is_an_error_of_the_store(bench: Bench) -> None:
+    def function() -> None: ...
+
+    function.__module__ = "__main__"
+    anchors = {id(function): Anchor("function", Digest("0" * 64), Digest("1" * 64))}
+    stored = store_values(
+        {"a": [function]}, namespace={}, store=bench.store, index=bench.index, anchors=anchors
+    )
+    bench.index.commit(stored.locations)
+
+    with pytest.raises(StoreError) as caught:
+        bench.load(stored.artifact)
+
+    assert caught.value.kind == "unresolved-definition"
