@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -98,4 +99,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (`| head`). Python flushes stdout once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+    except Exception as error:  # a defect of ours: the traceback for a report, the document for the program
+        if not as_json:
+            raise
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}"
+        print_error(
+            KitaruError(message, kind="unexpected", hint="report it with the traceback"), as_json=True
+        )
+        return int(Exit.FAILED)
     return code

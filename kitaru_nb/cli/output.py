@@ -24,6 +24,7 @@ __all__ = [
     "age",
     "clean",
     "duration",
+    "error_json",
     "print_error",
     "print_json",
     "print_table",
@@ -55,10 +56,15 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
+def error_json(error: KitaruError) -> dict[str, Any]:
+    """`error` as a document."""
+    return {"error": {"kind": error.kind, "message": error.message, "hint": error.hint or None}}
+
+
 def print_error(error: KitaruError, *, as_json: bool) -> None:
     """What failed and what to type now: on stderr, or with `as_json` as a document on stdout."""
     if as_json:
-        print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint or None}})
+        print_json(error_json(error))
         return
     print(f"error: {clean(error.message)}", file=sys.stderr)
     if error.hint:

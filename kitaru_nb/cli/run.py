@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 import sys
 from collections.abc import Sequence
@@ -10,10 +11,12 @@ from typing import Any
 
 from papermill.iorw import read_yaml_file
 
-from kitaru_nb.cli.output import clean, duration, print_error, print_json, print_table
+from kitaru_nb.cli.executions import begun_after
+from kitaru_nb.cli.output import clean, duration, error_json, print_error, print_json, print_table
 from kitaru_nb.engine.describe import execution_json
+from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
-from kitaru_nb.errors import KitaruError, UsageError
+from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.local import Job, Plan, again, job_of, plan, run
@@ -89,9 +92,11 @@ def run_notebooks(
 
 
 def resume_executions(
-    execution: str | None = None,
+    executions: Sequence[str] = (),
     *,
     all: bool = False,  # noqa: A002 - the option's name
+    tag: str | None = None,
+    since: str | None = None,
     retries: int = 0,
     timeout: str | None = None,
     log_output: bool = False,
@@ -99,13 +104,17 @@ def resume_executions(
     json: bool = False,
     progress: bool = True,
 ) -> int:
-    """Go on with an interrupted or failed execution, or with `all` of them; the exit code.
+    """Go on with interrupted or failed executions; the exit code.
 
-    Each runs as it was begun: same notebook, output and parameters.
+    Each runs as it was begun: same notebook, output and parameters. Of several, one that
+    cannot go on does not keep the others from it.
 
     Args:
-        execution: An id, the start of one, or ``latest`` (the default).
+        executions: Ids, starts of ids, or ``latest``; by default the newest one that is
+            interrupted or failed.
         all: Every headless execution that is interrupted or failed, oldest first.
+        tag: With `all`, only those with this tag.
+        since: With `all`, only those begun since then, such as ``2h`` or ``2026-03-01``.
         retries: As for `run_notebooks`, like the arguments after it.
         timeout: As there.
         log_output: As there.
@@ -116,22 +125,22 @@ def resume_executions(
     Raises:
         KitaruError: nothing was run, and why.
     """
-    if all and execution is not None:
-        raise UsageError(
-            f"`{execution}` and --all were both given", kind="bad-option", hint="kitaru-nb resume --all"
-        )
-    settings = resolve()
-    with closing(open_engine(settings, read_only=True)) as engine:
-        if all:
-            chosen = [e for e in engine.journal.executions() if e.status.continues and _is_headless(e)][::-1]
-        else:
-            chosen = [_resumable(find_execution(engine.journal, execution or LATEST))]
+    _check_choice(executions, all=all, narrowed=tag is not None or since is not None)
     seconds = None if timeout is None else parse_duration(timeout, what="--timeout")
+    settings = resolve()
+    if all:
+        chosen = _all_resumable(settings, tag=tag, since=since)
+    else:
+        with closing(open_engine(settings, read_only=True)) as engine:
+            found = [find_execution(engine.journal, each) for each in executions]
+            chosen = [_resumable(each) for each in found or [_newest(engine)]]
     shown = progress and not log_output and not json
     jobs = [_job_again(e, timeout=seconds, log_output=log_output, progress=shown) for e in chosen]
     if not jobs and not json:
         print("nothing to resume: no execution is interrupted or failed")
-    return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json, several=all)
+    return _do(
+        jobs, settings, retries=retries, dry_run=dry_run, json=json, several=all or len(executions) > 1
+    )
 
 
 def _do(
@@ -153,13 +162,12 @@ def _do(
             if not several:
                 raise
             print_error(error, as_json=False)
-            documents.append(
-                {"error": {"kind": error.kind, "message": error.message, "hint": error.hint or None}}
-            )
+            documents.append(error_json(error))
             worst = worst or exit_code_of(error)
             continue
         worst = worst or outcome.exit
-        documents.append(_execution_document(outcome, settings))
+        failed = outcome.error
+        documents.append(_execution_document(outcome, settings) if failed is None else error_json(failed))
         if outcome.exit in _STOPPED:
             break
     if json:
@@ -173,7 +181,9 @@ def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool
         outcome = run(job, settings=settings)
         if not quiet and outcome.traceback:
             print(outcome.traceback, file=sys.stderr)
-        if not quiet and outcome.exit is not Exit.COMPLETED:
+        if not quiet and outcome.error is not None:
+            print_error(outcome.error, as_json=False)
+        elif not quiet and outcome.exit is not Exit.COMPLETED:
             print(f"{outcome.status}: {clean(outcome.reason)}", file=sys.stderr)
         retry = outcome.exit in _RETRIED and left > 0
         if not quiet and not retry:
@@ -236,8 +246,51 @@ def _print_plan(job: Job, found: Plan) -> None:
         print_table(("cell", "would be", "checkpoint", "took", "source"), rows)
 
 
+def _check_choice(executions: Sequence[str], *, all: bool, narrowed: bool) -> None:  # noqa: A002 - as above
+    if all and executions:
+        raise UsageError(
+            f"`{executions[0]}` and --all were both given", kind="bad-option", hint="kitaru-nb resume --all"
+        )
+    if narrowed and not all:
+        raise UsageError(
+            "--tag and --since choose among all executions",
+            kind="bad-option",
+            hint="kitaru-nb resume --all --since 2h",
+        )
+
+
+def _all_resumable(settings: Settings, *, tag: str | None, since: str | None) -> list[Execution]:
+    """Every headless execution that can go on, oldest first; none where nothing is recorded yet."""
+    moment = None if since is None else begun_after(since)
+    try:
+        engine = open_engine(settings, read_only=True)
+    except NotFoundError:
+        return []
+    with closing(engine):
+        found = engine.journal.executions(tag=tag, since=moment)
+    return [e for e in found if _can_go_on(e)][::-1]
+
+
+def _newest(engine: Engine) -> Execution:
+    """The newest headless execution that can go on, else the newest of all, to be told why it cannot."""
+    for execution in engine.journal.executions():
+        if _can_go_on(execution):
+            return execution
+    return find_execution(engine.journal, LATEST)
+
+
 def _is_headless(execution: Execution) -> bool:
     return execution.identity.notebook is not None and not execution.identity.interactive
+
+
+def _has_files(execution: Execution) -> bool:
+    """Whether a command knows where its notebook is read and saved."""
+    identity = execution.identity
+    return not (identity.notebook or "").startswith("memory:") and identity.output not in (None, "-")
+
+
+def _can_go_on(execution: Execution) -> bool:
+    return execution.status.continues and _is_headless(execution) and _has_files(execution)
 
 
 def _resumable(execution: Execution) -> Execution:
@@ -247,6 +300,12 @@ def _resumable(execution: Execution) -> Execution:
             f"`{execution.id}` is run by hand in a kernel, not by a command",
             kind="interactive-execution",
             hint="open its notebook and type %resume",
+        )
+    if not _has_files(execution):
+        raise UsageError(
+            f"`{execution.id}` was run from memory or to standard output, so its files are not known here",
+            kind="unknown-files",
+            hint="run the program that began it again",
         )
     if execution.status in (ExecutionStatus.COMPLETED, ExecutionStatus.CANCELLED):
         raise UsageError(
@@ -259,12 +318,6 @@ def _resumable(execution: Execution) -> Execution:
 
 def _job_again(execution: Execution, *, timeout: float | None, log_output: bool, progress: bool) -> Job:
     identity = execution.identity
-    if (identity.notebook or "").startswith("memory:") or identity.output in (None, "-"):
-        raise UsageError(
-            f"`{execution.id}` was run from memory or to standard output, so its files are not known here",
-            kind="unknown-files",
-            hint="run the program that began it again",
-        )
     return Job(
         str(identity.notebook),
         str(identity.output).replace("{", "{{").replace("}", "}}"),
@@ -282,7 +335,7 @@ def _parameters(pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[
         values.update(_file_parameters(file))
     values.update({name: _value(text) for name, text in pairs})
     for name in values:
-        if not str(name).isidentifier():
+        if not str(name).isidentifier() or keyword.iskeyword(str(name)):
             raise UsageError(
                 f"`{name}` cannot be a parameter: it is not a Python name",
                 kind="bad-parameter",
@@ -302,7 +355,7 @@ def _file_parameters(path: str) -> dict[str, Any]:
         ) from error
     except Exception as error:  # the YAML library's errors; it is papermill's choice, not ours
         raise UsageError(
-            f"parameter file `{path}` is not YAML: {error}",
+            f"parameter file `{path}` is not YAML: {' '.join(str(error).split())}",
             kind="bad-parameter-file",
             hint="NAME: VALUE, one a line",
         ) from error

@@ -27,6 +27,7 @@ def run(
     timeout: Annotated[str | None, Parameter(metavar="TIME")] = None,
     retries: Annotated[int, Parameter(metavar="N")] = 0,
     log_output: bool = False,
+    no_progress: bool = False,
     report_mode: bool = False,
     dry_run: bool = False,
     json: Json = False,
@@ -46,6 +47,7 @@ def run(
         timeout: How long one attempt may take, such as 90, 10m or 2h.
         retries: How many more attempts one that failed gets.
         log_output: Log what cells print.
+        no_progress: Show no progress bar.
         report_mode: Hide the code in the output.
         dry_run: Only say what would be restored and what would run.
         json: Print one JSON document.
@@ -64,6 +66,7 @@ def run(
         timeout=timeout,
         retries=retries,
         log_output=log_output,
+        progress=not no_progress,
         report_mode=report_mode,
         dry_run=dry_run,
         json=json,
@@ -71,37 +74,44 @@ def run(
 
 
 def resume(
-    execution: str | None = None,
-    /,
-    *,
+    *executions: str,
     all: bool = False,  # noqa: A002 - the option's name
+    tag: Annotated[str | None, Parameter(metavar="TAG")] = None,
+    since: Annotated[str | None, Parameter(metavar="TIME")] = None,
     timeout: Annotated[str | None, Parameter(metavar="TIME")] = None,
     retries: Annotated[int, Parameter(metavar="N")] = 0,
     log_output: bool = False,
+    no_progress: bool = False,
     dry_run: bool = False,
     json: Json = False,
 ) -> int:
-    """Go on with an execution that was interrupted or failed, or with all of them.
+    """Go on with executions that were interrupted or failed.
 
     Each runs as it was begun: same notebook, output and parameters.
 
     Args:
-        execution: An id, the start of one, or latest (the default).
+        executions: Ids, starts of ids, or latest; the newest one that can go on by default.
         all: Every headless execution that is interrupted or failed, oldest first.
+        tag: With --all, only those with this tag.
+        since: With --all, only those begun since then, such as 2h or 2026-03-01.
         timeout: How long one attempt may take, such as 90, 10m or 2h.
         retries: How many more attempts one that failed gets.
         log_output: Log what cells print.
+        no_progress: Show no progress bar.
         dry_run: Only say what would be restored and what would run.
         json: Print one JSON document.
     """
     from kitaru_nb.cli.run import resume_executions  # noqa: PLC0415 - as above
 
     return resume_executions(
-        execution,
+        executions,
         all=all,
+        tag=tag,
+        since=since,
         retries=retries,
         timeout=timeout,
         log_output=log_output,
+        progress=not no_progress,
         dry_run=dry_run,
         json=json,
     )

@@ -32,7 +32,7 @@ from kitaru_nb.stacks.kernels import HeadlessKernel, describe_exit
 from kitaru_nb.stacks.manager import NotebookManager
 from kitaru_nb.stacks.notebooks import Step, steps_of
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of
-from kitaru_nb.stacks.watch import RunTimedOut, Stopped, Superseded, Watch
+from kitaru_nb.stacks.watch import RunTimedOut, Signals, Stopped, Superseded, Watch
 
 __all__ = ["AttemptRun"]
 
@@ -68,7 +68,7 @@ class _CellFailed(Exception):  # noqa: N818 - ends the loop over cells, never le
 
 
 class _LeftEarly(Exception):  # noqa: N818 - as above
-    """A cell ended the notebook with ``sys.exit()``, which counts as success."""
+    """A cell ended the notebook with ``sys.exit()`` or ``exit()``, which counts as success."""
 
 
 class AttemptRun:
@@ -82,6 +82,7 @@ class AttemptRun:
         recorded: The steps that the notebook's first cells still are; they are not run.
         kernel_name: An installed Python kernel.
         output: Where papermill saves the output notebook, or None.
+        signals: What notes the signals that ask this process to end.
         timeout: Seconds the attempt may take, or None.
         options: papermill's options for an engine.
     """
@@ -96,6 +97,7 @@ class AttemptRun:
         recorded: Sequence[Checkpoint],
         kernel_name: str,
         output: str | None,
+        signals: Signals,
         timeout: float | None,
         options: dict[str, Any],
     ) -> None:
@@ -108,7 +110,13 @@ class AttemptRun:
         self._kernel: HeadlessKernel | None = None
         self._start_timeout = float(options.pop("start_timeout", None) or 60)
         self._cell_timeout = options.pop("execution_timeout", None) or options.pop("timeout", None)
-        self._watch = Watch(attempt, journal=engine.journal, every=engine.settings.heartbeat, timeout=timeout)
+        self._watch = Watch(
+            attempt,
+            journal=engine.journal,
+            every=engine.settings.heartbeat,
+            signals=signals,
+            timeout=timeout,
+        )
         self._manager = NotebookManager(
             nb,
             output_path=output,
@@ -151,6 +159,7 @@ class AttemptRun:
         self._manager.save_now()
         if first is None:
             return _End(ExecutionStatus.COMPLETED, Exit.COMPLETED)
+        self._watch.check()
         self._kernel = HeadlessKernel(self._kernel_name)
         self._boot(self._kernel, commits)
         try:
@@ -212,6 +221,8 @@ class AttemptRun:
             raise _CellFailed(step, reply)
         self._manager.cell_complete(cell, cell_index=step.index)
         self._step_now = None
+        if reply.exits:
+            raise _LeftEarly
 
     def _take_reply(self, step: Step, reply: Reply) -> None:
         """Show what is on record of a cell that has ended, and count it."""
@@ -270,6 +281,14 @@ class AttemptRun:
             self._mark_failed(step)
         return _End(ExecutionStatus.INTERRUPTED, Exit.KERNEL_DIED, reason, step)
 
+    def _got_done(self, step: Step, reply: Reply | None) -> bool:
+        """Whether a cell that was asked to stop had ended well before; if so it is shown as done."""
+        if reply is None or not reply.ok:
+            return self._was_committed(step)
+        self._take_reply(step, reply)
+        self._manager.cell_complete(self._nb.cells[step.index], cell_index=step.index)
+        return True
+
     def _was_committed(self, step: Step) -> bool:
         """Whether the step is on record although no reply came; if so it is shown as done."""
         for checkpoint in reversed(self._engine.journal.checkpoints(self._attempt.execution)):
@@ -283,9 +302,9 @@ class AttemptRun:
         return False
 
     def _timed_out(self, reason: str) -> _End:
+        reply = self._client.settle(patience=_SETTLE)
         step = self._step_now
-        self._client.settle(patience=_SETTLE)
-        if step is not None:
+        if step is not None and not self._got_done(step, reply):
             self._add_error(step, "TimeoutError", reason)
             self._mark_failed(step)
         return _End(ExecutionStatus.FAILED, Exit.TIMED_OUT, f"timed out: {reason}", step)
@@ -296,11 +315,9 @@ class AttemptRun:
         step = end.step or self._step_now
         if step is None:
             return end
-        cell = self._nb.cells[step.index]
-        if reply is not None and reply.ok:
-            self._take_reply(step, reply)
-            self._manager.cell_complete(cell, cell_index=step.index)
+        if self._got_done(step, reply):
             return end
+        cell = self._nb.cells[step.index]
         # the interrupt was our own doing, so its traceback says nothing about the cell
         cell.outputs = [output for output in cell.outputs if output["output_type"] != "error"]
         self._manager.cell_cut_short(cell)

@@ -44,6 +44,7 @@ class Reply:
         ename: For an error its class name, and `evalue` its text.
         seq: The checkpoint the cell became, None when it is not on record.
         restored: Whether the kernel restored the cell instead of running it.
+        exits: Whether the cell called IPython's ``exit()``, so that the kernel is about to end.
     """
 
     ok: bool
@@ -52,6 +53,7 @@ class Reply:
     evalue: str = ""
     seq: int | None = None
     restored: bool = False
+    exits: bool = False
 
 
 class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has no types
@@ -133,7 +135,7 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
 
     def settle(self, *, patience: float) -> Reply | None:
         """Interrupt the running cell and give it `patience` seconds to end; its reply if it did."""
-        if self._awaited is None:
+        if self._awaited is None or self._awaited[1] is None:  # a kernel not ready yet has no cell to end
             return None
         self.kernel.interrupt()
         self._tick = _no_tick
@@ -248,7 +250,10 @@ def _as_reply(message: Mapping[str, Any]) -> Reply:
         )
     record = _record(content.get("user_expressions", {}).get("kitaru_nb", {}))
     restored = record.get("status") == "restored"
-    return Reply(ok=True, count=content["execution_count"], seq=record.get("seq"), restored=restored)
+    exits = any(item.get("source") == "ask_exit" for item in content.get("payload", ()))
+    return Reply(
+        ok=True, count=content["execution_count"], seq=record.get("seq"), restored=restored, exits=exits
+    )
 
 
 def _record(expression: Mapping[str, Any]) -> Mapping[str, Any]:

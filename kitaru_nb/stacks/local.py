@@ -18,7 +18,7 @@ from papermill.iorw import load_notebook_node, write_ipynb
 from papermill.parameterize import add_builtin_parameters, parameterize_notebook, parameterize_path
 
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
@@ -106,8 +106,8 @@ def job_of(notebook: str, output: str | None = None, **options: Any) -> Job:
 def run(job: Job, *, settings: Settings | None = None) -> Outcome:
     """Run `job` to its end, going on where its last execution stopped.
 
-    A cell that raises gives an outcome with status failed, like every way an attempt can
-    end; only what keeps it from being one at all is raised.
+    Every way an attempt can end gives an outcome, also an error that is no cell's; only
+    what keeps it from beginning is raised.
 
     Raises:
         KitaruError: the notebook, kernel, output or home cannot be used; or another process
@@ -143,6 +143,10 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
     except ExecutionStopped:
         if not ended:
             raise
+    except KitaruError as error:
+        if not ended:
+            raise
+        ended[0] = replace(ended[0], error=error)
     except PapermillException as error:
         raise UsageError(
             f"`{job.notebook}` cannot be run: {error}", kind="bad-parameters", hint="-p NAME VALUE"

@@ -26,6 +26,8 @@ class NotebookManager(NotebookExecutionManager):  # type: ignore[misc] # papermi
     fewer when one is slow, and one at each end of the run), and a status says what happened.
     """
 
+    pbar: Any  # tqdm's bar, or None
+
     def __init__(self, nb: NotebookNode, **options: Any) -> None:
         super().__init__(nb, **options)
         self._unsaved = False
@@ -115,6 +117,12 @@ class NotebookManager(NotebookExecutionManager):  # type: ignore[misc] # papermi
         self.cleanup_pbar()
         self._unsaved = True
 
+    def cleanup_pbar(self) -> None:
+        """End the progress bar's line, also where there was no cell to count: what follows needs its own."""
+        if self.pbar is not None:  # a bar without cells is false
+            self.pbar.close()
+            self.pbar = None
+
     def _advance(self) -> None:
-        if self.pbar:
+        if self.pbar is not None:
             self.pbar.update(1)

@@ -71,6 +71,8 @@ def read_notebook(path: str) -> NotebookNode:
             JSON of something else).
     """
     try:
+        if not is_remote(path) and os.path.isdir(path):  # noqa: PTH112 - papermill would warn about its extension first
+            raise IsADirectoryError
         text = papermill_io.read(path)
     except FileNotFoundError:
         raise UsageError(
@@ -120,6 +122,7 @@ def parse_notebook(text: str, path: str) -> NotebookNode:
             kind="not-a-notebook",
             hint="open it in Jupyter and save it again",
         ) from error
+    _check_shape(nb, path)
     return nb
 
 
@@ -180,7 +183,8 @@ def local_path(path: str) -> str:
 def json_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """`parameters` as JSON values, without papermill's own (a fresh uuid and clock for every run)."""
     kept = {name: value for name, value in parameters.items() if name != "pm"}
-    values: dict[str, Any] = json.loads(json.dumps(kept, default=repr))
+    # `str` as papermill writes such a value into the notebook, so that going on writes the same cell
+    values: dict[str, Any] = json.loads(json.dumps(kept, default=str))
     return values
 
 
@@ -284,6 +288,26 @@ class _AtomicFile:
 
     def pretty_path(self, path: str) -> str:
         return path
+
+
+def _check_shape(nb: NotebookNode, path: str) -> None:
+    """Refuse metadata that nobody could have meant, before it is met half-way through a run."""
+    kernelspec = nb.metadata.get("kernelspec", {})
+    wrong = None
+    if not isinstance(kernelspec, dict) or not isinstance(kernelspec.get("name", ""), str):
+        wrong = "its `kernelspec` names no kernel"
+    elif not isinstance(nb.metadata.get("language_info", {}), dict):
+        wrong = "its `language_info` is no table"
+    for number, cell in enumerate(nb.cells, 1):
+        tags = cell.metadata.get("tags", [])
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            wrong = f"the tags of cell {number} are not a list of words"
+    if wrong is not None:
+        raise UsageError(
+            f"`{path}` is not a notebook nbformat can read: {wrong}",
+            kind="not-a-notebook",
+            hint="open it in Jupyter and save it again",
+        )
 
 
 def _made_id(cell: NotebookNode, seen: dict[str, int]) -> str:

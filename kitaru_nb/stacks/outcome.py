@@ -40,6 +40,7 @@ class Outcome:
         restored: How many cells were restored, and `saved` how many seconds they took once.
         ran: How many cells ran.
         traceback: The traceback of the cell that raised, as text; empty otherwise.
+        error: What ended it where that was no cell's doing, such as a kernel that cannot be started.
     """
 
     status: ExecutionStatus
@@ -51,6 +52,7 @@ class Outcome:
     ran: int = 0
     saved: float = 0.0
     traceback: str = ""
+    error: KitaruError | None = None
 
 
 Report = Callable[[Outcome], None]

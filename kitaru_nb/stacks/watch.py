@@ -12,7 +12,7 @@ from kitaru_nb.errors import ConflictError, StoreError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import Attempt
 
-__all__ = ["RunTimedOut", "Stopped", "Superseded", "Watch"]
+__all__ = ["RunTimedOut", "Signals", "Stopped", "Superseded", "Watch"]
 
 # only a handler that nobody has set is replaced: a host application's own one keeps its meaning
 _DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -34,31 +34,18 @@ class RunTimedOut(BaseException):
     """The whole run took longer than it was allowed to."""
 
 
-class Watch:
-    """Keeps the lease alive while a run is going on, and says when the run has to end.
+class Signals:
+    """Notes the signals that ask a process to end, instead of letting them end it.
 
-    Signals are noted, not raised, so that they take effect at `check` alone and never tear
-    a save or a journal call apart. They are taken over in the main thread only.
+    So they take effect where somebody looks, and never tear a save or a journal call apart.
+    They are taken over in the main thread only.
 
-    Args:
-        attempt: The attempt whose lease is kept.
-        journal: Where the lease is kept; it takes calls from any thread.
-        every: Seconds between heartbeats.
-        timeout: Seconds the whole run may take, or None.
+    Attributes:
+        noted: The last signal that came, or None.
     """
 
-    def __init__(
-        self, attempt: Attempt, *, journal: Journal, every: float, timeout: float | None = None
-    ) -> None:
-        self.timeout = timeout
-        self._attempt = attempt
-        self._journal = journal
-        self._every = every
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._signum: int | None = None
-        self._superseded = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="kitaru-nb-heartbeat", daemon=True)
+    def __init__(self) -> None:
+        self.noted: int | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -66,6 +53,49 @@ class Watch:
             for signum, default in _DEFAULTS.items():
                 if signal.getsignal(signum) is default:
                     self._previous[signum] = signal.signal(signum, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for signum, previous in self._previous.items():
+            signal.signal(signum, previous)
+
+    def _note(self, signum: int, _frame: FrameType | None) -> None:
+        self.noted = signum
+
+
+class Watch:
+    """Keeps the lease alive while a run is going on, and says when the run has to end.
+
+    Args:
+        attempt: The attempt whose lease is kept.
+        journal: Where the lease is kept; it takes calls from any thread.
+        every: Seconds between heartbeats.
+        signals: What notes the signals; it may have been at it since before the attempt began.
+        timeout: Seconds the whole run may take, or None.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        *,
+        journal: Journal,
+        every: float,
+        signals: Signals,
+        timeout: float | None = None,
+    ) -> None:
+        self.timeout = timeout
+        self._attempt = attempt
+        self._journal = journal
+        self._every = every
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._signals = signals
+        self._superseded = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="kitaru-nb-heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -74,8 +104,6 @@ class Watch:
     ) -> None:
         self._over.set()
         self._thread.join()  # the journal is closed after this
-        for signum, previous in self._previous.items():
-            signal.signal(signum, previous)
 
     def check(self) -> None:
         """Raise when the run has to end; otherwise cheap.
@@ -85,15 +113,12 @@ class Watch:
             Superseded: the lease is lost.
             RunTimedOut: the run has used up its time.
         """
-        if self._signum is not None:
-            raise Stopped(self._signum)
+        if self._signals.noted is not None:
+            raise Stopped(self._signals.noted)
         if self._superseded:
             raise Superseded
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise RunTimedOut
-
-    def _note(self, signum: int, _frame: FrameType | None) -> None:
-        self._signum = signum
 
     def _beat(self) -> None:
         while not self._over.wait(self._every):

@@ -40,6 +40,7 @@ from kitaru_nb.stacks.notebooks import (
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, Report, exit_code_of, status_line
 from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.watch import Signals
 
 __all__ = ["ExecutionStopped", "RunOptions", "execute", "identity_of", "restorable"]
 
@@ -161,7 +162,8 @@ def _execute(
         save_atomically_at(target)
     python_kernel(kernel_name)
     give_stable_ids(nb, recorded_ids(source) if source is not None else ())
-    with closing(open_engine(settings)) as engine:
+    # a signal that comes between taking the lease and the first cell has to end the attempt properly
+    with Signals() as signals, closing(open_engine(settings)) as engine:
         attempt, continues = _start(engine, identity, run)
         crash_point("worker-started")
         try:
@@ -173,6 +175,7 @@ def _execute(
                 recorded=restorable(engine, attempt.execution, steps_of(nb)) if continues else [],
                 kernel_name=kernel_name,
                 output=output,
+                signals=signals,
                 timeout=run.timeout,
                 options=options,
             )

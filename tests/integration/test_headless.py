@@ -91,8 +91,9 @@ def test_a_worker_killed_between_its_own_steps_loses_and_repeats_nothing(tmp_pat
     nbformat.validate(notebook.result())
 
 
-def test_sys_exit_ends_the_notebook_well_as_it_does_in_papermill(tmp_path: Path) -> None:
-    notebook = Notebook(tmp_path, ["tick('a')", "import sys\nsys.exit(0)", "tick('c')"])
+@pytest.mark.parametrize("leaves", ["import sys\nsys.exit(0)", "exit()"])
+def test_a_cell_that_exits_ends_the_notebook_well(tmp_path: Path, leaves: str) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')", leaves, "tick('c')"])
 
     ended = notebook.papermill()
 
@@ -162,6 +163,24 @@ def test_no_kernel_outlives_its_worker(tmp_path: Path) -> None:
             break
         time.sleep(0.1)
     assert not _runs(kernel)
+
+
+def test_a_signal_before_the_kernel_is_up_ends_the_attempt_properly(tmp_path: Path) -> None:
+    runtime = tmp_path / "r"
+    runtime.mkdir(mode=0o700)
+    notebook = Notebook(tmp_path, ["tick('a')"])
+    process = notebook.start_papermill(env={"XDG_RUNTIME_DIR": str(runtime)})
+    _wait_for(lambda: list(runtime.glob("*/kernel.log")))
+
+    process.send_signal(signal.SIGTERM)
+    ended = finished(process)
+
+    execution = notebook.executions()[0]
+    assert ended.code == 143, ended.stderr
+    assert ended.last_line == f"kitaru: interrupted execution={execution.id}"
+    assert "Traceback" not in ended.stderr
+    assert execution.reason == "stopped by SIGTERM"
+    assert (notebook.ticks(), list(runtime.iterdir())) == ([], [])
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -130,6 +130,28 @@ def test_of_several_notebooks_a_failed_one_does_not_stop_the_others(tmp_path: Pa
     ]
 
 
+def test_an_error_that_is_no_cells_leaves_the_status_line_last_too(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')"])
+    notebook.nb.metadata.kernelspec.name = "odd"
+    notebook.save()
+    folder = tmp_path / "jupyter" / "kernels" / "odd"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(
+        '{"argv": ["/bin/false"], "display_name": "Odd", "language": "python"}'
+    )
+    env = {"JUPYTER_PATH": str(tmp_path / "jupyter")}
+
+    plain = notebook.kitaru("run", "work.ipynb", "--no-progress", env=env)
+    document = notebook.kitaru("run", "work.ipynb", "--json", env=env)
+
+    assert (plain.code, document.code) == (1, 1)
+    assert plain.last_line.startswith("kitaru: failed execution=")
+    assert "error: the kernel `odd` could not be started" in plain.stderr
+    assert "Executing" not in plain.stderr
+    assert json.loads(document.stdout)["error"]["kind"] == "kernel-start"
+    assert document.last_line == plain.last_line
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

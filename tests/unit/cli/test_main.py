@@ -248,3 +248,16 @@ def test_since_takes_a_length_of_time_or_a_date(text: str) -> None:
 def test_since_refuses_the_rest(text: str) -> None:
     with pytest.raises(UsageError, match="neither a length of time nor a date"):
         begun_after(text)
+
+
+def test_an_unexpected_error_is_a_document_and_a_traceback_with_json(capsys, monkeypatch) -> None:
+    def broken(*_args: object, **_options: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(executions, "open_engine", broken)
+
+    code, out, err = run(capsys, "executions", "--json")
+
+    assert code == 1
+    assert json.loads(out)["error"]["message"] == "RuntimeError: broken"
+    assert "Traceback" in err

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import json
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 from kitaru_nb.cli.run import resume_executions, run_notebooks
 from kitaru_nb.errors import KitaruError, UsageError
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
 
 
 def written(folder: Path, name: str = "a.ipynb", *sources: str) -> str:
@@ -38,7 +44,12 @@ def test_a_notebook_named_twice_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "kind"),
-    [("- 1", "bad-parameter-file"), ("a: [", "bad-parameter-file"), ("'1 x': 2", "bad-parameter")],
+    [
+        ("- 1", "bad-parameter-file"),
+        ("a: [", "bad-parameter-file"),
+        ("'1 x': 2", "bad-parameter"),
+        ("class: 2", "bad-parameter"),
+    ],
 )
 def test_a_parameter_file_that_holds_no_parameters_is_refused(
     tmp_path: Path, content: str, kind: str
@@ -79,6 +90,55 @@ def test_resuming_where_nothing_is_recorded_says_so() -> None:
     assert caught.value.kind == "nothing-recorded"
 
 
-def test_resuming_one_and_all_at_once_is_refused() -> None:
-    with pytest.raises(UsageError):
-        resume_executions("ex_1", all=True)
+def test_resuming_all_where_nothing_is_recorded_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    code = resume_executions(all=True, json=True)
+
+    assert code == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+@pytest.mark.parametrize("options", [{"executions": ["ex_1"], "all": True}, {"tag": "a"}, {"since": "2h"}])
+def test_contradicting_choices_of_executions_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        resume_executions(**options)
+
+    assert caught.value.kind == "bad-option"
+
+
+def test_without_a_choice_the_newest_that_can_go_on_is_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "a.ipynb", "a = 1")
+    failed = recorded(ExecutionStatus.FAILED, path, str(tmp_path / "a.out.ipynb"))
+    recorded(ExecutionStatus.FAILED, "memory:1", "-")
+    recorded(ExecutionStatus.COMPLETED, path, str(tmp_path / "b.out.ipynb"))
+
+    code = resume_executions(dry_run=True, json=True)
+
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)["execution"] == failed
+
+
+def test_of_all_those_that_cannot_go_on_keep_no_other_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "a.ipynb", "a = 1")
+    failed = recorded(ExecutionStatus.FAILED, path, str(tmp_path / "a.out.ipynb"))
+    recorded(ExecutionStatus.INTERRUPTED, "memory:1", "-")
+    recorded(ExecutionStatus.INTERRUPTED, str(tmp_path / "gone.ipynb"), str(tmp_path / "g.out.ipynb"))
+
+    code = resume_executions(all=True, dry_run=True, json=True)
+
+    first, gone = json.loads(capsys.readouterr().out)
+    assert code == 2
+    assert first["execution"] == failed
+    assert gone["error"]["kind"] == "no-notebook"
+
+
+def recorded(status: ExecutionStatus, notebook: str, output: str) -> str:
+    """The id of an execution on record with this `status`."""
+    with closing(open_engine(resolve())) as engine:
+        identity = Identity(notebook=notebook, output=output)
+        attempt, _ = engine.journal.start(identity, owner=current_owner())
+        engine.journal.finish(attempt, status)
+        return attempt.execution

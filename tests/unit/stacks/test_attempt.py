@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import nbformat
 import pytest
 
+from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import CorruptError, KernelError
-from kitaru_nb.stacks.attempt import _boot_error
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.stacks.attempt import AttemptRun, _boot_error, _End
+from kitaru_nb.stacks.notebooks import steps_of
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.outcome import Exit
+from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.watch import Signals
+from kitaru_nb.testing import a_draft
 
 KERNEL: Any = SimpleNamespace(
     name="py", manager=SimpleNamespace(kernel_spec=SimpleNamespace(argv=["/env/bin/python", "-m"]))
@@ -34,3 +44,40 @@ def test_any_other_refusal_is_a_kernel_error_with_its_name(ename: str) -> None:
 
     assert type(error) is KernelError
     assert f"{ename}: why" in error.message
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = open_engine(resolve())
+    yield engine
+    engine.close()
+
+
+@pytest.mark.parametrize(("committed", "status"), [(True, "completed"), (False, "pending")])
+def test_a_cell_that_was_committed_before_the_run_was_stopped_is_shown_as_done(
+    engine: Engine, committed: bool, status: str
+) -> None:
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("a = 1", id="c0")])
+    nb.metadata["papermill"] = {}
+    nb.cells[0].metadata["papermill"] = {"status": "running"}
+    identity = Identity(notebook="/a.ipynb", output="/a.out.ipynb")
+    attempt, _ = engine.journal.start(identity, owner=current_owner())
+    run = AttemptRun(
+        nb,
+        engine,
+        attempt,
+        identity=identity,
+        recorded=[],
+        kernel_name="python3",
+        output=None,
+        signals=Signals(),
+        timeout=None,
+        options={"progress_bar": False},
+    )
+    (run._step_now,) = steps_of(nb)
+    if committed:
+        engine.journal.commit(attempt, a_draft("a", step="cell:c0"))
+
+    run._cut_short(_End(ExecutionStatus.INTERRUPTED, Exit.SIGTERM))
+
+    assert nb.cells[0].metadata.papermill.status == status

@@ -66,3 +66,18 @@ def test_a_plain_cells_reply_and_an_error_have_no_checkpoint() -> None:
 
     assert _as_reply({"content": plain}) == Reply(ok=True, count=1)
     assert _as_reply({"content": error}) == Reply(ok=False, count=2, ename="E", evalue="v")
+
+
+def test_a_reply_says_that_the_cell_called_exit() -> None:
+    payload = [{"source": "ask_exit", "keepkernel": False}]
+
+    reply = _as_reply({"content": {"status": "ok", "execution_count": 3, "payload": payload}})
+
+    assert reply.exits
+
+
+def test_a_kernel_that_is_not_ready_yet_has_no_cell_to_settle() -> None:
+    shown = client([])
+    shown._awaited = ("id of the first question", None, -1)
+
+    assert shown.settle(patience=0.0) is None

@@ -114,3 +114,15 @@ def test_a_save_that_fails_on_the_way_does_not_end_the_run(
 
     assert len(caplog.records) == 1
     assert "could not be saved yet" in caplog.text
+
+
+def test_the_progress_bar_of_a_notebook_without_cells_ends_its_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nb = nbformat.v4.new_notebook()
+    nb.metadata["papermill"] = {}
+    manager = NotebookManager(nb, progress_bar=True)
+
+    manager.notebook_complete()
+
+    assert capsys.readouterr().err.endswith("\n")

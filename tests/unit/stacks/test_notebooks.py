@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+from datetime import date
 from pathlib import Path
 
 import nbformat
@@ -15,6 +17,7 @@ from kitaru_nb.stacks.notebooks import (
     is_remote,
     json_parameters,
     local_path,
+    parse_notebook,
     read_notebook,
     recorded_ids,
     save_atomically_at,
@@ -245,3 +248,27 @@ def test_papermills_own_saves_become_atomic(tmp_path: Path, monkeypatch: pytest.
     assert path.stat().st_ino != inode
     assert nbformat.read(path, as_version=4).cells[0].source == "a"
     assert papermill_io.read(str(path)) == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tags", "said"),
+    [
+        ({"kernelspec": "python3"}, [], "`kernelspec`"),
+        ({"kernelspec": {"name": 3}}, [], "`kernelspec`"),
+        ({"language_info": []}, [], "`language_info`"),
+        ({}, "checkpoint", "tags of cell 1"),
+    ],
+)
+def test_metadata_nobody_could_have_meant_is_refused(metadata: object, tags: object, said: str) -> None:
+    cell = {"cell_type": "code", "source": "", "outputs": [], "execution_count": None}
+    document = {"cells": [cell | {"metadata": {"tags": tags}}], "metadata": metadata}
+
+    with pytest.raises(UsageError) as caught:
+        parse_notebook(json.dumps(document | {"nbformat": 4, "nbformat_minor": 2}), "a.ipynb")
+
+    assert caught.value.kind == "not-a-notebook"
+    assert said in caught.value.message
+
+
+def test_a_parameter_that_is_no_json_is_kept_as_papermill_writes_it() -> None:
+    assert json_parameters({"day": date(2026, 1, 2)}) == {"day": "2026-01-02"}

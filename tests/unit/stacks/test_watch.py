@@ -10,7 +10,7 @@ import pytest
 
 from kitaru_nb.errors import ConflictError, StoreError
 from kitaru_nb.model.execution import Attempt, ExecutionId, current_owner
-from kitaru_nb.stacks.watch import RunTimedOut, Stopped, Superseded, Watch
+from kitaru_nb.stacks.watch import RunTimedOut, Signals, Stopped, Superseded, Watch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ATTEMPT = Attempt(ExecutionId("ex_1"), 1, current_owner(), NOW, NOW)
@@ -31,17 +31,25 @@ class Beats:
             raise answer
 
 
-def watch(*answers: Exception | None, every: float = 1000.0, timeout: float | None = None) -> Any:
+def watch(
+    *answers: Exception | None,
+    every: float = 1000.0,
+    timeout: float | None = None,
+    signals: Signals | None = None,
+) -> Any:
     journal: Any = Beats(*answers)
-    return Watch(ATTEMPT, journal=journal, every=every, timeout=timeout), journal
+    return Watch(
+        ATTEMPT, journal=journal, every=every, signals=signals or Signals(), timeout=timeout
+    ), journal
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_takes_effect_at_the_next_check_alone(signum: signal.Signals) -> None:
-    guard, _ = watch()
+    signals = Signals()
+    guard, _ = watch(signals=signals)
     before = signal.getsignal(signum)
 
-    with guard:
+    with signals, guard:
         guard.check()
         os.kill(os.getpid(), signum)
         with pytest.raises(Stopped) as caught:
@@ -51,15 +59,23 @@ def test_a_signal_takes_effect_at_the_next_check_alone(signum: signal.Signals) -
     assert signal.getsignal(signum) is before
 
 
+def test_a_signal_from_before_the_attempt_began_counts() -> None:
+    with Signals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        guard, _ = watch(signals=signals)
+
+        with guard, pytest.raises(Stopped):
+            guard.check()
+
+
 def test_a_handler_of_the_host_application_is_left_alone() -> None:
     def own(_signum: int, _frame: object) -> None:
         """Stand for the host's."""
 
-    guard, _ = watch()
     before = signal.signal(signal.SIGTERM, own)
 
     try:
-        with guard:
+        with Signals():
             assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
