@@ -63,12 +63,10 @@ def notice(execution: Execution, commits: list[Checkpoint]) -> str:
     last = commits[-1].draft
     saved = sum(checkpoint.draft.duration for checkpoint in commits)
     reason = execution.reason or "ended without warning"
-    count = len(commits)
-    noun = "checkpoint" if count == 1 else "checkpoints"
     when = age(execution.ended_at or last.started_at)
     return (
         f"kitaru: the last execution was interrupted {when} ago ({reason}) · "
-        f"{count} {noun} up to `{last.name}` can be restored, which saves {duration(saved)} · "
+        f"{_checkpoints(len(commits))} up to `{last.name}` can be restored, which saves {duration(saved)} · "
         "%resume puts everything back, or run the cells again"
     )
 
@@ -78,7 +76,7 @@ def resumed(report: Resumed) -> str:
     restored = report.restored
     head = (
         f"kitaru: resumed `{report.execution.id}` as of `{report.checkpoint.draft.name}` · "
-        f"{report.steps} checkpoints · saved {duration(report.saved_duration)}"
+        f"{_checkpoints(report.steps)} · saved {duration(report.saved_duration)}"
     )
     lines = [head]
     if restored.names:
@@ -134,6 +132,10 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def _checkpoints(count: int) -> str:
+    return "1 checkpoint" if count == 1 else f"{count} checkpoints"
 
 
 def _names(names: Iterable[str]) -> str:

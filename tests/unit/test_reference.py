@@ -21,6 +21,22 @@ def page(name: str) -> str:
     return (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
 
 
+def section(verb: str) -> str:
+    """What the page says under the heading of `verb`."""
+    return page("cli").partition(f"\n## `{verb}`\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str) -> list[str]:
+    """The first cell of each row of a table."""
+    return re.findall(r"^\| ([^|]*) \|", text, re.MULTILINE)
+
+
+def options(verb: str) -> set[str]:
+    """The options that `verb` takes on the command line."""
+    arguments = app[verb].assemble_argument_collection(default_parameter=app.default_parameter)
+    return {name for argument in arguments for name in argument.names if name.startswith("-")}
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_in_the_reference(verb: str) -> None:
     assert f"\n## `{verb}`\n" in page("cli")
@@ -28,6 +44,15 @@ def test_every_verb_is_in_the_reference(verb: str) -> None:
 
 def test_the_reference_has_no_verb_that_does_not_exist() -> None:
     assert set(re.findall(r"^## `([\w-]+)`$", page("cli"), re.MULTILINE)) <= set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verbs_section_has_its_options_and_no_others(verb: str) -> None:
+    taken = {name for name in options(verb) if name != "--json"}
+
+    written = set(re.findall(r"`(--?[a-z][\w-]*)`", "".join(rows(section(verb)))))
+
+    assert written == taken
 
 
 @pytest.mark.parametrize("code", Exit, ids=lambda code: code.name)
