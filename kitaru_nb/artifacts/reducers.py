@@ -338,10 +338,9 @@ def _reduce_mappingproxy(proxy: Any) -> Any:
     return types.MappingProxyType, (dict(proxy),)
 
 
+_DICTS: tuple[dict[str, object], ...] = ({}, collections.OrderedDict())
 _DICT_VIEWS: dict[type, str] = {
-    type(getattr(made, kind)()): kind
-    for made in ({}, collections.OrderedDict())
-    for kind in ("keys", "values", "items")
+    type(getattr(made, kind)()): kind for made in _DICTS for kind in ("keys", "values", "items")
 }
 
 
