@@ -36,6 +36,7 @@ class Dependencies:
         reads: Names it depends on, with the digest of what they hold.
         modules: Project modules it reaches.
         names: What the cell itself does with names.
+        uses: Modules that it reaches by a name or imports, the project's own and libraries.
         touched: Names it can read, bind or change what they hold.
     """
 
@@ -44,6 +45,7 @@ class Dependencies:
     reads: Mapping[str, Digest]
     modules: Mapping[str, LocalModule]
     names: CellNames
+    uses: frozenset[str]
     touched: frozenset[str]
 
 
@@ -77,8 +79,13 @@ class Inputs:
         reads = self._reads(found, before)
         unbound = self._reads_unbound(names, inputs, reads, before)
         keys = (key(reads),) if unbound == reads else (key(reads), key(unbound))
-        touched = frozenset(before.ids) if found.dynamic else found.names
-        return Dependencies(keys, code, reads, found.modules, names, touched | names.writes | names.deletes)
+        reached = frozenset(before.ids) if found.dynamic else found.names
+        touched = reached | names.writes | names.deletes
+        return Dependencies(keys, code, reads, found.modules, names, self._uses(reached, names), touched)
+
+    def _uses(self, reached: frozenset[str], names: CellNames) -> frozenset[str]:
+        values = (self._namespace.live.get(name) for name in reached)
+        return names.imports | {value.__name__ for value in values if isinstance(value, ModuleType)}
 
     def fix_modules(self) -> None:
         """Take the digests of project modules that were just loaded, before their files are edited."""

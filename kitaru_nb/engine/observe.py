@@ -20,7 +20,10 @@ from blake3 import blake3
 
 from kitaru_nb.analysis.modules import file_digest as source_digest
 
-__all__ = ["Observed", "file_digest", "file_holds", "start", "stop"]
+__all__ = ["ABSENT", "Observed", "file_digest", "file_holds", "start", "stop"]
+
+ABSENT = "absent"
+"""Stands for the digest of a file that is not there."""
 
 _MAPPED = 1 << 20  # files above this size are mapped, not read
 _NETWORK = frozenset({"socket.connect", "socket.sendto"})
@@ -38,36 +41,42 @@ class Observed:
         written: Absolute paths of files opened for writing.
         outside: Kinds of things touched outside the machine's memory and files: any of
             ``network``, ``process``, ``database``.
+        relative: A file was opened by a path relative to the working folder.
     """
 
     read: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     outside: set[str] = field(default_factory=set)
+    relative: bool = False
 
     def files(self, *, below: Path, ignored: Iterable[Path] = ()) -> list[Mapping[str, Any]]:
-        """The regular files touched, with their digests now.
+        """The files touched: path, mode (``read``, ``written``, ``absent``), digest now, bytes.
 
         Files of the Python installation, of the system, of programs' caches and of `ignored`
-        folders do not count. A file is
-        `written` only when it lies below the folder `below`; elsewhere it is named without
-        a digest, so that no time is spent on reading it.
+        folders do not count. A written file outside the folder `below` is named without a
+        digest, so that no time is spent on reading it.
         """
         unwanted = [str(Path(place)) + os.sep for place in (*_INSTALLATION, *_MACHINE, *_PROGRAMS, *ignored)]
-        found: list[Mapping[str, Any]] = []
-        for path in sorted(self.read | self.written):
-            if any(path.startswith(place) for place in unwanted) or not _is_regular(path):
-                continue
-            written = path in self.written
-            counted = not written or path.startswith(str(below) + os.sep)
-            found.append(
-                {
-                    "path": path,
-                    "mode": "written" if written else "read",
-                    "digest": file_digest(path) if counted else None,
-                    "bytes": Path(path).stat().st_size,
-                }
-            )
-        return found
+        counted = [
+            path
+            for path in sorted(self.read | self.written)
+            if not any(path.startswith(place) for place in unwanted)
+        ]
+        return [file for path in counted if (file := self._file(path, below)) is not None]
+
+    def _file(self, path: str, below: Path) -> Mapping[str, Any] | None:
+        written = path in self.written
+        if not os.path.lexists(path):
+            return None if written else {"path": path, "mode": "absent", "digest": ABSENT, "bytes": 0}
+        if not _is_regular(path):
+            return None
+        read = not written or path.startswith(str(below) + os.sep)
+        return {
+            "path": path,
+            "mode": "written" if written else "read",
+            "digest": file_digest(path) if read else None,
+            "bytes": Path(path).stat().st_size,
+        }
 
 
 def file_digest(path: str | Path) -> str | None:
@@ -94,7 +103,7 @@ def file_holds(what: str, digest: str) -> bool:
     kind, _, path = what.partition(":")
     if kind == "module":
         return Path(path).exists() and source_digest(Path(path)) == digest
-    return file_digest(path) == digest
+    return (file_digest(path) or ABSENT) == digest
 
 
 def start(observed: Observed) -> None:
@@ -150,9 +159,11 @@ def _hear_open(observed: Observed, path: object, _mode: object, flags: object) -
     if not isinstance(path, str | bytes | os.PathLike):
         return  # an open file descriptor
     try:
-        name = os.path.abspath(os.fsdecode(path))
+        given = os.fsdecode(path)
+        name = os.path.abspath(given)
     except (ValueError, OSError):
         return
+    observed.relative = observed.relative or not Path(given).is_absolute()
     access = flags if isinstance(flags, int) else 0
     if access & (os.O_WRONLY | os.O_RDWR):
         observed.written.add(name)

@@ -17,6 +17,7 @@ import os
 import random
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.marker import is_marker
 
-__all__ = ["Held", "Process", "ProcessState", "drawn"]
+__all__ = ["Held", "Process", "ProcessState", "drawn", "is_secret"]
 
 ProcessState = dict[str, Any]
 """Part to a comparable value."""
@@ -117,6 +118,11 @@ class Process:
         sys.path[:] = [*front, *others, *back]
 
 
+def is_secret(name: str) -> bool:
+    """Whether an environment variable of that name looks as if it held a secret."""
+    return _SECRET.search(name) is not None
+
+
 def drawn(before: ProcessState, after: ProcessState) -> tuple[str, ...]:
     """The random generators that a step drew from or set."""
     return tuple(part for part in _GENERATORS if part in before and before[part] != after.get(part))
@@ -126,7 +132,7 @@ def _environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("KITARU_NB_") and not _SECRET.search(name)
+        if not name.startswith("KITARU_NB_") and not is_secret(name)
     }
 
 
@@ -136,6 +142,8 @@ def _put_environment(value: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = text
+    if "TZ" in value and hasattr(time, "tzset"):
+        time.tzset()
 
 
 def _owner(value: object, path: tuple[str, ...]) -> str | None:
@@ -253,12 +261,31 @@ def _put_matplotlib(module: Any, value: Mapping[str, Any]) -> None:
     dict.update(module.rcParams, value)
 
 
+def _read_warnings(module: Any) -> list[tuple[Any, ...]]:
+    return [
+        (action, getattr(message, "pattern", message), category, getattr(where, "pattern", where), line)
+        for action, message, category, where, line in module.filters
+    ]
+
+
+def _put_warnings(module: Any, value: list[tuple[Any, ...]]) -> None:
+    module.resetwarnings()
+    for action, message, category, where, line in reversed(value):
+        module.filterwarnings(action, message or "", category, where or "", line)
+
+
 _PARTS: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]] = {
     "cwd": ("os", lambda _: str(Path.cwd()), lambda _, folder: os.chdir(folder)),
     "random": ("random", lambda _: random.getstate(), lambda _, state: random.setstate(state)),
     "numpy": ("numpy.random", _read_numpy, _put_numpy),
     "torch": ("torch", _read_torch, _put_torch),
     "logging": ("logging", _read_levels, _put_levels),
+    "warnings": ("warnings", _read_warnings, _put_warnings),
+    "recursion limit": (
+        "sys",
+        lambda _: sys.getrecursionlimit(),
+        lambda _, limit: sys.setrecursionlimit(limit),
+    ),
     "decimal": ("decimal", _read_decimal, _put_decimal),
     "numpy options": (
         "numpy",

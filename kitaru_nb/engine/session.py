@@ -17,17 +17,17 @@ from typing import Any
 
 from kitaru_nb.analysis.attributes import attribute_targets
 from kitaru_nb.analysis.directive import Directive
-from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
+from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, seeds
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
-from kitaru_nb.engine.process import Process, ProcessState, drawn
+from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import (
     Loader,
     Recorded,
@@ -145,7 +145,7 @@ class Session:
         """Take note of a cell that is not a step and is about to run."""
         self._state = None
         self._plain.append(source)
-        self._seeded = self._seeded or "seed" in source
+        self._seeded = self._seeded or seeds(source)
 
     def saw_imports(self) -> None:
         """Take note of project modules that were just loaded."""
@@ -171,13 +171,13 @@ class Session:
         attempt = self.open()
         self._names.forget(deleted_steps)
         pending = self._pending(cell)
-        self._seeded = self._seeded or "seed" in cell.source
+        self._seeded = self._seeded or seeds(cell.source)
         if cell.directive is not None and cell.directive.fresh:
             return Run(pending)
         return choose(
             pending,
             self._find(pending, attempt.execution),
-            holds=lambda what, digest: _holds(pending, what, digest),
+            holds=lambda what, digest: holds(pending, what, digest),
             allowed=self._allowed(cell.directive, attempt.execution),
         )
 
@@ -190,7 +190,17 @@ class Session:
         needs = self._inputs.of(cell, before, name=name)
         self._watch_attributes(cell)
         process = self._process.snapshot()
-        return Pending(cell, name, needs, before, process, self._seeded, started_at, started)
+        return Pending(
+            cell,
+            name,
+            needs,
+            before,
+            process,
+            self._seeded,
+            started_at,
+            started,
+            named_environment(cell.tree),
+        )
 
     def _watch_attributes(self, cell: Cell) -> None:
         """Keep an eye on attributes of modules and library classes that cells set."""
@@ -258,7 +268,7 @@ class Session:
             groups=tuple(written.groups),
             deleted=self._deleted(after),
             deleted_by_step=tuple(sorted(step.deleted)),
-            conditions=_conditions(pending, step, process, files),
+            conditions=conditions_of(pending, step, process, self._observed, files),
             process=self._write_process(pending.process, process, written),
             result=self._write_result(outcome.result, written),
             outside=tuple(sorted(self._observed.outside)),
@@ -381,7 +391,7 @@ class Session:
             restored.problems += self._process.apply(loader.process(digest))
         self._parent, self._recorded, self._state = seq, recorded, None
         self._recorded_process = self._process.snapshot()
-        self._seeded = self._seeded or any("seed" in checkpoint.draft.source for checkpoint in line)
+        self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
         self._half_done = None
         self.failures.keep()
         self.learn_names()
@@ -487,39 +497,3 @@ def _refuse_unbuilt(directive: Directive | None) -> None:
         if directive is not None and getattr(directive, option):
             message = f"`--{option.replace('_', '-')}` is not available in this version"
             raise UsageError(message, kind="not-available", hint="%%checkpoint without it")
-
-
-def _conditions(
-    pending: Pending, step: Change, process: ProcessState, files: Sequence[Mapping[str, Any]]
-) -> dict[str, str]:
-    """What must be as it is now for this record to count: see `Draft.conditions`."""
-    group_of = pending.before.group_of()
-    changed = {name for names in step.groups for name in names}
-    # A name the cell may bind and that looks unchanged: it was left alone, or given an equal value.
-    spared = {group_of[name] for name in pending.needs.names.writes - changed if name in group_of}
-    conditions: dict[str, str] = {
-        f"names:{','.join(names)}": pending.before.groups[names] for names in step.in_place | spared
-    }
-    if pending.seeded:
-        for part in drawn(pending.process, process):
-            conditions[f"random:{part}"] = _digest(pending.process[part])
-    for file in files:
-        if file["mode"] == "read" and file["digest"] is not None:
-            conditions[f"file:{file['path']}"] = file["digest"]
-    for module in pending.needs.modules.values():
-        conditions[f"module:{module.path}"] = module.digest
-    return conditions
-
-
-def _holds(pending: Pending, what: str, digest: str) -> bool:
-    """Whether one condition of a record holds for a step that is about to run."""
-    kind, _, rest = what.partition(":")
-    if kind == "names":
-        return pending.before.groups.get(tuple(rest.split(","))) == digest
-    if kind == "random":
-        return rest in pending.process and _digest(pending.process[rest]) == digest
-    return observe.file_holds(what, digest)
-
-
-def _digest(value: object) -> Digest:
-    return digest_values({"": value}, namespace={})

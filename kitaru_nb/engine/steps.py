@@ -6,8 +6,8 @@ The decision is made here by pure functions; `engine.session` does what they say
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kitaru_nb.engine.cell import Cell
@@ -34,6 +34,7 @@ class Pending:
             the notebook's and not the kernel's own.
         started_at: When it was met.
         started: The same on the clock that durations are taken from, in seconds.
+        environment: Environment variables that its code names, with their values before it.
         shadow: What it can change, as it was before; None where it will not be undone.
     """
 
@@ -45,6 +46,7 @@ class Pending:
     seeded: bool
     started_at: datetime
     started: float
+    environment: Mapping[str, str | None] = field(default_factory=dict)
     shadow: Shadow | None = None
 
 

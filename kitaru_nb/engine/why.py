@@ -161,6 +161,8 @@ def _conditions(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Reas
         text = {
             "file": f"file `{rest}` has changed since",
             "module": f"the source of `{rest}` has changed since",
+            "process": f"{rest.rpartition('/')[2]} of the process was different",
+            "env": f"environment variable `{rest}` had another value",
             "random": f"the random generator of `{rest}` stood elsewhere",
             "names": f"`{rest.replace(',', '`, `')}`, which it may change, held another value before it",
         }[kind]

@@ -18,7 +18,9 @@ from kitaru_nb.notebook.sink import sink_for
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["last", "start"]
+__all__ = ["last", "report", "start"]
+
+_not_back: list[str] = []
 
 
 def start(turn: dict[str, Any]) -> dict[str, Any]:
@@ -56,6 +58,11 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     return _restore(hooks.session, turn["restore"])
 
 
+def report() -> str:
+    """What `start` could not put back, for a person; empty when everything is back."""
+    return "\n".join(_not_back)
+
+
 def last() -> dict[str, Any]:
     """What became of the cell that just ran: its `seq` and status, both None for a plain cell."""
     hooks = extension.hooks()
@@ -78,4 +85,6 @@ def _restore(session: Session, seq: int | None) -> dict[str, Any]:
     restored, line = session.restore_line(seq)
     if restored.damaged:
         raise damaged(restored, line[-1])
+    _not_back[:] = [f"not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items())]
+    _not_back.extend(restored.problems)
     return {"lost": restored.lost, "problems": restored.problems}

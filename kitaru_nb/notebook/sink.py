@@ -119,7 +119,9 @@ class TerminalSink:
                 "transient": transient or {},
             }
             self._messages.append((kind, content))
+            noted = len(self._messages)
             publish(data, metadata, *args, transient=transient, update=update, **kw)
+            del self._messages[noted:]  # what a terminal prints for it is no output of its own
 
         publisher.publish = copy
         self._undo.append(lambda: delattr(publisher, "publish"))

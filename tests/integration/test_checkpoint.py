@@ -459,3 +459,29 @@ def test_rewind_takes_the_namespace_back_to_a_checkpoint(kernel: Kernel) -> None
 
     assert "`one`" in rewound.said
     assert kernel.run("rows, 'more' in dir(), 'loose' in dir()").result == "([1], False, False)"
+
+
+@pytest.mark.parametrize(
+    ("plain", "edited", "cell"),
+    [
+        ("import os; os.environ['MODE'] = '1'", "import os; os.environ['MODE'] = '2'", "y = os.environ['MODE']"),
+        ("import os\nos.makedirs('d1', exist_ok=True)", "import os\nos.makedirs('d1', exist_ok=True); os.chdir('d1')", "y = os.getcwd()"),
+        ("import json; json.K = 1", "import json; json.K = 2", "y = json.K"),
+        ("import random; random.seed(1)", "import random; random.setstate(random.Random(5).getstate())", "y = random.random()"),
+        ("n = 1", "n = 1; open('late.txt', 'w').write('x')", "try:\n    y = open('late.txt').read()\nexcept OSError:\n    y = None"),
+    ],
+)  # fmt: skip
+def test_what_a_cell_sees_of_the_process_is_a_condition(
+    place: Path, plain: str, edited: str, cell: str
+) -> None:
+    with start(place) as first:
+        first.run(plain, cell="p")
+        first.run("%%checkpoint a\n" + cell, cell="a")
+        before = first.run("y").result
+    with start(place) as second:
+        second.run(edited, cell="p")
+        again = second.run("%%checkpoint a\n" + cell, cell="a")
+        y = second.run("y").result
+
+    assert again.ok, again
+    assert y != before

@@ -1,0 +1,142 @@
+"""What must be as it was for a record to count, besides its key.
+
+The key says what a step is; what it was seen to do only shows once it has run. So a record
+carries conditions, and a step is restored from it only where all of them hold now:
+
+``names:a,b``     names the step changed in place, or may have bound, hold what they held
+``file:PATH``     a file it read has that content, or is absent as it was
+``module:PATH``   a project module it reached has that source
+``random:PART``   a seeded random generator it drew from stands where it stood
+``process:PART``  working folder, environment or options it can see are as they were
+``env:NAME``      an environment variable it names has that value
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.engine.namespace import Change
+from kitaru_nb.engine.observe import Observed, file_holds
+from kitaru_nb.engine.process import ProcessState, drawn, is_secret
+from kitaru_nb.engine.steps import Pending
+from kitaru_nb.model.artifact import Digest
+
+__all__ = ["conditions_of", "holds", "named_environment", "seeds"]
+
+_SEEDS = re.compile(r"seed|set_?state|random_state|RandomState")
+_ENVIRONMENT = frozenset({"environ", "getenv", "getcwd", "environb"})
+
+
+def conditions_of(
+    pending: Pending,
+    step: Change,
+    after: ProcessState,
+    observed: Observed,
+    files: Sequence[Mapping[str, Any]],
+) -> dict[str, str]:
+    """The conditions of a step that has just run.
+
+    Args:
+        pending: The step, with how things stood before it.
+        step: What it changed.
+        after: The process state after it.
+        observed: What it was seen to touch; `files` are the files of that, with digests.
+        files: See `Observed.files`.
+    """
+    found: dict[str, str] = {
+        f"names:{','.join(names)}": pending.before.groups[names] for names in _kept(pending, step)
+    }
+    if pending.seeded:
+        found |= {f"random:{part}": _digest(pending.process[part]) for part in drawn(pending.process, after)}
+    for file in files:
+        if file["mode"] in ("read", "absent") and file["digest"] is not None:
+            found[f"file:{file['path']}"] = file["digest"]
+    for module in pending.needs.modules.values():
+        found[f"module:{module.path}"] = module.digest
+    for part in _visible_parts(pending, observed):
+        found[f"process:{part}"] = _digest(_part(pending.process, part))
+    found |= {f"env:{name}": _digest(value) for name, value in pending.environment.items()}
+    return found
+
+
+def named_environment(tree: ast.Module) -> dict[str, str | None]:
+    """The environment variables that a cell names in its strings, with their values now.
+
+    A name in capitals counts before it is set, too.
+    """
+    words = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
+    }
+    return {
+        word: os.environ.get(word)
+        for word in words
+        if (word in os.environ or word.isupper()) and not is_secret(word)
+    }
+
+
+def holds(pending: Pending, what: str, digest: str) -> bool:
+    """Whether one condition of a record holds for a step that is about to run."""
+    kind, _, rest = what.partition(":")
+    match kind:
+        case "names":
+            return pending.before.groups.get(tuple(rest.split(","))) == digest
+        case "random":
+            return rest in pending.process and _digest(pending.process[rest]) == digest
+        case "process":
+            return _digest(_part(pending.process, rest)) == digest
+        case "env":
+            return _digest(pending.environment.get(rest)) == digest
+        case _:
+            return file_holds(what, digest)
+
+
+def seeds(source: str) -> bool:
+    """Whether a cell may set a random generator, so that what is drawn later is the notebook's doing."""
+    return _SEEDS.search(source) is not None
+
+
+def _kept(pending: Pending, step: Change) -> set[tuple[str, ...]]:
+    """Groups changed in place, and those of names the cell may bind and that look unchanged.
+
+    Such a name was left alone or given an equal value, and it does not show which.
+    """
+    group_of = pending.before.group_of()
+    changed = {name for names in step.groups for name in names}
+    return {
+        group_of[name] for name in pending.needs.names.writes - changed if name in group_of
+    } | step.in_place
+
+
+def _visible_parts(pending: Pending, observed: Observed) -> Iterator[str]:
+    """The parts of process state that the step can see, as far as its code tells."""
+    needs = pending.needs
+    if "os" in needs.uses or not _ENVIRONMENT.isdisjoint(needs.touched):
+        yield from ("env", "cwd")
+    elif observed.relative:
+        yield "cwd"
+    if "decimal" in needs.uses:
+        yield "decimal"
+    if "option" in pending.cell.source or "rcParams" in pending.cell.source:
+        yield from (part for part in pending.process if part.endswith(" options"))
+    for path in pending.process.get("attributes", ()):
+        if re.split(r"[|:]", path)[0] in needs.uses:
+            yield f"attributes/{path}"
+
+
+def _part(process: ProcessState, part: str) -> object:
+    kind, _, path = part.partition("/")
+    if kind == "attributes":
+        held = process.get("attributes", {}).get(path)
+        return None if held is None else held.value
+    return process.get(part)
+
+
+def _digest(value: object) -> Digest:
+    return digest_values({"": value}, namespace={})
