@@ -157,6 +157,7 @@ class Block:
     high: int
     owners: tuple[Any, ...]
     writeable: bool
+    root: Any = None  # the member that holds all of the memory, if the others are views of it
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Stored once; the arrays refer to it."""
@@ -196,9 +197,21 @@ def shared_blocks(arrays: Sequence[Any], private: set[int]) -> dict[int, Block]:
         if len(members) > 1:
             spans = [byte_range(a) for a in members]
             low, high = min(s[0] for s in spans), max(s[1] for s in spans)
-            block = Block(low, high, tuple(members), any(a.flags.writeable for a in members))
+            writeable = any(a.flags.writeable for a in members)
+            root = _root(members, (low, high), writeable=writeable)
+            block = Block(low, high, tuple(members), writeable, root)
             blocks.update(zip(map(id, members), itertools.repeat(block), strict=False))
     return blocks
+
+
+def _root(members: Sequence[Any], span: tuple[int, int], *, writeable: bool) -> Any:
+    """The one of `members` that all others are views of, if it can stand for their memory."""
+    for array in members:
+        if array.flags.c_contiguous and byte_range(array) == span and array.flags.writeable == writeable:
+            others = [other for other in members if other is not array]
+            if all(other.base is array for other in others):
+                return array
+    return None
 
 
 def make_block(buffer: Any, writeable: bool) -> Any:  # noqa: FBT001 - stored format
@@ -215,14 +228,18 @@ def make_view(  # noqa: PLR0917 - stored format
     offset: int,
     writeable: bool,  # noqa: FBT001 - stored format
 ) -> Any:
-    """An array that looks into `block`, as the others of its group do."""
+    """An array that looks into `block`, the bytes or the array that its group shares."""
     np = importlib.import_module("numpy")
-    made = np.ndarray(shape, dtype, buffer=block, offset=offset, strides=strides)
+    memory = block.reshape(-1).view(np.uint8)  # not every dtype gives its memory away
+    made = np.ndarray(shape, dtype, buffer=memory, offset=offset, strides=strides)
     made.flags.writeable = writeable
     return made
 
 
 def reduce_view(array: Any, block: Block) -> tuple[Any, ...]:
     """How an array that shares memory is stored: the block and the way it looks into it."""
+    if array is block.root:
+        return reduce_array(array)
     offset = array.__array_interface__["data"][0] - block.low
-    return make_view, (block, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
+    memory = block if block.root is None else block.root
+    return make_view, (memory, array.dtype, array.shape, array.strides, offset, array.flags.writeable)

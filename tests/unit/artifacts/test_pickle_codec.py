@@ -203,6 +203,10 @@ CASES = {
         "class D(dict): pass\ns = D(a=1)\nsv = s.values()",
         "d['b'] = o['b'] = s['b'] = 2\nassert list(k) == list(ok) == ['a', 'b'] and list(v) == list(sv) == [1, 2] and ('b', 2) in i",
     ),
+    "views of the array that owns the memory": Case(
+        "import numpy as np\na = np.zeros(4)\nv = a[1:]\nw = v[::-1]\nt = np.zeros((2, 2), 'M8[s]')\ntt = t.T\nr = np.ones(3)\nr.flags.writeable = False\nrv = r[:2]",
+        "assert v.base is a and w.base is a and tt.base is t and rv.base is r\nv[0] = 3\nassert a[1] == 3 == w[-1]",
+    ),
     "hooks do not run again": Case(
         "class Plugin:\n    seen = []\n    def __init_subclass__(cls, **kw): Plugin.seen.append(cls.__name__)\nclass X(Plugin): pass\n"
         "class Meta(type):\n    made = []\n    def __new__(m, n, b, d): m.made.append(n); return super().__new__(m, n, b, d)\n"
