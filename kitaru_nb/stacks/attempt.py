@@ -23,11 +23,11 @@ from kitaru_nb import errors
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.recovery import record_restored
 from kitaru_nb.engine.steps import step_name
-from kitaru_nb.errors import ConflictError, KernelError, KitaruError, StoreError
+from kitaru_nb.errors import ConflictError, CorruptError, KernelError, KitaruError, StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity
-from kitaru_nb.stacks.client import CellClient, KernelDied, Reply, TimedOut
+from kitaru_nb.stacks.client import CellClient, KernelDied, Reply, TimedOut, reported
 from kitaru_nb.stacks.kernels import HeadlessKernel, describe_exit
 from kitaru_nb.stacks.manager import NotebookManager
 from kitaru_nb.stacks.notebooks import Step, steps_of
@@ -43,6 +43,7 @@ _BOOT = (
     "__import__('kitaru_nb.notebook.headless', fromlist=['x']).start(__import__('json').loads({start!r}))\n"
     "get_ipython().execution_count = {count}"
 )
+_REPORT = "__import__('kitaru_nb.notebook.headless', fromlist=['x']).report()"
 _SUPERSEDED = "another attempt took the execution over"
 _CLIENT_OPTIONS = ("allow_errors", "extra_arguments", "log_output", "stderr_file", "stdout_file")
 
@@ -199,7 +200,7 @@ class AttemptRun:
         }
         code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)
         try:
-            answer = self._client.run_silently(code)
+            answer = self._client.run_silently(code, report=_REPORT)
         except KernelDied:
             message = (
                 f"the kernel `{kernel.name}` died while it was made ready: {describe_exit(kernel.exit_code)}"
@@ -207,6 +208,8 @@ class AttemptRun:
             raise KernelError(message, kind="kernel-start", hint=kernel.log_tail()) from None
         if answer["status"] != "ok":
             raise _boot_error(answer, kernel)
+        if report := reported(answer):
+            logger.warning("%s", report)
 
     def _run_step(self, step: Step) -> None:
         cell = self._nb.cells[step.index]
@@ -429,6 +432,10 @@ def _boot_error(answer: Mapping[str, Any], kernel: HeadlessKernel) -> KitaruErro
         )
     message, _, hint = evalue.partition("\n  Try: ")
     known = getattr(errors, ename, None) if ename in errors.__all__ else None
+    if known is CorruptError:
+        # its own hint is to run a cell by hand; here the cell is restored by every attempt
+        hint = "kitaru-nb run NOTEBOOK --new, which runs every cell again"
+        return CorruptError(message, kind="corrupt-artifact", hint=hint)
     if isinstance(known, type) and issubclass(known, KitaruError):
         return known(message, kind="kernel-refused", hint=hint)
     return KernelError(

@@ -18,11 +18,12 @@ from kitaru_nb.engine.capture import notebook_outputs
 from kitaru_nb.errors import KernelError
 from kitaru_nb.stacks.kernels import HeadlessKernel, describe_exit
 
-__all__ = ["CellClient", "KernelDied", "Reply", "TimedOut"]
+__all__ = ["CellClient", "KernelDied", "Reply", "TimedOut", "reported"]
 
 _TICK_MS = 100
 _IDLE_WAIT = 4.0  # seconds for the last outputs to arrive after the reply; nbclient's own patience
 _IDLE_WAIT_RECORDED = 0.5  # the same where the outputs do not matter or the kernel keeps a record of them
+_RESULT = "kitaru_nb"
 _LAST = "__import__('kitaru_nb.notebook.headless', fromlist=['last']).last()"
 
 
@@ -96,14 +97,23 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
             raise self._start_error(describe_exit(kernel.exit_code)) from None
         self.nb.metadata["language_info"] = from_dict(reply["content"].get("language_info", {}))
 
-    def run_silently(self, code: str) -> Mapping[str, Any]:
+    def run_silently(self, code: str, *, report: str) -> Mapping[str, Any]:
         """Run `code` in the kernel without a trace in its history; gives the reply's content.
+
+        `reported` finds in it the value of the expression `report`, looked at afterwards.
 
         Raises:
             KernelDied: the kernel ended.
         """
-        content = {"code": code, "silent": True, "store_history": False, "user_expressions": {}}
-        reply = self._exchange("execute_request", {**content, "allow_stdin": False, "stop_on_error": True})
+        content = {
+            "code": code,
+            "silent": True,
+            "store_history": False,
+            "user_expressions": {_RESULT: report},
+            "allow_stdin": False,
+            "stop_on_error": True,
+        }
+        reply = self._exchange("execute_request", content)
         answer: Mapping[str, Any] = reply["content"]
         return answer
 
@@ -121,7 +131,7 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
             "code": cell.source,
             "silent": False,
             "store_history": True,
-            "user_expressions": {"kitaru_nb": _LAST},
+            "user_expressions": {_RESULT: _LAST},
             "allow_stdin": False,
             "stop_on_error": False,
         }
@@ -238,6 +248,12 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
         )
 
 
+def reported(content: Mapping[str, Any]) -> Any:
+    """The value a reply's expression has; None when it has none."""
+    text = content.get("user_expressions", {}).get(_RESULT, {}).get("data", {}).get("text/plain")
+    return None if text is None else ast.literal_eval(text)
+
+
 def _as_reply(message: Mapping[str, Any]) -> Reply:
     content = message["content"]
     if content["status"] != "ok":
@@ -248,7 +264,7 @@ def _as_reply(message: Mapping[str, Any]) -> Reply:
             ename=content.get("ename", "Aborted"),
             evalue=content.get("evalue", ""),
         )
-    record = _record(content.get("user_expressions", {}).get("kitaru_nb", {}))
+    record = _record(content)
     restored = record.get("status") == "restored"
     exits = any(item.get("source") == "ask_exit" for item in content.get("payload", ()))
     return Reply(
@@ -256,19 +272,16 @@ def _as_reply(message: Mapping[str, Any]) -> Reply:
     )
 
 
-def _record(expression: Mapping[str, Any]) -> Mapping[str, Any]:
+def _record(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the kernel says of the cell just run; empty when it says nothing."""
-    text = expression.get("data", {}).get("text/plain")
-    if text is None:
-        return {}
-    value = ast.literal_eval(text)
+    value = reported(content)
     return value if isinstance(value, dict) else {}
 
 
 def _patience(reply: Mapping[str, Any], cell: NotebookNode | None) -> float:
     if cell is None:
         return _IDLE_WAIT_RECORDED
-    recorded = _record(reply["content"].get("user_expressions", {}).get("kitaru_nb", {})).get("seq")
+    recorded = _record(reply["content"]).get("seq")
     return _IDLE_WAIT if recorded is None else _IDLE_WAIT_RECORDED
 
 

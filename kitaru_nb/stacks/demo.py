@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped] # ipykernel brings it
+import psutil  # type: ignore[import-untyped] # published without types
 
 from kitaru_nb.engine.refs import LATEST, steps
 from kitaru_nb.errors import KernelError, NotFoundError, StoreError, UsageError
@@ -119,10 +119,10 @@ class _Command:
     def kill_half_way(self, home: Path, say: Callable[[str], None]) -> int:
         """Kill the kernel once the cell before `_KILLED` is on record; the kernel's process id."""
         try:
-            self._await_checkpoint(home)
+            name = self._await_checkpoint(home)
             time.sleep(_INTO_CELL)
             kernel = self._kernel()
-            say(f"`{_LAST_SAFE}` is on record and the next cell is at work: kill -9 {kernel}")
+            say(f"`{name}` is on record and the next cell is at work: kill -9 {kernel}")
             os.kill(kernel, signal.SIGKILL)
         except BaseException:
             self._process.terminate()
@@ -143,15 +143,16 @@ class _Command:
         why = f": {lines[-1]}" if lines else ""
         return KernelError(f"{what}{why}", kind="demo-failed", hint=f"cat {self._log}")
 
-    def _await_checkpoint(self, home: Path) -> None:
+    def _await_checkpoint(self, home: Path) -> str:
+        """The name of the checkpoint waited for, once it is on record."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise self.failed(f"the first run ended by itself with exit code {self._process.returncode}")
             try:
                 with closing(open_engine(resolve(home=home), read_only=True)) as engine:
-                    if _is_recorded(engine.journal):
-                        return
+                    if (name := _recorded_name(engine.journal)) is not None:
+                        return name
             except (NotFoundError, StoreError):
                 pass  # the journal is being made
             time.sleep(_LOOK)
@@ -165,9 +166,9 @@ class _Command:
         raise self.failed("the first run has no kernel")
 
 
-def _is_recorded(journal: Journal) -> bool:
-    execution = journal.execution(LATEST)
-    return any(step.draft.step == f"cell:{_LAST_SAFE}" for step in journal.checkpoints(execution.id))
+def _recorded_name(journal: Journal) -> str | None:
+    drafts = [step.draft for step in journal.checkpoints(journal.execution(LATEST).id)]
+    return next((draft.name for draft in drafts if draft.step == f"cell:{_LAST_SAFE}"), None)
 
 
 def _check_packages() -> None:

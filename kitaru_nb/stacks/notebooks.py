@@ -10,8 +10,9 @@ import json
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ __all__ = [
 NO_CHECKPOINT = "no-checkpoint"
 """The tag of a cell that is run plainly."""
 
+_OUT = ".out.ipynb"
 _SKIP = "skip-execution"
 _INJECTED = "injected-parameters"
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
@@ -129,7 +131,7 @@ def parse_notebook(text: str, path: str) -> NotebookNode:
 def default_output(notebook: str) -> str:
     """Where a run of `notebook` is saved unless told otherwise: ``<stem>.out.ipynb`` beside it."""
     stem = notebook.removesuffix(".ipynb")
-    return f"{stem}.out.ipynb"
+    return stem + _OUT
 
 
 def check_output(notebook: str | None, output: str) -> None:
@@ -334,5 +336,7 @@ def _is_special(path: Path) -> bool:
 
 def _nearby(path: Path) -> str:
     folder = path.parent
-    found: Sequence[str] = sorted(p.name for p in folder.glob("*.ipynb"))[:3] if folder.is_dir() else ()
+    known = [p.name for p in folder.glob("*.ipynb")] if folder.is_dir() else []
+    sources = sorted(name for name in known if not name.endswith(_OUT)) or known
+    found = get_close_matches(path.name, sources, 1, 0) or sources
     return "kitaru-nb run " + str(folder / found[0]) if found else "a path to a .ipynb file"

@@ -20,7 +20,7 @@ from papermill.exceptions import PapermillException
 
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.recovery import matching_prefix
-from kitaru_nb.errors import KitaruError
+from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, current_owner
@@ -188,9 +188,14 @@ def _execute(
 
 def _start(engine: Engine, identity: Identity, run: RunOptions) -> tuple[Attempt, bool]:
     """Take the lease; whether an earlier attempt left something to go on with."""
-    if run.execution is not None:
-        return engine.journal.resume(run.execution, owner=current_owner()), True
-    attempt, previous = engine.journal.start(identity, owner=current_owner(), tags=run.tags, new=run.new)
+    try:
+        if run.execution is not None:
+            return engine.journal.resume(run.execution, owner=current_owner()), True
+        attempt, previous = engine.journal.start(identity, owner=current_owner(), tags=run.tags, new=run.new)
+    except ConflictError as held:
+        # the journal's own hint is for a kernel, where there are magics
+        hint = "wait until that process ends, or end it; then the same command again"
+        raise ConflictError(held.message, kind=held.kind, hint=hint) from held
     return attempt, previous is not None
 
 

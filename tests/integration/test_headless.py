@@ -248,21 +248,28 @@ def test_an_edited_cell_and_what_reads_it_run_again_and_nothing_else(tmp_path: P
     assert notebook.shown()[-1][1][0]["data"]["text/plain"] == "16"
 
 
-def test_a_cell_tagged_no_checkpoint_runs_in_every_attempt(tmp_path: Path) -> None:
+def test_a_value_that_could_not_be_stored_is_named_and_its_cell_can_be_tagged_to_run_in_every_attempt(
+    tmp_path: Path,
+) -> None:
     notebook = Notebook(
         tmp_path,
         [
             "tick('a')\na = 1",
-            "tick('plain')\nhandle = iter([a])",
+            "tick('plain')\nhandle = (i for i in [a])",
             "tick('c')\nc = 2",
             "tick('d')\nif once('x'): 1 / 0\nnext(handle)",
         ],
-        tags={1: ["no-checkpoint"]},
     )
 
     notebook.papermill()
+    refused = notebook.papermill()
+    notebook.nb.cells[2].metadata.tags = ["no-checkpoint"]
+    notebook.save()
     ended = notebook.papermill()
 
+    assert refused.code == 1
+    assert "not back: `handle` (" in refused.stderr
+    assert "reads `handle`, a generator that could not be stored" in refused.stderr
     assert ended.code == 0, ended.stderr
     assert notebook.ticks() == ["a", "plain", "c", "d", "plain", "d"]
 
@@ -279,6 +286,7 @@ def test_a_second_run_while_the_first_one_lives_is_refused_and_touches_nothing(t
 
     assert second.code == 1
     assert "is held by process" in second.stderr
+    assert "Try: wait until that process ends" in second.stderr
     assert notebook.output.read_bytes() == before
     (tmp_path / "go").touch()
     assert finished(first).code == 0

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.errors import CorruptError, KernelError
+from kitaru_nb.errors import CorruptError, KernelError, StoreError
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.stacks.attempt import AttemptRun, _boot_error, _End
 from kitaru_nb.stacks.notebooks import steps_of
@@ -24,10 +24,18 @@ KERNEL: Any = SimpleNamespace(
 
 
 def test_an_error_raised_in_the_kernel_keeps_its_class_and_hint() -> None:
-    error = _boot_error({"ename": "CorruptError", "evalue": "`x` is damaged\n  Try: run it again"}, KERNEL)
+    error = _boot_error({"ename": "StoreError", "evalue": "the disk is full\n  Try: make room"}, KERNEL)
+
+    assert type(error) is StoreError
+    assert (error.message, error.hint) == ("the disk is full", "make room")
+
+
+def test_damage_found_at_the_start_names_a_way_on_that_can_be_typed_headless() -> None:
+    error = _boot_error({"ename": "CorruptError", "evalue": "`x` is damaged\n  Try: run its cell"}, KERNEL)
 
     assert type(error) is CorruptError
-    assert (error.message, error.hint) == ("`x` is damaged", "run it again")
+    assert (error.message, error.kind) == ("`x` is damaged", "corrupt-artifact")
+    assert "--new" in error.hint
 
 
 @pytest.mark.parametrize("ename", ["ModuleNotFoundError", "ImportError"])
