@@ -91,6 +91,7 @@ class _Writer:
     ) -> None:
         self.written = Written()
         self._engine = engine
+        self._namespace = namespace
         self._live = namespace.live
         self._state = state
         self._on_record = on_record
@@ -129,6 +130,8 @@ class _Writer:
     def _anchor(self, group: Group) -> None:
         """Let later groups refer to the functions and classes of this one."""
         for name in group.names:
-            identity = id(self._live[name])
-            if self._state.definitions.get(identity) == name and name not in group.unstorable:
-                self._anchors[identity] = Anchor(name, group.value, group.artifact)
+            definition = self._live[name]
+            if self._state.definitions.get(id(definition)) == name and name not in group.unstorable:
+                alone = len(group.names) == 1
+                value = group.value if alone else self._namespace.digest({name: definition})
+                self._anchors[id(definition)] = Anchor(name, value, group.artifact)

@@ -112,6 +112,38 @@ class Loader:
             )
         return self._loaded[digest]
 
+    def group(self, group: Group) -> dict[str, object]:
+        """The values of a stored group; functions and classes that the notebook has alike are the live ones.
+
+        So what is restored belongs to the live ones, and who refers to those still does.
+
+        Raises:
+            CorruptError: a stored byte is damaged or missing.
+            UnstorableError: a stored value cannot be loaded here.
+        """
+        if group.artifact not in self._loaded:
+            live = {name: self._namespace.live.get(name) for name in group.names}
+            if _are_definitions(live.values()) and self._namespace.digest(live) == group.value:
+                self._loaded[group.artifact] = live
+            else:
+                self._loaded[group.artifact] = self._with_live(self.load(group.artifact))
+        return self._loaded[group.artifact]
+
+    def _with_live(self, values: dict[str, object]) -> dict[str, object]:
+        """`values`, or the live objects that some of their names hold, when these are alike.
+
+        An alias that is not bound yet (``g = f``) then is one of the live function.
+        """
+        if not _are_definitions(values.values()):
+            return values
+        names = {id(value): name for name, value in values.items() if name in self._namespace.live}
+        live = {name: self._namespace.live[name] for name in names.values()}
+        stored = {name: values[name] for name in names.values()}
+        known = {id(value) for value in values.values()} == names.keys() and _are_definitions(live.values())
+        if not known or self._namespace.digest(live) != self._namespace.digest(stored):
+            return values
+        return {name: live[names[id(value)]] for name, value in values.items()}
+
     def load_for(self, checkpoint: str, groups: Iterable[Group]) -> None:
         """Load everything a step needs, before anything is changed.
 
@@ -121,7 +153,7 @@ class Loader:
         """
         for group in groups:
             try:
-                self.load(group.artifact)
+                self.group(group)
             except (CorruptError, UnstorableError) as error:
                 names = ", ".join(f"`{name}`" for name in group.names)
                 message = f"checkpoint `{checkpoint}` cannot be restored: {names}: {error.message}"
@@ -229,11 +261,8 @@ def put_back(
     restored = Restored()
     for group in groups:
         wanted = [name for name in group.names if names.get(name) is group]
-        if _is_defined_alike(namespace, group):
-            restored.names += wanted
-            continue
         try:
-            values = loader.load(group.artifact)
+            values = loader.group(group)
         except (StoreError, UnstorableError) as error:
             _mark_damaged(namespace, wanted, error, restored)
             continue
@@ -343,14 +372,8 @@ def restored_draft(checkpoint: Checkpoint, **changes: Any) -> Draft:
     return replace(checkpoint.draft, **fields)
 
 
-def _is_defined_alike(namespace: Namespace, group: Group) -> bool:
-    """Whether the notebook has defined these functions or classes anew, exactly as they were.
-
-    Then the live ones stay, so that what is restored belongs to them.
-    """
-    live = {name: namespace.live.get(name) for name in group.names}
-    definitions = all(isinstance(value, FunctionType | type) for value in live.values())
-    return definitions and namespace.digest(live) == group.value
+def _are_definitions(values: Iterable[object]) -> bool:
+    return all(isinstance(value, FunctionType | type) for value in values)
 
 
 def _mark_damaged(

@@ -1,0 +1,365 @@
+"""Which recorded steps still stand, and the way back to the namespace as of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitaru_nb.artifacts.marker import is_marker
+from kitaru_nb.engine.recovery import (
+    Loader,
+    Recorded,
+    furthest,
+    matching_prefix,
+    put_back,
+    record_restored,
+    recorded_at,
+    restored_draft,
+    source_code,
+)
+from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
+from kitaru_nb.model.execution import ExecutionId, Identity, current_owner
+from kitaru_nb.testing import a_draft, digest_of
+from tests.unit.engine.kernel import Kernel
+
+COMPLETED, RESTORED, FAILED = CheckpointStatus.COMPLETED, CheckpointStatus.RESTORED, CheckpointStatus.FAILED
+
+
+def row(seq: int, source: str, *, parent: int | None, **changes: Any) -> Checkpoint:
+    """A step on record."""
+    draft = a_draft(changes.pop("name", f"step{seq}"), source=source, parent=parent, **changes)
+    return Checkpoint(seq, ExecutionId("ex_1"), 1, seq, draft)
+
+
+def line(*sources: str, first: int = 1, steps: Sequence[str | None] = ()) -> list[Checkpoint]:
+    """Steps that follow each other."""
+    ids = [*steps, *[None] * len(sources)]
+    return [
+        row(first + i, source, parent=first + i - 1 if i else None, step=ids[i])
+        for i, source in enumerate(sources)
+    ]
+
+
+@dataclass(frozen=True)
+class Case:
+    cells: Sequence[str | tuple[str | None, str]]
+    recorded: Sequence[Checkpoint]
+    expected: Sequence[int]
+    changed: Sequence[str] = ()
+
+
+ABC = line("a = 1", "b = 2", "c = 3")
+
+CASES = {
+    "nothing on record": Case(["a = 1"], [], []),
+    "no cells": Case([], ABC, []),
+    "the same notebook": Case(["a = 1", "b = 2", "c = 3"], ABC, [1, 2, 3]),
+    "a longer notebook": Case(["a = 1", "b = 2", "c = 3", "d = 4"], ABC, [1, 2, 3]),
+    "a shorter notebook": Case(["a = 1"], ABC, [1]),
+    "an edited cell": Case(["a = 1", "b = 7", "c = 3"], ABC, [1]),
+    "an edited first cell": Case(["a = 7", "b = 2", "c = 3"], ABC, []),
+    "another comment": Case(["a = 1  # one", "# two\nb = 2", "c = 3"], ABC, [1, 2, 3]),
+    "other formatting": Case(["a=1", "b = (2)", "c = 3"], ABC, [1, 2, 3]),
+    "a cell inserted": Case(["a = 1", "x = 0", "b = 2", "c = 3"], ABC, [1]),
+    "a cell removed": Case(["a = 1", "c = 3"], ABC, [1]),
+    "a cell moved": Case(["b = 2", "a = 1", "c = 3"], ABC, []),
+    "a step marked fresh": Case(["a = 1", "%%checkpoint --fresh\nb = 2", "c = 3"], ABC, [1]),
+    "a step marked now": Case(["a = 1", "%%checkpoint two\nb = 2", "c = 3"], ABC, [1, 2, 3]),
+    "a cell with magics": Case(["%time x", "b = 2"], line("%time x", "b = 2"), [1, 2]),
+    "a cell with other magics": Case(["%time y", "b = 2"], line("%time x", "b = 2"), []),
+    "a changed file": Case(
+        ["a = 1", "b = 2", "c = 3"],
+        [ABC[0], row(2, "b = 2", parent=1, conditions={"file:/rows.csv": "d"}), ABC[2]],
+        [1],
+        changed=["file:/rows.csv"],
+    ),
+    "an unchanged file": Case(
+        ["a = 1", "b = 2"],
+        [ABC[0], row(2, "b = 2", parent=1, conditions={"file:/rows.csv": "d"})],
+        [1, 2],
+    ),
+    "a changed module": Case(
+        ["a = 1"],
+        [row(1, "a = 1", parent=None, conditions={"module:/m.py": "d"})],
+        [],
+        changed=["module:/m.py"],
+    ),
+    "conditions on names are met by the line itself": Case(
+        ["a = 1", "a.append(1)"],
+        [ABC[0], row(2, "a.append(1)", parent=1, conditions={"names:a": "d", "random:random": "d"})],
+        [1, 2],
+        changed=["names:a", "random:random"],
+    ),
+    "a failed step": Case(
+        ["a = 1", "b = 2", "c = 3"], [ABC[0], row(2, "b = 2", parent=1, status=FAILED)], [1]
+    ),
+    "a failed step that then ran": Case(
+        ["a = 1", "b = 2"],
+        [ABC[0], row(2, "b = 2", parent=1, status=FAILED), row(3, "b = 2", parent=1)],
+        [1, 3],
+    ),
+    "the newest of two attempts": Case(
+        ["a = 1", "b = 2"], [*line("a = 1", "b = 2"), *line("a = 1", "b = 2", first=3)], [3, 4]
+    ),
+    "the attempt that got furthest": Case(
+        ["a = 1", "b = 2", "c = 3"],
+        [*line("a = 1", "b = 2", "c = 3"), *line("a = 1", "b = 9", first=4)],
+        [1, 2, 3],
+    ),
+    "one line, though another's cells fit too": Case(
+        ["a = 1", "b = 2", "c = 3"],
+        [*line("a = 1", "b = 2"), row(3, "a = 1", parent=None), row(4, "c = 3", parent=2)],
+        [1, 2, 4],
+    ),
+    "an attempt that went on from an older one": Case(
+        ["a = 1", "b = 2", "c = 4"], [*ABC, row(4, "c = 4", parent=2)], [1, 2, 4]
+    ),
+    "a step that was edited and edited back": Case(
+        ["a = 1", "b = 2"], [*line("a = 1", "b = 2"), row(3, "b = 7", parent=1)], [1, 2]
+    ),
+    "restored steps count": Case(
+        ["a = 1", "b = 2"],
+        [
+            *line("a = 1"),
+            row(2, "a = 1", parent=None, status=RESTORED, origin=1),
+            row(3, "b = 2", parent=2),
+        ],
+        [2, 3],
+    ),
+    "the same source twice": Case(["a = 1", "a = 1"], line("a = 1", "a = 1"), [1, 2]),
+    "the same source once more": Case(["a = 1", "a = 1", "a = 1"], line("a = 1", "a = 1"), [1, 2]),
+    "the same source in other cells": Case(
+        [("cell:y", "a = 1"), ("cell:x", "a = 1")],
+        line("a = 1", "a = 1", steps=["cell:x", "cell:y"]),
+        [],
+    ),
+    "the same source in the same cells": Case(
+        [("cell:x", "a = 1"), ("cell:y", "a = 1")],
+        line("a = 1", "a = 1", steps=["cell:x", "cell:y"]),
+        [1, 2],
+    ),
+    "ids that were not sent before": Case([("cell:x", "a = 1"), ("cell:y", "b = 2")], ABC, [1, 2]),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_the_recorded_steps_that_the_first_cells_still_are(case: Case) -> None:
+    cells = [cell if isinstance(cell, tuple) else (None, cell) for cell in case.cells]
+
+    prefix = matching_prefix(cells, case.recorded, holds=lambda what, digest: what not in case.changed)
+
+    assert [checkpoint.seq for checkpoint in prefix] == case.expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("x = 1", "x = 1  # comment", True),
+        ("x = 1", "x = 2", False),
+        ("%%checkpoint load\nx = 1", "x = 1", True),
+        ("# first\n%%checkpoint load --strict\nx = 1", "%%checkpoint other\nx = 1", True),
+        ("!ls", "!ls", True),
+        ("!ls", "!ls -l", False),
+        ("!ls\n", "  !ls", True),
+    ],
+)
+def test_what_a_cells_code_is(one: str, other: str, same: bool) -> None:
+    assert (source_code(one) == source_code(other)) is same
+
+
+# The furthest commit
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        ([], None),
+        ([row(1, "a", parent=None, status=FAILED)], None),
+        (ABC, 3),
+        ([*ABC, row(4, "d", parent=3, status=FAILED)], 3),
+        ([*ABC, row(4, "a", parent=None, status=RESTORED, origin=1)], 3),
+        ([*ABC, row(4, "a", parent=3, status=RESTORED, origin=1)], 4),
+        ([*ABC, *(row(3 + n, "", parent=None, status=RESTORED, origin=n) for n in (1, 2, 3))], 6),
+        ([*ABC, row(4, "a", parent=None, status=RESTORED, origin=1), row(5, "x", parent=4)], 5),
+    ],
+)
+def test_the_furthest_commit_is_at_the_end_of_the_newest_work(
+    recorded: list[Checkpoint], expected: int | None
+) -> None:
+    found = furthest(recorded)
+
+    assert (found.seq if found else None) == expected
+
+
+def test_the_furthest_commit_of_a_step() -> None:
+    recorded = [*ABC, row(4, "b = 2", parent=3, name="step2"), row(5, "x", parent=4)]
+
+    assert [furthest(recorded, name=name) for name in ("step1", "step2", "nothing")] == [
+        recorded[0],
+        recorded[3],
+        None,
+    ]
+
+
+# What the commits hold together
+
+
+def group(*names: str, value: str = "v", **options: Any) -> Group:
+    return Group(names, digest_of(f"artifact {value}"), digest_of(value), **options)
+
+
+def test_the_newest_group_of_a_name_counts() -> None:
+    old, new = group("a"), group("a", value="w")
+
+    recorded = recorded_at([row(1, "", parent=None, groups=(old,)), row(2, "", parent=1, groups=(new,))])
+
+    assert recorded.groups == {"a": new}
+    assert recorded.whole == {("a",): new}
+
+
+def test_a_group_that_lost_a_name_is_not_whole_but_keeps_the_others() -> None:
+    both, alone = group("a", "b"), group("a", value="w")
+    recorded = Recorded()
+
+    recorded.put(both)
+    recorded.put(alone)
+
+    assert recorded.groups == {"a": alone, "b": both}
+    assert recorded.whole == {("a",): alone}
+
+
+def test_deleted_names_are_gone_and_may_come_back() -> None:
+    recorded = recorded_at(
+        [
+            row(1, "", parent=None, groups=(group("a"), group("b"))),
+            row(2, "", parent=1, deleted=("a", "b")),
+            row(3, "", parent=2, groups=(group("b", value="w"),)),
+        ]
+    )
+
+    assert recorded.groups == {"b": group("b", value="w")}
+
+
+def test_a_name_deleted_and_bound_in_one_commit_is_bound() -> None:
+    recorded = recorded_at([row(1, "", parent=None, groups=(group("a"),), deleted=("a",))])
+
+    assert recorded.groups == {"a": group("a")}
+
+
+def test_process_state_adds_up_in_order() -> None:
+    recorded = recorded_at(
+        [row(seq, "", parent=None, process=process) for seq, process in ((1, "one"), (2, None), (3, "two"))]
+    )
+
+    assert recorded.process == ["one", "two"]
+
+
+# Putting back
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Kernel]]:
+    started: list[Kernel] = []
+
+    def begin() -> Kernel:
+        kernel = Kernel(tmp_path / "home")
+        if started:
+            kernel.take_over()
+        started.append(kernel)
+        return kernel
+
+    yield begin
+    for kernel in reversed(started):
+        kernel.stop()
+
+
+def test_only_the_names_still_in_a_group_are_bound(start: Callable[[], Kernel]) -> None:
+    first = start()
+    first.cell("a = [1]\nb = a")
+    kernel = start()
+    (both,) = first.last.draft.groups
+
+    restored = put_back(
+        Loader(kernel.engine, kernel.session.namespace), kernel.session.namespace, [both], {"b": both}
+    )
+
+    assert restored.names == ["b"]
+    assert kernel["b"] == [1]
+    assert "a" not in kernel.live
+
+
+def test_a_group_that_cannot_be_read_becomes_markers(start: Callable[[], Kernel]) -> None:
+    kernel = start()
+    kernel.cell("good = [1]")
+    (good,) = kernel.last.draft.groups
+    bad = group("x", "y")
+    names = {"good": good, "x": bad, "y": bad}
+
+    restored = put_back(
+        Loader(kernel.engine, kernel.session.namespace), kernel.session.namespace, [bad, good], names
+    )
+
+    assert restored.names == ["good"]
+    assert list(restored.damaged) == ["x", "y"]
+    assert is_marker(kernel["x"])
+
+
+def test_an_artifact_is_loaded_once(start: Callable[[], Kernel]) -> None:
+    kernel = start()
+    kernel.cell("rows = [1]")
+    (rows,) = kernel.last.draft.groups
+    loader = Loader(kernel.engine, kernel.session.namespace)
+
+    assert loader.load(rows.artifact)["rows"] is loader.load(rows.artifact)["rows"]
+
+
+def test_an_instance_gets_the_stored_class_where_the_live_one_differs(start: Callable[[], Kernel]) -> None:
+    first = start()
+    first.cells("class Model:\n    kind = 'old'", "model = Model()")
+    (model,) = first.last.draft.groups
+    kernel = start()
+    kernel.plain("class Model:\n    kind = 'new'")
+
+    loaded = Loader(kernel.engine, kernel.session.namespace).load(model.artifact)["model"]
+
+    assert type(loaded) is not kernel["Model"]
+    assert loaded.kind == "old"
+
+
+# Recording what was restored
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
+    journal = SqliteJournal(tmp_path / "journal.db")
+    yield journal
+    journal.close()
+
+
+def test_a_restored_prefix_is_a_line_of_its_own(journal: SqliteJournal) -> None:
+    first, _ = journal.start(Identity(notebook="/a.ipynb"), owner=current_owner())
+    one = journal.commit(first, a_draft("one"))
+    two = journal.commit(first, a_draft("two", parent=one.seq))
+    second, _ = journal.start(Identity(notebook="/a.ipynb"), owner=current_owner(), take_over=True)
+
+    written = record_restored(journal, second, [one, two])
+
+    assert [c.draft.parent for c in written] == [None, written[0].seq]
+    assert [c.draft.status for c in written] == [RESTORED] * 2
+    assert [c.draft.origin for c in written] == [one.seq, two.seq]
+    assert record_restored(journal, second, []) == []
+
+
+def test_a_restored_step_names_the_one_that_ran() -> None:
+    ran = row(4, "a = 1", parent=None)
+    once = restored_draft(ran)
+
+    again = restored_draft(Checkpoint(9, ran.execution, 2, 1, once), name="other")
+
+    assert (once.status, once.origin) == (RESTORED, 4)
+    assert (again.origin, again.name) == (4, "other")
