@@ -24,7 +24,13 @@ from kitaru_nb.artifacts.depth import deep_containers
 from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
-from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
+from kitaru_nb.artifacts.reducers import (
+    Unstorable,
+    hashed_by_value,
+    is_plain_instance,
+    reduce_hashed,
+    reduce_object,
+)
 from kitaru_nb.artifacts.views import Block, is_array, is_raw, reduce_array, reduce_view, shared_blocks
 from kitaru_nb.errors import UnstorableError
 from kitaru_nb.model.artifact import Anchor, Digest
@@ -157,6 +163,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.markers: list[tuple[str, str, str]] = []
         self.kept: list[object] = []
         self.plain: dict[type, bool] = {}
+        self.hashed: set[type] = set()
         self._name_what_is_live()
         self.cautious = cautious
 
@@ -204,9 +211,12 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         value = reduce_object(obj, self.namespace)
         if cls not in self.plain:
             # Asked only once the first instance went through: the stock way works for the type.
-            self.plain[cls] = (
-                is_plain_instance(cls) and value[0].__name__ == "__newobj__" and not _stateless(cls)
-            )
+            stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and not _stateless(cls)
+            if stock and hashed_by_value(cls):
+                self.hashed.add(cls)
+            self.plain[cls] = stock and cls not in self.hashed
+        if cls in self.hashed and value[0].__name__ == "__newobj__":
+            value = reduce_hashed(obj, value)
         if self.cautious is not None and isinstance(value, tuple):
             self.cautious.check(obj, value)
         return value

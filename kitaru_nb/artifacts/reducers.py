@@ -32,7 +32,7 @@ import xxhash
 from cloudpickle import cloudpickle
 
 from kitaru_nb.artifacts.functions import reduce_cell, reduce_class, reduce_function, reduce_lru
-from kitaru_nb.artifacts.kinds import by_reference, kind_name, module_constant
+from kitaru_nb.artifacts.kinds import by_reference, is_immutable_atom, kind_name, module_constant
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.views import content, numpy
 
@@ -40,14 +40,18 @@ __all__ = [
     "Unstorable",
     "attribute_of",
     "broken_when_restored",
+    "hashed_by_value",
     "is_plain_instance",
     "make_contextvar",
     "make_dict_view",
     "make_exception",
+    "make_hashed",
     "make_memmap",
     "make_memoryview",
     "make_weakref",
+    "reduce_hashed",
     "reduce_object",
+    "set_attributes",
     "set_exception",
     "singleton_class",
     "singleton_of",
@@ -125,6 +129,39 @@ def is_plain_instance(cls: type) -> bool:
         and not any("__slots__" in vars(base) and vars(base)["__slots__"] for base in cls.__mro__)
         and cls.__base__ is not None
     )
+
+
+def hashed_by_value(cls: type) -> bool:
+    """Whether instances of a plain `cls` are hashed by what they hold."""
+    own: Any = cls.__hash__
+    return own is not None and own is not object.__hash__ and not hasattr(cls, "__setstate__")
+
+
+def reduce_hashed(obj: Any, value: Any) -> Any:
+    """`value`, changed so that a plain `obj` that is hashed by its attributes can be in a cycle.
+
+    A set or dict deeper in the cycle hashes the object before its attributes are back. Those
+    that lead nowhere are therefore given to it when it is made, the rest as ever.
+    """
+    cls = type(obj)
+    attributes = vars(obj)
+    early = {name: held for name, held in attributes.items() if is_immutable_atom(held)}
+    if not early or len(early) == len(attributes):
+        return value
+    return make_hashed, (cls, early), attributes, None, None, set_attributes
+
+
+def make_hashed(cls: Any, early: dict[str, Any]) -> Any:
+    """An instance with the attributes that lead nowhere."""
+    made = cls.__new__(cls)
+    made.__dict__.update(early)
+    return made
+
+
+def set_attributes(obj: Any, attributes: dict[str, Any]) -> None:
+    """Give an instance all its attributes, in the order they had."""
+    obj.__dict__.clear()
+    obj.__dict__.update(attributes)
 
 
 def _inherited(cls: type, method: str) -> bool:

@@ -207,6 +207,12 @@ CASES = {
         "import numpy as np\na = np.zeros(4)\nv = a[1:]\nw = v[::-1]\nt = np.zeros((2, 2), 'M8[s]')\ntt = t.T\nr = np.ones(3)\nr.flags.writeable = False\nrv = r[:2]",
         "assert v.base is a and w.base is a and tt.base is t and rv.base is r\nv[0] = 3\nassert a[1] == 3 == w[-1]",
     ),
+    "instances hashed by value in a cycle": Case(
+        "class N:\n    def __init__(self, k): self.first = []; self.k = k; self.s = set(); self.d = {self: 1}\n"
+        "    def __hash__(self): return hash(self.k)\n    def __eq__(self, other): return self.k == other.k\n"
+        "a, b = N('a'), N('b')\na.s.add(b)\nb.s.add(a)",
+        "assert b in a.s and a in b.s and N('b') in a.s and a.d[a] == 1 and list(vars(a)) == ['first', 'k', 's', 'd']",
+    ),
     "hooks do not run again": Case(
         "class Plugin:\n    seen = []\n    def __init_subclass__(cls, **kw): Plugin.seen.append(cls.__name__)\nclass X(Plugin): pass\n"
         "class Meta(type):\n    made = []\n    def __new__(m, n, b, d): m.made.append(n); return super().__new__(m, n, b, d)\n"
