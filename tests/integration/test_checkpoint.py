@@ -338,7 +338,8 @@ PROCESS = (
     "40 + 2"
 )
 SEEN = (
-    "(random.random(), np.random.rand(), os.environ.get('MODE'), os.environ.get('MY_API_KEY'), os.path.basename(os.getcwd()),"
+    "(random.random(), np.random.rand(), os.environ.get('MODE'), os.environ.get('MY_API_KEY'),"
+    " os.path.basename(os.getcwd()),"
     " sys.path[0], sys.path[-1], logging.getLogger('mine').level, pd.get_option('display.max_rows'),"
     " np.get_printoptions()['precision'], json.mine)"
 )
@@ -399,8 +400,10 @@ def test_a_failed_cell_stays_visible_and_starts_from_the_state_before_it_when_ru
     kernel: Kernel,
 ) -> None:
     kernel.run(
-        "import numpy as np, pandas as pd\nclass Box: pass\nbox = Box(); box.items = [1]\nlog = [{'n': 0}]; alias = log\n"
-        "big = np.arange(6.); view = big[:2]; frame = pd.DataFrame({'a': [1, 2]}); other = frame\ntotal = 0; seen = {1}\n"
+        "import numpy as np, pandas as pd\nclass Box: pass\nbox = Box(); box.items = [1]\n"
+        "log = [{'n': 0}]; alias = log\n"
+        "big = np.arange(6.); view = big[:2]\n"
+        "frame = pd.DataFrame({'a': [1, 2]}); other = frame\ntotal = 0; seen = {1}\n"
         "np.random.seed(5); FAIL = True"
     )
     failed = kernel.run(HALF, cell="a")
@@ -413,11 +416,13 @@ def test_a_failed_cell_stays_visible_and_starts_from_the_state_before_it_when_ru
     assert visible == "([{'n': 1}, 1], 1, True)"
     assert again.ok, again
     state = kernel.run(
-        "log, alias is log, big.tolist(), view.tolist(), other is frame, frame.a.tolist(), list(frame.columns),"
+        "log, alias is log, big.tolist(), view.tolist(), other is frame, frame.a.tolist(),"
+        " list(frame.columns),"
         " box.items, vars(box), total, seen, round(draw, 6)"
     ).result
     assert state == (
-        "([{'n': 1}, 1],\n True,\n [0.0, 2.0, 4.0, 3.0, 4.0, 5.0],\n [0.0, 2.0],\n True,\n [9, 2],\n ['a', 'b'],\n"
+        "([{'n': 1}, 1],\n True,\n [0.0, 2.0, 4.0, 3.0, 4.0, 5.0],\n [0.0, 2.0],\n True,\n [9, 2],\n"
+        " ['a', 'b'],\n"
         " [1, 4],\n {'items': [1, 4], 'extra': 5},\n 1,\n {1, 3},\n 0.221993)"
     )
 
@@ -464,11 +469,27 @@ def test_rewind_takes_the_namespace_back_to_a_checkpoint(kernel: Kernel) -> None
 @pytest.mark.parametrize(
     ("plain", "edited", "cell"),
     [
-        ("import os; os.environ['MODE'] = '1'", "import os; os.environ['MODE'] = '2'", "y = os.environ['MODE']"),
-        ("import os\nos.makedirs('d1', exist_ok=True)", "import os\nos.makedirs('d1', exist_ok=True); os.chdir('d1')", "y = os.getcwd()"),
+        (
+            "import os; os.environ['MODE'] = '1'",
+            "import os; os.environ['MODE'] = '2'",
+            "y = os.environ['MODE']",
+        ),
+        (
+            "import os\nos.makedirs('d1', exist_ok=True)",
+            "import os\nos.makedirs('d1', exist_ok=True); os.chdir('d1')",
+            "y = os.getcwd()",
+        ),
         ("import json; json.K = 1", "import json; json.K = 2", "y = json.K"),
-        ("import random; random.seed(1)", "import random; random.setstate(random.Random(5).getstate())", "y = random.random()"),
-        ("n = 1", "n = 1; open('late.txt', 'w').write('x')", "try:\n    y = open('late.txt').read()\nexcept OSError:\n    y = None"),
+        (
+            "import random; random.seed(1)",
+            "import random; random.setstate(random.Random(5).getstate())",
+            "y = random.random()",
+        ),
+        (
+            "n = 1",
+            "n = 1; open('late.txt', 'w').write('x')",
+            "try:\n    y = open('late.txt').read()\nexcept OSError:\n    y = None",
+        ),
     ],
 )  # fmt: skip
 def test_what_a_cell_sees_of_the_process_is_a_condition(
