@@ -128,8 +128,8 @@ class Namespace:
                 known = self._atoms[name] = (value, (name,), self.digest({name: value}))
             ids[name] = None
             groups[known[1]] = known[2]
-        definitions = self._definitions(rest)
-        for members in alias_groups(rest, namespace=self.live, anchors=definitions):
+        definitions, grouped = self._grouped(rest)
+        for members in grouped:
             names = tuple(sorted(members))
             groups[names] = self.digest({name: rest[name] for name in names})
         for gone in self._atoms.keys() - (values.keys() - rest.keys()):
@@ -165,6 +165,26 @@ class Namespace:
             if name in self.live and _RESULTS.fullmatch(name):
                 found[name] = self.digest({name: self.live[name]})
         return found
+
+    def _grouped(self, values: Mapping[str, object]) -> tuple[dict[int, str], list[frozenset[str]]]:
+        """The definitions that are stored by themselves, and the groups of names.
+
+        A definition that shares objects with other names than its own is stored with them, and
+        so is whatever refers to it: else a restore of these names would leave the others with
+        a definition of the past.
+        """
+        definitions = self._definitions(values)
+        while True:
+            groups = alias_groups(values, namespace=self.live, anchors=definitions)
+            shared = {
+                id(values[name])
+                for members in groups
+                if any(id(values[name]) not in definitions for name in members)
+                for name in members
+            }
+            if definitions.keys().isdisjoint(shared):
+                return definitions, groups
+            definitions = {key: name for key, name in definitions.items() if key not in shared}
 
     def _definitions(self, values: Mapping[str, object]) -> dict[int, str]:
         found: dict[int, str] = {}

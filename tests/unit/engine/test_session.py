@@ -352,6 +352,37 @@ def test_a_restored_function_sees_the_live_names(start: Start) -> None:
     assert kernel["times"].__globals__ is kernel.live
 
 
+@pytest.mark.parametrize(
+    ("cells", "expression"),
+    [
+        (["def f():\n    pass", "g = f", "kept = [g]"], "kept[0] is f is g"),
+        (["def f():\n    pass", "kept = [f]", "g = f"], "kept[0] is f is g"),
+        (["def f():\n    pass\nkept = [f]", "def f():\n    pass\nkept = [f]"], "kept[0] is f"),
+        (["class C:\n    pass", "D = C", "kept = C()", "other = D()"], "type(kept) is type(other) is C is D"),
+        (["def f():\n    pass", "kept = [f]", "f.note = 1"], "kept[0] is f and f.note == 1"),
+        (
+            [
+                "rows = [1]\nb = 0\ndef f(v=rows):\n    return v",
+                "kept = [f]",
+                "b = (1, rows)",
+                "b = (1, rows)",
+            ],
+            "kept[0] is f and f() is rows is b[1]",
+        ),
+    ],
+)
+def test_who_refers_to_a_function_or_class_still_does(
+    start: Start, cells: list[str], expression: str
+) -> None:
+    first = start()
+    first.cells(*cells)
+    assert eval(expression, first.live)
+    kernel = start()
+
+    assert kernel.cells(*cells, *cells[-2:]) is not None
+    assert eval(expression, kernel.live)
+
+
 # Failures
 
 
