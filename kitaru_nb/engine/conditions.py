@@ -16,19 +16,22 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine.namespace import Change
-from kitaru_nb.engine.observe import Observed, file_holds
+from kitaru_nb.engine.observe import ABSENT, Observed, file_digest, file_holds, is_data
 from kitaru_nb.engine.process import ProcessState, drawn, is_secret
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["conditions_of", "holds", "named_environment", "seeds"]
+__all__ = ["conditions_of", "holds", "named_environment", "named_files", "seeds"]
 
 _SEEDS = re.compile(r"seed|set_?state|random_state|RandomState")
+_LONGEST_PATH = 4096
+_SMALL = 100  # items of a container that are looked at
 _ENVIRONMENT = frozenset({"environ", "getenv", "getcwd", "environb"})
 
 
@@ -53,6 +56,11 @@ def conditions_of(
     }
     if pending.seeded:
         found |= {f"random:{part}": _digest(pending.process[part]) for part in drawn(pending.process, after)}
+    found |= {
+        f"file:{path}": digest
+        for path, digest in pending.files.items()
+        if path not in observed.written and file_digest(path) == digest  # what the step wrote is no input
+    }
     for file in files:
         if file["mode"] in ("read", "absent") and file["digest"] is not None:
             found[f"file:{file['path']}"] = file["digest"]
@@ -62,6 +70,35 @@ def conditions_of(
         found[f"process:{part}"] = _digest(_part(pending.process, part))
     found |= {f"env:{name}": _digest(value) for name, value in pending.environment.items()}
     return found
+
+
+def named_files(tree: ast.Module, values: Iterable[object], *, ignored: Path) -> dict[str, str]:
+    """Files that a cell names in its strings, or in the strings and paths it reads, with their digests.
+
+    So a file counts that is read by code which does not open it through Python.
+    """
+    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    words = (
+        word for text in constants if isinstance(text, str) for word in text.split()[:_SMALL]
+    )  # of `!cat a.txt`
+    named = (part for value in values for part in _parts(value))
+    found = {}
+    for candidate in (*constants, *words, *named):
+        text = os.fspath(candidate) if isinstance(candidate, str | PurePath) else ""
+        if not text or len(text) > _LONGEST_PATH or "\n" in text or "\0" in text:
+            continue
+        path = os.path.abspath(text)
+        if Path(path).is_file() and is_data(path, [ignored]):
+            found[path] = file_digest(path) or ABSENT
+    return found
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, list | tuple | set | frozenset) and len(value) <= _SMALL:
+        return value
+    if type(value) is dict and len(value) <= _SMALL:
+        return value.values()
+    return (value,)
 
 
 def named_environment(tree: ast.Module) -> dict[str, str | None]:

@@ -20,11 +20,12 @@ from blake3 import blake3
 
 from kitaru_nb.analysis.modules import file_digest as source_digest
 
-__all__ = ["ABSENT", "Observed", "file_digest", "file_holds", "start", "stop"]
+__all__ = ["ABSENT", "Observed", "file_digest", "file_holds", "is_data", "start", "stop"]
 
 ABSENT = "absent"
 """Stands for the digest of a file that is not there."""
 
+_TOO_LARGE = 256 << 20
 _MAPPED = 1 << 20  # files above this size are mapped, not read
 _NETWORK = frozenset({"socket.connect", "socket.sendto"})
 _PROCESS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"})
@@ -56,12 +57,7 @@ class Observed:
         folders do not count. A written file outside the folder `below` is named without a
         digest, so that no time is spent on reading it.
         """
-        unwanted = [str(Path(place)) + os.sep for place in (*_INSTALLATION, *_MACHINE, *_PROGRAMS, *ignored)]
-        counted = [
-            path
-            for path in sorted(self.read | self.written)
-            if not any(path.startswith(place) for place in unwanted)
-        ]
+        counted = [path for path in sorted(self.read | self.written) if is_data(path, ignored)]
         return [file for path in counted if (file := self._file(path, below)) is not None]
 
     def _file(self, path: str, below: Path) -> Mapping[str, Any] | None:
@@ -79,13 +75,26 @@ class Observed:
         }
 
 
+def is_data(path: str, ignored: Iterable[Path] = ()) -> bool:
+    """Whether the file at the absolute `path` can be a notebook's data.
+
+    Files of the Python installation, of the system, of programs' caches and of `ignored`
+    folders cannot.
+    """
+    unwanted = (*_INSTALLATION, *_MACHINE, *_PROGRAMS, *ignored)
+    return not any(path.startswith(f"{place}{os.sep}") for place in unwanted)
+
+
 def file_digest(path: str | Path) -> str | None:
     """BLAKE3 of the file's content, or None when it cannot be read.
 
-    A file whose size, time and inode are as they were is not read again.
+    A file whose size, time and inode are as they were is not read again, and one of more
+    than 256 MiB is known by its size and time alone.
     """
     try:
         found = Path(path).stat()
+        if found.st_size > _TOO_LARGE:
+            return f"stat:{found.st_size}:{found.st_mtime_ns}"
         return _content_digest(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ino)
     except OSError:
         return None

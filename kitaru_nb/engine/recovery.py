@@ -154,7 +154,7 @@ class Loader:
         for group in groups:
             try:
                 self.group(group)
-            except (CorruptError, UnstorableError) as error:
+            except (StoreError, UnstorableError) as error:
                 names = ", ".join(f"`{name}`" for name in group.names)
                 message = f"checkpoint `{checkpoint}` cannot be restored: {names}: {error.message}"
                 hint = f"%%checkpoint {checkpoint} --fresh (runs it again)"

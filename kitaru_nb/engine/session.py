@@ -20,7 +20,7 @@ from kitaru_nb.analysis.directive import Directive
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
-from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, seeds
+from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, named_files, seeds
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.inputs import Inputs
@@ -190,6 +190,7 @@ class Session:
         needs = self._inputs.of(cell, before, name=name)
         self._watch_attributes(cell)
         process = self._process.snapshot()
+        read = [self.namespace.live[name] for name in needs.touched if name in self.namespace.live]
         return Pending(
             cell,
             name,
@@ -199,7 +200,8 @@ class Session:
             self._seeded,
             started_at,
             started,
-            named_environment(cell.tree),
+            environment=named_environment(cell.tree),
+            files=named_files(cell.tree, read, ignored=self.engine.settings.home),
         )
 
     def _watch_attributes(self, cell: Cell) -> None:

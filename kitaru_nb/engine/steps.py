@@ -35,6 +35,7 @@ class Pending:
         started_at: When it was met.
         started: The same on the clock that durations are taken from, in seconds.
         environment: Environment variables that its code names, with their values before it.
+        files: Files that its code or the values it reads name, with their digests before it.
         shadow: What it can change, as it was before; None where it will not be undone.
     """
 
@@ -47,6 +48,7 @@ class Pending:
     started_at: datetime
     started: float
     environment: Mapping[str, str | None] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     shadow: Shadow | None = None
 
 

@@ -506,3 +506,38 @@ def test_what_a_cell_sees_of_the_process_is_a_condition(
 
     assert again.ok, again
     assert y != before
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import subprocess\ny = subprocess.check_output(['cat', 'data.txt'])",
+        "y = !cat data.txt\ny = list(y)",
+        "import subprocess\ny = subprocess.check_output(['cat', str(where)])",
+    ],
+)
+def test_a_file_named_in_a_string_counts_for_readers_that_cannot_be_seen(
+    kernel: Kernel, place: Path, cell: str
+) -> None:
+    data = place / "work" / "data.txt"
+    data.write_text("1")
+    kernel.run("from pathlib import Path\nwhere = Path('data.txt').absolute()")
+    kernel.run("%%checkpoint a\n" + cell, cell="a")
+    before = kernel.run("y").result
+    same = kernel.run("%%checkpoint a\n" + cell, cell="a")
+    data.write_text("2")
+
+    kernel.run("%%checkpoint a\n" + cell, cell="a")
+
+    assert "restored" in same.said
+    assert kernel.run("y").result != before
+
+
+def test_a_file_the_cell_itself_writes_does_not_make_it_run_again(kernel: Kernel) -> None:
+    cell = "%%checkpoint a\nimport os\nwith open('out.txt', 'wb') as f:\n    f.write(os.urandom(4))"
+    kernel.run(cell + "\n", cell="a")
+    kernel.run("%%checkpoint b --fresh\n" + cell.partition("\n")[2], cell="b")
+
+    again = kernel.run("%%checkpoint b\n" + cell.partition("\n")[2], cell="b")
+
+    assert "restored" in again.said
