@@ -115,9 +115,18 @@ def _bound(tree: ast.Module) -> Iterator[str]:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             yield statement.name
             continue
-        for node in ast.walk(statement):
+        for node in _own_nodes(statement):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id != "_":
                 yield node.id
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a statement whose names are the cell's, in order: none of a comprehension or lambda."""
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _own_nodes(child)
 
 
 def _called(tree: ast.Module) -> Iterator[str]:
