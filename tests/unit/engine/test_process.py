@@ -1,0 +1,191 @@
+"""State outside the namespace: taken, and put back."""
+
+# ruff: noqa: NPY002 - numpy's global generator is what is put back
+
+from __future__ import annotations
+
+import decimal
+import json
+import logging
+import os
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kitaru_nb.engine.process import Process, drawn, is_secret
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    python, numpy = random.getstate(), np.random.get_state()
+    yield
+    random.setstate(python)
+    np.random.set_state(numpy)
+
+
+def test_a_process_as_it_was_found_has_no_path_and_environment_of_its_own() -> None:
+    state = Process().snapshot()
+
+    assert state["env"] == {}
+    assert state["path"] == ([], [], [])
+
+
+def test_two_looks_at_the_same_state_are_equal() -> None:
+    process = Process()
+
+    assert process.snapshot() == process.snapshot()
+
+
+def test_generators_go_on_where_they_stood() -> None:
+    process = Process()
+    before = process.snapshot()
+    expected = random.random(), np.random.random()
+
+    assert process.apply({part: before[part] for part in ("random", "numpy")}) == []
+
+    assert (random.random(), np.random.random()) == expected
+
+
+def test_the_generators_that_were_drawn_from_are_named() -> None:
+    process = Process()
+    before = process.snapshot()
+    assert drawn(before, process.snapshot()) == ()
+
+    random.random()
+    assert drawn(before, process.snapshot()) == ("random",)
+    np.random.random()
+    assert drawn(before, process.snapshot()) == ("random", "numpy")
+
+
+def test_a_generator_that_was_not_loaded_before_was_not_drawn_from() -> None:
+    assert drawn({"random": 1}, {"random": 1, "numpy": 2}) == ()
+
+
+def test_environment_changes_are_put_back_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLD", "1")
+    monkeypatch.setenv("KEPT", "1")
+    process = Process()
+    monkeypatch.setenv("NEW", "2")
+    monkeypatch.delenv("OLD")
+    state = process.snapshot()
+    monkeypatch.delenv("NEW")
+    monkeypatch.setenv("OLD", "1")
+    monkeypatch.setenv("OTHER", "3")
+
+    process.apply({"env": state["env"]})
+
+    assert state["env"] == {"NEW": "2", "OLD": None}
+    assert (os.environ["NEW"], os.environ["OTHER"], os.environ["KEPT"]) == ("2", "3", "1")
+    assert "OLD" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("OPENAI_API_KEY", True),
+        ("GITHUB_TOKEN", True),
+        ("token", True),
+        ("DB_PASSWORD", True),
+        ("SECRETS", True),
+        ("KEYBOARD", False),
+        ("MONKEY", False),
+        ("TOKENIZERS_PARALLELISM", False),
+        ("HOME", False),
+    ],
+)
+def test_what_looks_secret_is_never_stored(monkeypatch: pytest.MonkeyPatch, name: str, secret: bool) -> None:
+    process = Process()
+    monkeypatch.setenv(name, "a new value")
+
+    assert is_secret(name) is secret
+    assert (name not in process.snapshot()["env"]) is secret
+
+
+def test_our_own_settings_are_not_the_notebooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process()
+    monkeypatch.setenv("KITARU_NB_STACK", "other")
+
+    assert process.snapshot()["env"] == {}
+
+
+def test_the_working_folder_is_put_back(tmp_path: Path) -> None:
+    process = Process()
+    (tmp_path / "sub").mkdir()
+    os.chdir("sub")
+    state = process.snapshot()
+    os.chdir("..")
+
+    process.apply({"cwd": state["cwd"]})
+
+    assert Path.cwd() == tmp_path / "sub"
+
+
+def test_a_working_folder_that_is_gone_is_said_and_the_rest_is_put_back(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+
+    problems = Process().apply({"cwd": gone, "recursion limit": sys.getrecursionlimit()})
+
+    assert len(problems) == 1
+    assert problems[0].startswith("cwd was not put back:")
+    assert gone in problems[0]
+
+
+def test_entries_of_the_import_path_go_back_to_their_end() -> None:
+    found = list(dict.fromkeys(sys.path))
+    sys.path[:] = found
+    process = Process()
+    sys.path.insert(0, "/front")
+    sys.path.append("/back")
+    sys.path.remove(found[-1])
+    state = process.snapshot()
+    sys.path[:] = [*found, "/machine"]
+
+    process.apply({"path": state["path"]})
+    process.apply({"path": state["path"]})
+
+    assert sys.path == ["/front", *found[:-1], "/machine", "/back"]
+
+
+def test_options_of_the_standard_library_are_put_back() -> None:
+    process = Process()
+    logger = logging.getLogger("a.notebook")
+    with decimal.localcontext(), warnings.catch_warnings():
+        decimal.getcontext().prec = 7
+        warnings.simplefilter("ignore", ResourceWarning)
+        logger.setLevel(logging.DEBUG)
+        state = process.snapshot()
+        decimal.getcontext().prec = 9
+        warnings.resetwarnings()
+        logger.setLevel(logging.ERROR)
+
+        process.apply({part: state[part] for part in ("decimal", "warnings", "logging")})
+
+        assert decimal.getcontext().prec == 7
+        assert warnings.filters[0][:3:2] == ("ignore", ResourceWarning)
+        assert logger.level == logging.DEBUG
+    logger.setLevel(logging.NOTSET)
+
+
+def test_attributes_that_cells_set_on_modules_and_library_classes_are_put_back() -> None:
+    process = Process()
+    namespace = {"json": json, "Path": Path, "mine": object()}
+    process.watch(namespace, [("json", "default"), ("Path", "extra"), ("mine", "x"), ("nothing", "x")])
+    json.default = Path.extra = str  # type: ignore[attr-defined]
+    state = process.snapshot()
+    del json.default, Path.extra  # type: ignore[attr-defined]
+    without = process.snapshot()
+
+    process.apply({"attributes": state["attributes"]})
+    assert json.default is Path.extra is str  # type: ignore[attr-defined]
+    process.apply({"attributes": without["attributes"]})
+
+    assert not hasattr(json, "default")
+    assert not hasattr(Path, "extra")
+    assert state["attributes"].keys() == {"json:default", "pathlib|Path:extra"}
