@@ -118,17 +118,6 @@ def test_a_notebook_from_standard_input_is_continued_too(tmp_path: Path) -> None
     assert notebook.ticks() == ["a", "b", "b"]
 
 
-def test_after_completion_the_same_command_runs_everything_anew(tmp_path: Path) -> None:
-    notebook = six_cells(tmp_path)
-
-    first, second = notebook.papermill(), notebook.papermill()
-
-    assert (first.code, second.code) == (0, 0)
-    assert notebook.ticks() == ["load", "alias", "sort", "train", "shown", "end"] * 2
-    assert len(notebook.executions()) == 2
-    assert second.last_line == f"kitaru: completed execution={notebook.executions()[0].id}"
-
-
 def test_a_dead_kernel_leaves_true_statuses_and_an_explanation(tmp_path: Path) -> None:
     notebook = six_cells(tmp_path, dying=KILLS["kernel"])
 
