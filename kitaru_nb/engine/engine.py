@@ -24,11 +24,19 @@ class Engine:
     """Durable execution over one journal and one artifact store.
 
     `stacks.open.open_engine` makes one from settings.
+
+    Attributes:
+        journal: What happened.
+        store: The bytes.
+        settings: What the user has chosen.
+        check: Raises a StoreError when nothing could be written now; asked before a step
+            runs, so that no money is spent on a result that has no place.
     """
 
     journal: Journal
     store: ArtifactStore
     settings: Settings
+    check: Callable[[], None] = lambda: None
 
     def artifact(self, digest: Digest) -> Artifact:
         """The artifact with that digest.

@@ -65,9 +65,13 @@ class Failures:
             undone.append(failure.pending.name)
         return undone
 
+    def names(self) -> list[str]:
+        """Steps that failed and whose doings are still there."""
+        return [failure.pending.name for failure in self._failed.values()]
+
     def keep(self) -> list[str]:
         """Accept what failed steps left; gives their names."""
-        names = [failure.pending.name for failure in self._failed.values()]
+        names = self.names()
         self._failed.clear()
         return names
 

@@ -155,8 +155,7 @@ class Loader:
             try:
                 self.group(group)
             except (StoreError, UnstorableError) as error:
-                names = ", ".join(f"`{name}`" for name in group.names)
-                message = f"checkpoint `{checkpoint}` cannot be restored: {names}: {error.message}"
+                message = f"checkpoint `{checkpoint}` cannot be restored: {error.message}"
                 hint = f"%%checkpoint {checkpoint} --fresh (runs it again)"
                 raise type(error)(message, kind=error.kind, hint=hint) from error
 

@@ -173,13 +173,17 @@ class Session:
         pending = self._pending(cell)
         self._seeded = self._seeded or seeds(cell.source)
         if cell.directive is not None and cell.directive.fresh:
+            self.engine.check()
             return Run(pending)
-        return choose(
+        decided = choose(
             pending,
             self._find(pending, attempt.execution),
             holds=lambda what, digest: holds(pending, what, digest),
             allowed=self._allowed(cell.directive, attempt.execution),
         )
+        if isinstance(decided, Run):
+            self.engine.check()
+        return decided
 
     def _pending(self, cell: Cell) -> Pending:
         started_at, started = datetime.now(UTC), time.perf_counter()
@@ -335,8 +339,10 @@ class Session:
         """
         journal = self.engine.journal
         found = execution_of(journal, self.identity, execution, self.attempt)
+        if take_over:  # also where there is nothing to restore: then the cells run here from now on
+            self._lease.take_named(found.id, take_over=True)
         target = target_of(journal, found, at)
-        self._lease.take_named(found.id, take_over=take_over)
+        self._lease.take_named(found.id)
         restored, line = self.restore_line(target.seq)
         journal.record_event(found.id, "resumed", {"checkpoint": target.draft.name, "seq": target.seq})
         if restored.damaged:

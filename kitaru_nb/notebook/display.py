@@ -32,7 +32,7 @@ def say(shell: Any, text: str) -> None:
     shell.display_pub.publish({"text/plain": text, "text/html": f'<div style="{style}">{lines}</div>'})
 
 
-def committed(checkpoint: Checkpoint, stored: int) -> str:
+def committed(checkpoint: Checkpoint, stored: int, half_done: Sequence[str] = ()) -> str:
     """One line: the step is saved."""
     draft = checkpoint.draft
     parts = [f"kitaru: `{draft.name}` saved", duration(draft.duration)]
@@ -41,6 +41,8 @@ def committed(checkpoint: Checkpoint, stored: int) -> str:
     lost = [name for group in draft.groups for name in group.unstorable]
     if lost:
         parts.append(f"not stored: {_names(lost)}")
+    if half_done:
+        parts.append(f"includes what {_names(half_done)} left half-done")
     return " · ".join(parts)
 
 

@@ -236,7 +236,7 @@ class Hooks:
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 
             stored = sum(artifact.bytes for artifact in self.session.artifacts_of(checkpoint))
-            display.say(self.shell, display.committed(checkpoint, stored))
+            display.say(self.shell, display.committed(checkpoint, stored, self.session.failures.names()))
 
     def _repeat_result(self, checkpoint: Any) -> None:
         value = self.session.result_of(checkpoint)

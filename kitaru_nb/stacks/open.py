@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ def open_engine(settings: Settings, *, read_only: bool = False) -> Engine:
         _prepare(settings.home)
     journal = SqliteJournal(settings.home / JOURNAL_FILE, lease=settings.lease, read_only=read_only)
     store = LocalStore(settings.home / STORE_FOLDER, read_only=read_only)
-    return Engine(journal=journal, store=store, settings=settings)
+    return Engine(journal, store, settings, check=partial(check_home, settings.home))
 
 
 def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = False) -> Any:

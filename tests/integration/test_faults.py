@@ -225,3 +225,50 @@ def names(place: Path) -> list[str]:
         ).fetchall()
 
     return [json.loads(body)["name"] for (body,) in rows]
+
+
+def test_taking_over_an_execution_without_a_commit_lets_the_cells_run_here(place: Path) -> None:
+    with start(place) as first, start(place) as second:
+        first.run("%%checkpoint a\n1 / 0", cell="a")
+        refused = second.run("%%checkpoint a\nx = 1", cell="a")
+        told = second.run("%resume --take-over")
+        ran = second.run("%%checkpoint a\nx = 1", cell="a")
+
+    assert refused.ename == "ConflictError"
+    assert told.ename == "NotFoundError"
+    assert ran.ok, ran
+
+
+def test_a_commit_over_a_failed_cell_says_so(place: Path) -> None:
+    with start(place) as kernel:
+        kernel.run("log = []")
+        kernel.run("%%checkpoint a\nlog.append(1)\n1 / 0", cell="a")
+        other = kernel.run("%%checkpoint b\nx = 1", cell="b")
+
+    assert "includes what `a` left half-done" in other.said
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="a small file system is made with tmpfs, which is Linux only"
+)
+def test_a_disk_that_filled_up_refuses_the_next_cell_before_it_runs(place: Path) -> None:
+    home = place / "home"
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(home)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        with start(place) as kernel:
+            first = kernel.run("%%checkpoint a\nx = 1", cell="a")
+            (home / "filler").write_bytes(b"\0" * (5 << 20))
+            refused = kernel.run("%%checkpoint b\nran = True", cell="b")
+            ran = kernel.run("'ran' in dir()")
+            (home / "filler").unlink()
+            again = kernel.run("%%checkpoint b\nran = True", cell="b")
+    finally:
+        subprocess.run(["umount", "-l", str(home)], check=True)
+
+    assert first.ok, first
+    assert refused.ename == "StoreError"
+    assert ran.result == "False"
+    assert again.ok, again
