@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import FunctionType
@@ -99,6 +100,12 @@ class Loader:
         self._engine = engine
         self._namespace = namespace
         self._loaded: dict[Digest, dict[str, object]] = {}
+        self._coming: Mapping[str, Group] = {}
+        self._loading: set[Digest] = set()
+
+    def expect(self, names: Mapping[str, Group]) -> None:
+        """Say which names are about to be bound, and to what; a reference is met by these first."""
+        self._coming = names
 
     def load(self, digest: Digest) -> dict[str, object]:
         """The values of an artifact.
@@ -107,9 +114,8 @@ class Loader:
             CorruptError: a stored byte is damaged or missing.
         """
         if digest not in self._loaded:
-            self._loaded[digest] = self._engine.get(
-                digest, namespace=self._namespace.live, resolve=self._resolve
-            )
+            values = self._engine.get(digest, namespace=self._namespace.live, resolve=self._resolve)
+            self._loaded[digest] = self._met(values)
         return self._loaded[digest]
 
     def group(self, group: Group) -> dict[str, object]:
@@ -121,28 +127,46 @@ class Loader:
             CorruptError: a stored byte is damaged or missing.
             UnstorableError: a stored value cannot be loaded here.
         """
-        if group.artifact not in self._loaded:
-            live = {name: self._namespace.live.get(name) for name in group.names}
-            if _are_definitions(live.values()) and self._namespace.digest(live) == group.value:
-                self._loaded[group.artifact] = live
-            else:
-                self._loaded[group.artifact] = self._with_live(self.load(group.artifact))
-        return self._loaded[group.artifact]
+        if group.artifact in self._loaded:
+            return self._loaded[group.artifact]
+        live = {name: self._namespace.live.get(name) for name in group.names}
+        if _are_definitions(live.values()) and self._namespace.digest(live) == group.value:
+            self._loaded[group.artifact] = live
+            return live
+        self._loading.add(group.artifact)
+        try:
+            return self.load(group.artifact)
+        finally:
+            self._loading.discard(group.artifact)
 
-    def _with_live(self, values: dict[str, object]) -> dict[str, object]:
-        """`values`, or the live objects that some of their names hold, when these are alike.
+    def _met(self, values: dict[str, object]) -> dict[str, object]:
+        """`values`, or the objects that some of their names hold or will hold, when these are alike.
 
         An alias that is not bound yet (``g = f``) then is one of the live function.
         """
         if not _are_definitions(values.values()):
             return values
-        names = {id(value): name for name, value in values.items() if name in self._namespace.live}
-        live = {name: self._namespace.live[name] for name in names.values()}
+        met = {name: self._present(name) for name in values}
+        names = {id(value): name for name, value in values.items() if self._are_alike(name, met[name], value)}
+        found = {name: met[name] for name in names.values()}
         stored = {name: values[name] for name in names.values()}
-        known = {id(value) for value in values.values()} == names.keys() and _are_definitions(live.values())
-        if not known or self._namespace.digest(live) != self._namespace.digest(stored):
+        whole = all(id(value) in names for value in values.values())
+        if not whole or self._namespace.digest(found) != self._namespace.digest(stored):
             return values
-        return {name: live[names[id(value)]] for name, value in values.items()}
+        return {name: found[names[id(value)]] for name, value in values.items()}
+
+    def _are_alike(self, name: str, one: object, other: object) -> bool:
+        return _are_definitions([one]) and self._namespace.digest({name: one}) == self._namespace.digest(
+            {name: other}
+        )
+
+    def _present(self, name: str) -> object:
+        """What `name` will hold when all is put back, or holds now."""
+        group = self._coming.get(name)
+        if group is not None and group.artifact not in self._loading:
+            with suppress(StoreError, UnstorableError):  # said where its own names are put back
+                return self.group(group)[name]
+        return self._namespace.live.get(name)
 
     def load_for(self, checkpoint: str, groups: Iterable[Group]) -> None:
         """Load everything a step needs, before anything is changed.
@@ -168,9 +192,9 @@ class Loader:
 
     def _resolve(self, anchor: Anchor) -> object:
         if anchor.artifact not in self._loaded:
-            live = self._namespace.live.get(anchor.name)
-            if live is not None and self._namespace.digest({anchor.name: live}) == anchor.value:
-                return live
+            present = self._present(anchor.name)
+            if present is not None and self._namespace.digest({anchor.name: present}) == anchor.value:
+                return present
         return self.load(anchor.artifact)[anchor.name]
 
 
@@ -258,6 +282,7 @@ def put_back(
 ) -> Restored:
     """Bind `names` to what their groups hold. A damaged group costs its own names only."""
     restored = Restored()
+    loader.expect(names)
     for group in groups:
         wanted = [name for name in group.names if names.get(name) is group]
         try:

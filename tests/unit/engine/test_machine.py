@@ -72,7 +72,7 @@ TEMPLATES = [
     "def {f}(v=None, u='@'):\n    return {g}(v)",
     "def {f}(v={x}, u='@'):\n    return v",
     "def {f}(v=None, u='@', kept=[{n}]):\n    kept.append({n})\n    return kept",
-    "def m():\n    kept = [{n}]\n    def {f}(v=None, u='@'):\n        kept.append(v)\n    return {f}\n{f} = m()",
+    "def m():\n    kept = [{n}]\n    def {f}(v=None, u='@'):\n        k.append(v)\n    return {f}\n{f} = m()",
     "{f} = lambda v=None, u='@': {x}",
     "{f}.note = {x}",
     "{x} = {f}({y})",
@@ -81,7 +81,7 @@ TEMPLATES = [
     "{f}()",
     # classes
     "class C:\n    u = '@'\n    shared = [{n}]\n    def __init__(self, v):\n        self.v = v",
-    "class C:\n    u = '@'\n    def __init__(self, v):\n        self.v = v\n    def own(self):\n        return {x}",
+    "class C:\n    u = '@'\n    def __init__(s, v):\n        s.v = v\n    def own(s):\n        return {x}",
     "{x} = C({y})",
     "{x} = C([{n}])",
     "{x}.v = {y}",

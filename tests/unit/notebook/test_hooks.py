@@ -1,0 +1,254 @@
+"""Cells through IPython's hooks, without a kernel: run, restored, refused, committed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from IPython.core.error import InputRejected
+
+from kitaru_nb.errors import KitaruError, UsageError
+from kitaru_nb.notebook.hooks import refused
+from tests.unit.notebook.shell import Shell
+
+Start = Callable[[], Shell]
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts the notebook's kernel, ending the one before in order."""
+    monkeypatch.setenv("KITARU_NB_NOTEBOOK", str(tmp_path / "train.ipynb"))
+    started: list[Shell] = []
+
+    def begin() -> Shell:
+        while started:
+            started.pop().stop()
+        started.append(Shell())
+        return started[-1]
+
+    yield begin
+    while started:
+        started.pop().stop()
+
+
+def test_a_marked_cell_runs_shows_its_result_and_is_committed(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = start()
+
+    result = shell.run("%%checkpoint load\nrows = [1, 2]\nprint('working')\nrows")
+
+    shown = capsys.readouterr().out
+    assert result.success
+    assert result.result == [1, 2]
+    assert shown.index("working") < shown.index("[1, 2]") < shown.index("kitaru: `load` saved")
+    assert shell.hooks.last_status["status"] == "completed"
+
+
+def test_it_is_restored_in_the_next_kernel_with_what_it_showed(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "%%checkpoint load\nrows = [1, 2]\nprint('working')\nrows"
+    start().run(source)
+    capsys.readouterr()
+    shell = start()
+
+    result = shell.run(source)
+
+    shown = capsys.readouterr().out
+    assert result.success
+    assert shell["rows"] == [1, 2]
+    assert shell["_"] is shell["rows"]
+    assert shown.count("working") == 1
+    assert "kitaru: `load` restored" in shown
+    assert shell.hooks.last_status["status"] == "restored"
+
+
+def test_a_plain_cell_is_left_alone(start: Start) -> None:
+    shell = start()
+
+    shell.run("x = 1")
+
+    assert shell["x"] == 1
+    assert shell.hooks.session is None
+    assert shell.hooks.last_status == {"seq": None, "status": None}
+    assert shell.ip.ast_transformers == []
+
+
+def test_the_transformer_is_in_place_only_while_a_marked_cell_runs(start: Start) -> None:
+    shell = start()
+
+    shell.run("%%checkpoint load\nn = len(get_ipython().ast_transformers)")
+    shell.error("%%checkpoint load2\n1 / 0")
+    shell.error("%%checkpoint load3\n1 +")
+
+    assert shell["n"] == 1
+    assert shell.ip.ast_transformers == []
+
+
+def test_a_failing_cell_keeps_its_error_and_line_and_is_no_commit(start: Start) -> None:
+    shell = start()
+
+    error = shell.error("%%checkpoint load\nx = 1\n1 / 0")
+
+    assert isinstance(error, ZeroDivisionError)
+    assert error.__traceback__ is not None
+    assert error.__traceback__.tb_next is not None
+    assert error.__traceback__.tb_next.tb_lineno == 3
+    assert shell.hooks.last_status["seq"] is None
+
+
+def test_a_refused_cell_does_not_run_and_says_why(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = start()
+
+    error = shell.error("%%checkpoint load --nothing\nx = 1")
+
+    assert isinstance(error, UsageError)
+    assert error.kind == "unknown-option"
+    assert "x" not in shell
+    assert "UsageError: %%checkpoint has no option `--nothing`" in capsys.readouterr().out
+
+
+def test_an_error_of_our_own_is_never_a_cell_that_ran_as_if_nothing_had_been_said(start: Start) -> None:
+    shell = start()
+    shell.run("%%checkpoint load\nx = 1")
+    shell.hooks.session.plan = lambda *_args, **_options: 1 / 0
+
+    error = shell.error("%%checkpoint other\ny = 1")
+
+    assert isinstance(error, KitaruError)
+    assert error.kind == "internal"
+    assert "y" not in shell
+
+
+def test_a_commit_that_fails_is_the_cells_error(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = start()
+
+    result = shell.run("%%checkpoint load --strict\ngen = (i for i in range(3))")
+
+    assert not result.success
+    assert getattr(result.error_in_exec, "kind", None) == "unstorable-value"
+    assert "`gen`" in capsys.readouterr().out
+    assert shell.ip.last_execution_succeeded is False
+
+
+def test_quiet_says_nothing(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = start()
+    shell.hooks.quiet = True
+
+    shell.run("%%checkpoint load\nx = 1")
+    shell.run("%%checkpoint load\nx = 1")
+
+    assert capsys.readouterr().out == ""
+    assert shell.hooks.last_status["status"] == "restored"
+
+
+def test_every_cell_is_a_step_where_that_is_asked(start: Start) -> None:
+    shell = start()
+    shell.hooks.every_cell = True
+
+    shell.run("x = 1")
+
+    assert shell.hooks.last_status["status"] == "completed"
+
+
+def test_timeit_above_a_checkpoint_is_refused(start: Start) -> None:
+    error = start().error("%%timeit\n%%checkpoint load\nx = 1")
+
+    assert getattr(error, "kind", None) in ("repeated-checkpoint", "misplaced-checkpoint")
+
+
+def test_time_above_a_checkpoint_commits_once(start: Start) -> None:
+    shell = start()
+
+    assert shell.run("%%time\n%%checkpoint load\nx = 1").success
+
+    recorded = shell.hooks.session.engine.journal.checkpoints(shell.hooks.session.attempt.execution)
+    assert [checkpoint.draft.name for checkpoint in recorded] == ["load"]
+    assert shell["x"] == 1
+
+
+def test_a_checkpoint_above_time_works_as_well(start: Start) -> None:
+    shell = start()
+
+    assert shell.run("%%checkpoint load\n%%time\nx = 1").success
+    assert shell["x"] == 1
+
+
+def test_await_works_at_the_top_of_a_marked_cell(start: Start) -> None:
+    shell = start()
+
+    assert shell.run("%%checkpoint load\nimport asyncio\nx = await asyncio.sleep(0, 7)").success
+    assert shell["x"] == 7
+
+
+def test_a_semicolon_keeps_the_result_unseen(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    start().run("%%checkpoint load\n[1234];")
+
+    assert "1234" not in capsys.readouterr().out
+
+
+def test_a_cell_id_makes_the_step(start: Start) -> None:
+    shell = start()
+
+    shell.run("%%checkpoint\nx = 1", cell_id="abc")
+
+    assert shell.hooks.session.last.draft.step == "cell:abc"
+
+
+def test_what_was_seen_before_the_first_step_counts(start: Start) -> None:
+    seed = "import random\nrandom.seed({})"
+    first = start()
+    first.run(seed.format(3))
+    first.run("%%checkpoint draw\nx = random.random()")
+    shell = start()
+    shell.run(seed.format(4))
+
+    shell.run("%%checkpoint draw\nx = random.random()")
+
+    assert shell.hooks.last_status["status"] == "completed"
+
+
+def test_an_interrupt_during_the_commit_comes_after_it(start: Start) -> None:
+    shell = start()
+    shell.run("%%checkpoint warm\nw = 1")
+    session = shell.hooks.session
+    commit = session.commit
+
+    def pressed(*args, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        return commit(*args, **options)
+
+    session.commit = pressed
+
+    error = shell.error("%%checkpoint load\nx = 1")
+
+    assert isinstance(error, KeyboardInterrupt)
+    assert session.last.draft.name == "load"
+
+
+def test_a_forked_child_has_no_turn(start: Start) -> None:
+    shell = start()
+    shell.run("%%checkpoint load\nx = 1")
+    shell.hooks._pid = -1
+
+    shell.run("%%checkpoint other\ny = 1")
+    shell.hooks.close()
+
+    assert shell.hooks.session is not None
+    assert shell.hooks.session.last.draft.name == "load"
+    shell.hooks._pid = os.getpid()
+
+
+def test_an_error_stops_a_cell_and_stays_what_it_is() -> None:
+    error = UsageError("no `x`", kind="some-kind", hint="do y")
+
+    stopped = refused(error)
+
+    assert isinstance(stopped, InputRejected)
+    assert isinstance(stopped, UsageError)
+    assert (type(stopped).__name__, str(stopped)) == ("UsageError", str(error))
+    assert (stopped.kind, stopped.hint, stopped.message) == ("some-kind", "do y", "no `x`")
