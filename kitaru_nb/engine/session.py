@@ -219,15 +219,12 @@ class Session:
     def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
         everywhere = self._marked_only or pending.cell.directive is not None
         journal, notebook = self.engine.journal, self.identity.notebook or ""
-        for key in pending.needs.keys:
-            found = (
-                journal.find(key, notebook=notebook)
-                if everywhere
-                else journal.find(key, executions=[execution])
-            )
-            if found:
-                return found
-        return []
+        executions = None if everywhere else [execution]
+        return [
+            found
+            for key in pending.needs.keys
+            for found in journal.find(key, executions=executions, notebook=notebook)
+        ]
 
     def _allowed(self, directive: Directive | None, execution: ExecutionId) -> Callable[[Checkpoint], bool]:
         """Headless, what touched the outside in another execution is only taken when asked for."""
@@ -261,7 +258,15 @@ class Session:
             ConflictError: kind ``superseded``: a later attempt owns the execution.
         """
         observe.stop()
-        pending = run.pending
+        try:
+            return self._commit(run.pending, outcome)
+        except BaseException:
+            # Its cell may run again: it must not find its own changes there.
+            self.failures.add(run.pending)
+            self._state = None
+            raise
+
+    def _commit(self, pending: Pending, outcome: Outcome) -> Checkpoint:
         draft = self._draft(pending, CheckpointStatus.COMPLETED, outcome)
         self._watch_attributes(pending.cell)
         after = self.namespace.observe()

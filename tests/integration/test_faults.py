@@ -155,20 +155,26 @@ def test_the_stop_button_in_a_step_leaves_no_commit(place: Path) -> None:
 
 def test_a_save_that_finds_no_room_is_an_error_reply_and_the_next_one_works(place: Path) -> None:
     with start(place) as kernel:
-        kernel.run("%%checkpoint a\nx = 1", cell="a")
+        kernel.run("%%checkpoint a\nlog = []", cell="a")
         kernel.run(
             "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, resource.RLIM_INFINITY))"
         )
-        full = kernel.run("%%checkpoint b\nimport numpy as np\nbig = np.ones(1_000_000)", cell="b")
+        full = kernel.run(
+            "%%checkpoint b\nimport numpy as np\nlog.append(1)\nbig = np.ones(1_000_000)", cell="b"
+        )
         kept = kernel.run("float(big.sum())")
         kernel.run(
             "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))"
         )
-        again = kernel.run("%%checkpoint b\nimport numpy as np\nbig = np.ones(1_000_000)", cell="b")
+        again = kernel.run(
+            "%%checkpoint b\nimport numpy as np\nlog.append(1)\nbig = np.ones(1_000_000)", cell="b"
+        )
+        log = kernel.run("log")
 
     assert full.ename == "StoreError", full
     assert kept.result == "1000000.0"
     assert again.ok, again
+    assert log.result == "[1]"
     assert names(place) == ["a", "b"]
 
 
