@@ -23,11 +23,15 @@ __all__ = ["Written", "refuse_unstorable", "write_groups", "write_value"]
 
 @dataclass(slots=True)
 class Written:
-    """What a commit has to tell the journal about stored bytes."""
+    """What a commit has to tell the journal about stored bytes.
+
+    `anchors` are the functions and classes that are stored now, by id.
+    """
 
     groups: list[Group] = field(default_factory=list)
     artifacts: list[Artifact] = field(default_factory=list)
     locations: list[Location] = field(default_factory=list)
+    anchors: dict[int, Anchor] = field(default_factory=dict)
 
     def add(self, stored: Stored) -> Digest:
         """Take note of a stored artifact; gives its digest."""
@@ -61,7 +65,7 @@ def write_value(
     engine: Engine, namespace: Namespace, name: str, value: object, written: Written
 ) -> Digest | None:
     """Store one value by itself; None when a part of it cannot be stored."""
-    stored = engine.put({name: value}, namespace=namespace.live)
+    stored = engine.put({name: value}, namespace=namespace.live, anchors=written.anchors)
     return None if stored.unstorable else written.add(stored)
 
 
@@ -97,7 +101,7 @@ class _Writer:
         self._on_record = on_record
         self._exclude = exclude
         self._order = {name: position for position, name in enumerate(namespace.live)}
-        self._anchors: dict[int, Anchor] = {}
+        self._anchors = self.written.anchors
         for group in on_record.values():
             if state.groups.get(group.names) == group.value:
                 self._anchor(group)

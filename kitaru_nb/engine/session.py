@@ -17,6 +17,7 @@ from typing import Any
 
 from kitaru_nb.analysis.attributes import attribute_targets
 from kitaru_nb.analysis.directive import Directive
+from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
@@ -281,7 +282,7 @@ class Session:
             deleted_by_step=tuple(sorted(step.deleted)),
             conditions=conditions_of(pending, step, process, self._observed, files),
             process=self._write_process(pending.process, process, written),
-            result=self._write_result(outcome.result, written),
+            result=self._write_result(pending, outcome.result, written),
             outside=tuple(sorted(self._observed.outside)),
             files=tuple(files),
         )
@@ -463,12 +464,13 @@ class Session:
         stored = self.engine.put({"parts": parts, "by_step": by_step}, namespace=self.namespace.live)
         return written.add(stored)
 
-    def _write_result(self, result: object, written: Written) -> str | None:
+    def _write_result(self, pending: Pending, result: object, written: Written) -> str | None:
         if result is None:
             return None
-        for name, value in self.namespace.visible().items():
-            if value is result:
-                return f"name:{name}"
+        if not is_immutable_atom(result):  # equal numbers are one object, whatever they are called
+            for name, value in self.namespace.visible().items():
+                if value is result and name in pending.needs.touched:
+                    return f"name:{name}"
         digest = write_value(self.engine, self.namespace, "_", result, written)
         return None if digest is None else f"artifact:{digest}"
 
