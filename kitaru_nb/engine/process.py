@@ -246,9 +246,10 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, A
 
 
 def _put_pandas(module: Any, value: Mapping[str, Mapping[str, Any]]) -> None:
+    now = _read_pandas(module)
     for prefix, options in value.items():
         for key, option in options.items():
-            if module.get_option(prefix + key) != option:
+            if now.get(prefix, {}).get(key) != option:
                 module.set_option(prefix + key, option)
 
 
