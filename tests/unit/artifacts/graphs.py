@@ -111,13 +111,22 @@ def shape(values: dict[str, Any]) -> list[Any]:
         below = children(obj)
         if cls in (set, frozenset):
             lines.append(
-                (cls.__name__, sorted(repr(type(b)) + (repr(b) if not _deep(b) else "") for b in below))
+                (cls.__name__, sorted(repr(type(b)) + (_text(b) if not _deep(b) else "") for b in below))
             )
             continue
         keys = list(obj) if cls is dict else list(vars(obj)) if cls is Node else len(below)
         lines.append((cls.__name__, keys, bytes(obj) if cls is bytearray else None))
         stack += reversed(below)
     return lines
+
+
+def _text(obj: Any) -> str:
+    """Like `repr`, without the order of sets, which a round trip need not keep."""
+    if isinstance(obj, tuple):
+        return f"({', '.join(map(_text, obj))})"
+    if isinstance(obj, (set, frozenset)):
+        return f"{type(obj).__name__}({', '.join(sorted(map(_text, obj)))})"
+    return repr(obj)
 
 
 def _deep(obj: Any) -> bool:
