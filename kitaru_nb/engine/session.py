@@ -43,7 +43,7 @@ from kitaru_nb.engine.recovery import (
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose
 from kitaru_nb.errors import StoreError, UnstorableError, UsageError
-from kitaru_nb.model.artifact import Artifact, Digest
+from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
 
@@ -84,6 +84,10 @@ class Session:
         attempt: The attempt to work in, when somebody else (a worker) holds the lease.
         marked_only: Whether only marked cells are steps (interactive), else all are.
         process: The process's state, told relative to how it was before any cell ran.
+
+    Attributes:
+        last: The newest commit of this session, `last_bytes` the size of the values in it
+            that were not on record before.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Session:
         self.identity = identity
         self.namespace = namespace
         self.last: Checkpoint | None = None
+        self.last_bytes = 0
         self._marked_only = marked_only
         self._lease = Lease(engine, identity, attempt)
         self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
@@ -317,11 +322,6 @@ class Session:
         self._record_restored(plan, groups)
         return restored
 
-    def artifacts_of(self, checkpoint: Checkpoint) -> list[Artifact]:
-        """The artifacts that hold what the step wrote."""
-        digests = [group.artifact for group in checkpoint.draft.groups]
-        return list(self.engine.journal.artifacts(digests).values())
-
     def result_of(self, checkpoint: Checkpoint) -> object:
         """The value of a recorded step's last expression, or None."""
         kind, _, rest = (checkpoint.draft.result or "").partition(":")
@@ -480,6 +480,7 @@ class Session:
             self.open(), draft, artifacts=written.artifacts, locations=written.locations
         )
         self._parent, self._state, self._recorded_process = self.last.seq, after, process
+        self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
         self._recorded.add(draft)
         self._half_done = None
         return self.last

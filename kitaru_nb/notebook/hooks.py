@@ -235,7 +235,7 @@ class Hooks:
         if not self.quiet:
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 
-            stored = sum(artifact.bytes for artifact in self.session.artifacts_of(checkpoint))
+            stored = self.session.last_bytes
             display.say(self.shell, display.committed(checkpoint, stored, self.session.failures.names()))
 
     def _repeat_result(self, checkpoint: Any) -> None:
