@@ -62,7 +62,9 @@ def test_clear_that_waits_does_so_until_something_new_is_shown() -> None:
 def test_an_update_does_not_end_the_wait_of_a_clear() -> None:
     messages = [display("a", "1"), CLEAR_LATER, display("b", "1", "update_display_data")]
 
-    assert shown(*messages) == ["b"]
+    (output,) = fold(messages)
+
+    assert (output["output_type"], output["data"]) == ("display_data", {"text/plain": "b"})
 
 
 def test_clear_at_once_ends_the_wait_of_an_earlier_one() -> None:

@@ -82,6 +82,21 @@ def test_an_instance_refers_to_its_class_and_does_not_carry_it(engine: Engine) -
     assert asked == ["Model"]
 
 
+def test_a_reference_to_a_function_with_an_alias_is_met_by_its_name_alone(engine: Engine) -> None:
+    writer = Writer(engine, "def f(): pass\ng = f\nkept = [f]")
+    written = writer.write()
+    record(engine.journal, written)
+    met: list[Any] = []
+
+    def resolve(anchor: Any) -> object:
+        met.append((anchor.name, anchor.value))
+        return None
+
+    engine.get(written.groups[1].artifact, namespace={}, resolve=resolve)
+
+    assert met == [("f", writer.namespace.digest({"f": writer.live["f"]}))]
+
+
 def test_what_is_on_record_as_it_is_costs_nothing(engine: Engine) -> None:
     writer = Writer(engine, "rows = [1]\nother = [2]")
     first = writer.write()

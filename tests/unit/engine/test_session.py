@@ -383,6 +383,40 @@ def test_who_refers_to_a_function_or_class_still_does(
     assert eval(expression, kernel.live)
 
 
+@pytest.mark.parametrize(
+    ("cells", "expression"),
+    [
+        (["def f():\n    pass", "kept = [f]", "g = f"], "kept[0] is f is g"),
+        (["def f():\n    pass", "g = f", "kept = [g]", "f.note = 1"], "kept[0] is f is g"),
+        (["def f():\n    pass", "g = f", "kept = [g]", "def f():\n    return 1"], "kept[0] is g is not f"),
+        (["def f():\n    pass", "kept = [f]", "def f():\n    return 1"], "kept[0]() is None and f() == 1"),
+        (["class C:\n    pass", "D = C", "kept = D()", "C = 1"], "type(kept) is D"),
+    ],
+)
+def test_one_function_or_class_is_one_object_after_a_resume(
+    start: Start, cells: list[str], expression: str
+) -> None:
+    first = start()
+    first.cells(*cells)
+    assert eval(expression, first.live)
+    kernel = start()
+
+    kernel.session.resume()
+
+    assert eval(expression, kernel.live)
+
+
+def test_a_function_stored_with_its_alias_is_met_by_the_live_one(start: Start) -> None:
+    first = start()
+    first.plain("def f():\n    pass\ng = f")
+    first.cell("kept = [f]")
+    kernel = start()
+    kernel.plain("def f():\n    pass\ng = f")
+
+    assert kernel.cell("kept = [f]") == RESTORED
+    assert kernel["kept"][0] is kernel["f"]
+
+
 # Failures
 
 
@@ -646,6 +680,17 @@ def test_resume_at_a_checkpoint_gives_the_namespace_as_of_it(start: Start) -> No
     assert "b" not in kernel.live
     kernel.cell("%%checkpoint three\nc = 1")
     assert kernel.last.draft.parent == report.checkpoint.seq
+
+
+def test_resume_takes_away_what_the_line_deleted(start: Start) -> None:
+    start().cells("a = 1\nb = 1", "del b")
+    kernel = start()
+    kernel.plain("b = 'of another cell'\nc = 'mine'")
+
+    kernel.session.resume()
+
+    assert "b" not in kernel.live
+    assert (kernel["a"], kernel["c"]) == (1, "mine")
 
 
 def test_resume_goes_to_an_old_step_that_was_restored_last(start: Start) -> None:

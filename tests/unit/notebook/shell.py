@@ -17,13 +17,15 @@ __all__ = ["Shell"]
 class Shell:
     """One kernel of a notebook; making the next one stands for a restart."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: Any = None) -> None:
         config = Config()
         config.HistoryManager.enabled = False
         config.InteractiveShell.colors = "nocolor"
         cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.clear()
         cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.clear()
         self.ip = InteractiveShell(config=config)
+        if kernel is not None:
+            self.ip.kernel = kernel
         extension.load(self.ip)
 
     @property

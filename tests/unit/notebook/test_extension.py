@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -167,6 +168,21 @@ def test_a_notebook_whose_kernel_died_is_told_once(
 
     said = capsys.readouterr().out
     assert said.count("2 checkpoints up to `train` can be restored") == 1
+    shell.stop()
+
+
+def test_loaded_by_the_kernels_start_it_is_told_in_the_first_cell_only(
+    notebook: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    died(notebook, "load")
+    shell = Shell(SimpleNamespace(get_parent=lambda _channel: {}))
+    before = capsys.readouterr().out
+
+    shell.run("x = 1")
+    shell.run("x = 2")
+
+    assert "can be restored" not in before
+    assert capsys.readouterr().out.count("can be restored") == 1
     shell.stop()
 
 

@@ -243,6 +243,16 @@ def test_a_forked_child_has_no_turn(start: Start) -> None:
     shell.hooks._pid = os.getpid()
 
 
+def test_a_child_forked_by_a_cell_does_not_commit_it(start: Start) -> None:
+    shell = start()
+    become = "from kitaru_nb.notebook.extension import hooks\nhooks()._pid = -1"
+
+    shell.run(f"%%checkpoint load\n{become}")
+
+    assert shell.hooks.session.last is None
+    shell.hooks._pid = os.getpid()
+
+
 def test_an_error_stops_a_cell_and_stays_what_it_is() -> None:
     error = UsageError("no `x`", kind="some-kind", hint="do y")
 
