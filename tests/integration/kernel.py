@@ -17,7 +17,7 @@ from jupyter_client import KernelManager
 
 from kitaru_nb.engine.capture import fold
 
-__all__ = ["Kernel", "Ran"]
+__all__ = ["Kernel", "Ran", "wait_for"]
 
 
 @dataclass(frozen=True)
@@ -166,3 +166,11 @@ class Kernel:
             self.manager.shutdown_kernel()
         self.client.stop_channels()
         shutil.rmtree(self._sockets, ignore_errors=True)
+
+
+def wait_for(path: Path) -> None:
+    """Until the running cell has written `path`."""
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.01)  # polls, bounded by the deadline

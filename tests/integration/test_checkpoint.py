@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.kernel import Kernel
+from tests.integration.kernel import Kernel, wait_for
 
 
 @pytest.fixture
@@ -443,8 +443,7 @@ def test_an_interrupted_cell_is_undone_too_and_rewind_does_so_by_hand(kernel: Ke
     request = kernel.send(
         "%%checkpoint a\nimport time\nlog.append(1)\nopen('started', 'w').close()\ntime.sleep(60)", cell="a"
     )
-    while not (place / "work" / "started").exists():
-        pass
+    wait_for(place / "work" / "started")
     kernel.interrupt()
     assert kernel.wait(request).ename == "KeyboardInterrupt"
     before = kernel.run("log").result

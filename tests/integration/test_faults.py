@@ -7,12 +7,11 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.kernel import Kernel
+from tests.integration.kernel import Kernel, wait_for
 
 ARRAY = "%%checkpoint a\nimport numpy as np\nbig = np.arange(500_000, dtype='f8')\nn = 1"
 
@@ -213,14 +212,6 @@ def test_a_committed_array_opens_with_zarr_in_a_plain_process(place: Path) -> No
 
     expected = sum(float(row * 100 + column) for row in range(10, 20) for column in range(0, 100, 3))
     assert shown.stdout == f"(3000, 100) 299999.0 {expected}\n"
-
-
-def wait_for(path: Path) -> None:
-    """Until the running cell has written `path`."""
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.01)  # polls, bounded by the deadline
 
 
 def names(place: Path) -> list[str]:
