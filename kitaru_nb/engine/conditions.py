@@ -7,7 +7,7 @@ carries conditions, and a step is restored from it only where all of them hold n
 ``file:PATH``     a file it read has that content, or is absent as it was
 ``module:PATH``   a project module it reached has that source
 ``random:PART``   a seeded random generator it drew from stands where it stood
-``process:PART``  working folder, environment or options it can see are as they were
+``process:PART``  working folder or options it can see are as they were
 ``env:NAME``      an environment variable it names has that value
 """
 
@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
+from types import CodeType, FunctionType
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
@@ -32,7 +33,7 @@ __all__ = ["conditions_of", "holds", "named_environment", "named_files", "seeds"
 _SEEDS = re.compile(r"seed|set_?state|random_state|RandomState")
 _LONGEST_PATH = 4096
 _SMALL = 100  # items of a container that are looked at
-_ENVIRONMENT = frozenset({"environ", "getenv", "getcwd", "environb"})
+_FOLDER = frozenset({"getcwd", "getcwdb"})
 
 
 def conditions_of(
@@ -101,21 +102,30 @@ def _parts(value: object) -> Iterable[object]:
     return (value,)
 
 
-def named_environment(tree: ast.Module) -> dict[str, str | None]:
-    """The environment variables that a cell names in its strings, with their values now.
+def named_environment(tree: ast.Module, values: Iterable[object]) -> dict[str, str | None]:
+    """The environment variables that a cell names, with their values now.
 
-    A name in capitals counts before it is set, too.
+    Named in its strings, in strings it reads, or in strings of the notebook's functions it
+    reaches. A name in capitals counts before it is set, too.
     """
-    words = {
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
-    }
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    words = {value for value in (*constants, *values) if isinstance(value, str)}
+    for value in values:
+        if isinstance(value, FunctionType):
+            words.update(_strings(value.__code__))
     return {
         word: os.environ.get(word)
         for word in words
-        if (word in os.environ or word.isupper()) and not is_secret(word)
+        if word.isidentifier() and (word in os.environ or word.isupper()) and not is_secret(word)
     }
+
+
+def _strings(code: CodeType) -> Iterator[str]:
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, CodeType):
+            yield from _strings(constant)
 
 
 def holds(pending: Pending, what: str, digest: str) -> bool:
@@ -154,9 +164,7 @@ def _kept(pending: Pending, step: Change) -> set[tuple[str, ...]]:
 def _visible_parts(pending: Pending, observed: Observed) -> Iterator[str]:
     """The parts of process state that the step can see, as far as its code tells."""
     needs = pending.needs
-    if "os" in needs.uses or not _ENVIRONMENT.isdisjoint(needs.touched):
-        yield from ("env", "cwd")
-    elif observed.relative:
+    if observed.relative or "os" in needs.uses or not _FOLDER.isdisjoint(needs.touched):
         yield "cwd"
     if "decimal" in needs.uses:
         yield "decimal"

@@ -210,7 +210,7 @@ class Session:
             self._seeded,
             started_at,
             started,
-            environment=named_environment(cell.tree),
+            environment=named_environment(cell.tree, read),
             files=named_files(cell.tree, read, ignored=self.engine.settings.home),
         )
 

@@ -478,6 +478,11 @@ def test_rewind_takes_the_namespace_back_to_a_checkpoint(kernel: Kernel) -> None
             "import os\nos.makedirs('d1', exist_ok=True); os.chdir('d1')",
             "y = os.getcwd()",
         ),
+        (
+            "import os; os.environ['MODE'] = '1'\ndef mode():\n    return os.environ['MODE']",
+            "import os; os.environ['MODE'] = '2'\ndef mode():\n    return os.environ['MODE']",
+            "y = mode()",
+        ),
         ("import json; json.K = 1", "import json; json.K = 2", "y = json.K"),
         (
             "import random; random.seed(1)",
@@ -540,3 +545,41 @@ def test_a_file_the_cell_itself_writes_does_not_make_it_run_again(kernel: Kernel
     again = kernel.run("%%checkpoint b\n" + cell.partition("\n")[2], cell="b")
 
     assert "restored" in again.said
+
+
+def test_an_ordinary_notebook_pays_for_nothing_again_in_a_new_kernel(place: Path) -> None:
+    cells = {
+        "imports": """%%checkpoint
+import os, logging
+import numpy as np, pandas as pd
+import matplotlib.pyplot as plt
+from sklearn.linear_model import LinearRegression""",
+        "fit": """%%checkpoint fit
+os.makedirs('models', exist_ok=True)
+X = np.arange(20.).reshape(10, 2)
+model = LinearRegression().fit(X, X.sum(1))
+open(os.path.join('models', 'model.txt'), 'w').close()""",
+        "plot": """%%checkpoint plot
+fig, ax = plt.subplots()
+ax.plot(np.arange(5))
+plt.show()""",
+        "loop": """%%checkpoint loop
+losses = []
+for i in range(3):
+    losses.append(0.1 * i)
+pd.DataFrame({'l': losses})""",
+        "log": """%%checkpoint log
+logging.info('hello')
+z = np.random.default_rng(0).random(3)
+w = np.random.rand()""",
+        "use": """%%checkpoint use
+z2 = z * w + model.coef_.sum()""",
+    }
+    with start(place) as first:
+        for name, cell in cells.items():
+            assert first.run(cell, cell=name).ok
+        first.kill()
+    with start(place) as second:
+        said = [second.run(cell, cell=name).said for name, cell in cells.items()]
+
+    assert all("restored" in line for line in said), said

@@ -278,3 +278,21 @@ def test_both_ways_agree_on_what_is_equal(one: int, other: int, size: int) -> No
 )
 def test_immutable_atoms_are_known(value: object, atom: bool) -> None:
     assert is_immutable_atom(value) is atom
+
+
+def test_a_figure_that_nobody_touches_keeps_its_digest_and_a_touched_one_does_not() -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    values = {"figure": figure, "axes": axes}
+    before = digest_values(values, namespace={})
+    walked = walk_digest(values, namespace={})
+
+    again = digest_values(values, namespace={})
+    walked_again = walk_digest(values, namespace={})
+    axes.set_title("changed")
+
+    assert again == before
+    assert walked_again == walked
+    assert digest_values(values, namespace={}) != before
+    plt.close(figure)
