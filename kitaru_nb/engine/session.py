@@ -17,26 +17,24 @@ from typing import Any
 
 from kitaru_nb.analysis.attributes import attribute_targets
 from kitaru_nb.analysis.directive import Directive
-from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
-from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
+from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, named_files, seeds
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.lease import Lease
+from kitaru_nb.engine.line import Line
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import (
     Loader,
-    Recorded,
     Restored,
     damaged,
     execution_of,
     put_back,
-    recorded_at,
     restored_draft,
     target_of,
 )
@@ -44,7 +42,7 @@ from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose
 from kitaru_nb.errors import StoreError, UnstorableError, UsageError
 from kitaru_nb.model.artifact import Digest
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
 
 __all__ = ["Outcome", "Resumed", "Session"]
@@ -86,8 +84,7 @@ class Session:
         process: The process's state, told relative to how it was before any cell ran.
 
     Attributes:
-        last: The newest commit of this session, `last_bytes` the size of the values in it
-            that were not on record before.
+        last: The newest commit of this session.
     """
 
     def __init__(
@@ -104,23 +101,24 @@ class Session:
         self.identity = identity
         self.namespace = namespace
         self.last: Checkpoint | None = None
-        self.last_bytes = 0
         self._marked_only = marked_only
         self._lease = Lease(engine, identity, attempt)
         self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
         self._inputs = Inputs(namespace, self._folder)
         self._names = StepNames()
         self._process = process or Process()
-        # What is on record on this line of commits, and the state it was last seen in.
-        self._parent: int | None = None
-        self._recorded = Recorded()
-        self._recorded_process: ProcessState = {}
+        self._line = Line(engine, namespace, self._process)
         self._plain: list[str] = []
         self._state: State | None = None
         self._seeded = False
         self._half_done: str | None = None
         self.failures = Failures(namespace, self._process)
         self._observed = observe.Observed()
+
+    @property
+    def last_bytes(self) -> int:
+        """Size of the values of the last commit that were not on record before."""
+        return self._line.last_bytes
 
     @property
     def attempt(self) -> Attempt | None:
@@ -278,16 +276,14 @@ class Session:
         after = self.namespace.observe()
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
-        written = self._write(pending, step, after)
+        written = self._line.write(pending, step, after)
         files = self._observed.files(below=self._folder, ignored=[self.engine.settings.home])
         draft = replace(
             draft,
-            groups=tuple(written.groups),
-            deleted=self._deleted(after),
             deleted_by_step=tuple(sorted(step.deleted)),
             conditions=conditions_of(pending, step, process, self._observed, files),
-            process=self._write_process(pending.process, process, written),
-            result=self._write_result(pending, outcome.result, written),
+            process=self._line.write_process(pending.process, process, written),
+            result=self._line.write_result(pending, outcome.result, written),
             outside=tuple(sorted(self._observed.outside)),
             files=tuple(files),
         )
@@ -376,7 +372,7 @@ class Session:
     def _is_as_of(self, checkpoint: Checkpoint, name: str) -> bool:
         """Whether `name` now holds what it held at `checkpoint`."""
         held = [group for group in checkpoint.draft.groups if name in group.names]
-        return bool(held) and self._recorded.groups.get(name) == held[0] and name in self.namespace.live
+        return bool(held) and self._line.recorded.groups.get(name) == held[0] and name in self.namespace.live
 
     def rewind(self, at: str) -> Resumed:
         """The namespace as of checkpoint `at` of this execution; names bound since then go.
@@ -393,25 +389,13 @@ class Session:
 
     def restore_line(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
         """The namespace as of commit `seq`; the next commit here builds on it."""
-        line = self.engine.journal.line(seq)
-        recorded = recorded_at(line)
-        loader = Loader(self.engine, self.namespace)
-        groups = list({id(group): group for group in recorded.groups.values()}.values())
-        restored = put_back(loader, self.namespace, groups, recorded.groups)
-        gone = {name for checkpoint in line for name in checkpoint.draft.deleted} - recorded.groups.keys()
-        for name in gone:
-            self.namespace.live.pop(name, None)
-        for digest in recorded.process:
-            restored.problems += self._process.apply(loader.process(digest))
-        self._parent, self._recorded, self._state = seq, recorded, None
-        self._recorded_process = self._process.snapshot()
+        restored, line = self._line.restore(seq)
+        self._state = None
         self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
         self._half_done = None
         self.failures.keep()
         self.learn_names()
         return restored, line
-
-    # The parts of a commit
 
     def _draft(self, pending: Pending, status: CheckpointStatus, outcome: Outcome) -> Draft:
         return Draft(
@@ -423,7 +407,7 @@ class Session:
             started_at=pending.started_at,
             duration=time.perf_counter() - pending.started,
             step=pending.cell.step,
-            parent=self._parent,
+            parent=self._line.parent,
             reads=pending.needs.reads,
             outputs=tuple(outcome.outputs),
             execution_count=outcome.execution_count,
@@ -431,78 +415,25 @@ class Session:
             tokens=outcome.tokens,
         )
 
-    def _write(self, pending: Pending, step: Change, after: State) -> Written:
-        on_record = self._recorded.whole
-        since = {
-            names
-            for names, digest in after.groups.items()
-            if names not in on_record or on_record[names].value != digest
-        }
-        directive = pending.cell.directive
-        written = write_groups(
-            self.engine,
-            self.namespace,
-            after,
-            changed=since | step.groups,
-            by_step=step.groups,
-            on_record=on_record,
-            exclude=frozenset(directive.exclude if directive is not None else ()),
-        )
-        if directive is not None and directive.strict:
-            refuse_unstorable(written, pending.name)
-        return written
-
-    def _deleted(self, after: State) -> tuple[str, ...]:
-        return tuple(sorted(self._recorded.groups.keys() - after.ids.keys()))
-
-    def _write_process(self, before: ProcessState, after: ProcessState, written: Written) -> Digest | None:
-        parts = {part: value for part, value in after.items() if value != self._recorded_process.get(part)}
-        by_step = [part for part, value in after.items() if value != before.get(part)]
-        if not parts and not by_step:
-            return None
-        parts |= {part: after[part] for part in by_step}
-        stored = self.engine.put({"parts": parts, "by_step": by_step}, namespace=self.namespace.live)
-        return written.add(stored)
-
-    def _write_result(self, pending: Pending, result: object, written: Written) -> str | None:
-        if result is None:
-            return None
-        if not is_immutable_atom(result):  # equal numbers are one object, whatever they are called
-            for name, value in self.namespace.visible().items():
-                if value is result and name in pending.needs.touched:
-                    return f"name:{name}"
-        digest = write_value(self.engine, self.namespace, "_", result, written)
-        return None if digest is None else f"artifact:{digest}"
-
     def _record(self, draft: Draft, written: Written, after: State, process: ProcessState) -> Checkpoint:
-        self.engine.store.flush()
-        self.last = self.engine.journal.commit(
-            self.open(), draft, artifacts=written.artifacts, locations=written.locations
-        )
-        self._parent, self._state, self._recorded_process = self.last.seq, after, process
-        self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
-        self._recorded.add(draft)
+        self.last = self._line.add(self.open, draft, written, after, process)
+        self._state = after
         self._half_done = None
         return self.last
 
-    def _record_restored(self, plan: Restore, groups: Sequence[Any]) -> None:
+    def _record_restored(self, plan: Restore, groups: Sequence[Group]) -> None:
         """Record a restored step, together with what plain cells changed before it."""
         pending = plan.pending
         after = self.namespace.observe()
         process = self._process.snapshot()
-        for group in groups:
-            if after.groups.get(group.names) == group.value:
-                self._recorded.put(group)
+        self._line.take_in(groups, after)
         by_step = frozenset(group.names for group in groups) & after.groups.keys()
-        written = self._write(pending, Change(by_step, frozenset(), frozenset()), after)
+        written = self._line.write(pending, Change(by_step, frozenset(), frozenset()), after)
         draft = restored_draft(
             plan.checkpoint,
             name=pending.name,
             step=pending.cell.step,
-            parent=self._parent,
-            groups=tuple(written.groups),
-            deleted=self._deleted(after),
-            process=self._write_process(pending.process, process, written),
+            process=self._line.write_process(pending.process, process, written),
         )
         self._record(draft, written, after, process)
 

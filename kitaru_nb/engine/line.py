@@ -1,0 +1,142 @@
+"""The line of commits that a session builds on: what it holds, and how one more is added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from kitaru_nb.artifacts.digest import is_immutable_atom
+from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.namespace import Change, Namespace, State
+from kitaru_nb.engine.process import Process, ProcessState
+from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, recorded_at
+from kitaru_nb.engine.steps import Pending
+from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.checkpoint import Checkpoint, Draft, Group
+from kitaru_nb.model.execution import Attempt
+
+__all__ = ["Line"]
+
+
+class Line:
+    """What is on record on one line of commits, and the state it was last seen in.
+
+    Args:
+        engine: Journal and store.
+        namespace: The namespace the cells run in.
+        process: The process's state.
+
+    Attributes:
+        parent: `seq` of the commit the next one builds on; None before the first.
+        recorded: What the commits so far hold.
+        last_bytes: Size of the values of the last commit that were not on record before.
+    """
+
+    def __init__(self, engine: Engine, namespace: Namespace, process: Process) -> None:
+        self.parent: int | None = None
+        self.recorded = Recorded()
+        self.last_bytes = 0
+        self._engine = engine
+        self._namespace = namespace
+        self._process = process
+        self._recorded_process: ProcessState = {}
+
+    def restore(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
+        """The namespace and process as of commit `seq`, and the commits up to it, oldest first."""
+        line = self._engine.journal.line(seq)
+        recorded = recorded_at(line)
+        loader = Loader(self._engine, self._namespace)
+        groups = list({id(group): group for group in recorded.groups.values()}.values())
+        restored = put_back(loader, self._namespace, groups, recorded.groups)
+        gone = {name for checkpoint in line for name in checkpoint.draft.deleted} - recorded.groups.keys()
+        for name in gone:
+            self._namespace.live.pop(name, None)
+        for digest in recorded.process:
+            restored.problems += self._process.apply(loader.process(digest))
+        self.parent, self.recorded = seq, recorded
+        self._recorded_process = self._process.snapshot()
+        return restored, line
+
+    def write(self, pending: Pending, step: Change, after: State) -> Written:
+        """Store every group that changed since the last commit, or by the step.
+
+        Raises:
+            StoreError: the disk refused.
+            UnstorableError: with `--strict`, a value could not be stored.
+        """
+        on_record = self.recorded.whole
+        since = {
+            names
+            for names, digest in after.groups.items()
+            if names not in on_record or on_record[names].value != digest
+        }
+        directive = pending.cell.directive
+        written = write_groups(
+            self._engine,
+            self._namespace,
+            after,
+            changed=since | step.groups,
+            by_step=step.groups,
+            on_record=on_record,
+            exclude=frozenset(directive.exclude if directive is not None else ()),
+        )
+        if directive is not None and directive.strict:
+            refuse_unstorable(written, pending.name)
+        return written
+
+    def write_process(self, before: ProcessState, after: ProcessState, written: Written) -> Digest | None:
+        """Store the parts of process state that changed since the last commit, or by the step."""
+        parts = {part: value for part, value in after.items() if value != self._recorded_process.get(part)}
+        by_step = [part for part, value in after.items() if value != before.get(part)]
+        if not parts and not by_step:
+            return None
+        parts |= {part: after[part] for part in by_step}
+        stored = self._engine.put({"parts": parts, "by_step": by_step}, namespace=self._namespace.live)
+        return written.add(stored)
+
+    def write_result(self, pending: Pending, result: object, written: Written) -> str | None:
+        """What the step's last expression gave, as `Draft.result` wants it."""
+        if result is None:
+            return None
+        if not is_immutable_atom(result):  # equal numbers are one object, whatever they are called
+            for name, value in self._namespace.visible().items():
+                if value is result and name in pending.needs.touched:
+                    return f"name:{name}"
+        digest = write_value(self._engine, self._namespace, "_", result, written)
+        return None if digest is None else f"artifact:{digest}"
+
+    def take_in(self, groups: Sequence[Group], after: State) -> None:
+        """Groups that were just put back and hold what they held are on record here, too."""
+        for group in groups:
+            if after.groups.get(group.names) == group.value:
+                self.recorded.put(group)
+
+    def add(
+        self,
+        attempt: Callable[[], Attempt],
+        draft: Draft,
+        written: Written,
+        after: State,
+        process: ProcessState,
+    ) -> Checkpoint:
+        """Put one commit on record. When this returns it is durable.
+
+        Raises:
+            StoreError: the disk refused; nothing is on record.
+            ConflictError: kind ``superseded``: a later attempt owns the execution.
+        """
+        draft = replace(
+            draft,
+            parent=self.parent,
+            groups=tuple(written.groups),
+            deleted=tuple(sorted(self.recorded.groups.keys() - after.ids.keys())),
+        )
+        self._engine.store.flush()
+        checkpoint = self._engine.journal.commit(
+            attempt(), draft, artifacts=written.artifacts, locations=written.locations
+        )
+        self.parent, self._recorded_process = checkpoint.seq, process
+        self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
+        self.recorded.add(draft)
+        return checkpoint
