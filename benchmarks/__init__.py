@@ -1,0 +1,1 @@
+"""What durability costs, beside plain execution and beside others: `make bench`."""
