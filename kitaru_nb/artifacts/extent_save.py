@@ -18,7 +18,7 @@ from blake3 import blake3
 from kitaru_nb.artifacts.pack import Pack, Packs, padded
 from kitaru_nb.model.artifact import INLINE_BYTES, Digest, Extent, Location
 
-__all__ = ["ExtentSave", "Fingerprints", "digest_of"]
+__all__ = ["INLINE_TOTAL", "SMALL_BYTES", "ExtentSave", "Fingerprints", "digest_of", "inline"]
 
 INLINE_TOTAL = 1 << 20
 """Small chunks ride in the journal until one save has handed it this many bytes."""
@@ -27,12 +27,20 @@ _BATCH_BYTES = 16 << 20
 _WINDOW = 64
 _SYNC_BYTES = 64 << 20
 _REMEMBERED = 1 << 16
-_SMALL = 4096
+
+SMALL_BYTES = 4096
+"""Up to this much always rides in the journal."""
 
 
 def digest_of(data: memoryview | bytes) -> Digest:
     """The digest `data` is stored under."""
     return Digest(blake3(data).hexdigest())
+
+
+def inline(data: memoryview) -> Location:
+    """A private copy of `data`, to ride in the journal."""
+    copy = bytes(data)
+    return Location(Extent(digest_of(copy), len(copy)), data=copy)
 
 
 class Fingerprints:
@@ -172,7 +180,7 @@ class ExtentSave:
         return copies
 
     def _rides_inline(self, length: int) -> bool:
-        if length > INLINE_BYTES or (length > _SMALL and self._inline + length > INLINE_TOTAL):
+        if length > INLINE_BYTES or (length > SMALL_BYTES and self._inline + length > INLINE_TOTAL):
             return False
         self._inline += length
         return True

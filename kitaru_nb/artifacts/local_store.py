@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from kitaru_nb.artifacts.extent_save import ExtentSave, Fingerprints, digest_of
+from kitaru_nb.artifacts.extent_save import SMALL_BYTES, ExtentSave, Fingerprints, digest_of, inline
 from kitaru_nb.artifacts.pack import Packs, pack_path, storage_error
 from kitaru_nb.artifacts.store import ExtentIndex
 from kitaru_nb.errors import CorruptError, StoreError
@@ -47,7 +47,8 @@ class LocalStore:
         A chunk whose bytes are known already (to `index`, to this call or since the last
         `flush`) is not written again, provided that the pack it is in is still there and
         long enough. Chunks of at most `INLINE_BYTES` come back inline, the first 1 MiB of
-        them per call. Costs one copy, one XXH3 and one BLAKE3 pass over new bytes, one
+        them per call; so little that looking for it would cost more than keeping it is
+        not looked for. Costs one copy, one XXH3 and one BLAKE3 pass over new bytes, one
         XXH3 pass over bytes this process has stored before, and at most 32 MiB of memory.
 
         Raises:
@@ -56,6 +57,9 @@ class LocalStore:
         """
         if self._read_only:
             raise storage_error(OSError(errno.EROFS, ""), "the values cannot be written", where=self._folder)
+        small = [inline(chunk) for chunk in chunks] if sum(chunk.nbytes for chunk in chunks) <= SMALL_BYTES else []
+        if small:
+            return small
         with self._lock:
             save = ExtentSave(self._packs, self._known, partial(self._find, index, {}))
             mark = self._packs.mark()

@@ -13,6 +13,7 @@ from typing import Any
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Resolve
 from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
+from kitaru_nb.artifacts.scalar_codec import ScalarCodec
 from kitaru_nb.artifacts.store import ArtifactStore, DirectReader, ExtentIndex
 from kitaru_nb.artifacts.zarr_codec import ZarrCodec
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError
@@ -23,7 +24,7 @@ __all__ = ["Stored", "checked_buffers", "extent_reader", "load_values", "manifes
 VERSION = 1
 """Version of the manifest; a reader refuses a later one."""
 
-_CODECS: tuple[Codec, ...] = (ZarrCodec(), PickleCodec())
+_CODECS: tuple[Codec, ...] = (ScalarCodec(), ZarrCodec(), PickleCodec())
 _PARALLEL_BYTES = 8 << 20
 _THREADS = min(4, os.cpu_count() or 1)
 _REDO = "run the cell again with --fresh to store its values anew"

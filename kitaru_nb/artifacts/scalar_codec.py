@@ -1,0 +1,57 @@
+"""Plain numbers and text as JSON: what most cells make, at a tenth of the cost of a pickle."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
+
+__all__ = ["ScalarCodec"]
+
+_LARGEST = 1 << 63  # larger integers may meet Python's limit on digits when they are read
+_WHOLE = frozenset([bool, str, type(None)])
+
+
+class ScalarCodec:
+    """Stores names bound to exactly int, finite float, bool, str or None; loading runs no code."""
+
+    name = "scalar"
+
+    def accepts(self, values: Mapping[str, object]) -> bool:
+        """Whether every value is one that JSON gives back exactly."""
+        return all(map(_is_scalar, values.values()))
+
+    def encode(
+        self,
+        values: Mapping[str, object],
+        *,
+        namespace: dict[str, Any],  # noqa: ARG002 - as the protocol has it
+        anchors: Anchors = NO_ANCHORS,  # noqa: ARG002 - as the protocol has it
+    ) -> Encoded:
+        """`values` as one line of JSON in ASCII."""
+        return Encoded(self.name, {"names": list(values)}, [memoryview(_dumps(values).encode())])
+
+    def decode(
+        self,
+        meta: Mapping[str, Any],  # noqa: ARG002 - as the protocol has it
+        read: ReadBuffer,
+        *,
+        namespace: dict[str, Any],  # noqa: ARG002 - as the protocol has it
+        resolve: Resolve | None = None,  # noqa: ARG002 - as the protocol has it
+    ) -> dict[str, object]:
+        """The names with their values."""
+        found: dict[str, object] = json.loads(bytes(read(0)))
+        return found
+
+
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _is_scalar(value: object) -> bool:
+    kind = type(value)
+    if kind is int:
+        return -_LARGEST < value < _LARGEST  # type: ignore[operator] # an int, by the test above
+    return kind in _WHOLE or (kind is float and math.isfinite(value))  # type: ignore[arg-type] # a float
