@@ -19,6 +19,7 @@ DEMO := runtime demo
 TEST := runtime demo test
 CHECK := runtime demo test check
 DOCS := runtime demo docs
+BENCH := runtime demo bench
 LOCK := lock
 
 .PHONY: help
@@ -61,6 +62,10 @@ chaos: .venv/.ring-test ## kill it at every named point: the short ring
 chaos-full: .venv/.ring-test ## the same with every kill the promises name (hours)
 	$(BIN)/python -m pytest -q --timeout 0 tests/chaos
 
+.PHONY: bench
+bench: .venv/.ring-bench benchmarks/.venv/.tried ## speed beside plain execution and the peers (BENCH_ARGS=--full: all of it)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
 .PHONY: docs
 docs: .venv/.ring-docs ## build the documentation; a warning or a failing block fails
 	$(BIN)/python -m sphinx -n -W --keep-going -q docs docs/_build/html
@@ -74,13 +79,13 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 .PHONY: lock
 lock: .venv/.ring-lock ## resolve requirements/*.in into requirements/*.txt again
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
-	for lock in demo test check docs lock; do \
+	for lock in demo test check docs bench kishu lock; do \
 		$(COMPILE) requirements/$$lock.in -o requirements/$$lock.txt || exit 1; done
 
 .PHONY: clean
 clean: ## remove .venv and everything built
-	rm -rf .venv build dist docs/_build kitaru-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	find kitaru_nb tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv benchmarks/.venv build dist docs/_build kitaru-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find kitaru_nb tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp comes last: a .venv whose making was cut short is made again.
 .venv/.made:
@@ -100,4 +105,12 @@ $(eval $(call ring,demo,$(DEMO)))
 $(eval $(call ring,test,$(TEST)))
 $(eval $(call ring,check,$(CHECK)))
 $(eval $(call ring,docs,$(DOCS)))
+$(eval $(call ring,bench,$(BENCH)))
 $(eval $(call ring,lock,$(LOCK)))
+
+# Kishu wants packages of its own, so it gets a Python of its own; where it does not install, the
+# benchmark runs without it and says why.
+benchmarks/.venv/.tried: .venv/.made requirements/kishu.txt
+	$(PYTHON) -m venv --clear benchmarks/.venv
+	benchmarks/$(PIP) --require-hashes -r requirements/kishu.txt >benchmarks/.venv/said 2>&1 || true
+	@touch $@
