@@ -35,6 +35,11 @@ class KernelSink:
     def __init__(self, shell: Any, kernel: Any) -> None:
         self._shell = shell
         self._kernel = kernel
+        # Loaded in every kernel; a terminal goes without.
+        from ipykernel.iostream import OutStream  # noqa: PLC0415
+        from ipykernel.zmqshell import ZMQDisplayPublisher  # noqa: PLC0415
+
+        self._stream, self._publisher = OutStream, ZMQDisplayPublisher
         self._frames: list[Sequence[Any]] = []
         self._send: Callable[..., Any] | None = None
 
@@ -48,8 +53,7 @@ class KernelSink:
 
     def end(self) -> list[Output]:
         """Stop recording; what the running request showed, folded."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        self._flush()
         if self._send is not None:
             self._kernel.iopub_thread.send_multipart = self._send
             self._send = None
@@ -62,19 +66,42 @@ class KernelSink:
 
     def repeat(self, outputs: Sequence[Output]) -> None:
         """Send recorded outputs as this request's own."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        self._flush()
         for output in outputs:
             content = {key: value for key, value in output.items() if key != "output_type"}
             if output["output_type"] == "execute_result":
                 content["execution_count"] = self._shell.displayhook.prompt_count
-            self._kernel.session.send(
-                self._kernel.iopub_socket,
-                output["output_type"],
-                content,
-                parent=self._parent(),
-                ident=self._kernel._topic(output["output_type"]),  # noqa: SLF001 - the kernel's own spelling of it
-            )
+            self._message(output["output_type"], content)
+
+    def show(self, bundle: Mapping[str, str]) -> None:
+        """Display `bundle` below what the cell showed, right after `end` or `repeat`."""
+        publisher = self._shell.display_pub
+        if not isinstance(publisher, self._publisher) or publisher._hooks:  # noqa: SLF001 - as `register_hook` fills it
+            publisher.publish(dict(bundle))  # somebody captures what is displayed
+            return
+        # The publisher would wait twice more for streams that are empty now.
+        self._message("display_data", {"data": bundle, "metadata": {}, "transient": {}})
+
+    def _message(self, kind: str, content: Mapping[str, Any]) -> None:
+        self._kernel.session.send(
+            self._kernel.iopub_socket,
+            kind,
+            content,
+            parent=self._parent(),
+            ident=self._kernel._topic(kind),  # noqa: SLF001 - the kernel's own spelling of it
+        )
+
+    def _flush(self) -> None:
+        """Return when everything written to the streams has become messages."""
+        streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, self._stream)]
+        if len({id(s.pub_thread) for s in streams}) != 1 or len(streams) != 2:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return
+        # The streams' own way, with one turn of the sending thread for both.
+        stdout, stderr = streams
+        stdout.pub_thread.schedule(stdout._flush)  # noqa: SLF001
+        stderr.flush()  # type: ignore[no-untyped-call] # ipykernel is half typed
 
     def _parent(self) -> Mapping[str, Any]:
         parent: Mapping[str, Any] = self._kernel.get_parent("shell")
@@ -140,6 +167,10 @@ class TerminalSink:
                 getattr(sys, output["name"]).write(output["text"])
             elif output["output_type"] in ("display_data", "execute_result"):
                 self._shell.display_pub.publish(output["data"], output.get("metadata"))
+
+    def show(self, bundle: Mapping[str, str]) -> None:
+        """Display `bundle`."""
+        self._shell.display_pub.publish(dict(bundle))
 
 
 class _Tee:
