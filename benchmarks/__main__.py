@@ -14,11 +14,29 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agent import AGENT
+from benchmarks.array import ARRAY
+from benchmarks.digest import DIGEST
+from benchmarks.frame import FRAME
+from benchmarks.headless import HEADLESS
+from benchmarks.plain_cells import PLAIN_CELLS
 from benchmarks.runner import Found, run, table
+from benchmarks.save import SAVE
+from benchmarks.start import START
 from benchmarks.trivial import TRIVIAL
 from benchmarks.workload import Options, Workload
 
-WORKLOADS: tuple[Workload, ...] = (TRIVIAL,)
+WORKLOADS: tuple[Workload, ...] = (
+    TRIVIAL,
+    AGENT,
+    DIGEST,
+    PLAIN_CELLS,
+    HEADLESS,
+    SAVE,
+    START,
+    ARRAY,
+    FRAME,
+)
 SIZES = [field.name for field in fields(Options) if field.name != "without"]
 
 
@@ -39,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.json is not None:
         record = {"machine": machine, "sizes": sizes, "workloads": [_plain(found) for found in done]}
         asked.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return 1 if any(found.failed for found in done) else 0
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -88,6 +106,7 @@ def _plain(found: Found) -> dict[str, Any]:
             for contestant, row in found.figures.items()
         },
         "absent": dict(found.absent),
+        "failed": dict(found.failed),
     }
 
 

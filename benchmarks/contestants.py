@@ -7,17 +7,17 @@ that returns what it changes; that function is cached. `kishu` follows the names
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.kernel import Kernel, started
+from benchmarks.measure import installed
 from benchmarks.workload import Absent
 
-__all__ = ["KEEPERS", "Cell", "entered", "shaped"]
+__all__ = ["KEEPERS", "Cell", "brought_back", "entered", "shaped"]
 
 KEEPERS = ("plain", "kitaru", "cloudpickle", "dill", "joblib", "kishu")
 KISHU_HOME = Path(__file__).parent / ".venv"
@@ -52,25 +52,51 @@ def shaped(contestant: str, cell: Cell, number: int) -> str:
     return cell.code
 
 
+def brought_back(
+    contestant: str, cells: Sequence[Cell], folder: Path
+) -> tuple[Sequence[str], Sequence[str]] | None:
+    """What to run in a new kernel so that what was kept in `folder` is back.
+
+    Returns:
+        Cells that make ready, and the cells that bring everything back; None where there is
+        nothing to bring back, or no way that works without a Jupyter server.
+    """
+    if contestant == "kitaru":
+        return ("%load_ext kitaru_nb",), ("%resume",)
+    if contestant == "joblib":
+        return SETUP["joblib"], [shaped("joblib", cell, number) for number, cell in enumerate(cells)]
+    kept = sorted(folder.glob("kept-*.pkl"), key=lambda path: int(path.stem.partition("-")[2]))
+    if contestant == "cloudpickle":
+        return ("import pickle",), (f"globals().update(pickle.load(open({kept[-1].name!r}, 'rb')))",)
+    if contestant == "dill":
+        return ("import dill",), (f"dill.load_session({kept[-1].name!r})",)
+    return None
+
+
 @contextmanager
-def entered(contestant: str, folder: Path) -> Iterator[Kernel]:
+def entered(contestant: str, folder: Path, *, ready: Sequence[str] | None = None) -> Iterator[Kernel]:
     """A kernel in which `contestant` keeps the state below `folder`, ready for the first cell.
+
+    Args:
+        contestant: Who keeps it.
+        folder: Where the kernel works; everything is written below it.
+        ready: Cells that make the kernel ready, other than the contestant's own.
 
     Raises:
         Absent: it is not installed, or does not work here.
     """
     if contestant == "kishu":
         _look_for_kishu()
-    if contestant in ("dill", "joblib") and importlib.util.find_spec(contestant) is None:
+    if contestant in ("dill", "joblib") and not installed(contestant):
         raise Absent("not installed: `make bench` does")
     python = str(KISHU_HOME / "bin" / "python") if contestant == "kishu" else sys.executable
     with started(folder, python=python, env=_KISHU if contestant == "kishu" else None) as kernel:
-        for code in SETUP[contestant]:
+        for code in SETUP[contestant] if ready is None else ready:
             try:
                 kernel.run(code)
             except RuntimeError as error:
                 if contestant == "kishu":
-                    raise Absent(f"does not work here: {str(error).splitlines()[-1]}") from error
+                    raise Absent(f"does not work here: {str(error).splitlines()[0]}") from error
                 raise
         yield kernel
 

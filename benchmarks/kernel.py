@@ -74,7 +74,7 @@ class Kernel:
         while self._until(self._client.iopub_channel, request, {"status"})["execution_state"] != "idle":
             pass
         if reply["status"] != "ok":
-            raise RuntimeError("\n".join([code, *reply.get("traceback", [str(reply)])]))
+            raise RuntimeError(f"{reply.get('ename')}: {reply.get('evalue')}, in the cell\n{code}")
         return self.cpu - before
 
     def ask(self, expression: str) -> Any:
@@ -114,6 +114,7 @@ def started(
             **clean,
             "IPYTHONDIR": f"{sockets}/ipython",
             "KITARU_NB_HOME": str(folder / "home"),
+            "KITARU_NB_NOTEBOOK": str(folder / "bench.ipynb"),
             **(env or {}),
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import statistics
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # published without types
 
-__all__ = ["Spread", "cpu_of", "disk_of", "peak_memory_of", "spread", "timed"]
+__all__ = ["Spread", "children_cpu", "cpu_of", "disk_of", "installed", "peak_memory_of", "spread", "timed"]
 
 Spread = tuple[float, float, float]
 """The median of several runs, the lowest and the highest."""
@@ -28,6 +29,17 @@ def cpu_of(pid: int) -> float:
         return time.clock_gettime((~pid << 3) | 2)
     used = psutil.Process(pid).cpu_times()
     return used.user + used.system
+
+
+def children_cpu() -> float:
+    """CPU seconds of all child processes that have ended, and of theirs."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
+def installed(name: str) -> bool:
+    """Whether a module of that name can be imported here."""
+    return importlib.util.find_spec(name) is not None
 
 
 def disk_of(folder: Path) -> int:

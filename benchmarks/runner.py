@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,38 +22,50 @@ class Found:
     Attributes:
         figures: Per contestant and column, the median over rounds and how far it spread.
         absent: Why a contestant did not take part.
+        failed: What went wrong with a contestant that did.
     """
 
     workload: Workload
     rounds: int
     figures: Mapping[str, Mapping[str, Spread]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(workload: Workload, options: Options, *, rounds: int, place: Path | None = None) -> Found:
     """Let every contestant take its turn, `rounds` times over, each in an empty folder below `place`."""
-    absent = {name: "left out" for name in workload.contestants if name in options.without}
+    baseline = workload.contestants[0]
+    absent = {name: "left out" for name in workload.contestants[1:] if name in options.without}
+    failed = {}
     judged = []
     for number in range(rounds):
         raw = {}
         for contestant in workload.contestants:
-            if contestant in absent:
+            if contestant in absent or contestant in failed:
                 continue
             _note(f"{workload.name}: round {number + 1} of {rounds}, {contestant}")
             with tempfile.TemporaryDirectory(
                 dir=place, prefix="bench-", ignore_cleanup_errors=True
             ) as folder:
+                # what others wrote is on its way to the disk still: this one is not to pay for it
+                if sys.platform != "win32":
+                    os.sync()
                 try:
                     raw[contestant] = workload.turn(contestant, options, Path(folder))
                 except Absent as reason:
                     absent[contestant] = str(reason)
+                except RuntimeError as error:
+                    if contestant == baseline:
+                        raise
+                    failed[contestant] = str(error)
         judged.append(workload.judge(raw))
     _note("")
     figures = {
         contestant: {column: spread([turn[contestant][column] for turn in judged]) for column in columns}
         for contestant, columns in judged[0].items()
+        if all(contestant in turn for turn in judged)
     }
-    return Found(workload, rounds, figures, absent)
+    return Found(workload, rounds, figures, absent, failed)
 
 
 def table(found: Found) -> str:
@@ -67,6 +80,7 @@ def table(found: Found) -> str:
     lines = [f"{found.workload.name}: {found.workload.title}", f"  aim: {found.workload.aim}"]
     lines += ["  " + _line(row, widths) for row in rows]
     lines += [f"  {name}: {reason}" for name, reason in found.absent.items()]
+    lines += [f"  {name} FAILED: {reason}" for name, reason in found.failed.items()]
     return "\n".join(lines)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 
-from benchmarks.contestants import KEEPERS, Cell, entered, shaped
-from benchmarks.measure import disk_of
+from benchmarks.contestants import KEEPERS, Cell
+from benchmarks.notebook import play
 from benchmarks.workload import Options, Round, Turn, Workload
 
 __all__ = ["TRIVIAL"]
@@ -18,18 +17,7 @@ def _turn(contestant: str, options: Options, folder: Path) -> Turn:
         Cell(f"x{n} = x{n - 1} + {n}", reads=(f"x{n - 1}",), gives=(f"x{n}",))
         for n in range(1, options.cells)
     ]
-    with entered(contestant, folder) as kernel:
-        begin = disk_of(folder)
-        used = [kernel.run(shaped(contestant, cell, n)) for n, cell in enumerate(cells)]
-        disk = disk_of(folder) - begin
-    part = min(100, len(used) // 2)
-    return {
-        "mean": statistics.mean(used),
-        "median": statistics.median(used),
-        "first": statistics.mean(used[:part]),
-        "last": statistics.mean(used[-part:]),
-        "disk": disk,
-    }
+    return play(contestant, cells, folder)
 
 
 def _judge(found: Round) -> Round:
@@ -37,7 +25,7 @@ def _judge(found: Round) -> Round:
     return {
         contestant: {
             "CPU ms per cell": turn["mean"] * 1e3,
-            "over plain, ms": (turn["mean"] - plain["mean"]) * 1e3,
+            "over plain": (turn["mean"] - plain["mean"]) * 1e3,
             "median cell over plain": (turn["median"] - plain["median"]) * 1e3,
             "first 100": (turn["first"] - plain["first"]) * 1e3,
             "last 100": (turn["last"] - plain["last"]) * 1e3,

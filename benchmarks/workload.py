@@ -29,7 +29,7 @@ class Options:
     """How large the workloads are, and who is left out.
 
     Attributes:
-        cells: Cells of the trivial notebook.
+        cells: Cells of the trivial notebook, and empty cells that no one stores.
         steps: Steps of the agent.
         items: Objects in the name that is analysed and digested.
         repeats: Repeats of what is over in microseconds.

@@ -1,0 +1,91 @@
+"""The benchmarks run, at sizes at which they say nothing; how fast anything is, no test asserts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import WORKLOADS, main
+from benchmarks.runner import run, table
+from benchmarks.workload import Absent, Options, Round, Turn, Workload
+
+TINY = Options(
+    cells=3,
+    steps=2,
+    items=50,
+    repeats=5,
+    headless_cells=2,
+    mebibytes=1,
+    big_mebibytes=1,
+    big_cells=2,
+    rows=100,
+)
+# A kernel each is all there is time for, so the contestants are spread over the workloads.
+CHOSEN = {
+    "trivial": "joblib",
+    "array": "cloudpickle",
+    "frame": "plain",
+    "digest": "cycles",
+    "plain-cells": "in a checkpoint",
+    "headless": "papermill --engine kitaru",
+    "start": "%load_ext kitaru_nb",
+}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+def test_a_workload_runs_and_its_figures_are_judged(workload: Workload, tmp_path: Path) -> None:
+    contestant = CHOSEN.get(workload.name, "kitaru")
+    baseline = workload.contestants[0]
+
+    turn = workload.turn(contestant, TINY, tmp_path)
+    judged = workload.judge({baseline: turn, contestant: turn})
+
+    assert contestant in workload.contestants
+    assert judged[contestant]
+    assert all(isinstance(figure, float | int) for figure in judged[contestant].values())
+
+
+def test_the_command_prints_a_table_and_writes_the_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "figures.json"
+
+    code = main(["--only", "digest", "--runs", "2", "--items", "20", "--json", str(record)])
+
+    said = capsys.readouterr().out
+    (found,) = json.loads(record.read_text(encoding="utf-8"))["workloads"]
+    assert code == 0
+    assert "digest: " in said
+    assert set(found["figures"]["dicts"]["x pickle"]) == {"median", "lowest", "highest"}
+
+
+def test_contestants_take_turns_and_are_compared_within_a_round() -> None:
+    turns: list[str] = []
+    costs: Mapping[str, list[float]] = {"plain": [1, 10, 2], "ours": [2, 11, 3]}
+
+    def turn(contestant: str, _options: Options, folder: Path) -> Turn:
+        assert list(folder.iterdir()) == []
+        turns.append(contestant)
+        if contestant == "gone":
+            raise Absent("does not install here: no wheel")
+        if contestant == "broken":
+            raise RuntimeError("it broke")
+        return {"cost": costs[contestant][turns.count(contestant) - 1]}
+
+    def judge(found: Round) -> Round:
+        return {name: {"over plain": turn["cost"] - found["plain"]["cost"]} for name, turn in found.items()}
+
+    contestants = ("plain", "ours", "gone", "broken", "unwanted")
+    workload = Workload("w", "work", "little", contestants, turn, judge)
+
+    found = run(workload, Options(without=frozenset({"unwanted"})), rounds=3)
+
+    assert turns == ["plain", "ours", "gone", "broken", "plain", "ours", "plain", "ours"]
+    assert found.figures["ours"]["over plain"] == (1, 1, 1)
+    assert found.absent == {"gone": "does not install here: no wheel", "unwanted": "left out"}
+    assert found.failed == {"broken": "it broke"}
+    assert "gone: does not install here: no wheel" in table(found)
+    assert "broken FAILED: it broke" in table(found)
