@@ -23,6 +23,7 @@ class StepNames:
     def __init__(self) -> None:
         self._live: dict[str, str | None] = {}
         self._recorded: dict[str, str | None] = {}
+        self._made: set[str] = set()
 
     def learn(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Take over the names that earlier attempts used."""
@@ -40,22 +41,34 @@ class StepNames:
         Raises:
             UsageError: kind ``duplicate-name``: another live cell has it.
         """
-        name = (
-            self._given(cell)
-            or self._own(cell)
-            or step_name(cell.tree, self._live.keys() | self._recorded.keys())
-        )
+        name = self._given(cell)
+        if name is not None:
+            self._made.discard(name)
+        else:
+            name = self._own(cell) or step_name(cell.tree, self._live.keys() | self._recorded.keys())
+            self._made.add(name)
         if cell.step is not None:
             self._live = {known: step for known, step in self._live.items() if step != cell.step}
         self._live[name] = cell.step
         return name
+
+    def give_back(self, cell: Cell, name: str) -> None:
+        """`cell` is no step after all: a name that was made up for it is free again."""
+        if name in self._made and name not in self._recorded and self._live.get(name) == cell.step:
+            self._live.pop(name, None)
+            self._made.discard(name)
 
     def _given(self, cell: Cell) -> str | None:
         name = cell.directive.name if cell.directive is not None else None
         if name is None:
             return None
         owner = self._live.get(name)
-        if owner is not None and cell.step is not None and owner != cell.step:
+        if (
+            owner is not None
+            and cell.step is not None
+            and owner != cell.step
+            and name not in self._made  # a name made up for another cell gives way
+        ):
             message = f"two cells are called `{name}`; a checkpoint's name has to be its own"
             raise UsageError(message, kind="duplicate-name", hint=f"%%checkpoint {self._free(name)}")
         return name

@@ -112,6 +112,7 @@ class Session:
         self._state: State | None = None
         self._seeded = False
         self._half_done: str | None = None
+        self._half_done_before: str | None = None
         self.failures = Failures(namespace, self._process)
         self._observed = observe.Observed()
 
@@ -239,7 +240,7 @@ class Session:
 
     def begin(self, run: Run) -> None:
         """The step's body is about to run."""
-        self._half_done = run.pending.name
+        self._half_done_before, self._half_done = self._half_done, run.pending.name
         self._observed = observe.Observed()
         run.pending.shadow = self._shadow(run.pending) if self._marked_only else None
         run.pending.started = time.perf_counter()
@@ -297,6 +298,18 @@ class Session:
         raised = {"ename": type(error).__name__, "evalue": str(error)}
         draft = replace(self._draft(run.pending, CheckpointStatus.FAILED, outcome), error=raised)
         self.engine.journal.commit(self.open(), draft)
+
+    def pass_over(self, run: Run, *, failed: bool = False) -> None:
+        """A step that has run is to count as a plain cell: what it did is part of the next commit.
+
+        One that failed is undone all the same before its cell runs again.
+        """
+        observe.stop()
+        self._half_done = self._half_done_before
+        self._names.give_back(run.pending.cell, run.pending.name)
+        self.saw(run.pending.cell.source)
+        if failed:
+            self.failures.add(run.pending)
 
     def restore(self, plan: Restore) -> Restored:
         """Put back what a recorded step did to the namespace, and record that.

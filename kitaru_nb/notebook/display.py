@@ -10,9 +10,12 @@ from typing import Any
 from kitaru_nb.engine.session import Resumed
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
+from kitaru_nb.notebook.auto import Auto
 
 __all__ = [
     "age",
+    "auto_status",
+    "bundle",
     "committed",
     "duration",
     "notice",
@@ -27,9 +30,14 @@ __all__ = [
 
 def say(shell: Any, text: str) -> None:
     """Show `text` in the running cell, small and quiet; plain text where there is no HTML."""
+    shell.display_pub.publish(bundle(text))
+
+
+def bundle(text: str) -> dict[str, str]:
+    """`text` as a MIME bundle, for HTML and for plain text."""
     lines = "<br>".join(html.escape(line, quote=False) for line in text.splitlines())
     style = "color:var(--jp-ui-font-color2,#757575);font-size:var(--jp-ui-font-size1,13px)"
-    shell.display_pub.publish({"text/plain": text, "text/html": f'<div style="{style}">{lines}</div>'})
+    return {"text/plain": text, "text/html": f'<div style="{style}">{lines}</div>'}
 
 
 def committed(checkpoint: Checkpoint, stored: int, half_done: Sequence[str] = ()) -> str:
@@ -94,6 +102,14 @@ def rewound(report: Resumed) -> str:
     head = f"kitaru: the namespace is as of `{report.checkpoint.draft.name}` again"
     lost = [f"  not back: `{name}` ({reason})" for name, reason in sorted(report.restored.lost.items())]
     return "\n".join([head, *lost, *(f"  {problem}" for problem in report.restored.problems)])
+
+
+def auto_status(auto: Auto | None) -> str:
+    """What `%checkpoint status` says."""
+    if auto is None:
+        return "kitaru: auto is off; marked cells are checkpoints. %checkpoint auto turns it on"
+    count = auto.kept + auto.passed
+    return f"kitaru: auto is on: {auto} · {auto.kept} of {count} cells run so far were long enough"
 
 
 def undone(names: Sequence[str]) -> str:

@@ -129,7 +129,18 @@ equal code and inputs, in this kernel or a new one, it is restored instead of ru
     --reuse         headless: also restore what touched the network in another execution
     --strict        an error, not a marker, when a value cannot be stored
 """,
-    "checkpoint_line": "`%%checkpoint` (two %) makes a cell a checkpoint; see `%%checkpoint?`.",
+    "checkpoint_line": """Make every cell that takes long a checkpoint, without marking it.
+
+    %checkpoint auto [--min-seconds 5] [--min-cost 0.01]
+    %checkpoint off
+    %checkpoint status
+
+A cell that ran longer, or cost more, than the threshold is committed like a `%%checkpoint`
+cell; a shorter one is part of the next commit. Cells with the tag `no-checkpoint` are left
+alone. It holds for this kernel, so keep the line near the top of the notebook.
+
+`%%checkpoint` (two %) makes one cell a checkpoint; see `%%checkpoint?`.
+""",
     "resume_line": """Put back everything this notebook had committed before its kernel died.
 
     %resume [EXECUTION] [--at CHECKPOINT] [--take-over]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ from IPython.core.inputtransformer2 import cell_magic
 
 from kitaru_nb.analysis.directive import directive_of, mark_source
 from kitaru_nb.engine.process import Process
-from kitaru_nb.errors import KitaruError, UsageError
+from kitaru_nb.errors import KitaruError, UnstorableError, UsageError
+from kitaru_nb.notebook.auto import Auto
 from kitaru_nb.notebook.interrupts import Shield
 
 __all__ = ["Hooks", "refused"]
@@ -46,6 +48,8 @@ class _Frame:
     plan: Any = None
     decided: bool = False
     running: bool = False
+    auto: bool = False
+    planning: float = 0.0
 
 
 class Hooks:
@@ -56,6 +60,7 @@ class Hooks:
         self.session: Any = None
         self.sink: Any = None
         self.every_cell = False
+        self.auto: Auto | None = None
         self.quiet = False
         self.last_status: dict[str, Any] = {"seq": None, "status": None}
         self._frames: list[_Frame] = []
@@ -97,7 +102,7 @@ class Hooks:
         if os.getpid() != self._pid:
             return  # a forked child that goes on as a kernel has no turn at the execution
         raw = info.raw_cell or ""
-        frame = _Frame(info, self._may_be_step(raw))
+        frame = _Frame(info, self._may_be_step(info, raw))
         self._frames.append(frame)
         if frame.possible:
             self.shell.ast_transformers.append(self)
@@ -132,7 +137,8 @@ class Hooks:
         if not self.quiet:
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 
-            display.say(self.shell, display.restored(plan.checkpoint, outcome.lost, outcome.problems))
+            text = display.restored(plan.checkpoint, outcome.lost, outcome.problems)
+            self.sink.show(display.bundle(text))
         if shield.pressed:
             raise KeyboardInterrupt
 
@@ -170,10 +176,13 @@ class Hooks:
             self._seen.clear()
         return self.session
 
-    def _may_be_step(self, raw: str) -> bool:
-        if self.every_cell:
-            return "no-checkpoint" not in self._tags()
-        return _MARK in raw or "checkpoint" in self._tags()
+    def _may_be_step(self, info: Any, raw: str) -> bool:
+        tags = self._tags()
+        if "no-checkpoint" in tags or (self._frames and self._frames[-1].running):
+            return False  # a cell run by a magic of a running step is part of that step
+        if self.every_cell or _MARK in raw or "checkpoint" in tags:
+            return True
+        return self.auto is not None and self.auto.takes(info)
 
     def _saw(self, raw: str) -> None:
         if self.session is not None:
@@ -198,25 +207,34 @@ class Hooks:
         directive, body = directive_of(tree)
         raw = frame.info.raw_cell
         if directive is None and not self.every_cell and "checkpoint" not in self._tags():
-            return tree  # the outer tree of a `%%time`, whose body comes later
+            if self.auto is None or _MARK in raw:
+                return tree  # the outer tree of a `%%time`, whose body comes later
+            frame.auto = True
         frame.decided = True
         if raw.lstrip().startswith("%%timeit"):
             message = "`%%timeit` would run this checkpoint many times"
             raise UsageError(
                 message, kind="repeated-checkpoint", hint="%%time above %%checkpoint, or %%timeit alone"
             )
+        began = time.perf_counter()
         session = self.open_session()
         cell_id = getattr(frame.info, "cell_id", None)
         cell = Cell(raw, body, directive, f"cell:{cell_id}" if cell_id else None)
-        plan = session.plan(
-            cell, deleted_steps=[f"cell:{gone}" for gone in self._metadata().get("deletedCells") or ()]
-        )
+        gone = [f"cell:{gone}" for gone in self._metadata().get("deletedCells") or ()]
+        try:
+            plan = session.plan(cell, deleted_steps=gone)
+        except (UnstorableError, UsageError):
+            if not frame.auto:
+                raise
+            session.saw(raw)  # it cannot be a checkpoint, and nobody said that it should be
+            return tree
         frame.plan = plan
         if isinstance(plan, Restore):
             return ast.Module(ast.parse(_CALL).body, type_ignores=[])
         self.sink.begin()
         session.begin(plan)
         frame.running = True
+        frame.planning = time.perf_counter() - began
         return body
 
     def _finish(self, frame: _Frame, result: Any) -> None:
@@ -224,6 +242,9 @@ class Hooks:
 
         outputs = self.sink.end()
         error = result.error_in_exec or result.error_before_exec if result is not None else None
+        if frame.auto and not self._keeps(frame):
+            self.session.pass_over(frame.plan, failed=result is None or not result.success)
+            return
         if result is None or not result.success:
             failure = error if error is not None else KeyboardInterrupt()
             self.session.fail(frame.plan, failure, Outcome(outputs))
@@ -236,7 +257,14 @@ class Hooks:
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 
             stored = self.session.last_bytes
-            display.say(self.shell, display.committed(checkpoint, stored, self.session.failures.names()))
+            text = display.committed(checkpoint, stored, self.session.failures.names())
+            self.sink.show(display.bundle(text))
+
+    def _keeps(self, frame: _Frame) -> bool:
+        """Whether a cell that nobody marked took long enough to be a checkpoint."""
+        seconds = time.perf_counter() - frame.plan.pending.started
+        auto = self.auto or Auto()
+        return auto.keeps(frame.info.raw_cell, seconds=seconds, cost=None, planning=frame.planning)
 
     def _repeat_result(self, checkpoint: Any) -> None:
         value = self.session.result_of(checkpoint)

@@ -11,6 +11,7 @@ from typing import Any
 from kitaru_nb.engine.why import explain_step
 from kitaru_nb.errors import UsageError
 from kitaru_nb.notebook import display
+from kitaru_nb.notebook.auto import auto_of
 from kitaru_nb.notebook.hooks import Hooks
 from kitaru_nb.notebook.interrupts import Shield
 
@@ -25,10 +26,27 @@ def checkpoint_cell(_hooks: Hooks, line: str, _cell: str) -> None:
     raise UsageError(message, kind="misplaced-checkpoint", hint=f"%%checkpoint {line}".rstrip())
 
 
-def checkpoint_line(_hooks: Hooks, line: str) -> None:
-    """`%checkpoint NAME`: one percent sign too few."""
+def checkpoint_line(hooks: Hooks, line: str) -> None:
+    """`%checkpoint auto [OPTIONS] | off | status`; anything else has one percent sign too few."""
+    match shlex.split(line):
+        case ["off"] | ["auto", "off"]:
+            hooks.auto = None
+            _say(hooks, "kitaru: auto is off; marked cells are checkpoints")
+            return
+        case ["status"] | ["auto", "status"]:
+            _say(hooks, display.auto_status(hooks.auto))
+            return
+        case ["auto", *options]:
+            hooks.auto = auto_of(options)
+            _say(hooks, f"kitaru: auto is on: {hooks.auto}")
+            return
     message = "`%checkpoint` is a line magic and stores nothing; did you mean `%%checkpoint`?"
     raise UsageError(message, kind="one-percent", hint=f"%%checkpoint {line}".rstrip())
+
+
+def _say(hooks: Hooks, text: str) -> None:
+    if not hooks.quiet:
+        display.say(hooks.shell, text)
 
 
 def resume_line(hooks: Hooks, line: str) -> None:
