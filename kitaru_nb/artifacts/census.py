@@ -20,6 +20,7 @@ from typing import Any
 
 import xxhash
 
+from kitaru_nb.artifacts.anew import NOTED
 from kitaru_nb.artifacts.code_digest import code_token
 from kitaru_nb.artifacts.functions import class_state, globals_of
 from kitaru_nb.artifacts.kinds import (
@@ -154,6 +155,9 @@ def _member(value: Any) -> Any:
 def _reduced(obj: Any, value: Any) -> tuple[Any, ...]:
     if isinstance(value, str):
         return ("name", getattr(obj, "__module__", None), value)
+    place = NOTED.get(_identity(value[0]))
+    if place is not None:  # how things stood is no part of what it is
+        value = (value[0], (*value[1][:place], *value[1][place + 1 :]), *value[2:])
     rest = [list(part) if hasattr(part, "__next__") else part for part in value[1:5]]
     counted = _COUNTED.get((type(obj).__module__, type(obj).__qualname__))
     if counted is not None and len(rest) > 1 and isinstance(rest[1], dict):

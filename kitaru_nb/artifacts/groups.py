@@ -11,6 +11,7 @@ import builtins
 import gc
 import logging
 import sys
+import threading
 import types
 import weakref
 from collections.abc import Container, Mapping
@@ -203,6 +204,8 @@ class _Walk:
         del self.owner[_identity(obj)]
         self.outside.add(_identity(obj))
         self.kept.append(obj)
+        if issubclass(cls, threading.local):
+            return lambda obj, _, inside: inside.append(vars(obj))  # the collector does not see it
 
     def _look_into_array(self, array: Any, index: int, inside: list[Any]) -> None:
         self.arrays.append((array, index, False))
@@ -313,3 +316,13 @@ _LOOK: dict[type, Any] = {
     weakref.WeakKeyDictionary: _weak_items,
     weakref.WeakSet: list,
 }
+def _proxy_target(proxy: Any) -> list[Any]:
+    try:
+        return [proxy.__repr__.__self__]
+    except ReferenceError:
+        return []
+
+
+    weakref.WeakMethod: lambda ref: [ref()],
+    weakref.ProxyType: _proxy_target,
+    weakref.CallableProxyType: _proxy_target,

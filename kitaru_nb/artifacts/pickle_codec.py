@@ -24,6 +24,7 @@ from kitaru_nb.artifacts.depth import deep_containers
 from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
+from kitaru_nb.artifacts.notes import now_at
 from kitaru_nb.artifacts.reducers import (
     Unstorable,
     hashed_by_value,
@@ -118,6 +119,7 @@ def anchored(name: str, value: str, artifact: str) -> Any:
 
 def name_of(name: str) -> str:
     """`name` itself; stands before each value in a stream."""
+    now_at(name)
     return name
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextvars
 import functools
 import gc
 import importlib
@@ -25,12 +24,20 @@ import threading
 import types
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import xxhash
 from cloudpickle import cloudpickle
 
+from kitaru_nb.artifacts.anew import (
+    EXACT,
+    RUNTIME,
+    Unstorable,
+    is_shared,
+    reduce_runtime,
+    reduce_shared,
+)
+from kitaru_nb.artifacts.clients import is_client, reduce_client
 from kitaru_nb.artifacts.functions import reduce_cell, reduce_class, reduce_function, reduce_lru
 from kitaru_nb.artifacts.kinds import by_reference, is_immutable_atom, kind_name, module_constant
 from kitaru_nb.artifacts.marker import Marker
@@ -42,13 +49,11 @@ __all__ = [
     "broken_when_restored",
     "hashed_by_value",
     "is_plain_instance",
-    "make_contextvar",
     "make_dict_view",
     "make_exception",
     "make_hashed",
     "make_memmap",
     "make_memoryview",
-    "make_weakref",
     "reduce_hashed",
     "reduce_object",
     "set_attributes",
@@ -58,12 +63,6 @@ __all__ = [
 ]
 
 
-class Unstorable(Exception):  # noqa: N818 - a finding, turned into a marker by the caller
-    """An object that cannot be stored; the text says why."""
-
-
-_UNSET = object()
-_LOCKS: dict[type, str] = {type(threading.Lock()): "Lock", type(threading.RLock()): "RLock"}
 _BROKEN = (
     *(threading.Thread, subprocess.Popen, asyncio.AbstractEventLoop, asyncio.Future),
     *(tempfile.TemporaryDirectory, tempfile._TemporaryFileWrapper, weakref.finalize),
@@ -123,7 +122,9 @@ def is_plain_instance(cls: type) -> bool:
         and cls.__flags__ & 1 << 9 != 0
         and cls.__dictoffset__ != 0
         and cls.__itemsize__ == 0
-        and not issubclass(cls, (list, dict, set, frozenset, BaseException, *_BROKEN, io.IOBase))
+        and not issubclass(cls, (list, dict, set, frozenset, BaseException, *_BROKEN, *RUNTIME, io.IOBase))
+        and not is_shared(cls)
+        and not is_client(cls)
         and cls not in cloudpickle.Pickler.dispatch_table
         and cls not in _REDUCERS
         and not any("__slots__" in vars(base) and vars(base)["__slots__"] for base in cls.__mro__)
@@ -198,6 +199,9 @@ def _reduce_by_role(obj: Any) -> Any:
         return singleton_of, (cls,)
     if isinstance(obj, BaseException):
         return _reduce_exception(obj)
+    of_process = _reduce_of_process(obj, cls)
+    if of_process is not None:
+        return of_process
     np = numpy()
     if np is not None and isinstance(obj, np.memmap) and obj._mmap is not None:
         return _reduce_memmap(obj)
@@ -206,6 +210,14 @@ def _reduce_by_role(obj: Any) -> Any:
         if constant is not None:
             return attribute_of, constant
     return None
+
+
+def _reduce_of_process(obj: Any, cls: type) -> Any:
+    if isinstance(obj, RUNTIME):
+        return reduce_runtime(obj)
+    if is_shared(cls):
+        return reduce_shared(obj)
+    return reduce_client(obj) if is_client(cls) else None
 
 
 def _reduce_stock(obj: Any) -> Any:
@@ -297,19 +309,6 @@ def make_memmap(*how: Any) -> Any:
     return array
 
 
-def _reduce_weakref(ref: Any) -> Any:
-    return make_weakref, (ref(),)
-
-
-def make_weakref(target: Any) -> Any:
-    """A weak reference to `target`; a dead one for None."""
-    return weakref.ref(target if target is not None else _Gone())
-
-
-class _Gone:
-    __slots__ = ("__weakref__",)
-
-
 def _reduce_memoryview(view: memoryview) -> Any:
     base = view.obj
     whole = isinstance(base, (bytes, bytearray)) and view.contiguous and view.nbytes == len(base)
@@ -322,41 +321,6 @@ def make_memoryview(base: Any, layout: str, readonly: bool) -> memoryview:  # no
     """A view of the whole of `base`."""
     view: memoryview = memoryview(base).cast(layout)  # type: ignore[call-overload] # a format a memoryview had
     return view.toreadonly() if readonly and not view.readonly else view
-
-
-def _reduce_contextvar(variable: contextvars.ContextVar[Any]) -> Any:
-    default = contextvars.Context().run(variable.get, _UNSET)
-    try:
-        default = (contextvars.Context().run(variable.get),)
-    except LookupError:
-        default = ()
-    value = (variable.get(),) if variable in contextvars.copy_context() else ()
-    return make_contextvar, (variable.name, default, value)
-
-
-def make_contextvar(
-    name: str, default: tuple[Any, ...], value: tuple[Any, ...]
-) -> contextvars.ContextVar[Any]:
-    """A context variable, set as it was."""
-    made: contextvars.ContextVar[Any] = (
-        contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
-    )
-    if value:
-        made.set(value[0])
-    return made
-
-
-def _reduce_thread_pool(pool: Any) -> Any:
-    return ThreadPoolExecutor, (
-        pool._max_workers,
-        pool._thread_name_prefix,
-        pool._initializer,
-        pool._initargs,
-    )
-
-
-def _reduce_process_pool(pool: Any) -> Any:
-    return ProcessPoolExecutor, (pool._max_workers, None, pool._initializer, pool._initargs)
 
 
 def _reduce_weak_mapping(mapping: Any) -> Any:
@@ -414,10 +378,6 @@ def _reduce_builtin(function: Any) -> Any:
     return getattr, (owner, function.__name__)
 
 
-def _made_anew(name: str) -> Callable[[Any], Any]:
-    return lambda _: (getattr(threading, name), ())
-
-
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
     types.CellType: reduce_cell,
     types.ModuleType: _reduce_module,
@@ -425,12 +385,8 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
     types.BuiltinFunctionType: _reduce_builtin,
     functools._lru_cache_wrapper: _reduce_lru,
     memoryview: _reduce_memoryview,
-    weakref.ref: _reduce_weakref,
     weakref.WeakValueDictionary: _reduce_weak_mapping,
     weakref.WeakKeyDictionary: _reduce_weak_mapping,
-    contextvars.ContextVar: _reduce_contextvar,
-    ThreadPoolExecutor: _reduce_thread_pool,
-    ProcessPoolExecutor: _reduce_process_pool,
     **dict.fromkeys(_DICT_VIEWS, _reduce_dict_view),
-    **{cls: _made_anew(name) for cls, name in _LOCKS.items()},
+    **EXACT,
 }

@@ -12,7 +12,9 @@ from typing import Any
 
 from kitaru_nb.analysis.directive import find_directive
 from kitaru_nb.analysis.normal import code_digest
-from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.marker import Marker, is_marker
+from kitaru_nb.artifacts.notes import Note, noting
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Names, Namespace
 from kitaru_nb.engine.observe import file_holds
@@ -78,13 +80,16 @@ class Restored:
 
     Attributes:
         names: Names that hold again what they held, sorted.
-        lost: Names that could not come back, each with the reason; they hold a marker.
+        lost: Names that could not come back, or with a part that could not, each with the
+            reason; a marker stands for it.
+        made: Names with something that was made again instead of loaded, each with what and how.
         damaged: Names whose stored bytes are damaged, each with what was found.
         problems: Sentences about other things that were not put back.
     """
 
     names: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -102,6 +107,7 @@ class Loader:
         self._loaded: dict[Digest, dict[str, object]] = {}
         self._coming: Mapping[str, Group] = {}
         self._loading: set[Digest] = set()
+        self._notes: dict[Digest, list[Note]] = {}
 
     def expect(self, names: Mapping[str, Group]) -> None:
         """Say which names are about to be bound, and to what; a reference is met by these first."""
@@ -114,7 +120,8 @@ class Loader:
             CorruptError: a stored byte is damaged or missing.
         """
         if digest not in self._loaded:
-            values = self._engine.get(digest, namespace=self._namespace.live, resolve=self._resolve)
+            with noting() as self._notes[digest]:
+                values = self._engine.get(digest, namespace=self._namespace.live, resolve=self._resolve)
             self._loaded[digest] = self._met(values)
         return self._loaded[digest]
 
@@ -138,6 +145,10 @@ class Loader:
             return self.load(group.artifact)
         finally:
             self._loading.discard(group.artifact)
+
+    def notes(self, group: Group) -> list[Note]:
+        """What was made again, and what was lost, when the group was loaded."""
+        return self._notes.get(group.artifact, [])
 
     def _met(self, values: dict[str, object]) -> dict[str, object]:
         """`values`, or the objects that some of their names hold or will hold, when these are alike.
@@ -291,15 +302,36 @@ def put_back(
             _mark_damaged(namespace, wanted, error, restored)
             continue
         namespace.live.update({name: values[name] for name in wanted})
-        if len(wanted) == len(group.names):
+        notes = [note for note in loader.notes(group) if note.name in wanted]
+        gone = {note.name: f"{note.kind}: {note.text}" for note in notes if note.lost}
+        if len(wanted) == len(group.names) and not gone:
             namespace.learn(values, group.value)
         for name in wanted:
-            if name in group.unstorable:
-                restored.lost[name] = group.unstorable[name]
+            reason = group.unstorable.get(name) or gone.get(name)
+            if reason is not None:
+                restored.lost[name] = reason
             else:
                 restored.names.append(name)
+            made = [note for note in notes if note.name == name and not note.lost]
+            if made and not is_marker(values[name]):
+                restored.made[name] = how_made(values[name], made)
     restored.names.sort()
     return restored
+
+
+def how_made(value: object, notes: Iterable[Note]) -> str:
+    """What was made again for one name, in words: ``threading.Lock, it was held and is free``."""
+    own = kind_name(value)
+    found = dict.fromkeys((note.kind, note.text) for note in notes)
+    whole = [
+        (kind, text)
+        for kind, text in found
+        if kind.rpartition(".")[2].lower() == own.rpartition(".")[2].lower()
+    ]
+    if whole:
+        kind, text = whole[0]
+        return f"{kind}, {text}" if text else kind
+    return "its " + ", its ".join(f"{kind}, {text}" if text else kind for kind, text in found)
 
 
 def matching_prefix(

@@ -1,0 +1,230 @@
+"""Clients of web services: stored by how they were made, without what is open and without secrets.
+
+A client of an HTTP library or SDK is its settings around a pool of connections. The settings
+are stored, the pool comes back empty. A key that stands in the environment is stored as the
+name of its variable and filled in when the client is made again; a key that is given in code is
+not stored, and the client is then not made again by itself.
+
+The public names here are part of the stored format: pickles refer to them, so they may not
+move or change their meaning.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import re
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from kitaru_nb.artifacts.anew import Unstorable
+from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.artifacts.notes import place, say_lost, say_made
+
+__all__ = [
+    "is_client",
+    "make_aws_client",
+    "make_aws_resource",
+    "make_aws_session",
+    "make_client",
+    "reduce_client",
+    "set_client",
+]
+
+_SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?(?:_|$)", re.IGNORECASE)
+_SECRET_VALUE = re.compile(
+    r"(?:sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat|xox[abp]|AKIA|ASIA|AIza)[-_A-Za-z0-9]{16,}"
+)
+_SHORTEST = 12
+
+
+def is_client(cls: type) -> bool:
+    """Whether instances of `cls` are clients, or pools of connections of an HTTP library."""
+    return _way(cls) is not None
+
+
+def _way(cls: type) -> Callable[[Any], Any] | None:
+    if cls not in _ways:
+        _ways[cls] = _way_of(cls)
+    return _ways[cls]
+
+
+_ways: weakref.WeakKeyDictionary[type, Callable[[Any], Any] | None] = weakref.WeakKeyDictionary()
+
+
+def _way_of(cls: type) -> Callable[[Any], Any] | None:
+    for base in cls.__mro__:
+        module, name = base.__module__, base.__qualname__
+        root = module.partition(".")[0]
+        if root.startswith("httpcore") and name.endswith(("ConnectionPool", "HTTPProxy")):
+            return _reduce_pool
+        if (root.startswith("httpx") and name == "BaseClient") or (
+            module.endswith("._base_client") and name == "BaseClient"
+        ):
+            return _reduce_settings
+        if module == "botocore.client" and name == "BaseClient":
+            return _reduce_aws_client
+        if module == "boto3.session" and name == "Session":
+            return _reduce_aws_session
+        if module == "boto3.resources.base" and name == "ServiceResource":
+            return _reduce_aws_resource
+    return None
+
+
+def reduce_client(client: Any) -> Any:
+    """How a client or pool is stored.
+
+    Raises:
+        Unstorable: it holds a secret that is not in the environment.
+    """
+    way = _way(type(client))
+    assert way is not None  # asked before, by `is_client`
+    return way(client)
+
+
+def _reduce_pool(pool: Any) -> Any:
+    state = {**vars(pool), "_connections": [], "_requests": []}
+    lock = state.get("_optional_thread_lock")
+    if lock is not None:
+        state["_optional_thread_lock"] = type(lock)()
+    return make_client, (type(pool), {}, kind_name(pool)), state, None, None, set_client
+
+
+def _reduce_settings(client: Any) -> Any:
+    cls = type(client)
+    state = {name: value for name, value in vars(client).items() if not _is_cached(cls, name)}
+    opened: Any = state.get("_state")
+    if getattr(opened, "name", None) == "OPENED":
+        state["_state"] = type(opened).UNOPENED
+    if cls.__module__.endswith("._base_client"):  # an SDK's own HTTP client: its cookies are the server's
+        cookies = state.get("_cookies")
+        state["_cookies"] = type(cookies)() if cookies is not None else None
+    secrets = {}
+    for name, value in list(state.items()):
+        if isinstance(value, str):
+            variable = _secret(name, value)
+            if variable is not None:
+                secrets[name] = variable
+                state[name] = None
+    return make_client, (cls, secrets, kind_name(client)), state, None, None, set_client
+
+
+def _is_cached(cls: type, name: str) -> bool:
+    """Whether an attribute is only the memory of a property that is computed on demand."""
+    found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+    return isinstance(found, functools.cached_property)
+
+
+def _secret(name: str, value: str) -> str | None:
+    """The environment variable that holds a client's secret; None for what is no secret."""
+    named = _SECRET_NAME.search(name) is not None
+    if len(value) >= _SHORTEST:
+        for variable, held in os.environ.items():
+            if held == value and (named or _SECRET_NAME.search(variable)):
+                return variable
+    if _SECRET_VALUE.search(value):
+        raise Unstorable(
+            f"its `{name}` is given in code, and secrets are not stored; put it into the environment"
+        )
+    return None
+
+
+def make_client(cls: Any, secrets: dict[str, str], kind: str) -> Any:
+    """A client without its settings; a marker when a secret it needs is not in the environment."""
+    missing = sorted(variable for variable in secrets.values() if variable not in os.environ)
+    if missing:
+        return _not_made(kind, f"the environment variable `{missing[0]}` is not set")
+    made = cls.__new__(cls)
+    for name, variable in secrets.items():
+        vars(made)[name] = os.environ[variable]
+    say_made(kind, f"with the key in `{next(iter(secrets.values()))}`" if secrets else "")
+    return made
+
+
+def set_client(client: Any, state: dict[str, Any]) -> None:
+    """Give a client made by `make_client` its settings, in the order they had."""
+    if type(client) is Marker:
+        return
+    filled = dict(vars(client))
+    vars(client).clear()
+    vars(client).update({name: filled.get(name, value) for name, value in state.items()})
+
+
+def _not_made(kind: str, reason: str) -> Marker:
+    say_lost(kind, reason)
+    return Marker(place(), kind, reason)
+
+
+# --- AWS --------------------------------------------------------------------------------------
+
+
+def _reduce_aws_client(client: Any) -> Any:
+    return make_aws_client, (*_aws(client), _options(client.meta.config))
+
+
+def _reduce_aws_resource(resource: Any) -> Any:
+    client = resource.meta.client
+    if type(resource).__qualname__ != f"{resource.meta.service_name}.ServiceResource":
+        raise Unstorable("it belongs to a service resource that makes it")
+    return make_aws_resource, (*_aws(client), _options(client.meta.config))
+
+
+def _options(config: Any) -> dict[str, Any]:
+    held = vars(config)
+    return {
+        name: held[name] for name in type(config).OPTION_DEFAULTS if name in held and name != "user_agent"
+    }
+
+
+def _reduce_aws_session(session: Any) -> Any:
+    _refuse_literal(session._session._credentials)
+    return make_aws_session, (session.region_name, session._session.profile)
+
+
+def _refuse_literal(credentials: Any) -> None:
+    if credentials is not None and getattr(credentials, "method", None) == "explicit":
+        raise Unstorable(
+            "its credentials are given in code, and secrets are not stored; put them into the environment"
+        )
+
+
+def make_aws_session(region: str | None, profile: str | None) -> Any:
+    """A boto3 session with the credentials that this process finds."""
+    try:
+        made = importlib.import_module("boto3").Session(region_name=region, profile_name=profile)
+    except Exception as error:  # noqa: BLE001 - whatever boto3 raises without that profile, say
+        return _not_made("boto3 session", f"{type(error).__name__}: {error}")
+    say_made("boto3 session", "with the credentials found here")
+    return made
+
+
+def _aws(client: Any) -> tuple[str, str | None, str | None]:
+    _refuse_literal(client._request_signer._credentials)
+    return client.meta.service_model.service_name, client.meta.region_name, client.meta.endpoint_url
+
+
+def make_aws_client(service: str, region: str | None, endpoint: str | None, options: dict[str, Any]) -> Any:
+    """A boto3 client with the credentials that this process finds."""
+    return _aws_made("client", service, region, endpoint, options)
+
+
+def make_aws_resource(service: str, region: str | None, endpoint: str | None, options: dict[str, Any]) -> Any:
+    """A boto3 resource with the credentials that this process finds."""
+    return _aws_made("resource", service, region, endpoint, options)
+
+
+def _aws_made(
+    what: str, service: str, region: str | None, endpoint: str | None, options: dict[str, Any]
+) -> Any:
+    kind = f"boto3 {service} {what}"
+    try:
+        maker = getattr(importlib.import_module("boto3"), what)
+        config = importlib.import_module("botocore.config").Config(**options)
+        made = maker(service, region_name=region, endpoint_url=endpoint, config=config)
+    except Exception as error:  # noqa: BLE001 - whatever boto3 raises without a region, say
+        return _not_made(kind, f"{type(error).__name__}: {error}")
+    say_made(kind, "with the credentials found here")
+    return made
