@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from kitaru_nb.engine.recovery import Restored
 from kitaru_nb.engine.session import Resumed
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
@@ -91,17 +92,24 @@ def resumed(report: Resumed) -> str:
     lines = [head]
     if restored.names:
         lines.append(f"  back: {_names(restored.names)}")
-    lines += [f"  not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items())]
-    lines += [f"  {problem}" for problem in restored.problems]
+    lines += _exceptions(restored)
     lines.append(f"  go on with the cell after `{report.checkpoint.draft.name}`")
     return "\n".join(lines)
+
+
+def _exceptions(restored: Restored) -> list[str]:
+    """A line for each thing that did not simply come back as it was."""
+    return [
+        *(f"  made again: `{name}` ({how})" for name, how in sorted(restored.made.items())),
+        *(f"  not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items())),
+        *(f"  {problem}" for problem in restored.problems),
+    ]
 
 
 def rewound(report: Resumed) -> str:
     """The restore report of `%rewind CHECKPOINT`."""
     head = f"kitaru: the namespace is as of `{report.checkpoint.draft.name}` again"
-    lost = [f"  not back: `{name}` ({reason})" for name, reason in sorted(report.restored.lost.items())]
-    return "\n".join([head, *lost, *(f"  {problem}" for problem in report.restored.problems)])
+    return "\n".join([head, *_exceptions(report.restored)])
 
 
 def auto_status(auto: Auto | None) -> str:
