@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from kitaru_nb.artifacts.marker import Marker
@@ -56,7 +57,8 @@ def write_groups(
     there with the same value keeps its artifact and costs nothing.
     """
     writer = _Writer(engine, namespace, state, on_record, exclude)
-    for names in sorted(changed, key=writer.rank):
+    groups = list(changed)
+    for names in sorted(groups, key=writer.rank) if len(groups) > 1 else groups:
         writer.write(names, by_step=names in by_step)
     return writer.written
 
@@ -100,11 +102,14 @@ class _Writer:
         self._state = state
         self._on_record = on_record
         self._exclude = exclude
-        self._order = {name: position for position, name in enumerate(namespace.live)}
         self._anchors = self.written.anchors
-        for group in on_record.values():
-            if state.groups.get(group.names) == group.value:
-                self._anchor(group)
+        for names in {state.group_of[name] for name in state.definitions.values()} & on_record.keys():
+            if state.groups[names] == on_record[names].value:
+                self._anchor(on_record[names])
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self._live)}
 
     def rank(self, names: Names) -> tuple[int, int, int]:
         """Definitions before values, bases before subclasses, then in order of binding."""

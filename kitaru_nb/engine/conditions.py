@@ -5,6 +5,7 @@ carries conditions, and a step is restored from it only where all of them hold n
 
 ``names:a,b``     names the step changed in place, or may have bound, hold what they held
 ``file:PATH``     a file it read has that content, or is absent as it was
+``folder:PATH|*`` a folder that it listed has these names, or those after it
 ``module:PATH``   a project module it reached has that source
 ``random:PART``   a seeded random generator it drew from stands where it stood
 ``process:PART``  working folder or options it can see are as they were
@@ -22,8 +23,9 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.namespace import Change
-from kitaru_nb.engine.observe import ABSENT, Observed, file_digest, file_holds, is_data
+from kitaru_nb.engine.observe import ABSENT, Observed, file_digest, file_holds, is_data, state_of
 from kitaru_nb.engine.process import ProcessState, drawn, is_secret
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.model.artifact import Digest
@@ -42,6 +44,8 @@ def conditions_of(
     after: ProcessState,
     observed: Observed,
     files: Sequence[Mapping[str, Any]],
+    *,
+    ignored: Path,
 ) -> dict[str, str]:
     """The conditions of a step that has just run.
 
@@ -51,6 +55,7 @@ def conditions_of(
         after: The process state after it.
         observed: What it was seen to touch; `files` are the files of that, with digests.
         files: See `Observed.files`.
+        ignored: A folder whose files are no data.
     """
     found: dict[str, str] = {
         f"names:{','.join(names)}": pending.before.groups[names] for names in _kept(pending, step)
@@ -65,6 +70,14 @@ def conditions_of(
     for file in files:
         if file["mode"] in ("read", "absent") and file["digest"] is not None:
             found[f"file:{file['path']}"] = file["digest"]
+    found |= {f"file:{path}": _either(before, state_of(path)) for path, before in observed.before.items()}
+    for path, before in observed.databases.items():
+        if path not in observed.written and (before != ABSENT or not path.endswith("-wal")):
+            found[f"file:{path}"] = before
+    for (folder, pattern), names in observed.listed.items():
+        if is_data(f"{folder}{os.sep}", [ignored]):
+            left = listing_digest(names_in(folder, pattern))
+            found[f"folder:{folder}|{pattern}"] = _either(listing_digest(names), left)
     for module in pending.needs.modules.values():
         found[f"module:{module.path}"] = module.digest
     for part in _visible_parts(pending, observed):
@@ -140,8 +153,15 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
             return _digest(_part(pending.process, rest)) == digest
         case "env":
             return _digest(pending.environment.get(rest)) == digest
+        case "folder":
+            folder, _, pattern = rest.rpartition("|")
+            return listing_digest(names_in(folder, pattern)) in digest.split("|")
         case _:
             return file_holds(what, digest)
+
+
+def _either(before: str, after: str) -> str:
+    return before if before == after else f"{before}|{after}"
 
 
 def seeds(source: str) -> bool:
@@ -154,7 +174,7 @@ def _kept(pending: Pending, step: Change) -> set[tuple[str, ...]]:
 
     Such a name was left alone or given an equal value, and it does not show which.
     """
-    group_of = pending.before.group_of()
+    group_of = pending.before.group_of
     changed = {name for names in step.groups for name in names}
     return {
         group_of[name] for name in pending.needs.names.writes - changed if name in group_of

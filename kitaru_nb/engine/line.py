@@ -11,6 +11,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Change, Namespace, State
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, recorded_at
+from kitaru_nb.engine.state import differing
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, Draft, Group
@@ -41,6 +42,7 @@ class Line:
         self._namespace = namespace
         self._process = process
         self._recorded_process: ProcessState = {}
+        self._committed = State()  # the namespace when all in it was on record
 
     def restore(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
         """The namespace and process as of commit `seq`, and the commits up to it, oldest first."""
@@ -54,7 +56,7 @@ class Line:
             self._namespace.live.pop(name, None)
         for digest in recorded.process:
             restored.problems += self._process.apply(loader.process(digest))
-        self.parent, self.recorded = seq, recorded
+        self.parent, self.recorded, self._committed = seq, recorded, State()
         self._recorded_process = self._process.snapshot()
         return restored, line
 
@@ -68,8 +70,8 @@ class Line:
         on_record = self.recorded.whole
         since = {
             names
-            for names, digest in after.groups.items()
-            if names not in on_record or on_record[names].value != digest
+            for names in differing(self._committed.groups, after.groups)
+            if names not in on_record or on_record[names].value != after.groups[names]
         }
         directive = pending.cell.directive
         written = write_groups(
@@ -100,8 +102,8 @@ class Line:
         if result is None:
             return None
         if not is_immutable_atom(result):  # equal numbers are one object, whatever they are called
-            for name, value in self._namespace.visible().items():
-                if value is result and name in pending.needs.touched:
+            for name in sorted(pending.needs.touched):
+                if self._namespace.live.get(name) is result:
                     return f"name:{name}"
         digest = write_value(self._engine, self._namespace, "_", result, written)
         return None if digest is None else f"artifact:{digest}"
@@ -136,7 +138,7 @@ class Line:
         checkpoint = self._engine.journal.commit(
             attempt(), draft, artifacts=written.artifacts, locations=written.locations
         )
-        self.parent, self._recorded_process = checkpoint.seq, process
+        self.parent, self._recorded_process, self._committed = checkpoint.seq, process, after
         self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
         self.recorded.add(draft)
         return checkpoint

@@ -23,6 +23,7 @@ from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, named_files, seeds
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
+from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.line import Line
@@ -104,6 +105,7 @@ class Session:
         self._marked_only = marked_only
         self._lease = Lease(engine, identity, attempt)
         self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
+        self._files = Files(engine, self._folder, identity)
         self._inputs = Inputs(namespace, self._folder)
         self._names = StepNames()
         self._process = process or Process()
@@ -149,6 +151,7 @@ class Session:
     def saw(self, source: str) -> None:
         """Take note of a cell that is not a step and is about to run."""
         self._state = None
+        self.namespace.let_go()
         self._plain.append(source)
         self._seeded = self._seeded or seeds(source)
 
@@ -185,6 +188,7 @@ class Session:
             self._find(pending, attempt.execution),
             holds=lambda what, digest: holds(pending, what, digest),
             allowed=self._allowed(cell.directive, attempt.execution),
+            excused=self._files.excuses,
         )
         if isinstance(decided, Run):
             self.engine.check()
@@ -243,6 +247,8 @@ class Session:
         self._half_done_before, self._half_done = self._half_done, run.pending.name
         self._observed = observe.Observed()
         run.pending.shadow = self._shadow(run.pending) if self._marked_only else None
+        needs = run.pending.needs
+        self.namespace.let_go(needs.touched, needs.names.writes | needs.names.deletes)
         run.pending.started = time.perf_counter()
         observe.start(self._observed)
 
@@ -278,11 +284,13 @@ class Session:
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
         written = self._line.write(pending, step, after)
-        files = self._observed.files(below=self._folder, ignored=[self.engine.settings.home])
+        files = self._files.store(self._observed, written, named=pending.files, source=pending.cell.source)
         draft = replace(
             draft,
             deleted_by_step=tuple(sorted(step.deleted)),
-            conditions=conditions_of(pending, step, process, self._observed, files),
+            conditions=conditions_of(
+                pending, step, process, self._observed, files, ignored=self.engine.settings.home
+            ),
             process=self._line.write_process(pending.process, process, written),
             result=self._line.write_result(pending, outcome.result, written),
             outside=tuple(sorted(self._observed.outside)),
@@ -296,8 +304,12 @@ class Session:
         self._state = None
         self.failures.add(run.pending)
         raised = {"ename": type(error).__name__, "evalue": str(error)}
-        draft = replace(self._draft(run.pending, CheckpointStatus.FAILED, outcome), error=raised)
-        self.engine.journal.commit(self.open(), draft)
+        draft = replace(
+            self._draft(run.pending, CheckpointStatus.FAILED, outcome),
+            error=raised,
+            files=tuple(self._files.name(self._observed)),
+        )
+        self._files.took(self.engine.journal.commit(self.open(), draft))
 
     def pass_over(self, run: Run, *, failed: bool = False) -> None:
         """A step that has run is to count as a plain cell: what it did is part of the next commit.
@@ -323,7 +335,9 @@ class Session:
         groups = [group for group in recorded.groups if group.written]
         loader.load_for(recorded.name, groups)
         names = {name: group for group in groups for name in group.names}
+        files = self._files.put_back(plan.checkpoint)
         restored = put_back(loader, self.namespace, groups, names)
+        restored.problems += files
         for name in recorded.deleted_by_step:
             self.namespace.live.pop(name, None)
         if recorded.process is not None:
@@ -403,6 +417,7 @@ class Session:
     def restore_line(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
         """The namespace as of commit `seq`; the next commit here builds on it."""
         restored, line = self._line.restore(seq)
+        self._files.put_back_line(line, restored)
         self._state = None
         self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
         self._half_done = None
@@ -430,6 +445,7 @@ class Session:
 
     def _record(self, draft: Draft, written: Written, after: State, process: ProcessState) -> Checkpoint:
         self.last = self._line.add(self.open, draft, written, after, process)
+        self._files.took(self.last)
         self._state = after
         self._half_done = None
         return self.last

@@ -66,7 +66,7 @@ def test_names_that_share_objects_are_one_group() -> None:
     state = a_namespace("a = [1]\nb = (a,)\nc = [1]\nd = 1").observe()
 
     assert state.groups.keys() == groups("a b", "c", "d")
-    assert state.group_of() == {"a": ("a", "b"), "b": ("a", "b"), "c": ("c",), "d": ("d",)}
+    assert state.group_of == {"a": ("a", "b"), "b": ("a", "b"), "c": ("c",), "d": ("d",)}
 
 
 def test_equal_values_have_equal_digests_in_any_namespace() -> None:

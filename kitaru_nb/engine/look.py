@@ -1,0 +1,243 @@
+"""Looking at a namespace again and again, at the cost of what was touched in between.
+
+A name counts as untouched where it is bound to the object it was bound to at the last look,
+and that is immutable or its `Trace` holds. Only the others are grouped and digested anew,
+with whatever they share objects with now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from types import FunctionType
+from typing import Any
+
+from kitaru_nb.artifacts.digest import is_immutable_atom
+from kitaru_nb.artifacts.groups import Grouping, group_names
+from kitaru_nb.artifacts.trace import Trace
+from kitaru_nb.engine.state import Names, State, differing
+from kitaru_nb.model.artifact import Digest
+
+__all__ = ["Look"]
+
+_identity = object.__hash__
+
+
+class Look:
+    """The last look at a namespace, and the next one.
+
+    Args:
+        live: The dict cells run in.
+        is_users: Says of a name and its value whether they are the user's own.
+        digest: Gives the canonical digest of values as one object graph.
+    """
+
+    def __init__(
+        self,
+        live: dict[str, Any],
+        is_users: Callable[[str, object], bool],
+        digest: Callable[[Mapping[str, object]], Digest],
+    ) -> None:
+        self._live = live
+        self._is_users = is_users
+        self._digest = digest
+        self.forget()
+
+    def forget(self) -> None:
+        """Look at everything anew next time."""
+        self._bound: dict[str, int] = {}  # identities of all that names are bound to
+        self._atoms: dict[str, object] = {}  # held, so that their identities stay their own
+        self._groups: dict[Names, Digest] = {}
+        self._ids: dict[str, int | None] = {}
+        self._definitions: dict[int, str] = {}
+        self._group_of: dict[str, Names] = {}
+        self._mutable: set[Names] = set()
+        self._traces: dict[Names, Trace] = {}
+        self._whole: Trace | None = None  # all of them in one
+        self._owners: dict[int, Names] = {}  # of the objects in traced groups
+        self._untraceable: dict[Names, Digest] = {}
+
+    def state(self) -> State:
+        """The state now."""
+        live = dict(self._live)
+        bound = dict(zip(live, map(_identity, live.values()), strict=True))
+        last, self._bound = self._bound, bound
+        rebound = differing(last, bound)
+        gone = last.keys() - bound.keys() if len(bound) < len(last) + len(rebound) else set()
+        definitions = self._definitions.keys()
+        loose = self._left({*gone, *rebound})
+        loose |= self._bind(live, rebound)
+        loose |= self._touched()
+        if loose:
+            self._regroup(live, loose)
+        if definitions - self._definitions.keys():
+            # Who refers to a definition that was stored by itself and is not any more may share it now.
+            self._traces.clear()
+            self._whole = None
+            self._regroup(live, {name for names in self._mutable for name in names})
+        return State(dict(self._groups), dict(self._ids), dict(self._definitions), dict(self._group_of))
+
+    def let_go(self, touched: AbstractSet[str] | None, bound: AbstractSet[str]) -> None:
+        """Hold nothing that a step which is about to run may give up, or it would live too long.
+
+        Args:
+            touched: Names the step can reach, None for all. Objects in them that weak
+                references may point to are let go.
+            bound: Names the step binds or deletes.
+        """
+        for names, trace in list(self._traces.items()):
+            seen = trace.weak and (touched is None or not touched.isdisjoint(names))
+            if seen or not bound.isdisjoint(names):
+                self._drop_trace(names)
+
+    # What changed
+
+    def _left(self, names: AbstractSet[str]) -> set[str]:
+        """Names that are unbound or bound anew leave their groups; gives who stays behind."""
+        behind: set[str] = set()
+        if names:
+            kept = {key: name for key, name in self._definitions.items() if name not in names}
+            self._definitions = kept
+        for name in names:
+            self._atoms.pop(name, None)
+            group = self._group_of.pop(name, None)
+            if group is None:
+                continue
+            del self._ids[name]
+            if group in self._mutable or name not in self._bound:
+                behind.update(group)
+                self._dissolve(group)
+        return behind - names
+
+    def _bind(self, live: Mapping[str, object], names: Iterable[str]) -> set[str]:
+        """Take in what `names` are bound to now; gives those that hold something mutable."""
+        mutable: set[str] = set()
+        for name in names:
+            value = live[name]
+            if not self._is_users(name, value):
+                self._groups.pop((name,), None)
+            elif is_immutable_atom(value):
+                self._atoms[name], self._ids[name] = value, None
+                self._group_of[name] = (name,)
+                self._groups[name,] = self._digest({name: value})
+            else:
+                mutable.add(name)
+        return mutable
+
+    def _touched(self) -> set[str]:
+        """Names whose objects were changed in place, or may have been."""
+        if self._whole is None:
+            self._owners = {key: names for key, names in self._owners.items() if names in self._traces}
+            self._whole = Trace.merged(self._traces.values())
+        if not self._whole.holds():
+            for names in [names for names, trace in self._traces.items() if not trace.holds()]:
+                self._drop_trace(names)
+        return {name for names in self._mutable - self._traces.keys() for name in names}
+
+    # Grouping
+
+    def _regroup(self, live: Mapping[str, object], loose: set[str]) -> None:
+        """Group and digest `loose` names anew, with the traced groups that they share objects with."""
+        still: set[Names] = set()
+        while True:
+            values = {name: live[name] for name in live if name in loose}
+            definitions, grouping = self._grouped(values, live)
+            met = {self._owners[key] for key in self._owners.keys() & grouping.owned.keys()}
+            met = (met & self._traces.keys()) - still
+            if not met:
+                break
+            still |= met
+            loose = loose.union(*met)
+        before = {names: self._groups[names] for names in self._mutable if not loose.isdisjoint(names)}
+        for names in before:
+            if names not in still:
+                self._mutable.discard(names)
+        self._settle(values, definitions, grouping, before, still)
+
+    def _settle(
+        self,
+        values: Mapping[str, object],
+        definitions: dict[int, str],
+        grouping: Grouping,
+        before: Mapping[Names, Digest],
+        still: AbstractSet[Names],
+    ) -> None:
+        """Put the groups found in the place of those that `values` were in."""
+        found = {tuple(sorted(members)) for members in grouping.groups}
+        for names in {*before, *((name,) for name in values)} - found:
+            self._dissolve(names)
+        self._definitions = {
+            key: name for key, name in self._definitions.items() if name not in values
+        } | definitions
+        for names in found:
+            if names in still:
+                continue
+            digest = self._digest({name: values[name] for name in names})
+            self._groups[names] = digest
+            self._mutable.add(names)
+            for name in names:
+                self._group_of[name], self._ids[name] = names, id(values[name])
+            if before.get(names) == digest and self._untraceable.get(names) != digest:
+                self._trace(names, digest, values, grouping)
+
+    def _trace(self, names: Names, digest: Digest, values: Mapping[str, object], grouping: Grouping) -> None:
+        """From now on tell by a trace whether the group, which was left alone once, was touched."""
+        trace = Trace.of([values[name] for name in names], self._live)
+        if trace is None:
+            self._untraceable[names] = digest
+            return
+        numbers = {number for number, name in enumerate(values) if name in names}
+        if len(numbers) == len(values):
+            self._owners.update(dict.fromkeys(grouping.owned, names))
+        else:
+            self._owners.update((key, names) for key, number in grouping.owned.items() if number in numbers)
+        self._traces[names] = trace
+        if self._whole is not None:
+            self._whole.absorb(trace)
+
+    def _drop_trace(self, names: Names) -> None:
+        if self._traces.pop(names, None) is not None:
+            self._whole = None
+
+    def _dissolve(self, names: Names) -> None:
+        self._groups.pop(names, None)
+        self._mutable.discard(names)
+        self._untraceable.pop(names, None)
+        self._drop_trace(names)
+
+    def _grouped(
+        self, values: Mapping[str, object], live: Mapping[str, object]
+    ) -> tuple[dict[int, str], Grouping]:
+        """The definitions that are stored by themselves, and the groups of names.
+
+        A definition that shares objects with other names than its own is stored with them, and
+        so is whatever refers to it: else a restore of these names would leave the others with
+        a definition of the past.
+        """
+        definitions = self._defined(values)
+        others = [live[name] for name in self._definitions.values() if name not in values]
+        while True:
+            grouping = group_names(values, namespace=self._live, anchors=definitions, outside=others)
+            shared = {
+                id(values[name])
+                for members in grouping.groups
+                if any(id(values[name]) not in definitions for name in members)
+                for name in members
+            }
+            if definitions.keys().isdisjoint(shared):
+                return definitions, grouping
+            definitions = {key: name for key, name in definitions.items() if key not in shared}
+
+    def _defined(self, values: Mapping[str, object]) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for name, value in values.items():
+            if isinstance(value, FunctionType | type) and self._is_defined_here(value):
+                own = getattr(value, "__name__", None) == name
+                if own or id(value) not in found:
+                    found[id(value)] = name
+        return found
+
+    def _is_defined_here(self, value: FunctionType | type) -> bool:
+        if isinstance(value, FunctionType):
+            return value.__globals__ is self._live
+        return value.__module__ in ("__main__", self._live.get("__name__"))

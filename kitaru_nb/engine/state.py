@@ -1,0 +1,86 @@
+"""What names hold at one moment, and what changed between two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import compress
+from operator import ne
+from typing import TypeVar
+
+from kitaru_nb.model.artifact import Digest
+
+__all__ = ["Change", "Names", "State", "changes", "differing"]
+
+Names = tuple[str, ...]
+"""The names of one group, sorted."""
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The user's names at one moment.
+
+    Attributes:
+        groups: Each group of names with the digest of what it holds.
+        ids: For each name, the id of the object it was bound to, None for an immutable one.
+            Two equal ids say that a name was not bound anew (a reused id only makes us look
+            closer).
+        definitions: Ids of the functions and classes of the notebook that names are bound
+            to, with that name.
+        group_of: For each name, the group it is in.
+    """
+
+    groups: Mapping[Names, Digest] = field(default_factory=dict)
+    ids: Mapping[str, int | None] = field(default_factory=dict)
+    definitions: Mapping[int, str] = field(default_factory=dict)
+    group_of: Mapping[str, Names] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What differs between two states.
+
+    Attributes:
+        groups: Groups of the later state that hold something else, or are grouped anew.
+        deleted: Names that are gone.
+        in_place: Groups of the earlier state whose objects were changed where they are.
+    """
+
+    groups: frozenset[Names]
+    deleted: frozenset[str]
+    in_place: frozenset[Names]
+
+
+def changes(before: State, after: State, *, rebound: frozenset[str] = frozenset()) -> Change:
+    """What changed from `before` to `after`.
+
+    Names in `rebound` were bound in between for certain: they count as changed even where
+    they hold an equal value, since before another run they may hold something else.
+    """
+    changed = set(differing(before.groups, after.groups))
+    changed |= {after.group_of[name] for name in rebound & after.group_of.keys()}
+    kept = {name for names in changed for name in names} - rebound
+    in_place = {
+        names
+        for names in (before.groups.keys() - after.groups.keys()) | (changed & before.groups.keys())
+        if any(
+            name in kept and before.ids[name] is not None and after.ids.get(name) == before.ids[name]
+            for name in names
+        )
+    }
+    deleted = frozenset(before.ids.keys() - after.ids.keys())
+    return Change(frozenset(changed), deleted, frozenset(in_place))
+
+
+def differing(before: Mapping[_Key, object], after: Mapping[_Key, object]) -> list[_Key]:
+    """The keys of `after` that `before` does not have or has with another value.
+
+    In C where `after` has the keys of `before` in their order and then its own, as it is from
+    one step to the next.
+    """
+    known, keys = list(before), list(after)
+    if keys[: len(known)] == known:
+        return [*compress(keys, map(ne, after.values(), before.values())), *keys[len(known) :]]
+    return [key for key, value in after.items() if key not in before or before[key] != value]

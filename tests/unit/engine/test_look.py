@@ -1,0 +1,185 @@
+"""Looking again costs what was touched, and sees what a first look would see."""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import random
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kitaru_nb.artifacts.trace import Trace
+from kitaru_nb.engine.namespace import Namespace
+
+_START = """
+import collections, functools
+class C:
+    shared = [1]
+    def __init__(self, held):
+        self.held = held
+def f(x=1):
+    return x
+def closure(held):
+    def inner():
+        return held
+    return inner
+"""
+_NAMES = "a b c d e g h".split()
+
+
+def a_namespace(source: str = "") -> Namespace:
+    live: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins, "np": np}
+    exec(source, live)
+    return Namespace(live)
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_any_number_of_looks_see_what_a_first_look_sees(seed: int) -> None:
+    chosen = random.Random(seed)
+    namespace = a_namespace(_START + "\n".join(f"{name} = {n}" for n, name in enumerate(_NAMES)))
+
+    for _ in range(60):
+        _try(namespace, _statement(chosen))
+        if chosen.random() < 0.3:
+            namespace.let_go({chosen.choice(_NAMES)}, {chosen.choice(_NAMES)})
+        if chosen.random() < 0.7:
+            seen, fresh = namespace.observe(), Namespace(namespace.live).observe()
+            assert (dict(seen.groups), dict(seen.ids)) == (dict(fresh.groups), dict(fresh.ids))
+            assert (seen.definitions, seen.group_of) == (fresh.definitions, fresh.group_of)
+
+
+def _try(namespace: Namespace, source: str) -> None:
+    try:
+        exec(source, namespace.live)
+    except Exception:  # noqa: BLE001 - a random statement need not fit what the name holds
+        return
+
+
+def _statement(chosen: random.Random) -> str:
+    one, other = chosen.choice(_NAMES), chosen.choice(_NAMES)
+    return chosen.choice(
+        [
+            *[f"{one} = {_expression(chosen)}"] * 3,
+            *(f"del {one}", f"{one}.append({other})", f"{one}['z'] = {other}", f"{one}.held = {other}"),
+            *(f"del {one}['k']", f"{one}[0] = {other}", f"{one}.add(7)", f"{one}['y'] = {one}.pop('k')"),
+            *(f"{one}.clear()", f"C.shared = {other}", f"f.note = {other}", f"{one} += 1"),
+            *("def f(x=1, y=[]): return x", "class C:\n def __init__(self, held): self.held = held"),
+            f"{one}.__dict__ = {{'held': {other}}}",
+        ]
+    )
+
+
+def _expression(chosen: random.Random) -> str:
+    name = chosen.choice(_NAMES)
+    return chosen.choice(
+        [
+            *("1", "2", "[[], []]", "{1, 2}", "{1: 2, 'a': [3]}", "f", "np.arange(3)", "np.arange(6)[1:4]"),
+            *(name, f"[{name}, 1]", f"{{'k': {name}}}", f"({name},)", f"C({name})", f"closure({name})"),
+            *(f"collections.defaultdict(list, a={name})", f"(lambda x={name}: x)"),
+            f"functools.partial(f, {name})",
+        ]
+    )
+
+
+_GRAPHS = {
+    "list": ("x = [1, [2]]", "x[1].append(3)"),
+    "dict value": ("x = {'a': {'b': 1}}", "x['a']['b'] = 2"),
+    "dict key of the same value": ("v = object\nx = {'a': v}", "x['b'] = x.pop('a')"),
+    "dict order": ("x = {'a': 1, 'b': 1}", "x['a'] = x.pop('a')"),
+    "equal value of another type": ("x = [1]", "x[0] = True"),
+    "set": ("x = [{1}]", "x[0].add(2)"),
+    "deque": ("import collections\nx = collections.deque([1])", "x.append(2)"),
+    "attribute": ("class C: pass\nx = C()\nx.a = 1", "x.a = 2"),
+    "attributes exchanged": ("class C: pass\nx = C()\nx.__dict__ = {'a': 1}", "x.__dict__ = {'a': 1}"),
+    "class of an instance": ("class C: pass\nclass D: pass\nx = C()", "x.__class__ = D"),
+    "class attribute": ("class C: a = [1]\nx = C()", "C.a.append(2)"),
+    "method": ("class C:\n def f(self): return 1\nx = C()", "C.f = lambda self: 2"),
+    "default": ("def x(a=[]): return a", "x.__defaults__[0].append(1)"),
+    "code": ("def x(): return 1", "x.__code__ = (lambda: 2).__code__"),
+    "closure": (
+        "def make():\n held = [1]\n return lambda: held\nx = make()",
+        "x.__closure__[0].cell_contents.append(2)",
+    ),
+    "function attribute": ("def x(): return 1", "x.note = 1"),
+    "partial": ("import functools\nx = functools.partial(max, [1])", "x.args[0].append(2)"),
+}
+
+
+@pytest.mark.parametrize(("source", "change"), _GRAPHS.values(), ids=_GRAPHS)
+def test_a_trace_holds_until_something_is_touched(source: str, change: str) -> None:
+    namespace = a_namespace(source)
+    trace = Trace.of([namespace.live["x"]], namespace.live)
+    assert trace is not None
+
+    before = trace.holds()
+    exec(change, namespace.live)
+
+    assert (before, trace.holds()) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = np.arange(3)",
+        "x = [bytearray(b'1')]",
+        "import collections\nx = collections.OrderedDict(a=1)",
+        "import collections\nx = collections.Counter('ab')",
+        "import io\nx = io.StringIO('a')",
+        "class D(dict): pass\nx = D(a=1)",
+        "class S:\n __slots__ = ('a',)\nx = S()",
+        "import random\nx = random.Random(1)",
+        "x = (i for i in [1])",
+        "x = iter([1, 2])",
+        "import abc\nclass x(abc.ABC): pass",
+        "import enum\nclass E(enum.Enum):\n A = 1\nx = E.A",
+    ],
+)
+def test_what_the_collector_does_not_show_has_no_trace(source: str) -> None:
+    namespace = a_namespace(source)
+
+    assert Trace.of([[namespace.live["x"]]], namespace.live) is None
+
+
+def test_traces_merged_hold_while_each_of_them_does() -> None:
+    one, other = [1], {"a": [2]}
+    whole = Trace.merged(trace for root in (one, other) if (trace := Trace.of([root], {})))
+
+    assert whole.holds()
+    other["a"].append(3)
+    assert not whole.holds()
+
+
+def _looked_at_twice(source: str) -> tuple[Namespace, Callable[[], object]]:
+    namespace = a_namespace(source)
+    namespace.observe()
+    namespace.observe()
+    reference = weakref.ref(namespace.live["x"])
+    return namespace, reference
+
+
+@pytest.mark.parametrize("held", ["x", "[x]"])
+def test_an_object_that_a_cell_gives_up_dies_when_it_would_have_died(held: str) -> None:
+    namespace, alive = _looked_at_twice(f"class C: pass\nx = C()\nholder = {held}\ndel holder")
+
+    namespace.let_go({"x"}, {"x"})
+    exec("del x", namespace.live)
+    gc.collect()
+
+    assert alive() is None
+
+
+def test_an_object_inside_what_a_cell_touches_dies_when_it_would_have_died() -> None:
+    namespace, alive = _looked_at_twice("class C: pass\nx = C()\nholder = [x]")
+    exec("del x", namespace.live)
+    namespace.observe()
+    namespace.observe()
+
+    namespace.let_go({"holder"})
+    namespace.live["holder"].clear()
+    gc.collect()
+
+    assert alive() is None
