@@ -26,6 +26,7 @@ def _judge(found: Round) -> Round:
     return {
         contestant: {
             "CPU ms per step": turn["mean"] * 1e3,
+            "x plain": turn["mean"] / plain["mean"],
             "over plain": (turn["mean"] - plain["mean"]) * 1e3,
             "first half": (turn["first"] - plain["first"]) * 1e3,
             "last half": (turn["last"] - plain["last"]) * 1e3,

@@ -25,6 +25,7 @@ def _judge(found: Round) -> Round:
     return {
         contestant: {
             "CPU ms per cell": turn["mean"] * 1e3,
+            "x plain": turn["mean"] / plain["mean"],
             "over plain": (turn["mean"] - plain["mean"]) * 1e3,
             "median cell over plain": (turn["median"] - plain["median"]) * 1e3,
             "first 100": (turn["first"] - plain["first"]) * 1e3,

@@ -59,7 +59,7 @@ def test_the_command_prints_a_table_and_writes_the_figures(
     (found,) = json.loads(record.read_text(encoding="utf-8"))["workloads"]
     assert code == 0
     assert "digest: " in said
-    assert set(found["figures"]["dicts"]["x pickle"]) == {"median", "lowest", "highest"}
+    assert set(found["figures"]["dicts"]["digest x pickle"]) == {"median", "lowest", "highest"}
 
 
 def test_contestants_take_turns_and_are_compared_within_a_round() -> None:
