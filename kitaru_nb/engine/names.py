@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Iterable
 
 from kitaru_nb.engine.cell import Cell
@@ -23,17 +24,27 @@ class StepNames:
     def __init__(self) -> None:
         self._live: dict[str, str | None] = {}
         self._recorded: dict[str, str | None] = {}
+        self._live_of: dict[str, str] = {}  # by step
+        self._recorded_of: dict[str, list[str]] = {}
         self._made: set[str] = set()
 
     def learn(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Take over the names that earlier attempts used."""
         for checkpoint in checkpoints:
-            self._recorded[checkpoint.draft.name] = checkpoint.draft.step
+            name, step = checkpoint.draft.name, checkpoint.draft.step
+            before = self._recorded.get(name)
+            if before is not None and before != step:
+                self._recorded_of[before].remove(name)
+            if step is not None and before != step:
+                self._recorded_of.setdefault(step, []).append(name)
+            self._recorded[name] = step
 
     def forget(self, steps: Iterable[str]) -> None:
         """The front end says that these cells were deleted."""
-        gone = set(steps)
-        self._live = {name: step for name, step in self._live.items() if step is None or step not in gone}
+        for step in steps:
+            name = self._live_of.pop(step, None)
+            if name is not None:
+                del self._live[name]
 
     def name(self, cell: Cell) -> str:
         """The name of `cell`, from now on its own.
@@ -45,17 +56,28 @@ class StepNames:
         if name is not None:
             self._made.discard(name)
         else:
-            name = self._own(cell) or step_name(cell.tree, self._live.keys() | self._recorded.keys())
+            name = self._own(cell) or step_name(cell.tree, ChainMap(self._live, self._recorded))
             self._made.add(name)
-        if cell.step is not None:
-            self._live = {known: step for known, step in self._live.items() if step != cell.step}
-        self._live[name] = cell.step
+        self._take(name, cell.step)
         return name
+
+    def _take(self, name: str, step: str | None) -> None:
+        owner = self._live.get(name)
+        if owner is not None:
+            del self._live_of[owner]
+        if step is not None:
+            before = self._live_of.get(step)
+            if before is not None:
+                del self._live[before]
+            self._live_of[step] = name
+        self._live[name] = step
 
     def give_back(self, cell: Cell, name: str) -> None:
         """`cell` is no step after all: a name that was made up for it is free again."""
         if name in self._made and name not in self._recorded and self._live.get(name) == cell.step:
             self._live.pop(name, None)
+            if cell.step is not None:
+                self._live_of.pop(cell.step, None)
             self._made.discard(name)
 
     def _given(self, cell: Cell) -> str | None:
@@ -76,11 +98,11 @@ class StepNames:
     def _own(self, cell: Cell) -> str | None:
         if cell.step is None:
             return None
-        for names in (self._live, self._recorded):
-            for name, step in names.items():
-                if step == cell.step and self._live.get(name, step) == step:
-                    return name
-        return None
+        live = self._live_of.get(cell.step)
+        if live is not None:
+            return live
+        recorded = self._recorded_of.get(cell.step, ())
+        return next((name for name in recorded if name not in self._live), None)
 
     def _free(self, name: str) -> str:
         base = re.sub(r"-\d+$", "", name)
