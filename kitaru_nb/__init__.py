@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from kitaru_nb import errors as errors
     from kitaru_nb import testing as testing
+    from kitaru_nb.artifacts.resource import resource as resource
     from kitaru_nb.stacks.open import ZarrStore as ZarrStore
     from kitaru_nb.stacks.open import load as load
 
@@ -29,11 +30,12 @@ _HOMES = {
     "ZarrStore": "kitaru_nb.stacks.open:ZarrStore",
     "errors": "kitaru_nb.errors",
     "load": "kitaru_nb.stacks.open:load",
+    "resource": "kitaru_nb.artifacts.resource:resource",
     "testing": "kitaru_nb.testing",
 }
 """Where each public name lives: ``module`` for a module, ``module:attribute`` for the rest."""
 
-__all__ = ["ZarrStore", "errors", "load", "testing"]
+__all__ = ["ZarrStore", "errors", "load", "resource", "testing"]
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:

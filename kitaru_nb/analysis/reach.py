@@ -47,6 +47,7 @@ def reach(
     is_local: IsLocal,
     imports: Iterable[str] = (),
     dynamic: bool = False,
+    stands_for: Callable[[object], object] | None = None,
 ) -> Reach:
     """Follow the values of `tree_names` to all names and project modules they lead to.
 
@@ -60,11 +61,12 @@ def reach(
         imports: Modules the cell itself imports, see `CellNames.imports`; they count before
             they are loaded too.
         dynamic: The cell itself may read any name: all of them are followed.
+        stands_for: Gives for each object the one that counts in its place.
 
     Raises:
         UsageError: the source of a project module cannot be read (kind ``no-source``).
     """
-    walk = _Walk(namespace, is_local)
+    walk = _Walk(namespace, is_local, stands_for=stands_for)
     walk.read(tree_names)
     walk.run()
     if dynamic or walk.dynamic:
@@ -112,6 +114,7 @@ class _Walk:
     kinds: dict[int, Callable[[_Walk, Any], None] | None] = field(default_factory=dict)
     keep: list[type] = field(default_factory=list)  # for the same reason
     classes: dict[int, type] = field(default_factory=dict)
+    stands_for: Callable[[object], object] | None = None
 
     def __post_init__(self) -> None:
         self.visited[_address(self.namespace)] = self.namespace
@@ -132,6 +135,8 @@ class _Walk:
 
     def _plain(self, level: list[object]) -> list[object]:
         """Deal with one level of objects; those returned are to be taken apart as they are."""
+        if self.stands_for is not None:
+            level = list(map(self.stands_for, level))
         addresses = list(map(_address, map(type, level)))
         present = set(addresses)
         if present - self.kinds.keys():

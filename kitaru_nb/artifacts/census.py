@@ -33,6 +33,7 @@ from kitaru_nb.artifacts.kinds import (
 )
 from kitaru_nb.artifacts.marker import Marker, marker_details
 from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
+from kitaru_nb.artifacts.resource import any_resource, is_resource
 from kitaru_nb.artifacts.views import content, is_array, is_raw, layout
 
 __all__ = ["Census", "Parts", "atom_parts", "set_order"]
@@ -74,6 +75,8 @@ class Parts:
 
     def _take_apart(self, obj: Any) -> tuple[Any, ...]:
         cls = type(obj)
+        if any_resource() and is_resource(obj):
+            return _reduced(obj, reduce_object(obj, self.namespace))
         if cls is Marker:
             return ("marker", *marker_details(obj))
         if isinstance(obj, type):
@@ -343,6 +346,10 @@ class Census:
         if not (is_plain_instance(cls) and cls is not Marker):
             inside += map(self.parts.of, same)
             return
+        if any_resource():
+            made = list(filter(is_resource, same))
+            inside += map(self.parts.of, made)
+            same = [o for o in same if not is_resource(o)] if made else same
         self.plain.add(cls)
         if by_reference(cls):
             self.seeds.setdefault(_identity(cls), cls)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from kitaru_nb.artifacts.functions import globals_of
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_immutable_atom
 from kitaru_nb.artifacts.reducers import singleton_class
+from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.artifacts.views import byte_range, is_array, numpy
 
 __all__ = ["Grouping", "alias_groups", "group_names"]
@@ -148,6 +149,8 @@ class _Walk:
             level = self._new(level, index)
             if not level:
                 return
+            if any_resource():
+                level = [stands_for(obj) for obj in level]  # what it holds is its own affair
             kinds = set(map(type, level))
             if kinds <= _PLAIN:
                 level = gc.get_referents(*level)

@@ -32,6 +32,7 @@ from kitaru_nb.artifacts.reducers import (
     reduce_hashed,
     reduce_object,
 )
+from kitaru_nb.artifacts.resource import any_resource, is_resource
 from kitaru_nb.artifacts.views import Block, is_array, is_raw, reduce_array, reduce_view, shared_blocks
 from kitaru_nb.errors import UnstorableError
 from kitaru_nb.model.artifact import Anchor, Digest
@@ -166,6 +167,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.kept: list[object] = []
         self.plain: dict[type, bool] = {}
         self.hashed: set[type] = set()
+        self.resources = any_resource()
         self._name_what_is_live()
         self.cautious = cautious
 
@@ -188,7 +190,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
 
     def reducer_override(self, obj: Any) -> Any:  # the pickler's own hook
         cls = type(obj)
-        if self.plain.get(cls):
+        if self.plain.get(cls) and not (self.resources and is_resource(obj)):
             return NotImplemented
         if self.anchors and id(obj) in self.anchors:
             anchor = self.anchors[id(obj)]

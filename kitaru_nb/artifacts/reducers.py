@@ -41,6 +41,7 @@ from kitaru_nb.artifacts.clients import is_client, reduce_client
 from kitaru_nb.artifacts.functions import reduce_cell, reduce_class, reduce_function, reduce_lru
 from kitaru_nb.artifacts.kinds import by_reference, is_immutable_atom, kind_name, module_constant
 from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.artifacts.resource import any_resource, reduce_resource
 from kitaru_nb.artifacts.views import content, numpy
 
 __all__ = [
@@ -95,6 +96,10 @@ def reduce_object(obj: Any, namespace: dict[str, Any]) -> Any:
     Raises:
         Unstorable: nothing can stand for it.
     """
+    if any_resource():
+        made = reduce_resource(obj)
+        if made is not None:
+            return made
     if isinstance(obj, type):
         return _reduce_type(obj)
     cls = type(obj)

@@ -15,6 +15,7 @@ from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.analysis.normal import code_digest, ends_quietly
 from kitaru_nb.analysis.reach import Reach, reach
 from kitaru_nb.artifacts.marker import is_marker, marker_details
+from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.namespace import Namespace, State
 from kitaru_nb.engine.observe import file_digest
@@ -123,6 +124,7 @@ class Inputs:
             is_local=self._is_local,
             imports=names.imports,
             dynamic=names.dynamic,
+            stands_for=stands_for if any_resource() else None,
         )
 
     def _is_local(self, module: ModuleType) -> bool:

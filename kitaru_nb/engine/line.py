@@ -50,6 +50,8 @@ class Line:
         recorded = recorded_at(line)
         loader = Loader(self._engine, self._namespace)
         groups = list({id(group): group for group in recorded.groups.values()}.values())
+        loader.expect(recorded.groups)
+        self._process.apply_surroundings(loader.process(digest) for digest in recorded.process)
         restored = put_back(loader, self._namespace, groups, recorded.groups)
         gone = {name for checkpoint in line for name in checkpoint.draft.deleted} - recorded.groups.keys()
         for name in gone:

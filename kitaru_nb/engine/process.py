@@ -34,6 +34,7 @@ ProcessState = dict[str, Any]
 _GENERATORS = ("random", "numpy", "torch")
 _SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?(?:_|$)", re.IGNORECASE)
 _ABSENT = "absent"
+_SURROUNDINGS = ("cwd", "path", "env")
 
 
 class Held:
@@ -79,6 +80,15 @@ class Process:
                 f"{owner}:{name}": Held(_attribute(owner, name)) for owner, name in self._watched
             }
         return state
+
+    def apply_surroundings(self, states: Iterable[Mapping[str, Any]]) -> None:
+        """Put back what objects need that are made again: working folder, import path, environment.
+
+        They are applied once more with the rest, which also says what could not be put back.
+        """
+        last = {part: value for state in states for part, value in state.items() if part in _SURROUNDINGS}
+        if last:
+            self.apply(last)
 
     def apply(self, state: Mapping[str, Any]) -> list[str]:
         """Put stored parts back; gives a sentence for each one that could not be."""

@@ -14,12 +14,14 @@ from kitaru_nb.analysis.directive import find_directive
 from kitaru_nb.analysis.normal import code_digest
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker
-from kitaru_nb.artifacts.notes import Note, noting
+from kitaru_nb.artifacts.notes import Note, noting, place
+from kitaru_nb.artifacts.resource import making
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Names, Namespace
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.engine.steps import same_step
+from kitaru_nb.engine.remaking import call_resource, living_resource
 from kitaru_nb.errors import CorruptError, KitaruError, NotFoundError, StoreError, UnstorableError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Digest
@@ -39,6 +41,9 @@ __all__ = [
 
 
 @dataclass(slots=True)
+_ABSENT = object()
+
+
 class Recorded:
     """What the commits up to one moment hold.
 
@@ -120,7 +125,7 @@ class Loader:
             CorruptError: a stored byte is damaged or missing.
         """
         if digest not in self._loaded:
-            with noting() as self._notes[digest]:
+            with noting() as self._notes[digest], making(self._make):
                 values = self._engine.get(digest, namespace=self._namespace.live, resolve=self._resolve)
             self._loaded[digest] = self._met(values)
         return self._loaded[digest]
@@ -147,6 +152,23 @@ class Loader:
             self._loading.discard(group.artifact)
 
     def notes(self, group: Group) -> list[Note]:
+    def _make(self, function: FunctionType, name: str, _kind: str) -> object:
+        """A resource again: a living one inside another value, a new one for its own name."""
+        if place() != name:
+            living = living_resource(function, lambda one, other: self._digest(one) == self._digest(other))
+            if living is not None:
+                return living
+        return call_resource(function, self._namespace.live, self._will_hold, _ABSENT)
+
+    def _digest(self, value: object) -> Digest:
+        return self._namespace.digest({"": value})
+
+    def _will_hold(self, name: str) -> object:
+        group = self._coming.get(name)
+        if group is not None and group.artifact not in self._loading:
+            return self.group(group)[name]
+        return self._namespace.live.get(name, _ABSENT)
+
         """What was made again, and what was lost, when the group was loaded."""
         return self._notes.get(group.artifact, [])
 
