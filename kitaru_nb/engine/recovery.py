@@ -20,8 +20,8 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Names, Namespace
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.refs import find_execution
-from kitaru_nb.engine.steps import same_step
 from kitaru_nb.engine.remaking import call_resource, living_resource
+from kitaru_nb.engine.steps import same_step
 from kitaru_nb.errors import CorruptError, KitaruError, NotFoundError, StoreError, UnstorableError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Digest
@@ -40,10 +40,10 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True)
 _ABSENT = object()
 
 
+@dataclass(slots=True)
 class Recorded:
     """What the commits up to one moment hold.
 
@@ -151,7 +151,6 @@ class Loader:
         finally:
             self._loading.discard(group.artifact)
 
-    def notes(self, group: Group) -> list[Note]:
     def _make(self, function: FunctionType, name: str, _kind: str) -> object:
         """A resource again: a living one inside another value, a new one for its own name."""
         if place() != name:
@@ -169,6 +168,7 @@ class Loader:
             return self.group(group)[name]
         return self._namespace.live.get(name, _ABSENT)
 
+    def notes(self, group: Group) -> list[Note]:
         """What was made again, and what was lost, when the group was loaded."""
         return self._notes.get(group.artifact, [])
 
