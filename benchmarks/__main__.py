@@ -37,6 +37,7 @@ WORKLOADS: tuple[Workload, ...] = (
     ARRAY,
     FRAME,
 )
+CONTESTANTS = frozenset(name for workload in WORKLOADS for name in workload.contestants)
 SIZES = [field.name for field in fields(Options) if field.name != "without"]
 
 
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; gives the exit code."""
     asked = _parsed(arguments)
     sizes = {name: getattr(asked, name) for name in SIZES}
-    options = Options(**sizes, without=frozenset(asked.without))
+    without = (CONTESTANTS - {*asked.beside} if asked.beside else frozenset()) | {*asked.without}
+    options = Options(**sizes, without=without)
     chosen = [w for w in WORKLOADS if (w.name in asked.only if asked.only else asked.full or not w.full)]
     machine = _machine()
     print(" · ".join(machine.values()), flush=True)
@@ -68,7 +70,22 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--full", action="store_true", help="the workloads that take minutes and gigabytes too"
     )
     parser.add_argument("--runs", type=int, default=3, help="rounds (default: 3)")
-    parser.add_argument("--without", action="append", default=[], metavar="CONTESTANT", help="leave one out")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=CONTESTANTS,
+        metavar="CONTESTANT",
+        help="leave one out",
+    )
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        choices=CONTESTANTS,
+        metavar="CONTESTANT",
+        help="leave out all but these and what they are compared with",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     parser.add_argument(
         "--place",

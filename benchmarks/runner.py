@@ -15,6 +15,9 @@ from benchmarks.workload import Absent, Options, Workload
 __all__ = ["Found", "run", "table"]
 
 
+LEFT_OUT = "left out"
+
+
 @dataclass(frozen=True)
 class Found:
     """What a workload gave.
@@ -35,7 +38,7 @@ class Found:
 def run(workload: Workload, options: Options, *, rounds: int, place: Path | None = None) -> Found:
     """Let every contestant take its turn, `rounds` times over, each in an empty folder below `place`."""
     baseline = workload.contestants[0]
-    absent = {name: "left out" for name in workload.contestants[1:] if name in options.without}
+    absent = {name: LEFT_OUT for name in workload.contestants[1:] if name in options.without}
     failed = {}
     judged = []
     for number in range(rounds):
@@ -79,7 +82,7 @@ def table(found: Found) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"{found.workload.name}: {found.workload.title}", f"  aim: {found.workload.aim}"]
     lines += ["  " + _line(row, widths) for row in rows]
-    lines += [f"  {name}: {reason}" for name, reason in found.absent.items()]
+    lines += [f"  {name}: {reason}" for name, reason in found.absent.items() if reason != LEFT_OUT]
     lines += [f"  {name} FAILED: {reason}" for name, reason in found.failed.items()]
     return "\n".join(lines)
 
