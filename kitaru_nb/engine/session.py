@@ -334,11 +334,11 @@ class Session:
         loader = Loader(self.engine, self.namespace)
         groups = [group for group in recorded.groups if group.written]
         loader.load_for(recorded.name, groups)
+        names = {name: group for group in groups for name in group.names}
         loader.expect(names)
         if recorded.process is not None:
             self._process.apply_surroundings([loader.process(recorded.process, by_step=True)])
         loader.load_for(recorded.name, groups)
-        names = {name: group for group in groups for name in group.names}
         files = self._files.put_back(plan.checkpoint)
         restored = put_back(loader, self.namespace, groups, names)
         restored.problems += files
