@@ -1,78 +1,164 @@
 """What a step was seen to touch outside its namespace: files, the network, other processes.
 
 One audit hook per process, put in place with the first recording and idle otherwise (an
-audit hook cannot be taken away). It sees every `open` that goes through Python; readers
-written in C that open files themselves are outside it, which is what `--depends` is for.
+audit hook cannot be taken away). It sees every file that is opened, renamed or removed
+through Python, and every folder that is listed; readers and writers in C that open files
+themselves are outside it (see `engine.files` for writers, and `--depends` for readers).
 """
+
+# ruff: noqa: PTH116, PTH118, PTH119, PTH120 - paths are plain strings here
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
+from threading import get_ident
+from types import FrameType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from blake3 import blake3
 
 from kitaru_nb.analysis.modules import file_digest as source_digest
+from kitaru_nb.engine.listing import listed_by, names_in
 
-__all__ = ["ABSENT", "Observed", "file_digest", "file_holds", "is_data", "start", "stop"]
+__all__ = [
+    "ABSENT",
+    "FOLDER",
+    "Observed",
+    "file_digest",
+    "file_holds",
+    "is_data",
+    "now_ns",
+    "start",
+    "state_of",
+    "stop",
+]
 
 ABSENT = "absent"
 """Stands for the digest of a file that is not there."""
 
+FOLDER = "folder"
+"""Stands for the digest of a path that is a folder."""
+
 _TOO_LARGE = 256 << 20
 _MAPPED = 1 << 20  # files above this size are mapped, not read
-_NETWORK = frozenset({"socket.connect", "socket.sendto"})
-_PROCESS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"})
-_DATABASE = frozenset({"sqlite3.connect"})
-_HEARD = frozenset({"open"}) | _NETWORK | _PROCESS | _DATABASE
+_FRESH_NS = 50_000_000  # a file this young may change again with the same time stamp
+_COARSE_NS = 2_000_000_000  # the same for a file system that counts in seconds
+_MANY = 1000  # listed folders, or files of a moved folder, that are looked at
 
 
 @dataclass
 class Observed:
-    """What one step touched.
+    """What one step touched. Paths are absolute.
 
     Attributes:
-        read: Absolute paths of files opened for reading.
-        written: Absolute paths of files opened for writing.
+        read: Files opened for reading.
+        written: Files opened for writing, or put in place by a rename.
         outside: Kinds of things touched outside the machine's memory and files: any of
             ``network``, ``process``, ``database``.
         relative: A file was opened by a path relative to the working folder.
+        created: Those of `written` that were not there before the step.
+        removed: Files that were there before the step and that it removed or moved away.
+        before: Files that it read and then changed: the digest of what it read.
+        made: Folders it made.
+        databases: SQLite files it connected to: the digest before that.
+        listed: Folders it listed: (folder, pattern) to the names there before the step.
+        imported: Modules that its code had loaded, by their full names.
+        since: When it began, in nanoseconds of the clock that files are stamped with.
     """
 
     read: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     outside: set[str] = field(default_factory=set)
     relative: bool = False
+    created: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
+    before: dict[str, str] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+    databases: dict[str, str] = field(default_factory=dict)
+    listed: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    imported: set[str] = field(default_factory=set)
+    since: int = field(default_factory=lambda: now_ns(), compare=False)  # noqa: PLW0108 - defined below
 
-    def files(self, *, below: Path, ignored: Iterable[Path] = ()) -> list[Mapping[str, Any]]:
+    def files(self, *, ignored: Iterable[Path] = ()) -> list[Mapping[str, Any]]:
         """The files touched: path, mode (``read``, ``written``, ``absent``), digest now, bytes.
 
         Files of the Python installation, of the system, of programs' caches and of `ignored`
-        folders do not count. A written file outside the folder `below` is named without a
-        digest, so that no time is spent on reading it.
+        folders do not count. A written file has no digest here: whoever stores it reads it,
+        and one outside the folder `below` is named only.
         """
         counted = [path for path in sorted(self.read | self.written) if is_data(path, ignored)]
-        return [file for path in counted if (file := self._file(path, below)) is not None]
+        return [file for path in counted if (file := self._file(path)) is not None]
 
-    def _file(self, path: str, below: Path) -> Mapping[str, Any] | None:
+    def _file(self, path: str) -> Mapping[str, Any] | None:
         written = path in self.written
         if not os.path.lexists(path):
-            return None if written else {"path": path, "mode": "absent", "digest": ABSENT, "bytes": 0}
-        if not _is_regular(path):
+            gone = written or path in self.removed
+            return None if gone else {"path": path, "mode": "absent", "digest": ABSENT, "bytes": 0}
+        found = _stat(path)
+        if found is None or not S_ISREG(found.st_mode):
             return None
-        read = not written or path.startswith(str(below) + os.sep)
         return {
             "path": path,
             "mode": "written" if written else "read",
-            "digest": file_digest(path) if read else None,
-            "bytes": Path(path).stat().st_size,
+            "digest": None if written else file_digest(path),
+            "bytes": found.st_size,
         }
+
+    # Told by the audit hook, before the thing happens
+
+    def reads(self, path: str) -> None:
+        """A file is opened for reading."""
+        if path not in self.created:
+            self.read.add(path)
+
+    def writes(self, path: str, *, reads: bool = False) -> None:
+        """A file is opened for writing; `reads` says that its content counts as well."""
+        if path not in self.written:
+            there = os.path.lexists(path)
+            if not there:
+                self.created.add(path)
+            if (path in self.read or (reads and there)) and path not in self.before:
+                self.before[path] = state_of(path)
+            self.written.add(path)
+
+    def removes(self, path: str) -> None:
+        """A file is removed."""
+        if path in self.created:
+            self.created.discard(path)
+        elif os.path.lexists(path):
+            if path in self.read and path not in self.before:
+                self.before[path] = state_of(path)
+            self.removed.add(path)
+        self.written.discard(path)
+
+    def moves(self, source: str, target: str) -> None:
+        """A file or folder is renamed."""
+        if Path(source).is_dir() and not Path(source).is_symlink():
+            if not os.path.lexists(target):
+                self.made.add(target)
+            self.made.discard(source)
+            for path in _files_below(source):
+                self.moves(path, target + path[len(source) :])
+            return
+        self.writes(target)
+        self.removes(source)
+
+    def lists(self, folder: str, pattern: str) -> None:
+        """A folder is listed; what the step did there before does not count."""
+        if (folder, pattern) in self.listed or len(self.listed) >= _MANY:
+            return
+        seen = names_in(folder, pattern)
+        own = {os.path.basename(path) for path in self.created | self.made if os.path.dirname(path) == folder}
+        gone = {os.path.basename(path) for path in self.removed if os.path.dirname(path) == folder}
+        self.listed[folder, pattern] = frozenset(seen - own | gone)
 
 
 def is_data(path: str, ignored: Iterable[Path] = ()) -> bool:
@@ -82,6 +168,8 @@ def is_data(path: str, ignored: Iterable[Path] = ()) -> bool:
     folders cannot.
     """
     unwanted = (*_INSTALLATION, *_MACHINE, *_PROGRAMS, *ignored)
+    if f"{os.sep}__pycache__{os.sep}" in path:
+        return False
     return not any(path.startswith(f"{place}{os.sep}") for place in unwanted)
 
 
@@ -91,28 +179,53 @@ def file_digest(path: str | Path) -> str | None:
     A file whose size, time and inode are as they were is not read again, and one of more
     than 256 MiB is known by its size and time alone.
     """
+    found = _stat(path)
+    if found is None:
+        return None
+    if found.st_size > _TOO_LARGE:
+        return f"stat:{found.st_size}:{found.st_mtime_ns}"
+    # A file that was changed just now may be changed again within one tick of its clock.
+    tick = _FRESH_NS if found.st_mtime_ns % 1_000_000_000 else _COARSE_NS
+    kept = now_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > tick
+    read = _content_digest if kept else _content_digest.__wrapped__
     try:
-        found = Path(path).stat()
-        if found.st_size > _TOO_LARGE:
-            return f"stat:{found.st_size}:{found.st_mtime_ns}"
-        return _content_digest(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ino)
+        return read(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
     except OSError:
         return None
 
 
 @lru_cache(maxsize=1024)
-def _content_digest(path: str, size: int, _mtime: int, _inode: int) -> str:
+def _content_digest(path: str, size: int, _mtime: int, _ctime: int, _inode: int) -> str:
     if size > _MAPPED:
         return str(blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest())
     return str(blake3(Path(path).read_bytes()).hexdigest())
 
 
+def state_of(path: str) -> str:
+    """The digest of the file at `path`, `FOLDER` for a folder, or `ABSENT`."""
+    found = _stat(path)
+    if found is not None and S_ISDIR(found.st_mode):
+        return FOLDER
+    return file_digest(path) or ABSENT
+
+
 def file_holds(what: str, digest: str) -> bool:
-    """Whether a recorded condition on a file (``file:PATH``) or module (``module:PATH``) holds."""
+    """Whether a recorded condition on a file (``file:PATH``) or module (``module:PATH``) holds.
+
+    ``one|other`` as a digest stands for either: a file that a step read and then changed
+    may be as it was before the step, or as the step left it.
+    """
     kind, _, path = what.partition(":")
     if kind == "module":
         return Path(path).exists() and source_digest(Path(path)) == digest
-    return (file_digest(path) or ABSENT) == digest
+    return state_of(path) in digest.split("|")
+
+
+def now_ns() -> int:
+    """The time on the clock that files are stamped with, in nanoseconds since 1970."""
+    if _COARSE_CLOCK is None:
+        return time.time_ns()
+    return time.clock_gettime_ns(_COARSE_CLOCK)
 
 
 def start(observed: Observed) -> None:
@@ -131,10 +244,12 @@ def stop() -> None:
 
 class _State:
     observed: Observed | None = None
+    busy: int = 0  # the thread whose event is being heard: what the hook itself does is no event
 
 
 _state = _State
 _installed = False
+_COARSE_CLOCK = getattr(time, "CLOCK_REALTIME_COARSE", None)  # Linux stamps files with it
 _INSTALLATION = [
     Path(place).resolve()
     for place in {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(os.__file__).parent)}
@@ -151,37 +266,167 @@ _PROGRAMS = [
 
 def _hear(event: str, args: tuple[Any, ...]) -> None:
     observed = _state.observed
-    if observed is None or event not in _HEARD:
+    if observed is None:
         return
-    if event == "open":
-        _hear_open(observed, *args)
-    elif event in _NETWORK:
-        if not isinstance(args[1] if len(args) > 1 else None, str | bytes):  # a path is a local socket
-            observed.outside.add("network")
-    elif event in _PROCESS:
-        observed.outside.add("process")
-    else:
-        observed.outside.add("database")
+    hear = _HEARD.get(event)
+    if hear is None or _state.busy == get_ident():
+        return
+    _state.busy = get_ident()
+    try:
+        hear(observed, args)
+    except (OSError, ValueError, TypeError, AttributeError, IndexError):
+        return  # an error here would be the user's: the call that is heard of would fail
+    finally:
+        _state.busy = 0
 
 
-def _hear_open(observed: Observed, path: object, _mode: object, flags: object) -> None:
+def _hear_open(observed: Observed, args: tuple[Any, ...]) -> None:
+    path, _, flags = args
     if not isinstance(path, str | bytes | os.PathLike):
         return  # an open file descriptor
-    try:
-        given = os.fsdecode(path)
-        name = os.path.abspath(given)
-    except (ValueError, OSError):
-        return
+    given = os.fsdecode(path)
+    name = os.path.abspath(given)
+    if name.endswith(".py") and _is_import(_caller()):
+        return  # a module's source is a condition of its own
     observed.relative = observed.relative or not Path(given).is_absolute()
     access = flags if isinstance(flags, int) else 0
     if access & (os.O_WRONLY | os.O_RDWR):
-        observed.written.add(name)
+        updates = bool(access & os.O_RDWR) and not access & (os.O_TRUNC | os.O_CREAT)
+        observed.writes(name, reads=updates)
     else:
-        observed.read.add(name)
+        observed.reads(name)
 
 
-def _is_regular(path: str) -> bool:
+def _hear_connect(observed: Observed, args: tuple[Any, ...]) -> None:
+    if not isinstance(args[1] if len(args) > 1 else None, str | bytes):  # a path is a local socket
+        observed.outside.add("network")
+
+
+def _hear_process(observed: Observed, _args: tuple[Any, ...]) -> None:
+    observed.outside.add("process")
+
+
+def _hear_database(observed: Observed, args: tuple[Any, ...]) -> None:
+    observed.outside.add("database")
+    name = os.fsdecode(args[0])
+    if name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    if not name or name == ":memory:":
+        return
+    observed.relative = observed.relative or not Path(name).is_absolute()
+    for path in (os.path.abspath(name), os.path.abspath(name) + "-wal"):
+        if path not in observed.written and path not in observed.databases:
+            observed.databases[path] = state_of(path)
+
+
+def _hear_removal(observed: Observed, args: tuple[Any, ...]) -> None:
+    if args[1] == -1:  # else it is relative to an open folder; see `_hear_removal_of_tree`
+        observed.removes(_absolute(args[0]))
+
+
+def _hear_removal_of_tree(observed: Observed, args: tuple[Any, ...]) -> None:
+    root = _absolute(args[0])
+    for path in _files_below(root):
+        observed.removes(path)
+    observed.made = {path for path in observed.made if not f"{path}{os.sep}".startswith(f"{root}{os.sep}")}
+
+
+def _hear_rename(observed: Observed, args: tuple[Any, ...]) -> None:
+    if args[2] == args[3] == -1:
+        observed.moves(_absolute(args[0]), _absolute(args[1]))
+
+
+def _hear_truncate(observed: Observed, args: tuple[Any, ...]) -> None:
+    if not isinstance(args[0], int):
+        observed.writes(_absolute(args[0]), reads=True)
+
+
+def _hear_link(observed: Observed, args: tuple[Any, ...]) -> None:
+    observed.writes(_absolute(args[1]))
+
+
+def _hear_folder(observed: Observed, args: tuple[Any, ...]) -> None:
+    path = _absolute(args[0])
+    if not os.path.lexists(path):
+        observed.made.add(path)
+
+
+def _hear_folder_removed(observed: Observed, args: tuple[Any, ...]) -> None:
+    if args[1] == -1:
+        observed.made.discard(_absolute(args[0]))
+
+
+def _hear_listing(observed: Observed, args: tuple[Any, ...]) -> None:
+    if isinstance(args[0], int):
+        return
+    frame = _caller()
+    if _is_import(frame):
+        return
+    given = "." if args[0] is None else os.fsdecode(args[0])
+    observed.relative = observed.relative or not Path(given).is_absolute()
+    observed.lists(os.path.abspath(given), listed_by(frame))
+
+
+def _hear_import(observed: Observed, args: tuple[Any, ...]) -> None:
+    frame = _caller()
+    while frame is not None and "importlib" in frame.f_code.co_filename:
+        frame = frame.f_back
+    if frame is not None and frame.f_globals.get("__name__") == "__main__":
+        observed.imported.add(args[0])
+
+
+_HEARD: dict[str, Callable[[Observed, tuple[Any, ...]], None]] = {
+    "open": _hear_open,
+    "socket.connect": _hear_connect,
+    "socket.sendto": _hear_connect,
+    "subprocess.Popen": _hear_process,
+    "os.system": _hear_process,
+    "os.exec": _hear_process,
+    "os.posix_spawn": _hear_process,
+    "os.fork": _hear_process,
+    "sqlite3.connect": _hear_database,
+    "os.remove": _hear_removal,
+    "shutil.rmtree": _hear_removal_of_tree,
+    "os.rename": _hear_rename,
+    "os.truncate": _hear_truncate,
+    "os.link": _hear_link,
+    "os.symlink": _hear_link,
+    "os.mkdir": _hear_folder,
+    "os.rmdir": _hear_folder_removed,
+    "os.listdir": _hear_listing,
+    "os.scandir": _hear_listing,
+    "import": _hear_import,
+}
+
+
+def _caller() -> FrameType | None:
+    """The frame that made the call which is heard of."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return frame
+
+
+def _is_import(frame: FrameType | None) -> bool:
+    name = frame.f_code.co_filename if frame is not None else ""
+    return name.startswith("<frozen importlib") or "importlib" in name or name.endswith("pkgutil.py")
+
+
+def _absolute(path: Any) -> str:
+    return os.path.abspath(os.fsdecode(path))
+
+
+def _files_below(root: str) -> list[str]:
+    found: list[str] = []
+    for folder, _, names in os.walk(root):
+        found += [os.path.join(folder, name) for name in names]
+        if len(found) > _MANY * 10:
+            break
+    return found
+
+
+def _stat(path: str | Path) -> os.stat_result | None:
     try:
-        return S_ISREG(Path(path).stat().st_mode)
-    except OSError:
-        return False
+        return os.stat(path)
+    except (OSError, ValueError):
+        return None

@@ -17,8 +17,9 @@ from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.notes import Note, noting, place
 from kitaru_nb.artifacts.resource import making
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.history import left_later
 from kitaru_nb.engine.namespace import Names, Namespace
-from kitaru_nb.engine.observe import file_holds
+from kitaru_nb.engine.observe import file_holds, state_of
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.engine.remaking import call_resource, living_resource
 from kitaru_nb.engine.steps import same_step
@@ -386,7 +387,7 @@ def matching_prefix(
             checkpoint.seq: checkpoint
             for parent in parents
             for checkpoint in known.get(parent, ())
-            if _is_same_cell(checkpoint.draft, step, source) and _files_hold(checkpoint.draft, holds)
+            if _is_same_cell(checkpoint.draft, step, source) and _files_hold(checkpoint, recorded, holds)
         }
         if not found:
             break
@@ -409,12 +410,25 @@ def _is_same_cell(draft: Draft, step: str | None, source: str) -> bool:
     )
 
 
-def _files_hold(draft: Draft, holds: Callable[[str, str], bool]) -> bool:
+def _files_hold(
+    checkpoint: Checkpoint, recorded: Sequence[Checkpoint], holds: Callable[[str, str], bool]
+) -> bool:
+    """Files and modules are as they were, or as a later recorded step left them."""
     return all(
-        holds(what, digest)
-        for what, digest in draft.conditions.items()
-        if what.startswith(("file:", "module:"))
+        holds(what, digest) or _is_left_later(checkpoint, what, recorded)
+        for what, digest in checkpoint.draft.conditions.items()
+        if what.startswith(_WITHOUT_KERNEL)
     )
+
+
+def _is_left_later(checkpoint: Checkpoint, what: str, recorded: Sequence[Checkpoint]) -> bool:
+    kind, _, path = what.partition(":")
+    return kind == "file" and left_later(checkpoint, path, state_of(path), recorded)
+
+
+# Conditions that can be looked at before there is a kernel. The others hold in any kernel that
+# has run the cells before; an effect that lives in a process does not (see `engine.live`).
+_WITHOUT_KERNEL = ("file:", "module:", "live:")
 
 
 def source_code(source: str) -> str:

@@ -73,13 +73,14 @@ def choose(
     *,
     holds: Callable[[str, str], bool],
     allowed: Callable[[Checkpoint], bool],
+    excused: Callable[[Checkpoint, str], bool] = lambda _checkpoint, _what: False,
 ) -> Restore | Run:
-    """Restore the newest record of the step whose conditions hold, else run."""
+    """Restore the newest record of the step whose conditions hold or are excused, else run."""
     for checkpoint in recorded:
         if (
             same_step(pending.cell.step, checkpoint.draft.step)
             and allowed(checkpoint)
-            and not unmet(checkpoint, holds)
+            and all(excused(checkpoint, what) for what in unmet(checkpoint, holds))
         ):
             return Restore(pending, checkpoint)
     return Run(pending)

@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
@@ -21,7 +22,8 @@ from papermill.log import logger
 
 from kitaru_nb import errors
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.recovery import record_restored
+from kitaru_nb.engine.files import Files
+from kitaru_nb.engine.recovery import Restored, damaged, record_restored
 from kitaru_nb.engine.steps import step_name
 from kitaru_nb.errors import ConflictError, CorruptError, KernelError, KitaruError, StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
@@ -159,6 +161,7 @@ class AttemptRun:
                 self._manager.cell_passed(cell)
         self._manager.save_now()
         if first is None:
+            self._put_back_files(commits)
             return _End(ExecutionStatus.COMPLETED, Exit.COMPLETED)
         self._watch.check()
         self._kernel = HeadlessKernel(self._kernel_name)
@@ -173,6 +176,16 @@ class AttemptRun:
             pass
         self._client.set_widgets_metadata()
         return _End(ExecutionStatus.COMPLETED, Exit.COMPLETED)
+
+    def _put_back_files(self, commits: Sequence[Checkpoint]) -> None:
+        """Where nothing is left to run there is no kernel that would put back files."""
+        restored = Restored()
+        folder = Path(self._identity.notebook or "").parent
+        Files(self._engine, folder, self._identity).put_back_line(commits, restored)
+        for said in restored.problems:
+            logger.warning("%s", said)
+        if restored.damaged:
+            raise damaged(restored, commits[-1])
 
     def _fill_in(self, step: Step, checkpoint: Checkpoint, count: int) -> None:
         """Show a step of the restored prefix: what it showed when it ran, with the times it had."""

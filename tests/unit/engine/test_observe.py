@@ -30,7 +30,7 @@ def observed() -> Iterator[Observed]:
 def test_files_read_and_written_are_told_apart(observed: Observed, tmp_path: Path) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.touch()
-    observed.written.clear()
+    observed.__init__()  # type: ignore[misc] # what was made ready is no part of the step
 
     source.read_text()
     target.write_text("1")
@@ -57,6 +57,7 @@ def test_relative_bytes_and_path_names_are_made_absolute(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").touch()
+    observed.__init__()  # type: ignore[misc] # what was made ready is no part of the step
 
     for name in ("a", b"a", Path("a")):
         observed.read.clear()
@@ -80,7 +81,7 @@ def test_a_file_that_was_looked_for_in_vain_is_absent(observed: Observed, tmp_pa
 
     with pytest.raises(FileNotFoundError):
         missing.read_text()
-    (found,) = observed.files(below=tmp_path)
+    (found,) = observed.files()
 
     assert (found["path"], found["mode"]) == (str(missing), "absent")
     assert file_holds(f"file:{missing}", found["digest"])
@@ -146,16 +147,19 @@ def test_a_files_mode_size_and_digest_are_told(tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("1")
     observed = Observed({str(tmp_path / "in.csv")}, {str(tmp_path / "out.csv")})
 
-    found = observed.files(below=tmp_path)
+    found = observed.files()
 
     assert found == [
         {
             "path": str(tmp_path / name),
             "mode": mode,
-            "digest": file_digest(tmp_path / name),
+            "digest": digest,
             "bytes": size,
         }
-        for name, mode, size in (("in.csv", "read", 3), ("out.csv", "written", 1))
+        for name, mode, digest, size in (
+            ("in.csv", "read", file_digest(tmp_path / "in.csv"), 3),
+            ("out.csv", "written", None, 1),
+        )
     ]
 
 
@@ -163,22 +167,9 @@ def test_a_file_read_and_written_counts_as_written(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.touch()
 
-    (found,) = Observed({str(file)}, {str(file)}).files(below=tmp_path)
+    (found,) = Observed({str(file)}, {str(file)}).files()
 
     assert found["mode"] == "written"
-
-
-def test_a_file_written_elsewhere_is_named_without_its_content(tmp_path: Path) -> None:
-    folder, other = tmp_path / "work", tmp_path / "work2"
-    folder.mkdir()
-    other.mkdir()
-    for place in (folder, other):
-        (place / "a").touch()
-
-    inside, outside = Observed(written={str(folder / "a"), str(other / "a")}).files(below=folder)
-
-    assert inside["digest"] is not None
-    assert outside["digest"] is None
 
 
 def test_what_is_not_the_notebooks_data_is_left_out(tmp_path: Path) -> None:
@@ -197,7 +188,7 @@ def test_what_is_not_the_notebooks_data_is_left_out(tmp_path: Path) -> None:
         str(tmp_path / "home.csv"),
     }
 
-    found = Observed(read).files(below=tmp_path, ignored=[ignored])
+    found = Observed(read).files(ignored=[ignored])
 
     assert [file["path"] for file in found] == [str(tmp_path / "home.csv")]
 

@@ -1,0 +1,451 @@
+"""Files that steps wrote below the notebook's folder: kept with the commit, put back when missing.
+
+A file is an artifact of its own, cut into extents like any value, so that a file whose bytes
+are on record takes no room again. The journal's transaction that records the step records its
+files, too. Restoring never loses anybody's work: only what is missing is put back, and what
+the notebook's own earlier steps left there is brought forward.
+"""
+
+# ruff: noqa: PTH107, PTH110, PTH116, PTH117, PTH118, PTH119, PTH120, PTH123 - paths are plain strings here
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
+from typing import Any
+
+from blake3 import blake3
+
+from kitaru_nb.artifacts.values import Stored, checked_buffers, extent_reader, manifest_digest
+from kitaru_nb.engine.commit import Written
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.history import History, history_of, origin_of
+from kitaru_nb.engine.listing import listing_digest, names_in
+from kitaru_nb.engine.observe import ABSENT, FOLDER, Observed, is_data, now_ns, state_of
+from kitaru_nb.engine.recovery import Restored
+from kitaru_nb.errors import CorruptError, StoreError
+from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Location
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.execution import Identity
+
+__all__ = ["Files", "content_digest"]
+
+File = Mapping[str, Any]
+"""One entry of `Draft.files`.
+
+``path`` as it was, ``mode`` (``read``, ``absent``, ``written``, ``deleted`` or ``folder``),
+``digest`` of the content after the step, ``bytes``; of a written one also ``below`` (the path
+below the notebook's folder), ``artifact``, ``permissions``, ``mtime`` (nanoseconds) and
+``created``, or ``why`` it was not stored.
+"""
+
+_BATCH = 16 << 20
+_TICK_NS = 10_000_000  # how far behind the clock a file may be stamped
+_MOST = 5000  # names that a look for files which nobody announced goes through
+_WRITERS = re.compile(r"save|write|dump|export|persist|\bto_\w|\.File\b|download|!|system|subprocess")
+_SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
+
+
+class Files:
+    """The files of one session's steps.
+
+    Args:
+        engine: Journal and store.
+        folder: The notebook's folder; nothing outside it is stored or put back.
+        identity: Whose records tell who changed a file.
+    """
+
+    def __init__(self, engine: Engine, folder: Path, identity: Identity) -> None:
+        self._engine = engine
+        self._folder = Path(os.path.realpath(folder))
+        self._identity = identity
+        self._began = now_ns()
+        self._here: dict[str, str] = {}
+        self._known: History | None = None
+        self._stored: dict[str, tuple[tuple[int, ...], str, Artifact, tuple[Location, ...]]] = {}
+        self._own = {os.path.realpath(path) for path in (identity.notebook, identity.output) if path}
+
+    # Committing
+
+    def store(
+        self, observed: Observed, written: Written, *, named: Mapping[str, str], source: str
+    ) -> list[File]:
+        """The files a step touched, with the bytes of those it wrote below the folder.
+
+        Durable with the commit that `written` is for. A step that touched no file costs
+        next to nothing; a written file costs reading it once, however large, in little memory.
+
+        Args:
+            observed: What the step was seen to touch.
+            written: Takes the artifacts.
+            named: Files that its code names, with their digests before it.
+            source: Its code, to tell whether to look for files that were written unseen.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+        for path in self._unseen(observed, named, source):
+            observed.written.add(path)
+            if path not in named:
+                observed.created.add(path)
+        for path, before in observed.databases.items():
+            if state_of(path) != before:
+                observed.written.add(path)
+                if before == ABSENT:
+                    observed.created.add(path)
+        return self.name(observed, written)
+
+    def name(self, observed: Observed, written: Written | None = None) -> list[File]:
+        """The files a step touched; with their bytes where `written` takes them."""
+        ignored = [self._engine.settings.home]
+        if not (observed.read or observed.written or observed.removed or observed.made):
+            return []
+        files = [
+            self._store(file, observed, written) if file["mode"] == "written" else file
+            for file in observed.files(ignored=ignored)
+            if os.path.realpath(file["path"]) not in self._own
+        ]
+        for path in sorted(observed.removed):
+            below = self._below(path)
+            if below is not None and is_data(path, ignored) and not os.path.lexists(path):
+                files.append({"path": path, "mode": "deleted", "digest": ABSENT, "bytes": 0, "below": below})
+        for path in sorted(observed.made):
+            below = self._below(path)
+            if below is not None and is_data(path, ignored) and Path(path).is_dir():
+                files.append({"path": path, "mode": FOLDER, "digest": FOLDER, "bytes": 0, "below": below})
+        return files
+
+    def _store(self, file: File, observed: Observed, written: Written | None) -> File:
+        path = file["path"]
+        real = os.path.realpath(path) if Path(path).is_symlink() else path
+        below = self._below(real)
+        if below is None:
+            return {**file, "why": "it is outside the notebook's folder"}
+        if Path(path).is_symlink() and path in observed.created and real not in observed.written:
+            return {
+                **file,
+                "below": self._below(path),
+                "digest": state_of(path),
+                "why": "it is a symbolic link",
+            }
+        if written is None:
+            return {**file, "below": below, "digest": state_of(real)}
+        if _is_open_database(real):
+            return {**file, "below": below, "why": "it is a database that is still open"}
+        try:
+            found = os.stat(real)
+            digest, stored = self._bytes_of(real, below, found)
+        except StoreError:
+            raise
+        except OSError as error:
+            return {**file, "below": below, "why": f"it cannot be read: {error.strerror}"}
+        written.add(stored)
+        return {
+            **file,
+            "path": real,
+            "digest": digest,
+            "bytes": stored.artifact.bytes,
+            "below": below,
+            "artifact": stored.artifact.digest,
+            "permissions": S_IMODE(found.st_mode),
+            "mtime": found.st_mtime_ns,
+            "created": path in observed.created,
+        }
+
+    def _bytes_of(self, path: str, below: str, found: os.stat_result) -> tuple[str, Stored]:
+        """The file's digest and its artifact; one that did not change since is not read again."""
+        mark = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        known = self._stored.get(path)
+        if known is not None and known[0] == mark:
+            return known[1], Stored(known[2], known[3])
+        stamped = now_ns()
+        digest, stored = _store_file(self._engine, path, below)
+        if stamped - max(found.st_mtime_ns, found.st_ctime_ns) > 2_000_000_000:
+            self._stored[path] = (mark, digest, stored.artifact, stored.locations)
+        return digest, stored
+
+    def _below(self, path: str) -> str | None:
+        """The path below the notebook's folder; None when it lies elsewhere or leads out of it."""
+        real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        inside = real.startswith(f"{self._folder}{os.sep}")
+        return os.path.relpath(real, self._folder) if inside else None
+
+    def _unseen(self, observed: Observed, named: Mapping[str, str], source: str) -> list[str]:
+        """Files written by other processes and by libraries that open files themselves.
+
+        They are looked for when the step started a process or its code speaks of writing.
+        """
+        if "process" not in observed.outside and _WRITERS.search(source) is None:
+            return []
+        touched = observed.read | observed.written
+        return [
+            path
+            for path, stamp in _recent(self._folder)
+            if stamp >= observed.since - _TICK_NS
+            and path not in touched
+            and not (path in named and state_of(path) == named[path])
+            and is_data(path, [self._engine.settings.home])
+            and path not in self._own
+            and not path.endswith(("-wal", "-shm", "-journal"))
+        ]
+
+    def took(self, checkpoint: Checkpoint) -> None:
+        """A step of this session is on record: what it left in files is the notebook's doing."""
+        if self._known is not None:
+            self._known.add(checkpoint)
+        if checkpoint.draft.status is CheckpointStatus.RESTORED:
+            return  # what is there now is known from putting it back
+        for file in checkpoint.draft.files:
+            if file.get("below") is not None:
+                self._here[file["below"]] = file["digest"] or ABSENT
+
+    # Conditions
+
+    def excuses(self, checkpoint: Checkpoint, what: str) -> bool:
+        """Whether a file or folder differs only by what steps recorded after `checkpoint` did.
+
+        Never for what was changed since this session began: then it is the state that the
+        cells of this kernel see.
+        """
+        kind, _, path = what.partition(":")
+        seq = origin_of(checkpoint)
+        if kind == "file":
+            below = self._below(path)
+            return (
+                below is not None
+                and self._is_old(path)
+                and self._history().is_later(below, state_of(path), seq)
+            )
+        if kind == "folder":
+            folder, _, pattern = path.rpartition("|")
+            own = self._folder_without_later(folder, pattern, seq)
+            return listing_digest(own) in checkpoint.draft.conditions[what].split("|")
+        return False
+
+    def _is_old(self, path: str) -> bool:
+        try:
+            return os.stat(path).st_mtime_ns < self._began
+        except OSError:
+            return True
+
+    def _folder_without_later(self, folder: str, pattern: str, seq: int) -> frozenset[str]:
+        history = self._history()
+        return frozenset(
+            name
+            for name in names_in(folder, pattern)
+            if (below := self._below(os.path.join(folder, name))) is None
+            or not history.came_later(below, seq)
+            or below in self._here
+        )
+
+    def _history(self) -> History:
+        if self._known is None:
+            self._known = history_of(self._engine.journal, self._identity)
+        return self._known
+
+    # Restoring
+
+    def put_back(self, checkpoint: Checkpoint) -> list[str]:
+        """Put back the files of a restored step; a sentence for each that is worth one.
+
+        Raises:
+            CorruptError: stored bytes of a missing file are damaged; the message names the step.
+        """
+        name = checkpoint.draft.name
+        said: list[str] = []
+        for file in checkpoint.draft.files:
+            try:
+                said += self._put_back(file, origin_of(checkpoint))
+            except CorruptError as error:
+                message = (
+                    f"checkpoint `{name}` cannot be restored: its file `{file['below']}`: {error.message}"
+                )
+                hint = f"%%checkpoint {name} --fresh (runs it again)"
+                raise CorruptError(message, kind=error.kind, hint=hint) from error
+        return said
+
+    def put_back_line(self, line: Sequence[Checkpoint], restored: Restored) -> None:
+        """Put back the files as of the last commit of `line`, and say in `restored` what came of it."""
+        last: dict[str, File] = {}
+        for checkpoint in line:
+            if checkpoint.draft.status is not CheckpointStatus.FAILED:
+                last.update({file["below"]: file for file in checkpoint.draft.files if file.get("below")})
+        end = max(map(origin_of, line), default=0)
+        for below, file in last.items():
+            try:
+                restored.problems += self._put_back(file, end)
+            except CorruptError as error:
+                restored.damaged[below] = error.message
+
+    def _put_back(self, file: File, seq: int) -> list[str]:
+        below = file.get("below")
+        if below is None:
+            return []
+        path = str(self._folder / below)
+        if os.path.isabs(below) or self._below(path) != os.path.normpath(below):
+            return [f"`{below}` was not put back: it would lie outside the notebook's folder"]
+        text = self._put_back_one(file, below, path, seq)
+        return [text] if text else []
+
+    def _put_back_one(self, file: File, below: str, path: str, seq: int) -> str:
+        wanted = file["digest"] or ABSENT
+        now = content_digest(path)
+        mine = now == self._here.get(below)
+        if now == wanted:
+            self._here[below] = now
+            return ""
+        if file["mode"] == FOLDER:
+            return self._make_folder(path, below) if now == ABSENT else ""
+        if file["mode"] == "deleted":
+            if mine:
+                with suppress(OSError):
+                    os.remove(path)
+                    self._here[below] = ABSENT
+            return ""
+        if "artifact" not in file:
+            return f"`{below}` is not back: {file.get('why', 'it was not stored')}" if now == ABSENT else ""
+        if not mine and now != ABSENT:
+            if self._history().is_later(below, now, seq):
+                return ""
+            return f"`{below}` was changed by something else since, and was left as it is"
+        return self._write(file, below, path, replace=now != ABSENT)
+
+    def _make_folder(self, path: str, below: str) -> str:
+        try:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            return f"the folder `{below}` was not made again: {error.strerror}"
+        self._here[below] = FOLDER
+        return ""
+
+    def _write(self, file: File, below: str, path: str, *, replace: bool) -> str:
+        try:
+            _load_file(self._engine, file, path, replace=replace)
+        except StoreError:
+            raise
+        except OSError as error:
+            return f"`{below}` was not put back: {error.strerror}"
+        self._here[below] = file["digest"]
+        return f"`{below}` was missing and is back" if not replace else f"`{below}` is back as it was then"
+
+
+def content_digest(path: str) -> str:
+    """The digest of a file's content whatever its size, `FOLDER`, or `ABSENT`."""
+    try:
+        found = os.stat(path)
+        if S_ISDIR(found.st_mode):
+            return FOLDER
+        if not S_ISREG(found.st_mode):
+            return "special"
+        digest = blake3()
+        with open(path, "rb") as file:
+            while chunk := file.read(_BATCH):
+                digest.update(chunk)
+        return str(digest.hexdigest())
+    except FileNotFoundError:
+        return "special" if os.path.lexists(path) else ABSENT
+    except OSError:
+        return "unreadable"
+
+
+def _is_open_database(path: str) -> bool:
+    """Whether changes of an SQLite file may still be in its log, so that the file alone is not whole."""
+    try:
+        return os.stat(f"{path}-wal").st_size > 0
+    except OSError:
+        return False
+
+
+def _store_file(engine: Engine, path: str, below: str) -> tuple[str, Stored]:
+    """The digest and the artifact of a file, read once and `_BATCH` bytes at a time."""
+    whole = blake3()
+    places: list[Location] = []
+    with open(path, "rb", buffering=0) as file:
+        batch = memoryview(bytearray(min(_BATCH, max(os.fstat(file.fileno()).st_size + 1, 1))))
+        while count := _fill(file, batch):
+            whole.update(batch[:count])
+            extents = [batch[at : min(at + EXTENT_BYTES, count)] for at in range(0, count, EXTENT_BYTES)]
+            places += engine.store.write(extents, index=engine.journal)
+    manifest: dict[str, Any] = {
+        "codec": "file",
+        "version": 1,
+        "meta": {"name": below},
+        "buffers": [[[place.extent.digest, place.extent.length] for place in places]],
+    }
+    size = sum(place.extent.length for place in places)
+    artifact = Artifact(manifest_digest(manifest), "file", size, manifest)
+    once = {place.extent.digest: place for place in places}
+    return str(whole.hexdigest()), Stored(artifact, tuple(once.values()))
+
+
+def _fill(file: Any, batch: memoryview) -> int:
+    count = 0
+    while count < len(batch) and (got := file.readinto(batch[count:])):
+        count += got
+    return count
+
+
+def _load_file(engine: Engine, file: File, path: str, *, replace: bool) -> None:
+    """Write the stored file next to its place, make it durable, then move it there."""
+    artifact = engine.artifact(Digest(file["artifact"]))
+    read = extent_reader(artifact, store=engine.store, index=engine.journal)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    spare = target.with_name(f".kitaru-nb-{secrets.token_hex(8)}")
+    try:
+        whole = blake3()
+        with spare.open("xb") as out:
+            for extent in checked_buffers(artifact)[0]:
+                data = read(extent)
+                whole.update(data)
+                out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        if whole.hexdigest() != file["digest"]:
+            message = f"the stored file `{file['below']}` does not have the digest on record"
+            raise CorruptError(message, kind="corrupt-artifact", hint="kitaru-nb doctor")
+        spare.chmod(file.get("permissions", 0o644))
+        os.utime(spare, ns=(now_ns(), file["mtime"]))
+        _move(spare, target, replace=replace)
+    finally:
+        spare.unlink(missing_ok=True)
+
+
+def _move(spare: Path, target: Path, *, replace: bool) -> None:
+    if not replace:
+        try:
+            os.link(spare, target)  # unlike a rename it never takes the place of a file made meanwhile
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            spare.rename(target)
+        return
+    spare.rename(target)
+
+
+def _recent(folder: Path) -> Iterator[tuple[str, int]]:
+    """Regular files below `folder` with the time of their last change, in nanoseconds."""
+    waiting, seen = [str(folder)], 0
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            seen += 1
+            if seen > _MOST:
+                return
+            if entry.name.startswith(".") or entry.name in _SKIPPED or entry.name.endswith(".ipynb"):
+                continue
+            with suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                if S_ISDIR(found.st_mode):
+                    if not os.path.exists(os.path.join(entry.path, "pyvenv.cfg")):
+                        waiting.append(entry.path)
+                elif S_ISREG(found.st_mode) and not S_ISLNK(found.st_mode):
+                    yield entry.path, max(found.st_mtime_ns, found.st_ctime_ns)

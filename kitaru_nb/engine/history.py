@@ -1,0 +1,77 @@
+"""Who changed a file: what the recorded steps of a notebook left in files below its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kitaru_nb.engine.observe import ABSENT, FOLDER
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.execution import Identity
+
+__all__ = ["History", "history_of", "left_later", "origin_of"]
+
+
+@dataclass(slots=True)
+class History:
+    """What recorded steps left in files, by path below the notebook's folder.
+
+    Attributes:
+        left: For each path, (`seq` of the step, digest after it), oldest first.
+        created: For each path that a step made, the `seq` of those steps.
+    """
+
+    left: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    created: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, checkpoint: Checkpoint) -> None:
+        """Take in one step. A restored one left nothing new."""
+        if checkpoint.draft.status is CheckpointStatus.RESTORED:
+            return
+        for file in checkpoint.draft.files:
+            below = file.get("below")
+            if below is None:
+                continue
+            self.left.setdefault(below, []).append((checkpoint.seq, file["digest"] or ABSENT))
+            if file.get("created") or file["mode"] == FOLDER:
+                self.created.setdefault(below, []).append(checkpoint.seq)
+
+    def is_later(self, below: str, digest: str, seq: int) -> bool:
+        """Whether a step after `seq` left the file with that digest."""
+        return any(at > seq and left == digest for at, left in self.left.get(below, ()))
+
+    def came_later(self, below: str, seq: int) -> bool:
+        """Whether a step after `seq` made the file."""
+        return any(at > seq for at in self.created.get(below, ()))
+
+
+def history_of(journal: Journal, identity: Identity) -> History:
+    """What all recorded steps of a notebook left in files, in its last executions."""
+    history = History()
+    executions = (
+        journal.executions(notebook=identity.notebook, limit=20)
+        if identity.notebook
+        else journal.executions(identity=identity, limit=20)
+    )
+    steps = [step for execution in executions for step in journal.checkpoints(execution.id)]
+    for step in sorted(steps, key=lambda step: step.seq):
+        history.add(step)
+    return history
+
+
+def left_later(checkpoint: Checkpoint, path: str, digest: str, recorded: Iterable[Checkpoint]) -> bool:
+    """Whether a step of `recorded` after `checkpoint` left the file at the absolute `path` with `digest`."""
+    seq = origin_of(checkpoint)
+    return any(
+        file["path"] == path and file["digest"] == digest
+        for later in recorded
+        if later.seq > seq and later.draft.status is not CheckpointStatus.RESTORED
+        for file in later.draft.files
+        if file.get("below") is not None
+    )
+
+
+def origin_of(checkpoint: Checkpoint) -> int:
+    """`seq` of the step that ran, also for one that was restored from it."""
+    return checkpoint.seq if checkpoint.draft.origin is None else checkpoint.draft.origin

@@ -1,0 +1,386 @@
+"""Files that steps write: stored with the commit, put back when missing, never taken from anybody."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kitaru_nb.errors import CorruptError
+from tests.unit.engine.kernel import RAN, RESTORED, Kernel
+
+# Cells open files as people do in notebooks: without closing them.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The notebook's folder, which is the working folder, too."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+def kernel(folder: Path) -> Kernel:
+    """A new process for the notebook in `folder`."""
+    return Kernel(folder.parent / "home", notebook=folder / "n.ipynb").take_over()
+
+
+WRITE = "open('out.txt', 'w').write('one')"
+
+
+def test_a_missing_file_comes_back_with_its_content_and_mode(folder: Path) -> None:
+    kernel(folder).cell(
+        "import os\nos.makedirs('a/b')\nopen('a/b/x', 'w').write('one')\nos.chmod('a/b/x', 0o640)"
+    )
+    stamp = (folder / "a/b/x").stat().st_mtime_ns
+    (folder / "a/b/x").unlink()
+    (folder / "a/b").rmdir()
+    (folder / "a").rmdir()
+
+    again = kernel(folder)
+    status = again.cell(
+        "import os\nos.makedirs('a/b')\nopen('a/b/x', 'w').write('one')\nos.chmod('a/b/x', 0o640)"
+    )
+
+    assert status == RESTORED
+    found = folder / "a/b/x"
+    assert (found.read_text(), found.stat().st_mode & 0o777, found.stat().st_mtime_ns) == (
+        "one",
+        0o640,
+        stamp,
+    )
+    assert "`a/b/x` was missing and is back" in again.restored.problems
+    assert [path.name for path in found.parent.iterdir()] == ["x"]
+
+
+def test_a_file_that_is_as_it_was_is_not_mentioned(folder: Path) -> None:
+    kernel(folder).cell(WRITE)
+
+    again = kernel(folder)
+
+    assert again.cell(WRITE) == RESTORED
+    assert again.restored.problems == []
+
+
+def test_a_file_that_somebody_else_changed_is_left_alone_and_named(folder: Path) -> None:
+    kernel(folder).cell(WRITE)
+    (folder / "out.txt").write_text("mine")
+
+    again = kernel(folder)
+
+    assert again.cell(WRITE) == RESTORED
+    assert (folder / "out.txt").read_text() == "mine"
+    assert "`out.txt` was changed by something else" in again.restored.problems[0]
+
+
+def test_a_file_that_a_later_step_changed_is_as_it_should_be(folder: Path) -> None:
+    later = "open('out.txt', 'a').write(' two')"
+    kernel(folder).cells(WRITE, later)
+
+    again = kernel(folder)
+
+    assert again.cell(WRITE) == RESTORED
+    assert again.restored.problems == []
+    assert again.cell(later) == RESTORED
+    assert (folder / "out.txt").read_text() == "one two"
+
+
+def test_steps_bring_a_missing_file_forward_one_after_the_other(folder: Path) -> None:
+    later = "open('out.txt', 'a').write(' two')"
+    kernel(folder).cells(WRITE, later)
+    (folder / "out.txt").unlink()
+    again = kernel(folder)
+
+    assert again.cells(WRITE, later) == [RESTORED, RESTORED]
+
+    assert (folder / "out.txt").read_text() == "one two"
+
+
+def test_a_restored_step_writes_over_what_an_edited_step_of_this_kernel_wrote(folder: Path) -> None:
+    last = "open('out.txt', 'w').write('last')"
+    kernel(folder).cells(WRITE, last)
+    again = kernel(folder)
+
+    assert again.cells("open('out.txt', 'w').write('other')", last) == [RAN, RESTORED]
+
+    assert (folder / "out.txt").read_text() == "last"
+
+
+def test_a_file_that_the_step_removed_is_not_put_back(folder: Path) -> None:
+    write = (
+        "import os\nopen('tmp', 'w').write('1')\nos.replace('tmp', 'out')\n"
+        "open('t2', 'w').close()\nos.remove('t2')"
+    )
+    kernel(folder).cell(write)
+    (folder / "out").unlink()
+
+    again = kernel(folder)
+
+    assert again.cell(write) == RESTORED
+    assert sorted(path.name for path in folder.iterdir()) == ["out"]
+
+
+def test_a_file_that_a_later_step_removed_is_gone_again_after_that_step(folder: Path) -> None:
+    read = "text = open('out.txt').read()\nimport os\nos.remove('out.txt')"
+    kernel(folder).cells(WRITE, read)
+    again = kernel(folder)
+
+    assert again.cells(WRITE, read) == [RESTORED, RESTORED]
+
+    assert again["text"] == "one"
+    assert not (folder / "out.txt").exists()
+
+
+def test_resume_puts_back_the_files_of_the_line(folder: Path) -> None:
+    kernel(folder).cells(WRITE, "open('out.txt', 'a').write(' two')", "import os\nos.mkdir('new')")
+    (folder / "out.txt").unlink()
+    (folder / "new").rmdir()
+
+    report = kernel(folder).session.resume()
+
+    assert (folder / "out.txt").read_text() == "one two"
+    assert (folder / "new").is_dir()
+    assert "`out.txt` was missing and is back" in report.restored.problems
+
+
+def test_nothing_is_stored_or_put_back_outside_the_notebooks_folder(folder: Path) -> None:
+    source = "open('../beside.txt', 'w').write('1')"
+    first = kernel(folder)
+    first.cell(source)
+    (folder.parent / "beside.txt").unlink()
+
+    assert kernel(folder).cell(source) == RESTORED
+
+    (file,) = first.last.draft.files
+    assert file["why"] == "it is outside the notebook's folder"
+    assert not (folder.parent / "beside.txt").exists()
+
+
+def test_a_folder_that_became_a_link_leading_out_gets_nothing(folder: Path) -> None:
+    source = "import os\nos.mkdir('out')\nopen('out/x', 'w').write('1')"
+    kernel(folder).cell(source)
+    (folder / "out/x").unlink()
+    (folder / "out").rmdir()
+    (folder.parent / "elsewhere").mkdir()
+    (folder / "out").symlink_to(folder.parent / "elsewhere")
+
+    again = kernel(folder)
+    again.cell(source)
+
+    assert list((folder.parent / "elsewhere").iterdir()) == []
+    assert any("outside the notebook's folder" in said for said in again.restored.problems)
+
+
+def test_a_damaged_file_is_an_error_that_names_step_and_file(folder: Path) -> None:
+    big = "open('big', 'wb').write(bytes(range(256)) * 4096)"
+    kernel(folder).cell(big)
+    (folder / "big").unlink()
+    (pack,) = [path for path in (folder.parent / "home/store").rglob("*") if path.is_file()]
+    data = bytearray(pack.read_bytes())
+    data[-100_000] ^= 1
+    pack.write_bytes(data)
+
+    with pytest.raises(CorruptError, match=r"checkpoint `write`.*file `big`"):
+        kernel(folder).cell(big)
+
+    assert not (folder / "big").exists()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_large_file_is_stored_in_extents_once(folder: Path) -> None:
+    big = "open('big', 'wb').write(bytes(range(256)) * 4096 * 20)"
+    first = kernel(folder)
+    first.cell(big)
+    (file,) = first.last.draft.files
+    artifact = first.engine.artifact(file["artifact"])
+    assert [length for _, length in artifact.manifest["buffers"][0]] == [1 << 20] * 20
+    before = _store_size(folder)
+
+    first.cell("open('copy', 'wb').write(open('big', 'rb').read())")
+
+    assert _store_size(folder) == before
+    (folder / "big").unlink()
+    kernel(folder).session.resume()
+    assert (folder / "big").read_bytes() == bytes(range(256)) * 4096 * 20
+
+
+def _store_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in (folder.parent / "home/store").rglob("*") if path.is_file())
+
+
+def test_a_file_written_by_another_process_is_stored_too(folder: Path) -> None:
+    source = "import subprocess\nsubprocess.run(['sh', '-c', 'echo 1 > made'], check=True)"
+    kernel(folder).cell(source)
+    (folder / "made").unlink()
+
+    assert kernel(folder).cell(source) == RESTORED
+
+    assert (folder / "made").read_text() == "1\n"
+
+
+def test_a_file_that_was_there_before_a_process_ran_is_not_taken_for_its_work(folder: Path) -> None:
+    (folder / "data").write_text("1")
+    time.sleep(0.02)  # older than one tick of the clock that files are stamped with
+    first = kernel(folder)
+
+    first.cell("import subprocess\nsubprocess.run(['cat', 'data'], capture_output=True)")
+
+    assert [file["mode"] for file in first.last.draft.files if file["mode"] == "written"] == []
+    assert f"file:{folder / 'data'}" in first.last.draft.conditions
+
+
+# Files read, and changed by the same step or a later one
+
+
+def test_a_counter_in_a_file_is_restored_before_and_after_the_step_and_runs_for_another(folder: Path) -> None:
+    (folder / "count").write_text("1")
+    source = "n = int(open('count').read()) + 1\nopen('count', 'w').write(str(n))"
+    kernel(folder).cell(source)
+    assert (folder / "count").read_text() == "2"
+    assert kernel(folder).cell(source) == RESTORED
+    (folder / "count").write_text("1")
+    assert kernel(folder).cell(source) == RESTORED
+
+    (folder / "count").write_text("7")
+
+    assert kernel(folder).cell(source) == RAN
+
+
+def test_a_file_that_a_later_step_changed_is_no_reason_to_run_again(folder: Path) -> None:
+    (folder / "log").write_text("a")
+    cells = ("text = open('log').read()", "open('log', 'a').write('b')")
+    kernel(folder).cells(*cells)
+    time.sleep(0.02)  # the new kernel begins after the file was changed
+
+    assert kernel(folder).cells(*cells) == [RESTORED, RESTORED]
+
+
+def test_a_file_that_was_changed_in_this_kernel_is_a_reason_to_run_again(folder: Path) -> None:
+    (folder / "log").write_text("a")
+    first = kernel(folder)
+    read = "text = open('log').read()"
+    first.cells(read, "open('log', 'a').write('b')")
+
+    assert first.cell(read) == RAN
+
+    assert first["text"] == "ab"
+
+
+def test_two_contents_written_within_one_tick_of_the_clock_are_told_apart(folder: Path) -> None:
+    first = kernel(folder)
+    for value in range(8):
+        (folder / "data").write_text(str(value))
+        assert first.cell("text = open('data').read()", step="a") == RAN
+        assert first["text"] == str(value)
+
+
+# Folders and databases
+
+
+def test_a_new_file_in_a_listed_folder_makes_the_step_run_again(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data/a.csv").touch()
+    source = "import os\nnames = sorted(os.listdir('data'))"
+    kernel(folder).cell(source)
+    assert kernel(folder).cell(source) == RESTORED
+
+    (folder / "data/b.csv").touch()
+
+    assert kernel(folder).cell(source) == RAN
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import glob\nn = glob.glob('data/*.csv')",
+        "from pathlib import Path\nn = list(Path('data').glob('*.csv'))",
+    ],
+)
+def test_a_pattern_counts_only_what_it_matches(folder: Path, source: str) -> None:
+    (folder / "data").mkdir()
+    (folder / "data/a.csv").touch()
+    kernel(folder).cell(source)
+    (folder / "data/notes.txt").touch()
+    assert kernel(folder).cell(source) == RESTORED
+
+    (folder / "data/b.csv").touch()
+
+    assert kernel(folder).cell(source) == RAN
+
+
+def test_files_that_a_step_or_a_later_one_made_in_a_listed_folder_are_no_change(folder: Path) -> None:
+    (folder / "data").mkdir()
+    cells = (
+        "import os\nbefore = os.listdir('data')\nopen('data/mine', 'w').close()\nafter = os.listdir('data')",
+        "open('data/later', 'w').write('1')",
+    )
+    kernel(folder).cells(*cells)
+    assert kernel(folder).cells(*cells) == [RESTORED, RESTORED]
+
+    (folder / "data/mine").unlink()
+    (folder / "data/later").unlink()
+
+    assert kernel(folder).cells(*cells) == [RESTORED, RESTORED]
+
+
+def test_an_import_is_no_listing_of_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    (folder / "helper_of_listing.py").write_text("x = 1\n")
+    source = "import helper_of_listing"
+    kernel(folder).cell(source)
+
+    (folder / "other.txt").touch()
+
+    assert kernel(folder).cell(source) == RESTORED
+
+
+def test_a_database_that_is_read_counts_by_its_content(folder: Path) -> None:
+    with sqlite3.connect(folder / "rows.db") as rows:
+        rows.execute("create table t (x)")
+    source = (
+        "import sqlite3\nc = sqlite3.connect('rows' + '.db')\n"
+        "n = c.execute('select count(*) from t').fetchone()\nc.close()\ndel c"
+    )
+    kernel(folder).cell(source)
+    assert kernel(folder).cell(source) == RESTORED
+
+    with sqlite3.connect(folder / "rows.db") as rows:
+        rows.execute("insert into t values (1)")
+
+    assert kernel(folder).cell(source) == RAN
+
+
+def test_a_database_that_a_step_wrote_is_put_back(folder: Path) -> None:
+    source = (
+        "import sqlite3\nc = sqlite3.connect('rows.db')\n"
+        "c.execute('create table t (x)')\nc.commit()\nc.close()\ndel c"
+    )
+    kernel(folder).cell(source)
+    (folder / "rows.db").unlink()
+
+    assert kernel(folder).cell(source) == RESTORED
+
+    assert sqlite3.connect(folder / "rows.db").execute("select * from t").fetchall() == []
+
+
+def test_the_folder_may_have_moved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel(folder).cell(WRITE)
+    execution = kernel(folder).session.open().execution
+    moved = folder.parent / "moved"
+    moved.mkdir()
+    (folder / "out.txt").unlink()
+    monkeypatch.chdir(moved)
+
+    kernel(moved).session.resume(execution, take_over=True)
+
+    assert (moved / "out.txt").read_text() == "one"
+    assert not (folder / "out.txt").exists()
+    assert list(folder.iterdir()) == []
