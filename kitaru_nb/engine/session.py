@@ -333,13 +333,12 @@ class Session:
         recorded = plan.checkpoint.draft
         loader = Loader(self.engine, self.namespace)
         groups = [group for group in recorded.groups if group.written]
-        loader.load_for(recorded.name, groups)
         names = {name: group for group in groups for name in group.names}
         loader.expect(names)
         if recorded.process is not None:
             self._process.apply_surroundings([loader.process(recorded.process, by_step=True)])
-        loader.load_for(recorded.name, groups)
         files = self._files.put_back(plan.checkpoint)
+        loader.load_for(recorded.name, groups)
         restored = put_back(loader, self.namespace, groups, names)
         restored.problems += files
         for name in recorded.deleted_by_step:
@@ -420,8 +419,11 @@ class Session:
 
     def restore_line(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
         """The namespace as of commit `seq`; the next commit here builds on it."""
+        files = Restored()  # before the names: what is made again may open them
+        self._files.put_back_line(self.engine.journal.line(seq), files)
         restored, line = self._line.restore(seq)
-        self._files.put_back_line(line, restored)
+        restored.problems += files.problems
+        restored.damaged |= files.damaged
         self._state = None
         self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
         self._half_done = None

@@ -183,6 +183,25 @@ def test_a_resource_finds_the_working_folder_it_was_made_in(start: Start, tmp_pa
     assert not (tmp_path / "x.db").exists()
 
 
+@pytest.mark.parametrize("way", ["resumed", "restored"])
+def test_a_resource_finds_the_files_that_cells_wrote(start: Start, way: str) -> None:
+    cells = [
+        "import kitaru_nb as kt\nwith open('names.txt', 'w') as file: file.write('ana')",
+        "@kt.resource\ndef source():\n    return open('names.txt', 'a+')",
+    ]
+    first = start()
+    first.cells(*cells)
+    first["source"].close()
+    Path("names.txt").unlink()
+    kernel = start()
+
+    kernel.session.resume() if way == "resumed" else kernel.cells(*cells)
+
+    kernel["source"].seek(0)
+    assert kernel["source"].read() == "ana"
+    kernel["source"].close()
+
+
 def test_a_resource_of_a_project_module_is_the_module_s_own(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
