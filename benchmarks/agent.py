@@ -30,6 +30,7 @@ def _judge(found: Round) -> Round:
             "over plain": (turn["mean"] - plain["mean"]) * 1e3,
             "first half": (turn["first"] - plain["first"]) * 1e3,
             "last half": (turn["last"] - plain["last"]) * 1e3,
+            "wall over plain": (turn["mean wall"] - plain["mean wall"]) * 1e3,
             "disk KiB": turn["disk"] / 1024,
             "x pickled final state": turn["disk"] / turn["asked"],
         }

@@ -31,7 +31,7 @@ def _judge(found: Round) -> Round:
     for contestant, turn in found.items():
         judged[contestant] = {
             "CPU s per cell over plain": turn["mean"] - plain["mean"],
-            "wall s per cell": turn["wall"] / (turn["cpu"] / turn["mean"]),
+            "wall s per cell": turn["mean wall"],
             "disk GB": turn["disk"] / 1e9,
             "peak memory x plain": turn["peak"] / plain["peak"] if plain["peak"] else 0.0,
         }

@@ -57,6 +57,7 @@ def play(
         "last": statistics.mean(cell.cpu for cell in used[-part:]),
         "cpu": sum(cell.cpu for cell in used),
         "wall": sum(cell.wall for cell in used),
+        "mean wall": statistics.mean(cell.wall for cell in used),
         "disk": disk,
         "peak": peak,
         "asked": float(answer),

@@ -30,6 +30,7 @@ def _judge(found: Round) -> Round:
             "median cell over plain": (turn["median"] - plain["median"]) * 1e3,
             "first 100": (turn["first"] - plain["first"]) * 1e3,
             "last 100": (turn["last"] - plain["last"]) * 1e3,
+            "wall over plain": (turn["mean wall"] - plain["mean wall"]) * 1e3,
             "disk KiB": turn["disk"] / 1024,
         }
         for contestant, turn in found.items()
