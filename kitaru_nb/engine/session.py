@@ -21,12 +21,14 @@ from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, named_files, seeds
+from kitaru_nb.engine.confirm import Confirm
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.line import Line
+from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
 from kitaru_nb.engine.process import Process, ProcessState
@@ -110,6 +112,8 @@ class Session:
         self._names = StepNames()
         self._process = process or Process()
         self._line = Line(engine, namespace, self._process)
+        self._lineage = Lineage(namespace.live, engine.settings.home)
+        self._confirm = Confirm(engine.journal, engine.settings.confirm_rerun, self._lineage)
         self._plain: list[str] = []
         self._state: State | None = None
         self._seeded = False
@@ -153,6 +157,7 @@ class Session:
         self._state = None
         self.namespace.let_go()
         self._plain.append(source)
+        self._lineage.saw(source)
         self._seeded = self._seeded or seeds(source)
 
     def saw_imports(self) -> None:
@@ -173,6 +178,7 @@ class Session:
             UnstorableError: it reads a name that holds a marker.
             ConflictError: another live process holds the execution; or the cell failed before
                 and what it did cannot be undone.
+            DivergenceError: kind ``confirm-rerun``: it is long, and a miss only by chance.
             StoreError: the journal cannot be read or written, so running it would be in vain.
         """
         _refuse_unbuilt(cell.directive)
@@ -191,8 +197,19 @@ class Session:
             excused=self._files.excuses,
         )
         if isinstance(decided, Run):
+            if self._marked_only:
+                self._confirm_rerun(pending, attempt.execution)
             self.engine.check()
         return decided
+
+    def _confirm_rerun(self, pending: Pending, execution: ExecutionId) -> None:
+        self._confirm.check(
+            pending,
+            live=self.namespace.live,
+            holds=lambda what, digest: holds(pending, what, digest),
+            notebook=self.identity.notebook,
+            execution=execution,
+        )
 
     def _pending(self, cell: Cell) -> Pending:
         started_at, started = datetime.now(UTC), time.perf_counter()
@@ -425,6 +442,7 @@ class Session:
         restored.problems += files.problems
         restored.damaged |= files.damaged
         self._state = None
+        self._lineage.clear()
         self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
         self._half_done = None
         self.failures.keep()
@@ -445,12 +463,15 @@ class Session:
             reads=pending.needs.reads,
             outputs=tuple(outcome.outputs),
             execution_count=outcome.execution_count,
+            plain=self._lineage.untold() if self._marked_only else (),
             cost=outcome.cost,
             tokens=outcome.tokens,
         )
 
     def _record(self, draft: Draft, written: Written, after: State, process: ProcessState) -> Checkpoint:
         self.last = self._line.add(self.open, draft, written, after, process)
+        self._lineage.committed(self.last.draft)
+        self._confirm.committed(self.last)
         self._files.took(self.last)
         self._state = after
         self._half_done = None
@@ -469,6 +490,7 @@ class Session:
             name=pending.name,
             step=pending.cell.step,
             process=self._line.write_process(pending.process, process, written),
+            plain=self._lineage.untold() if self._marked_only else (),
         )
         self._record(draft, written, after, process)
 

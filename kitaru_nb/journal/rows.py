@@ -237,6 +237,7 @@ def body_of(draft: Draft) -> str:
             "execution_count": draft.execution_count,
             "outside": draft.outside,
             "files": [dict(file) for file in draft.files],
+            "plain": [dict(cell) for cell in draft.plain],
             "outputs": [dict(output) for output in draft.outputs],
             "error": None if draft.error is None else dict(draft.error),
         }
@@ -267,6 +268,7 @@ def checkpoint_of(row: CheckpointRow, execution: ExecutionId) -> Checkpoint:
         execution_count=body["execution_count"],
         outside=tuple(body["outside"]),
         files=tuple(body["files"]),
+        plain=tuple(body.get("plain", ())),
         outputs=tuple(body["outputs"]),
         error=body["error"],
         cost=row.cost,

@@ -71,6 +71,8 @@ class Draft:
         outside: Kinds of things it was seen to touch beyond memory and files:
             ``network``, ``process``, ``database``.
         files: Files the step read or wrote: path, mode and digest of each.
+        plain: The plain cells that ran between the parent and this step, in order: digests
+            of their code, and the names they read and bind.
         outputs: What it showed: Jupyter messages, folded, as JSON values.
         execution_count: The number of the cell's run in its kernel (``In [n]``).
         error: For a failed step, `{"ename", "evalue"}`.
@@ -95,6 +97,7 @@ class Draft:
     result: str | None = None
     outside: tuple[str, ...] = ()
     files: tuple[Mapping[str, Any], ...] = ()
+    plain: tuple[Mapping[str, Any], ...] = ()
     outputs: tuple[Mapping[str, Any], ...] = ()
     execution_count: int | None = None
     error: Mapping[str, str] | None = None

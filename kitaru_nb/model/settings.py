@@ -6,7 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Settings"]
+__all__ = ["RerunLimit", "Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class RerunLimit:
+    """From what time or cost on a step is not run again by chance alone.
+
+    Attributes:
+        seconds: None for no limit of time.
+        cost: US dollars; None for no limit of cost.
+    """
+
+    seconds: float | None = 60.0
+    cost: float | None = 0.10
+
+    def exceeded(self, seconds: float, cost: float | None) -> bool:
+        """Whether a step of that length or cost is above the limit."""
+        return (self.seconds is not None and seconds > self.seconds) or (
+            self.cost is not None and cost is not None and cost > self.cost
+        )
+
+    def __str__(self) -> str:
+        """As it is written in a setting: ``60s,$0.1``, or ``off``."""
+        parts = [] if self.seconds is None else [f"{self.seconds:g}s"]
+        parts += [] if self.cost is None else [f"${self.cost:g}"]
+        return ",".join(parts) or "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +45,8 @@ class Settings:
         heartbeat: Seconds between heartbeats of a lease.
         lease: Seconds after the last heartbeat at which an owner that cannot be seen
             from here (another host) counts as dead.
+        confirm_rerun: Above this, a step that is a miss only because an unchanged plain cell
+            gave another value is not run unasked.
         sources: For each setting, where its value came from; `doctor` prints it.
     """
 
@@ -28,4 +55,5 @@ class Settings:
     stack: str = "local"
     heartbeat: float = 10.0
     lease: float = 30.0
+    confirm_rerun: RerunLimit = RerunLimit()
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -285,4 +285,4 @@ def _problem(error: KitaruError) -> Problem:
 
 
 def _plain(value: object) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    return value if value is None or isinstance(value, str | int | float) else str(value)

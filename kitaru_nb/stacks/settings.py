@@ -12,11 +12,11 @@ from typing import Any
 import platformdirs
 
 from kitaru_nb.errors import UsageError
-from kitaru_nb.model.settings import Settings
+from kitaru_nb.model.settings import RerunLimit, Settings
 
 __all__ = ["NAMES", "parse_duration", "resolve"]
 
-NAMES = ("home", "notebook", "stack", "heartbeat", "lease")
+NAMES = ("home", "notebook", "stack", "heartbeat", "lease", "confirm_rerun")
 """Every setting, in the order `doctor` prints them."""
 
 _PREFIX = "KITARU_NB_"
@@ -185,12 +185,34 @@ def _length(raw: object, _base: Path, what: str) -> float:
     return parse_duration(raw, what=what)
 
 
+def _rerun_limit(raw: object, _base: Path, what: str) -> RerunLimit:
+    """``off``, a length of time, dollars (``$0.50``), or both with a comma between."""
+    if raw is False or (isinstance(raw, str) and raw.strip().lower() in ("off", "never", "false")):
+        return RerunLimit(None, None)
+    seconds: float | None = None
+    cost: float | None = None
+    for part in raw.split(",") if isinstance(raw, str) else [raw]:
+        text = part.strip() if isinstance(part, str) else part
+        if isinstance(text, str) and text.startswith("$"):
+            cost = _seconds(text[1:])
+            if cost is None or not math.isfinite(cost):
+                raise UsageError(
+                    f"{what} is `{raw}`, and `{text}` is not an amount of dollars",
+                    kind="bad-setting",
+                    hint="1m,$0.10 or off",
+                )
+        else:
+            seconds = parse_duration(text, what=what)
+    return RerunLimit(seconds, cost)
+
+
 _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
     "home": _home,
     "notebook": _text,
     "stack": _text,
     "heartbeat": _length,
     "lease": _length,
+    "confirm_rerun": _rerun_limit,
 }
 
 
