@@ -264,8 +264,9 @@ _PROGRAMS = [
 ]
 
 
-def _hear(event: str, args: tuple[Any, ...]) -> None:
-    observed = _state.observed
+def _hear(event: str, args: tuple[Any, ...], state: type[_State] = _State) -> None:
+    # The module's own names may be gone when the interpreter ends and closes what is still open.
+    observed = state.observed
     if observed is None:
         return
     hear = _HEARD.get(event)
