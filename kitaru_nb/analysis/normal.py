@@ -59,6 +59,8 @@ def ends_quietly(source: str) -> bool:
 
     This is no part of the normal form, and it decides whether a value is shown again.
     """
+    if ";" not in source:
+        return False
     last = ""
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -11,7 +11,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Change, Namespace, State
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, recorded_at
-from kitaru_nb.engine.state import differing
+from kitaru_nb.engine.state import changed_groups
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, Draft, Group
@@ -72,7 +72,7 @@ class Line:
         on_record = self.recorded.whole
         since = {
             names
-            for names in differing(self._committed.groups, after.groups)
+            for names in changed_groups(self._committed, after)
             if names not in on_record or on_record[names].value != after.groups[names]
         }
         directive = pending.cell.directive

@@ -56,6 +56,8 @@ class Look:
         self._whole: Trace | None = None  # all of them in one
         self._owners: dict[int, Names] = {}  # of the objects in traced groups
         self._untraceable: dict[Names, Digest] = {}
+        self._before: object = None  # the last look
+        self._changed: dict[Names, Digest | None] = {}  # what groups held then, where that may differ now
 
     def state(self) -> State:
         """The state now."""
@@ -75,7 +77,22 @@ class Look:
             self._traces.clear()
             self._whole = None
             self._regroup(live, {name for names in self._mutable for name in names})
-        return State(dict(self._groups), dict(self._ids), dict(self._definitions), dict(self._group_of))
+        return self._seen()
+
+    def _seen(self) -> State:
+        groups = self._groups
+        changed = {names for names, digest in self._changed.items() if groups.get(names, digest) != digest}
+        self._changed.clear()
+        previous, self._before = self._before, object()
+        return State(
+            groups=dict(groups),
+            ids=dict(self._ids),
+            definitions=dict(self._definitions),
+            group_of=dict(self._group_of),
+            look=self._before,
+            previous=previous,
+            changed=changed,
+        )
 
     def let_go(self, touched: AbstractSet[str] | None, bound: AbstractSet[str]) -> None:
         """Hold nothing that a step which is about to run may give up, or it would live too long.
@@ -115,11 +132,11 @@ class Look:
         for name in names:
             value = live[name]
             if not self._is_users(name, value):
-                self._groups.pop((name,), None)
+                self._remove((name,))
             elif is_immutable_atom(value):
                 self._atoms[name], self._ids[name] = value, None
                 self._group_of[name] = (name,)
-                self._groups[name,] = self._digest({name: value})
+                self._put((name,), self._digest({name: value}))
             else:
                 mutable.add(name)
         return mutable
@@ -173,7 +190,7 @@ class Look:
             if names in still:
                 continue
             digest = self._digest({name: values[name] for name in names})
-            self._groups[names] = digest
+            self._put(names, digest)
             self._mutable.add(names)
             for name in names:
                 self._group_of[name], self._ids[name] = names, id(values[name])
@@ -199,8 +216,16 @@ class Look:
         if self._traces.pop(names, None) is not None:
             self._whole = None
 
+    def _put(self, names: Names, digest: Digest) -> None:
+        self._changed.setdefault(names, self._groups.get(names))
+        self._groups[names] = digest
+
+    def _remove(self, names: Names) -> None:
+        if names in self._groups:
+            self._changed.setdefault(names, self._groups.pop(names))
+
     def _dissolve(self, names: Names) -> None:
-        self._groups.pop(names, None)
+        self._remove(names)
         self._mutable.discard(names)
         self._untraceable.pop(names, None)
         self._drop_trace(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import compress
 from operator import ne
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["Change", "Names", "State", "changes", "differing"]
+__all__ = ["Change", "Names", "State", "changed_groups", "changes", "differing"]
 
 Names = tuple[str, ...]
 """The names of one group, sorted."""
@@ -30,12 +31,17 @@ class State:
         definitions: Ids of the functions and classes of the notebook that names are bound
             to, with that name.
         group_of: For each name, the group it is in.
+        look: Stands for this one look at the namespace.
+        previous: The look before it, and `changed` the groups that differ from that one's.
     """
 
     groups: Mapping[Names, Digest] = field(default_factory=dict)
     ids: Mapping[str, int | None] = field(default_factory=dict)
     definitions: Mapping[int, str] = field(default_factory=dict)
     group_of: Mapping[str, Names] = field(default_factory=dict)
+    look: object = field(default=None, compare=False)
+    previous: object = field(default=None, compare=False)
+    changed: AbstractSet[Names] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def changes(before: State, after: State, *, rebound: frozenset[str] = frozenset(
     Names in `rebound` were bound in between for certain: they count as changed even where
     they hold an equal value, since before another run they may hold something else.
     """
-    changed = set(differing(before.groups, after.groups))
+    changed = changed_groups(before, after)
     changed |= {after.group_of[name] for name in rebound & after.group_of.keys()}
     kept = {name for names in changed for name in names} - rebound
     in_place = {
@@ -72,6 +78,13 @@ def changes(before: State, after: State, *, rebound: frozenset[str] = frozenset(
     }
     deleted = frozenset(before.ids.keys() - after.ids.keys())
     return Change(frozenset(changed), deleted, frozenset(in_place))
+
+
+def changed_groups(before: State, after: State) -> set[Names]:
+    """The groups of `after` that are not in `before` or held something else there."""
+    if before.look is not None and after.previous is before.look:
+        return set(after.changed)
+    return set(differing(before.groups, after.groups))
 
 
 def differing(before: Mapping[_Key, object], after: Mapping[_Key, object]) -> list[_Key]:

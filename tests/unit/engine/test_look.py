@@ -14,6 +14,7 @@ import pytest
 
 from kitaru_nb.artifacts.trace import Trace
 from kitaru_nb.engine.namespace import Namespace
+from kitaru_nb.engine.state import changed_groups, differing
 
 _START = """
 import collections, functools
@@ -41,13 +42,16 @@ def a_namespace(source: str = "") -> Namespace:
 def test_any_number_of_looks_see_what_a_first_look_sees(seed: int) -> None:
     chosen = random.Random(seed)
     namespace = a_namespace(_START + "\n".join(f"{name} = {n}" for n, name in enumerate(_NAMES)))
+    seen = namespace.observe()
 
     for _ in range(60):
         _try(namespace, _statement(chosen))
         if chosen.random() < 0.3:
             namespace.let_go({chosen.choice(_NAMES)}, {chosen.choice(_NAMES)})
         if chosen.random() < 0.7:
-            seen, fresh = namespace.observe(), Namespace(namespace.live).observe()
+            before, seen = seen, namespace.observe()
+            fresh = Namespace(namespace.live).observe()
+            assert changed_groups(before, seen) == set(differing(before.groups, seen.groups))
             assert (dict(seen.groups), dict(seen.ids)) == (dict(fresh.groups), dict(fresh.ids))
             assert (seen.definitions, seen.group_of) == (fresh.definitions, fresh.group_of)
 
