@@ -17,7 +17,7 @@ from benchmarks.kernel import Kernel, started
 from benchmarks.measure import installed
 from benchmarks.workload import Absent
 
-__all__ = ["KEEPERS", "Cell", "brought_back", "entered", "shaped"]
+__all__ = ["KEEPERS", "SETUP", "Cell", "brought_back", "entered", "shaped"]
 
 KEEPERS = ("plain", "kitaru", "cloudpickle", "dill", "joblib", "kishu")
 KISHU_HOME = Path(__file__).parent / ".venv"
