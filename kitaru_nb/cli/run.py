@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keyword
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,7 +11,8 @@ from typing import Any
 from papermill.iorw import read_yaml_file
 
 from kitaru_nb.cli.executions import begun_after
-from kitaru_nb.cli.output import clean, duration, error_json, print_error, print_json, print_table
+from kitaru_nb.cli.output import clean, duration, error_json, print_error, print_json
+from kitaru_nb.cli.plan import plan_json, print_plan
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
@@ -213,16 +213,7 @@ def _plan_json(job: Job, found: Plan) -> dict[str, Any]:
         "notebook": job.notebook,
         "output": job.output,
         "execution": found.execution.id if found.execution is not None else None,
-        "restored": [c.draft.name for c in found.restored],
-        "saved_duration": math.fsum(c.draft.duration for c in found.restored),
-        "cells": [
-            {
-                "cell": step.index + 1,
-                "source": step.source,
-                "status": "restored" if place < len(found.restored) else "run",
-            }
-            for place, step in enumerate(found.steps)
-        ],
+        **plan_json(found.rows),
     }
 
 
@@ -231,19 +222,7 @@ def _print_plan(job: Job, found: Plan) -> None:
         f"goes on with {found.execution.id}" if found.execution is not None else "begins a new execution"
     )
     print(f"{clean(job.notebook)}: {goes_on}")
-    restored = list(found.restored) + [None] * (len(found.steps) - len(found.restored))
-    rows = [
-        (
-            str(step.index + 1),
-            "restored" if checkpoint is not None else "run",
-            checkpoint.draft.name if checkpoint is not None else "",
-            duration(checkpoint.draft.duration) if checkpoint is not None else "",
-            step.source.strip().splitlines()[0][:60],
-        )
-        for step, checkpoint in zip(found.steps, restored, strict=True)
-    ]
-    if rows:
-        print_table(("cell", "would be", "checkpoint", "took", "source"), rows)
+    print_plan(found.rows)
 
 
 def _check_choice(executions: Sequence[str], *, all: bool, narrowed: bool) -> None:  # noqa: A002 - as above

@@ -202,6 +202,37 @@ class Session:
             self.engine.check()
         return decided
 
+    def foresee(self, cell: Cell) -> tuple[Restore | Run, list[Checkpoint]]:
+        """What `plan` would decide now, and the step's completed records, newest first.
+
+        Unlike `plan` it takes note of nothing: no name is given and no failure undone.
+
+        Raises:
+            UnstorableError: the cell reads a name that holds a marker.
+        """
+        execution = self.open().execution
+        name = cell.directive.name if cell.directive is not None else None
+        pending = self._weighed(cell, name or "this cell")
+        decided = choose(
+            pending,
+            self._find(pending, execution),
+            holds=lambda what, digest: holds(pending, what, digest),
+            allowed=self._allowed(cell.directive, execution),
+            excused=self._files.excuses,
+        )
+        if cell.directive is not None and cell.directive.fresh:
+            decided = Run(pending)
+        earlier = self.engine.journal.executions(notebook=self.identity.notebook, limit=5)
+        ids = dict.fromkeys([execution, *(each.id for each in earlier if each.identity.interactive)])
+        recorded = (c for each in ids for c in reversed(self.engine.journal.checkpoints(each)))
+        mine = [
+            c
+            for c in recorded
+            if c.draft.status is CheckpointStatus.COMPLETED
+            and (c.draft.step == cell.step if c.draft.step and cell.step else c.draft.name == name)
+        ]
+        return decided, mine
+
     def _confirm_rerun(self, pending: Pending, execution: ExecutionId) -> None:
         self._confirm.check(
             pending,
@@ -216,6 +247,12 @@ class Session:
         name = self._names.name(cell)
         if self.failures.undo(cell, name):
             self._state = None
+        return self._weighed(cell, name, started_at, started)
+
+    def _weighed(
+        self, cell: Cell, name: str, started_at: datetime | None = None, started: float = 0.0
+    ) -> Pending:
+        """`cell` with everything that decides on it, as things stand."""
         before = self._state or self.namespace.observe()
         needs = self._inputs.of(cell, before, name=name)
         self._watch_attributes(cell)
@@ -228,7 +265,7 @@ class Session:
             before,
             process,
             self._seeded,
-            started_at,
+            started_at or datetime.now(UTC),
             started,
             environment=named_environment(cell.tree, read),
             files=named_files(cell.tree, read, ignored=self.engine.settings.home),

@@ -10,9 +10,9 @@ from kitaru_nb.engine.recovery import source_code
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 
-__all__ = ["Explanation", "Reason", "explain", "explain_step"]
+__all__ = ["Explanation", "Reason", "differences", "explain", "explain_step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def explain(journal: Journal, checkpoint: Checkpoint) -> Explanation:
         )
     before = _before(journal, checkpoint)
     if before is not None:
-        reasons += _differences(before, checkpoint)
+        reasons += differences(before.draft, draft)
     else:
         reasons.append(_first(journal, checkpoint))
     return Explanation(checkpoint, draft.status, tuple(reasons))
@@ -123,8 +123,8 @@ def _same(one: Checkpoint, other: Checkpoint) -> bool:
     return one.draft.name == other.draft.name
 
 
-def _differences(before: Checkpoint, now: Checkpoint) -> Sequence[Reason]:
-    old, new = before.draft, now.draft
+def differences(old: Draft, new: Draft) -> Sequence[Reason]:
+    """What is not as it was between two records of a step."""
     found: list[Reason] = []
     if source_code(old.source) != source_code(new.source):
         line = first_difference(old.source, new.source) or "its code changed"

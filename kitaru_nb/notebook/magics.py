@@ -12,6 +12,7 @@ from kitaru_nb.engine.why import explain_step
 from kitaru_nb.errors import UsageError
 from kitaru_nb.notebook import display
 from kitaru_nb.notebook.auto import auto_of
+from kitaru_nb.notebook.foresight import live_plan
 from kitaru_nb.notebook.hooks import Hooks
 from kitaru_nb.notebook.interrupts import Shield
 
@@ -108,6 +109,9 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
     arguments = shlex.split(line)
     if arguments == ["new"]:
         _begin_anew(hooks)
+        return
+    if arguments == ["plan"]:
+        _say(hooks, live_plan(hooks))
         return
     finished = subprocess.run(  # noqa: S603 - our own command, with the user's arguments
         [sys.executable, "-m", "kitaru_nb", *arguments], capture_output=True, text=True, check=False

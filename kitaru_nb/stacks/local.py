@@ -17,7 +17,10 @@ from papermill.execute import execute_notebook, remove_error_markers
 from papermill.iorw import load_notebook_node, write_ipynb
 from papermill.parameterize import add_builtin_parameters, parameterize_notebook, parameterize_path
 
+from kitaru_nb.analysis.directive import find_directive
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.observe import file_holds
+from kitaru_nb.engine.plan import CellPlan, PlannedCell, foresee
 from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
@@ -29,6 +32,7 @@ from kitaru_nb.stacks.notebooks import (
     default_output,
     give_stable_ids,
     is_remote,
+    local_path,
     read_notebook,
     recorded_ids,
     steps_of,
@@ -38,9 +42,11 @@ from kitaru_nb.stacks.outcome import Outcome
 from kitaru_nb.stacks.papermill_engine import KitaruEngine
 from kitaru_nb.stacks.worker import ExecutionStopped, RunOptions, identity_of, restorable
 
-__all__ = ["Job", "Plan", "job_of", "plan", "run"]
+__all__ = ["Job", "Plan", "interactive_cells", "job_of", "plan", "plan_interactive", "run"]
 
 _ENGINE = "kitaru"
+_EARLIER = 10  # executions of a notebook that are looked at for how long its cells take
+_TAG = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +86,13 @@ class Plan:
         execution: The execution it would continue, or None when it would begin a new one.
         steps: The cells that would be looked at, in order.
         restored: For the first of them, what is on record and would be put back.
+        rows: What would become of each cell, and why.
     """
 
     execution: Execution | None
     steps: Sequence[Step]
     restored: Sequence[Checkpoint]
+    rows: Sequence[CellPlan] = ()
 
 
 def job_of(notebook: str, output: str | None = None, **options: Any) -> Job:
@@ -163,11 +171,61 @@ def plan(job: Job, *, settings: Settings) -> Plan:
     try:
         engine = open_engine(settings, read_only=True)
     except NotFoundError:
-        return Plan(None, steps, ())
+        return Plan(None, steps, (), foresee(_headless(steps), (), holds=file_holds))
     with closing(engine):
         execution = _continued(engine, nb, job, output, settings)
         restored = restorable(engine, execution.id, steps) if execution is not None else ()
-        return Plan(execution, steps, restored)
+        recorded = engine.journal.checkpoints(execution.id) if execution is not None else []
+        known = _earlier(engine, local_path(job.notebook), interactive=False)
+        rows = foresee(_headless(steps), recorded, holds=file_holds, prefix=len(restored), known=known)
+        return Plan(execution, steps, restored, rows)
+
+
+def plan_interactive(notebook: str, *, settings: Settings) -> tuple[Execution | None, Sequence[CellPlan]]:
+    """What Run All in a new kernel would do with a notebook that is run by hand.
+
+    Returns:
+        The notebook's newest execution by hand, or None; and the plan of each code cell.
+    """
+    cells = interactive_cells(notebook)
+    try:
+        engine = open_engine(settings, read_only=True)
+    except NotFoundError:
+        return None, foresee(cells, (), holds=file_holds)
+    with closing(engine):
+        known = engine.journal.executions(notebook=notebook, limit=_EARLIER)
+        execution = next((each for each in known if each.identity.interactive), None)
+        return execution, foresee(cells, _earlier(engine, notebook, interactive=True), holds=file_holds)
+
+
+def interactive_cells(notebook: str) -> list[PlannedCell]:
+    """The code cells of a notebook file; those that are marked are steps.
+
+    Raises:
+        UsageError: there is no such file, or it is not a notebook.
+    """
+    nb = read_notebook(notebook)
+    give_stable_ids(nb, recorded_ids(notebook))
+    return [PlannedCell(step.index + 1, step.step, step.source, _is_marked(step)) for step in steps_of(nb)]
+
+
+def _headless(steps: Sequence[Step]) -> list[PlannedCell]:
+    return [PlannedCell(step.index + 1, step.step, step.source, not step.plain) for step in steps]
+
+
+def _is_marked(step: Step) -> bool:
+    try:
+        directive = find_directive(step.source)
+    except UsageError:
+        directive = None
+    return not step.plain and (directive is not None or _TAG in step.tags)
+
+
+def _earlier(engine: Engine, notebook: str, *, interactive: bool) -> list[Checkpoint]:
+    """The steps of the notebook's newest executions, oldest first."""
+    known = engine.journal.executions(notebook=notebook, limit=_EARLIER)
+    chosen = [each for each in known if each.identity.interactive is interactive]
+    return [step for each in reversed(chosen) for step in engine.journal.checkpoints(each.id)]
 
 
 def again(job: Job) -> Job:
