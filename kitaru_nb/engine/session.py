@@ -28,6 +28,7 @@ from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.line import Line
+from kitaru_nb.engine.live import Callbacks, Live, has_live, is_live, is_untouched, ran_again
 from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
@@ -42,7 +43,7 @@ from kitaru_nb.engine.recovery import (
     target_of,
 )
 from kitaru_nb.engine.rollback import Shadow
-from kitaru_nb.engine.steps import Pending, Restore, Run, choose
+from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
 from kitaru_nb.errors import StoreError, UnstorableError, UsageError
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
@@ -85,6 +86,7 @@ class Session:
         attempt: The attempt to work in, when somebody else (a worker) holds the lease.
         marked_only: Whether only marked cells are steps (interactive), else all are.
         process: The process's state, told relative to how it was before any cell ran.
+        callbacks: Callbacks that the front end keeps.
 
     Attributes:
         last: The newest commit of this session.
@@ -99,6 +101,7 @@ class Session:
         attempt: Attempt | None = None,
         marked_only: bool = True,
         process: Process | None = None,
+        callbacks: Callbacks | None = None,
     ) -> None:
         self.engine = engine
         self.identity = identity
@@ -108,6 +111,7 @@ class Session:
         self._lease = Lease(engine, identity, attempt)
         self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
         self._files = Files(engine, self._folder, identity)
+        self._live = Live(namespace.live, self._folder, callbacks)
         self._inputs = Inputs(namespace, self._folder)
         self._names = StepNames()
         self._process = process or Process()
@@ -189,14 +193,16 @@ class Session:
         if cell.directive is not None and cell.directive.fresh:
             self.engine.check()
             return Run(pending)
+        found = self._find(pending, attempt.execution)
         decided = choose(
             pending,
-            self._find(pending, attempt.execution),
-            holds=lambda what, digest: holds(pending, what, digest),
-            allowed=self._allowed(cell.directive, attempt.execution),
+            found,
+            holds=lambda what, digest: self._holds(pending, what, digest),
+            allowed=self._allowed(pending, attempt.execution),
             excused=self._files.excuses,
         )
         if isinstance(decided, Run):
+            pending.again = self._why_again(pending, found)
             if self._marked_only:
                 self._confirm_rerun(pending, attempt.execution)
             self.engine.check()
@@ -216,8 +222,8 @@ class Session:
         decided = choose(
             pending,
             self._find(pending, execution),
-            holds=lambda what, digest: holds(pending, what, digest),
-            allowed=self._allowed(cell.directive, execution),
+            holds=lambda what, digest: self._holds(pending, what, digest),
+            allowed=self._allowed(pending, execution),
             excused=self._files.excuses,
         )
         if cell.directive is not None and cell.directive.fresh:
@@ -241,6 +247,16 @@ class Session:
             notebook=self.identity.notebook,
             execution=execution,
         )
+
+    def _holds(self, pending: Pending, what: str, digest: str) -> bool:
+        return self._live.is_in_place(digest) if is_live(what) else holds(pending, what, digest)
+
+    def _why_again(self, pending: Pending, found: Sequence[Checkpoint]) -> tuple[str, ...]:
+        """What lives in one process only, where nothing else keeps the step from being restored."""
+        for checkpoint in found:
+            if same_step(pending.cell.step, checkpoint.draft.step):
+                return ran_again(unmet(checkpoint, lambda what, digest: self._holds(pending, what, digest)))
+        return ()
 
     def _pending(self, cell: Cell) -> Pending:
         started_at, started = datetime.now(UTC), time.perf_counter()
@@ -289,10 +305,13 @@ class Session:
             for found in journal.find(key, executions=executions, notebook=notebook)
         ]
 
-    def _allowed(self, directive: Directive | None, execution: ExecutionId) -> Callable[[Checkpoint], bool]:
+    def _allowed(self, pending: Pending, execution: ExecutionId) -> Callable[[Checkpoint], bool]:
         """Headless, what touched the outside in another execution is only taken when asked for."""
+        directive = pending.cell.directive
         anywhere = self._marked_only or (directive is not None and directive.reuse)
-        return lambda found: anywhere or found.execution == execution or not found.draft.outside
+        return lambda found: (
+            anywhere or found.execution == execution or not found.draft.outside
+        ) and is_untouched(found, pending.before.groups)
 
     # Running
 
@@ -303,6 +322,7 @@ class Session:
         run.pending.shadow = self._shadow(run.pending) if self._marked_only else None
         needs = run.pending.needs
         self.namespace.let_go(needs.touched, needs.names.writes | needs.names.deletes)
+        self._live.begin()
         run.pending.started = time.perf_counter()
         observe.start(self._observed)
 
@@ -344,7 +364,8 @@ class Session:
             deleted_by_step=tuple(sorted(step.deleted)),
             conditions=conditions_of(
                 pending, step, process, self._observed, files, ignored=self.engine.settings.home
-            ),
+            )
+            | self._live.left(pending.cell.source),
             process=self._line.write_process(pending.process, process, written),
             result=self._line.write_result(pending, outcome.result, written),
             outside=tuple(sorted(self._observed.outside)),
@@ -386,7 +407,7 @@ class Session:
         """
         recorded = plan.checkpoint.draft
         loader = Loader(self.engine, self.namespace)
-        groups = [group for group in recorded.groups if group.written]
+        groups = [group for group in recorded.groups if group.written and not has_live(plan.checkpoint)]
         names = {name: group for group in groups for name in group.names}
         loader.expect(names)
         if recorded.process is not None:
@@ -478,6 +499,7 @@ class Session:
         restored, line = self._line.restore(seq)
         restored.problems += files.problems
         restored.damaged |= files.damaged
+        restored.problems += self._live.missing(line)
         self._state = None
         self._lineage.clear()
         self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)

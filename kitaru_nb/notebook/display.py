@@ -41,7 +41,9 @@ def bundle(text: str) -> dict[str, str]:
     return {"text/plain": text, "text/html": f'<div style="{style}">{lines}</div>'}
 
 
-def committed(checkpoint: Checkpoint, stored: int, half_done: Sequence[str] = ()) -> str:
+def committed(
+    checkpoint: Checkpoint, stored: int, half_done: Sequence[str] = (), again: Sequence[str] = ()
+) -> str:
     """One line: the step is saved."""
     draft = checkpoint.draft
     parts = [f"kitaru: `{draft.name}` saved", duration(draft.duration)]
@@ -52,6 +54,7 @@ def committed(checkpoint: Checkpoint, stored: int, half_done: Sequence[str] = ()
         parts.append(f"not stored: {_names(lost)}")
     if half_done:
         parts.append(f"includes what {_names(half_done)} left half-done")
+    parts += [f"ran again: {why}" for why in again]
     return " · ".join(parts)
 
 

@@ -6,6 +6,7 @@ is up and `last` after each cell.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from kitaru_nb.engine.recovery import damaged
@@ -13,6 +14,7 @@ from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.model.execution import Attempt, ExecutionId
 from kitaru_nb.notebook import extension
+from kitaru_nb.notebook.callbacks import callbacks_of
 from kitaru_nb.notebook.opening import namespace_of
 from kitaru_nb.notebook.sink import sink_for
 from kitaru_nb.stacks.open import open_engine
@@ -53,6 +55,7 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
         attempt=attempt,
         marked_only=False,
         process=hooks.process,
+        callbacks=partial(callbacks_of, shell),
     )
     hooks.sink = sink_for(shell)
     return _restore(hooks.session, turn["restore"])

@@ -257,7 +257,8 @@ class Hooks:
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 
             stored = self.session.last_bytes
-            text = display.committed(checkpoint, stored, self.session.failures.names())
+            again = frame.plan.pending.again
+            text = display.committed(checkpoint, stored, self.session.failures.names(), again)
             self.sink.show(display.bundle(text))
 
     def _keeps(self, frame: _Frame) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution, Identity
+from kitaru_nb.notebook.callbacks import callbacks_of
 from kitaru_nb.notebook.identity import identity_of, notebook_path
 from kitaru_nb.notebook.sink import sink_for
 from kitaru_nb.stacks.open import open_engine
@@ -30,13 +32,18 @@ def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
     settings = resolve()
     path = notebook_path(shell.user_ns, setting=settings.notebook)
     engine, identity = open_engine(settings), identity_of(path)
-    session = Session(engine, identity=identity, namespace=namespace_of(shell), process=process)
+    own: dict[str, Any] = {
+        "namespace": namespace_of(shell),
+        "process": process,
+        "callbacks": partial(callbacks_of, shell),
+    }
+    session = Session(engine, identity=identity, **own)
     if path is None:
         try:
             session.open()
         except ConflictError:
             beside = Identity(notebook=identity.notebook, parameters={"session": os.getpid()})
-            session = Session(engine, identity=beside, namespace=namespace_of(shell), process=process)
+            session = Session(engine, identity=beside, **own)
     return session, sink_for(shell)
 
 

@@ -1,0 +1,318 @@
+"""Effects of a step that live in this process only: threads and callbacks that reach the notebook.
+
+They cannot be stored. A record of such a step carries a condition ``live:KIND:NAME`` which holds
+in this process as long as the effect is in place, and in no other: there the cell runs again.
+What libraries start and register for themselves (pools, monitors, their own hooks) is theirs to
+make again and does not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import gc
+import logging
+import re
+import secrets
+import signal
+import sys
+import threading
+import types
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kitaru_nb.analysis.modules import is_local_file
+from kitaru_nb.model.checkpoint import Checkpoint
+
+__all__ = ["Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again"]
+
+Callbacks = Callable[[], Mapping[str, Iterable[object]]]
+"""Callbacks that a front end keeps, by what they are called."""
+
+_PREFIX = "live:"
+_NUMBERED = re.compile(r"(?:Thread|Process|Task|ForkProcess|SpawnProcess)-\d+")
+# The C function: the other makes an enum of each answer, at ten times the price.
+_getsignal: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001
+_SIGNALS = [int(number) for number in signal.valid_signals() if number != signal.SIGINT and number < 32]
+_EXIT = re.compile(r"\batexit\.register|from\s+atexit\s+import")
+_DEEP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was there at one moment."""
+
+    threads: Mapping[int, threading.Thread]
+    callbacks: Mapping[str, tuple[object, ...]]
+    tasks: frozenset[int]
+    handlers: int
+    finalizers: frozenset[object]
+    exits: int
+
+
+class Live:
+    """Looks for what steps of one notebook leave running in this process.
+
+    Args:
+        globals_: The namespace the cells run in: a function that has it is the notebook's.
+        folder: Code below it is the project's.
+        callbacks: Callbacks that the front end keeps.
+    """
+
+    def __init__(
+        self, globals_: Mapping[str, object], folder: Path, callbacks: Callbacks | None = None
+    ) -> None:
+        self._globals = globals_
+        self._folder = folder
+        self._callbacks = callbacks
+        self._before = self._look()
+        self._in_place: dict[str, Callable[[], bool]] = {}
+
+    def begin(self) -> None:
+        """A step is about to run."""
+        self._before = self._look()
+
+    def left(self, source: str) -> dict[str, str]:
+        """The conditions for what the step that has just run left in this process.
+
+        Args:
+            source: Its code, for registrations that leave no other trace.
+        """
+        before, now = self._before, self._look()
+        found: dict[str, str] = {}
+        for what, check in self._new(before, now, source):
+            token = secrets.token_hex(8)
+            self._in_place[token] = check
+            found[_PREFIX + what] = token
+        return found
+
+    def is_in_place(self, token: str) -> bool:
+        """Whether an effect that is on record is still there, in this very process."""
+        check = self._in_place.get(token)
+        return check is not None and check()
+
+    def missing(self, line: Iterable[Checkpoint]) -> list[str]:
+        """A sentence for each effect of the steps of `line` that is not there in this process."""
+        return list(
+            dict.fromkeys(
+                _missing(what, checkpoint.draft.name)
+                for checkpoint in line
+                for what, token in checkpoint.draft.conditions.items()
+                if is_live(what) and not self.is_in_place(token)
+            )
+        )
+
+    def _look(self) -> _Seen:
+        return _Seen(
+            dict(threading._active),  # type: ignore[attr-defined] # noqa: SLF001 - enumerate() takes a lock and lists
+            self._registered(),
+            frozenset(map(id, _tasks())),
+            len(logging._handlerList),  # type: ignore[attr-defined] # noqa: SLF001 - the only list of all
+            frozenset(weakref.finalize._registry),  # type: ignore[attr-defined] # noqa: SLF001
+            atexit._ncallbacks(),  # noqa: SLF001
+        )
+
+    def _registered(self) -> dict[str, tuple[object, ...]]:
+        found: dict[str, tuple[object, ...]] = {
+            "sys.excepthook": (sys.excepthook,),
+            "sys.displayhook": (sys.displayhook,),
+            "sys.unraisablehook": (sys.unraisablehook,),
+            "sys.settrace": (sys.gettrace(),),
+            "sys.setprofile": (sys.getprofile(),),
+            "threading.excepthook": (threading.excepthook,),
+            "threading.settrace": (threading.gettrace(),),
+            "threading.setprofile": (threading.getprofile(),),
+            "warnings.showwarning": (warnings.showwarning,),
+            "gc.callbacks": tuple(gc.callbacks),
+            "sys.meta_path": tuple(sys.meta_path),
+            "sys.path_hooks": tuple(sys.path_hooks),
+            "signal.signal": tuple(map(_getsignal, _SIGNALS)),
+        }
+        if self._callbacks is not None:
+            found |= {name: tuple(registered) for name, registered in self._callbacks().items()}
+        return found
+
+    def _new(self, before: _Seen, now: _Seen, source: str) -> Iterator[tuple[str, Callable[[], bool]]]:
+        """What came between the two looks and reaches the notebook, and how to tell that it is there."""
+        if now.threads != before.threads:
+            yield from self._new_threads(before)
+        if now.tasks != before.tasks:
+            yield from self._new_tasks(before)
+        if now.callbacks != before.callbacks:
+            yield from self._new_callbacks(before, now)
+        if now.handlers != before.handlers:
+            yield from self._new_handlers(before.handlers)
+        if now.finalizers != before.finalizers:
+            yield from self._new_finalizers(before.finalizers)
+        if now.exits > before.exits and _EXIT.search(source):
+            count = now.exits
+            yield "callback:atexit.register", lambda: atexit._ncallbacks() >= count  # noqa: SLF001
+        if "codecs.register" in source:
+            yield "callback:codecs.register", lambda: True
+        yield from self._new_processes()
+
+    def _new_threads(self, before: _Seen) -> Iterator[tuple[str, Callable[[], bool]]]:
+        for thread in threading.enumerate():
+            if before.threads.get(thread.ident or 0) is thread or not thread.is_alive():
+                continue
+            target = getattr(thread, "_target", None) or getattr(thread, "function", None)
+            if str(getattr(target, "__module__", "")).startswith("concurrent.futures"):
+                continue  # a pool makes its own threads, when there is work
+            arguments = getattr(thread, "_args", None) or ()
+            if any(self._reaches(part) for part in (type(thread), target, *arguments)):
+                yield f"thread:{_name_of(thread.name, target)}", thread.is_alive
+
+    def _new_processes(self) -> Iterator[tuple[str, Callable[[], bool]]]:
+        module = sys.modules.get("multiprocessing.process")
+        for child in list(getattr(module, "_children", ())):
+            target = getattr(child, "_target", None)
+            if any(self._reaches(part) for part in (type(child), target)) and child.is_alive():
+                yield f"process:{_name_of(child.name, target)}", child.is_alive
+
+    def _new_tasks(self, before: _Seen) -> Iterator[tuple[str, Callable[[], bool]]]:
+        for task in _tasks():
+            if id(task) in before.tasks or task.done():
+                continue
+            coroutine = task.get_coro()
+            if self._is_notebook_code(
+                getattr(coroutine, "cr_code", None), getattr(coroutine, "cr_frame", None)
+            ):
+                name = _name_of(task.get_name(), coroutine)
+                yield f"task:{name}", lambda task=task: not task.done()  # type: ignore[misc] # bound now
+
+    def _new_callbacks(self, before: _Seen, now: _Seen) -> Iterator[tuple[str, Callable[[], bool]]]:
+        for name, registered in now.callbacks.items():
+            known = set(map(id, before.callbacks.get(name, ())))
+            for callback in registered:
+                if id(callback) not in known and self._reaches(callback):
+                    yield f"callback:{name}", functools.partial(self._is_registered, name, callback)
+
+    def _is_registered(self, name: str, callback: object) -> bool:
+        return any(other is callback for other in self._registered().get(name, ()))
+
+    def _new_handlers(self, known: int) -> Iterator[tuple[str, Callable[[], bool]]]:
+        for reference in list(logging._handlerList)[known:]:  # type: ignore[attr-defined] # noqa: SLF001
+            handler = reference()
+            parts = (handler, getattr(handler, "formatter", None), *getattr(handler, "filters", ()))
+            if any(self._reaches(part) for part in parts):
+                yield "callback:logging.Handler", lambda reference=reference: reference() is not None  # type: ignore[misc]
+
+    def _new_finalizers(self, known: frozenset[object]) -> Iterator[tuple[str, Callable[[], bool]]]:
+        for finalizer, info in list(weakref.finalize._registry.items()):  # type: ignore[attr-defined] # noqa: SLF001
+            if finalizer not in known and self._reaches(info.func):
+                yield "callback:weakref.finalize", lambda finalizer=finalizer: finalizer.alive  # type: ignore[misc]
+
+    def _reaches(self, thing: object, deep: int = _DEEP) -> bool:
+        """Whether calling `thing` runs code of the notebook or its project."""
+        if thing is None or deep == 0:
+            return False
+        if isinstance(thing, functools.partial):
+            return any(self._reaches(part, deep - 1) for part in (thing.func, *thing.args))
+        if isinstance(thing, types.MethodType):
+            return self._reaches(thing.__func__, deep - 1) or self._reaches(type(thing.__self__), deep - 1)
+        if isinstance(thing, types.FunctionType):
+            return self._is_notebook_function(thing) or any(
+                self._reaches(part, deep - 1) for part in _enclosed(thing)
+            )
+        if isinstance(thing, type):
+            return any(self._is_notebook_class(base) for base in thing.__mro__)
+        if isinstance(thing, types.BuiltinFunctionType | types.ModuleType | str | bytes | int | float):
+            return False
+        return self._reaches(type(thing), deep - 1)
+
+    def _is_notebook_function(self, function: types.FunctionType) -> bool:
+        if function.__globals__ is self._globals:
+            return True
+        module = str(function.__globals__.get("__name__", ""))
+        return not _is_own(module) and self._is_project_file(function.__code__.co_filename)
+
+    def _is_notebook_class(self, kind: type) -> bool:
+        module = kind.__module__
+        if module == "__main__":
+            return True
+        if module == "builtins" or _is_own(module):
+            return False
+        return self._is_project_file(getattr(sys.modules.get(module), "__file__", None) or "")
+
+    def _is_notebook_code(self, code: types.CodeType | None, frame: types.FrameType | None) -> bool:
+        if frame is not None and frame.f_globals is self._globals:
+            return True
+        return code is not None and self._is_project_file(code.co_filename)
+
+    def _is_project_file(self, name: str) -> bool:
+        return name.endswith(".py") and is_local_file(Path(name), [self._folder])
+
+
+def is_live(what: str) -> bool:
+    """Whether a condition is on an effect that lives in one process."""
+    return what.startswith(_PREFIX)
+
+
+def has_live(checkpoint: Checkpoint) -> bool:
+    """Whether the step left something that lives in one process."""
+    return any(map(is_live, checkpoint.draft.conditions))
+
+
+def is_untouched(checkpoint: Checkpoint, groups: Mapping[tuple[str, ...], str]) -> bool:
+    """Whether what a step with such an effect wrote is there as it left it, so that nothing is put back.
+
+    A thread that runs shares the very objects; others that are equal would not do.
+    """
+    return not has_live(checkpoint) or all(
+        groups.get(group.names) == group.value for group in checkpoint.draft.groups if group.written
+    )
+
+
+def ran_again(unmet: Iterable[str]) -> tuple[str, ...]:
+    """Why a cell runs again where these conditions of its record are all that does not hold.
+
+    Empty where something else does not hold either: then that is the reason.
+    """
+    listed = list(unmet)
+    return tuple(map(_reason, listed)) if all(map(is_live, listed)) else ()
+
+
+def _reason(what: str) -> str:
+    kind, _, name = what.removeprefix(_PREFIX).partition(":")
+    if kind == "callback":
+        return f"it registered code of the notebook with `{name}`, which cannot be stored"
+    return f"it started {kind} `{name}`, which cannot be stored"
+
+
+def _missing(what: str, checkpoint: str) -> str:
+    kind, _, name = what.removeprefix(_PREFIX).partition(":")
+    if kind == "callback":
+        return f"what checkpoint `{checkpoint}` registered with `{name}` is not in place; run that cell again"
+    return f"the {kind} `{name}` started by checkpoint `{checkpoint}` is not running; run that cell again"
+
+
+def _is_own(module: str) -> bool:
+    return module == "kitaru_nb" or module.startswith("kitaru_nb.")
+
+
+def _enclosed(function: types.FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        try:
+            held = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+        if callable(held):
+            yield held
+
+
+def _name_of(name: str, target: object) -> str:
+    """The name a user gave, else that of what runs."""
+    given = "" if _NUMBERED.match(name) else name
+    return given or str(getattr(target, "__name__", None) or name)
+
+
+def _tasks() -> set[Any]:
+    try:
+        return asyncio.all_tasks()
+    except RuntimeError:  # no loop runs in this thread
+        return set()

@@ -1,0 +1,194 @@
+"""Threads and callbacks that a step leaves: seen where they reach the notebook, and only there."""
+
+# ruff: noqa: ISC004 - a cell of several lines is one string
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from kitaru_nb.engine.live import Live
+from tests.unit.engine.kernel import RAN, RESTORED, Kernel
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    hooks = sys.excepthook, sys.displayhook, threading.excepthook
+    callbacks, meta, usr1 = list(gc.callbacks), list(sys.meta_path), signal.getsignal(signal.SIGUSR1)
+    yield
+    sys.excepthook, sys.displayhook, threading.excepthook = hooks
+    gc.callbacks[:], sys.meta_path[:] = callbacks, meta
+    signal.signal(signal.SIGUSR1, usr1)
+
+
+WORKER = (
+    "import threading\n"
+    "stop = threading.Event()\n"
+    "def work():\n    stop.wait(20)\n"
+    "thread = threading.Thread(target=work, daemon=True)\n"
+    "thread.start()\n"
+    "x = 1"
+)
+
+
+def test_a_cell_that_started_a_thread_runs_again_in_a_new_kernel_and_says_so(home: Path) -> None:
+    first = Kernel(home)
+    first.cell(WORKER)
+
+    again = Kernel(home).take_over()
+    plan = again.plan(WORKER)
+    status = again.cell(WORKER)
+
+    assert status == RAN
+    assert plan.pending.again == ("it started thread `work`, which cannot be stored",)
+    for kernel in (first, again):
+        kernel["stop"].set()
+
+
+def test_a_cell_whose_thread_still_runs_is_restored_in_the_same_kernel(home: Path) -> None:
+    kernel = Kernel(home)
+    kernel.cell(WORKER, step="a")
+    thread, stop = kernel["thread"], kernel["stop"]
+    assert kernel.cell(WORKER, step="a") == RESTORED
+    assert kernel["stop"] is stop
+
+    kernel["stop"].set()
+    thread.join()
+
+    assert kernel.cell(WORKER, step="a") == RAN
+    kernel["stop"].set()
+
+
+def test_a_cell_whose_thread_runs_with_names_that_have_changed_runs_again(home: Path) -> None:
+    kernel = Kernel(home)
+    kernel.cell(WORKER, step="a")
+    stop = kernel["stop"]
+
+    kernel.plain("x = 2")
+
+    assert kernel.cell(WORKER, step="a") == RAN
+    stop.set()
+    kernel["stop"].set()
+
+
+def test_a_resume_names_the_thread_that_is_not_running(home: Path) -> None:
+    first = Kernel(home)
+    first.cell(f"%%checkpoint serve\n{WORKER}")
+
+    report = Kernel(home).take_over().session.resume()
+
+    assert (
+        "the thread `work` started by checkpoint `serve` is not running; run that cell again"
+        in report.restored.problems
+    )
+    first["stop"].set()
+
+
+def test_a_thread_that_has_ended_is_no_effect(home: Path) -> None:
+    source = "import threading\nt = threading.Thread(target=lambda: None)\nt.start()\nt.join()\ndel t"
+    Kernel(home).cell(source)
+
+    assert Kernel(home).take_over().cell(source) == RESTORED
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("import sys\ndef hook(*a): pass\nsys.excepthook = hook", "sys.excepthook"),
+        ("import sys\nsys.displayhook = lambda value: None", "sys.displayhook"),
+        ("import threading\nthreading.excepthook = lambda args: None", "threading.excepthook"),
+        ("import signal\nsignal.signal(signal.SIGUSR1, lambda *a: None)", "signal.signal"),
+        ("import gc\ngc.callbacks.append(lambda *a: None)", "gc.callbacks"),
+        (
+            "import sys\nclass Finder:\n    @staticmethod\n    def find_spec(*a): return None\n"
+            "sys.meta_path.append(Finder)",
+            "sys.meta_path",
+        ),
+        (
+            "import logging\nclass Mine(logging.Handler):\n    def emit(self, record): pass\n"
+            "logging.getLogger('of.a.test').addHandler(Mine())",
+            "logging.Handler",
+        ),
+        (
+            "import weakref\nclass Thing: pass\nthing = Thing()\ndef bye(): pass\n"
+            "f = weakref.finalize(thing, bye)\nf.atexit = False",
+            "weakref.finalize",
+        ),
+        (
+            "import functools, gc\ndef seen(*a): pass\ngc.callbacks.append(functools.partial(seen, 'x'))",
+            "gc.callbacks",
+        ),
+        ("import atexit\ndef bye(): pass\natexit.register(bye)", "atexit.register"),
+    ],
+)
+def test_a_callback_that_reaches_the_notebook_is_named(home: Path, source: str, what: str) -> None:
+    kernel = Kernel(home)
+    kernel.cell(source, step="a")
+    (condition,) = [name for name in kernel.last.draft.conditions if name.startswith("live:")]
+    assert condition == f"live:callback:{what}"
+    assert kernel.cell(source, step="a") == RESTORED
+
+    plan = Kernel(home).take_over().plan(source, step="a")
+
+    assert plan.pending.again == (
+        f"it registered code of the notebook with `{what}`, which cannot be stored",
+    )
+
+
+def test_what_a_library_starts_and_registers_does_not_count(home: Path) -> None:
+    live = Live({}, home.parent)
+    live.begin()
+    pool = ThreadPoolExecutor(1)
+    waiting = threading.Event()
+    pool.submit(waiting.wait, 20)
+    idle = threading.Thread(target=waiting.wait, daemon=True)
+    idle.start()
+    gc.callbacks.append(print)
+
+    left = live.left("x = 1")
+
+    waiting.set()
+    pool.shutdown()
+    assert left == {}
+
+
+def test_a_pool_that_runs_a_function_of_the_notebook_does_not_count(home: Path) -> None:
+    source = (
+        "from concurrent.futures import ThreadPoolExecutor\nimport threading\nstop = threading.Event()\n"
+        "def work(): stop.wait(20)\npool = ThreadPoolExecutor(1)\njob = pool.submit(work)\ndel job"
+    )
+    kernel = Kernel(home)
+
+    kernel.cell(source)
+
+    kernel["stop"].set()
+    kernel["pool"].shutdown()
+    assert [name for name in kernel.last.draft.conditions if name.startswith("live:")] == []
+
+
+def test_a_thread_class_a_timer_and_an_argument_of_the_notebook_count(home: Path) -> None:
+    kernel = Kernel(home)
+
+    kernel.cell(
+        "import threading\nstop = threading.Event()\n"
+        "class Worker(threading.Thread):\n    def run(self): stop.wait(20)\n"
+        "a = Worker(daemon=True, name='mine')\na.start()\n"
+        "def later(): pass\nb = threading.Timer(20, later)\nb.daemon = True\nb.start()"
+    )
+
+    found = sorted(name for name in kernel.last.draft.conditions if name.startswith("live:"))
+    kernel["stop"].set()
+    kernel["b"].cancel()
+    assert found == ["live:thread:later", "live:thread:mine"]
