@@ -33,7 +33,7 @@ from kitaru_nb.artifacts.kinds import (
 )
 from kitaru_nb.artifacts.marker import Marker, marker_details
 from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
-from kitaru_nb.artifacts.resource import any_resource, is_resource
+from kitaru_nb.artifacts.resource import any_resource, is_resource, make_resource
 from kitaru_nb.artifacts.views import content, is_array, is_raw, layout
 
 __all__ = ["Census", "Parts", "atom_parts", "set_order"]
@@ -76,7 +76,7 @@ class Parts:
     def _take_apart(self, obj: Any) -> tuple[Any, ...]:
         cls = type(obj)
         if any_resource() and is_resource(obj):
-            return _reduced(obj, reduce_object(obj, self.namespace))
+            return self._resource(obj, reduce_object(obj, self.namespace))
         if cls is Marker:
             return ("marker", *marker_details(obj))
         if isinstance(obj, type):
@@ -96,6 +96,15 @@ class Parts:
             return _reduced(obj, reduce_object(obj, self.namespace))
         except Unstorable:
             return _serial(obj)
+
+    def _resource(self, obj: Any, value: Any) -> tuple[Any, ...]:
+        """The parts of its function; a notebook's counts alike in whichever namespace it lives."""
+        if value[0] is not make_resource:
+            return _reduced(obj, value)
+        function = list(self._function(value[1][0]))
+        if value[1][0].__module__ == "__main__":
+            function[4] = ""
+        return ("resource", *function, *value[1][1:])
 
     def _class(self, cls: type) -> tuple[Any, ...]:
         if by_reference(cls):

@@ -108,7 +108,8 @@ def register(made: object, function: FunctionType) -> None:
     _forget_unused()
     key = _identity(made)
     try:
-        ref: Callable[[], Any] = weakref.ref(made, lambda _: _recipes.pop(key, None))
+        forget = _recipes.pop  # bound now: at the end of the process the name may be gone
+        ref: Callable[[], Any] = weakref.ref(made, lambda _: forget(key, None))
     except TypeError:
         ref = _Held(made)  # kept alive, or its identity could be taken over
     _recipes[key] = ref, function
@@ -199,7 +200,8 @@ def make_resource(function: FunctionType, name: str, kind: str) -> object:
         made = _local.make(function, name, kind)
     except Exception as error:  # noqa: BLE001 - whatever the user's function raises; the name says so
         return _not_made(kind, f"`{name}()` failed: {type(error).__name__}: {error}")
-    register(made, function)
+    if not is_resource(made):  # a living one was taken
+        register(made, function)
     say_made(kind, f"by calling `{name}()`")
     return made
 

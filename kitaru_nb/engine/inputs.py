@@ -136,7 +136,7 @@ class Inputs:
             if is_marker(value):
                 _, kind, reason = marker_details(value)  # type: ignore[arg-type] # a marker, by the test above
                 message = f"checkpoint `{name}` reads `{read}`, a {kind} that could not be stored: {reason}"
-                hint = f"run the cell that makes `{read}` with --fresh; headless, tag it `no-checkpoint`"
+                hint = f"%resume --remake {read}, or run its cell with --fresh; headless, @kt.resource"
                 raise UnstorableError(message, kind="reads-marker", hint=hint)
 
 

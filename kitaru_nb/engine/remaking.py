@@ -16,6 +16,7 @@ from typing import Any
 from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.artifacts.kinds import by_reference
 from kitaru_nb.artifacts.resource import recipe_of, recipes
+from kitaru_nb.engine.rollback import Shadow
 
 __all__ = ["call_resource", "living_resource"]
 
@@ -33,15 +34,20 @@ def call_resource(
         find: Gives what a name will hold, or `absent`.
         absent: Stands for a name that will hold nothing.
 
-    What it prints is dropped: it was shown when it was made first.
+    What it prints is dropped, and what it does to the names it reads is taken back: both were
+    recorded when it was made first.
     """
     wanted = dict(_read(function, live, find, absent))
     before = {name: live.get(name, _ABSENT) for name in wanted}
     live.update(wanted)
+    shadow = Shadow(live, wanted.keys())
+    shadow.take()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             return function()
     finally:
+        shadow.settle()
+        shadow.undo()
         for name, value in before.items():
             if value is _ABSENT:
                 live.pop(name, None)

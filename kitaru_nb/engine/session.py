@@ -33,6 +33,7 @@ from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
 from kitaru_nb.engine.process import Process, ProcessState
+from kitaru_nb.engine.recipes import Parse, parse_plain, remake
 from kitaru_nb.engine.recovery import (
     Loader,
     Restored,
@@ -44,7 +45,7 @@ from kitaru_nb.engine.recovery import (
 )
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
-from kitaru_nb.errors import StoreError, UnstorableError, UsageError
+from kitaru_nb.errors import KitaruError, StoreError, UnstorableError, UsageError
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
@@ -73,6 +74,7 @@ class Resumed:
     saved_duration: float
     steps: int
     results: Mapping[int, object]
+    refused: Sequence[KitaruError] = ()
 
 
 class Session:
@@ -435,9 +437,22 @@ class Session:
     # Resuming
 
     def resume(
-        self, execution: str | None = None, *, at: str | None = None, take_over: bool = False
+        self,
+        execution: str | None = None,
+        *,
+        at: str | None = None,
+        take_over: bool = False,
+        again: Sequence[str] = (),
+        parse: Parse = parse_plain,
     ) -> Resumed:
         """Put back everything that an execution had committed, as of `at` or its last commit.
+
+        Args:
+            execution: Which one; the notebook's own last one without it.
+            at: A checkpoint's name.
+            take_over: Take the execution from a process that hangs.
+            again: Names that could not be stored, to be made by running their cells again.
+            parse: Reads a recorded cell.
 
         Raises:
             NotFoundError: there is no such execution or checkpoint.
@@ -454,8 +469,25 @@ class Session:
         journal.record_event(found.id, "resumed", {"checkpoint": target.draft.name, "seq": target.seq})
         if restored.damaged:
             raise damaged(restored, target)
+        refused = self._remake(again, line, restored, parse)
         saved = sum(checkpoint.draft.duration for checkpoint in line)
-        return Resumed(found, target, restored, saved, len(line), self._results(line))
+        return Resumed(found, target, restored, saved, len(line), self._results(line), refused)
+
+    def _remake(
+        self, names: Sequence[str], line: Sequence[Checkpoint], restored: Restored, parse: Parse
+    ) -> Sequence[KitaruError]:
+        if not names:
+            return ()
+        self._state = None
+        return remake(
+            names,
+            line=line,
+            recorded=self._line.recorded,
+            namespace=self.namespace,
+            process=self._process,
+            restored=restored,
+            parse=parse,
+        )
 
     def _results(self, line: Sequence[Checkpoint]) -> dict[int, object]:
         """What the last expressions of a line of steps gave, by execution count."""

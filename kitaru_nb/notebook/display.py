@@ -105,8 +105,18 @@ def _exceptions(restored: Restored) -> list[str]:
     return [
         *(f"  made again: `{name}` ({how})" for name, how in sorted(restored.made.items())),
         *(f"  not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items())),
+        *_way_on(restored),
         *(f"  {problem}" for problem in restored.problems),
     ]
+
+
+def _way_on(restored: Restored) -> list[str]:
+    names = sorted(restored.lost)
+    return (
+        [f"  %resume --remake {','.join(names)} runs the cells that made them, for them alone"]
+        if names
+        else []
+    )
 
 
 def rewound(report: Resumed) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from kitaru_nb.analysis.directive import directive_of
 from kitaru_nb.engine.why import explain_step
 from kitaru_nb.errors import UsageError
 from kitaru_nb.notebook import display
@@ -51,13 +54,17 @@ def _say(hooks: Hooks, text: str) -> None:
 
 
 def resume_line(hooks: Hooks, line: str) -> None:
-    """`%resume [EXECUTION] [--at CHECKPOINT] [--take-over]`."""
-    execution, at, take_over = _resume_arguments(shlex.split(line))
+    """`%resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over]`."""
+    execution, at, again, take_over = _resume_arguments(shlex.split(line))
     session = hooks.open_session()
     with Shield() as shield:
-        report = session.resume(execution, at=at, take_over=take_over)
+        report = session.resume(
+            execution, at=at, take_over=take_over, again=again, parse=partial(_parsed, hooks.shell)
+        )
     _fill_out(hooks.shell, report.results)
     display.say(hooks.shell, display.resumed(report))
+    if report.refused:
+        raise report.refused[0]
     if shield.pressed:
         raise KeyboardInterrupt
 
@@ -127,9 +134,15 @@ def _begin_anew(hooks: Hooks) -> None:
     display.say(hooks.shell, f"kitaru: a new execution has begun, `{attempt.execution}`")
 
 
-def _resume_arguments(words: list[str]) -> tuple[str | None, str | None, bool]:
+def _parsed(shell: Any, source: str) -> ast.Module:
+    """A recorded cell's tree; the shell turns its magics into Python."""
+    return directive_of(ast.parse(shell.transform_cell(source)))[1]
+
+
+def _resume_arguments(words: list[str]) -> tuple[str | None, str | None, list[str], bool]:
     execution: str | None = None
     at: str | None = None
+    again: list[str] = []
     take_over = False
     rest: Any = iter(words)
     for word in rest:
@@ -139,16 +152,23 @@ def _resume_arguments(words: list[str]) -> tuple[str | None, str | None, bool]:
             at = word.partition("=")[2] or next(rest, None)
             if not at:
                 raise _misused("`--at` needs the name of a checkpoint")
+        elif word == "--remake" or word.startswith("--remake="):
+            asked = word.partition("=")[2] or next(rest, None) or ""
+            again += [name for part in asked.split(",") if (name := part.strip())]
+            if not again:
+                raise _misused("`--remake` needs the names to make again")
         elif word.startswith("-"):
             raise _misused(f"`%resume` has no option `{word}`")
         elif execution is not None:
             raise _misused(f"`%resume` takes one execution, and got `{execution}` and `{word}`")
         else:
             execution = word
-    return execution, at, take_over
+    return execution, at, again, take_over
 
 
 def _misused(message: str) -> UsageError:
     return UsageError(
-        message, kind="unknown-option", hint="%resume [EXECUTION] [--at CHECKPOINT] [--take-over]"
+        message,
+        kind="unknown-option",
+        hint="%resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over]",
     )

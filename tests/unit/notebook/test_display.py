@@ -144,6 +144,7 @@ def test_the_restore_report_names_what_is_back_what_is_not_and_where_to_go_on() 
         "kitaru: resumed `ex_1` as of `train` · 3 checkpoints · saved 3 min 12 s",
         "  back: `a`, `b`",
         "  not back: `gen` (a generator)",
+        "  %resume --remake gen runs the cells that made them, for them alone",
         "  cwd was not put back: no",
         "  go on with the cell after `train`",
     ]
