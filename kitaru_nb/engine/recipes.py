@@ -28,7 +28,7 @@ from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.errors import KitaruError, NotFoundError, UnstorableError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
 
-__all__ = ["Parse", "maker_of", "parse_plain", "remake", "run_apart"]
+__all__ = ["MadeAgain", "Parse", "maker_of", "parse_plain", "remake", "run_apart"]
 
 Parse = Callable[[str], ast.Module]
 """A cell's source as typed to its syntax tree, the front end's magics included."""
@@ -86,6 +86,36 @@ def remake(
             refused.append(error)
     restored.names.sort()
     return refused
+
+
+class MadeAgain:
+    """What was made again in this process: a later resume here puts it back, and makes it no third time."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, tuple[Group, object]] = {}
+
+    def take(
+        self, names: Iterable[str], namespace: Namespace, recorded: Recorded, restored: Restored
+    ) -> None:
+        """Remember what was just made again."""
+        for name in names:
+            if name in restored.made and name in recorded.groups:
+                self._values[name] = recorded.groups[name], namespace.live[name]
+
+    def put_back(self, namespace: Namespace, recorded: Recorded, restored: Restored) -> set[str]:
+        """Bind what was made again earlier and is on record as it was then; gives the names."""
+        kept = []
+        for name, (group, value) in self._values.items():
+            known = recorded.groups.get(name)
+            if known is not None and known.artifact == group.artifact and is_marker(namespace.live.get(name)):
+                _bind(name, value, namespace.live)
+                restored.lost.pop(name, None)
+                restored.names.append(name)
+                restored.made[name] = f"{kind_name(value)}, made again earlier in this kernel"
+                kept.append(name)
+        _adopt(kept, recorded, namespace, restored)
+        restored.names.sort()
+        return set(kept)
 
 
 def maker_of(name: str, line: Sequence[Checkpoint], parse: Parse = parse_plain) -> Checkpoint | None:
@@ -286,10 +316,10 @@ def _put_in_place_of(marker: Marker, made: object) -> None:
 
 def _adopt(names: Sequence[str], recorded: Recorded, namespace: Namespace, restored: Restored) -> None:
     """What was made again is what is on record under these names: no later commit stores it anew."""
-    after = namespace.observe()
+    after = namespace.observe() if names else None
     for name in names:
         group: Group = recorded.groups[name]
-        if group.names in after.groups:
+        if after is not None and group.names in after.groups:
             recorded.put(replace(group, value=after.groups[group.names]))
         for other in group.names:
             if other in restored.lost and not _leads_to_marker(other, namespace):

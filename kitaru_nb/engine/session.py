@@ -33,7 +33,7 @@ from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
 from kitaru_nb.engine.process import Process, ProcessState
-from kitaru_nb.engine.recipes import Parse, parse_plain, remake
+from kitaru_nb.engine.recipes import MadeAgain, Parse, parse_plain, remake
 from kitaru_nb.engine.recovery import (
     Loader,
     Restored,
@@ -124,6 +124,7 @@ class Session:
         self._state: State | None = None
         self._seeded = False
         self._half_done: str | None = None
+        self._made_again = MadeAgain()
         self._half_done_before: str | None = None
         self.failures = Failures(namespace, self._process)
         self._observed = observe.Observed()
@@ -476,10 +477,12 @@ class Session:
     def _remake(
         self, names: Sequence[str], line: Sequence[Checkpoint], restored: Restored, parse: Parse
     ) -> Sequence[KitaruError]:
+        kept = self._made_again.put_back(self.namespace, self._line.recorded, restored)
+        names = [name for name in names if name not in kept]
         if not names:
             return ()
         self._state = None
-        return remake(
+        refused = remake(
             names,
             line=line,
             recorded=self._line.recorded,
@@ -488,6 +491,8 @@ class Session:
             restored=restored,
             parse=parse,
         )
+        self._made_again.take(names, self.namespace, self._line.recorded, restored)
+        return refused
 
     def _results(self, line: Sequence[Checkpoint]) -> dict[int, object]:
         """What the last expressions of a line of steps gave, by execution count."""

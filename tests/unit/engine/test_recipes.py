@@ -179,6 +179,19 @@ def test_names_that_need_each_other_are_made_in_the_order_of_their_cells(start: 
     assert kernel["cursor"].connection is kernel["conn"]
 
 
+def test_what_was_made_again_stays_when_more_is_asked_for(start: Start) -> None:
+    start().cells("import sqlite3", "conn = sqlite3.connect(':memory:')", "lines = (n for n in [1])")
+    kernel = start()
+    kernel.session.resume(again=["conn"])
+    first = kernel["conn"]
+
+    report = kernel.session.resume(again=["lines"])
+
+    assert kernel["conn"] is first
+    assert list(kernel["lines"]) == [1]
+    assert not report.restored.lost
+
+
 def test_a_step_that_reads_what_was_made_again_runs(start: Start) -> None:
     start().cells("import sqlite3\nconn = sqlite3.connect(':memory:')", "n = conn.total_changes")
     kernel = start()
