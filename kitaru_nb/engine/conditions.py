@@ -78,14 +78,6 @@ def conditions_of(
         if is_data(f"{folder}{os.sep}", [ignored]):
             left = listing_digest(names_in(folder, pattern))
             found[f"folder:{folder}|{pattern}"] = _either(listing_digest(names), left)
-    found |= {f"file:{path}": _either(before, state_of(path)) for path, before in observed.before.items()}
-    for path, before in observed.databases.items():
-        if path not in observed.written and (before != ABSENT or not path.endswith("-wal")):
-            found[f"file:{path}"] = before
-    for (folder, pattern), names in observed.listed.items():
-        if is_data(f"{folder}{os.sep}", [ignored]):
-            left = listing_digest(names_in(folder, pattern))
-            found[f"folder:{folder}|{pattern}"] = _either(listing_digest(names), left)
     for module in pending.needs.modules.values():
         found[f"module:{module.path}"] = module.digest
     for part in _visible_parts(pending, observed):

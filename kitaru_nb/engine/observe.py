@@ -70,7 +70,8 @@ class Observed:
         made: Folders it made.
         databases: SQLite files it connected to: the digest before that.
         listed: Folders it listed: (folder, pattern) to the names there before the step.
-        imported: Modules that its code had loaded, by their full names.
+        imported: Modules that its code had loaded, each with whether the cell itself did, and
+            not a function that it called.
         since: When it began, in nanoseconds of the clock that files are stamped with.
     """
 
@@ -84,7 +85,7 @@ class Observed:
     made: set[str] = field(default_factory=set)
     databases: dict[str, str] = field(default_factory=dict)
     listed: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
-    imported: set[str] = field(default_factory=set)
+    imported: dict[str, bool] = field(default_factory=dict)
     since: int = field(default_factory=lambda: now_ns(), compare=False)  # noqa: PLW0108 - defined below
 
     def files(self, *, ignored: Iterable[Path] = ()) -> list[Mapping[str, Any]]:
@@ -373,7 +374,20 @@ def _hear_import(observed: Observed, args: tuple[Any, ...]) -> None:
     while frame is not None and "importlib" in frame.f_code.co_filename:
         frame = frame.f_back
     if frame is not None and frame.f_globals.get("__name__") == "__main__":
-        observed.imported.add(args[0])
+        observed.imported[args[0]] = frame.f_code.co_name == "<module>"
+
+
+def _hear_exec(observed: Observed, _args: tuple[Any, ...]) -> None:
+    """A module is run; `importlib.import_module` is heard of here only."""
+    frame, name = _caller(), ""
+    if frame is None or not frame.f_code.co_filename.startswith("<frozen importlib"):
+        return
+    while frame is not None and "importlib" in frame.f_code.co_filename:
+        if frame.f_code.co_name == "exec_module":
+            name = frame.f_locals["module"].__name__
+        frame = frame.f_back
+    if name and frame is not None and frame.f_globals.get("__name__") == "__main__":
+        observed.imported.setdefault(name, frame.f_code.co_name == "<module>")
 
 
 _HEARD: dict[str, Callable[[Observed, tuple[Any, ...]], None]] = {
@@ -397,6 +411,7 @@ _HEARD: dict[str, Callable[[Observed, tuple[Any, ...]], None]] = {
     "os.listdir": _hear_listing,
     "os.scandir": _hear_listing,
     "import": _hear_import,
+    "exec": _hear_exec,
 }
 
 

@@ -32,6 +32,13 @@ from kitaru_nb.engine.live import Callbacks, Live, has_live, is_live, is_untouch
 from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
+from kitaru_nb.engine.packages import (
+    changed_versions,
+    import_again,
+    imports_of,
+    said_versions,
+    versions_of,
+)
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recipes import MadeAgain, Parse, parse_plain, remake
 from kitaru_nb.engine.recovery import (
@@ -312,9 +319,12 @@ class Session:
         """Headless, what touched the outside in another execution is only taken when asked for."""
         directive = pending.cell.directive
         anywhere = self._marked_only or (directive is not None and directive.reuse)
+        strict = directive is not None and directive.strict_env
         return lambda found: (
-            anywhere or found.execution == execution or not found.draft.outside
-        ) and is_untouched(found, pending.before.groups)
+            (anywhere or found.execution == execution or not found.draft.outside)
+            and is_untouched(found, pending.before.groups)
+            and not (strict and changed_versions(found.draft.packages, load=True))
+        )
 
     # Running
 
@@ -373,8 +383,14 @@ class Session:
             result=self._line.write_result(pending, outcome.result, written),
             outside=tuple(sorted(self._observed.outside)),
             files=tuple(files),
+            packages=versions_of(pending.needs.uses, self._touched(pending)),
+            imports=imports_of(pending.needs.names.imports, self._observed.imported, self.namespace.live),
         )
         return self._record(draft, written, after, process)
+
+    def _touched(self, pending: Pending) -> list[object]:
+        live = self.namespace.live
+        return [live[name] for name in pending.needs.touched if name in live]
 
     def fail(self, run: Run, error: BaseException, outcome: Outcome) -> None:
         """Record that a step raised or was interrupted. Nothing of it can be restored."""
@@ -416,9 +432,11 @@ class Session:
         if recorded.process is not None:
             self._process.apply_surroundings([loader.process(recorded.process, by_step=True)])
         files = self._files.put_back(plan.checkpoint)
+        files += import_again(recorded.imports)
         loader.load_for(recorded.name, groups)
         restored = put_back(loader, self.namespace, groups, names)
         restored.problems += files
+        restored.problems += said_versions(recorded.packages)
         for name in recorded.deleted_by_step:
             self.namespace.live.pop(name, None)
         if recorded.process is not None:
@@ -532,8 +550,11 @@ class Session:
     def restore_line(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
         """The namespace as of commit `seq`; the next commit here builds on it."""
         files = Restored()  # before the names: what is made again may open them
-        self._files.put_back_line(self.engine.journal.line(seq), files)
+        line = self.engine.journal.line(seq)
+        self._files.put_back_line(line, files)
         restored, line = self._line.restore(seq)
+        files.problems += import_again(dict.fromkeys(name for c in line for name in c.draft.imports))
+        files.problems += said_versions({k: v for c in line for k, v in c.draft.packages.items()})
         restored.problems += files.problems
         restored.damaged |= files.damaged
         restored.problems += self._live.missing(line)
@@ -593,7 +614,7 @@ class Session:
 
 def _refuse_unbuilt(directive: Directive | None) -> None:
     """Options that parse and do nothing yet are refused rather than ignored."""
-    for option in ("retries", "timeout", "budget", "all", "strict_env", "trust"):
+    for option in ("retries", "timeout", "budget", "all", "trust"):
         if directive is not None and getattr(directive, option):
             message = f"`--{option.replace('_', '-')}` is not available in this version"
             raise UsageError(message, kind="not-available", hint="%%checkpoint without it")

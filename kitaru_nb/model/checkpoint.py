@@ -73,6 +73,8 @@ class Draft:
         files: Files the step read or wrote: path, mode and digest of each.
         plain: The plain cells that ran between the parent and this step, in order: digests
             of their code, and the names they read and bind.
+        packages: Versions of Python and of the packages that its code uses.
+        imports: Modules that it imported and that cells after it can reach.
         outputs: What it showed: Jupyter messages, folded, as JSON values.
         execution_count: The number of the cell's run in its kernel (``In [n]``).
         error: For a failed step, `{"ename", "evalue"}`.
@@ -97,6 +99,8 @@ class Draft:
     result: str | None = None
     outside: tuple[str, ...] = ()
     files: tuple[Mapping[str, Any], ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
+    imports: tuple[str, ...] = ()
     plain: tuple[Mapping[str, Any], ...] = ()
     outputs: tuple[Mapping[str, Any], ...] = ()
     execution_count: int | None = None

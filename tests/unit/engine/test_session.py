@@ -525,7 +525,7 @@ def test_an_excluded_name_is_not_stored(start: Start) -> None:
     assert kernel["total"] == 1
 
 
-@pytest.mark.parametrize("option", ["--retries 2", "--timeout 5m", "--budget 1", "--all", "--strict-env"])
+@pytest.mark.parametrize("option", ["--retries 2", "--timeout 5m", "--budget 1", "--all"])
 def test_an_option_that_does_nothing_yet_is_refused(start: Start, option: str) -> None:
     with pytest.raises(UsageError) as refused:
         start().plan(f"%%checkpoint load {option}\nx = 1")
