@@ -34,12 +34,15 @@ class Encoded:
         buffers: The content, without copies where the value allows it. For ``pickle5``
             buffer 0 is the pickle stream and the others are its out-of-band buffers.
         unstorable: For each top-level name with a part that could not be stored: why.
+        grows_from: Where in buffer 0 the pickle begins that only grows when what it holds is
+            appended to; None where nothing is known.
     """
 
     codec: str
     meta: Mapping[str, Any]
     buffers: Sequence[memoryview]
     unstorable: Mapping[str, str] = field(default_factory=dict)
+    grows_from: int | None = None
 
 
 class Codec(Protocol):

@@ -79,7 +79,7 @@ class PickleCodec:
             done = _encode(values, _Context(namespace, anchors))
         names = _reaching(values, _Context(namespace, anchors)) if done.markers else {}
         meta = {"format": _FORMAT, "python": list(sys.version_info[:2]), "buffers": len(done.buffers)}
-        return Encoded(self.name, meta, [done.stream, *done.buffers], names)
+        return Encoded(self.name, meta, [done.stream, *done.buffers], names, done.start)
 
     def decode(
         self,
@@ -169,6 +169,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.hashed: set[type] = set()
         self.resources = any_resource()
         self._name_what_is_live()
+        self.start = self.file.tell()
         self.cautious = cautious
 
     def _name_what_is_live(self) -> None:

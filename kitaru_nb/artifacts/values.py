@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import mmap
 import os
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Resolve
+from kitaru_nb.artifacts.cuts import SMALL_STREAM, cut_stream
 from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.artifacts.scalar_codec import ScalarCodec
@@ -19,13 +21,22 @@ from kitaru_nb.artifacts.zarr_codec import ZarrCodec
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Extent, Location
 
-__all__ = ["Stored", "checked_buffers", "extent_reader", "load_values", "manifest_digest", "store_values"]
+__all__ = [
+    "Stored",
+    "checked_buffers",
+    "extent_reader",
+    "load_values",
+    "manifest_digest",
+    "packed_extents",
+    "store_values",
+]
 
 VERSION = 1
 """Version of the manifest; a reader refuses a later one."""
 
 _CODECS: tuple[Codec, ...] = (ScalarCodec(), ZarrCodec(), PickleCodec())
 _PARALLEL_BYTES = 8 << 20
+_ENTRY = 36  # bytes of one extent in a manifest: its digest, its length
 _THREADS = min(4, os.cpu_count() or 1)
 _REDO = "run the cell again with --fresh to store its values anew"
 
@@ -52,6 +63,7 @@ def store_values(
     store: ArtifactStore,
     index: ExtentIndex,
     anchors: Anchors = NO_ANCHORS,
+    before: Callable[[], Artifact | None] = lambda: None,
 ) -> Stored:
     """Write `values` to `store` as one artifact. Durable once the caller has flushed `store`.
 
@@ -61,6 +73,7 @@ def store_values(
         store: Where new extents go; known ones are not written again.
         index: Where known extents are.
         anchors: Functions and classes stored elsewhere, by id, which `values` may refer to.
+        before: Gives what these names were stored as last; what is as it was then is shared.
 
     Raises:
         StoreError: the bytes could not be written.
@@ -69,13 +82,17 @@ def store_values(
     codec = next(codec for codec in _CODECS if codec.accepts(values))
     encoded = codec.encode(values, namespace=namespace, anchors=anchors)
     buffers = [list(_extents_of(buffer)) for buffer in encoded.buffers]
+    if encoded.grows_from is not None and encoded.buffers[0].nbytes > SMALL_STREAM:
+        last = before()
+        row = checked_buffers(last)[0] if last is not None and last.codec == encoded.codec else ()
+        buffers[0] = cut_stream(encoded.buffers[0].cast("B"), encoded.grows_from, row)
     located = iter(store.write([chunk for chunks in buffers for chunk in chunks], index=index))
     places = [[next(located) for _ in chunks] for chunks in buffers]
     manifest: dict[str, Any] = {
         "codec": encoded.codec,
         "version": VERSION,
         "meta": dict(encoded.meta),
-        "buffers": [[[place.extent.digest, place.extent.length] for place in row] for row in places],
+        "buffers": [packed_extents(place.extent for place in row) for row in places],
     }
     size = sum(place.extent.length for row in places for place in row)
     artifact = Artifact(manifest_digest(manifest), encoded.codec, size, manifest)
@@ -151,9 +168,20 @@ def checked_buffers(artifact: Artifact) -> list[list[Extent]]:
     if manifest_digest(artifact.manifest) != artifact.digest:
         message = f"{_title(artifact)} cannot be restored: its manifest in the journal is damaged"
         raise CorruptError(message, kind="corrupt-artifact", hint=_REDO)
-    return [
-        [Extent(Digest(digest), length) for digest, length in row] for row in artifact.manifest["buffers"]
-    ]
+    return [list(_unpacked(row)) for row in artifact.manifest["buffers"]]
+
+
+def packed_extents(extents: Iterable[Extent]) -> str:
+    """Extents as a manifest lists them: digest and length in 36 bytes each, in base64."""
+    entries = (bytes.fromhex(extent.digest) + extent.length.to_bytes(4) for extent in extents)
+    return base64.b64encode(b"".join(entries)).decode()
+
+
+def _unpacked(row: str) -> Iterable[Extent]:
+    entries = base64.b64decode(row)
+    for at in range(0, len(entries), _ENTRY):
+        length = int.from_bytes(entries[at + 32 : at + _ENTRY])
+        yield Extent(Digest(entries[at : at + 32].hex()), length)
 
 
 def extent_reader(

@@ -128,12 +128,20 @@ class _Writer:
         self._anchor(group)
 
     def _store(self, names: Names, value: Digest) -> Group:
-        values: dict[str, Any] = {name: self._live[name] for name in names}
+        # Oldest name first: what grows stands before what is bound anew in each step.
+        ordered = sorted(names, key=self._order.__getitem__) if len(names) > 1 else names
+        values: dict[str, Any] = {name: self._live[name] for name in ordered}
         left_out = {name: "left out by --exclude" for name in names if name in self._exclude}
         for name, reason in left_out.items():
             values[name] = Marker(name, type(values[name]).__qualname__, reason)
         anchors = {key: anchor for key, anchor in self._anchors.items() if anchor.name not in names}
-        stored = self._engine.put(values, namespace=self._live, anchors=anchors)
+        known = self._on_record.get(names)
+        stored = self._engine.put(
+            values,
+            namespace=self._live,
+            anchors=anchors,
+            before=known.artifact if known is not None else None,
+        )
         return Group(names, self.written.add(stored), value, unstorable={**stored.unstorable, **left_out})
 
     def _anchor(self, group: Group) -> None:

@@ -56,11 +56,23 @@ class Engine:
         *,
         namespace: dict[str, Any],
         anchors: Mapping[int, Anchor] | None = None,
+        before: Digest | None = None,
     ) -> Stored:
-        """`values` written to the store; durable after `store.flush`, on record after the commit."""
+        """`values` written to the store; durable after `store.flush`, on record after the commit.
+
+        `before` is what these names were stored as last.
+        """
         return store_values(
-            values, namespace=namespace, store=self.store, index=self.journal, anchors=anchors or {}
+            values,
+            namespace=namespace,
+            store=self.store,
+            index=self.journal,
+            anchors=anchors or {},
+            before=lambda: self._known(before),
         )
+
+    def _known(self, digest: Digest | None) -> Artifact | None:
+        return self.journal.artifacts([digest]).get(digest) if digest is not None else None
 
     def get(
         self, digest: Digest, *, namespace: dict[str, Any], resolve: Resolve | None = None

@@ -21,7 +21,13 @@ from typing import Any
 
 from blake3 import blake3
 
-from kitaru_nb.artifacts.values import Stored, checked_buffers, extent_reader, manifest_digest
+from kitaru_nb.artifacts.values import (
+    Stored,
+    checked_buffers,
+    extent_reader,
+    manifest_digest,
+    packed_extents,
+)
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.history import History, history_of, origin_of
@@ -375,7 +381,7 @@ def _store_file(engine: Engine, path: str, below: str) -> tuple[str, Stored]:
         "codec": "file",
         "version": 1,
         "meta": {"name": below},
-        "buffers": [[[place.extent.digest, place.extent.length] for place in places]],
+        "buffers": [packed_extents(place.extent for place in places)],
     }
     size = sum(place.extent.length for place in places)
     artifact = Artifact(manifest_digest(manifest), "file", size, manifest)

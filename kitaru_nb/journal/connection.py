@@ -25,8 +25,9 @@ T = TypeVar("T")
 BUSY_SECONDS = 60.0
 """How long a writer waits for another process's transaction."""
 
-FOLD_PAGES = 1000
-"""The write-ahead log is folded into the database at this many 4 KiB pages."""
+FOLD_PAGES = 64
+"""The write-ahead log is folded into the database at this many 4 KiB pages, every few commits: a
+long log would be the larger part of a small store, and each fold costs one fsync."""
 
 _PRIMARY = 0xFF  # extended result codes keep the primary one in the low byte
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

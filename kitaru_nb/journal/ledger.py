@@ -318,7 +318,7 @@ def _short(name: str) -> bytes:
 
 
 def _bucket_number(short: bytes) -> int:
-    return (short[0] << 4) | (short[1] >> 4)
+    return (short[0] << 2) | (short[1] >> 6)
 
 
 def _position(entries: bytes, short: bytes) -> int:

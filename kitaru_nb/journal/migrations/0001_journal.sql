@@ -15,12 +15,12 @@ CREATE TABLE head (
     checksum BLOB
 );
 
--- A hash table in 4,096 rows that are all there from the start, so that "not there" can be
+-- A hash table in 1,024 rows that are all there from the start, so that "not there" can be
 -- trusted: for the first 16 bytes of a name's digest, the number of the newest row under
 -- that name. Both columns of an empty bucket are empty.
 CREATE TABLE newest (bucket INTEGER PRIMARY KEY, entries BLOB, checksum BLOB);
 INSERT INTO newest
-    WITH RECURSIVE bucket (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM bucket WHERE n < 4095)
+    WITH RECURSIVE bucket (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM bucket WHERE n < 1023)
     SELECT n, x'', x'' FROM bucket;
 
 -- What never changes about an execution. Times are microseconds since 1970, UTC.

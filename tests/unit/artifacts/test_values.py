@@ -15,7 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitaru_nb.artifacts.local_store import LocalStore
-from kitaru_nb.artifacts.values import Stored, load_values, manifest_digest, store_values
+from kitaru_nb.artifacts.values import (
+    Stored,
+    checked_buffers,
+    load_values,
+    manifest_digest,
+    packed_extents,
+    store_values,
+)
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, Anchor, Artifact, Digest, Extent, Location
 from tests.unit.artifacts.store_suite import Index
@@ -104,7 +111,9 @@ def test_the_manifest_lists_every_extent_and_the_digest_covers_it(bench: Bench) 
 
     data = array.tobytes()
     parts = [data[at : at + EXTENT_BYTES] for at in range(0, len(data), EXTENT_BYTES)]
-    assert artifact.manifest["buffers"] == [[[blake3(part).hexdigest(), len(part)] for part in parts]]
+    assert checked_buffers(artifact) == [
+        [Extent(Digest(blake3(part).hexdigest()), len(part)) for part in parts]
+    ]
     assert artifact.manifest["version"] == 1
     assert artifact.bytes == len(data)
     text = json.dumps(artifact.manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -262,8 +271,7 @@ def changed(manifest: Mapping[str, Any], path: list[Any], value: object) -> dict
         (["meta", "name"], "other"),
         (["meta", "zarr", "shape"], [1]),
         (["meta", "zarr", "data_type"], "int8"),
-        (["buffers", 0, 0, 0], "0" * 64),
-        (["buffers", 0, 0, 1], 5),
+        (["buffers", 0], packed_extents([Extent(Digest("0" * 64), MIB)] * 2)),
         (["buffers"], []),
     ],
 )

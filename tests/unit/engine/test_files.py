@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kitaru_nb.artifacts.values import checked_buffers
 from kitaru_nb.errors import CorruptError
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
@@ -201,7 +202,7 @@ def test_a_large_file_is_stored_in_extents_once(folder: Path) -> None:
     first.cell(big)
     (file,) = first.last.draft.files
     artifact = first.engine.artifact(file["artifact"])
-    assert [length for _, length in artifact.manifest["buffers"][0]] == [1 << 20] * 20
+    assert [extent.length for extent in checked_buffers(artifact)[0]] == [1 << 20] * 20
     before = _store_size(folder)
 
     first.cell("open('copy', 'wb').write(open('big', 'rb').read())")

@@ -1,0 +1,70 @@
+"""Where a pickle stream is cut into extents, so that one that has only grown shares all but its end.
+
+A pickle of a history that was appended to begins like the one before, but for the lengths in
+its frame headers (PEP 3154). So headers are extents of their own, and a stream is cut where
+its predecessor was for as long as the bytes agree. Where cuts lie never matters to what is
+read back, only to how much of it is on record already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from kitaru_nb.artifacts.extent_save import digest_of
+from kitaru_nb.model.artifact import EXTENT_BYTES, Extent
+
+__all__ = ["SMALL_STREAM", "cut_stream"]
+
+SMALL_STREAM = 4096
+"""A stream of at most this many bytes is one extent."""
+
+_FRAME = 0x95
+_HEADER = 9  # the opcode and the frame's length, 8 bytes
+_END = 256  # what closes a stream comes after what is appended: it is kept apart
+_LEAST = 1024  # a shorter end is not kept apart from what is added to it
+_MOST_PIECES = 128  # about; more would make the manifest heavier than what it saves
+
+
+def cut_stream(stream: memoryview, start: int, before: Sequence[Extent]) -> list[memoryview]:
+    """`stream` in pieces of at most 1 MiB.
+
+    Args:
+        stream: Bytes of a pickle, or of several behind each other.
+        start: Where the pickle that grows begins.
+        before: The extents of the stream that this one may be a longer form of.
+    """
+    if len(stream) <= SMALL_STREAM:
+        return [stream]
+    pieces = _as_before(stream, before)
+    least = max(_LEAST, len(stream) // _MOST_PIECES)
+    while pieces and len(pieces[-1]) < least:
+        pieces.pop()
+    at = sum(map(len, pieces))
+    inner = {*_frame_borders(stream, start), len(stream) - _END}
+    borders = [at, *sorted(border for border in inner if border > at), len(stream)]
+    for low, high in pairwise(borders):
+        pieces += [stream[n : min(n + EXTENT_BYTES, high)] for n in range(low, high, EXTENT_BYTES)]
+    return pieces
+
+
+def _as_before(stream: memoryview, before: Sequence[Extent]) -> list[memoryview]:
+    pieces: list[memoryview] = []
+    at = 0
+    for extent in before:
+        piece = stream[at : at + extent.length]
+        header = extent.length == _HEADER and piece[:1] == bytes([_FRAME])
+        if not header and (len(piece) < extent.length or digest_of(piece) != extent.digest):
+            break
+        pieces.append(piece)
+        at += extent.length
+    return pieces
+
+
+def _frame_borders(stream: memoryview, start: int) -> Iterator[int]:
+    """Where each frame header begins and ends, up to the first object too large for a frame."""
+    at = start + 2  # behind the protocol's opcode
+    while at + _HEADER <= len(stream) and stream[at] == _FRAME:
+        yield at
+        yield at + _HEADER
+        at += _HEADER + int.from_bytes(stream[at + 1 : at + _HEADER], "little")
