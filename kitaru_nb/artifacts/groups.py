@@ -44,7 +44,8 @@ class Grouping(NamedTuple):
 
     Attributes:
         groups: Each name in exactly one, in the order of their first names.
-        owned: For each object met (by `object.__hash__`) the number of a name that leads to it.
+        owned: For each object met (by `object.__hash__`) the number of a name that leads to it;
+            a definition that is stored by itself only for the names bound to it.
     """
 
     groups: list[frozenset[str]]
@@ -79,7 +80,9 @@ def group_names(
     try:
         walk = _Walk(values, namespace, anchors)
         walk.outside.update(map(_identity, outside))
-        return Grouping(walk.groups(), walk.owner)
+        groups = walk.groups()
+        walk.owner.update(walk.rooted)
+        return Grouping(groups, walk.owner)
     finally:
         if enabled:
             gc.enable()

@@ -36,7 +36,7 @@ class Namespace:
         self, live: dict[str, Any], hidden: Callable[[str, object], bool] = lambda _name, _value: False
     ) -> None:
         self.live = live
-        self._hidden = hidden
+        self.hidden = hidden
         self._same: dict[Digest, Digest] = {}
         self._look = Look(live, self._is_users, self.digest)
 
@@ -47,7 +47,7 @@ class Namespace:
     def _is_users(self, name: str, value: object) -> bool:
         if (name[:1] == "_" or name in _FIXED) and _INTERPRETER.fullmatch(name):
             return False
-        return not self._hidden(name, value)
+        return not self.hidden(name, value)
 
     def observe(self) -> State:
         """The state now. Costs twice a pickle of what was touched since the last look."""
@@ -62,15 +62,14 @@ class Namespace:
         digest = digest_values(values, namespace=self.live)
         return self._same.get(digest, digest)
 
-    def learn(self, values: Mapping[str, object], recorded: Digest) -> None:
-        """Remember that `values`, just restored, are what `recorded` stands for.
+    def learn(self, came_as: Digest, recorded: Digest) -> None:
+        """Remember that what came back with the digest `came_as` is what `recorded` stands for.
 
         Some types do not come back with the digest they had (a cache inside them fills
         differently); without this, everything below such a value would run again.
         """
-        digest = digest_values(values, namespace=self.live)
-        if digest != recorded:
-            self._same[digest] = recorded
+        if came_as != recorded:
+            self._same[came_as] = recorded
             self._look.forget()
 
     def read(self, names: Iterable[str], state: State) -> dict[str, Digest]:

@@ -114,6 +114,8 @@ class Loader:
         self._coming: Mapping[str, Group] = {}
         self._loading: set[Digest] = set()
         self._notes: dict[Digest, list[Note]] = {}
+        self._came_as: dict[Digest, Digest] = {}
+        self._called = False
 
     def expect(self, names: Mapping[str, Group]) -> None:
         """Say which names are about to be bound, and to what; a reference is met by these first."""
@@ -128,8 +130,27 @@ class Loader:
         if digest not in self._loaded:
             with noting() as self._notes[digest], making(self._make):
                 values = self._engine.get(digest, namespace=self._namespace.live, resolve=self._resolve)
+            # Now, since what is made again later may change it.
+            self._came_as[digest] = self._namespace.digest(values)
             self._loaded[digest] = self._met(values)
         return self._loaded[digest]
+
+    def unchanged(self, group: Group) -> dict[str, object]:
+        """The values of a loaded group, loaded anew where a resource's function has changed them since.
+
+        It changed them when it was called first, too, and that is on record.
+        """
+        values = self._loaded[group.artifact]
+        made = self._notes.get(group.artifact)  # loading that again would call it again
+        if self._called and not made and self._namespace.digest(values) != self.came_as(group):
+            del self._loaded[group.artifact]
+            with suppress(StoreError, UnstorableError):  # it was loaded once already
+                return self.load(group.artifact)
+        return values
+
+    def came_as(self, group: Group) -> Digest:
+        """The digest that a loaded group had when it was loaded."""
+        return self._came_as.get(group.artifact, group.value)
 
     def group(self, group: Group) -> dict[str, object]:
         """The values of a stored group; functions and classes that the notebook has alike are the live ones.
@@ -158,6 +179,7 @@ class Loader:
             living = living_resource(function, lambda one, other: self._digest(one) == self._digest(other))
             if living is not None:
                 return living
+        self._called = True
         return call_resource(function, self._namespace.live, self._will_hold, _ABSENT)
 
     def _digest(self, value: object) -> Digest:
@@ -328,7 +350,7 @@ def put_back(
         notes = [note for note in loader.notes(group) if note.name in wanted]
         gone = {note.name: f"{note.kind}: {note.text}" for note in notes if note.lost}
         if len(wanted) == len(group.names) and not gone:
-            namespace.learn(values, group.value)
+            namespace.learn(loader.came_as(group), group.value)
         for name in wanted:
             reason = group.unstorable.get(name) or gone.get(name)
             if reason is not None:
@@ -338,6 +360,10 @@ def put_back(
             made = [note for note in notes if note.name == name and not note.lost]
             if made and not is_marker(values[name]):
                 restored.made[name] = how_made(values[name], made)
+    for group in groups:
+        wanted = [name for name in group.names if names.get(name) is group and name not in restored.damaged]
+        values = loader.unchanged(group) if wanted else {}
+        namespace.live.update({name: values[name] for name in wanted})
     restored.names.sort()
     return restored
 

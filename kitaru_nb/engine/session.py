@@ -354,15 +354,26 @@ class Session:
             StoreError: the disk refused; the namespace is untouched and nothing is recorded.
             UnstorableError: with `--strict`, a value could not be stored.
             ConflictError: kind ``superseded``: a later attempt owns the execution.
+            DivergenceError: kind ``paranoid``: in that mode, a restore would give something else.
         """
         observe.stop()
         try:
-            return self._commit(run.pending, outcome)
+            checkpoint = self._commit(run.pending, outcome)
         except BaseException:
             # Its cell may run again: it must not find its own changes there.
             self.failures.add(run.pending)
             self._state = None
             raise
+        self._check(checkpoint)
+        return checkpoint
+
+    def _check(self, checkpoint: Checkpoint) -> None:
+        """In paranoid mode: that a restore of a commit gives what is there now."""
+        if self.engine.settings.paranoid:
+            from kitaru_nb.engine.paranoid import check_restorable  # noqa: PLC0415 - loaded in this mode only
+
+            after = self._state or self.namespace.observe()
+            check_restorable(self.engine, self.namespace, checkpoint, after, self._process.snapshot())
 
     def _commit(self, pending: Pending, outcome: Outcome) -> Checkpoint:
         draft = self._draft(pending, CheckpointStatus.COMPLETED, outcome)
@@ -442,6 +453,8 @@ class Session:
         if recorded.process is not None:
             restored.problems += self._process.apply(loader.process(recorded.process, by_step=True))
         self._record_restored(plan, groups)
+        if self.last is not None:
+            self._check(self.last)
         return restored
 
     def result_of(self, checkpoint: Checkpoint) -> object:

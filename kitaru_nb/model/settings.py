@@ -47,6 +47,7 @@ class Settings:
             from here (another host) counts as dead.
         confirm_rerun: Above this, a step that is a miss only because an unchanged plain cell
             gave another value is not run unasked.
+        paranoid: Whether each commit is compared with what a restore of it would give.
         sources: For each setting, where its value came from; `doctor` prints it.
     """
 
@@ -56,4 +57,5 @@ class Settings:
     heartbeat: float = 10.0
     lease: float = 30.0
     confirm_rerun: RerunLimit = RerunLimit()
+    paranoid: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)

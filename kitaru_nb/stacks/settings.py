@@ -16,7 +16,7 @@ from kitaru_nb.model.settings import RerunLimit, Settings
 
 __all__ = ["NAMES", "parse_duration", "resolve"]
 
-NAMES = ("home", "notebook", "stack", "heartbeat", "lease", "confirm_rerun")
+NAMES = ("home", "notebook", "stack", "heartbeat", "lease", "confirm_rerun", "paranoid")
 """Every setting, in the order `doctor` prints them."""
 
 _PREFIX = "KITARU_NB_"
@@ -185,6 +185,13 @@ def _length(raw: object, _base: Path, what: str) -> float:
     return parse_duration(raw, what=what)
 
 
+def _switch(raw: object, _base: Path, what: str) -> bool:
+    text = str(raw).strip().lower()
+    if text not in ("1", "true", "on", "yes", "0", "false", "off", "no"):
+        raise UsageError(f"{what} is `{raw}`, which is not on or off", kind="bad-setting", hint="1 or 0")
+    return text in ("1", "true", "on", "yes")
+
+
 def _rerun_limit(raw: object, _base: Path, what: str) -> RerunLimit:
     """``off``, a length of time, dollars (``$0.50``), or both with a comma between."""
     if raw is False or (isinstance(raw, str) and raw.strip().lower() in ("off", "never", "false")):
@@ -213,6 +220,7 @@ _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
     "heartbeat": _length,
     "lease": _length,
     "confirm_rerun": _rerun_limit,
+    "paranoid": _switch,
 }
 
 

@@ -53,7 +53,7 @@ class Kernel:
         self.home = home
         _forget_classes()
         self.live: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
-        self.engine = open_engine(Settings(home=home, notebook=str(notebook)))
+        self.engine = open_engine(Settings(home=home, notebook=str(notebook), paranoid=True))
         self.identity = Identity(notebook=str(notebook or home.parent / "train.ipynb"))
         self.session = Session(self.engine, identity=self.identity, namespace=Namespace(self.live), **options)
         self.ran: list[str] = []

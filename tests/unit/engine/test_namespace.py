@@ -215,7 +215,7 @@ def test_a_restored_value_counts_as_what_it_was_recorded_as() -> None:
     namespace = a_namespace("a = [1]")
     recorded = digest_of("as it was")
 
-    namespace.learn({"a": namespace.live["a"]}, recorded)
+    namespace.learn(namespace.digest({"a": namespace.live["a"]}), recorded)
 
     assert namespace.observe().groups["a",] == recorded
     run(namespace, "a.append(2)")
