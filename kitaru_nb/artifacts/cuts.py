@@ -26,8 +26,8 @@ _LEAST = 1024  # a shorter end is not kept apart from what is added to it
 _MOST_PIECES = 128  # about; more would make the manifest heavier than what it saves
 
 
-def cut_stream(stream: memoryview, start: int, before: Sequence[Extent]) -> list[memoryview]:
-    """`stream` in pieces of at most 1 MiB.
+def cut_stream(stream: memoryview, start: int, before: Sequence[Extent]) -> list[Extent | memoryview]:
+    """`stream` in pieces of at most 1 MiB; those that are as before are named by their extents.
 
     Args:
         stream: Bytes of a pickle, or of several behind each other.
@@ -36,11 +36,10 @@ def cut_stream(stream: memoryview, start: int, before: Sequence[Extent]) -> list
     """
     if len(stream) <= SMALL_STREAM:
         return [stream]
-    pieces = _as_before(stream, before)
+    pieces, at = _as_before(stream, before)
     least = max(_LEAST, len(stream) // _MOST_PIECES)
-    while pieces and len(pieces[-1]) < least:
-        pieces.pop()
-    at = sum(map(len, pieces))
+    while pieces and _length(pieces[-1]) < least:
+        at -= _length(pieces.pop())
     inner = {*_frame_borders(stream, start), len(stream) - _END}
     borders = [at, *sorted(border for border in inner if border > at), len(stream)]
     for low, high in pairwise(borders):
@@ -48,17 +47,24 @@ def cut_stream(stream: memoryview, start: int, before: Sequence[Extent]) -> list
     return pieces
 
 
-def _as_before(stream: memoryview, before: Sequence[Extent]) -> list[memoryview]:
-    pieces: list[memoryview] = []
+def _as_before(stream: memoryview, before: Sequence[Extent]) -> tuple[list[Extent | memoryview], int]:
+    """The pieces up to the first that is another, and where they end."""
+    pieces: list[Extent | memoryview] = []
     at = 0
     for extent in before:
         piece = stream[at : at + extent.length]
-        header = extent.length == _HEADER and piece[:1] == bytes([_FRAME])
-        if not header and (len(piece) < extent.length or digest_of(piece) != extent.digest):
+        if len(piece) == extent.length and digest_of(piece) == extent.digest:
+            pieces.append(extent)
+        elif extent.length == _HEADER and piece[:1] == bytes([_FRAME]):
+            pieces.append(piece)
+        else:
             break
-        pieces.append(piece)
         at += extent.length
-    return pieces
+    return pieces, at
+
+
+def _length(piece: Extent | memoryview) -> int:
+    return piece.length if isinstance(piece, Extent) else len(piece)
 
 
 def _frame_borders(stream: memoryview, start: int) -> Iterator[int]:

@@ -47,7 +47,8 @@ class Stored:
 
     Attributes:
         artifact: The value and its manifest.
-        locations: Where each of its extents is, each once, new and reused ones alike.
+        locations: Where its extents are, each once, but for those it shares with what the same
+            names were stored as before.
         unstorable: For each name with a part that could not be stored: why.
     """
 
@@ -81,22 +82,24 @@ def store_values(
     """
     codec = next(codec for codec in _CODECS if codec.accepts(values))
     encoded = codec.encode(values, namespace=namespace, anchors=anchors)
-    buffers = [list(_extents_of(buffer)) for buffer in encoded.buffers]
+    buffers: list[list[Extent | memoryview]] = [list(_extents_of(buffer)) for buffer in encoded.buffers]
     if encoded.grows_from is not None and encoded.buffers[0].nbytes > SMALL_STREAM:
         last = before()
         row = checked_buffers(last)[0] if last is not None and last.codec == encoded.codec else ()
         buffers[0] = cut_stream(encoded.buffers[0].cast("B"), encoded.grows_from, row)
-    located = iter(store.write([chunk for chunks in buffers for chunk in chunks], index=index))
-    places = [[next(located) for _ in chunks] for chunks in buffers]
+    fresh = [piece for row in buffers for piece in row if not isinstance(piece, Extent)]
+    places = store.write(fresh, index=index)
+    named = (place.extent for place in places)
+    rows = [[piece if isinstance(piece, Extent) else next(named) for piece in row] for row in buffers]
     manifest: dict[str, Any] = {
         "codec": encoded.codec,
         "version": VERSION,
         "meta": dict(encoded.meta),
-        "buffers": [packed_extents(place.extent for place in row) for row in places],
+        "buffers": [packed_extents(row) for row in rows],
     }
-    size = sum(place.extent.length for row in places for place in row)
+    size = sum(extent.length for row in rows for extent in row)
     artifact = Artifact(manifest_digest(manifest), encoded.codec, size, manifest)
-    once = {place.extent.digest: place for row in places for place in row}
+    once = {place.extent.digest: place for place in places}
     return Stored(artifact, tuple(once.values()), dict(encoded.unstorable))
 
 

@@ -15,8 +15,11 @@ import operator
 import random
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import xxhash
@@ -30,6 +33,7 @@ COPIED_BYTES = 256 << 20
 
 _MANY = 500_000  # containers; beyond it a step is not shadowed
 _ABSENT = object()
+_identity = object.__hash__
 _STOP = (
     types.ModuleType,
     types.CodeType,
@@ -56,14 +60,19 @@ class Shadow:
     Attributes:
         live: The namespace.
         names: Names the step can read or bind.
+        given_up: Names it deletes. What they hold is not kept alive, since the step may count
+            on its death: where it died, the step cannot be undone.
         whole: Whether everything could be copied.
     """
 
     live: dict[str, Any]
     names: Iterable[str]
+    given_up: Iterable[str] = ()
     whole: bool = True
+    _dying: dict[str, weakref.ref[Any]] = field(default_factory=dict)
     _bound: dict[str, object] = field(default_factory=dict)
     _known: frozenset[str] = frozenset()
+    _copied: int = 0
     _kept: list[tuple[Any, _Kind, Any]] = field(default_factory=list)
     _left: list[tuple[Any, _Kind, Any, Any]] = field(default_factory=list)
     _rebound: dict[str, tuple[object, object]] = field(default_factory=dict)
@@ -72,23 +81,54 @@ class Shadow:
         """Copy what is there now."""
         self._bound = {name: self.live[name] for name in self.names if name in self.live}
         self._known = frozenset(self.live)
-        copied = 0
-        for obj in self._reachable(list(self._bound.values())):
-            kind = _kind_of(obj)
-            if kind is None:
-                continue
-            if kind is _ARRAY:
-                copied += obj.nbytes
-                if copied > COPIED_BYTES:
-                    self.whole = False
-                    continue
-            self._kept.append((obj, kind, kind.copy(obj)))
+        for name in self.given_up:
+            with suppress(TypeError):  # no weak reference can see it die
+                self._dying[name] = weakref.ref(self._bound.get(name))
+                del self._bound[name]
+        seen = {_identity(self.live), _identity(sys.modules)}
+        level = list(self._bound.values())
+        while level:
+            level = self._copy(_new(level, seen))
             if len(self._kept) > _MANY:
                 self.whole, self._kept = False, []
                 return
 
+    def _copy(self, level: list[Any]) -> list[Any]:
+        """Keep a copy of each object of a level; what lies inside them comes back."""
+        plain = [obj for obj in level if type(obj) in _COPIES]
+        for cls, (copy, kind) in _COPIES.items():
+            same = [obj for obj in plain if type(obj) is cls]
+            if copy is not None:
+                self._kept += zip(same, repeat(kind), map(copy, same))  # type: ignore[arg-type] # copy has a kind
+        inside = gc.get_referents(*plain)
+        for obj in level:
+            if type(obj) not in _COPIES:
+                parts = _parts(obj)
+                if parts is not None:
+                    self._keep(obj)
+                    inside += parts
+        return inside
+
+    def _keep(self, obj: Any) -> None:
+        kind = _kind_of(obj)
+        if kind is None:
+            return
+        if kind is _ARRAY:
+            self._copied += obj.nbytes
+            if self._copied > COPIED_BYTES:
+                self.whole = False
+                return
+        self._kept.append((obj, kind, kind.copy(obj)))
+
     def settle(self) -> None:
         """The step has failed: note what it did, so that later changes can be told from it."""
+        for name, reference in self._dying.items():
+            held = reference()
+            if held is None:
+                self.whole = False
+            else:
+                self._bound[name] = held
+        self._dying = {}
         self._left = [
             (obj, kind, before, kind.copy(obj))
             for obj, kind, before in self._kept
@@ -114,20 +154,16 @@ class Shadow:
             else:
                 self.live[name] = before
 
-    def _reachable(self, level: list[Any]) -> Iterator[Any]:
-        seen = {id(self.live), id(sys.modules)}
-        while level:
-            inside: list[Any] = []
-            for obj in level:
-                if id(obj) in seen or is_atom_type(type(obj)) or isinstance(obj, _STOP):
-                    continue
-                seen.add(id(obj))
-                parts = _parts(obj)
-                if parts is None:
-                    continue
-                yield obj
-                inside.extend(parts)
-            level = inside
+
+def _new(level: list[Any], seen: set[int]) -> list[Any]:
+    """The objects of `level` that can change or hold what can, and that were not met before."""
+    stop = {cls for cls in set(map(type, level)) if is_atom_type(cls) or issubclass(cls, _STOP)}
+    going = [obj for obj in level if type(obj) not in stop] if stop else level
+    fresh = dict(zip(map(_identity, going), going, strict=True))
+    for key in seen & fresh.keys():
+        del fresh[key]
+    seen.update(fresh)
+    return list(fresh.values())
 
 
 def _parts(obj: Any) -> Iterable[Any] | None:
@@ -342,11 +378,22 @@ _FRAME = _Kind(lambda frame: (frame.copy(deep=False), _frame_parts(frame)), _sam
 _CLASS = _Kind(_class_state, _same_class, _put_class)
 _SLOTTED = _Kind(_slots, _same_slots, _put_slots)
 _GENERATOR = _Kind(_generator_state, _same_generator, _put_generator)
+_DICT = _Kind(dict, _same_dict, _put_dict)
+_LIST = _Kind(list, _same_length, _put_slice)
+_SET = _Kind(set, _same_set, _put_set)
+# The plain containers, of which there are many, are copied and looked into all at once.
+_COPIES: dict[type, tuple[Callable[[Any], Any] | None, _Kind | None]] = {
+    dict: (dict.copy, _DICT),
+    list: (list.copy, _LIST),
+    set: (set.copy, _SET),
+    tuple: (None, None),
+    frozenset: (None, None),
+}
 _KINDS: tuple[tuple[type, _Kind], ...] = (
     (collections.OrderedDict, _Kind(dict, _same_dict, _put_ordered)),
-    (dict, _Kind(dict, _same_dict, _put_dict)),
-    (list, _Kind(list, _same_length, _put_slice)),
-    (set, _Kind(set, _same_set, _put_set)),
+    (dict, _DICT),
+    (list, _LIST),
+    (set, _SET),
     (collections.deque, _Kind(list, _same_length, _put_deque)),
     (bytearray, _Kind(bytes, operator.eq, _put_slice)),
     (types.CellType, _Kind(_cell_content, _same_cell, _put_cell)),

@@ -28,8 +28,8 @@ from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.line import Line
-from kitaru_nb.engine.live import Callbacks, Live, has_live, is_live, is_untouched, ran_again
 from kitaru_nb.engine.lineage import Lineage
+from kitaru_nb.engine.live import Callbacks, Live, has_live, is_live, is_untouched, ran_again
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
 from kitaru_nb.engine.packages import (
@@ -141,6 +141,10 @@ class Session:
         """Size of the values of the last commit that were not on record before."""
         return self._line.last_bytes
 
+    def notes(self) -> list[str]:
+        """Sentences about the last commit that its user should read, each given once."""
+        return self._line.trial.hear()
+
     @property
     def attempt(self) -> Attempt | None:
         """The attempt this session works in, None before its first step."""
@@ -160,6 +164,7 @@ class Session:
 
     def close(self) -> None:
         """End the attempt: interrupted when a step failed or was left half-done, else completed."""
+        self._line.trial.close()
         if self._half_done is None:
             self._lease.give_back(ExecutionStatus.COMPLETED)
         else:
@@ -299,6 +304,8 @@ class Session:
 
     def _watch_attributes(self, cell: Cell) -> None:
         """Keep an eye on attributes of modules and library classes that cells set."""
+        for source in (*self._plain, cell.source):
+            self._process.hear(source)
         for source in self._plain:
             with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
                 self._process.watch(self.namespace.live, attribute_targets(ast.parse(source)))
@@ -340,7 +347,7 @@ class Session:
         observe.start(self._observed)
 
     def _shadow(self, pending: Pending) -> Shadow | None:
-        shadow = Shadow(self.namespace.live, pending.needs.touched)
+        shadow = Shadow(self.namespace.live, pending.needs.touched, pending.needs.names.deletes)
         try:
             shadow.take()
         except Exception:  # noqa: BLE001 - a foreign object may raise anything; the step runs all the same
