@@ -15,12 +15,14 @@ import pickle
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cloudpickle import cloudpickle
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.depth import deep_containers
+from kitaru_nb.artifacts.foreign import current_judge, is_foreign
 from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
@@ -76,8 +78,14 @@ class PickleCodec:
                 `Encoded.unstorable`.
         """
         with _no_gc(), _clear_errors(values):
-            done = _encode(values, _Context(namespace, anchors))
-        names = _reaching(values, _Context(namespace, anchors)) if done.markers else {}
+            context = _Context(namespace, anchors)
+            done = _encode(values, context)
+            judge = current_judge() if done.foreign else None
+            refused = judge(done.foreign, namespace) if judge is not None else {}
+            if refused:
+                context = context._replace(refused=refused)
+                done = _encode(values, context)
+        names = _reaching(values, context) if done.markers else {}
         meta = {"format": _FORMAT, "python": list(sys.version_info[:2]), "buffers": len(done.buffers)}
         return Encoded(self.name, meta, [done.stream, *done.buffers], names, done.start)
 
@@ -132,6 +140,7 @@ class _Context(NamedTuple):
 
     namespace: dict[str, Any]
     anchors: Anchors = NO_ANCHORS
+    refused: Mapping[type, str] = MappingProxyType({})
 
 
 class _Live:
@@ -156,7 +165,8 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.file = io.BytesIO()
         self.buffers: list[memoryview] = []
         super().__init__(self.file, protocol=5, buffer_callback=self._keep_inside)
-        self.namespace, self.anchors = context
+        self.namespace, self.anchors, self.refused = context
+        self.foreign: dict[type, object] = {}
         self.blocks = blocks
         self.cautious: _Cautious | None = None
         self.at = ""
@@ -213,8 +223,12 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             self.markers.append(marker_details(obj))
         if cls.__module__.startswith("pandas.core.internals"):
             self._note_frame(obj)
+        if cls in self.refused:
+            raise Unstorable(self.refused[cls])
         value = reduce_object(obj, self.namespace)
         if cls not in self.plain:
+            if is_foreign(obj, value):
+                self.foreign.setdefault(cls, obj)
             # Asked only once the first instance went through: the stock way works for the type.
             stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and not _stateless(cls)
             if stock and hashed_by_value(cls):

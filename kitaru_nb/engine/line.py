@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kitaru_nb.artifacts.digest import is_immutable_atom
+from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Change, Namespace, State
@@ -13,6 +14,7 @@ from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, recorded_at
 from kitaru_nb.engine.state import changed_groups
 from kitaru_nb.engine.steps import Pending
+from kitaru_nb.engine.trial import Trial
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, Draft, Group
 from kitaru_nb.model.execution import Attempt
@@ -32,12 +34,14 @@ class Line:
         parent: `seq` of the commit the next one builds on; None before the first.
         recorded: What the commits so far hold.
         last_bytes: Size of the values of the last commit that were not on record before.
+        trial: Loads objects of foreign classes before what is stored counts.
     """
 
     def __init__(self, engine: Engine, namespace: Namespace, process: Process) -> None:
         self.parent: int | None = None
         self.recorded = Recorded()
         self.last_bytes = 0
+        self.trial = Trial(engine.settings.home)
         self._engine = engine
         self._namespace = namespace
         self._process = process
@@ -76,15 +80,16 @@ class Line:
             if names not in on_record or on_record[names].value != after.groups[names]
         }
         directive = pending.cell.directive
-        written = write_groups(
-            self._engine,
-            self._namespace,
-            after,
-            changed=since | step.groups,
-            by_step=step.groups,
-            on_record=on_record,
-            exclude=frozenset(directive.exclude if directive is not None else ()),
-        )
+        with judging(self.trial):
+            written = write_groups(
+                self._engine,
+                self._namespace,
+                after,
+                changed=since | step.groups,
+                by_step=step.groups,
+                on_record=on_record,
+                exclude=frozenset(directive.exclude if directive is not None else ()),
+            )
         if directive is not None and directive.strict:
             refuse_unstorable(written, pending.name)
         return written
@@ -107,7 +112,8 @@ class Line:
             for name in sorted(pending.needs.touched):
                 if self._namespace.live.get(name) is result:
                     return f"name:{name}"
-        digest = write_value(self._engine, self._namespace, "_", result, written)
+        with judging(self.trial):
+            digest = write_value(self._engine, self._namespace, "_", result, written)
         return None if digest is None else f"artifact:{digest}"
 
     def take_in(self, groups: Sequence[Group], after: State) -> None:

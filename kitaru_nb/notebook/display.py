@@ -42,9 +42,13 @@ def bundle(text: str) -> dict[str, str]:
 
 
 def committed(
-    checkpoint: Checkpoint, stored: int, half_done: Sequence[str] = (), again: Sequence[str] = ()
+    checkpoint: Checkpoint,
+    stored: int,
+    half_done: Sequence[str] = (),
+    again: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> str:
-    """One line: the step is saved."""
+    """One line: the step is saved; and one for each thing to be said about that."""
     draft = checkpoint.draft
     parts = [f"kitaru: `{draft.name}` saved", duration(draft.duration)]
     if stored:
@@ -55,7 +59,7 @@ def committed(
     if half_done:
         parts.append(f"includes what {_names(half_done)} left half-done")
     parts += [f"ran again: {why}" for why in again]
-    return " · ".join(parts)
+    return "\n".join([" · ".join(parts), *(f"  {note}" for note in notes)])
 
 
 def restored(checkpoint: Checkpoint, lost: Iterable[str], problems: Iterable[str]) -> str:

@@ -258,7 +258,9 @@ class Hooks:
 
             stored = self.session.last_bytes
             again = frame.plan.pending.again
-            text = display.committed(checkpoint, stored, self.session.failures.names(), again)
+            text = display.committed(
+                checkpoint, stored, self.session.failures.names(), again, self.session.notes()
+            )
             self.sink.show(display.bundle(text))
 
     def _keeps(self, frame: _Frame) -> bool:

@@ -1,0 +1,179 @@
+"""Which objects say themselves how they are pickled, and what must be true when they come back.
+
+A class with its own ``__reduce__``, ``__getstate__`` or ``__setstate__`` can drop state or come
+back as something else without a word. Classes of the libraries in `KNOWN` are taken at their
+word; instances of others are shown to a judge once per class and version, before what is
+stored counts.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MemberDescriptorType
+from typing import Any
+
+from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.marker import is_marker
+from kitaru_nb.artifacts.resource import any_resource, is_resource
+from kitaru_nb.artifacts.views import numpy
+
+__all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "portrait"]
+
+Judge = Callable[[Mapping[type, object], dict[str, Any]], Mapping[type, str]]
+"""Gives for classes, each with an instance, why some of them must not be stored."""
+
+KNOWN = frozenset(
+    [
+        *("numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch", "matplotlib", "PIL", "xarray"),
+        *("networkx", "sympy", "statsmodels", "xgboost", "lightgbm", "joblib", "dateutil", "pytz", "tzdata"),
+        *(
+            "attr",
+            "attrs",
+            "pydantic",
+            "pydantic_core",
+            "cloudpickle",
+            "requests",
+            "urllib3",
+            "httpx",
+            "httpcore",
+        ),
+        *(
+            "httpx2",
+            "httpcore2",
+            "openai",
+            "anthropic",
+            "boto3",
+            "botocore",
+            "IPython",
+            "traitlets",
+            "kitaru_nb",
+        ),
+    ]
+)
+"""Libraries whose own classes are known to come back as they were; the standard library is, too."""
+
+# Their ways of pickling keep what subclasses add.
+_GENERIC = frozenset(
+    ["attr", "attrs", "pydantic", "collections", "_collections", "dataclasses", "enum", "typing"]
+)
+_WAYS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs_ex__", "__getnewargs__")
+
+
+class _Local(threading.local):
+    judge: Judge | None = None
+
+
+_local = _Local()
+
+
+@contextmanager
+def judging(judge: Judge | None) -> Iterator[None]:
+    """Let `judge` decide on the foreign classes that are encoded in this thread meanwhile."""
+    outer, _local.judge = _local.judge, judge
+    try:
+        yield
+    finally:
+        _local.judge = outer
+
+
+def current_judge() -> Judge | None:
+    """Who decides on foreign classes here; None when everything is taken at its word."""
+    return _local.judge
+
+
+def is_foreign(obj: Any, value: Any) -> bool:
+    """Whether `obj`, reduced to `value`, is only as complete as its own class made it."""
+    cls = type(obj)
+    if isinstance(value, str) or isinstance(obj, type):
+        return False
+    if str(getattr(value[0], "__module__", "")).startswith("kitaru_nb.") or (
+        any_resource() and is_resource(obj)
+    ):
+        return False
+    if _root(cls.__module__) in KNOWN or _root(cls.__module__) in sys.stdlib_module_names:
+        return False
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return False
+    return cls in copyreg.dispatch_table or any(_is_own(cls, way, obj) for way in _WAYS)
+
+
+def _root(module: str | None) -> str:
+    return (module or "builtins").partition(".")[0]
+
+
+def _is_own(cls: type, way: str, obj: object) -> bool:
+    """Whether a class outside the known libraries decides this part of pickling for `obj`."""
+    for base in cls.__mro__:
+        if way not in vars(base):
+            continue
+        if base is object:
+            return False
+        home = _root(getattr(vars(base)[way], "__module__", None) or base.__module__)
+        if home in _GENERIC or _root(base.__module__) in _GENERIC:
+            return False
+        if home in sys.stdlib_module_names and _root(base.__module__) in sys.stdlib_module_names:
+            return bool(getattr(obj, "__dict__", None))  # many drop what subclasses add
+        return True
+    return False
+
+
+def portrait(
+    obj: Any, namespace: dict[str, Any], *, kinds_only: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What can be seen of an object without its help: digests of its attributes and content.
+
+    Args:
+        obj: Any object.
+        namespace: The namespace it lives in.
+        kinds_only: Aspects of which only the kind counts, since they lead to what cannot be stored.
+    """
+    found: dict[str, str] = {"type": kind_name(obj)}
+    aspects: dict[str, Any] = {f".{name}": value for name, value in _attributes(obj).items()}
+    content = _content(obj)
+    if content is not None:
+        aspects["its content"] = content
+    if not aspects and _says_itself(obj):
+        aspects["its text"] = repr(obj)
+    for aspect, value in aspects.items():
+        only = kinds_only is not None and aspect in kinds_only
+        found[aspect] = "any" if only or is_marker(value) else digest_values({"": value}, namespace=namespace)
+    return found
+
+
+def _attributes(obj: Any) -> dict[str, Any]:
+    found = dict(getattr(obj, "__dict__", None) or {})
+    for base in type(obj).__mro__:
+        for name, member in vars(base).items():
+            if type(member) is MemberDescriptorType and name not in found:
+                try:
+                    found[name] = member.__get__(obj)
+                except AttributeError:
+                    continue
+    return found
+
+
+def _content(obj: Any) -> Any:
+    """What an instance of a builtin or array type holds, asked of that type and not of its class."""
+    if isinstance(obj, dict):
+        return list(dict.items(obj))
+    for ordered in (list, tuple):
+        if isinstance(obj, ordered):
+            return [*ordered.__iter__(obj)]  # type: ignore[arg-type] # an instance of it, by the test above
+    for unordered in (set, frozenset):
+        if isinstance(obj, unordered):
+            return {*unordered.__iter__(obj)}  # type: ignore[arg-type] # the same
+    for plain in (str, bytes, bytearray, int, float, complex):
+        if isinstance(obj, plain):
+            return plain.__repr__(obj)
+    np = numpy()
+    return obj.view(np.ndarray) if np is not None and isinstance(obj, np.ndarray) else None
+
+
+def _says_itself(obj: Any) -> bool:
+    inherited: Any = object.__repr__
+    return type(obj).__repr__ is not inherited and " at 0x" not in repr(obj)
