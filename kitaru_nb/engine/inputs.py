@@ -39,6 +39,7 @@ class Dependencies:
         names: What the cell itself does with names.
         uses: Modules that it reaches by a name or imports, the project's own and libraries.
         touched: Names it can read, bind or change what they hold.
+        markers: Names it depends on that hold a marker, sorted: it can be restored, not run.
     """
 
     keys: tuple[CheckpointKey, ...]
@@ -48,6 +49,7 @@ class Dependencies:
     names: CellNames
     uses: frozenset[str]
     touched: frozenset[str]
+    markers: tuple[str, ...] = ()
 
 
 class Inputs:
@@ -64,17 +66,15 @@ class Inputs:
         self._modules_seen = 0
         self._local: set[str] = set()
 
-    def of(self, cell: Cell, before: State, *, name: str) -> Dependencies:
+    def of(self, cell: Cell, before: State) -> Dependencies:
         """What `cell` depends on in the state `before`.
 
         Raises:
-            UnstorableError: it reads a name that holds a marker.
             UsageError: `--depends` names a file that cannot be read.
         """
         names = names_of(cell.tree)
         inputs = names.inputs(self._namespace.live.keys())
         found = self._reach(names, inputs)
-        self._refuse_markers(found, name)
         code = code_digest(cell.tree)
         key = _key_of(cell, code, found.modules)
         reads = self._reads(found, before)
@@ -82,7 +82,9 @@ class Inputs:
         keys = (key(reads),) if unbound == reads else (key(reads), key(unbound))
         reached = frozenset(before.ids) if found.dynamic else found.names
         touched = reached | names.writes | names.deletes
-        return Dependencies(keys, code, reads, found.modules, names, self._uses(reached, names), touched)
+        markers = tuple(sorted(read for read in found.names if is_marker(self._namespace.live.get(read))))
+        uses = self._uses(reached, names)
+        return Dependencies(keys, code, reads, found.modules, names, uses, touched, markers)
 
     def _uses(self, reached: frozenset[str], names: CellNames) -> frozenset[str]:
         values = (self._namespace.live.get(name) for name in reached)
@@ -130,14 +132,17 @@ class Inputs:
     def _is_local(self, module: ModuleType) -> bool:
         return is_local_module(module, [self._folder])
 
-    def _refuse_markers(self, found: Reach, name: str) -> None:
-        for read in sorted(found.names):
-            value = self._namespace.live.get(read)
-            if is_marker(value):
-                _, kind, reason = marker_details(value)  # type: ignore[arg-type] # a marker, by the test above
-                message = f"checkpoint `{name}` reads `{read}`, a {kind} that could not be stored: {reason}"
-                hint = f"%resume --remake {read}, or run its cell with --fresh; headless, @kt.resource"
-                raise UnstorableError(message, kind="reads-marker", hint=hint)
+    def refuse_markers(self, needs: Dependencies, name: str) -> None:
+        """A step that has to run needs the real things.
+
+        Raises:
+            UnstorableError: it reads a name that holds a marker.
+        """
+        for read in needs.markers:
+            _, kind, reason = marker_details(self._namespace.live[read])
+            message = f"checkpoint `{name}` reads `{read}`, a {kind} that could not be stored: {reason}"
+            hint = f"%resume --remake {read}, or run its cell with --fresh; headless, @kt.resource"
+            raise UnstorableError(message, kind="reads-marker", hint=hint)
 
 
 def _key_of(

@@ -194,7 +194,7 @@ class Session:
 
         Raises:
             UsageError: its options or name cannot be taken.
-            UnstorableError: it reads a name that holds a marker.
+            UnstorableError: it has to run, and reads a name that holds a marker.
             ConflictError: another live process holds the execution; or the cell failed before
                 and what it did cannot be undone.
             DivergenceError: kind ``confirm-rerun``: it is long, and a miss only by chance.
@@ -206,6 +206,7 @@ class Session:
         pending = self._pending(cell)
         self._seeded = self._seeded or seeds(cell.source)
         if cell.directive is not None and cell.directive.fresh:
+            self._inputs.refuse_markers(pending.needs, pending.name)
             self.engine.check()
             return Run(pending)
         found = self._find(pending, attempt.execution)
@@ -217,6 +218,7 @@ class Session:
             excused=self._files.excuses,
         )
         if isinstance(decided, Run):
+            self._inputs.refuse_markers(pending.needs, pending.name)
             pending.again = self._why_again(pending, found)
             if self._marked_only:
                 self._confirm_rerun(pending, attempt.execution)
@@ -285,7 +287,7 @@ class Session:
     ) -> Pending:
         """`cell` with everything that decides on it, as things stand."""
         before = self._state or self.namespace.observe()
-        needs = self._inputs.of(cell, before, name=name)
+        needs = self._inputs.of(cell, before)
         self._watch_attributes(cell)
         process = self._process.snapshot()
         read = [self.namespace.live[name] for name in needs.touched if name in self.namespace.live]

@@ -495,6 +495,20 @@ def test_a_step_that_reads_a_marker_is_refused_before_it_runs(start: Start) -> N
     assert kernel.ran == []
 
 
+def test_a_step_on_record_that_read_what_could_not_be_stored_is_restored(start: Start) -> None:
+    cells = (
+        "import sqlite3\ncon = sqlite3.connect(':memory:')\ncon.execute('create table t (a)')\nn = 1",
+        "con.execute('insert into t values (1)')\nrows = con.execute('select * from t').fetchall()",
+        "total = len(rows) + n",
+    )
+    start().cells(*cells)
+    kernel = start()
+
+    assert kernel.cells(*cells) == [RESTORED] * 3
+    assert is_marker(kernel["con"])
+    assert (kernel["rows"], kernel["total"]) == ([(1,)], 2)
+
+
 def test_a_function_that_reads_a_marker_is_refused_too(start: Start) -> None:
     cells = "gen = (i for i in range(3))", "def first():\n    return next(gen)"
     start().cells(*cells)
