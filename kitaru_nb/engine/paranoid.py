@@ -177,6 +177,8 @@ def _process(
     for digest in recorded.process:
         known.update(loader.process(digest))
     for part, value in process.items():
+        if part not in known and value is None:
+            continue  # as it was found
         if part not in known:
             yield Difference((f"[{part}]",), "is not on record")
         elif not _same_part(value, known[part], live, restored):

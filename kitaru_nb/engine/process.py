@@ -10,21 +10,19 @@ else. Values of variables that look secret are never stored.
 
 from __future__ import annotations
 
-import decimal
 import importlib
-import logging
 import os
-import random
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from kitaru_nb.artifacts.marker import is_marker
+from kitaru_nb.engine.parts import PARTS, mark_of
+from kitaru_nb.engine.switches import SETTING, Switches
 
 __all__ = ["Held", "Process", "ProcessState", "drawn", "is_secret"]
 
@@ -54,6 +52,9 @@ class Process:
 
     def __init__(self) -> None:
         self._environ = _environment()
+        self._env: tuple[Mapping[Any, Any], dict[str, str | None]] = ({}, {})
+        self._marks: dict[str, tuple[Any, Any]] = {}
+        self._switches = Switches()
         self._path = list(sys.path)
         self._watched: set[tuple[str, str]] = set()
 
@@ -71,15 +72,31 @@ class Process:
     def snapshot(self) -> ProcessState:
         """The state now. Looks only into libraries that are loaded."""
         state: ProcessState = {"path": self._import_path(), "env": self._changed_environment()}
-        for part, (module, read, _) in _PARTS.items():
+        for part, (module, read, _) in PARTS.items():
             if module in sys.modules:
                 with suppress(OSError, AttributeError):  # no working folder; a library without that part
-                    state[part] = read(sys.modules[module])
+                    state[part] = self._part(part, sys.modules[module], read)
+        state |= self._switches.parts()
         if self._watched:
             state["attributes"] = {
                 f"{owner}:{name}": Held(_attribute(owner, name)) for owner, name in self._watched
             }
         return state
+
+    def _part(self, part: str, module: ModuleType, read: Callable[[Any], Any]) -> Any:
+        """One part; the very object of the last look where nothing has changed."""
+        mark = mark_of(part, module)
+        if mark is None:
+            return read(module)
+        take, fits = mark
+        known = self._marks.get(part)
+        if known is None or not fits(module, known[0]):
+            known = self._marks[part] = take(module), read(module)
+        return known[1]
+
+    def hear(self, source: str) -> None:
+        """Take note of a cell's code, see `Switches.hear`."""
+        self._switches.hear(source)
 
     def apply_surroundings(self, states: Iterable[Mapping[str, Any]]) -> None:
         """Put back what objects need that are made again: working folder, import path, environment.
@@ -99,24 +116,30 @@ class Process:
                     self._put_path(value)
                 elif part == "env":
                     _put_environment(value)
+                elif part.startswith(SETTING):
+                    self._switches.put(part, value)
                 elif part == "attributes":
                     failed += _put_attributes(value)
                 else:
-                    module, _, put = _PARTS[part]
+                    module, _, put = PARTS[part]
                     put(importlib.import_module(module), value)
             except (OSError, ValueError, TypeError, ImportError, RuntimeError, AttributeError) as error:
                 failed.append(f"{part} was not put back: {error}")
         return failed
 
     def _changed_environment(self) -> dict[str, str | None]:
-        now = _environment()
-        if now == self._environ:
-            return {}
-        names = now.keys() | self._environ
-        return {name: now.get(name) for name in names if now.get(name) != self._environ.get(name)}
+        raw = os.environ._data  # type: ignore[attr-defined] # noqa: SLF001 - not decoded, which takes 0.1 ms
+        if raw != self._env[0]:
+            now = _environment()
+            names = now.keys() | self._environ
+            changed = {name: now.get(name) for name in names if now.get(name) != self._environ.get(name)}
+            self._env = dict(raw), changed
+        return self._env[1]
 
     def _import_path(self) -> tuple[list[str], list[str], list[str]]:
         """Entries before the first one found at the start, entries after it, and those taken out."""
+        if sys.path == self._path:
+            return [], [], []
         own = set(self._path)
         first = next((place for place, entry in enumerate(sys.path) if entry in own), len(sys.path))
         after = [entry for entry in sys.path[first:] if entry not in own]
@@ -192,117 +215,3 @@ def _put_attributes(value: Mapping[str, Held]) -> list[str]:
         else:
             setattr(target, name, held.value)
     return failed
-
-
-# One part each: the module it belongs to, how it is read, how it is put back.
-
-
-def _read_numpy(module: Any) -> Any:
-    kind, keys, *rest = module.get_state()
-    return (kind, keys.tobytes(), *rest)
-
-
-def _put_numpy(module: Any, value: Any) -> None:
-    kind, keys, *rest = value
-    numpy: Any = importlib.import_module("numpy")
-    module.set_state((kind, numpy.frombuffer(keys, dtype=numpy.uint32), *rest))
-
-
-def _read_torch(module: Any) -> bytes:
-    state: bytes = module.get_rng_state().numpy().tobytes()
-    return state
-
-
-def _put_torch(module: Any, value: bytes) -> None:
-    module.set_rng_state(module.frombuffer(bytearray(value), dtype=module.uint8))
-
-
-def _read_levels(_module: Any) -> dict[str, tuple[int, bool, bool]]:
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    return {
-        logger.name: (logger.level, logger.disabled, logger.propagate)
-        for logger in loggers
-        if isinstance(logger, logging.Logger) and (logger.level or logger.disabled or not logger.propagate)
-    }
-
-
-def _put_levels(_module: Any, value: Mapping[str, tuple[int, bool, bool]]) -> None:
-    for name, (level, disabled, propagate) in value.items():
-        logger = logging.getLogger(None if name == "root" else name)
-        logger.setLevel(level)
-        logger.disabled, logger.propagate = disabled, propagate
-
-
-def _read_decimal(_module: Any) -> tuple[int, str]:
-    context = decimal.getcontext()
-    return context.prec, context.rounding
-
-
-def _put_decimal(_module: Any, value: tuple[int, str]) -> None:
-    context = decimal.getcontext()
-    context.prec, context.rounding = value
-
-
-def _read_pandas(module: Any) -> dict[str, Any]:
-    return {name: options.copy() for name, options in _flat(module._global_config).items()}  # noqa: SLF001 - the public way reads one option at a time
-
-
-def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, Any]]:
-    found = {prefix: {key: value for key, value in options.items() if not isinstance(value, dict)}}
-    for key, value in options.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-    return found
-
-
-def _put_pandas(module: Any, value: Mapping[str, Mapping[str, Any]]) -> None:
-    now = _read_pandas(module)
-    for prefix, options in value.items():
-        for key, option in options.items():
-            if now.get(prefix, {}).get(key) != option:
-                module.set_option(prefix + key, option)
-
-
-def _read_matplotlib(module: Any) -> dict[str, Any]:
-    # The backend belongs to the front end, and asking for it by `[]` would choose one.
-    return {key: value for key, value in dict.items(module.rcParams) if "backend" not in key}
-
-
-def _put_matplotlib(module: Any, value: Mapping[str, Any]) -> None:
-    dict.update(module.rcParams, value)
-
-
-def _read_warnings(module: Any) -> list[tuple[Any, ...]]:
-    return [
-        (action, getattr(message, "pattern", message), category, getattr(where, "pattern", where), line)
-        for action, message, category, where, line in module.filters
-    ]
-
-
-def _put_warnings(module: Any, value: list[tuple[Any, ...]]) -> None:
-    module.resetwarnings()
-    for action, message, category, where, line in reversed(value):
-        module.filterwarnings(action, message or "", category, where or "", line)
-
-
-_PARTS: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]] = {
-    "cwd": ("os", lambda _: str(Path.cwd()), lambda _, folder: os.chdir(folder)),
-    "random": ("random", lambda _: random.getstate(), lambda _, state: random.setstate(state)),
-    "numpy": ("numpy.random", _read_numpy, _put_numpy),
-    "torch": ("torch", _read_torch, _put_torch),
-    "logging": ("logging", _read_levels, _put_levels),
-    "warnings": ("warnings", _read_warnings, _put_warnings),
-    "recursion limit": (
-        "sys",
-        lambda _: sys.getrecursionlimit(),
-        lambda _, limit: sys.setrecursionlimit(limit),
-    ),
-    "decimal": ("decimal", _read_decimal, _put_decimal),
-    "numpy options": (
-        "numpy",
-        lambda numpy: numpy.get_printoptions(),
-        lambda numpy, o: numpy.set_printoptions(**o),
-    ),
-    "pandas options": ("pandas._config.config", _read_pandas, _put_pandas),
-    "matplotlib options": ("matplotlib", _read_matplotlib, _put_matplotlib),
-}

@@ -1,0 +1,274 @@
+"""Settings of the interpreter and of libraries that a cell can switch, and how they are switched back.
+
+They are told relative to how the process was found: what the front end chose for itself (its
+event loop, its own handlers) is no part of the notebook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import re
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+__all__ = ["SETTING", "Switches"]
+
+SETTING = "setting "
+"""What the parts of process state that a `Switches` tells begin with."""
+
+_RARE = {"umask": re.compile(r"\bumask\b"), "resource limits": re.compile(r"\bsetrlimit\b")}
+_getsignal: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001 - the other makes an enum of each answer
+_SIGNALS = [int(number) for number in signal.valid_signals() if number != signal.SIGINT and number < 32]
+
+
+class Switches:
+    """The settings of this process, told relative to how they were when the object was made."""
+
+    def __init__(self) -> None:
+        self._heard: set[str] = set(_RARE)
+        self._found = self._read()
+        self._heard.clear()
+        self._unchanged: dict[str, Any] = {f"{SETTING}{name}": None for name in _SWITCHES}
+
+    def hear(self, source: str) -> None:
+        """Take note of a cell's code: two settings are only looked at once a cell names them."""
+        for name, pattern in _RARE.items():
+            if name not in self._heard and pattern.search(source):
+                self._heard.add(name)
+
+    def parts(self) -> dict[str, Any]:
+        """Each setting by its name; None where it is as it was found."""
+        found = self._found
+        return self._unchanged | {
+            f"{SETTING}{name}": value
+            for name, value in self._read().items()
+            if name not in found or found[name] != value
+        }
+
+    def put(self, part: str, value: Any) -> None:
+        """Switch the setting of one part to `value`; None is how it was found.
+
+        Raises:
+            ValueError: it cannot be; the message says why.
+        """
+        name = part.removeprefix(SETTING)
+        wanted = self._found.get(name) if value is None else value
+        if wanted is None and name not in self._found:
+            return
+        module, _, put = _SWITCHES[name]
+        try:
+            put(importlib.import_module(module), wanted)
+        except Exception as error:
+            raise ValueError(str(error)) from error
+
+    def _read(self) -> dict[str, Any]:
+        found = {}
+        for name, (module, read, _) in _SWITCHES.items():
+            if module in sys.modules and (name not in _RARE or name in self._heard):
+                try:
+                    found[name] = read(sys.modules[module])
+                except Exception:  # noqa: BLE001, S112 - a version of the library without that setting
+                    continue
+        return found
+
+
+def _read_gc(module: Any) -> Any:
+    return module.isenabled(), module.get_threshold(), module.get_debug()
+
+
+def _put_gc(module: Any, value: Any) -> None:
+    enabled, threshold, debug = value
+    (module.enable if enabled else module.disable)()
+    module.set_threshold(*threshold)
+    module.set_debug(debug)
+
+
+def _read_signals(_module: Any) -> dict[int, object]:
+    """The handlers that a new process can have as well; `engine.live` sees the others."""
+    found = {}
+    for number in _SIGNALS:
+        handler = _getsignal(number)
+        if isinstance(handler, int) or _is_importable(handler):
+            found[number] = handler
+    return found
+
+
+def _put_signals(module: Any, value: Mapping[int, Any]) -> None:
+    for number, handler in value.items():
+        if _getsignal(number) is not handler and _getsignal(number) != handler:
+            module.signal(number, handler)
+
+
+def _is_importable(handler: object) -> bool:
+    if not isinstance(handler, FunctionType | BuiltinFunctionType) or handler.__module__ in (
+        None,
+        "__main__",
+    ):
+        return False
+    return getattr(sys.modules.get(handler.__module__), handler.__name__, None) is handler
+
+
+def _read_policy(_module: Any) -> str | None:
+    policy = asyncio.events._event_loop_policy  # type: ignore[attr-defined] # noqa: SLF001 - the public way makes one
+    return None if policy is None else f"{type(policy).__module__}:{type(policy).__qualname__}"
+
+
+def _put_policy(module: Any, value: str | None) -> None:
+    made: Any = None
+    if value is not None:
+        name, _, qualname = value.partition(":")
+        made = importlib.import_module(name)
+        for part in qualname.split("."):
+            made = getattr(made, part)
+    module.set_event_loop_policy(None if made is None else made())
+
+
+def _read_umask(module: Any) -> int:
+    mask: int = module.umask(0o077)
+    module.umask(mask)
+    return mask
+
+
+_LIMITS = (
+    "AS",
+    "CORE",
+    "CPU",
+    "DATA",
+    "FSIZE",
+    "MEMLOCK",
+    "NOFILE",
+    "NPROC",
+    "RSS",
+    "STACK",
+)
+
+
+def _read_limits(module: Any) -> dict[str, tuple[int, int]]:
+    names = (name for name in _LIMITS if hasattr(module, f"RLIMIT_{name}"))
+    return {name: module.getrlimit(getattr(module, f"RLIMIT_{name}")) for name in names}
+
+
+def _put_limits(module: Any, value: Mapping[str, tuple[int, int]]) -> None:
+    for name, limit in value.items():
+        number = getattr(module, f"RLIMIT_{name}")
+        if module.getrlimit(number) != tuple(limit):
+            module.setrlimit(number, limit)
+
+
+def _read_torch(module: Any) -> dict[str, Any]:
+    return {
+        "dtype": str(module.get_default_dtype()).removeprefix("torch."),
+        "grad": module.is_grad_enabled(),
+        "threads": module.get_num_threads(),
+        "deterministic": module.are_deterministic_algorithms_enabled(),
+    }
+
+
+def _put_torch(module: Any, value: Mapping[str, Any]) -> None:
+    module.set_default_dtype(getattr(module, value["dtype"]))
+    module.set_grad_enabled(value["grad"])
+    module.set_num_threads(value["threads"])
+    module.use_deterministic_algorithms(value["deterministic"])
+
+
+def _read_log_handlers(module: Any) -> dict[str, list[tuple[Any, ...]]]:
+    """The plain handlers of the standard library: to the console, to a file, to nowhere."""
+    found = {}
+    for logger in (module.root, *module.root.manager.loggerDict.values()):
+        handlers = getattr(logger, "handlers", None)
+        if handlers:
+            described = list(filter(None, map(_described, handlers)))
+            if described:
+                found[logger.name] = described
+    return found
+
+
+def _described(handler: Any) -> tuple[Any, ...] | None:
+    formatter = handler.formatter
+    if handler.filters or type(formatter) not in (logging.Formatter, type(None)):
+        return None
+    form = None if formatter is None else (formatter._fmt, formatter.datefmt, _style_of(formatter))  # noqa: SLF001
+    kind = type(handler)
+    if kind is logging.FileHandler:
+        return "file", handler.baseFilename, handler.mode, handler.encoding, handler.level, form
+    if kind is logging.StreamHandler and handler.stream in (sys.stderr, sys.stdout):
+        return "stream", "stdout" if handler.stream is sys.stdout else "stderr", handler.level, form
+    return ("null", handler.level, form) if kind is logging.NullHandler else None
+
+
+def _style_of(formatter: logging.Formatter) -> str:
+    signs = {type(logging.Formatter(style=sign)._style): sign for sign in ("{", "$")}  # noqa: SLF001
+    return signs.get(type(formatter._style), "%")  # noqa: SLF001
+
+
+def _put_log_handlers(module: Any, value: Mapping[str, list[tuple[Any, ...]]]) -> None:
+    now = _read_log_handlers(module)
+    for name in value.keys() | now.keys():
+        logger = module.getLogger(None if name == "root" else name)
+        for handler in list(logger.handlers):
+            described = _described(handler)
+            if described is not None and described not in value.get(name, []):
+                logger.removeHandler(handler)
+        for described in value.get(name, []):
+            if described not in now.get(name, []):
+                logger.addHandler(_handler(described))
+
+
+def _handler(described: tuple[Any, ...]) -> logging.Handler:
+    kind, *rest, level, form = described
+    handler: logging.Handler
+    if kind == "file":
+        path, mode, encoding = rest
+        handler = logging.FileHandler(path, "a" if "w" in mode else mode, encoding=encoding, delay=True)
+    elif kind == "stream":
+        handler = logging.StreamHandler(getattr(sys, rest[0]))
+    else:
+        handler = logging.NullHandler()
+    handler.setLevel(level)
+    if form is not None:
+        handler.setFormatter(logging.Formatter(form[0], form[1], form[2]))
+    return handler
+
+
+_SWITCHES: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]] = {
+    "gc": ("gc", _read_gc, _put_gc),
+    "signals": ("signal", _read_signals, _put_signals),
+    "locale": ("locale", lambda m: m.setlocale(m.LC_ALL), lambda m, value: m.setlocale(m.LC_ALL, value)),
+    "faulthandler": (
+        "faulthandler",
+        lambda m: m.is_enabled(),
+        lambda m, value: m.enable() if value else m.disable(),
+    ),
+    "switch interval": (
+        "sys",
+        lambda m: m.getswitchinterval(),
+        lambda m, value: m.setswitchinterval(value + 5e-7),  # it rounds down to microseconds
+    ),
+    "integer digits": (
+        "sys",
+        lambda m: m.get_int_max_str_digits(),
+        lambda m, value: m.set_int_max_str_digits(value),
+    ),
+    "asyncio policy": ("asyncio", _read_policy, _put_policy),
+    "start method": (
+        "multiprocessing",
+        lambda m: m.get_start_method(allow_none=True),
+        lambda m, value: m.set_start_method(value, force=True),
+    ),
+    "socket timeout": (
+        "socket",
+        lambda m: m.getdefaulttimeout(),
+        lambda m, value: m.setdefaulttimeout(value),
+    ),
+    "log handlers": ("logging", _read_log_handlers, _put_log_handlers),
+    "umask": ("os", _read_umask, lambda m, value: m.umask(value)),
+    "resource limits": ("resource", _read_limits, _put_limits),
+    "numpy errors": ("numpy", lambda m: m.geterr(), lambda m, value: m.seterr(**value)),
+    "sklearn options": ("sklearn", lambda m: m.get_config(), lambda m, value: m.set_config(**value)),
+    "torch options": ("torch", _read_torch, _put_torch),
+}
