@@ -14,7 +14,7 @@ import os
 import types
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import compress
 from typing import Any
 
@@ -36,7 +36,7 @@ from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_o
 from kitaru_nb.artifacts.resource import any_resource, is_resource, make_resource
 from kitaru_nb.artifacts.views import content, is_array, is_raw, layout
 
-__all__ = ["Census", "Parts", "atom_parts", "set_order"]
+__all__ = ["OPAQUE_MET", "Census", "Parts", "atom_parts", "set_order", "touched_opaque"]
 
 _identity = object.__hash__
 _PLAIN = frozenset([list, dict, tuple])
@@ -194,7 +194,19 @@ def _serial(obj: Any) -> tuple[Any, ...]:
         except TypeError:
             held = obj  # kept alive, or its identity could be taken over by another object
         _opaque[key] = (uuid.uuid4().int, held)
+    OPAQUE_MET.add(key)
     return ("opaque", kind_name(obj), _process[1], _opaque[key][0])
+
+
+OPAQUE_MET: set[int] = set()
+"""Addresses of the opaque objects that digests were made of; cleared by who wants to know."""
+
+
+def touched_opaque(keys: Iterable[int]) -> None:
+    """A step could use these opaque objects: what they hold now may be something else."""
+    for key in keys:
+        if key in _opaque:
+            _opaque[key] = (uuid.uuid4().int, _opaque[key][1])
 
 
 def atom_parts(obj: Any) -> tuple[Any, ...] | None:

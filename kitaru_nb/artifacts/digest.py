@@ -24,12 +24,12 @@ from typing import Any
 
 from blake3 import blake3
 
-from kitaru_nb.artifacts.census import Census, Parts, atom_parts, set_order
+from kitaru_nb.artifacts.census import OPAQUE_MET, Census, Parts, atom_parts, set_order
 from kitaru_nb.artifacts.kinds import ATOMS, is_atom_type, is_immutable_atom
 from kitaru_nb.artifacts.views import shared_blocks
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["digest_values", "is_immutable_atom", "walk_digest"]
+__all__ = ["digest_values", "is_immutable_atom", "opaque_in", "walk_digest"]
 
 _identity = object.__hash__
 _SMALL_ITEMS = 64
@@ -54,11 +54,27 @@ def digest_values(values: Mapping[str, object], *, namespace: dict[str, Any]) ->
         return Digest(blake3(b"small" + small.encode("utf-8", "surrogatepass")).hexdigest())
     enabled = gc.isenabled()
     gc.disable()
+    OPAQUE_MET.clear()
     try:
-        return Digest(_give(root, namespace).hex())
+        digest = Digest(_give(root, namespace).hex())
+        if OPAQUE_MET:
+            _opaque_in[digest] = frozenset(OPAQUE_MET)
+        return digest
     finally:
         if enabled:
             gc.enable()
+
+
+def opaque_in(digest: Digest) -> frozenset[int]:
+    """The addresses of the objects without readable state that this process made `digest` of.
+
+    Of such an object the digest only says which one it is, not how it stands: where a file has
+    been read to, what a database holds.
+    """
+    return _opaque_in.get(digest, frozenset())
+
+
+_opaque_in: dict[Digest, frozenset[int]] = {}
 
 
 def _give(root: Any, namespace: dict[str, Any]) -> bytes:

@@ -14,6 +14,7 @@ from kitaru_nb.analysis.modules import LocalModule, is_local_module, module_dige
 from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.analysis.normal import code_digest, ends_quietly
 from kitaru_nb.analysis.reach import Reach, reach
+from kitaru_nb.artifacts.digest import opaque_in
 from kitaru_nb.artifacts.marker import is_marker, marker_details
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.engine.cell import Cell
@@ -23,7 +24,7 @@ from kitaru_nb.errors import UnstorableError, UsageError
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import CheckpointKey
 
-__all__ = ["Dependencies", "Inputs"]
+__all__ = ["Dependencies", "Inputs", "opaque_read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,17 @@ class Inputs:
             message = f"checkpoint `{name}` reads `{read}`, a {kind} that could not be stored: {reason}"
             hint = f"%resume --remake {read}, or run its cell with --fresh; headless, @kt.resource"
             raise UnstorableError(message, kind="reads-marker", hint=hint)
+
+
+def opaque_read(needs: Dependencies) -> frozenset[int]:
+    """The objects in this process that a step reaches and whose state cannot be read.
+
+    Which file or connection it is says nothing of how it stands, so no record of this process
+    holds for a step that uses it. A marker stands for its object in the state it was recorded in.
+    """
+    if needs.markers:
+        return frozenset()
+    return frozenset[int]().union(*map(opaque_in, needs.reads.values()))
 
 
 def _key_of(

@@ -17,21 +17,24 @@ from typing import Any
 
 from kitaru_nb.analysis.attributes import attribute_targets
 from kitaru_nb.analysis.directive import Directive
+from kitaru_nb.artifacts.census import touched_opaque
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.cheaper import Ran
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, named_files, seeds
 from kitaru_nb.engine.confirm import Confirm
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
-from kitaru_nb.engine.inputs import Inputs
+from kitaru_nb.engine.inputs import Inputs, opaque_read
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.line import Line
 from kitaru_nb.engine.lineage import Lineage
-from kitaru_nb.engine.live import Callbacks, Live, has_live, is_live, is_untouched, ran_again
+from kitaru_nb.engine.live import Callbacks, Live, has_live, is_live, is_untouched
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
+from kitaru_nb.engine.observe import file_digest, is_data
 from kitaru_nb.engine.packages import (
     changed_versions,
     import_again,
@@ -219,7 +222,7 @@ class Session:
         )
         if isinstance(decided, Run):
             self._inputs.refuse_markers(pending.needs, pending.name)
-            pending.again = self._why_again(pending, found)
+            pending.unmet = self._unmet(pending, found)
             if self._marked_only:
                 self._confirm_rerun(pending, attempt.execution)
             self.engine.check()
@@ -268,11 +271,12 @@ class Session:
     def _holds(self, pending: Pending, what: str, digest: str) -> bool:
         return self._live.is_in_place(digest) if is_live(what) else holds(pending, what, digest)
 
-    def _why_again(self, pending: Pending, found: Sequence[Checkpoint]) -> tuple[str, ...]:
-        """What lives in one process only, where nothing else keeps the step from being restored."""
+    def _unmet(self, pending: Pending, found: Sequence[Checkpoint]) -> tuple[str, ...]:
+        """What keeps the newest record of the step from being restored."""
         for checkpoint in found:
             if same_step(pending.cell.step, checkpoint.draft.step):
-                return ran_again(unmet(checkpoint, lambda what, digest: self._holds(pending, what, digest)))
+                left = unmet(checkpoint, lambda what, digest: self._holds(pending, what, digest))
+                return tuple(what for what in left if not self._files.excuses(checkpoint, what))
         return ()
 
     def _pending(self, cell: Cell) -> Pending:
@@ -315,6 +319,8 @@ class Session:
         self._process.watch(self.namespace.live, attribute_targets(cell.tree))
 
     def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
+        if opaque_read(pending.needs):
+            return []  # what the step would find in them is not known to be what it found
         everywhere = self._marked_only or pending.cell.directive is not None
         journal, notebook = self.engine.journal, self.identity.notebook or ""
         executions = None if everywhere else [execution]
@@ -387,10 +393,13 @@ class Session:
     def _commit(self, pending: Pending, outcome: Outcome) -> Checkpoint:
         draft = self._draft(pending, CheckpointStatus.COMPLETED, outcome)
         self._watch_attributes(pending.cell)
+        touched_opaque(opaque_read(pending.needs))
         after = self.namespace.observe()
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
-        written = self._line.write(pending, step, after)
+        left = self._live.left(pending.cell.source)
+        ran = Ran(draft.duration, lambda: self._only_computed(pending, outcome, process, left))
+        written = self._line.write(pending, step, after, ran=ran)
         files = self._files.store(self._observed, written, named=pending.files, source=pending.cell.source)
         draft = replace(
             draft,
@@ -398,7 +407,7 @@ class Session:
             conditions=conditions_of(
                 pending, step, process, self._observed, files, ignored=self.engine.settings.home
             )
-            | self._live.left(pending.cell.source),
+            | left,
             process=self._line.write_process(pending.process, process, written),
             result=self._line.write_result(pending, outcome.result, written),
             outside=tuple(sorted(self._observed.outside)),
@@ -407,6 +416,18 @@ class Session:
             imports=imports_of(pending.needs.names.imports, self._observed.imported, self.namespace.live),
         )
         return self._record(draft, written, after, process)
+
+    def _only_computed(
+        self, pending: Pending, outcome: Outcome, process: ProcessState, left: Mapping[str, str]
+    ) -> Mapping[str, str] | None:
+        """The files that a step read, with digests, if it was seen only to compute and to read."""
+        seen = self._observed
+        if seen.outside or seen.written or left or pending.environment or process != pending.process:
+            return None
+        if any(output.get("output_type") not in _WORDS for output in outcome.outputs):
+            return None
+        read = [path for path in seen.read if observe.is_data(path, [self.engine.settings.home])]
+        return {**pending.files, **{path: observe.file_digest(path) or "" for path in read}}
 
     def _touched(self, pending: Pending) -> list[object]:
         live = self.namespace.live
@@ -600,6 +621,7 @@ class Session:
             step=pending.cell.step,
             parent=self._line.parent,
             reads=pending.needs.reads,
+            unmet=pending.unmet,
             outputs=tuple(outcome.outputs),
             execution_count=outcome.execution_count,
             plain=self._lineage.untold() if self._marked_only else (),
@@ -634,9 +656,12 @@ class Session:
         self._record(draft, written, after, process)
 
 
+_WORDS = frozenset({"stream", "execute_result"})
+
+
 def _refuse_unbuilt(directive: Directive | None) -> None:
     """Options that parse and do nothing yet are refused rather than ignored."""
-    for option in ("retries", "timeout", "budget", "all", "trust"):
+    for option in ("retries", "timeout", "budget", "trust"):
         if directive is not None and getattr(directive, option):
             message = f"`--{option.replace('_', '-')}` is not available in this version"
             raise UsageError(message, kind="not-available", hint="%%checkpoint without it")

@@ -509,6 +509,27 @@ def test_a_step_on_record_that_read_what_could_not_be_stored_is_restored(start: 
     assert (kernel["rows"], kernel["total"]) == ([(1,)], 2)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sqlite3\ncon = sqlite3.connect(':memory:')\ncon.execute('create table t (a)')",
+        "import sqlite3\n_con = sqlite3.connect(':memory:')\n_con.execute('create table t(a)')\nuse = [_con]",
+    ],
+)
+def test_a_step_that_uses_an_object_whose_state_cannot_be_read_runs_again_by_hand(
+    start: Start, source: str
+) -> None:
+    kernel = start()
+    kernel.plain(source)
+    con = "con" if "use" not in source else "use[0]"
+    count = f"{con}.execute('insert into t values (1)')\nn = {con}.execute('select sum(a) from t').fetchone()"
+
+    first, second = (kernel.cell(count, step="count") for _ in range(2))
+
+    assert (first, second) == (RAN, RAN)
+    assert kernel["n"] == (2,)
+
+
 def test_a_function_that_reads_a_marker_is_refused_too(start: Start) -> None:
     cells = "gen = (i for i in range(3))", "def first():\n    return next(gen)"
     start().cells(*cells)
