@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.artifacts.foreign import judging
+from kitaru_nb.engine.cheaper import Ran, Recipes
 from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Change, Namespace, State
@@ -34,6 +35,7 @@ class Line:
         parent: `seq` of the commit the next one builds on; None before the first.
         recorded: What the commits so far hold.
         last_bytes: Size of the values of the last commit that were not on record before.
+        tell: Shows a line before the commit is done; the front end's.
         trial: Loads objects of foreign classes before what is stored counts.
     """
 
@@ -41,12 +43,17 @@ class Line:
         self.parent: int | None = None
         self.recorded = Recorded()
         self.last_bytes = 0
+        self.tell: Callable[[str], None] = lambda _line: None
         self.trial = Trial(engine.settings.home)
+        self._recipes = Recipes(engine, namespace, tell=self._say)
         self._engine = engine
         self._namespace = namespace
         self._process = process
         self._recorded_process: ProcessState = {}
         self._committed = State()  # the namespace when all in it was on record
+
+    def _say(self, line: str) -> None:
+        self.tell(line)  # looked up when it is used: it may be put in place later
 
     def restore(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
         """The namespace and process as of commit `seq`, and the commits up to it, oldest first."""
@@ -66,8 +73,15 @@ class Line:
         self._recorded_process = self._process.snapshot()
         return restored, line
 
-    def write(self, pending: Pending, step: Change, after: State) -> Written:
+    def write(self, pending: Pending, step: Change, after: State, *, ran: Ran | None = None) -> Written:
         """Store every group that changed since the last commit, or by the step.
+
+        Args:
+            pending: The step.
+            step: What it changed.
+            after: The namespace after it.
+            ran: How it ran, if it ran here and now: then what is cheaper to make again than to
+                read is kept as a recipe.
 
         Raises:
             StoreError: the disk refused.
@@ -80,16 +94,19 @@ class Line:
             if names not in on_record or on_record[names].value != after.groups[names]
         }
         directive = pending.cell.directive
+        changed = since | step.groups
+        recipes = self._recipes.choose(changed, pending, step, after, on_record=on_record, ran=ran)
         with judging(self.trial):
             written = write_groups(
                 self._engine,
                 self._namespace,
                 after,
-                changed=since | step.groups,
+                changed=changed - recipes.keys(),
                 by_step=step.groups,
                 on_record=on_record,
                 exclude=frozenset(directive.exclude if directive is not None else ()),
             )
+        self._recipes.keep(recipes, pending, after, held=self.recorded.groups, written=written)
         if directive is not None and directive.strict:
             refuse_unstorable(written, pending.name)
         return written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.notes import Note, noting, place
 from kitaru_nb.artifacts.resource import making
+from kitaru_nb.engine.cheaper import make
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.history import left_later
 from kitaru_nb.engine.namespace import Names, Namespace
@@ -161,6 +163,8 @@ class Loader:
             CorruptError: a stored byte is damaged or missing.
             UnstorableError: a stored value cannot be loaded here.
         """
+        if group.recipe is not None:
+            return self._from_recipe(group)
         if group.artifact in self._loaded:
             return self._loaded[group.artifact]
         live = {name: self._namespace.live.get(name) for name in group.names}
@@ -190,6 +194,28 @@ class Loader:
         if group is not None and group.artifact not in self._loading:
             return self.group(group)[name]
         return self._namespace.live.get(name, _ABSENT)
+
+    def _from_recipe(self, group: Group) -> dict[str, object]:
+        """A group that is kept as a recipe: the live values where they are alike, else made again."""
+        key = Digest(f"{group.artifact}:{group.value}")  # of equal markers there may be many
+        if key not in self._loaded:
+            live = {name: self._namespace.live[name] for name in group.names if name in self._namespace.live}
+            if len(live) == len(group.names) and self._namespace.digest(live) == group.value:
+                self._loaded[key] = live
+                return live
+            started = time.perf_counter()
+            self._loaded[key] = make(group, self._apart)
+            took = time.perf_counter() - started
+            how = f"by running the cell of `{(group.recipe or {})['step']}`, {took:.1f} s"
+            self._notes[group.artifact] = [
+                Note(name, kind_name(value), how) for name, value in self._loaded[key].items()
+            ]
+        return self._loaded[key]
+
+    def _apart(
+        self, digest: Digest, namespace: dict[str, Any], resolve: Callable[[Anchor], object]
+    ) -> dict[str, object]:
+        return self._engine.get(digest, namespace=namespace, resolve=resolve)
 
     def notes(self, group: Group) -> list[Note]:
         """What was made again, and what was lost, when the group was loaded."""
@@ -362,8 +388,9 @@ def put_back(
                 restored.made[name] = how_made(values[name], made)
     for group in groups:
         wanted = [name for name in group.names if names.get(name) is group and name not in restored.damaged]
-        values = loader.unchanged(group) if wanted else {}
-        namespace.live.update({name: values[name] for name in wanted})
+        if wanted and group.recipe is None:  # a recipe runs apart from the notebook
+            values = loader.unchanged(group)
+            namespace.live.update({name: values[name] for name in wanted})
     restored.names.sort()
     return restored
 
@@ -498,5 +525,9 @@ def _mark_damaged(
     namespace: Namespace, wanted: Sequence[str], error: KitaruError, restored: Restored
 ) -> None:
     for name in wanted:
+        if error.kind == "recipe-failed":
+            namespace.live[name] = Marker(name, "value", error.message)
+            restored.lost[name] = error.message
+            continue
         namespace.live[name] = Marker(name, "value", f"it could not be restored: {error.message}")
         restored.damaged[name] = error.message

@@ -34,7 +34,6 @@ from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.live import Callbacks, Live, has_live, is_live, is_untouched
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
-from kitaru_nb.engine.observe import file_digest, is_data
 from kitaru_nb.engine.packages import (
     changed_versions,
     import_again,

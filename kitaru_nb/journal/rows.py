@@ -228,7 +228,10 @@ def body_of(draft: Draft) -> str:
             "source": draft.source,
             "step": draft.step,
             "reads": dict(draft.reads),
-            "groups": [[g.names, g.artifact, g.value, g.written, dict(g.unstorable)] for g in draft.groups],
+            "groups": [
+                [g.names, g.artifact, g.value, g.written, dict(g.unstorable), *filter(None, [g.recipe])]
+                for g in draft.groups
+            ],
             "deleted": draft.deleted,
             "deleted_by_step": draft.deleted_by_step,
             "conditions": dict(draft.conditions),
@@ -282,8 +285,8 @@ def checkpoint_of(row: CheckpointRow, execution: ExecutionId) -> Checkpoint:
 
 
 def _group(fields: list[Any]) -> Group:
-    names, artifact, value, written, unstorable = fields
-    return Group(tuple(names), artifact, value, written, unstorable)
+    names, artifact, value, written, unstorable, *recipe = fields
+    return Group(tuple(names), artifact, value, written, unstorable, *recipe)
 
 
 def name_in(body: object) -> str | None:

@@ -36,6 +36,8 @@ class Group:
         written: Whether the step itself changed the group. If not, cells before it did and
             the commit carries it so that `%resume` has everything.
         unstorable: For names whose value, or a part of it, could not be stored: the reason.
+        recipe: For a group that is cheaper to make again than to read: how. Its artifact holds
+            markers then. See `engine.cheaper`.
     """
 
     names: tuple[str, ...]
@@ -43,6 +45,7 @@ class Group:
     value: Digest
     written: bool = True
     unstorable: Mapping[str, str] = field(default_factory=dict)
+    recipe: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
