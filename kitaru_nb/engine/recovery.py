@@ -19,6 +19,7 @@ from kitaru_nb.artifacts.notes import Note, noting, place
 from kitaru_nb.artifacts.resource import making
 from kitaru_nb.engine.cheaper import make
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.furthest import furthest
 from kitaru_nb.engine.history import left_later
 from kitaru_nb.engine.namespace import Names, Namespace
 from kitaru_nb.engine.observe import file_holds, state_of
@@ -326,26 +327,6 @@ def target_of(journal: Journal, execution: Execution, at: str | None) -> Checkpo
     listed = ", ".join(f"`{name}`" for name in names)
     message = f"execution `{execution.id}` has no committed checkpoint `{at}`; it has {listed}"
     raise NotFoundError(message, kind="unknown-checkpoint", hint="%resume --at NAME")
-
-
-def furthest(checkpoints: Iterable[Checkpoint], *, name: str | None = None) -> Checkpoint | None:
-    """The commit whose line holds the newest work; with `name`, among the commits of that step.
-
-    What was restored counts as of when it ran, so a later kernel that restored a few cells and
-    died does not hide what ran before it. On one line a later commit is further, also when it
-    restored an old step.
-
-    Args:
-        checkpoints: Steps on record, oldest first.
-        name: Of a step.
-    """
-    newest: dict[int | None, int] = {}
-    commits = [c for c in checkpoints if c.draft.status is not CheckpointStatus.FAILED]
-    for commit in commits:
-        draft = commit.draft
-        newest[commit.seq] = max(draft.origin or commit.seq, newest.get(draft.parent, 0))
-    chosen = (commit for commit in commits if name in (None, commit.draft.name))
-    return max(chosen, key=lambda commit: (newest[commit.seq], commit.seq), default=None)
 
 
 def damaged(restored: Restored, checkpoint: Checkpoint) -> CorruptError:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["RerunLimit", "Settings"]
+__all__ = ["JOURNAL_FILE", "RerunLimit", "Settings"]
+
+JOURNAL_FILE = "journal.db"
+"""The journal's file in `Settings.home`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kitaru_nb.engine.recovery import Restored
-from kitaru_nb.engine.session import Resumed
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
 from kitaru_nb.notebook.auto import Auto
+
+if TYPE_CHECKING:  # words are said before the engine is loaded
+    from kitaru_nb.engine.recovery import Restored
+    from kitaru_nb.engine.session import Resumed
 
 __all__ = [
     "age",

@@ -88,7 +88,7 @@ def _lazy(function: str) -> Any:
 
 def _tell_when_unfinished(shell: Any) -> None:
     from kitaru_nb.notebook import display  # noqa: PLC0415 - after the light parts are in place
-    from kitaru_nb.notebook.opening import unfinished  # noqa: PLC0415
+    from kitaru_nb.notebook.unfinished import unfinished  # noqa: PLC0415
 
     found = unfinished(shell)
     if found is None:

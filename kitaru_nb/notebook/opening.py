@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.process import Process
-from kitaru_nb.engine.recovery import furthest
 from kitaru_nb.engine.session import Session
-from kitaru_nb.errors import ConflictError, KitaruError
-from kitaru_nb.model.checkpoint import Checkpoint
-from kitaru_nb.model.execution import Execution, Identity
+from kitaru_nb.errors import ConflictError
+from kitaru_nb.model.execution import Identity
 from kitaru_nb.notebook.callbacks import callbacks_of
 from kitaru_nb.notebook.identity import identity_of, notebook_path
 from kitaru_nb.notebook.sink import sink_for
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["open_session", "unfinished"]
+__all__ = ["namespace_of", "open_session"]
 
 
 def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
@@ -51,39 +48,3 @@ def namespace_of(shell: Any) -> Namespace:
     """The shell's namespace, without what IPython itself put there."""
     own = dict(shell.user_ns_hidden)
     return Namespace(shell.user_ns, lambda name, value: name in own and own[name] is value)
-
-
-def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint]] | None:
-    """The notebook's last execution when it did not end well and has something to restore."""
-    settings = resolve()
-    if not (Path(settings.home) / "journal.db").exists():
-        return None
-    path = notebook_path(shell.user_ns, setting=settings.notebook)
-    if path is None:
-        return None
-    try:
-        engine = open_engine(settings, read_only=True)
-    except KitaruError:
-        return None  # the first step says what is wrong, where it can be acted on
-    try:
-        known = engine.journal.executions(identity=identity_of(path), limit=1)
-        if not known or not known[0].status.continues:
-            return None
-        commits = _last_line(engine.journal.checkpoints(known[0].id))
-        return (known[0], commits) if commits else None
-    except KitaruError:
-        return None
-    finally:
-        engine.close()
-
-
-def _last_line(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-    """The commits that lead to the furthest one, oldest first."""
-    by_seq = {c.seq: c for c in checkpoints}
-    line = []
-    last = furthest(checkpoints)
-    seq = last.seq if last is not None else None
-    while seq is not None and seq in by_seq:
-        line.append(by_seq[seq])
-        seq = by_seq[seq].draft.parent
-    return line[::-1]

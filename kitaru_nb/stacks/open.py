@@ -16,7 +16,7 @@ from kitaru_nb.engine.refs import LATEST, Found, find_artifact
 from kitaru_nb.engine.stored import StoredNames, names_at
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
-from kitaru_nb.model.settings import Settings
+from kitaru_nb.model.settings import JOURNAL_FILE, Settings
 from kitaru_nb.stacks.settings import resolve
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ __all__ = [
     "open_engine",
 ]
 
-JOURNAL_FILE = "journal.db"
 STORE_FOLDER = "store"
 LEAST_FREE = 1 << 20
 """Free bytes without which no work is begun: too little even for the journal's own pages."""

@@ -1,0 +1,38 @@
+"""Whether the notebook's last execution was cut short; asked when the extension is loaded.
+
+It reads the journal alone, so that the engine is loaded with the first checkpoint only.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from kitaru_nb.engine.furthest import furthest_line
+from kitaru_nb.errors import KitaruError
+from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.execution import Execution
+from kitaru_nb.model.settings import JOURNAL_FILE
+from kitaru_nb.notebook.identity import identity_of, notebook_path
+from kitaru_nb.stacks.settings import resolve
+
+__all__ = ["unfinished"]
+
+
+def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint]] | None:
+    """The notebook's last execution when it did not end well and has something to restore."""
+    settings = resolve()
+    file = settings.home / JOURNAL_FILE
+    path = notebook_path(shell.user_ns, setting=settings.notebook)
+    if path is None or settings.stack != "local" or not file.exists():
+        return None
+    try:
+        with closing(SqliteJournal(file, lease=settings.lease, read_only=True)) as journal:
+            known = journal.executions(identity=identity_of(path), limit=1)
+            if not known or not known[0].status.continues:
+                return None
+            commits = furthest_line(journal.checkpoints(known[0].id))
+            return (known[0], commits) if commits else None
+    except KitaruError:
+        return None  # the first step says what is wrong, where it can be acted on
