@@ -25,7 +25,7 @@ from typing import Any
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.namespace import Change
-from kitaru_nb.engine.observe import ABSENT, Observed, file_digest, file_holds, is_data, state_of
+from kitaru_nb.engine.observe import ABSENT, Observed, file_holds, is_data, state_of
 from kitaru_nb.engine.process import ProcessState, drawn, is_secret
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.model.artifact import Digest
@@ -35,6 +35,9 @@ __all__ = ["conditions_of", "holds", "named_environment", "named_files", "seeds"
 _SEEDS = re.compile(r"seed|set_?state|random_state|RandomState")
 _LONGEST_PATH = 4096
 _SMALL = 100  # items of a container that are looked at
+_ASKS = frozenset(
+    {"exists", "lexists", "isfile", "is_file", "isdir", "is_dir", "getsize", "getmtime", "stat", "access"}
+)
 _FOLDER = frozenset({"getcwd", "getcwdb"})
 
 
@@ -65,7 +68,7 @@ def conditions_of(
     found |= {
         f"file:{path}": digest
         for path, digest in pending.files.items()
-        if path not in observed.written and file_digest(path) == digest  # what the step wrote is no input
+        if path not in observed.written and state_of(path) == digest  # what the step wrote is no input
     }
     for file in files:
         if file["mode"] in ("read", "absent") and file["digest"] is not None:
@@ -89,9 +92,13 @@ def conditions_of(
 def named_files(tree: ast.Module, values: Iterable[object], *, ignored: Path) -> dict[str, str]:
     """Files that a cell names in its strings, or in the strings and paths it reads, with their digests.
 
-    So a file counts that is read by code which does not open it through Python.
+    So a file counts that is read by code which does not open it through Python. Where the code
+    asks whether files are there, those that are not count as well, and folders.
     """
-    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    values = list(values)
+    nodes = list(ast.walk(tree))
+    constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    asks = _asks(nodes, values)
     words = (
         word for text in constants if isinstance(text, str) for word in text.split()[:_SMALL]
     )  # of `!cat a.txt`
@@ -102,9 +109,18 @@ def named_files(tree: ast.Module, values: Iterable[object], *, ignored: Path) ->
         if not text or len(text) > _LONGEST_PATH or "\n" in text or "\0" in text:
             continue
         path = os.path.abspath(text)
-        if Path(path).is_file() and is_data(path, [ignored]):
-            found[path] = file_digest(path) or ABSENT
+        if (asks or Path(path).is_file()) and is_data(path, [ignored]):
+            found[path] = state_of(path)
     return found
+
+
+def _asks(nodes: Iterable[ast.AST], values: Iterable[object]) -> bool:
+    """Whether code asks if files are there, which no audit event tells."""
+    used = {getattr(node, "attr", None) or getattr(node, "id", None) for node in nodes}
+    for value in values:
+        if isinstance(value, FunctionType):
+            used.update(value.__code__.co_names)
+    return not _ASKS.isdisjoint(used)
 
 
 def _parts(value: object) -> Iterable[object]:

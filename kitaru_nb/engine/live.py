@@ -29,7 +29,7 @@ from typing import Any
 from kitaru_nb.analysis.modules import is_local_file
 from kitaru_nb.model.checkpoint import Checkpoint
 
-__all__ = ["Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again"]
+__all__ = ["Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again", "reason_of"]
 
 Callbacks = Callable[[], Mapping[str, Iterable[object]]]
 """Callbacks that a front end keeps, by what they are called."""
@@ -274,10 +274,11 @@ def ran_again(unmet: Iterable[str]) -> tuple[str, ...]:
     Empty where something else does not hold either: then that is the reason.
     """
     listed = list(unmet)
-    return tuple(map(_reason, listed)) if all(map(is_live, listed)) else ()
+    return tuple(map(reason_of, listed)) if all(map(is_live, listed)) else ()
 
 
-def _reason(what: str) -> str:
+def reason_of(what: str) -> str:
+    """What the effect in the condition `what` is, in words."""
     kind, _, name = what.removeprefix(_PREFIX).partition(":")
     if kind == "callback":
         return f"it registered code of the notebook with `{name}`, which cannot be stored"

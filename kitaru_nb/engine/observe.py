@@ -111,6 +111,7 @@ class Observed:
             "mode": "written" if written else "read",
             "digest": None if written else file_digest(path),
             "bytes": found.st_size,
+            "mtime": found.st_mtime_ns,
         }
 
     # Told by the audit hook, before the thing happens

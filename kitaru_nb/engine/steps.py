@@ -37,7 +37,7 @@ class Pending:
         environment: Environment variables that its code names, with their values before it.
         files: Files that its code or the values it reads name, with their digests before it.
         shadow: What it can change, as it was before; None where it will not be undone.
-        again: Where it is on record and runs all the same: why, in sentences.
+        unmet: Where it is on record and runs all the same: the conditions that do not hold.
     """
 
     cell: Cell
@@ -51,7 +51,7 @@ class Pending:
     environment: Mapping[str, str | None] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     shadow: Shadow | None = None
-    again: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

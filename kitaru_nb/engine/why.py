@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kitaru_nb.analysis.diff import first_difference
+from kitaru_nb.analysis.directive import find_directive
+from kitaru_nb.engine.reasons import condition_reasons, version_reasons
 from kitaru_nb.engine.recovery import source_code
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import NotFoundError
@@ -20,7 +22,8 @@ class Reason:
     """One cause.
 
     Attributes:
-        kind: ``first-run``, ``equal``, ``code``, ``input``, ``file``, ``failed`` or ``asked``.
+        kind: ``first-run``, ``equal``, ``code``, ``input``, ``file``, ``package``, ``failed`` or
+            ``asked``.
         what: The name, file or line it is about.
         text: The cause in a sentence.
         old: What was recorded before (a digest), where there is such a thing.
@@ -130,7 +133,10 @@ def differences(old: Draft, new: Draft) -> Sequence[Reason]:
         line = first_difference(old.source, new.source) or "its code changed"
         found.append(Reason("code", new.name, f"its code changed: {line}", old.code, new.code))
     found += _inputs(old.reads, new.reads)
-    found += _conditions(old.conditions, new.conditions)
+    found += [Reason(*reason) for reason in condition_reasons(old, new)]
+    directive = find_directive(new.source)
+    if directive is not None and directive.strict_env:
+        found += [Reason(*reason) for reason in version_reasons(old, new)]
     if not found:
         found.append(
             Reason(
@@ -151,19 +157,3 @@ def _inputs(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Reason]:
         else:
             text = f"`{name}` holds another value ({old[name][:8]} before, {new[name][:8]} now)"
         yield Reason("input", name, text, old.get(name), new.get(name))
-
-
-def _conditions(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Reason]:
-    for what in sorted(old.keys() | new.keys()):
-        kind, _, rest = what.partition(":")
-        if old.get(what) == new.get(what) or what not in old or what not in new:
-            continue
-        text = {
-            "file": f"file `{rest}` has changed since",
-            "module": f"the source of `{rest}` has changed since",
-            "process": f"{rest.rpartition('/')[2]} of the process was different",
-            "env": f"environment variable `{rest}` had another value",
-            "random": f"the random generator of `{rest}` stood elsewhere",
-            "names": f"`{rest.replace(',', '`, `')}`, which it may change, held another value before it",
-        }[kind]
-        yield Reason("file" if kind in ("file", "module") else "input", rest, text, old[what], new[what])

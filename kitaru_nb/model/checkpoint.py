@@ -78,6 +78,8 @@ class Draft:
             of their code, and the names they read and bind.
         packages: Versions of Python and of the packages that its code uses.
         imports: Modules that it imported and that cells after it can reach.
+        unmet: Where it was on record with this key and ran all the same: the conditions of
+            that record which did not hold.
         outputs: What it showed: Jupyter messages, folded, as JSON values.
         execution_count: The number of the cell's run in its kernel (``In [n]``).
         error: For a failed step, `{"ename", "evalue"}`.
@@ -104,6 +106,7 @@ class Draft:
     files: tuple[Mapping[str, Any], ...] = ()
     packages: Mapping[str, str] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
     plain: tuple[Mapping[str, Any], ...] = ()
     outputs: tuple[Mapping[str, Any], ...] = ()
     execution_count: int | None = None

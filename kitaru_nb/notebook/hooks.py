@@ -254,10 +254,11 @@ class Hooks:
         )
         self.last_status = {"seq": checkpoint.seq, "status": "completed"}
         if not self.quiet:
+            from kitaru_nb.engine.live import ran_again  # noqa: PLC0415 - loaded by now
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 
             stored = self.session.last_bytes
-            again = frame.plan.pending.again
+            again = ran_again(frame.plan.pending.unmet)
             text = display.committed(
                 checkpoint, stored, self.session.failures.names(), again, self.session.notes()
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kitaru_nb.engine.live import Live
+from kitaru_nb.engine.live import Live, ran_again
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
 
@@ -52,7 +52,7 @@ def test_a_cell_that_started_a_thread_runs_again_in_a_new_kernel_and_says_so(hom
     status = again.cell(WORKER)
 
     assert status == RAN
-    assert plan.pending.again == ("it started thread `work`, which cannot be stored",)
+    assert ran_again(plan.pending.unmet) == ("it started thread `work`, which cannot be stored",)
     for kernel in (first, again):
         kernel["stop"].set()
 
@@ -142,7 +142,7 @@ def test_a_callback_that_reaches_the_notebook_is_named(home: Path, source: str, 
 
     plan = Kernel(home).take_over().plan(source, step="a")
 
-    assert plan.pending.again == (
+    assert ran_again(plan.pending.unmet) == (
         f"it registered code of the notebook with `{what}`, which cannot be stored",
     )
 

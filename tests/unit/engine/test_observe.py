@@ -155,6 +155,7 @@ def test_a_files_mode_size_and_digest_are_told(tmp_path: Path) -> None:
             "mode": mode,
             "digest": digest,
             "bytes": size,
+            "mtime": (tmp_path / name).stat().st_mtime_ns,
         }
         for name, mode, digest, size in (
             ("in.csv", "read", file_digest(tmp_path / "in.csv"), 3),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import gc
 from pathlib import Path
 
 import pytest
@@ -99,7 +101,7 @@ def test_a_changed_file_is_named(kernel: Kernel, tmp_path: Path) -> None:
     (reason,) = why(kernel).reasons
 
     assert (reason.kind, reason.what) == ("file", str(file))
-    assert reason.text == f"file `{file}` has changed since"
+    assert reason.text.startswith(f"file `{file}` has changed since")
 
 
 def test_a_value_that_is_changed_in_place_is_named(kernel: Kernel) -> None:
@@ -166,3 +168,77 @@ def test_nothing_on_record_says_so(kernel: Kernel, name: str | None) -> None:
         explain_step(kernel.session, name)
 
     assert refused.value.kind == "unknown-checkpoint"
+
+
+# Conditions
+
+
+def reason(kernel: Kernel) -> str:
+    return "\n".join(found.text for found in why(kernel).reasons)
+
+
+def test_a_changed_file_is_named_with_size_time_and_hash(kernel: Kernel, tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text("1")
+    source = f"x = open({str(data)!r}).close()"
+    kernel.cell(source, step="a")
+    data.write_text("22")
+    kernel.cell(source, step="a")
+
+    said = reason(kernel)
+
+    assert said.startswith(f"file `{data}` has changed since (1 bytes, written 2")
+    assert "hash" in said.partition("before")[0]
+    assert ", 2 bytes, written" in said or "before, 2 bytes" in said
+
+
+def test_a_file_that_came_is_named(kernel: Kernel, tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    source = f"import os\nx = os.path.exists({str(data)!r})"
+    kernel.cell(source, step="a")
+    data.write_text("1")
+    assert kernel.cell(source, step="a") == "completed"
+    assert reason(kernel) == f"file `{data}` is there, and was not when it ran before"
+
+
+def test_a_folder_with_new_files_is_named(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    source = f"import glob\nx = glob.glob({str(tmp_path / 'data')!r} + '/*.csv')"
+    kernel.cell(source, step="a")
+    (tmp_path / "data/a.csv").touch()
+
+    kernel.cell(source, step="a")
+
+    assert reason(kernel).startswith(f"what is in the folder `{tmp_path / 'data/*.csv'}` has changed since")
+
+
+def test_an_environment_variable_and_an_option_are_named(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import decimal, os\nx = os.environ.get('RATE_OF_TEST'), decimal.Decimal(1) / 3"
+    with decimal.localcontext():
+        kernel.cell(source, step="a")
+        monkeypatch.setenv("RATE_OF_TEST", "2")
+        decimal.getcontext().prec = 5
+
+        kernel.cell(source, step="a")
+
+    assert "environment variable `RATE_OF_TEST` had another value" in reason(kernel)
+    assert "decimal of the process was different" in reason(kernel)
+
+
+def test_an_effect_that_lives_in_one_process_is_named(tmp_path: Path) -> None:
+    source = "import gc\ndef seen(*a): pass\ngc.callbacks.append(seen)"
+    first = Kernel(tmp_path / "home")
+    first.cell(source, step="a")
+    again = Kernel(tmp_path / "home").take_over()
+    try:
+        again.cell(source, step="a")
+    finally:
+        gc.callbacks.remove(first["seen"])
+        gc.callbacks.remove(again["seen"])
+
+    assert reason(again) == (
+        "it registered code of the notebook with `gc.callbacks`, which cannot be stored, "
+        "so it runs again in each kernel"
+    )
