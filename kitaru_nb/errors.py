@@ -10,7 +10,8 @@ The tree::
     ├── ConflictError (RuntimeError)    read again and retry, or take over
     ├── StoreError (OSError)            check the disk or bucket
     │   └── CorruptError                the stored bytes are damaged
-    └── KernelError (RuntimeError)      the kernel died or could not be started
+    ├── KernelError (RuntimeError)      the kernel died or could not be started
+    └── TimedOutError (TimeoutError)    give it more time
 
 Classes are grouped by what the reader does next; `kind` names the exact case and is
 append-only, so programs test `kind`, never the words. A message has three parts: what
@@ -34,6 +35,7 @@ __all__ = [
     "NotFoundError",
     "StoreError",
     "Suspended",
+    "TimedOutError",
     "UnstorableError",
     "UsageError",
 ]
@@ -102,6 +104,10 @@ class CorruptError(StoreError):
 
 class KernelError(KitaruError, RuntimeError):
     """The kernel died or could not be started."""
+
+
+class TimedOutError(KitaruError, TimeoutError):
+    """A step took longer than it was given; it left no commit."""
 
 
 class Suspended(BaseException):

@@ -38,6 +38,9 @@ class Failures:
 
     def add(self, pending: Pending) -> None:
         """The step has failed just now."""
+        known = self._failed.get(_place(pending.cell, pending.name))
+        if known is not None and known.pending is pending:
+            return  # a try of it that could not be undone: the state before it is still the one to go back to
         if pending.shadow is not None:
             pending.shadow.settle()
             failure = _Failure(pending, self._namespace.observe(), self._process.snapshot())

@@ -51,11 +51,19 @@ class Namespace:
 
     def observe(self) -> State:
         """The state now. Costs twice a pickle of what was touched since the last look."""
-        return self._look.state()
+        try:
+            return self._look.state()
+        except BaseException:
+            self._look.forget()  # cut short by the stop button or a foreign object: half of it is of the past
+            raise
 
     def let_go(self, touched: AbstractSet[str] | None = None, bound: AbstractSet[str] = frozenset()) -> None:
         """A cell is about to run: hold nothing that it may give up. See `Look.let_go`."""
-        self._look.let_go(touched, bound)
+        try:
+            self._look.let_go(touched, bound)
+        except BaseException:
+            self._look.forget()
+            raise
 
     def digest(self, values: Mapping[str, object]) -> Digest:
         """The canonical digest of `values` as one object graph."""

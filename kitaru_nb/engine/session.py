@@ -54,7 +54,7 @@ from kitaru_nb.engine.recovery import (
 )
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
-from kitaru_nb.errors import KitaruError, StoreError, UnstorableError, UsageError
+from kitaru_nb.errors import ConflictError, KitaruError, StoreError, UnstorableError, UsageError
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
@@ -346,7 +346,9 @@ class Session:
         """The step's body is about to run."""
         self._half_done_before, self._half_done = self._half_done, run.pending.name
         self._observed = observe.Observed()
-        run.pending.shadow = self._shadow(run.pending) if self._marked_only else None
+        directive = run.pending.cell.directive
+        undoable = self._marked_only or (directive is not None and directive.retries > 0)
+        run.pending.shadow = self._shadow(run.pending) if undoable else None
         needs = run.pending.needs
         self.namespace.let_go(needs.touched, needs.names.writes | needs.names.deletes)
         self._live.begin()
@@ -444,6 +446,26 @@ class Session:
             files=tuple(self._files.name(self._observed)),
         )
         self._files.took(self.engine.journal.commit(self.open(), draft))
+
+    def undo_try(self, run: Run, error: BaseException, outcome: Outcome) -> bool:
+        """A try of the step failed: put that on record, undo it, and make ready for the next.
+
+        Returns:
+            Whether all is exactly as it was before the step. If not, it must not be tried again.
+        """
+        pending = run.pending
+        self.fail(run, error, outcome)
+        if pending.shadow is None:
+            return False
+        try:
+            self.failures.undo(pending.cell, pending.name)
+        except ConflictError:
+            return False
+        left = changes(pending.before, self.namespace.observe())
+        if left.groups or left.deleted:
+            return False
+        self.begin(run)
+        return True
 
     def pass_over(self, run: Run, *, failed: bool = False) -> None:
         """A step that has run is to count as a plain cell: what it did is part of the next commit.
@@ -660,7 +682,7 @@ _WORDS = frozenset({"stream", "execute_result"})
 
 def _refuse_unbuilt(directive: Directive | None) -> None:
     """Options that parse and do nothing yet are refused rather than ignored."""
-    for option in ("retries", "timeout", "budget", "trust"):
+    for option in ("budget", "trust"):
         if directive is not None and getattr(directive, option):
             message = f"`--{option.replace('_', '-')}` is not available in this version"
             raise UsageError(message, kind="not-available", hint="%%checkpoint without it")

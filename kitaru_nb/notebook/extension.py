@@ -116,7 +116,8 @@ def _in_a_cell(shell: Any) -> bool:
 _HELP = {
     "checkpoint_cell": """Make this cell a durable checkpoint.
 
-    %%checkpoint [NAME] [--fresh] [--exclude a,b] [--depends PATH,...] [--reuse] [--strict]
+    %%checkpoint [NAME] [--fresh] [--timeout 10m] [--retries N] [--exclude a,b]
+                 [--depends PATH,...] [--reuse] [--strict]
 
 When the cell has run, everything that changed in the notebook since the last checkpoint is
 stored, together with what the cell showed, before the cell counts as done. Run again with
@@ -124,6 +125,8 @@ equal code and inputs, in this kernel or a new one, it is restored instead of ru
 
     NAME            what the checkpoint is called; a short name is made up without one
     --fresh         run it even when it could be restored
+    --timeout 10m   stop the cell after this time
+    --retries N     after an exception undo it and run it again, up to N times
     --exclude a,b   do not store these names
     --depends PATH  run again when this file has changed
     --reuse         headless: also restore what touched the network in another execution

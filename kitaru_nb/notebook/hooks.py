@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from typing import Any
 
 from IPython.core.error import InputRejected
 from IPython.core.inputtransformer2 import cell_magic
+from IPython.core.interactiveshell import InteractiveShell
 
 from kitaru_nb.analysis.directive import directive_of, mark_source
 from kitaru_nb.engine.process import Process
 from kitaru_nb.errors import KitaruError, UnstorableError, UsageError
 from kitaru_nb.notebook.auto import Auto
-from kitaru_nb.notebook.interrupts import Shield
+from kitaru_nb.notebook.interrupts import Guard, Shield, stop_queue
 
 __all__ = ["Hooks", "refused"]
 
@@ -50,6 +52,8 @@ class _Frame:
     running: bool = False
     auto: bool = False
     planning: float = 0.0
+    failed: BaseException | None = None
+    on_record: bool = False
 
 
 class Hooks:
@@ -63,7 +67,13 @@ class Hooks:
         self.auto: Auto | None = None
         self.quiet = False
         self.last_status: dict[str, Any] = {"seq": None, "status": None}
+        self.tries: Any = None
         self._frames: list[_Frame] = []
+        self._guard = Guard(
+            through=[InteractiveShell.run_code.__code__, Hooks._decide.__code__],
+            never=[Hooks._begin.__code__, Hooks.undo_try.__code__],
+            lasting=hasattr(getattr(shell, "kernel", None), "post_handler_hook"),
+        )
         self._pid = os.getpid()
         self._seen: list[str] = []
         self.process = Process()
@@ -103,6 +113,8 @@ class Hooks:
             return  # a forked child that goes on as a kernel has no turn at the execution
         raw = info.raw_cell or ""
         frame = _Frame(info, self._may_be_step(info, raw))
+        if frame.possible and not self._frames:
+            self._guard.start()
         self._frames.append(frame)
         if frame.possible:
             self.shell.ast_transformers.append(self)
@@ -119,10 +131,18 @@ class Hooks:
         if frame is None or frame.decided:
             return tree
         try:
+            if self._guard.pressed:
+                raise KeyboardInterrupt
             return self._decide(frame, tree)
         except KitaruError as error:
             raise refused(error) from error
-        except (Exception, KeyboardInterrupt) as error:
+        except KeyboardInterrupt as error:
+            self._guard.pressed = False
+            if frame.running:
+                self._give_up(frame)
+            stopped = KitaruError("the cell was stopped before it ran", kind="interrupted")
+            raise refused(stopped) from error
+        except Exception as error:
             message = f"the cell was not run: {type(error).__name__}: {error}"
             raise refused(KitaruError(message, kind="internal", hint="%tb shows where")) from error
 
@@ -140,7 +160,7 @@ class Hooks:
             text = display.restored(plan.checkpoint, outcome.lost, outcome.problems)
             self.sink.show(display.bundle(text))
         if shield.pressed:
-            raise KeyboardInterrupt
+            self._stop_after(self._frames[-1])
 
     def after_cell(self, result: Any) -> None:
         """The cell has run: commit it. The kernel replies after this returns."""
@@ -149,28 +169,56 @@ class Hooks:
         frame = self._frames.pop()
         if self.session is not None:
             self.session.saw_imports()
-        if frame.possible and self in self.shell.ast_transformers:
-            self.shell.ast_transformers.remove(self)
-        if not frame.running or os.getpid() != self._pid:
+        if not frame.possible:
+            self._tell_outer(result)
             return
-        try:
-            with Shield() as shield:
-                self._finish(frame, result)
-            if shield.pressed:
-                raise KeyboardInterrupt
-        except BaseException as error:  # noqa: BLE001 - an error that escapes a hook would be an ok reply
-            self.shell.showtraceback((type(error), error, None))
-            result.error_in_exec = error
+        failure: BaseException | None = None
+        with Shield() as shield:
+            try:
+                self._leave(frame, result)
+            except BaseException as error:  # noqa: BLE001 - an error that escapes a hook would be an ok reply
+                failure = error
+        pressed = shield.pressed
+        if not self._frames:
+            pressed = self._guard.stop() or pressed
+        if pressed and failure is None:
+            failure = self._stopped(frame, result)
+        if not self._frames:
+            self.tries = None
+        if failure is not None:
+            self.shell.showtraceback((type(failure), failure, None))
+            if result is not None:
+                result.error_in_exec = failure
             self.shell.last_execution_succeeded = False
+
+    def _stopped(self, frame: _Frame, result: Any) -> BaseException | None:
+        """What an interrupt amounts to that came outside the user's own code."""
+        if self.tries is not None and self.tries.expired:
+            return None  # the deadline's, a moment too late
+        if frame.plan is None or result is None or not result.success:
+            return KeyboardInterrupt()
+        self._stop_after(frame)
+        return None
+
+    def undo_try(self, frame: _Frame, error: BaseException) -> bool:
+        """A try of the running step failed; whether it is undone exactly."""
+        from kitaru_nb.engine.session import Outcome  # noqa: PLC0415 - loaded by now
+
+        undone: bool = self.session.undo_try(frame.plan, error, Outcome(self.sink.end()))
+        frame.on_record = not undone
+        self.sink.begin()
+        return undone
 
     # -- the parts ---------------------------------------------------------------------
 
     def open_session(self) -> Any:
         """The session, made with the first step."""
         if self.session is None:
+            from kitaru_nb.engine.failures import Failures  # noqa: PLC0415 - as above
             from kitaru_nb.notebook.opening import open_session  # noqa: PLC0415 - the engine loads with the first step
 
             self.session, self.sink = open_session(self.shell, self.process)
+            self._guard.hold_in(Failures.undo.__code__)
             for source in self._seen:
                 self.session.saw(source)
             self._seen.clear()
@@ -231,23 +279,73 @@ class Hooks:
         frame.plan = plan
         if isinstance(plan, Restore):
             return ast.Module(ast.parse(_CALL).body, type_ignores=[])
-        self.sink.begin()
-        session.begin(plan)
-        frame.running = True
+        self._begin(frame)
         frame.planning = time.perf_counter() - began
-        return body
+        return self._with_tries(frame, body)
+
+    def _begin(self, frame: _Frame) -> None:
+        self.sink.begin()
+        self.session.begin(frame.plan)
+        frame.running = True
+
+    def _give_up(self, frame: _Frame) -> None:
+        """The cell was stopped after all was made ready for it and before it ran."""
+        self.sink.end()
+        self.session.pass_over(frame.plan)
+        frame.running = False
+
+    def _with_tries(self, frame: _Frame, body: ast.Module) -> ast.Module:
+        directive = frame.plan.pending.cell.directive
+        if directive is None or not (directive.retries or directive.timeout):
+            return body
+        from kitaru_nb.notebook import deadline  # noqa: PLC0415 - few cells need it
+
+        self.tries = deadline.Tries(
+            frame.plan.pending.name,
+            deadline.StepTries(self, frame),
+            retries=directive.retries,
+            timeout=directive.timeout,
+            awaits=deadline.awaits(body),
+        )
+        return deadline.in_tries(body)
+
+    def _stop_after(self, frame: _Frame) -> None:
+        """The stop button came when the cell was on record or being saved: it stops what is queued behind.
+
+        As an error the cell would look undone, and run once more.
+        """
+        stop_queue(self.shell)
+        if not self.quiet:
+            name = frame.plan.pending.name
+            text = f"kitaru: `{name}` was done when you stopped it; the cells queued behind it do not run"
+            print(text, file=sys.stderr)  # noqa: T201 - it is no output of the cell's, and in no record
+
+    def _leave(self, frame: _Frame, result: Any) -> None:
+        if self in self.shell.ast_transformers:
+            self.shell.ast_transformers.remove(self)
+        self._tell_outer(result)
+        if frame.running and os.getpid() == self._pid:
+            self._finish(frame, result)
+
+    def _tell_outer(self, result: Any) -> None:
+        """A cell that a magic of a step ran has failed: so has the step, though the magic says nothing."""
+        outer = self._frames[-1] if self._frames else None
+        if outer is not None and outer.running and result is not None and not result.success:
+            outer.failed = result.error_in_exec or result.error_before_exec
 
     def _finish(self, frame: _Frame, result: Any) -> None:
         from kitaru_nb.engine.session import Outcome  # noqa: PLC0415 - loaded by now
 
         outputs = self.sink.end()
-        error = result.error_in_exec or result.error_before_exec if result is not None else None
+        failure = self._failure(frame, result)
         if frame.auto and not self._keeps(frame):
-            self.session.pass_over(frame.plan, failed=result is None or not result.success)
+            self.session.pass_over(frame.plan, failed=failure is not None)
             return
-        if result is None or not result.success:
-            failure = error if error is not None else KeyboardInterrupt()
-            self.session.fail(frame.plan, failure, Outcome(outputs))
+        if failure is not None:
+            if not frame.on_record:
+                self.session.fail(frame.plan, failure, Outcome(outputs))
+            if result is not None and result.success:
+                raise failure  # a magic kept it to itself
             return
         checkpoint = self.session.commit(
             frame.plan, Outcome(outputs, result.result, execution_count=result.execution_count)
@@ -263,6 +361,21 @@ class Hooks:
                 checkpoint, stored, self.session.failures.names(), again, self.session.notes()
             )
             self.sink.show(display.bundle(text))
+
+    def _failure(self, frame: _Frame, result: Any) -> BaseException | None:
+        """What ended the step's body before its end, if something did."""
+        if self.tries is not None:
+            self.tries.done()
+        if result is not None and result.success:
+            return frame.failed
+        error: BaseException | None = None
+        if result is not None:
+            error = result.error_in_exec or result.error_before_exec
+        error = error if error is not None else KeyboardInterrupt()
+        late = self.tries.timed_out(error) if self.tries is not None else None
+        if late is not None:
+            result.error_in_exec = late
+        return late or error
 
     def _keeps(self, frame: _Frame) -> bool:
         """Whether a cell that nobody marked took long enough to be a checkpoint."""

@@ -286,7 +286,8 @@ class AttemptRun:
             return self._cut_short(_End(ExecutionStatus.INTERRUPTED, Exit.SUPERSEDED, _SUPERSEDED, step))
         self._mark_failed(step)
         reason = _first_line(f"{reply.ename}: {reply.evalue}")
-        return _End(ExecutionStatus.FAILED, Exit.FAILED, reason, step)
+        late = reply.ename == errors.TimedOutError.__name__
+        return _End(ExecutionStatus.FAILED, Exit.TIMED_OUT if late else Exit.FAILED, reason, step)
 
     def _after_death(self) -> _End:
         why = describe_exit(self._kernel.exit_code if self._kernel else None)

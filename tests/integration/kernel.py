@@ -150,6 +150,13 @@ class Kernel:
             reply.get("execution_count"),
         )
 
+    def wait_for_input(self, request: str) -> None:
+        """Until the kernel says that it begins with a sent cell."""
+        while True:
+            message = self.client.iopub_channel.get_msg(timeout=20)
+            if message["msg_type"] == "execute_input" and message["parent_header"].get("msg_id") == request:
+                return
+
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -220,3 +221,26 @@ def test_a_restored_value_counts_as_what_it_was_recorded_as() -> None:
     assert namespace.observe().groups["a",] == recorded
     run(namespace, "a.append(2)")
     assert namespace.observe().groups["a",] != recorded
+
+
+def test_a_look_that_was_cut_short_is_not_built_upon() -> None:
+    live: dict[str, Any] = {"rows": [0], "other": [1]}
+    namespace = Namespace(live)
+    for _ in range(3):  # from the third look on a trace tells what was touched
+        before = namespace.observe()
+    live["rows"].append(1)
+    live["other"].append(2)
+    digest, calls = namespace._look._digest, []
+
+    def stopped(values: Mapping[str, object]) -> Digest:
+        calls.append(values)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return digest(values)
+
+    namespace._look._digest = stopped
+    with pytest.raises(KeyboardInterrupt):
+        namespace.observe()
+    namespace._look._digest = digest
+
+    assert changes(before, namespace.observe()).groups == {("rows",), ("other",)}

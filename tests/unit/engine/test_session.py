@@ -560,7 +560,7 @@ def test_an_excluded_name_is_not_stored(start: Start) -> None:
     assert kernel["total"] == 1
 
 
-@pytest.mark.parametrize("option", ["--retries 2", "--timeout 5m", "--budget 1", "--all"])
+@pytest.mark.parametrize("option", ["--budget 1"])
 def test_an_option_that_does_nothing_yet_is_refused(start: Start, option: str) -> None:
     with pytest.raises(UsageError) as refused:
         start().plan(f"%%checkpoint load {option}\nx = 1")

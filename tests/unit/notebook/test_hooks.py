@@ -212,11 +212,27 @@ def test_what_was_seen_before_the_first_step_counts(start: Start) -> None:
     assert shell.hooks.last_status["status"] == "completed"
 
 
-def test_an_interrupt_during_the_commit_comes_after_it(start: Start) -> None:
+class Queue:
+    """The part of a kernel that drops the cells behind an error."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def get_parent(self, _channel: str) -> dict[str, object]:
+        return {}
+
+    def _abort_queues(self, _subshell: object) -> None:
+        self.dropped += 1
+
+
+def test_an_interrupt_during_the_commit_stops_the_queue_and_not_the_cell(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
     shell = start()
     shell.run("%%checkpoint warm\nw = 1")
     session = shell.hooks.session
     commit = session.commit
+    queue = shell.ip.kernel = Queue()
 
     def pressed(*args, **options):
         os.kill(os.getpid(), signal.SIGINT)
@@ -224,10 +240,33 @@ def test_an_interrupt_during_the_commit_comes_after_it(start: Start) -> None:
 
     session.commit = pressed
 
-    error = shell.error("%%checkpoint load\nx = 1")
+    result = shell.run("%%checkpoint load\nx = 1")
 
-    assert isinstance(error, KeyboardInterrupt)
+    assert result.success
     assert session.last.draft.name == "load"
+    assert queue.dropped == 1
+    assert "`load` was done when you stopped it" in capsys.readouterr().err
+
+
+def test_an_interrupt_while_a_cell_is_decided_on_stops_it_before_it_runs(start: Start) -> None:
+    shell = start()
+    shell.run("%%checkpoint warm\nw = 1")
+    session = shell.hooks.session
+    plan = session.plan
+
+    def pressed(*args, **options):
+        decided = plan(*args, **options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return decided
+
+    session.plan = pressed
+    stopped = shell.error("%%checkpoint load\nx = 1")
+    session.plan = plan
+
+    assert stopped.kind == "interrupted"
+    assert "x" not in shell
+    assert shell.run("%%checkpoint load\nx = 1").success
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_forked_child_has_no_turn(start: Start) -> None:
