@@ -143,6 +143,10 @@ class Session:
         """Size of the values of the last commit that were not on record before."""
         return self._line.last_bytes
 
+    def tell_with(self, show: Callable[[str], None]) -> None:
+        """Let `show` say what has to be said before a commit is done: that much is being written."""
+        self._line.tell = show
+
     def notes(self) -> list[str]:
         """Sentences about the last commit that its user should read, each given once."""
         return self._line.trial.hear()

@@ -131,6 +131,7 @@ equal code and inputs, in this kernel or a new one, it is restored instead of ru
     --depends PATH  run again when this file has changed
     --reuse         headless: also restore what touched the network in another execution
     --strict        an error, not a marker, when a value cannot be stored
+    --all           store also what is cheaper to make again than to read
 """,
     "checkpoint_line": """Make every cell that takes long a checkpoint, without marking it.
 

@@ -219,10 +219,17 @@ class Hooks:
 
             self.session, self.sink = open_session(self.shell, self.process)
             self._guard.hold_in(Failures.undo.__code__)
+            self.session.tell_with(self._tell)
             for source in self._seen:
                 self.session.saw(source)
             self._seen.clear()
         return self.session
+
+    def _tell(self, line: str) -> None:
+        if not self.quiet:
+            from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
+
+            display.say(self.shell, line)
 
     def _may_be_step(self, info: Any, raw: str) -> bool:
         tags = self._tags()
