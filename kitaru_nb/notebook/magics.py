@@ -102,6 +102,17 @@ def _fill_out(shell: Any, results: Mapping[int, object]) -> None:
     for value in list(results.values())[-3:]:
         hook.___, hook.__, hook._ = hook.__, hook._, value
     shell.push({"_": hook._, "__": hook.__, "___": hook.___}, interactive=False)
+    _count_on(shell, max(results, default=0))
+
+
+def _count_on(shell: Any, count: int) -> None:
+    """Let the next cell be number `count` + 1 at least, so that it takes no place in `Out` that is filled."""
+    missing = count - shell.execution_count
+    if missing <= 0:
+        return
+    shell.execution_count = count
+    for inputs in (shell.history_manager.input_hist_parsed, shell.history_manager.input_hist_raw):
+        inputs[-1:-1] = [""] * missing  # `In[n]` stays the source of cell n
 
 
 def why_line(hooks: Hooks, line: str) -> None:

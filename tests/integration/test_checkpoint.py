@@ -388,6 +388,20 @@ def test_resume_puts_the_history_of_results_back(place: Path) -> None:
     assert seen.result == "(42, True, True, 42)"
 
 
+def test_after_a_resume_no_cell_takes_the_number_of_a_result_that_is_back(place: Path) -> None:
+    with start(place) as first:
+        first.run("%%checkpoint a\n1 + 1")
+        for n in range(4):
+            first.run(f"%%checkpoint b{n}\n{n} + 10")
+        first.kill()
+
+    with start(place) as second:
+        second.run("%resume")
+        seen = second.run("[*Out.values(), 'resume' in In[-2], In[-1].startswith('[*Out')]")
+
+    assert seen.result == "[2, 10, 11, 12, 13, True, True]"
+
+
 HALF = (
     "%%checkpoint a\n"
     "log.append(1); alias[0]['n'] += 1; big[:3] *= 2; frame.loc[0, 'a'] = 9; frame['b'] = 1\n"
