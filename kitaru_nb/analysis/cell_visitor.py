@@ -14,7 +14,9 @@ from kitaru_nb.analysis.code_names import (
     DYNAMIC_MODULES,
     DYNAMIC_NAMES,
     FRAME_READERS,
+    IMPORTERS,
     OWN_SCOPE,
+    modules_in,
     words_of,
 )
 from kitaru_nb.analysis.scopes import Scope, bindings
@@ -442,6 +444,8 @@ class CellVisitor(ast.NodeVisitor):
         called = node.func.id if isinstance(node.func, ast.Name) else called
         if called in FRAME_READERS:
             self.note_embedded(node)
+        if called in IMPORTERS:
+            self.imports.update(modules_in(_strings(self.tree)))
         if isinstance(node.func, ast.Name) and called in ("vars", "dir") and node.args:
             self.block([*node.args, *node.keywords])  # of a given object: its own attributes
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from types import CodeType
 from typing import NamedTuple
@@ -15,9 +15,11 @@ __all__ = [
     "DYNAMIC_MODULES",
     "DYNAMIC_NAMES",
     "FRAME_READERS",
+    "IMPORTERS",
     "OWN_SCOPE",
     "CodeNames",
     "function_names",
+    "modules_in",
     "words_of",
 ]
 
@@ -58,6 +60,12 @@ FRAME_READERS = frozenset(
 )
 
 
+# Functions that import a module by the text of its name.
+IMPORTERS = frozenset(
+    {"__import__", "import_module", "find_spec", "resolve_name", "run_module", "run_path", "lazy_import"}
+)
+
+
 class CodeNames(NamedTuple):
     """Names a function's code mentions: a superset of the globals it touches.
 
@@ -86,7 +94,15 @@ def function_names(code: CodeType) -> CodeNames:
         texts = [text for each in codes for text in each.co_consts if isinstance(text, str)]
         names.update(word for text in texts for word in words_of(text))
     imports = {name for each in codes if _IMPORT_NAME in each.co_code[::2] for name in _imports(each)}
+    if names & IMPORTERS:
+        texts = [text for each in codes for text in each.co_consts if isinstance(text, str)]
+        imports |= modules_in(texts)
     return CodeNames(frozenset(names), dynamic, frozenset(imports))
+
+
+def modules_in(texts: Iterable[str]) -> set[str]:
+    """Those of `texts` that could be the dotted name of a module."""
+    return {text for text in texts if _DOTTED.fullmatch(text)}
 
 
 def words_of(text: str) -> set[str]:
@@ -95,6 +111,7 @@ def words_of(text: str) -> set[str]:
 
 
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _WORD = re.compile(r"[^\W\d]\w*")
 
 

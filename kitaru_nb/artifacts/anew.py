@@ -253,7 +253,7 @@ def _module_variable(variable: Any) -> tuple[str, str] | None:
     if key not in _variables:
         found = None
         for module_name, module in list(sys.modules.items()):
-            if module_name != "__main__" and type(module) is types.ModuleType:
+            if module_name not in ("__main__", "__mp_main__") and type(module) is types.ModuleType:
                 name = next((n for n, v in list(vars(module).items()) if v is variable), None)
                 if name is not None:
                     found = module_name, name

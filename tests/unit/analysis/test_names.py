@@ -235,6 +235,27 @@ def test_names_of_a_function_hold_those_of_code_nested_in_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "source",
+    [
+        "v = importlib.import_module('lz.sub').V",
+        "v = __import__('lz.sub').V",
+        "name = 'lz.sub'\nv = import_module(name)",
+        "def load():\n    return import_module('lz.sub')\nv = load()",
+    ],
+)
+def test_a_module_imported_by_the_text_of_its_name_counts(source: str) -> None:
+    found = names_of(ast.parse(source))
+
+    assert "lz.sub" in found.imports
+
+
+def test_a_function_that_imports_a_module_by_the_text_of_its_name_counts() -> None:
+    code = compile("def load():\n    return import_module('lz.sub')", "cell", "exec")
+
+    assert "lz.sub" in function_names(code).imports
+
+
+@pytest.mark.parametrize(
     "body", ["eval(x)", "globals()", "x.__globals__", "import builtins", "sys._getframe(1)", "get_ipython()"]
 )
 def test_a_function_that_may_touch_any_name_is_dynamic(body: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import random
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -296,3 +299,14 @@ def test_a_figure_that_nobody_touches_keeps_its_digest_and_a_touched_one_does_no
     assert walked_again == walked
     assert digest_values(values, namespace={}) != before
     plt.close(figure)
+
+
+def test_a_context_variable_of_the_notebook_is_known_by_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    main, variable = types.ModuleType("__main__"), contextvars.ContextVar("v", default=0)
+    main.__dict__["v"] = variable
+    monkeypatch.setitem(sys.modules, "__mp_main__", main)  # as importing multiprocessing leaves it
+
+    before = digest_values({"v": variable}, namespace={})
+    variable.set(1)
+
+    assert digest_values({"v": variable}, namespace={}) != before
