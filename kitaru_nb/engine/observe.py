@@ -293,7 +293,7 @@ def _hear_open(observed: Observed, args: tuple[Any, ...]) -> None:
         return  # a module's source is a condition of its own
     observed.relative = observed.relative or not Path(given).is_absolute()
     access = flags if isinstance(flags, int) else 0
-    if access & (os.O_WRONLY | os.O_RDWR):
+    if access & (os.O_WRONLY | os.O_RDWR) or (access & os.O_CREAT and not os.path.lexists(name)):
         updates = bool(access & os.O_RDWR) and not access & (os.O_TRUNC | os.O_CREAT)
         observed.writes(name, reads=updates)
     else:
