@@ -33,6 +33,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
+from kitaru_nb.artifacts.functions import make_lru
 from kitaru_nb.artifacts.notes import say_made
 
 __all__ = [
@@ -79,7 +80,7 @@ def made_anew(kind: str, arguments: tuple[Any, ...], state: str) -> Any:
     return made
 
 
-NOTED: dict[int, int] = {object.__hash__(made_anew): 2}
+NOTED: dict[int, int] = {object.__hash__(made_anew): 2, object.__hash__(make_lru): 3}
 """Makers, by identity, with an argument that only tells how things stood, and its place."""
 
 

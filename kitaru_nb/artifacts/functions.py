@@ -25,6 +25,7 @@ from typing import Any
 from cloudpickle import cloudpickle
 
 from kitaru_nb.artifacts.kinds import by_reference
+from kitaru_nb.artifacts.notes import say_made
 from kitaru_nb.errors import UnstorableError
 
 __all__ = [
@@ -196,12 +197,18 @@ def reduce_lru(wrapper: Any) -> tuple[Any, ...]:
     """How an ``lru_cache`` wrapper is stored: what it wraps and how, without its entries."""
     parameters = wrapper.cache_parameters()
     attributes = {k: v for k, v in vars(wrapper).items() if k not in ("__wrapped__", "cache_parameters")}
-    arguments = (wrapper.__wrapped__, parameters["maxsize"], parameters["typed"])
+    held = wrapper.cache_info().currsize
+    arguments = (wrapper.__wrapped__, parameters["maxsize"], parameters["typed"], held)
     return make_lru, arguments, attributes, None, None, set_lru
 
 
-def make_lru(function: Any, maxsize: int | None, typed: bool) -> Any:  # noqa: FBT001 - as lru_cache has it
-    """The wrapper again. Its cache is empty: that costs time and changes no result."""
+def make_lru(function: Any, maxsize: int | None, typed: bool, held: int = 0) -> Any:  # noqa: FBT001 - as lru_cache has it
+    """The wrapper again. Its cache is empty: that costs time and changes no result.
+
+    `held` is how many results it had, which is told and is no part of what it is.
+    """
+    if held:
+        say_made("functools.lru_cache", f"without the {held} results it held")
     return functools.lru_cache(maxsize, typed)(function)
 
 

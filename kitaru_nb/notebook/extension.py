@@ -117,7 +117,7 @@ _HELP = {
     "checkpoint_cell": """Make this cell a durable checkpoint.
 
     %%checkpoint [NAME] [--fresh] [--timeout 10m] [--retries N] [--exclude a,b]
-                 [--depends PATH,...] [--reuse] [--strict]
+                 [--depends PATH,...] [--reuse] [--strict] [--all]
 
 When the cell has run, everything that changed in the notebook since the last checkpoint is
 stored, together with what the cell showed, before the cell counts as done. Run again with

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import multiprocessing
 import queue
@@ -155,6 +156,19 @@ def test_a_context_variable_of_a_module_is_the_module_s_own() -> None:
 
 
 _OWN: contextvars.ContextVar[int] = contextvars.ContextVar("own")
+
+
+def test_what_a_cached_function_had_computed_is_no_part_of_it_and_its_loss_is_said() -> None:
+    cached = functools.lru_cache(lambda x: [x])
+    before = digest(cached)
+    cached(1)
+    cached(2)
+
+    back, notes = there_and_back(x=cached)
+
+    assert back["x"].cache_info().currsize == 0
+    assert digest(back["x"]) == digest(cached) == before
+    assert [note.text for note in notes] == ["without the 2 results it held"]
 
 
 def test_a_closed_pool_stays_closed() -> None:
