@@ -67,8 +67,12 @@ class Namespace:
 
     def digest(self, values: Mapping[str, object]) -> Digest:
         """The canonical digest of `values` as one object graph."""
-        digest = digest_values(values, namespace=self.live)
+        digest = self.own_digest(values)
         return self._same.get(digest, digest)
+
+    def own_digest(self, values: Mapping[str, object]) -> Digest:
+        """Like `digest`, whatever `values` were learned to stand for: what `learn` wants."""
+        return digest_values(values, namespace=self.live)
 
     def learn(self, came_as: Digest, recorded: Digest) -> None:
         """Remember that what came back with the digest `came_as` is what `recorded` stands for.
@@ -76,7 +80,7 @@ class Namespace:
         Some types do not come back with the digest they had (a cache inside them fills
         differently); without this, everything below such a value would run again.
         """
-        if came_as != recorded:
+        if self._same.get(came_as, came_as) != recorded:
             self._same[came_as] = recorded
             self._look.forget()
 

@@ -134,7 +134,7 @@ class Loader:
             with noting() as self._notes[digest], making(self._make):
                 values = self._engine.get(digest, namespace=self._namespace.live, resolve=self._resolve)
             # Now, since what is made again later may change it.
-            self._came_as[digest] = self._namespace.digest(values)
+            self._came_as[digest] = self._namespace.own_digest(values)
             self._loaded[digest] = self._met(values)
         return self._loaded[digest]
 

@@ -495,6 +495,17 @@ def test_a_step_that_reads_a_marker_is_refused_before_it_runs(start: Start) -> N
     assert kernel.ran == []
 
 
+def test_what_a_widget_or_thread_changed_between_two_steps_is_seen(start: Start) -> None:
+    kernel = start()
+    kernel.cells("level = 1\nrows = [1]", "total = level + sum(rows)")
+
+    kernel.live["level"] = 5  # as a slider's callback does: no cell has run
+    kernel["rows"].append(7)
+
+    assert kernel.cell("total = level + sum(rows)") == RAN
+    assert kernel["total"] == 13
+
+
 def test_a_step_on_record_that_read_what_could_not_be_stored_is_restored(start: Start) -> None:
     cells = (
         "import sqlite3\ncon = sqlite3.connect(':memory:')\ncon.execute('create table t (a)')\nn = 1",
@@ -528,6 +539,20 @@ def test_a_step_that_uses_an_object_whose_state_cannot_be_read_runs_again_by_han
 
     assert (first, second) == (RAN, RAN)
     assert kernel["n"] == (2,)
+
+
+def test_a_marker_stands_for_the_object_as_each_step_left_it(start: Start) -> None:
+    source, use = "gen = (i for i in range(9))", "x = next(gen)"
+    first = start()
+    first.cell(source)
+    for _ in range(3):
+        first.cell(use, step="use")
+    kernel = start()
+    kernel.cell(source)
+
+    found = [(kernel.cell(use, step="use"), kernel["x"]) for _ in range(3)]
+
+    assert found == [(RESTORED, 0), (RESTORED, 1), (RESTORED, 2)]
 
 
 def test_a_function_that_reads_a_marker_is_refused_too(start: Start) -> None:
