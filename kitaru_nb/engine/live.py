@@ -31,8 +31,8 @@ from kitaru_nb.model.checkpoint import Checkpoint
 
 __all__ = ["Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again", "reason_of"]
 
-Callbacks = Callable[[], Mapping[str, Iterable[object]]]
-"""Callbacks that a front end keeps, by what they are called."""
+Callbacks = Callable[[], Mapping[str, Any]]
+"""Gives lists and dicts of the callbacks that a front end keeps, by what they are called."""
 
 _PREFIX = "live:"
 _NUMBERED = re.compile(r"(?:Thread|Process|Task|ForkProcess|SpawnProcess)-\d+")
@@ -48,7 +48,7 @@ class _Seen:
     """What was there at one moment."""
 
     threads: Mapping[int, threading.Thread]
-    callbacks: Mapping[str, tuple[object, ...]]
+    callbacks: Mapping[str, Any]
     tasks: frozenset[int]
     handlers: int
     finalizers: frozenset[object]
@@ -117,8 +117,8 @@ class Live:
             atexit._ncallbacks(),  # noqa: SLF001
         )
 
-    def _registered(self) -> dict[str, tuple[object, ...]]:
-        found: dict[str, tuple[object, ...]] = {
+    def _registered(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
             "sys.excepthook": (sys.excepthook,),
             "sys.displayhook": (sys.displayhook,),
             "sys.unraisablehook": (sys.unraisablehook,),
@@ -134,7 +134,7 @@ class Live:
             "signal.signal": tuple(map(_getsignal, _SIGNALS)),
         }
         if self._callbacks is not None:
-            found |= {name: tuple(registered) for name, registered in self._callbacks().items()}
+            found |= {name: registered.copy() for name, registered in self._callbacks().items()}
         return found
 
     def _new(self, before: _Seen, now: _Seen, source: str) -> Iterator[tuple[str, Callable[[], bool]]]:
@@ -187,13 +187,15 @@ class Live:
 
     def _new_callbacks(self, before: _Seen, now: _Seen) -> Iterator[tuple[str, Callable[[], bool]]]:
         for name, registered in now.callbacks.items():
-            known = set(map(id, before.callbacks.get(name, ())))
-            for callback in registered:
+            if registered == before.callbacks.get(name):
+                continue
+            known = set(map(id, _each(before.callbacks.get(name, ()))))
+            for callback in _each(registered):
                 if id(callback) not in known and self._reaches(callback):
                     yield f"callback:{name}", functools.partial(self._is_registered, name, callback)
 
     def _is_registered(self, name: str, callback: object) -> bool:
-        return any(other is callback for other in self._registered().get(name, ()))
+        return any(other is callback for other in _each(self._registered().get(name, ())))
 
     def _new_handlers(self, known: int) -> Iterator[tuple[str, Callable[[], bool]]]:
         for reference in list(logging._handlerList)[known:]:  # type: ignore[attr-defined] # noqa: SLF001
@@ -290,6 +292,10 @@ def _missing(what: str, checkpoint: str) -> str:
     if kind == "callback":
         return f"what checkpoint `{checkpoint}` registered with `{name}` is not in place; run that cell again"
     return f"the {kind} `{name}` started by checkpoint `{checkpoint}` is not running; run that cell again"
+
+
+def _each(registered: Any) -> Iterable[object]:
+    return registered.values() if isinstance(registered, dict) else registered
 
 
 def _is_own(module: str) -> bool:

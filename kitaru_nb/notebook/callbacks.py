@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["callbacks_of"]
 
 
-def callbacks_of(shell: Any) -> Mapping[str, Iterable[object]]:
-    """The callbacks of `shell` by what they are registered with. Costs a few microseconds."""
+def callbacks_of(shell: Any) -> Callable[[], Mapping[str, Any]]:
+    """Gives the containers of `shell`'s callbacks, by what they are registered with.
+
+    A call costs about two microseconds: it is made before and after each step.
+    """
     magics = shell.magics_manager.magics
-    found: dict[str, Iterable[object]] = {
-        "%magics": (*magics["line"].values(), *magics["cell"].values()),
-        "input_transformers_cleanup": shell.input_transformers_cleanup,
-        "input_transformers_post": shell.input_transformers_post,
-        "ast_transformers": shell.ast_transformers,
-        "set_custom_exc": (getattr(shell, "CustomTB", None),) if shell.custom_exceptions else (),
+    fixed: dict[str, Any] = {
+        "line magics": magics["line"],
+        "cell magics": magics["cell"],
+        **{f"events.{event}": registered for event, registered in shell.events.callbacks.items()},
+        **{
+            f"formatters[{kind!r}]": formatter.type_printers
+            for kind, formatter in shell.display_formatter.formatters.items()
+        },
     }
-    for event, registered in shell.events.callbacks.items():
-        found[f"events.{event}"] = registered
-    for kind, formatter in shell.display_formatter.formatters.items():
-        if formatter.type_printers:
-            found[f"formatters[{kind!r}]"] = formatter.type_printers.values()
     manager = getattr(getattr(shell, "kernel", None), "comm_manager", None)
     if manager is not None:
-        found["comm_manager"] = manager.targets.values()
-    return found
+        fixed["comm_manager"] = manager.targets
+
+    def callbacks() -> Mapping[str, Any]:
+        return {
+            **fixed,
+            "input_transformers_cleanup": shell.input_transformers_cleanup,
+            "input_transformers_post": shell.input_transformers_post,
+            "ast_transformers": shell.ast_transformers,
+            "set_custom_exc": [getattr(shell, "CustomTB", None)] if shell.custom_exceptions else [],
+        }
+
+    return callbacks

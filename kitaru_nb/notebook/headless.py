@@ -6,7 +6,6 @@ is up and `last` after each cell.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from kitaru_nb.engine.recovery import damaged
@@ -55,7 +54,7 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
         attempt=attempt,
         marked_only=False,
         process=hooks.process,
-        callbacks=partial(callbacks_of, shell),
+        callbacks=callbacks_of(shell),
     )
     hooks.sink = sink_for(shell)
     return _restore(hooks.session, turn["restore"])

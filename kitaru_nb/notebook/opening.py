@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import Any
 
 from kitaru_nb.engine.namespace import Namespace
@@ -32,7 +31,7 @@ def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
     own: dict[str, Any] = {
         "namespace": namespace_of(shell),
         "process": process,
-        "callbacks": partial(callbacks_of, shell),
+        "callbacks": callbacks_of(shell),
     }
     session = Session(engine, identity=identity, **own)
     if path is None:

@@ -79,10 +79,10 @@ def test_files_callbacks_and_settings_after_a_kill(work: Path) -> None:
 
     assert "restored" in files.said
     assert ((work / "out/a.txt").read_text(), (work / "out/b.txt").read_text()) == ("a", "b\n")
-    assert "ran again: it registered code of the notebook with `%magics`" in effects.said
+    assert "ran again: it registered code of the notebook with `line magics`" in effects.said
     assert "`events.pre_run_cell`" in effects.said
     assert "thread" not in effects.said
-    assert "it registered code of the notebook with `%magics`, which cannot be stored" in told
+    assert "it registered code of the notebook with `line magics`, which cannot be stored" in told
     assert "restored" in settings.said
     assert state.result == "((600, 6, 6), 'SIG_IGN', 10, 'xml.dom.minidom')"
 
