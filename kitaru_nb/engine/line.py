@@ -90,8 +90,10 @@ class Line:
         on_record = self.recorded.whole
         since = {
             names
-            for names in changed_groups(self._committed, after)
-            if names not in on_record or on_record[names].value != after.groups[names]
+            for names in changed_groups(self._committed, pending.before)
+            | changed_groups(pending.before, after)
+            if names in after.groups
+            and (names not in on_record or on_record[names].value != after.groups[names])
         }
         directive = pending.cell.directive
         changed = since | step.groups

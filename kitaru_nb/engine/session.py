@@ -130,7 +130,6 @@ class Session:
         self._lineage = Lineage(namespace.live, engine.settings.home)
         self._confirm = Confirm(engine.journal, engine.settings.confirm_rerun, self._lineage)
         self._plain: list[str] = []
-        self._state: State | None = None
         self._seeded = False
         self._half_done: str | None = None
         self._made_again = MadeAgain()
@@ -179,7 +178,6 @@ class Session:
 
     def saw(self, source: str) -> None:
         """Take note of a cell that is not a step and is about to run."""
-        self._state = None
         self.namespace.let_go()
         self._plain.append(source)
         self._lineage.saw(source)
@@ -285,15 +283,14 @@ class Session:
     def _pending(self, cell: Cell) -> Pending:
         started_at, started = datetime.now(UTC), time.perf_counter()
         name = self._names.name(cell)
-        if self.failures.undo(cell, name):
-            self._state = None
+        self.failures.undo(cell, name)
         return self._weighed(cell, name, started_at, started)
 
     def _weighed(
         self, cell: Cell, name: str, started_at: datetime | None = None, started: float = 0.0
     ) -> Pending:
         """`cell` with everything that decides on it, as things stand."""
-        before = self._state or self.namespace.observe()
+        before = self.namespace.observe()
         needs = self._inputs.of(cell, before)
         self._watch_attributes(cell)
         process = self._process.snapshot()
@@ -337,7 +334,7 @@ class Session:
         """Headless, what touched the outside in another execution is only taken when asked for."""
         directive = pending.cell.directive
         anywhere = self._marked_only or (directive is not None and directive.reuse)
-        strict = directive is not None and directive.strict_env
+        strict = self.engine.settings.strict_env or (directive is not None and directive.strict_env)
         return lambda found: (
             (anywhere or found.execution == execution or not found.draft.outside)
             and is_untouched(found, pending.before.groups)
@@ -382,7 +379,6 @@ class Session:
         except BaseException:
             # Its cell may run again: it must not find its own changes there.
             self.failures.add(run.pending)
-            self._state = None
             raise
         self._check(checkpoint)
         return checkpoint
@@ -392,7 +388,7 @@ class Session:
         if self.engine.settings.paranoid:
             from kitaru_nb.engine.paranoid import check_restorable  # noqa: PLC0415 - loaded in this mode only
 
-            after = self._state or self.namespace.observe()
+            after = self.namespace.observe()
             check_restorable(self.engine, self.namespace, checkpoint, after, self._process.snapshot())
 
     def _commit(self, pending: Pending, outcome: Outcome) -> Checkpoint:
@@ -441,7 +437,6 @@ class Session:
     def fail(self, run: Run, error: BaseException, outcome: Outcome) -> None:
         """Record that a step raised or was interrupted. Nothing of it can be restored."""
         observe.stop()
-        self._state = None
         self.failures.add(run.pending)
         raised = {"ename": type(error).__name__, "evalue": str(error)}
         draft = replace(
@@ -567,7 +562,6 @@ class Session:
         names = [name for name in names if name not in kept]
         if not names:
             return ()
-        self._state = None
         refused = remake(
             names,
             line=line,
@@ -626,7 +620,6 @@ class Session:
         restored.problems += files.problems
         restored.damaged |= files.damaged
         restored.problems += self._live.missing(line)
-        self._state = None
         self._lineage.clear()
         self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
         self._half_done = None
@@ -659,7 +652,6 @@ class Session:
         self._lineage.committed(self.last.draft)
         self._confirm.committed(self.last)
         self._files.took(self.last)
-        self._state = after
         self._half_done = None
         return self.last
 
