@@ -59,7 +59,10 @@ KNOWN = frozenset(
 
 # Their ways of pickling keep what subclasses add.
 _GENERIC = frozenset(
-    ["attr", "attrs", "pydantic", "collections", "_collections", "dataclasses", "enum", "typing"]
+    [
+        *("attr", "attrs", "pydantic", "collections", "_collections", "dataclasses", "enum", "typing"),
+        *("torch", "sklearn", "lightning", "pytorch_lightning", "matplotlib", "networkx", "sympy"),
+    ]
 )
 _WAYS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs_ex__", "__getnewargs__")
 

@@ -13,6 +13,7 @@ import builtins
 import contextlib
 import io
 import os
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,7 +143,11 @@ class Recipes:
             home = self._engine.settings.home
             for names, size in large.items():
                 recipe = self._recipe(pending, names, files, ran.seconds) if names in step.groups else None
-                if recipe is not None and is_cheaper(size, ran.seconds, home):
+                if (
+                    recipe is not None
+                    and is_cheaper(size, ran.seconds, home)
+                    and self._repeats(recipe, names, size, step, after)
+                ):
                     chosen[names] = recipe
         line = told([item for item in large.items() if item[0] not in chosen], self._engine.settings.home)
         if line is not None:
@@ -170,6 +175,22 @@ class Recipes:
             "cwd": str(Path.cwd()),
             "seconds": seconds,
         }
+
+    def _repeats(
+        self, recipe: Mapping[str, Any], names: Names, size: int, step: Change, after: State
+    ) -> bool:
+        """Whether the cell gives the same value once more: it may have asked a clock, or chance."""
+        changed = {name for group in step.groups for name in group}
+        if changed.intersection(recipe["inputs"]) or _free_memory() < 2 * size:
+            return False
+        live = self._namespace.live
+        scratch = _scratch() | {name: live[name] for name in recipe["inputs"]}
+        try:
+            _run({**recipe, "step": "trial"}, scratch)
+            made = {name: scratch[name] for name in names}
+        except Exception:  # noqa: BLE001 - whatever the user's cell raises when it runs once more
+            return False
+        return self._namespace.digest(made) == after.groups[names]
 
     def keep(
         self,
@@ -244,7 +265,7 @@ def make(group: Group, load: Load) -> dict[str, object]:
     for path, digest in recipe["files"].items():
         if file_digest(path) != digest:
             raise _failed(step, f"its file `{path}` has changed since")
-    scratch: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
+    scratch = _scratch()
     try:
         _gather(recipe["inputs"], scratch, load)
         _run(recipe, scratch)
@@ -256,6 +277,24 @@ def make(group: Group, load: Load) -> dict[str, object]:
     if len(made) < len(group.names) or Namespace(scratch).digest(made) != group.value:
         raise _failed(step, "its cell gives something else now")
     return made
+
+
+def _scratch() -> dict[str, Any]:
+    return {"__name__": "__main__", "__builtins__": builtins}
+
+
+def _free_memory() -> int:
+    """Bytes that can be had without swapping; a lot where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return sys.maxsize
 
 
 def _gather(inputs: Mapping[str, str], scratch: dict[str, Any], load: Load) -> None:

@@ -169,7 +169,9 @@ class Loader:
         if group.artifact in self._loaded:
             return self._loaded[group.artifact]
         live = {name: self._namespace.live.get(name) for name in group.names}
-        if _are_definitions(live.values()) and self._namespace.digest(live) == group.value:
+        # What cannot be stored and is what was recorded, in this very process, is still there.
+        kept = bool(group.unstorable) or _are_definitions(live.values())
+        if kept and self._namespace.digest(live) == group.value:
             self._loaded[group.artifact] = live
             return live
         self._loading.add(group.artifact)
@@ -217,6 +219,11 @@ class Loader:
         self, digest: Digest, namespace: dict[str, Any], resolve: Callable[[Anchor], object]
     ) -> dict[str, object]:
         return self._engine.get(digest, namespace=namespace, resolve=resolve)
+
+    def is_live(self, group: Group) -> bool:
+        """Whether the values of a loaded group are those that the notebook had."""
+        values = self._loaded[group.artifact] if group.recipe is None else {}
+        return bool(values) and group.artifact not in self._notes and not any(map(is_marker, values.values()))
 
     def notes(self, group: Group) -> list[Note]:
         """What was made again, and what was lost, when the group was loaded."""
@@ -359,7 +366,7 @@ def put_back(
         if len(wanted) == len(group.names) and not gone:
             namespace.learn(loader.came_as(group), group.value)
         for name in wanted:
-            reason = group.unstorable.get(name) or gone.get(name)
+            reason = gone.get(name) or (None if loader.is_live(group) else group.unstorable.get(name))
             if reason is not None:
                 restored.lost[name] = reason
             else:

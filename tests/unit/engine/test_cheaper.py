@@ -85,6 +85,8 @@ def test_all_stores_it(start: Start) -> None:
     "cell",
     [
         "big = np.random.rand(500)",
+        "big = np.random.default_rng().random(500)",
+        "import time\nbig = np.arange(500.) + time.time_ns()",
         "big = np.arange(500.)\nopen('log.txt', 'w').close()",
         "import os\nbig = np.arange(500.) + len(os.environ.get('HOME', ''))",
         "class C: pass\nbig = np.arange(500.)\nC.big = big",

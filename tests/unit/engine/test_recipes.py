@@ -12,7 +12,7 @@ import pytest
 
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.errors import UnstorableError
-from tests.unit.engine.kernel import RAN, Kernel
+from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
 Start = Callable[..., Kernel]
 
@@ -190,6 +190,19 @@ def test_what_was_made_again_stays_when_more_is_asked_for(start: Start) -> None:
     assert kernel["conn"] is first
     assert list(kernel["lines"]) == [1]
     assert not report.restored.lost
+
+
+def test_what_cannot_be_stored_and_is_still_there_stays_when_its_step_is_restored(start: Start) -> None:
+    kernel = start()
+    cell = "import sqlite3\nconn = sqlite3.connect(':memory:'); both = [conn]"
+    kernel.cell(cell, step="1")
+    conn = kernel["conn"]
+
+    became = kernel.cell(cell, step="1")
+
+    assert became == RESTORED
+    assert kernel["conn"] is kernel["both"][0] is conn
+    assert not kernel.restored.lost
 
 
 def test_a_step_that_reads_what_was_made_again_runs(start: Start) -> None:
