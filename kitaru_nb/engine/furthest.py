@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 
@@ -14,7 +14,9 @@ def furthest(checkpoints: Iterable[Checkpoint], *, name: str | None = None) -> C
 
     What was restored counts as of when it ran, so a later kernel that restored a few cells and
     died does not hide what ran before it. On one line a later commit is further, also when it
-    restored an old step.
+    restored an old step. A later line that restored what the furthest one does not hold has left
+    it: an edit was taken back, or a cell was deleted. Then the later line is what there was, and
+    so it is when it went through every step of the furthest one.
 
     Args:
         checkpoints: Steps on record, oldest first.
@@ -25,8 +27,28 @@ def furthest(checkpoints: Iterable[Checkpoint], *, name: str | None = None) -> C
     for commit in commits:
         draft = commit.draft
         newest[commit.seq] = max(draft.origin or commit.seq, newest.get(draft.parent, 0))
-    chosen = (commit for commit in commits if name in (None, commit.draft.name))
-    return max(chosen, key=lambda commit: (newest[commit.seq], commit.seq), default=None)
+    chosen = [commit for commit in commits if name in (None, commit.draft.name)]
+    if not chosen:
+        return None
+    best = max(chosen, key=lambda commit: (newest[commit.seq], commit.seq))
+    last = chosen[-1]
+    at = {commit.seq: commit for commit in commits}
+    if last is best:
+        return best
+    ran, steps = _on_line(last, at)
+    ran_further, further_steps = _on_line(best, at)
+    return best if ran <= ran_further and not further_steps <= steps else last
+
+
+def _on_line(commit: Checkpoint, at: Mapping[int, Checkpoint]) -> tuple[set[int], set[str]]:
+    """The commits that hold what ran on the line up to `commit`, and the steps on it."""
+    ran, steps = set(), set()
+    each: Checkpoint | None = commit
+    while each is not None:
+        ran.add(each.draft.origin or each.seq)
+        steps.add(each.draft.step or each.draft.name)
+        each = at.get(each.draft.parent) if each.draft.parent is not None else None
+    return ran, steps
 
 
 def furthest_line(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:

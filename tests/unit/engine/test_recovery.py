@@ -186,6 +186,26 @@ def test_what_a_cells_code_is(one: str, other: str, same: bool) -> None:
         ([*ABC, row(4, "a", parent=3, status=RESTORED, origin=1)], 4),
         ([*ABC, *(row(3 + n, "", parent=None, status=RESTORED, origin=n) for n in (1, 2, 3))], 6),
         ([*ABC, row(4, "a", parent=None, status=RESTORED, origin=1), row(5, "x", parent=4)], 5),
+        (  # all of it, before a step of it ran once more
+            [
+                *ABC,
+                row(4, "c2", parent=3, name="step3"),
+                row(5, "a", parent=None, name="step1", status=RESTORED, origin=1),
+                row(6, "b", parent=5, name="step2", status=RESTORED, origin=2),
+                row(7, "c", parent=6, name="step3", status=RESTORED, origin=3),
+            ],
+            7,
+        ),
+        (  # a cell was put between and taken out again
+            [
+                *ABC,
+                row(4, "a", parent=None, status=RESTORED, origin=1),
+                row(5, "x", parent=4),
+                row(6, "a", parent=None, status=RESTORED, origin=1),
+                row(7, "b", parent=6, status=RESTORED, origin=2),
+            ],
+            7,
+        ),
     ],
 )
 def test_the_furthest_commit_is_at_the_end_of_the_newest_work(
