@@ -6,6 +6,7 @@ from contextlib import closing
 
 from kitaru_nb.cli.output import Json, clean, print_json
 from kitaru_nb.engine.refs import find_execution, find_step
+from kitaru_nb.engine.stored import stored_values
 from kitaru_nb.engine.why import explain
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
@@ -21,10 +22,12 @@ def why(execution: str, checkpoint: str, /, *, json: Json = False) -> int:
         checkpoint: Its name; NAME#2 is the second of that name.
         json: Print one JSON document.
     """
-    with closing(open_engine(resolve(), read_only=True)) as engine:
+    settings = resolve()
+    stored = stored_values(lambda: open_engine(settings, read_only=True))
+    with closing(open_engine(settings, read_only=True)) as engine:
         chosen = find_execution(engine.journal, execution)
         step = find_step(engine.journal, chosen, checkpoint)
-        explanation = explain(engine.journal, step)
+        explanation = explain(engine.journal, step, stored=stored)
     if not json:
         for line in str(explanation).splitlines():
             print(clean(line))

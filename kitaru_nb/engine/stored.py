@@ -13,8 +13,9 @@ from typing import Any
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Digest
+from kitaru_nb.model.checkpoint import Checkpoint
 
-__all__ = ["StoredNames", "names_at"]
+__all__ = ["StoredNames", "names_at", "stored_values"]
 
 
 def names_at(journal: Journal, seq: int) -> dict[str, Digest]:
@@ -26,6 +27,24 @@ def names_at(journal: Journal, seq: int) -> dict[str, Digest]:
         for group in checkpoint.draft.groups:
             found.update(dict.fromkeys(group.names, group.artifact))
     return found
+
+
+def stored_values(engine: Callable[[], Engine]) -> Callable[[Checkpoint, str], object]:
+    """Gives what a name held as of a commit (see `engine.compare.StoredValue`).
+
+    Args:
+        engine: Opens the engine to read from.
+    """
+    known: dict[int, StoredNames] = {}
+
+    def value(checkpoint: Checkpoint, name: str) -> object:
+        if checkpoint.seq not in known:
+            with closing(engine()) as opened:
+                digests = names_at(opened.journal, checkpoint.seq)
+            known[checkpoint.seq] = StoredNames(engine, digests)
+        return known[checkpoint.seq][name]
+
+    return value
 
 
 class StoredNames(dict[str, Any]):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kitaru_nb.analysis.diff import first_difference
 from kitaru_nb.analysis.directive import find_directive
+from kitaru_nb.engine.compare import StoredValue, value_difference
 from kitaru_nb.engine.reasons import condition_reasons, version_reasons
 from kitaru_nb.engine.recovery import source_code
 from kitaru_nb.engine.session import Session
@@ -22,8 +23,8 @@ class Reason:
     """One cause.
 
     Attributes:
-        kind: ``first-run``, ``equal``, ``code``, ``input``, ``file``, ``package``, ``failed`` or
-            ``asked``.
+        kind: ``first-run``, ``equal``, ``code``, ``function``, ``input``, ``file``, ``package``,
+            ``failed`` or ``asked``.
         what: The name, file or line it is about.
         text: The cause in a sentence.
         old: What was recorded before (a digest), where there is such a thing.
@@ -53,8 +54,14 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(journal: Journal, checkpoint: Checkpoint) -> Explanation:
-    """Compare `checkpoint` with the step's record before it and say what decided."""
+def explain(journal: Journal, checkpoint: Checkpoint, *, stored: StoredValue | None = None) -> Explanation:
+    """Compare `checkpoint` with the step's record before it and say what decided.
+
+    Args:
+        journal: Where both are.
+        checkpoint: The step.
+        stored: Loads values, so that the first differing line of a function can be told.
+    """
     draft = checkpoint.draft
     if draft.status is CheckpointStatus.RESTORED:
         origin = journal.checkpoint(draft.origin or checkpoint.seq)
@@ -72,14 +79,15 @@ def explain(journal: Journal, checkpoint: Checkpoint) -> Explanation:
         )
     before = _before(journal, checkpoint)
     if before is not None:
-        reasons += differences(before.draft, draft)
+        found = differences(before.draft, draft)
+        reasons += found if stored is None else [_closer(each, before, checkpoint, stored) for each in found]
     else:
         reasons.append(_first(journal, checkpoint))
     return Explanation(checkpoint, draft.status, tuple(reasons))
 
 
-def explain_step(session: Session, name: str | None) -> str:
-    """The explanation for the newest record of step `name`, or of the newest step."""
+def explain_step(session: Session, name: str | None, *, stored: StoredValue | None = None) -> str:
+    """As `explain`, for the newest record of step `name`, or of the newest step."""
     attempt = session.attempt
     recorded = session.engine.journal.checkpoints(attempt.execution) if attempt is not None else []
     chosen = [checkpoint for checkpoint in recorded if name is None or checkpoint.draft.name == name]
@@ -87,7 +95,20 @@ def explain_step(session: Session, name: str | None) -> str:
         what = f"no checkpoint `{name}`" if name else "no checkpoint"
         message = f"this execution has {what} on record yet"
         raise NotFoundError(message, kind="unknown-checkpoint", hint="run the cell first, then %why")
-    return str(explain(session.engine.journal, chosen[-1]))
+    return str(explain(session.engine.journal, chosen[-1], stored=stored))
+
+
+def _closer(reason: Reason, before: Checkpoint, now: Checkpoint, stored: StoredValue) -> Reason:
+    """`reason`, with what exactly is different about a value where that can be told."""
+    if reason.old is None or reason.new is None or reason.what not in now.draft.reads:
+        return reason
+    names = reason.what.split(",")
+    texts = [text for name in names if (text := value_difference(stored, before, now, name)) is not None]
+    if not texts:
+        return reason
+    digests = f"({reason.old[:8]} before, {reason.new[:8]} now)"
+    is_code = all(" changed: " in text for text in texts)
+    return replace(reason, kind="function" if is_code else "input", text=f"{'; '.join(texts)} {digests}")
 
 
 def _first(journal: Journal, checkpoint: Checkpoint) -> Reason:

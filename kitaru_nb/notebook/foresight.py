@@ -72,7 +72,7 @@ def _reason(before: Checkpoint, pending: Pending) -> str:
         source=pending.cell.source,
         code=pending.needs.code,
         reads=pending.needs.reads,
-        conditions={**before.draft.conditions, **dict.fromkeys(broken, "")},
+        unmet=tuple(broken),
     )
     found = differences(before.draft, now)
     return "; ".join(reason.text for reason in found if reason.kind != "asked") or "its record cannot be used"

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from kitaru_nb.analysis.directive import directive_of
+from kitaru_nb.engine.stored import stored_values
 from kitaru_nb.engine.why import explain_step
 from kitaru_nb.errors import UsageError
 from kitaru_nb.notebook import display
@@ -18,6 +19,7 @@ from kitaru_nb.notebook.auto import auto_of
 from kitaru_nb.notebook.foresight import live_plan
 from kitaru_nb.notebook.hooks import Hooks
 from kitaru_nb.notebook.interrupts import Shield
+from kitaru_nb.stacks.open import open_engine
 
 __all__ = ["checkpoint_cell", "checkpoint_line", "kitaru_line", "resume_line", "rewind_line", "why_line"]
 
@@ -119,7 +121,8 @@ def why_line(hooks: Hooks, line: str) -> None:
     """`%why [CHECKPOINT]`."""
     session = hooks.open_session()
     name = line.strip() or None
-    display.say(hooks.shell, explain_step(session, name))
+    stored = stored_values(lambda: open_engine(session.engine.settings, read_only=True))
+    display.say(hooks.shell, explain_step(session, name, stored=stored))
 
 
 def kitaru_line(hooks: Hooks, line: str) -> None:
