@@ -6,11 +6,14 @@ before the caller records the draft.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
+from kitaru_nb.artifacts.groups import group_names
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.engine import Engine
@@ -19,7 +22,7 @@ from kitaru_nb.errors import UnstorableError
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest, Location
 from kitaru_nb.model.checkpoint import Group
 
-__all__ = ["Written", "refuse_unstorable", "write_groups", "write_value"]
+__all__ = ["Definitions", "Written", "refuse_unstorable", "write_groups", "write_value"]
 
 
 @dataclass(slots=True)
@@ -50,15 +53,21 @@ def write_groups(
     by_step: frozenset[Names],
     on_record: Mapping[Names, Group],
     exclude: frozenset[str] = frozenset(),
+    held: Mapping[str, Group] = MappingProxyType({}),
+    stored: Definitions | None = None,
 ) -> Written:
     """Store each changed group, functions and classes first, since others refer to them.
 
     `on_record` is what this line of commits has stored so far; a group that is already
     there with the same value keeps its artifact and costs nothing.
+
+    A function or class is referred to where it was stored first, as long as it is unchanged, so
+    that all who refer to it get one object: `held` says in which group each name is on record,
+    `stored` where objects are whose names have moved on.
     """
     writer = _Writer(engine, namespace, state, on_record, exclude)
-    groups = list(changed)
-    for names in sorted(groups, key=writer.rank) if len(groups) > 1 else groups:
+    writer.anchor_known(held, stored or Definitions())
+    for names in writer.in_order(list(changed)):
         writer.write(names, by_step=names in by_step)
     return writer.written
 
@@ -84,6 +93,25 @@ def refuse_unstorable(written: Written, checkpoint: str) -> None:
             raise UnstorableError(message, kind="unstorable-value", hint=hint)
 
 
+class Definitions:
+    """Where functions and classes of the notebook are on record, by object."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Any], Anchor]] = {}
+
+    def add(self, live: Mapping[str, object], anchors: Mapping[int, Anchor]) -> None:
+        """Take note of what is on record now."""
+        for key, anchor in anchors.items():
+            definition = live.get(anchor.name)
+            if id(definition) == key and self._known.get(key, (None, None))[1] != anchor:
+                self._known[key] = weakref.ref(definition), anchor
+
+    def find(self, definition: object) -> Anchor | None:
+        """Where an object was stored; it may have changed since."""
+        ref, anchor = self._known.get(id(definition), (None, None))
+        return anchor if ref is not None and ref() is definition else None
+
+
 class _Writer:
     """Writes the groups of one commit, in an order in which each can refer to those before it."""
 
@@ -107,17 +135,50 @@ class _Writer:
             if state.groups[names] == on_record[names].value:
                 self._anchor(on_record[names])
 
+    def anchor_known(self, held: Mapping[str, Group], stored: Definitions) -> None:
+        """Refer to definitions where they are on record, though their names are grouped anew."""
+        for key, name in self._state.definitions.items():
+            if key in self._anchors:
+                continue
+            definition, group = self._live[name], held.get(name)
+            anchor = stored.find(definition)
+            if anchor is None and group is not None and group.names == (name,):
+                anchor = Anchor(name, group.value, group.artifact)
+            if anchor is not None and self._namespace.digest({anchor.name: definition}) == anchor.value:
+                self._anchors[key] = anchor
+
     @cached_property
     def _order(self) -> dict[str, int]:
         return {name: position for position, name in enumerate(self._live)}
 
-    def rank(self, names: Names) -> tuple[int, int, int]:
-        """Definitions before values, bases before subclasses, then in order of binding."""
-        values = [self._live[name] for name in names]
-        first = min(self._order[name] for name in names)
-        if not all(id(value) in self._state.definitions for value in values):
-            return (1, 0, first)
-        return (0, max(len(value.__mro__) if isinstance(value, type) else 0 for value in values), first)
+    def in_order(self, groups: list[Names]) -> list[Names]:
+        """Definitions before values, each after those it refers to, then in order of binding."""
+        if len(groups) < 2:
+            return groups
+        groups = sorted(groups, key=lambda names: min(self._order[name] for name in names))
+        definitions = [names for names in groups if self._defines(names)]
+        values = [names for names in groups if not self._defines(names)]
+        return [*(self._dependent(definitions) if len(definitions) > 1 else definitions), *values]
+
+    def _defines(self, names: Names) -> bool:
+        return all(id(self._live[name]) in self._state.definitions for name in names)
+
+    def _dependent(self, groups: list[Names]) -> list[Names]:
+        """`groups` of definitions, each after those it refers to; no two refer to each other."""
+        own = {name: self._live[name] for names in groups for name in names}
+        refers = group_names(own, namespace=self._live, anchors=self._state.definitions).refers
+        group_of = {object.__hash__(self._live[name]): names for names in groups for name in names}
+        ordered: dict[Names, None] = {}
+        stack = [(names, False) for names in reversed(groups)]
+        while stack:
+            names, ready = stack.pop()
+            if ready or names in ordered:
+                ordered.setdefault(names)
+                continue
+            stack.append((names, True))
+            aims = {group_of[key] for name in names for key in refers.get(name, ()) if key in group_of}
+            stack += [(aim, False) for aim in aims if aim not in ordered and aim != names]
+        return list(ordered)
 
     def write(self, names: Names, *, by_step: bool) -> None:
         """Store one group, unless it is on record as it is."""
@@ -148,7 +209,8 @@ class _Writer:
         """Let later groups refer to the functions and classes of this one."""
         for name in group.names:
             definition = self._live[name]
-            if self._state.definitions.get(id(definition)) == name and name not in group.unstorable:
+            own = self._state.definitions.get(id(definition)) == name and name not in group.unstorable
+            if own and id(definition) not in self._anchors:
                 alone = len(group.names) == 1
                 value = group.value if alone else self._namespace.digest({name: definition})
                 self._anchors[id(definition)] = Anchor(name, value, group.artifact)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.engine.cheaper import Ran, Recipes
-from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
+from kitaru_nb.engine.commit import Definitions, Written, refuse_unstorable, write_groups, write_value
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Change, Namespace, State
 from kitaru_nb.engine.process import Process, ProcessState
@@ -50,6 +50,7 @@ class Line:
         self._namespace = namespace
         self._process = process
         self._recorded_process: ProcessState = {}
+        self._definitions = Definitions()
         self._committed = State()  # the namespace when all in it was on record
 
     def _say(self, line: str) -> None:
@@ -70,6 +71,7 @@ class Line:
         for digest in recorded.process:
             restored.problems += self._process.apply(loader.process(digest))
         self.parent, self.recorded, self._committed = seq, recorded, State()
+        self._definitions = Definitions()
         self._recorded_process = self._process.snapshot()
         return restored, line
 
@@ -106,6 +108,8 @@ class Line:
                 changed=changed - recipes.keys(),
                 by_step=step.groups,
                 on_record=on_record,
+                held=self.recorded.groups,
+                stored=self._definitions,
                 exclude=frozenset(directive.exclude if directive is not None else ()),
             )
         self._recipes.keep(recipes, pending, after, held=self.recorded.groups, written=written)
@@ -168,4 +172,5 @@ class Line:
         self.parent, self._recorded_process, self._committed = checkpoint.seq, process, after
         self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
         self.recorded.add(draft)
+        self._definitions.add(self._namespace.live, written.anchors)
         return checkpoint

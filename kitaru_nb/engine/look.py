@@ -160,6 +160,7 @@ class Look:
             values = {name: live[name] for name in live if name in loose}
             definitions, grouping = self._grouped(values, live)
             met = {self._owners[key] for key in self._owners.keys() & grouping.owned.keys()}
+            met |= self._referred(grouping, live)  # they may lead back
             met = (met & self._traces.keys()) - still
             if not met:
                 break
@@ -170,6 +171,14 @@ class Look:
             if names not in still:
                 self._mutable.discard(names)
         self._settle(values, definitions, grouping, before, still)
+
+    def _referred(self, grouping: Grouping, live: Mapping[str, object]) -> set[Names]:
+        """The groups of the definitions that the definitions among the names grouped lead to."""
+        if not grouping.refers:
+            return set()
+        names = {_identity(live[name]): name for name in self._definitions.values() if name in self._group_of}
+        keys = {key for keys in grouping.refers.values() for key in keys} & names.keys()
+        return {self._group_of[names[key]] for key in keys}
 
     def _settle(
         self,

@@ -40,9 +40,9 @@ def run_source(tree: ast.Module, live: dict[str, Any]) -> object:
     if not isinstance(last, ast.Expr):
         body.append(last)
     whole = ast.fix_missing_locations(ast.Module(list(body), []))
-    exec(compile(whole, "<cell>", "exec"), live)
+    exec(compile(whole, "<cell>", "exec", dont_inherit=True), live)
     if isinstance(last, ast.Expr):
-        return eval(compile(ast.Expression(last.value), "<cell>", "eval"), live)
+        return eval(compile(ast.Expression(last.value), "<cell>", "eval", dont_inherit=True), live)
     return None
 
 

@@ -61,7 +61,7 @@ def test_definitions_come_before_what_refers_to_them(engine: Engine) -> None:
         engine, "x = 1\nrows = [1]\nclass B: pass\nclass A: pass\nb = B()\nclass C(A): pass\ndef f(): pass"
     )
 
-    assert order(writer.write()) == [("f",), ("B",), ("A",), ("C",), ("x",), ("rows",), ("b",)]
+    assert order(writer.write()) == [("B",), ("A",), ("C",), ("f",), ("x",), ("rows",), ("b",)]
 
 
 def test_an_instance_refers_to_its_class_and_does_not_carry_it(engine: Engine) -> None:
