@@ -28,6 +28,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Change, Names, Namespace, State
 from kitaru_nb.engine.observe import file_digest
 from kitaru_nb.engine.steps import Pending
+from kitaru_nb.engine.stoppable import stoppable
 from kitaru_nb.errors import KitaruError, UnstorableError
 from kitaru_nb.model.artifact import Anchor, Digest
 from kitaru_nb.model.checkpoint import Group
@@ -314,7 +315,8 @@ def _run(recipe: Mapping[str, Any], scratch: dict[str, Any]) -> None:
     before = Path.cwd()
     os.chdir(recipe["cwd"])
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+        with quiet[0], quiet[1], stoppable():
             exec(compile(recipe["code"], f"<cell of {recipe['step']}>", "exec"), scratch)  # noqa: S102 - the user's own cell
     finally:
         os.chdir(before)

@@ -25,6 +25,7 @@ from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import Recorded, Restored
 from kitaru_nb.engine.rollback import Shadow
+from kitaru_nb.engine.stoppable import stoppable
 from kitaru_nb.errors import KitaruError, NotFoundError, UnstorableError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
 
@@ -240,7 +241,8 @@ def run_apart(
     shadow.take()
     error: BaseException | None = None
     try:
-        exec(compile(ast.Module(body, []), f"<cell of {step}>", "exec"), live)  # noqa: S102 - it was asked for
+        with stoppable():
+            exec(compile(ast.Module(body, []), f"<cell of {step}>", "exec"), live)  # noqa: S102 - it was asked for
     except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever the user's cell raises
         error = raised
     finally:

@@ -17,6 +17,7 @@ from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.artifacts.kinds import by_reference
 from kitaru_nb.artifacts.resource import recipe_of, recipes
 from kitaru_nb.engine.rollback import Shadow
+from kitaru_nb.engine.stoppable import stoppable
 
 __all__ = ["call_resource", "living_resource"]
 
@@ -43,7 +44,7 @@ def call_resource(
     shadow = Shadow(live, wanted.keys())
     shadow.take()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), stoppable():
             return function()
     finally:
         shadow.settle()

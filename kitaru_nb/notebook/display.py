@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def committed(
     return "\n".join([" · ".join(parts), *(f"  {note}" for note in notes)])
 
 
-def restored(checkpoint: Checkpoint, lost: Iterable[str], problems: Iterable[str]) -> str:
+def restored(checkpoint: Checkpoint, lost: Mapping[str, str], problems: Iterable[str]) -> str:
     """One line: the step was restored, from when, and what that saved."""
     draft = checkpoint.draft
     parts = [
@@ -72,10 +72,12 @@ def restored(checkpoint: Checkpoint, lost: Iterable[str], problems: Iterable[str
         f"from {age(draft.started_at)} ago",
         f"saved {duration(draft.duration)}",
     ]
-    lost = list(lost)
-    if lost:
-        parts.append(f"not stored: {_names(lost)}")
-    return "\n".join([" · ".join(parts), *(f"  {problem}" for problem in problems)])
+    unstored = {name for group in draft.groups for name in group.unstorable}
+    failed = {name: why for name, why in lost.items() if name not in unstored}
+    if len(lost) > len(failed):
+        parts.append(f"not stored: {_names(name for name in lost if name not in failed)}")
+    lines = [f"  not back: `{name}` ({why})" for name, why in sorted(failed.items())]
+    return "\n".join([" · ".join(parts), *lines, *(f"  {problem}" for problem in problems)])
 
 
 def notice(execution: Execution, commits: list[Checkpoint]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -168,6 +170,27 @@ def test_a_resource_that_cannot_be_made_is_a_marker_and_the_rest_is_back(
     assert kernel["x"] == [1]
     with pytest.raises(UnstorableError, match=r"reads `conn`.*failed"):
         kernel.cell("n = conn.total_changes")
+
+
+def test_a_resource_that_hangs_can_be_stopped_and_the_rest_is_back(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builtins, "hang", lambda: None, raising=False)
+    start().cells(
+        "import kitaru_nb as kt\n@kt.resource\ndef thing():\n    hang()\n    return object()", "x = [1]"
+    )
+    kernel = start()
+    monkeypatch.setattr(builtins, "hang", lambda: signal.raise_signal(signal.SIGINT))
+    noted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: noted.append(number))
+    try:
+        restored = kernel.session.resume().restored
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert "it was stopped" in restored.lost["thing"]
+    assert kernel["x"] == [1]
+    assert noted == []
 
 
 def test_a_resource_finds_the_working_folder_it_was_made_in(start: Start, tmp_path: Path) -> None:

@@ -109,12 +109,15 @@ def test_many_names_are_cut_short() -> None:
 
 
 def test_a_restored_step_says_from_when_and_what_it_saved() -> None:
-    checkpoint = a_checkpoint(started_at=ago(hours=3))
+    checkpoint = a_checkpoint(started_at=ago(hours=3), groups=(group("gen", gen="generator: no"),))
 
-    said = display.restored(checkpoint, ["gen"], ["cwd was not put back: no"])
+    said = display.restored(
+        checkpoint, {"gen": "generator: no", "conn": "`conn()` failed"}, ["cwd was not put back: no"]
+    )
 
     assert said.splitlines() == [
         "kitaru: `load` restored · from 3 h ago · saved 1.5 s · not stored: `gen`",
+        "  not back: `conn` (`conn()` failed)",
         "  cwd was not put back: no",
     ]
 
