@@ -68,8 +68,9 @@ def _definition(old: FunctionType | type, new: FunctionType | type) -> str | Non
     try:
         line = first_difference(inspect.getsource(old), inspect.getsource(new))
     except (OSError, TypeError):
-        both = isinstance(old, type) and isinstance(new, type)
-        return _in_class(old, new) if both else None  # made without source, by `exec` say
+        if isinstance(old, type) and isinstance(new, type):
+            return _in_class(old, new)
+        return None  # made without source, by `exec` say
     if line is None and isinstance(old, FunctionType) and isinstance(new, FunctionType):
         for what, attribute in (("its defaults", "__defaults__"), ("its defaults", "__kwdefaults__")):
             if repr(getattr(old, attribute)) != repr(getattr(new, attribute)):

@@ -34,6 +34,7 @@ class Line:
     Attributes:
         parent: `seq` of the commit the next one builds on; None before the first.
         recorded: What the commits so far hold.
+        excluded: Names that are never stored here.
         last_bytes: Size of the values of the last commit that were not on record before.
         tell: Shows a line before the commit is done; the front end's.
         trial: Loads objects of foreign classes before what is stored counts.
@@ -43,6 +44,7 @@ class Line:
         self.parent: int | None = None
         self.recorded = Recorded()
         self.last_bytes = 0
+        self.excluded: frozenset[str] = frozenset()
         self.tell: Callable[[str], None] = lambda _line: None
         self.trial = Trial(engine.settings.home)
         self._recipes = Recipes(engine, namespace, tell=self._say)
@@ -110,7 +112,7 @@ class Line:
                 on_record=on_record,
                 held=self.recorded.groups,
                 stored=self._definitions,
-                exclude=frozenset(directive.exclude if directive is not None else ()),
+                exclude=self.excluded.union(directive.exclude if directive is not None else ()),
             )
         self._recipes.keep(recipes, pending, after, held=self.recorded.groups, written=written)
         if directive is not None and directive.strict:

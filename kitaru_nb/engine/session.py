@@ -134,6 +134,7 @@ class Session:
         self._half_done: str | None = None
         self._made_again = MadeAgain()
         self._half_done_before: str | None = None
+        self._exclusions_known = False
         self.failures = Failures(namespace, self._process)
         self._observed = observe.Observed()
 
@@ -189,7 +190,35 @@ class Session:
 
     def learn_names(self) -> None:
         """Take over the names that the execution's steps have had so far."""
-        self._names.learn(self.engine.journal.checkpoints(self.open().execution))
+        recorded = self.engine.journal.checkpoints(self.open().execution)
+        self._names.learn(recorded)
+        if not self._exclusions_known:
+            self._exclusions_known = True
+            self._line.excluded = frozenset(self._excluded_before(recorded))
+
+    def exclude(self, names: Sequence[str]) -> None:
+        """Never store `names` in this notebook: from the next commit on, also in its next kernels.
+
+        Each name holds a marker in a new kernel. An empty list stores all names again.
+        """
+        attempt = self.open()
+        self._line.excluded = frozenset(names)
+        self.engine.journal.record_event(attempt.execution, "excluded", {"names": sorted(names)})
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        """Names that are never stored in this notebook."""
+        self.open()
+        return self._line.excluded
+
+    def _excluded_before(self, recorded: Sequence[Checkpoint]) -> Sequence[str]:
+        """What was excluded at the notebook's last commit."""
+        if not recorded and self._marked_only and self.identity.notebook:
+            for each in self.engine.journal.executions(identity=self.identity, limit=3):
+                recorded = self.engine.journal.checkpoints(each.id)
+                if recorded:
+                    break
+        return recorded[-1].draft.excluded if recorded else ()
 
     # Deciding
 
@@ -643,6 +672,7 @@ class Session:
             outputs=tuple(outcome.outputs),
             execution_count=outcome.execution_count,
             plain=self._lineage.untold() if self._marked_only else (),
+            excluded=tuple(sorted(self._line.excluded)),
             cost=outcome.cost,
             tokens=outcome.tokens,
         )
@@ -669,6 +699,7 @@ class Session:
             step=pending.cell.step,
             process=self._line.write_process(pending.process, process, written),
             plain=self._lineage.untold() if self._marked_only else (),
+            excluded=tuple(sorted(self._line.excluded)),
         )
         self._record(draft, written, after, process)
 

@@ -244,6 +244,7 @@ def body_of(draft: Draft) -> str:
             "imports": draft.imports,
             "unmet": draft.unmet,
             "plain": [dict(cell) for cell in draft.plain],
+            "excluded": draft.excluded,
             "outputs": [dict(output) for output in draft.outputs],
             "error": None if draft.error is None else dict(draft.error),
         }
@@ -278,6 +279,7 @@ def checkpoint_of(row: CheckpointRow, execution: ExecutionId) -> Checkpoint:
         imports=tuple(body.get("imports", ())),
         unmet=tuple(body.get("unmet", ())),
         plain=tuple(body.get("plain", ())),
+        excluded=tuple(body.get("excluded", ())),
         outputs=tuple(body["outputs"]),
         error=body["error"],
         cost=row.cost,

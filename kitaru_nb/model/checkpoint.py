@@ -80,6 +80,7 @@ class Draft:
         imports: Modules that it imported and that cells after it can reach.
         unmet: Where it was on record with this key and ran all the same: the conditions of
             that record which did not hold.
+        excluded: Names that the notebook's user has said are never to be stored.
         outputs: What it showed: Jupyter messages, folded, as JSON values.
         execution_count: The number of the cell's run in its kernel (``In [n]``).
         error: For a failed step, `{"ename", "evalue"}`.
@@ -108,6 +109,7 @@ class Draft:
     imports: tuple[str, ...] = ()
     unmet: tuple[str, ...] = ()
     plain: tuple[Mapping[str, Any], ...] = ()
+    excluded: tuple[str, ...] = ()
     outputs: tuple[Mapping[str, Any], ...] = ()
     execution_count: int | None = None
     error: Mapping[str, str] | None = None

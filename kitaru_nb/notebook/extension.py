@@ -166,6 +166,9 @@ alone. It holds for this kernel, so keep the line near the top of the notebook.
 """,
     "kitaru_line": """Run any verb of the `kitaru-nb` command.
 
-    %kitaru executions | show latest | doctor | new | ...
+    %kitaru executions | show latest | doctor | ...
+    %kitaru new              begin a new execution
+    %kitaru plan             what each checkpoint would do if it were run now
+    %kitaru exclude NAME     never store NAME in this notebook
 """,
 }

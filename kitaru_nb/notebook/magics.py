@@ -131,6 +131,9 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
     if arguments == ["new"]:
         _begin_anew(hooks)
         return
+    if arguments[:1] == ["exclude"]:
+        _exclude(hooks, arguments[1:])
+        return
     if arguments == ["plan"]:
         _say(hooks, live_plan(hooks))
         return
@@ -139,6 +142,26 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
     )
     sys.stdout.write(finished.stdout)
     sys.stderr.write(finished.stderr)
+
+
+def _exclude(hooks: Hooks, words: list[str]) -> None:
+    """`%kitaru exclude [NAME...] [--remove NAME...]`."""
+    session = hooks.open_session()
+    hint = "%kitaru exclude NAME, or %kitaru exclude --remove NAME"
+    remove = words[:1] == ["--remove"]
+    names = {name for word in words[remove:] for name in word.split(",") if name}
+    for name in names:
+        if not name.isidentifier():
+            raise UsageError(f"`{name}` is not a name", kind="bad-option", hint=hint)
+    if remove and not names:
+        raise UsageError("`--remove` needs a name", kind="bad-option", hint=hint)
+    if names:
+        session.exclude(sorted(session.excluded - names if remove else session.excluded | names))
+    listed = ", ".join(f"`{name}`" for name in sorted(session.excluded))
+    _say(
+        hooks,
+        f"kitaru: never stored in this notebook: {listed}" if listed else "kitaru: all names are stored",
+    )
 
 
 def _begin_anew(hooks: Hooks) -> None:
