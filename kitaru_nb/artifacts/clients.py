@@ -11,6 +11,7 @@ move or change their meaning.
 
 from __future__ import annotations
 
+import builtins
 import functools
 import importlib
 import os
@@ -43,7 +44,14 @@ _SHORTEST = 12
 
 def is_client(cls: type) -> bool:
     """Whether instances of `cls` are clients, or pools of connections of an HTTP library."""
-    return _way(cls) is not None
+    # Asked for every class of every look: most are no one's child.
+    if len(cls.__mro__) <= _ALONE:
+        return cls.__module__ == "boto3.session" and _way(cls) is not None
+    return cls not in _BUILTIN and _way(cls) is not None
+
+
+_ALONE = 2  # the class and `object`
+_BUILTIN = frozenset(found for found in vars(builtins).values() if isinstance(found, type))
 
 
 def _way(cls: type) -> Callable[[Any], Any] | None:
@@ -88,7 +96,7 @@ def reduce_client(client: Any) -> Any:
 def _reduce_pool(pool: Any) -> Any:
     state = {**vars(pool), "_connections": [], "_requests": []}
     lock = state.get("_optional_thread_lock")
-    if lock is not None:
+    if type(lock).__module__.startswith("httpcore"):  # it may belong to a loop
         state["_optional_thread_lock"] = type(lock)()
     return make_client, (type(pool), {}, kind_name(pool)), state, None, None, set_client
 

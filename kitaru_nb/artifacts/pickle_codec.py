@@ -227,10 +227,10 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             raise Unstorable(self.refused[cls])
         value = reduce_object(obj, self.namespace)
         if cls not in self.plain:
-            if is_foreign(obj, value):
-                self.foreign.setdefault(cls, obj)
             # Asked only once the first instance went through: the stock way works for the type.
             stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and not _stateless(cls)
+            if (not stock or hasattr(cls, "__setstate__")) and is_foreign(obj, value):
+                self.foreign.setdefault(cls, obj)
             if stock and hashed_by_value(cls):
                 self.hashed.add(cls)
             self.plain[cls] = stock and cls not in self.hashed

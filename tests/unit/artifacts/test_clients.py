@@ -1,0 +1,121 @@
+"""Clients of web services: stored by how they were made, without secrets and open connections."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import types
+from typing import Any
+
+import pytest
+
+from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.marker import is_marker
+from kitaru_nb.artifacts.notes import Note, noting
+from kitaru_nb.artifacts.pickle_codec import PickleCodec
+
+KEY = "a-secret-that-is-long-enough"
+VARIABLE = "SOME_SDK_API_KEY"
+
+
+@pytest.fixture
+def sdk(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A package shaped like the generated SDKs (`openai`, `anthropic`): a client around a pool."""
+    package, base, core = (
+        types.ModuleType(name) for name in ("some_sdk", "some_sdk._base_client", "httpcore")
+    )
+
+    class BaseClient:
+        def __init__(self, api_key: str, url: str = "http://x") -> None:
+            self.api_key, self.url = api_key, url
+            self.pool = core.ConnectionPool()
+
+        @functools.cached_property
+        def chat(self) -> object:
+            return object()
+
+    class Interface:
+        pass
+
+    class ConnectionPool(Interface):
+        def __init__(self) -> None:
+            self._connections: list[Any] = []
+            self._requests: list[Any] = []
+            self._optional_thread_lock = threading.Lock()
+            self._max_connections = 7
+
+    class Client(BaseClient):
+        pass
+
+    for module, cls in ((base, BaseClient), (core, Interface), (core, ConnectionPool), (package, Client)):
+        cls.__module__, cls.__qualname__ = module.__name__, cls.__name__
+        setattr(module, cls.__name__, cls)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setenv(VARIABLE, KEY)
+    return package
+
+
+def stored(client: object) -> Any:
+    return PickleCodec().encode({"client": client}, namespace={})
+
+
+def loaded(encoded: Any) -> tuple[Any, list[Note]]:
+    buffers = [memoryview(bytearray(buffer)) for buffer in encoded.buffers]
+    with noting() as notes:
+        return PickleCodec().decode(encoded.meta, buffers.__getitem__, namespace={})["client"], notes
+
+
+def digest(value: object) -> str:
+    return digest_values({"x": value}, namespace={})
+
+
+def test_a_client_comes_back_with_its_settings_and_no_connection(sdk: Any) -> None:
+    client = sdk.Client(KEY, "http://y")
+    client.pool._connections.append(object())
+
+    back, notes = loaded(stored(client))
+
+    assert (back.api_key, back.url, back.pool._max_connections) == (KEY, "http://y", 7)
+    assert back.pool._connections == []
+    assert ("some_sdk.Client", f"with the key in `{VARIABLE}`") in {(note.kind, note.text) for note in notes}
+
+
+def test_its_key_is_not_in_the_bytes(sdk: Any) -> None:
+    encoded = stored(sdk.Client(KEY))
+
+    assert KEY.encode() not in b"".join(bytes(buffer) for buffer in encoded.buffers)
+
+
+def test_without_its_key_a_marker_says_which_variable(sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = stored(sdk.Client(KEY))
+    monkeypatch.delenv(VARIABLE)
+
+    back, notes = loaded(encoded)
+
+    assert is_marker(back)
+    assert [note.text for note in notes if note.lost] == [f"the environment variable `{VARIABLE}` is not set"]
+
+
+def test_a_key_that_is_given_in_code_is_not_stored(sdk: Any) -> None:
+    encoded = stored(sdk.Client("sk-abcdefghijklmnopqrstuvwxyz"))
+
+    assert "given in code" in encoded.unstorable["client"]
+    assert b"abcdefghijklmnop" not in b"".join(bytes(buffer) for buffer in encoded.buffers)
+
+
+def test_a_placeholder_key_is_kept(sdk: Any) -> None:
+    back, _ = loaded(stored(sdk.Client("test")))
+
+    assert back.api_key == "test"
+
+
+def test_using_a_client_does_not_change_what_it_counts_as(sdk: Any) -> None:
+    client = sdk.Client(KEY)
+    before = digest(client)
+
+    client.chat  # noqa: B018 - looking it up fills a cache
+    client.pool._connections.append(object())
+
+    assert digest(client) == before
+    assert digest(sdk.Client(KEY, "http://y")) != before
