@@ -156,7 +156,7 @@ def differences(old: Draft, new: Draft) -> Sequence[Reason]:
     found += _inputs(old.reads, new.reads)
     found += [Reason(*reason) for reason in condition_reasons(old, new)]
     directive = find_directive(new.source)
-    if directive is not None and directive.strict_env:
+    if not found or (directive is not None and directive.strict_env):
         found += [Reason(*reason) for reason in version_reasons(old, new)]
     if not found:
         found.append(

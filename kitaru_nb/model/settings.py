@@ -50,6 +50,7 @@ class Settings:
             from here (another host) counts as dead.
         confirm_rerun: Above this, a step that is a miss only because an unchanged plain cell
             gave another value is not run unasked.
+        strict_env: Whether another version of a package that a step uses makes it run again.
         paranoid: Whether each commit is compared with what a restore of it would give.
         sources: For each setting, where its value came from; `doctor` prints it.
     """
@@ -60,5 +61,6 @@ class Settings:
     heartbeat: float = 10.0
     lease: float = 30.0
     confirm_rerun: RerunLimit = RerunLimit()
+    strict_env: bool = False
     paranoid: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from kitaru_nb.model.settings import RerunLimit, Settings
 
 __all__ = ["NAMES", "parse_duration", "resolve"]
 
-NAMES = ("home", "notebook", "stack", "heartbeat", "lease", "confirm_rerun", "paranoid")
+NAMES = ("home", "notebook", "stack", "heartbeat", "lease", "confirm_rerun", "strict_env", "paranoid")
 """Every setting, in the order `doctor` prints them."""
 
 _PREFIX = "KITARU_NB_"
@@ -220,6 +220,7 @@ _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
     "heartbeat": _length,
     "lease": _length,
     "confirm_rerun": _rerun_limit,
+    "strict_env": _switch,
     "paranoid": _switch,
 }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kitaru_nb.engine.packages import changed_versions, said_versions, versions_of
+from kitaru_nb.engine.why import explain
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
 
@@ -125,3 +127,18 @@ def test_a_module_that_cannot_be_imported_any_more_is_named(folder: Path) -> Non
 
     assert again.cell(source) == RESTORED
     assert any("`import pkg_of_test.sub.deep` failed" in said for said in again.restored.problems)
+
+
+def test_the_setting_strict_env_does_it_for_every_step(folder: Path) -> None:
+    source = "%%checkpoint one\nimport pkg_of_test\nx = pkg_of_test.one()"
+    kernel(folder).cell(source)
+    (folder / "lib/pkg_of_test/__init__.py").write_text("__version__ = '2.0.0'\ndef one(): return 1\n")
+    again = kernel(folder)
+    again.session.engine = again.engine = replace(
+        again.engine, settings=replace(again.engine.settings, strict_env=True)
+    )
+
+    assert again.cell(source) == RAN
+
+    (reason,) = explain(again.engine.journal, again.last).reasons
+    assert (reason.kind, reason.text) == ("package", "`pkg_of_test` was 1.0 before and is 2.0.0 now")

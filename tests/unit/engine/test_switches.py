@@ -100,11 +100,12 @@ def test_a_setting_that_a_cell_made_holds_after_a_restore(
     tmp_path: Path, source: str, read: Callable[[], Any], how: str
 ) -> None:
     before = read()
-    Kernel(tmp_path / "home").cell(source)
-    made = read()
     process = Process()
     process.hear(source)
-    _reset(before, read, source)
+    found = process.snapshot()
+    Kernel(tmp_path / "home").cell(source)
+    made = read()
+    process.apply({part: value for part, value in found.items() if part not in ("path", "env", "cwd")})
     assert read() == before
 
     again = Kernel(tmp_path / "home").take_over()
@@ -116,18 +117,6 @@ def test_a_setting_that_a_cell_made_holds_after_a_restore(
 
     assert read() == made
     assert problems == []
-
-
-def _reset(before: Any, read: Callable[[], Any], source: str) -> None:
-    """As a new process would be."""
-    if read() != before:
-        _fresh.hear(source)
-        _fresh.apply(_first)
-
-
-_fresh = Process()
-_fresh.hear("umask setrlimit")
-_first = {part: value for part, value in _fresh.snapshot().items() if part not in ("path", "env", "cwd")}
 
 
 def test_what_the_front_end_chose_is_no_part_of_the_notebook() -> None:
