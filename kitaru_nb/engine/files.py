@@ -47,11 +47,12 @@ File = Mapping[str, Any]
 ``path`` as it was, ``mode`` (``read``, ``absent``, ``written``, ``deleted`` or ``folder``),
 ``digest`` of the content after the step, ``bytes``; of a written one also ``below`` (the path
 below the notebook's folder), ``artifact``, ``permissions``, ``mtime`` (nanoseconds) and
-``created``, or ``why`` it was not stored.
+``created``, ``before`` (the digest before the step, of a small one), or ``why`` it was not stored.
 """
 
 _BATCH = 16 << 20
 _TICK_NS = 10_000_000  # how far behind the clock a file may be stamped
+_LARGE = 64 << 20
 _MOST = 5000  # names that a look for files which nobody announced goes through
 _WRITERS = re.compile(r"save|write|dump|export|persist|\bto_\w|\.File\b|download|!|system|subprocess")
 _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
@@ -161,6 +162,7 @@ class Files:
             "permissions": S_IMODE(found.st_mode),
             "mtime": found.st_mtime_ns,
             "created": path in observed.created,
+            "before": observed.prior.get(path),
         }
 
     def _bytes_of(self, path: str, below: str, found: os.stat_result) -> tuple[str, Stored]:
@@ -285,7 +287,7 @@ class Files:
         for below, file in last.items():
             try:
                 restored.problems += self._put_back(file, end)
-            except CorruptError as error:
+            except StoreError as error:
                 restored.damaged[below] = error.message
 
     def _put_back(self, file: File, seq: int) -> list[str]:
@@ -300,8 +302,8 @@ class Files:
 
     def _put_back_one(self, file: File, below: str, path: str, seq: int) -> str:
         wanted = file["digest"] or ABSENT
-        now = content_digest(path)
-        mine = now == self._here.get(below)
+        now = _digest_now(file, path)
+        mine = now in (self._here.get(below), file.get("before"))
         if now == wanted:
             self._here[below] = now
             return ""
@@ -357,6 +359,16 @@ def content_digest(path: str) -> str:
         return "special" if os.path.lexists(path) else ABSENT
     except OSError:
         return "unreadable"
+
+
+def _digest_now(file: File, path: str) -> str:
+    """The digest of what is there; a large file of the size and time on record is not read."""
+    if file["bytes"] > _LARGE:
+        with suppress(OSError):
+            found = os.stat(path)
+            if (found.st_size, found.st_mtime_ns) == (file["bytes"], file.get("mtime")):
+                return str(file["digest"])
+    return content_digest(path)
 
 
 def _is_open_database(path: str) -> bool:

@@ -51,6 +51,7 @@ _TOO_LARGE = 256 << 20
 _MAPPED = 1 << 20  # files above this size are mapped, not read
 _FRESH_NS = 50_000_000  # a file this young may change again with the same time stamp
 _COARSE_NS = 2_000_000_000  # the same for a file system that counts in seconds
+_SMALL = 4 << 20  # a file up to this size is read before it is changed
 _MANY = 1000  # listed folders, or files of a moved folder, that are looked at
 
 
@@ -67,6 +68,7 @@ class Observed:
         created: Those of `written` that were not there before the step.
         removed: Files that were there before the step and that it removed or moved away.
         before: Files that it read and then changed: the digest of what it read.
+        prior: Small files that it changed: the digest before that.
         made: Folders it made.
         databases: SQLite files it connected to: the digest before that.
         listed: Folders it listed: (folder, pattern) to the names there before the step.
@@ -82,6 +84,7 @@ class Observed:
     created: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     before: dict[str, str] = field(default_factory=dict)
+    prior: dict[str, str] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
     databases: dict[str, str] = field(default_factory=dict)
     listed: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
@@ -127,6 +130,8 @@ class Observed:
             there = os.path.lexists(path)
             if not there:
                 self.created.add(path)
+            elif (found := _stat(path)) is not None and found.st_size <= _SMALL:
+                self.prior.setdefault(path, state_of(path))
             if (path in self.read or (reads and there)) and path not in self.before:
                 self.before[path] = state_of(path)
             self.written.add(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.artifacts.values import checked_buffers
+from kitaru_nb.engine import files
 from kitaru_nb.errors import CorruptError
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
@@ -113,6 +114,32 @@ def test_a_restored_step_writes_over_what_an_edited_step_of_this_kernel_wrote(fo
     assert again.cells("open('out.txt', 'w').write('other')", last) == [RAN, RESTORED]
 
     assert (folder / "out.txt").read_text() == "last"
+
+
+def test_a_file_as_it_was_before_the_step_becomes_what_the_step_left(folder: Path) -> None:
+    empty, append = "open('log', 'w').close()", "open('log', 'a').write('line')"
+    first = kernel(folder)
+    first.plain(empty)
+    first.cell(append)
+    again = kernel(folder)
+
+    again.plain(empty)
+
+    assert again.cell(append) == RESTORED
+    assert (folder / "log").read_text() == "line"
+
+
+def test_a_large_file_is_not_read_again_to_see_that_it_is_as_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_LARGE", 1)
+    kernel(folder).cell(WRITE)
+    monkeypatch.setattr(files, "content_digest", lambda _path: pytest.fail("it was read"))
+
+    again = kernel(folder)
+
+    assert again.cell(WRITE) == RESTORED
+    assert again.restored.problems == []
 
 
 def test_a_file_that_the_step_removed_is_not_put_back(folder: Path) -> None:
