@@ -21,6 +21,7 @@ class _Failure:
     pending: Pending
     after: State
     process: ProcessState
+    count: int | None
 
 
 class Failures:
@@ -36,14 +37,14 @@ class Failures:
         self._process = process
         self._failed: dict[str, _Failure] = {}
 
-    def add(self, pending: Pending) -> None:
-        """The step has failed just now."""
+    def add(self, pending: Pending, *, count: int | None = None) -> None:
+        """The step has failed just now; `count` is the number of its cell's run (``In [n]``)."""
         known = self._failed.get(_place(pending.cell, pending.name))
         if known is not None and known.pending is pending:
             return  # a try of it that could not be undone: the state before it is still the one to go back to
         if pending.shadow is not None:
             pending.shadow.settle()
-            failure = _Failure(pending, self._namespace.observe(), self._process.snapshot())
+            failure = _Failure(pending, self._namespace.observe(), self._process.snapshot(), count)
             self._failed[_place(pending.cell, pending.name)] = failure
 
     def undo(self, cell: Cell, name: str) -> bool:
@@ -71,6 +72,13 @@ class Failures:
     def names(self) -> list[str]:
         """Steps that failed and whose doings are still there."""
         return [failure.pending.name for failure in self._failed.values()]
+
+    def cells(self) -> list[str]:
+        """The same as a notebook shows them: ``[7]``, or the step's name where there is no number."""
+        return [
+            f"[{failure.count}]" if failure.count is not None else f"`{failure.pending.name}`"
+            for failure in self._failed.values()
+        ]
 
     def keep(self) -> list[str]:
         """Accept what failed steps left; gives their names."""

@@ -407,7 +407,7 @@ class Session:
             checkpoint = self._commit(run.pending, outcome)
         except BaseException:
             # Its cell may run again: it must not find its own changes there.
-            self.failures.add(run.pending)
+            self.failures.add(run.pending, count=outcome.execution_count)
             raise
         self._check(checkpoint)
         return checkpoint
@@ -466,7 +466,7 @@ class Session:
     def fail(self, run: Run, error: BaseException, outcome: Outcome) -> None:
         """Record that a step raised or was interrupted. Nothing of it can be restored."""
         observe.stop()
-        self.failures.add(run.pending)
+        self.failures.add(run.pending, count=outcome.execution_count)
         raised = {"ename": type(error).__name__, "evalue": str(error)}
         draft = replace(
             self._draft(run.pending, CheckpointStatus.FAILED, outcome),
@@ -495,7 +495,7 @@ class Session:
         self.begin(run)
         return True
 
-    def pass_over(self, run: Run, *, failed: bool = False) -> None:
+    def pass_over(self, run: Run, *, failed: bool = False, count: int | None = None) -> None:
         """A step that has run is to count as a plain cell: what it did is part of the next commit.
 
         One that failed is undone all the same before its cell runs again.
@@ -505,7 +505,7 @@ class Session:
         self._names.give_back(run.pending.cell, run.pending.name)
         self.saw(run.pending.cell.source)
         if failed:
-            self.failures.add(run.pending)
+            self.failures.add(run.pending, count=count)
 
     def restore(self, plan: Restore) -> Restored:
         """Put back what a recorded step did to the namespace, and record that.

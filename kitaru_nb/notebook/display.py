@@ -59,7 +59,8 @@ def committed(
     if lost:
         parts.append(f"not stored: {_names(lost)}")
     if half_done:
-        parts.append(f"includes what {_names(half_done)} left half-done")
+        cells = "cell" if len(half_done) == 1 else "cells"
+        parts.append(f"includes interrupted {cells} {', '.join(half_done)}")
     parts += [f"ran again: {why}" for why in again]
     return "\n".join([" · ".join(parts), *(f"  {note}" for note in notes)])
 

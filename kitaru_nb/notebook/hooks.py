@@ -345,18 +345,17 @@ class Hooks:
 
         outputs = self.sink.end()
         failure = self._failure(frame, result)
+        count = result.execution_count if result is not None else None
         if frame.auto and not self._keeps(frame):
-            self.session.pass_over(frame.plan, failed=failure is not None)
+            self.session.pass_over(frame.plan, failed=failure is not None, count=count)
             return
         if failure is not None:
             if not frame.on_record:
-                self.session.fail(frame.plan, failure, Outcome(outputs))
+                self.session.fail(frame.plan, failure, Outcome(outputs, execution_count=count))
             if result is not None and result.success:
                 raise failure  # a magic kept it to itself
             return
-        checkpoint = self.session.commit(
-            frame.plan, Outcome(outputs, result.result, execution_count=result.execution_count)
-        )
+        checkpoint = self.session.commit(frame.plan, Outcome(outputs, result.result, execution_count=count))
         self.last_status = {"seq": checkpoint.seq, "status": "completed"}
         if not self.quiet:
             from kitaru_nb.engine.live import ran_again  # noqa: PLC0415 - loaded by now
@@ -365,7 +364,7 @@ class Hooks:
             stored = self.session.last_bytes
             again = ran_again(frame.plan.pending.unmet)
             text = display.committed(
-                checkpoint, stored, self.session.failures.names(), again, self.session.notes()
+                checkpoint, stored, self.session.failures.cells(), again, self.session.notes()
             )
             self.sink.show(display.bundle(text))
 

@@ -242,7 +242,7 @@ def test_a_commit_over_a_failed_cell_says_so(place: Path) -> None:
         kernel.run("%%checkpoint a\nlog.append(1)\n1 / 0", cell="a")
         other = kernel.run("%%checkpoint b\nx = 1", cell="b")
 
-    assert "includes what `a` left half-done" in other.said
+    assert "includes interrupted cell [3]" in other.said
 
 
 @pytest.mark.skipif(
