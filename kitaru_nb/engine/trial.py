@@ -2,7 +2,7 @@
 
 The child does nothing but unpickle and look at what came of it. It is started when the first
 such object is met, kept for the life of the kernel, and asked once for each class and version
-of its code. Verdicts are kept in the home, so that the next kernel asks for nothing.
+of its code. Good verdicts are kept in the home, so that the next kernel asks for nothing.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ class Trial:
             )
             return ""
         known[version] = reason
-        self._keep(known)
+        if not reason:  # what failed may have failed for a moment: the next kernel tries again
+            self._keep({version: "" for version, found in known.items() if not found})
         return reason
 
     def _try(self, cls: type, obj: object, namespace: dict[str, Any]) -> str:

@@ -150,6 +150,17 @@ def test_a_class_is_tried_once_and_again_when_its_code_changes(start: Start) -> 
     assert kernel.session._line.trial._child is not None
 
 
+def test_a_class_that_failed_is_tried_again_in_the_next_kernel(start: Start) -> None:
+    cell = "class Box:\n    def __reduce__(self): return (dict, ())\nbox = Box()"
+    start().cell(cell)
+    kernel = start()
+
+    kernel.cell(cell.replace("box = ", "other = "))
+
+    assert "comes back as a dict" in kernel.session.notes()[0]
+    assert kernel.session._line.trial._child is not None
+
+
 def test_plain_classes_and_known_libraries_start_no_child(start: Start) -> None:
     kernel = start()
 
