@@ -40,7 +40,7 @@ def value_difference(stored: StoredValue, before: Checkpoint, now: Checkpoint, n
     was, holds = _brief(old), _brief(new)
     if was is None or holds is None or was == holds:
         return None
-    return f"`{name}` is {holds} now and was {was}"
+    return f"`{name}` holds another value: {holds} now, {was} before"
 
 
 def _in_class(old: type, new: type) -> str | None:

@@ -37,10 +37,10 @@ def why(shell: Shell, capsys: pytest.CaptureFixture[str], define: str, then: str
         ("def it():\n    return 1", "def it():\n    x = 0\n    return 1", "line 2 is new: `x = 0`"),
         ("class it:\n    a = 1", "class it:\n    a = 2", "`it` changed: `a` is `2` now and was `1`"),
         ("def it(k=1):\n    return k", "def it(k=1):\n    return k\nit.__defaults__ = (2,)", "defaults"),
-        ("it = 1", "it = 5", "`it` is `5` now and was `1`"),
-        ("it = [1]", "it = [1, 2]", "`it` is a list of length 2 now and was a list of length 1"),
-        ("it = 1", "it = True", "`it` is `True` now and was `1`"),
-        ("it = 'hush'", "it = 'hush!'", "`it` is a str of length 5 now and was a str of length 4"),
+        ("it = 1", "it = 5", "`it` holds another value: `5` now, `1` before"),
+        ("it = [1]", "it = [1, 2]", "a list of length 2 now, a list of length 1 before"),
+        ("it = 1", "it = True", "`True` now, `1` before"),
+        ("it = 'hush'", "it = 'hush!'", "a str of length 5 now, a str of length 4 before"),
         ("it = [1]", "it = [2]", "`it` holds another value"),
     ],
 )
@@ -59,7 +59,7 @@ def test_an_array_is_told_by_type_and_shape(shell: Shell, capsys: pytest.Capture
 
     text = why(shell, capsys, define.format("float64"), define.format("float32"))
 
-    assert "of float32 with shape (2, 3) now and was a ndarray of float64 with shape (2, 3)" in text
+    assert "of float32 with shape (2, 3) now, a ndarray of float64 with shape (2, 3) before" in text
 
 
 def test_a_function_behind_a_function_is_named(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
