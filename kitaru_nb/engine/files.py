@@ -65,13 +65,14 @@ class Files:
         engine: Journal and store.
         folder: The notebook's folder; nothing outside it is stored or put back.
         identity: Whose records tell who changed a file.
+        began: When this process began, in nanoseconds since 1970; now if not given.
     """
 
-    def __init__(self, engine: Engine, folder: Path, identity: Identity) -> None:
+    def __init__(self, engine: Engine, folder: Path, identity: Identity, *, began: int | None = None) -> None:
         self._engine = engine
         self._folder = Path(os.path.realpath(folder))
         self._identity = identity
-        self._began = now_ns()
+        self._began = now_ns() if began is None else began
         self._here: dict[str, str] = {}
         self._known: History | None = None
         self._stored: dict[str, tuple[tuple[int, ...], str, Artifact, tuple[Location, ...]]] = {}

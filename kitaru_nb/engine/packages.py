@@ -113,8 +113,20 @@ def _version(top: str) -> str | None:
     if known is not None:
         return known
     module = sys.modules.get(top)
-    version = vars(module).get("__version__") if type(module) is ModuleType else None
-    return version if isinstance(version, str) else None
+    if type(module) is not ModuleType:
+        return None
+    version = vars(module).get("__version__")
+    if isinstance(version, str):
+        return version
+    place = vars(module).get("__file__") or str(vars(module).get("__path__", ""))
+    return _version_of_file(top) if "-packages" in place else None
+
+
+@lru_cache(maxsize=1024)
+def _version_of_file(top: str) -> str | None:
+    """The version of the distribution that an installed module came with; a look at all of them."""
+    names = importlib.metadata.packages_distributions().get(top, [])
+    return _metadata_version(names[0]) if names else None
 
 
 @lru_cache(maxsize=1024)

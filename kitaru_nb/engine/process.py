@@ -20,11 +20,13 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
+from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.marker import is_marker
+from kitaru_nb.engine.observe import now_ns
 from kitaru_nb.engine.parts import PARTS, mark_of
 from kitaru_nb.engine.switches import SETTING, Switches
 
-__all__ = ["Held", "Process", "ProcessState", "drawn", "is_secret"]
+__all__ = ["Held", "Process", "ProcessState", "began_ns", "drawn", "is_secret"]
 
 ProcessState = dict[str, Any]
 """Part to a comparable value."""
@@ -36,26 +38,41 @@ _SURROUNDINGS = ("cwd", "path", "env")
 
 
 class Held:
-    """A value that counts as changed when it is another object; part of the stored format."""
+    """A value that counts as changed when it is another object; part of the stored format.
+
+    A plain container also counts as changed when it holds something else.
+    """
 
     def __init__(self, value: object) -> None:
         self.value = value
+        if type(value) in (list, dict, set, bytearray):
+            self.content = digest_values({"": value}, namespace={})
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Held) and self.value is other.value
+        return isinstance(other, Held) and self.value is other.value and vars(self) == vars(other)
 
     __hash__ = None  # type: ignore[assignment] # compared, never looked up
 
 
 class Process:
-    """This process's state, told relative to how it was when the object was made."""
+    """This process's state, told relative to how it was when the object was made.
 
-    def __init__(self) -> None:
+    Args:
+        began: When the process began, in nanoseconds since 1970; now if not given.
+
+    Attributes:
+        began: The same. What was changed since is the doing of this kernel's cells.
+    """
+
+    def __init__(self, *, began: int | None = None) -> None:
+        self.began = now_ns() if began is None else began
         self._environ = _environment()
         self._env: tuple[Mapping[Any, Any], dict[str, str | None]] = ({}, {})
         self._marks: dict[str, tuple[Any, Any]] = {}
         self._switches = Switches()
         self._path = list(sys.path)
+        self._entries: set[str] = set()  # that were on the import path at some time
+        self._variables: set[str] = set()  # that were changed at some time
         self._watched: set[tuple[str, str]] = set()
 
     def watch(self, namespace: Mapping[str, object], targets: Iterable[tuple[str, ...]]) -> None:
@@ -116,10 +133,12 @@ class Process:
                     self._put_path(value)
                 elif part == "env":
                     _put_environment(value)
+                    self._variables.update(value)
                 elif part.startswith(SETTING):
                     self._switches.put(part, value)
                 elif part == "attributes":
                     failed += _put_attributes(value)
+                    self._watched.update((path.rpartition(":")[0], path.rpartition(":")[2]) for path in value)
                 else:
                     module, _, put = PARTS[part]
                     put(importlib.import_module(module), value)
@@ -132,23 +151,39 @@ class Process:
         if raw != self._env[0]:
             now = _environment()
             names = now.keys() | self._environ
-            changed = {name: now.get(name) for name in names if now.get(name) != self._environ.get(name)}
-            self._env = dict(raw), changed
+            self._variables.update(name for name in names if now.get(name) != self._environ.get(name))
+            # One that is as it was found counts once it was changed: a restore finds it changed.
+            self._env = dict(raw), {name: now.get(name) for name in self._variables}
         return self._env[1]
 
     def _import_path(self) -> tuple[list[str], list[str], list[str]]:
         """Entries before the first one found at the start, entries after it, and those taken out."""
-        if sys.path == self._path:
+        if sys.path == self._path and not self._entries:
             return [], [], []
         own = set(self._path)
         first = next((place for place, entry in enumerate(sys.path) if entry in own), len(sys.path))
         after = [entry for entry in sys.path[first:] if entry not in own]
-        return sys.path[:first], after, [entry for entry in self._path if entry not in sys.path]
+        front = sys.path[:first]
+        gone = sorted(self._entries.difference(sys.path))
+        self._entries.update(front, after)
+        return front, after, [entry for entry in self._path if entry not in sys.path] + gone
 
     def _put_path(self, value: tuple[list[str], list[str], list[str]]) -> None:
         front, back, removed = value
+        self._entries.update(front, back, removed)
         others = [entry for entry in sys.path if entry not in {*front, *back, *removed}]
         sys.path[:] = [*front, *others, *back]
+
+
+def began_ns() -> int:
+    """When this process began, in nanoseconds since 1970; now where the system does not tell."""
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - at each kernel's start
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        ago = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return now_ns()
+    return now_ns() - max(0, int(ago * 1e9))
 
 
 def is_secret(name: str) -> bool:

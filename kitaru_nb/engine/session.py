@@ -121,7 +121,7 @@ class Session:
         self._marked_only = marked_only
         self._lease = Lease(engine, identity, attempt)
         self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
-        self._files = Files(engine, self._folder, identity)
+        self._files = Files(engine, self._folder, identity, began=process.began if process else None)
         self._live = Live(namespace.live, self._folder, callbacks)
         self._inputs = Inputs(namespace, self._folder)
         self._names = StepNames()

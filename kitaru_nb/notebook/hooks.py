@@ -21,7 +21,7 @@ from IPython.core.inputtransformer2 import cell_magic
 from IPython.core.interactiveshell import InteractiveShell
 
 from kitaru_nb.analysis.directive import directive_of, mark_source
-from kitaru_nb.engine.process import Process
+from kitaru_nb.engine.process import Process, began_ns
 from kitaru_nb.errors import KitaruError, UnstorableError, UsageError
 from kitaru_nb.notebook.auto import Auto
 from kitaru_nb.notebook.interrupts import Guard, Shield, stop_queue
@@ -76,7 +76,7 @@ class Hooks:
         )
         self._pid = os.getpid()
         self._seen: list[str] = []
-        self.process = Process()
+        self.process = Process(began=began_ns())
 
     # -- put in place and taken away ---------------------------------------------------
 

@@ -78,6 +78,13 @@ def test_the_types_of_values_count_as_used() -> None:
     assert versions_of(["os", "__main__"], [1, "x"]).keys() == {"python"}
 
 
+def test_a_package_whose_distribution_is_called_otherwise_has_its_version() -> None:
+    import _pytest  # noqa: PLC0415 - has no version, the distribution is `pytest`
+    import attr  # noqa: PLC0415 - only here; the distribution is `attrs`
+
+    assert versions_of([attr.__name__, _pytest.__name__])["_pytest"] == pytest.__version__
+
+
 def test_a_package_that_is_not_there_counts_only_where_it_must() -> None:
     recorded = {"no_such_package_of_test": "1"}
 

@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kitaru_nb.engine.process import Process, drawn, is_secret
+from kitaru_nb.engine.process import Process, began_ns, drawn, is_secret
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,12 @@ def test_a_process_as_it_was_found_has_no_path_and_environment_of_its_own() -> N
 
     assert state["env"] == {}
     assert state["path"] == ([], [], [])
+
+
+def test_the_process_began_before_this_test_and_not_long_ago() -> None:
+    ago = time.time_ns() - began_ns()
+
+    assert 0 <= ago < 7 * 24 * 3600 * 1_000_000_000
 
 
 def test_two_looks_at_the_same_state_are_equal() -> None:
@@ -189,3 +196,50 @@ def test_attributes_that_cells_set_on_modules_and_library_classes_are_put_back()
     assert not hasattr(json, "default")
     assert not hasattr(Path, "extra")
     assert state["attributes"].keys() == {"json:default", "pathlib|Path:extra"}
+
+
+def test_a_variable_and_a_path_entry_that_were_added_and_taken_away_are_away_after_a_restore(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("KT_ADDED", raising=False)
+    process = Process()
+    os.environ["KT_ADDED"] = "1"
+    sys.path.append("/kt/added")
+    added = process.snapshot()
+    del os.environ["KT_ADDED"]
+    sys.path.remove("/kt/added")
+    away = process.snapshot()
+    restored = Process()
+
+    for state in (added, away):
+        restored.apply({part: state[part] for part in ("env", "path")})
+
+    assert "KT_ADDED" not in os.environ
+    assert "/kt/added" not in sys.path
+
+
+def test_an_attribute_that_was_put_back_is_part_of_the_state_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json, "kt_words", [1], raising=False)
+    process = Process()
+    process.watch({"json": json}, [("json", "kt_words")])
+    stored = process.snapshot()
+    other = Process()
+
+    other.apply({"attributes": stored["attributes"]})
+
+    assert other.snapshot()["attributes"] == stored["attributes"]
+
+
+def test_a_list_held_by_a_library_that_was_appended_to_is_another_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json, "kt_words", [1], raising=False)
+    process = Process()
+    process.watch({"json": json}, [("json", "kt_words")])
+    before = process.snapshot()
+
+    json.kt_words.append(2)  # type: ignore[attr-defined] # set above
+
+    assert process.snapshot()["attributes"] != before["attributes"]
