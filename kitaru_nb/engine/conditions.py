@@ -215,7 +215,8 @@ def _part(process: ProcessState, part: str) -> object:
     kind, _, path = part.partition("/")
     if kind == "attributes":
         held = process.get("attributes", {}).get(path)
-        return None if held is None else held.value
+        # A container as it was then: the step may have changed it in place since.
+        return None if held is None else getattr(held, "content", held.value)
     return process.get(part)
 
 
