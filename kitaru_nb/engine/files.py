@@ -118,6 +118,7 @@ class Files:
             for file in observed.files(ignored=ignored)
             if os.path.realpath(file["path"]) not in self._own
         ]
+        files = list({file.get("below") or file["path"]: file for file in files}.values())
         for path in sorted(observed.removed):
             below = self._below(path)
             if below is not None and is_data(path, ignored) and not os.path.lexists(path):
@@ -134,13 +135,8 @@ class Files:
         below = self._below(real)
         if below is None:
             return {**file, "why": "it is outside the notebook's folder"}
-        if Path(path).is_symlink() and path in observed.created and real not in observed.written:
-            return {
-                **file,
-                "below": self._below(path),
-                "digest": state_of(path),
-                "why": "it is a symbolic link",
-            }
+        if Path(path).is_symlink() and path in observed.created:
+            return {**file, "below": self._below(path), "digest": "link", "why": "it is a symbolic link"}
         if written is None:
             return {**file, "below": below, "digest": state_of(real)}
         if _is_open_database(real):

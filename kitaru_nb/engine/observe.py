@@ -70,6 +70,7 @@ class Observed:
         before: Files that it read and then changed: the digest of what it read.
         prior: Small files that it changed: the digest before that.
         made: Folders it made.
+        cleared: Folders it removed with all that was in them.
         databases: SQLite files it connected to: the digest before that.
         listed: Folders it listed: (folder, pattern) to the names there before the step.
         imported: Modules that its code had loaded, each with whether the cell itself did, and
@@ -86,6 +87,7 @@ class Observed:
     before: dict[str, str] = field(default_factory=dict)
     prior: dict[str, str] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
+    cleared: set[str] = field(default_factory=set)
     databases: dict[str, str] = field(default_factory=dict)
     listed: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     imported: dict[str, bool] = field(default_factory=dict)
@@ -104,7 +106,7 @@ class Observed:
     def _file(self, path: str) -> Mapping[str, Any] | None:
         written = path in self.written
         if not os.path.lexists(path):
-            gone = written or path in self.removed
+            gone = written or path in self.removed or path in self.cleared
             return None if gone else {"path": path, "mode": "absent", "digest": ABSENT, "bytes": 0}
         found = _stat(path)
         if found is None or not S_ISREG(found.st_mode):
@@ -187,7 +189,7 @@ def file_digest(path: str | Path) -> str | None:
     than 256 MiB is known by its size and time alone.
     """
     found = _stat(path)
-    if found is None:
+    if found is None or not S_ISREG(found.st_mode):  # to read a pipe would wait for ever
         return None
     if found.st_size > _TOO_LARGE:
         return f"stat:{found.st_size}:{found.st_mtime_ns}"
@@ -209,11 +211,13 @@ def _content_digest(path: str, size: int, _mtime: int, _ctime: int, _inode: int)
 
 
 def state_of(path: str) -> str:
-    """The digest of the file at `path`, `FOLDER` for a folder, or `ABSENT`."""
+    """The digest of the file at `path`, `FOLDER` for a folder, `ABSENT`, or a word for what else it is."""
     found = _stat(path)
-    if found is not None and S_ISDIR(found.st_mode):
-        return FOLDER
-    return file_digest(path) or ABSENT
+    if found is None:
+        return ABSENT
+    if S_ISREG(found.st_mode):
+        return file_digest(path) or "unreadable"
+    return FOLDER if S_ISDIR(found.st_mode) else "special"
 
 
 def file_holds(what: str, digest: str) -> bool:
@@ -336,6 +340,7 @@ def _hear_removal_of_tree(observed: Observed, args: tuple[Any, ...]) -> None:
     root = _absolute(args[0])
     for path in _files_below(root):
         observed.removes(path)
+    observed.cleared.add(root)
     observed.made = {path for path in observed.made if not f"{path}{os.sep}".startswith(f"{root}{os.sep}")}
 
 

@@ -412,3 +412,46 @@ def test_the_folder_may_have_moved(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert (moved / "out.txt").read_text() == "one"
     assert not (folder / "out.txt").exists()
     assert list(folder.iterdir()) == []
+
+
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    source = "import os\nos.path.exists('p') or os.mkfifo('p')"
+    kernel(folder).cell(source)
+
+    assert kernel(folder).cell(source) in (RAN, RESTORED)
+
+
+def test_a_link_is_named_and_what_it_leads_to_is_stored(folder: Path) -> None:
+    source = "import os\nopen('real', 'w').write('1')\nos.symlink('real', 'link')"
+    first = kernel(folder)
+    first.cell(source)
+    (folder / "link").unlink()
+    (folder / "real").unlink()
+
+    again = kernel(folder)
+
+    assert again.cell(source) == RESTORED
+    assert (folder / "real").read_text() == "1"
+    assert "`link` is not back: it is a symbolic link" in again.restored.problems
+
+
+def test_a_file_written_through_a_link_is_stored_as_the_file_it_leads_to(folder: Path) -> None:
+    (folder / "link").symlink_to("real")
+    source = "open('link', 'w').write('1')"
+    kernel(folder).cell(source)
+    (folder / "real").unlink()
+
+    assert kernel(folder).cell(source) == RESTORED
+
+    assert (folder / "real").read_text() == "1"
+    assert (folder / "link").is_symlink()
+
+
+def test_a_folder_that_the_step_cleared_may_be_there_again(folder: Path) -> None:
+    source = "import shutil\nshutil.rmtree('d')"
+    for _ in range(2):
+        (folder / "d").mkdir()
+        (folder / "d/x").write_text("1")
+        status = kernel(folder).cell(source)
+
+    assert status == RESTORED
