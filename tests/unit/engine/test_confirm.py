@@ -117,9 +117,9 @@ def test_an_edit_that_gives_the_same_value_explains_nothing(notebook: Notebook) 
 
 
 def test_a_short_step_between_is_followed(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KITARU_NB_CONFIRM_RERUN", "100ms")
+    monkeypatch.setenv("KITARU_NB_CONFIRM_RERUN", "1s")
     between = "%%checkpoint between\nconfig = {'id': run_id}"
-    train = TRAIN.replace("run_id", "config").replace("200_000", "20_000_000")
+    train = "%%checkpoint train\nimport time\ntime.sleep(1.1)\nscore = str(config)"
     notebook.again(a=DRAW, c=between, b=train)
 
     assert stopped(notebook.again(a=DRAW, c=between, b=train))
