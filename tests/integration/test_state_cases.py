@@ -1,0 +1,290 @@
+"""Small notebooks whose state must be the same after a kill: many of them share each kernel."""
+
+# ruff: noqa: E501, ISC004 - cells as they are typed
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.integration.kernel import Kernel, Ran
+
+
+@dataclass(frozen=True)
+class Case:
+    """Cells (a plain one starts with ``# plain``), and what expressions show in the end."""
+
+    cells: tuple[str, ...]
+    shows: Mapping[str, str] = field(default_factory=dict)
+
+
+RESTORED = {
+    "every way to bind a name": Case(
+        (
+            "for i1 in range(3): pass\n(w1 := 5)\n*s1, t1 = range(3)\nexec('e1 = 1')\nglobals()['g1'] = 2\n"
+            "match {'k': [1, 2]}:\n    case {'k': [first1, *rest1]}: pass\n"
+            "setattr(__import__('__main__'), 'm1', 3)",
+        ),
+        {"(i1, w1, s1, t1, e1, g1, first1, rest1, m1)": "(2, 5, [0, 1], 2, 1, 2, 1, [2], 3)"},
+    ),
+    "every way to delete one": Case(
+        (
+            "a2 = b2 = c2 = d2 = 1",
+            "del a2\nglobals().pop('b2')\nexec('del c2')\ndelattr(__import__('__main__'), 'd2')",
+        ),
+        {"[n for n in ('a2', 'b2', 'c2', 'd2') if n in globals()]": "[]"},
+    ),
+    "a plain cell changes what a checkpoint made": Case(
+        ("a3 = [1]; n3 = 0", "# plain\na3.append('plain'); n3 += 1; w3 = a3", "b3 = len(a3); n3 += 10"),
+        {"(a3, n3, b3, w3 is a3)": "([1, 'plain'], 11, 2, True)"},
+    ),
+    "an alias made two checkpoints later": Case(
+        (
+            "a4 = {'x': [1]}",
+            "other4 = 1",
+            "c4 = a4['x']; deep4 = [[a4]]",
+            "c4.append(2)\ndeep4[0][0]['x'].append(3)",
+        ),
+        {"(a4, c4 is a4['x'], deep4[0][0] is a4)": "({'x': [1, 2, 3]}, True, True)"},
+    ),
+    "nodes that refer to each other, swapped": Case(
+        (
+            "class N5:\n    def __init__(s, v): s.v, s.next = v, None\n"
+            "x5, y5 = N5(1), N5(2); x5.next, y5.next = y5, x5; both5 = [x5, y5]",
+            "x5, y5 = y5, x5\nboth5.append(x5.next)",
+        ),
+        {"(x5.v, y5.next is x5, both5[0] is y5, both5[2] is y5)": "(2, True, True, True)"},
+    ),
+    "a closure, a default and a name hold one list": Case(
+        (
+            "buf6 = []\ndef mk6(b):\n    def w(x, d=b):\n        b.append(x); d.append(-x); return b\n"
+            "    return w\nw6 = mk6(buf6)",
+            "w6(1)",
+            "# plain\nbuf6.append('p')",
+            "_ = w6(2)",
+        ),
+        {"(buf6, w6.__defaults__[0] is buf6)": "([1, -1, 'p', 2, -2], True)"},
+    ),
+    "attributes of functions and classes": Case(
+        (
+            "def f7(): f7.n += 1; return f7.n\nf7.n = 0; f7.log = []\nclass A7: reg = {}; lst = f7.log\ng7 = f7",
+            "f7(); g7(); f7.log.append('a'); A7.reg['f'] = f7",
+        ),
+        {"(f7.n, g7 is f7, A7.lst is f7.log, A7.reg['f'] is f7, f7.log)": "(2, True, True, True, ['a'])"},
+    ),
+    "views of one array": Case(
+        (
+            "import numpy as np\na8 = np.arange(6.0).reshape(2, 3); v8 = a8[1]; t8 = a8.T",
+            "v8 += 10\nt8[0, 0] = -1",
+            "a8.setflags(write=False)",
+        ),
+        {
+            "(a8.tolist(), np.shares_memory(v8, a8), np.shares_memory(t8, a8), a8.flags.writeable)": (
+                "([[-1.0, 1.0, 2.0], [13.0, 14.0, 15.0]], True, True, False)"
+            )
+        },
+    ),
+    "old and new instances of a class that was defined again": Case(
+        (
+            "class A9:\n    def who(s): return 1\na9 = A9(); all9 = [a9]",
+            "class A9:\n    def who(s): return 2\nb9 = A9()",
+            "all9.append(b9); who9 = [x.who() for x in all9]",
+        ),
+        {
+            "(who9, isinstance(all9[0], A9), isinstance(all9[1], A9), all9[1] is b9)": (
+                "([1, 2], False, True, True)"
+            )
+        },
+    ),
+    "sentinels and singletons": Case(
+        (
+            "class One10:\n    made = None\n    def __new__(c):\n        if c.made is None: c.made = super().__new__(c)\n"
+            "        return c.made\nNONE10 = object()\ndef get10(v=NONE10): return 'none' if v is NONE10 else v\n"
+            "cfg10 = {'n': NONE10, 'o': One10()}",
+            "seen10 = cfg10['n'] is NONE10",
+        ),
+        {
+            "(get10(), cfg10['n'] is NONE10, One10() is cfg10['o'], get10.__defaults__[0] is NONE10)": (
+                "('none', True, True, True)"
+            )
+        },
+    ),
+    "dispatch, registries and bound methods": Case(
+        (
+            "import functools\nREG11 = {}\ndef reg11(f): REG11[f.__name__] = f; return f\n@reg11\ndef one11(): return 1\n"
+            "@functools.singledispatch\ndef sd11(x): return 'o'\nL11 = []; add11 = L11.append",
+            "@reg11\ndef two11(): return 2\n@sd11.register(int)\ndef _of_int11(x): return 'i'\nadd11(5)",
+        ),
+        {
+            "(sorted(REG11), REG11['one11'] is one11, sd11(1), sd11('a'), L11, add11.__self__ is L11)": (
+                "(['one11', 'two11'], True, 'i', 'o', [5], True)"
+            )
+        },
+    ),
+    "a variable and an import path taken away again": Case(
+        (
+            "import os, sys\nos.environ['KT_CASE'] = '1'; sys.path.append('/kt/case')",
+            "del os.environ['KT_CASE']; sys.path.remove('/kt/case')",
+        ),
+        {"('KT_CASE' in os.environ, '/kt/case' in sys.path)": "(False, False)"},
+    ),
+    "an attribute of a library, set and then changed in place": Case(
+        ("import string\nstring.kt_words = [1]", "string.kt_words.append(2)"),
+        {"string.kt_words": "[1, 2]"},
+    ),
+    "a step that read a connection": Case(
+        (
+            "import sqlite3\ncon14 = sqlite3.connect(':memory:'); made14 = 1",
+            "rows14 = con14.execute('select 7').fetchall()",
+            "sum14 = rows14[0][0] + made14",
+        ),
+        {"(rows14, sum14)": "([(7,)], 8)"},
+    ),
+}
+
+
+def test_state_is_the_same_when_all_cells_run_again_and_when_it_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [(f"{name}-{n}", cell) for name, case in RESTORED.items() for n, cell in enumerate(case.cells)]
+    expected = {name: dict(case.shows) for name, case in RESTORED.items()}
+
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        failed = [ran.evalue for ran in (_run(kernel, cell, source) for cell, source in cells) if not ran.ok]
+        live = _shown(kernel)
+        kernel.kill()
+    with _kernel(tmp_path, monkeypatch, "77") as kernel:
+        ran_again = [cell for cell, source in cells if _is_run_anew(kernel, cell, source)]
+        after_run_all = _shown(kernel)
+        kernel.kill()
+    with _kernel(tmp_path, monkeypatch, "3000") as kernel:
+        kernel.run("%resume")
+        after_resume = _shown(kernel)
+
+    assert failed == []
+    assert live == expected
+    assert ran_again == []
+    assert after_run_all == expected
+    assert after_resume == expected
+
+
+EDITED = {
+    "a default": ("def f$(x, d=[1]): return x + d[0]", "def f$(x, d=[2]): return x + d[0]", "r$ = f$(1)"),
+    "an attribute of a class": (
+        "class C$:\n    n = 1\no$ = C$()",
+        "class C$:\n    n = 2\no$ = C$()",
+        "r$ = o$.n",
+    ),
+    "a decorator's order": (
+        "def a$(f): return lambda x: f(x) + 1\ndef b$(f): return lambda x: f(x) * 2\n@a$\n@b$\ndef f$(x): return x",
+        "def a$(f): return lambda x: f(x) + 1\ndef b$(f): return lambda x: f(x) * 2\n@b$\n@a$\ndef f$(x): return x",
+        "r$ = f$(1)",
+    ),
+    "a name that was not there": ("u$ = 1", "u$ = 1; may$ = 2", "r$ = globals().get('may$')"),
+    "a name made of text": ("y$ = 1", "y$ = 2", "r$ = '{y$}'.format(**globals())"),
+    "the fold of a time": (
+        "import datetime as dt\nx$ = dt.datetime(2024, 1, 1)",
+        "import datetime as dt\nx$ = dt.datetime(2024, 1, 1, fold=1)",
+        "r$ = x$.fold",
+    ),
+    "two that were one": ("x$ = [[1]] * 2", "x$ = [[1], [1]]", "r$ = x$[0] is x$[1]"),
+}
+KEPT = {
+    "a comment": ("def f$(x): return x+1", "# why\ndef f$( x ):\n    return (x + 1)", "r$ = f$(1)"),
+    "another order of a set": ("x$ = {'a', 'b', 'cc'}", "x$ = {'cc', 'b', 'a'}", "r$ = len(x$)"),
+    "a name nobody reads": ("k$ = 1\nu$ = 1", "k$ = 1\nu$ = 2", "r$ = k$"),
+    "a loop's own variable": ("y$ = 1", "y$ = 2", "r$ = [y$ for y$ in (5, 6)]"),
+}
+
+
+def test_what_changes_the_result_runs_a_step_again_and_nothing_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = {name: [part.replace("$", str(n)) for part in case] for n, (name, case) in enumerate(_edits())}
+
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        for name, (before, _, step) in cases.items():
+            kernel.run(before, cell=f"{name}-plain")
+            assert _is_run_anew(kernel, name, step)
+        kernel.kill()
+    with _kernel(tmp_path, monkeypatch, "77") as kernel:
+        ran = []
+        for name, (_, after, step) in cases.items():
+            kernel.run(after, cell=f"{name}-plain")
+            ran += [name] if _is_run_anew(kernel, name, step) else []
+
+    assert ran == list(EDITED)
+
+
+BY_HAND = {
+    "a generator": ("g1 = (i for i in range(9))", "v1 = next(g1)", "v1", "1"),
+    "an open file": (
+        "open('lines.txt', 'w').write('a\\nb\\n'); fh2 = open('lines.txt')",
+        "v2 = fh2.readline()",
+        "v2",
+        "'b\\n'",
+    ),
+    "a connection": (
+        "import sqlite3\nc3 = sqlite3.connect(':memory:'); _ = c3.execute('create table t (a)')",
+        "c3.execute('insert into t values (1)'); v3 = c3.execute('select sum(a) from t').fetchone()",
+        "v3",
+        "(2,)",
+    ),
+    "a context variable": (
+        "import contextvars, multiprocessing\ncv4 = contextvars.ContextVar('cv4', default=0)",
+        "v4 = cv4.get() + 1; _ = cv4.set(v4)",
+        "v4",
+        "2",
+    ),
+    "a counter": ("n5 = 0", "n5 += 1", "n5", "2"),
+    "a closure": (
+        "def mk6():\n    n = 0\n    def f():\n        nonlocal n; n += 1; return n\n    return f\nf6 = mk6()",
+        "v6 = f6()",
+        "v6",
+        "2",
+    ),
+}
+
+
+def test_a_step_run_twice_by_hand_gives_what_it_gives_without_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        for name, (setup, step, shows, _) in BY_HAND.items():
+            kernel.run(setup, cell=f"{name}-plain")
+            for _ in range(2):
+                _run(kernel, name, step)
+            found[name] = kernel.run(shows).result
+
+    assert found == {name: result for name, (_, _, _, result) in BY_HAND.items()}
+
+
+def _edits() -> list[tuple[str, tuple[str, str, str]]]:
+    return [*EDITED.items(), *KEPT.items()]
+
+
+def _kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: str) -> Kernel:
+    (tmp_path / "w").mkdir(exist_ok=True)
+    monkeypatch.setenv("PYTHONHASHSEED", seed)
+    return Kernel(tmp_path / "home", notebook=tmp_path / "w" / "cases.ipynb", cwd=tmp_path / "w")
+
+
+def _run(kernel: Kernel, cell: str, source: str) -> Ran:
+    return kernel.run(source if source.startswith("# plain") else f"%%checkpoint\n{source}", cell=cell)
+
+
+def _is_run_anew(kernel: Kernel, cell: str, source: str) -> bool:
+    said = _run(kernel, cell, source).said
+    return not source.startswith("# plain") and "restored" not in said
+
+
+def _shown(kernel: Kernel) -> dict[str, dict[str, str | None]]:
+    return {
+        name: {expression: kernel.run(expression).result for expression in case.shows}
+        for name, case in RESTORED.items()
+    }
