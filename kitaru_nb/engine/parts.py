@@ -205,6 +205,7 @@ def _marks(mark: Callable[[Any], tuple[object, ...]]) -> Mark:
 
 
 SAME: dict[str, Mark] = {
+    "decimal": _marks(lambda module: (repr(module.getcontext()),)),
     "pandas options": (
         lambda module: _copied(module._global_config),
         lambda module, known: bool(module._global_config == known),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ __all__ = ["SETTING", "Switches"]
 SETTING = "setting "
 """What the parts of process state that a `Switches` tells begin with."""
 
-_RARE = {"umask": re.compile(r"\bumask\b"), "resource limits": re.compile(r"\bsetrlimit\b")}
+_RARE = {"umask": "umask", "resource limits": "setrlimit"}
 _getsignal: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001 - the other makes an enum of each answer
 _SIGNALS = [int(number) for number in signal.valid_signals() if number != signal.SIGINT and number < 32]
 
@@ -37,8 +36,8 @@ class Switches:
 
     def hear(self, source: str) -> None:
         """Take note of a cell's code: two settings are only looked at once a cell names them."""
-        for name, pattern in _RARE.items():
-            if name not in self._heard and pattern.search(source):
+        for name, word in _RARE.items():
+            if word in source:
                 self._heard.add(name)
 
     def parts(self) -> dict[str, Any]:
