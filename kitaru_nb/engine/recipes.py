@@ -303,17 +303,21 @@ def _bind(name: str, made: object, live: dict[str, Any]) -> None:
 
 
 def _put_in_place_of(marker: Marker, made: object) -> None:
+    # No comprehension here: its closure would hold the marker, and be given what was made.
     for holder in gc.get_referrers(marker):
         cls = type(holder)
         if cls is list:
-            holder[:] = [made if item is marker else item for item in holder]
+            for number, item in enumerate(holder):
+                if item is marker:
+                    holder[number] = made
         elif cls is CellType:
             holder.cell_contents = made
         elif isinstance(
             held := holder if isinstance(holder, dict) else getattr(holder, "__dict__", None), dict
         ):
-            for key in [key for key, item in held.items() if item is marker]:
-                held[key] = made
+            for key, item in list(held.items()):
+                if item is marker:
+                    held[key] = made
 
 
 def _adopt(names: Sequence[str], recorded: Recorded, namespace: Namespace, restored: Restored) -> None:
