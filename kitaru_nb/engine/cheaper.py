@@ -26,14 +26,25 @@ from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.engine.commit import Written, write_groups
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Change, Names, Namespace, State
-from kitaru_nb.engine.observe import file_digest
+from kitaru_nb.engine.observe import Observed, file_digest, is_data
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.engine.stoppable import stoppable
 from kitaru_nb.errors import KitaruError, UnstorableError
 from kitaru_nb.model.artifact import Anchor, Digest
 from kitaru_nb.model.checkpoint import Group
 
-__all__ = ["LARGE", "TOLD", "Ran", "Recipes", "disk_speed", "is_cheaper", "make", "size_of", "told"]
+__all__ = [
+    "LARGE",
+    "TOLD",
+    "Ran",
+    "Recipes",
+    "disk_speed",
+    "is_cheaper",
+    "make",
+    "only_computed",
+    "size_of",
+    "told",
+]
 
 LARGE = 256 << 20
 """Bytes of a group from which on it is asked whether its recipe is cheaper."""
@@ -337,3 +348,31 @@ def told(groups: Sequence[tuple[Names, int]], home: Path) -> str | None:
         return None
     listed = ", ".join(f"`{name}`" for names, _ in groups for name in names)
     return f"kitaru: writing {size / 1e9:.1f} GB ({listed}), about {max(1, round(size / speed))} s"
+
+
+def only_computed(
+    pending: Pending,
+    seen: Observed,
+    outputs: Sequence[Mapping[str, Any]],
+    *,
+    unchanged: bool,
+    home: Path,
+) -> Mapping[str, str] | None:
+    """The files that a step read, with digests, if it was seen only to compute and to read.
+
+    Args:
+        pending: The step.
+        seen: What it was seen to touch.
+        outputs: What it showed.
+        unchanged: It left process state as it was, and nothing that lives in the process only.
+        home: Our own files are none of it.
+    """
+    if seen.outside or seen.written or pending.environment or not unchanged:
+        return None
+    if any(output.get("output_type") not in _WORDS for output in outputs):
+        return None
+    read = [path for path in seen.read if is_data(path, [home])]
+    return {**pending.files, **{path: file_digest(path) or "" for path in read}}
+
+
+_WORDS = frozenset({"stream", "execute_result"})

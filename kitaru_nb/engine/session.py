@@ -6,36 +6,28 @@ knows Jupyter: a front end hands in cells and what they showed.
 
 from __future__ import annotations
 
-import ast
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from kitaru_nb.analysis.attributes import attribute_targets
 from kitaru_nb.analysis.directive import Directive
 from kitaru_nb.artifacts.census import touched_opaque
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
-from kitaru_nb.engine.cheaper import Ran
+from kitaru_nb.engine.cheaper import Ran, only_computed
 from kitaru_nb.engine.commit import Written
-from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, named_files, seeds
-from kitaru_nb.engine.confirm import Confirm
+from kitaru_nb.engine.conditions import conditions_of
+from kitaru_nb.engine.deciding import Decider
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
-from kitaru_nb.engine.inputs import Inputs, opaque_read
+from kitaru_nb.engine.inputs import opaque_read
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.line import Line
-from kitaru_nb.engine.lineage import Lineage
-from kitaru_nb.engine.live import Callbacks, Live, has_live, is_live, is_untouched
-from kitaru_nb.engine.names import StepNames
+from kitaru_nb.engine.live import Callbacks, Live, has_live
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
 from kitaru_nb.engine.packages import (
-    changed_versions,
     import_again,
     imports_of,
     said_versions,
@@ -52,25 +44,14 @@ from kitaru_nb.engine.recovery import (
     restored_draft,
     target_of,
 )
+from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
-from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
-from kitaru_nb.errors import ConflictError, KitaruError, StoreError, UnstorableError, UsageError
-from kitaru_nb.model.artifact import Digest
+from kitaru_nb.engine.steps import Pending, Restore, Run
+from kitaru_nb.errors import ConflictError, KitaruError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
-from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
+from kitaru_nb.model.execution import Attempt, Execution, ExecutionStatus, Identity
 
 __all__ = ["Outcome", "Resumed", "Session"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What running a step gave besides changes of the namespace."""
-
-    outputs: Sequence[Mapping[str, Any]] = ()
-    result: object = None
-    cost: float | None = None
-    tokens: int | None = None
-    execution_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +104,24 @@ class Session:
         self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
         self._files = Files(engine, self._folder, identity, began=process.began if process else None)
         self._live = Live(namespace.live, self._folder, callbacks)
-        self._inputs = Inputs(namespace, self._folder)
-        self._names = StepNames()
         self._process = process or Process()
         self._line = Line(engine, namespace, self._process)
-        self._lineage = Lineage(namespace.live, engine.settings.home)
-        self._confirm = Confirm(engine.journal, engine.settings.confirm_rerun, self._lineage)
-        self._plain: list[str] = []
-        self._seeded = False
         self._half_done: str | None = None
         self._made_again = MadeAgain()
         self._half_done_before: str | None = None
         self._exclusions_known = False
         self.failures = Failures(namespace, self._process)
+        self._decider = Decider(
+            engine,
+            identity,
+            namespace,
+            marked_only=marked_only,
+            process=self._process,
+            failures=self.failures,
+            files=self._files,
+            live=self._live,
+            folder=self._folder,
+        )
         self._observed = observe.Observed()
 
     @property
@@ -180,18 +166,16 @@ class Session:
     def saw(self, source: str) -> None:
         """Take note of a cell that is not a step and is about to run."""
         self.namespace.let_go()
-        self._plain.append(source)
-        self._lineage.saw(source)
-        self._seeded = self._seeded or seeds(source)
+        self._decider.saw(source)
 
     def saw_imports(self) -> None:
         """Take note of project modules that were just loaded."""
-        self._inputs.fix_modules()
+        self._decider.inputs.fix_modules()
 
     def learn_names(self) -> None:
         """Take over the names that the execution's steps have had so far."""
         recorded = self.engine.journal.checkpoints(self.open().execution)
-        self._names.learn(recorded)
+        self._decider.names.learn(recorded)
         if not self._exclusions_known:
             self._exclusions_known = True
             self._line.excluded = frozenset(self._excluded_before(recorded))
@@ -234,141 +218,16 @@ class Session:
             StoreError: the journal cannot be read or written, so running it would be in vain.
         """
         _refuse_unbuilt(cell.directive)
-        attempt = self.open()
-        self._names.forget(deleted_steps)
-        pending = self._pending(cell)
-        self._seeded = self._seeded or seeds(cell.source)
-        if cell.directive is not None and cell.directive.fresh:
-            self._inputs.refuse_markers(pending.needs, pending.name)
-            self.engine.check()
-            return Run(pending)
-        found = self._find(pending, attempt.execution)
-        decided = choose(
-            pending,
-            found,
-            holds=lambda what, digest: self._holds(pending, what, digest),
-            allowed=self._allowed(pending, attempt.execution),
-            excused=self._files.excuses,
-        )
-        if isinstance(decided, Run):
-            self._inputs.refuse_markers(pending.needs, pending.name)
-            pending.unmet = self._unmet(pending, found)
-            if self._marked_only:
-                self._confirm_rerun(pending, attempt.execution)
-            self.engine.check()
-        return decided
+        execution = self.open().execution
+        self._decider.names.forget(deleted_steps)
+        return self._decider.plan(cell, execution)
 
     def foresee(self, cell: Cell) -> tuple[Restore | Run, list[Checkpoint]]:
         """What `plan` would decide now, and the step's completed records, newest first.
 
         Unlike `plan` it takes note of nothing: no name is given and no failure undone.
-
-        Raises:
-            UnstorableError: the cell reads a name that holds a marker.
         """
-        execution = self.open().execution
-        name = cell.directive.name if cell.directive is not None else None
-        pending = self._weighed(cell, name or "this cell")
-        decided = choose(
-            pending,
-            self._find(pending, execution),
-            holds=lambda what, digest: self._holds(pending, what, digest),
-            allowed=self._allowed(pending, execution),
-            excused=self._files.excuses,
-        )
-        if cell.directive is not None and cell.directive.fresh:
-            decided = Run(pending)
-        earlier = self.engine.journal.executions(notebook=self.identity.notebook, limit=5)
-        ids = dict.fromkeys([execution, *(each.id for each in earlier if each.identity.interactive)])
-        recorded = (c for each in ids for c in reversed(self.engine.journal.checkpoints(each)))
-        mine = [
-            c
-            for c in recorded
-            if c.draft.status is CheckpointStatus.COMPLETED
-            and (c.draft.step == cell.step if c.draft.step and cell.step else c.draft.name == name)
-        ]
-        return decided, mine
-
-    def _confirm_rerun(self, pending: Pending, execution: ExecutionId) -> None:
-        self._confirm.check(
-            pending,
-            live=self.namespace.live,
-            holds=lambda what, digest: holds(pending, what, digest),
-            notebook=self.identity.notebook,
-            execution=execution,
-        )
-
-    def _holds(self, pending: Pending, what: str, digest: str) -> bool:
-        return self._live.is_in_place(digest) if is_live(what) else holds(pending, what, digest)
-
-    def _unmet(self, pending: Pending, found: Sequence[Checkpoint]) -> tuple[str, ...]:
-        """What keeps the newest record of the step from being restored."""
-        for checkpoint in found:
-            if same_step(pending.cell.step, checkpoint.draft.step):
-                left = unmet(checkpoint, lambda what, digest: self._holds(pending, what, digest))
-                return tuple(what for what in left if not self._files.excuses(checkpoint, what))
-        return ()
-
-    def _pending(self, cell: Cell) -> Pending:
-        started_at, started = datetime.now(UTC), time.perf_counter()
-        name = self._names.name(cell)
-        self.failures.undo(cell, name)
-        return self._weighed(cell, name, started_at, started)
-
-    def _weighed(
-        self, cell: Cell, name: str, started_at: datetime | None = None, started: float = 0.0
-    ) -> Pending:
-        """`cell` with everything that decides on it, as things stand."""
-        before = self.namespace.observe()
-        needs = self._inputs.of(cell, before)
-        self._watch_attributes(cell)
-        process = self._process.snapshot()
-        read = [self.namespace.live[name] for name in needs.touched if name in self.namespace.live]
-        return Pending(
-            cell,
-            name,
-            needs,
-            before,
-            process,
-            self._seeded,
-            started_at or datetime.now(UTC),
-            started,
-            environment=named_environment(cell.tree, read),
-            files=named_files(cell.tree, read, ignored=self.engine.settings.home),
-        )
-
-    def _watch_attributes(self, cell: Cell) -> None:
-        """Keep an eye on attributes of modules and library classes that cells set."""
-        for source in (*self._plain, cell.source):
-            self._process.hear(source)
-        for source in self._plain:
-            with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
-                self._process.watch(self.namespace.live, attribute_targets(ast.parse(source)))
-        self._plain.clear()
-        self._process.watch(self.namespace.live, attribute_targets(cell.tree))
-
-    def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
-        if opaque_read(pending.needs):
-            return []  # what the step would find in them is not known to be what it found
-        everywhere = self._marked_only or pending.cell.directive is not None
-        journal, notebook = self.engine.journal, self.identity.notebook or ""
-        executions = None if everywhere else [execution]
-        return [
-            found
-            for key in pending.needs.keys
-            for found in journal.find(key, executions=executions, notebook=notebook)
-        ]
-
-    def _allowed(self, pending: Pending, execution: ExecutionId) -> Callable[[Checkpoint], bool]:
-        """Headless, what touched the outside in another execution is only taken when asked for."""
-        directive = pending.cell.directive
-        anywhere = self._marked_only or (directive is not None and directive.reuse)
-        strict = self.engine.settings.strict_env or (directive is not None and directive.strict_env)
-        return lambda found: (
-            (anywhere or found.execution == execution or not found.draft.outside)
-            and is_untouched(found, pending.before.groups)
-            and not (strict and changed_versions(found.draft.packages, load=True))
-        )
+        return self._decider.foresee(cell, self.open().execution)
 
     # Running
 
@@ -422,13 +281,22 @@ class Session:
 
     def _commit(self, pending: Pending, outcome: Outcome) -> Checkpoint:
         draft = self._draft(pending, CheckpointStatus.COMPLETED, outcome)
-        self._watch_attributes(pending.cell)
+        self._decider.watch_attributes(pending.cell)
         touched_opaque(opaque_read(pending.needs))
         after = self.namespace.observe()
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
         left = self._live.left(pending.cell.source)
-        ran = Ran(draft.duration, lambda: self._only_computed(pending, outcome, process, left))
+        ran = Ran(
+            draft.duration,
+            lambda: only_computed(
+                pending,
+                self._observed,
+                outcome.outputs,
+                unchanged=process == pending.process and not left,
+                home=self.engine.settings.home,
+            ),
+        )
         written = self._line.write(pending, step, after, ran=ran)
         files = self._files.store(self._observed, written, named=pending.files, source=pending.cell.source)
         draft = replace(
@@ -446,18 +314,6 @@ class Session:
             imports=imports_of(pending.needs.names.imports, self._observed.imported, self.namespace.live),
         )
         return self._record(draft, written, after, process)
-
-    def _only_computed(
-        self, pending: Pending, outcome: Outcome, process: ProcessState, left: Mapping[str, str]
-    ) -> Mapping[str, str] | None:
-        """The files that a step read, with digests, if it was seen only to compute and to read."""
-        seen = self._observed
-        if seen.outside or seen.written or left or pending.environment or process != pending.process:
-            return None
-        if any(output.get("output_type") not in _WORDS for output in outcome.outputs):
-            return None
-        read = [path for path in seen.read if observe.is_data(path, [self.engine.settings.home])]
-        return {**pending.files, **{path: observe.file_digest(path) or "" for path in read}}
 
     def _touched(self, pending: Pending) -> list[object]:
         live = self.namespace.live
@@ -502,7 +358,7 @@ class Session:
         """
         observe.stop()
         self._half_done = self._half_done_before
-        self._names.give_back(run.pending.cell, run.pending.name)
+        self._decider.names.give_back(run.pending.cell, run.pending.name)
         self.saw(run.pending.cell.source)
         if failed:
             self.failures.add(run.pending, count=count)
@@ -538,12 +394,7 @@ class Session:
 
     def result_of(self, checkpoint: Checkpoint) -> object:
         """The value of a recorded step's last expression, or None."""
-        kind, _, rest = (checkpoint.draft.result or "").partition(":")
-        if kind == "name":
-            return self.namespace.live.get(rest)
-        if kind == "artifact":
-            return next(iter(Loader(self.engine, self.namespace).load(Digest(rest)).values()))
-        return None
+        return result_of(checkpoint, Loader(self.engine, self.namespace), self.namespace.live)
 
     # Resuming
 
@@ -582,7 +433,9 @@ class Session:
             raise damaged(restored, target)
         refused = self._remake(again, line, restored, parse)
         saved = sum(checkpoint.draft.duration for checkpoint in line)
-        return Resumed(found, target, restored, saved, len(line), self._results(line), refused)
+        loader = Loader(self.engine, self.namespace)
+        results = results_of(line, loader, self._line.recorded, self.namespace.live)
+        return Resumed(found, target, restored, saved, len(line), results, refused)
 
     def _remake(
         self, names: Sequence[str], line: Sequence[Checkpoint], restored: Restored, parse: Parse
@@ -602,28 +455,6 @@ class Session:
         )
         self._made_again.take(names, self.namespace, self._line.recorded, restored)
         return refused
-
-    def _results(self, line: Sequence[Checkpoint]) -> dict[int, object]:
-        """What the last expressions of a line of steps gave, by execution count."""
-        loader = Loader(self.engine, self.namespace)
-        found: dict[int, object] = {}
-        for checkpoint in line:
-            kind, _, rest = (checkpoint.draft.result or "").partition(":")
-            if checkpoint.draft.execution_count is None:
-                continue
-            if kind == "artifact":
-                with suppress(
-                    StoreError, UnstorableError
-                ):  # `Out` is a convenience; its name is missing then
-                    found[checkpoint.draft.execution_count] = next(iter(loader.load(Digest(rest)).values()))
-            elif kind == "name" and self._is_as_of(checkpoint, rest):
-                found[checkpoint.draft.execution_count] = self.namespace.live[rest]
-        return found
-
-    def _is_as_of(self, checkpoint: Checkpoint, name: str) -> bool:
-        """Whether `name` now holds what it held at `checkpoint`."""
-        held = [group for group in checkpoint.draft.groups if name in group.names]
-        return bool(held) and self._line.recorded.groups.get(name) == held[0] and name in self.namespace.live
 
     def rewind(self, at: str) -> Resumed:
         """The namespace as of checkpoint `at` of this execution; names bound since then go.
@@ -649,8 +480,7 @@ class Session:
         restored.problems += files.problems
         restored.damaged |= files.damaged
         restored.problems += self._live.missing(line)
-        self._lineage.clear()
-        self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
+        self._decider.start_from(line)
         self._half_done = None
         self.failures.keep()
         self.learn_names()
@@ -671,7 +501,7 @@ class Session:
             unmet=pending.unmet,
             outputs=tuple(outcome.outputs),
             execution_count=outcome.execution_count,
-            plain=self._lineage.untold() if self._marked_only else (),
+            plain=self._decider.lineage.untold() if self._marked_only else (),
             excluded=tuple(sorted(self._line.excluded)),
             cost=outcome.cost,
             tokens=outcome.tokens,
@@ -679,8 +509,8 @@ class Session:
 
     def _record(self, draft: Draft, written: Written, after: State, process: ProcessState) -> Checkpoint:
         self.last = self._line.add(self.open, draft, written, after, process)
-        self._lineage.committed(self.last.draft)
-        self._confirm.committed(self.last)
+        self._decider.lineage.committed(self.last.draft)
+        self._decider.confirm.committed(self.last)
         self._files.took(self.last)
         self._half_done = None
         return self.last
@@ -698,13 +528,10 @@ class Session:
             name=pending.name,
             step=pending.cell.step,
             process=self._line.write_process(pending.process, process, written),
-            plain=self._lineage.untold() if self._marked_only else (),
+            plain=self._decider.lineage.untold() if self._marked_only else (),
             excluded=tuple(sorted(self._line.excluded)),
         )
         self._record(draft, written, after, process)
-
-
-_WORDS = frozenset({"stream", "execute_result"})
 
 
 def _refuse_unbuilt(directive: Directive | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,20 @@ def run_source(tree: ast.Module, live: dict[str, Any]) -> object:
 class Kernel:
     """One process's turn at a notebook. Making the next one stands for a crash of the one before."""
 
-    def __init__(self, home: Path, *, notebook: Path | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        notebook: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         self.home = home
         _forget_classes()
         self.live: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
-        self.engine = open_engine(Settings(home=home, notebook=str(notebook), paranoid=True))
+        self.engine = open_engine(
+            Settings(home=home, notebook=str(notebook), paranoid=True, **(settings or {}))
+        )
         self.identity = Identity(notebook=str(notebook or home.parent / "train.ipynb"))
         self.session = Session(self.engine, identity=self.identity, namespace=Namespace(self.live), **options)
         self.ran: list[str] = []

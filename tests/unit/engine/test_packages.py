@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,9 +33,9 @@ def forget() -> None:
         del sys.modules[name]
 
 
-def kernel(folder: Path) -> Kernel:
+def kernel(folder: Path, **settings: Any) -> Kernel:
     forget()
-    return Kernel(folder / "home", notebook=folder / "work/n.ipynb").take_over()
+    return Kernel(folder / "home", notebook=folder / "work/n.ipynb", settings=settings).take_over()
 
 
 def test_the_versions_of_what_a_step_uses_are_on_record(folder: Path) -> None:
@@ -140,10 +140,8 @@ def test_the_setting_strict_env_does_it_for_every_step(folder: Path) -> None:
     source = "%%checkpoint one\nimport pkg_of_test\nx = pkg_of_test.one()"
     kernel(folder).cell(source)
     (folder / "lib/pkg_of_test/__init__.py").write_text("__version__ = '2.0.0'\ndef one(): return 1\n")
-    again = kernel(folder)
-    again.session.engine = again.engine = replace(
-        again.engine, settings=replace(again.engine.settings, strict_env=True)
-    )
+
+    again = kernel(folder, strict_env=True)
 
     assert again.cell(source) == RAN
 

@@ -1,0 +1,229 @@
+"""Whether a cell runs or is restored: what it depends on, and which record of it counts now."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kitaru_nb.analysis.attributes import attribute_targets
+from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.conditions import holds, named_environment, named_files, seeds
+from kitaru_nb.engine.confirm import Confirm
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.failures import Failures
+from kitaru_nb.engine.files import Files
+from kitaru_nb.engine.inputs import Inputs, opaque_read
+from kitaru_nb.engine.lineage import Lineage
+from kitaru_nb.engine.live import Live, is_live, is_untouched
+from kitaru_nb.engine.names import StepNames
+from kitaru_nb.engine.namespace import Namespace
+from kitaru_nb.engine.packages import (
+    changed_versions,
+)
+from kitaru_nb.engine.process import Process
+from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.execution import ExecutionId, Identity
+
+__all__ = ["Decider"]
+
+
+class Decider:
+    """Decides on the cells of one session.
+
+    Args:
+        engine: Journal and store.
+        identity: What is being run.
+        namespace: The namespace the cells run in.
+        marked_only: Whether only marked cells are steps (interactive), else all are.
+        process: The process's state.
+        failures: Failed cells, undone before they run again.
+        files: Files that steps wrote.
+        live: What steps left that lives in this process only.
+        folder: The notebook's folder.
+
+    Attributes:
+        inputs: Finds what cells depend on.
+        names: What steps are called.
+        lineage: Which plain cell made what.
+        confirm: Stops long steps that are a miss only by chance.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        identity: Identity,
+        namespace: Namespace,
+        *,
+        marked_only: bool,
+        process: Process,
+        failures: Failures,
+        files: Files,
+        live: Live,
+        folder: Path,
+    ) -> None:
+        self.inputs = Inputs(namespace, folder)
+        self.names = StepNames()
+        self.lineage = Lineage(namespace.live, engine.settings.home)
+        self.confirm = Confirm(engine.journal, engine.settings.confirm_rerun, self.lineage)
+        self._engine = engine
+        self._identity = identity
+        self._namespace = namespace
+        self._marked_only = marked_only
+        self._process = process
+        self._failures = failures
+        self._files = files
+        self._live = live
+        self._plain: list[str] = []
+        self._seeded = False
+
+    def saw(self, source: str) -> None:
+        """Take note of a cell that is not a step and is about to run."""
+        self._plain.append(source)
+        self.lineage.saw(source)
+        self._seeded = self._seeded or seeds(source)
+
+    def start_from(self, line: Iterable[Checkpoint]) -> None:
+        """The namespace is as these commits left it."""
+        self.lineage.clear()
+        self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
+
+    def plan(self, cell: Cell, execution: ExecutionId) -> Restore | Run:
+        """Decide whether `cell` runs or is restored. Nothing runs and nothing is changed.
+
+        Raises:
+            KitaruError: as `Session.plan`.
+        """
+        pending = self._pending(cell)
+        self._seeded = self._seeded or seeds(cell.source)
+        if cell.directive is not None and cell.directive.fresh:
+            self.inputs.refuse_markers(pending.needs, pending.name)
+            self._engine.check()
+            return Run(pending)
+        found = self._find(pending, execution)
+        decided = choose(
+            pending,
+            found,
+            holds=lambda what, digest: self._holds(pending, what, digest),
+            allowed=self._allowed(pending, execution),
+            excused=self._files.excuses,
+        )
+        if isinstance(decided, Run):
+            self.inputs.refuse_markers(pending.needs, pending.name)
+            pending.unmet = self._unmet(pending, found)
+            if self._marked_only:
+                self._confirm_rerun(pending, execution)
+            self._engine.check()
+        return decided
+
+    def foresee(self, cell: Cell, execution: ExecutionId) -> tuple[Restore | Run, list[Checkpoint]]:
+        """What `plan` would decide now, and the step's completed records, newest first.
+
+        Unlike `plan` it takes note of nothing: no name is given and no failure undone.
+        """
+        name = cell.directive.name if cell.directive is not None else None
+        pending = self._weighed(cell, name or "this cell")
+        decided = choose(
+            pending,
+            self._find(pending, execution),
+            holds=lambda what, digest: self._holds(pending, what, digest),
+            allowed=self._allowed(pending, execution),
+            excused=self._files.excuses,
+        )
+        if cell.directive is not None and cell.directive.fresh:
+            decided = Run(pending)
+        earlier = self._engine.journal.executions(notebook=self._identity.notebook, limit=5)
+        ids = dict.fromkeys([execution, *(each.id for each in earlier if each.identity.interactive)])
+        recorded = (c for each in ids for c in reversed(self._engine.journal.checkpoints(each)))
+        mine = [
+            c
+            for c in recorded
+            if c.draft.status is CheckpointStatus.COMPLETED
+            and (c.draft.step == cell.step if c.draft.step and cell.step else c.draft.name == name)
+        ]
+        return decided, mine
+
+    def _confirm_rerun(self, pending: Pending, execution: ExecutionId) -> None:
+        self.confirm.check(
+            pending,
+            live=self._namespace.live,
+            holds=lambda what, digest: holds(pending, what, digest),
+            notebook=self._identity.notebook,
+            execution=execution,
+        )
+
+    def _holds(self, pending: Pending, what: str, digest: str) -> bool:
+        return self._live.is_in_place(digest) if is_live(what) else holds(pending, what, digest)
+
+    def _unmet(self, pending: Pending, found: Sequence[Checkpoint]) -> tuple[str, ...]:
+        """What keeps the newest record of the step from being restored."""
+        for checkpoint in found:
+            if same_step(pending.cell.step, checkpoint.draft.step):
+                left = unmet(checkpoint, lambda what, digest: self._holds(pending, what, digest))
+                return tuple(what for what in left if not self._files.excuses(checkpoint, what))
+        return ()
+
+    def _pending(self, cell: Cell) -> Pending:
+        started_at, started = datetime.now(UTC), time.perf_counter()
+        name = self.names.name(cell)
+        self._failures.undo(cell, name)
+        return self._weighed(cell, name, started_at, started)
+
+    def _weighed(
+        self, cell: Cell, name: str, started_at: datetime | None = None, started: float = 0.0
+    ) -> Pending:
+        """`cell` with everything that decides on it, as things stand."""
+        before = self._namespace.observe()
+        needs = self.inputs.of(cell, before)
+        self.watch_attributes(cell)
+        process = self._process.snapshot()
+        read = [self._namespace.live[name] for name in needs.touched if name in self._namespace.live]
+        return Pending(
+            cell,
+            name,
+            needs,
+            before,
+            process,
+            self._seeded,
+            started_at or datetime.now(UTC),
+            started,
+            environment=named_environment(cell.tree, read),
+            files=named_files(cell.tree, read, ignored=self._engine.settings.home),
+        )
+
+    def watch_attributes(self, cell: Cell) -> None:
+        """Keep an eye on attributes of modules and library classes that cells set."""
+        for source in (*self._plain, cell.source):
+            self._process.hear(source)
+        for source in self._plain:
+            with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
+                self._process.watch(self._namespace.live, attribute_targets(ast.parse(source)))
+        self._plain.clear()
+        self._process.watch(self._namespace.live, attribute_targets(cell.tree))
+
+    def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
+        if opaque_read(pending.needs):
+            return []  # what the step would find in them is not known to be what it found
+        everywhere = self._marked_only or pending.cell.directive is not None
+        journal, notebook = self._engine.journal, self._identity.notebook or ""
+        executions = None if everywhere else [execution]
+        return [
+            found
+            for key in pending.needs.keys
+            for found in journal.find(key, executions=executions, notebook=notebook)
+        ]
+
+    def _allowed(self, pending: Pending, execution: ExecutionId) -> Callable[[Checkpoint], bool]:
+        """Headless, what touched the outside in another execution is only taken when asked for."""
+        directive = pending.cell.directive
+        anywhere = self._marked_only or (directive is not None and directive.reuse)
+        strict = self._engine.settings.strict_env or (directive is not None and directive.strict_env)
+        return lambda found: (
+            (anywhere or found.execution == execution or not found.draft.outside)
+            and is_untouched(found, pending.before.groups)
+            and not (strict and changed_versions(found.draft.packages, load=True))
+        )
