@@ -8,6 +8,7 @@ objects are reached more than once (their sharing is part of the digest), which 
 from __future__ import annotations
 
 import builtins
+import functools
 import gc
 import operator
 import os
@@ -32,9 +33,21 @@ from kitaru_nb.artifacts.kinds import (
     module_constant,
 )
 from kitaru_nb.artifacts.marker import Marker, marker_details
+from kitaru_nb.artifacts.owners import owner_of, reduce_over
 from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
 from kitaru_nb.artifacts.resource import any_resource, is_resource, make_resource
-from kitaru_nb.artifacts.views import content, is_array, is_raw, layout
+from kitaru_nb.artifacts.typeforms import make_variable
+from kitaru_nb.artifacts.varying import without_varying
+from kitaru_nb.artifacts.views import (
+    bare,
+    content,
+    is_array,
+    is_array_subclass,
+    is_raw,
+    layout,
+    reduce_objects,
+    reduce_subclass,
+)
 
 __all__ = ["OPAQUE_MET", "Census", "Parts", "atom_parts", "set_order", "touched_opaque"]
 
@@ -69,11 +82,17 @@ class Parts:
         """A tuple that is equal for equal objects, its children being the object's own."""
         parts = self.known.get(_identity(obj))
         if parts is None:
-            parts = self.known[_identity(obj)] = self._take_apart(obj)
+            try:
+                parts = self._take_apart(obj)
+            except RecursionError:
+                raise
+            except Exception:  # noqa: BLE001 - its class may do anything when it is looked at
+                parts = _serial(obj)
+            self.known[_identity(obj)] = parts
             self.kept.append(obj)
         return parts
 
-    def _take_apart(self, obj: Any) -> tuple[Any, ...]:
+    def _take_apart(self, obj: Any) -> tuple[Any, ...]:  # noqa: C901 - one line for each kind
         cls = type(obj)
         if any_resource() and is_resource(obj):
             return self._resource(obj, reduce_object(obj, self.namespace))
@@ -92,8 +111,12 @@ class Parts:
         if isinstance(obj, types.GeneratorType):
             frame = obj.gi_frame
             return _serial(obj) if frame is None else (*_serial(obj), frame.f_lasti, frame.f_locals)
+        if is_array_subclass(obj):
+            return _reduced(obj, reduce_subclass(obj, bare(obj)))
         try:
-            return _reduced(obj, reduce_object(obj, self.namespace))
+            value = reduce_object(obj, self.namespace)
+            again = functools.partial(reduce_object, namespace=self.namespace)
+            return _reduced(obj, without_varying(obj, value, again))
         except Unstorable:
             return _serial(obj)
 
@@ -126,6 +149,12 @@ class Parts:
     def _array(self, array: Any) -> tuple[Any, ...]:
         dtype, flags = array.dtype, array.flags
         kind = dtype.str if dtype.names is None and dtype.subdtype is None else repr(dtype)
+        owner = owner_of(array) if is_raw(array) else None
+        if owner is not None:
+            return ("over", *reduce_over(array, owner)[1])
+        part = None if is_raw(array) else reduce_objects(array)
+        if part is not None:
+            return ("part", *part[1])
         if not is_raw(array):
             fortran = flags.f_contiguous and not flags.c_contiguous
             return ("objects", kind, array.shape, fortran, flags.writeable, array.ravel().tolist())
@@ -167,19 +196,16 @@ def _member(value: Any) -> Any:
 def _reduced(obj: Any, value: Any) -> tuple[Any, ...]:
     if isinstance(value, str):
         return ("name", getattr(obj, "__module__", None), value)
-    place = NOTED.get(_identity(value[0]))
+    if isinstance(obj, (set, frozenset)) and value[0] is type(obj):
+        value = (value[0], (set(obj),), *value[2:])  # its order is not part of what it is
+    place = NOTED.get(_identity(value[0])) or _NAMED.get(_identity(value[0]))
     if place is not None:  # how things stood is no part of what it is
         value = (value[0], (*value[1][:place], *value[1][place + 1 :]), *value[2:])
     rest = [list(part) if hasattr(part, "__next__") else part for part in value[1:5]]
-    counted = _COUNTED.get((type(obj).__module__, type(obj).__qualname__))
-    if counted is not None and len(rest) > 1 and isinstance(rest[1], dict):
-        rest[1] = {name: part for name, part in rest[1].items() if name != counted}
     return ("made", value[0], *rest)
 
 
-# Taking their state advances a counter in it, so that no two looks at an unchanged object agree:
-# every figure would count as changed by every cell.
-_COUNTED = {("matplotlib.cbook", "CallbackRegistry"): "_cid_gen"}
+_NAMED = {_identity(make_variable): 2}  # an identity that is another one in each run
 
 
 def _serial(obj: Any) -> tuple[Any, ...]:
@@ -233,6 +259,13 @@ def set_order(items: Any, key: Callable[[Any], Any]) -> list[Any]:
     if len(kinds) == 1 and kinds <= _TEXT:
         return sorted(items)
     return sorted(items, key=key)
+
+
+def _is_plain(cls: type) -> bool:
+    try:
+        return is_plain_instance(cls)
+    except Exception:  # noqa: BLE001 - its metaclass may do anything
+        return False
 
 
 class Census:
@@ -364,7 +397,7 @@ class Census:
             same = [o for o in same if not self._is_constant(_identity(o), o)]
             if issubclass(cls, type):
                 self.seeds.update((_identity(o), o) for o in same)
-        if not (is_plain_instance(cls) and cls is not Marker):
+        if not (_is_plain(cls) and cls is not Marker):
             inside += map(self.parts.of, same)
             return
         if any_resource():

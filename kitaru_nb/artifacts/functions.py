@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 State = dict[str, Any]
+_UNSET = object()
 _PYTHON = sys.version_info[:2]
 trying = threading.local()
 """``trying.on`` is true while a group is decoded only to see whether that works."""
@@ -57,6 +58,7 @@ trying = threading.local()
 _NOT_STATE = frozenset(
     ["__dict__", "__weakref__", "__slotnames__", "_abc_impl", "__static_attributes__", "__annotate_func__"]
 )
+_NEVER_EXTRA = frozenset(["_member_state_", "_abc_registry_", "_registered_with_", "__doc__"])
 _ENUM_PARTS = frozenset(
     [
         *("_generate_next_value_", "_member_names_", "_member_map_", "_member_type_"),
@@ -232,8 +234,9 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
         arguments = (cls.__bases__, cls.__name__, cls.__qualname__, members, cls.__module__, identity)
         return make_enum, arguments, class_state(cls), None, None, set_class
     body: State = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    if "__slots__" in vars(cls):
-        body["__slots__"] = vars(cls)["__slots__"]
+    body |= {name: vars(cls)[name] for name in _AT_BIRTH if name in vars(cls)}
+    if _is_ctypes(cls):
+        body |= {name: vars(cls)[name] for name in _LAYOUT if name in vars(cls)}
     # Some have to see the bases as they were written: Generic[T], TypedDict. NamedTuple must not.
     bases = vars(cls).get("__orig_bases__", cls.__bases__)
     if type(cls) is type and types.resolve_bases(bases) != cls.__bases__:
@@ -248,9 +251,20 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
     )
 
 
+# Given to a class when it is made: later they would mean something else.
+_AT_BIRTH = ("__slots__", "__class__")
+_LAYOUT = ("_anonymous_", "_pack_", "_fields_")
+
+
+def _is_ctypes(cls: type) -> bool:
+    return type(cls).__module__ == "_ctypes"
+
+
 def class_state(cls: type) -> State:
     """The attributes of a class that say what it is, without those Python makes by itself."""
     state = {k: v for k, v in vars(cls).items() if k not in _NOT_STATE}
+    if _is_ctypes(cls):  # made anew from `_fields_`
+        state = {k: v for k, v in state.items() if type(v).__module__ != "_ctypes" or isinstance(v, type)}
     slots = state.get("__slots__", ())
     for name in (slots,) if isinstance(slots, str) else tuple(slots):
         mangled = (
@@ -262,6 +276,9 @@ def class_state(cls: type) -> State:
         state["_abc_registry_"] = sorted(
             (ref() for ref in registry), key=lambda c: (c.__module__, c.__qualname__)
         )
+    registered = _registered_with(cls)
+    if registered:
+        state["_registered_with_"] = registered
     members = vars(cls).get("_member_map_")
     if members is not None and "_member_names_" in state:
         for name in (*_ENUM_PARTS, *members):
@@ -271,6 +288,17 @@ def class_state(cls: type) -> State:
             for name, member in members.items()
         }
     return state
+
+
+def _registered_with(cls: type) -> list[Any]:
+    """The abstract base classes of the standard library that the notebook registered a class with."""
+    return [
+        base
+        for module in ("collections.abc", "numbers", "os", "importlib.abc", "io", "contextlib", "selectors")
+        if module in sys.modules
+        for base in vars(sys.modules[module]).values()
+        if type(base) is abc.ABCMeta and any(ref() is cls for ref in abc._get_dump(base)[0])  # type: ignore[attr-defined] # typeshed lacks it
+    ]
 
 
 def make_class(meta: type, name: str, bases: tuple[Any, ...], body: State, identity: str) -> type:
@@ -337,15 +365,19 @@ def set_class(cls: type, state: State) -> None:
     state = dict(state)
     for subclass in state.pop("_abc_registry_", ()):
         cls.register(subclass)  # type: ignore[attr-defined] # an abstract base class
+    for base in state.pop("_registered_with_", ()):
+        base.register(cls)
     for name, attributes in state.pop("_member_state_", {}).items():
         kept = cls.__members__[name].__dict__  # type: ignore[attr-defined] # an enum
         kept.clear()
         kept.update((k, cls if k == "__objclass__" else v) for k, v in attributes.items())
-    extra = set(class_state(cls)) - set(state) - {"_member_state_", "_abc_registry_", "__doc__"}
+    extra = set(class_state(cls)) - set(state) - _NEVER_EXTRA
     for name in extra:
         # Some are made by the interpreter and not ours to remove.
         with contextlib.suppress(AttributeError, TypeError):
             type.__delattr__(cls, name)
     for name, value in state.items():
-        if name != "__slots__" and vars(cls).get(name, cls) is not value:
+        if name in _AT_BIRTH or (name == "_fields_" and _is_ctypes(cls)):
+            continue
+        if vars(cls).get(name, _UNSET) is not value:
             type.__setattr__(cls, name, value)

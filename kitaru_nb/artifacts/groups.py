@@ -204,17 +204,27 @@ class _Walk:
 
     def _inside(self, level: list[Any], index: int) -> list[Any]:
         """What to look into for each object of a level, as objects for ``gc.get_referents``."""
-        kinds = {cls: self._look(cls) for cls in set(map(type, level))}
+        kinds = {cls: self._look_safely(cls) for cls in set(map(type, level))}
         direct = {cls for cls, look in kinds.items() if look is None}
         inside: list[Any] = list(compress(level, map(direct.__contains__, map(type, level))))
         inside.append([cls for cls in direct - _PLAIN if not by_reference(cls)])
         if len(direct) < len(kinds):
             for obj in level:
                 look = kinds[type(obj)]
-                if look is not None:
+                if look is None:
+                    continue
+                try:
                     look(obj, index, inside)
+                except Exception:  # noqa: BLE001 - its class may do anything when it is looked at
+                    inside.append(obj)
         self.kept.append(inside)
         return inside
+
+    def _look_safely(self, cls: type) -> Any:
+        try:
+            return self._look(cls)
+        except Exception:  # noqa: BLE001 - its metaclass may do anything; the collector sees what it holds
+            return None
 
     def _look(self, cls: type) -> Any:
         """How to look into objects of a type; None: the collector sees all there is."""
@@ -394,4 +404,5 @@ _LOOK: dict[type, Any] = {
     weakref.WeakValueDictionary: _weak_items,
     weakref.WeakKeyDictionary: _weak_items,
     weakref.WeakSet: list,
+    type(iter(set())): lambda iterator: iterator.__reduce__()[1],
 }

@@ -16,7 +16,15 @@ import types
 import uuid
 from typing import Any
 
-__all__ = ["ATOMS", "by_reference", "is_atom_type", "is_immutable_atom", "kind_name", "module_constant"]
+__all__ = [
+    "ATOMS",
+    "answers",
+    "by_reference",
+    "is_atom_type",
+    "is_immutable_atom",
+    "kind_name",
+    "module_constant",
+]
 
 ATOMS: frozenset[type] = frozenset(
     [
@@ -67,7 +75,7 @@ def is_immutable_atom(value: object) -> bool:
 
 
 def _stands_alone(item: object) -> bool:
-    if isinstance(item, type) or type(item) is types.FunctionType:
+    if issubclass(type(item), type) or type(item) is types.FunctionType:
         return by_reference(item)
     if type(item) is types.BuiltinFunctionType:
         return item.__self__ is None or isinstance(item.__self__, types.ModuleType)
@@ -79,8 +87,8 @@ def by_reference(obj: Any) -> bool:
 
     False for everything defined in the notebook, since ``__main__`` is new in each kernel.
     """
-    module_name = getattr(obj, "__module__", None)
-    if isinstance(obj, type) and not obj.__flags__ & _HEAP_TYPE:
+    module_name = _own(obj, "__module__")
+    if issubclass(type(obj), type) and not obj.__flags__ & _HEAP_TYPE:
         return True
     if not isinstance(module_name, str) or module_name in ("__main__", "__mp_main__"):
         return False
@@ -115,6 +123,15 @@ def module_constant(obj: object) -> tuple[str, str] | None:
         if value is obj:
             return cls.__module__, name
     return None
+
+
+def answers(value: object) -> bool:
+    """Whether `value` can be asked for its class; a proxy may raise anything."""
+    try:
+        value.__class__  # noqa: B018 - that it can be asked is the answer
+    except Exception:  # noqa: BLE001
+        return False
+    return True
 
 
 def kind_name(obj: object) -> str:

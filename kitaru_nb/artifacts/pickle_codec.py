@@ -27,6 +27,7 @@ from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.artifacts.notes import now_at
+from kitaru_nb.artifacts.owners import owner_of, reduce_over
 from kitaru_nb.artifacts.reducers import (
     Unstorable,
     hashed_by_value,
@@ -35,8 +36,19 @@ from kitaru_nb.artifacts.reducers import (
     reduce_object,
 )
 from kitaru_nb.artifacts.resource import any_resource, is_resource
-from kitaru_nb.artifacts.views import Block, is_array, is_raw, reduce_array, reduce_view, shared_blocks
-from kitaru_nb.errors import UnstorableError
+from kitaru_nb.artifacts.views import (
+    Block,
+    bare,
+    is_array,
+    is_array_subclass,
+    is_raw,
+    reduce_array,
+    reduce_objects,
+    reduce_subclass,
+    reduce_view,
+    shared_blocks,
+)
+from kitaru_nb.errors import KitaruError, UnstorableError
 from kitaru_nb.model.artifact import Anchor, Digest
 
 __all__ = ["OUT_OF_BAND_BYTES", "PickleCodec", "anchored", "live", "name_of"]
@@ -78,7 +90,7 @@ class PickleCodec:
                 `Encoded.unstorable`.
         """
         with _no_gc(), _clear_errors(values):
-            context = _Context(namespace, anchors)
+            context = _Context(namespace, anchors, bare={})
             done = _encode(values, context)
             judge = current_judge() if done.foreign else None
             refused = judge(done.foreign, namespace) if judge is not None else {}
@@ -141,6 +153,7 @@ class _Context(NamedTuple):
     namespace: dict[str, Any]
     anchors: Anchors = NO_ANCHORS
     refused: Mapping[type, str] = MappingProxyType({})
+    bare: dict[int, tuple[Any, Any]] = {}  # noqa: RUF012 - arrays of subclasses met, as plain arrays
 
 
 class _Live:
@@ -165,7 +178,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.file = io.BytesIO()
         self.buffers: list[memoryview] = []
         super().__init__(self.file, protocol=5, buffer_callback=self._keep_inside)
-        self.namespace, self.anchors, self.refused = context
+        self.namespace, self.anchors, self.refused, self.bare = context
         self.foreign: dict[type, object] = {}
         self.blocks = blocks
         self.cautious: _Cautious | None = None
@@ -217,6 +230,10 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             return self._reduce(obj, cls)
         except Unstorable as reason:
             return self._marker(obj, str(reason))
+        except (RecursionError, MemoryError, KitaruError):
+            raise
+        except Exception as error:  # noqa: BLE001 - its class may do anything when it is looked at
+            return self._marker(obj, f"looking at it raises {type(error).__name__}: {error}")
 
     def _reduce(self, obj: Any, cls: type) -> Any:
         if cls is Marker:
@@ -225,24 +242,33 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             self._note_frame(obj)
         if cls in self.refused:
             raise Unstorable(self.refused[cls])
-        value = reduce_object(obj, self.namespace)
+        value = self._reduce_subclass(obj) if is_array_subclass(obj) else reduce_object(obj, self.namespace)
         if cls not in self.plain:
             # Asked only once the first instance went through: the stock way works for the type.
-            stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and not _stateless(cls)
+            stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and len(value) < 6
+            stock = stock and not _stateless(cls)
             if (not stock or hasattr(cls, "__setstate__")) and is_foreign(obj, value):
                 self.foreign.setdefault(cls, obj)
             if stock and hashed_by_value(cls):
                 self.hashed.add(cls)
             self.plain[cls] = stock and cls not in self.hashed
-        if cls in self.hashed and value[0].__name__ == "__newobj__":
+        if cls in self.hashed and value[0].__name__ == "__newobj__" and len(value) < 6:
             value = reduce_hashed(obj, value)
         if self.cautious is not None and isinstance(value, tuple):
             self.cautious.check(obj, value)
         return value
 
+    def _reduce_subclass(self, array: Any) -> Any:
+        if id(array) not in self.bare:
+            self.bare[id(array)] = array, bare(array)
+        return reduce_subclass(*self.bare[id(array)])
+
     def _reduce_array(self, array: Any) -> Any:
         if not is_raw(array):
-            return array.__reduce_ex__(5)
+            return reduce_objects(array) or array.__reduce_ex__(5)
+        owner = owner_of(array)
+        if owner is not None:
+            return reduce_over(array, owner)
         self.arrays.append(array)
         block = self.blocks.get(id(array))
         return reduce_array(array) if block is None else reduce_view(array, block)

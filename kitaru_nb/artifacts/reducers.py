@@ -39,9 +39,13 @@ from kitaru_nb.artifacts.anew import (
 )
 from kitaru_nb.artifacts.clients import is_client, reduce_client
 from kitaru_nb.artifacts.functions import reduce_cell, reduce_class, reduce_function, reduce_lru
+from kitaru_nb.artifacts.instances import reduce_instance
+from kitaru_nb.artifacts.iterators import ITERATORS
 from kitaru_nb.artifacts.kinds import by_reference, is_immutable_atom, kind_name, module_constant
 from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.artifacts.owners import make_ctypes_array, reduce_part
 from kitaru_nb.artifacts.resource import any_resource, reduce_resource
+from kitaru_nb.artifacts.typeforms import TYPE_FORMS
 from kitaru_nb.artifacts.views import content, numpy
 
 __all__ = [
@@ -175,13 +179,35 @@ def _inherited(cls: type, method: str) -> bool:
 
 
 def _reduce_type(cls: type) -> Any:
+    of_array = _ctypes_array(cls)
+    if of_array is not None:
+        return of_array
     if cls in (type(None), type(Ellipsis), type(NotImplemented)) or cls in cloudpickle._BUILTIN_TYPE_NAMES:
         return cloudpickle._class_reduce(cls)
     if by_reference(cls):
         if _resolves(cls.__module__, cls.__qualname__, cls):
             return cls.__qualname__
-        raise Unstorable("it is a type that no name leads to")
+        of_ctypes = _ctypes_meta(cls)
+        if of_ctypes is None:
+            raise Unstorable("it is a type that no name leads to")
+        return of_ctypes
     return reduce_class(cls)
+
+
+def _ctypes_array(cls: type) -> Any:
+    """How the type of a ctypes array is stored: ctypes makes it anew, the same one each time."""
+    library = sys.modules.get("ctypes")
+    if library is None or not issubclass(cls, library.Array) or "_length_" not in vars(cls):
+        return None
+    kind, length = cls._type_, cls._length_  # type: ignore[attr-defined] # ctypes arrays have both
+    return (make_ctypes_array, (kind, length)) if kind * length is cls else None
+
+
+def _ctypes_meta(cls: type) -> Any:
+    """How a metaclass of ctypes is stored, which has no name of its own."""
+    library = sys.modules.get("ctypes")
+    bases = (library.Structure, library.Union, library.Array) if library is not None else ()
+    return next(((type, (base,)) for base in bases if type(base) is cls), None)
 
 
 def _resolves(module: str | None, qualname: str, obj: object) -> bool:
@@ -233,6 +259,7 @@ def _reduce_stock(obj: Any) -> Any:
         raise
     except Exception as error:  # a foreign __reduce__ may raise anything; the user reads what it said
         raise Unstorable(f"{error}" or type(error).__name__) from error
+    value = reduce_instance(obj, value)
     if isinstance(value, str):
         module = getattr(obj, "__module__", None) or cloudpickle._whichmodule(obj, value)
         if not _resolves(module, value, obj):
@@ -270,10 +297,19 @@ def _reduce_exception(error: BaseException) -> Any:
     if type(error).__reduce__ is BaseException.__reduce__:
         value = (make_exception, (type(error), error.args), *value[2:])
     links = (error.__cause__, error.__context__, error.__suppress_context__)
-    if links == (None, None, False):
+    members = {name: getattr(error, name) for name in ("name", "obj") if _is_member(type(error), name)}
+    members = {name: held for name, held in members.items() if held is not None}
+    if links == (None, None, False) and not members:
         return value
     state = value[2] if len(value) > 2 else None
-    return (*value[:2], (state, links), None, None, set_exception)
+    return (*value[:2], (state, links, members), None, None, set_exception)
+
+
+def _is_member(cls: type, name: str) -> bool:
+    """Whether a builtin exception keeps `name` beside its arguments and attributes."""
+    return type(getattr(cls, name, None)) is types.MemberDescriptorType and issubclass(
+        cls, (AttributeError, NameError)
+    )
 
 
 def make_exception(cls: Any, args: tuple[Any, ...]) -> BaseException:
@@ -284,11 +320,13 @@ def make_exception(cls: Any, args: tuple[Any, ...]) -> BaseException:
     return made
 
 
-def set_exception(error: BaseException, state: tuple[Any, Any]) -> None:
+def set_exception(error: BaseException, state: tuple[Any, ...]) -> None:
     """Give an exception its attributes, its cause and its context."""
-    attributes, (cause, context, suppress) = state
+    attributes, (cause, context, suppress), *members = state
     if attributes:
         error.__setstate__(attributes)
+    for name, held in (members[0] if members else {}).items():
+        setattr(error, name, held)
     error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
 
 
@@ -315,11 +353,10 @@ def make_memmap(*how: Any) -> Any:
 
 
 def _reduce_memoryview(view: memoryview) -> Any:
-    base = view.obj
-    whole = isinstance(base, (bytes, bytearray)) and view.contiguous and view.nbytes == len(base)
-    if not whole or view.ndim != 1:
+    part = reduce_part(view)
+    if part is None:
         raise Unstorable("it looks into memory that another object owns")
-    return make_memoryview, (base, view.format, view.readonly)
+    return part
 
 
 def make_memoryview(base: Any, layout: str, readonly: bool) -> memoryview:  # noqa: FBT001 - stored format
@@ -393,5 +430,7 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
     weakref.WeakValueDictionary: _reduce_weak_mapping,
     weakref.WeakKeyDictionary: _reduce_weak_mapping,
     **dict.fromkeys(_DICT_VIEWS, _reduce_dict_view),
+    **ITERATORS,
+    **TYPE_FORMS,
     **EXACT,
 }

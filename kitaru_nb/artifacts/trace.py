@@ -119,7 +119,10 @@ class _Walk:
     def _verdict(self, kind: type) -> Any:
         """For a type: None for leaves, else what to look into for an object of it (None: cannot tell)."""
         if kind not in self._verdicts:
-            self._verdicts[kind] = self._look(kind)
+            try:
+                self._verdicts[kind] = self._look(kind)
+            except Exception:  # noqa: BLE001 - its metaclass may do anything
+                self._verdicts[kind] = lambda _: None
         return self._verdicts[kind]
 
     def _look(self, kind: type) -> Any:

@@ -221,7 +221,7 @@ def _assemble(places: Sequence[Location], store: ArtifactStore) -> memoryview:
     if len(places) == 1 and places[0].data is None:
         return store.read(places[0])
     size = sum(place.extent.length for place in places)
-    if size < _PARALLEL_BYTES:
+    if size < EXTENT_BYTES:
         whole = memoryview(bytearray(size))
     else:
         # Fresh pages come zeroed and only when touched; bytearray would write zeros first.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import mmap
 import pickle
 import sys
 from collections.abc import Sequence
@@ -16,22 +17,31 @@ from typing import Any
 
 __all__ = [
     "Block",
+    "bare",
     "byte_range",
     "content",
     "is_array",
+    "is_array_subclass",
+    "is_mapped",
     "is_raw",
     "layout",
     "make_array",
     "make_block",
+    "make_objects",
     "make_strided",
+    "make_subclass",
     "make_view",
     "numpy",
     "overlapping",
     "reduce_array",
+    "reduce_objects",
+    "reduce_subclass",
     "reduce_view",
+    "set_subclass",
     "shared_blocks",
 ]
 
+_LARGE = 1 << 20
 _RAW_KINDS = frozenset("biufcSUVmM")
 
 
@@ -117,7 +127,11 @@ def reduce_array(array: Any) -> tuple[Any, ...]:
 def make_array(buffer: Any, dtype: Any, shape: tuple[int, ...], order: str, writeable: bool) -> Any:  # noqa: FBT001
     """The array again, on `buffer` itself where that is writable."""
     np = importlib.import_module("numpy")
-    made = np.ndarray(shape, dtype, buffer=_memory(buffer, writeable=writeable), order=order)
+    made = np.ndarray(shape, dtype, buffer=memoryview(buffer), order=order)
+    if not is_mapped(buffer, writeable=writeable):
+        made = np.empty(shape, dtype, order)  # it owns its memory, as nearly every array does
+        if made.size:
+            content(made)[:] = np.frombuffer(buffer, np.uint8)  # with what lies between fields, too
     made.flags.writeable = writeable
     return made
 
@@ -136,14 +150,15 @@ def make_strided(
     memory = np.zeros(high - low + dtype.itemsize, np.uint8)
     made = np.ndarray(shape, dtype, buffer=memory, offset=-low, strides=strides)
     once = made[tuple(slice(0, 1) if s == 0 else slice(None) for s in strides)]
-    once[...] = np.ndarray(once.shape, dtype, buffer=_memory(buffer, writeable=False))
+    once[...] = np.ndarray(once.shape, dtype, buffer=memoryview(buffer))
     made.flags.writeable = writeable
     return made
 
 
-def _memory(buffer: Any, *, writeable: bool) -> Any:
+def is_mapped(buffer: Any, *, writeable: bool) -> bool:
+    """Whether an array is to lie on `buffer` itself: a large one that was mapped and not read."""
     view = memoryview(buffer)
-    return bytearray(view) if writeable and view.readonly else view
+    return isinstance(view.obj, mmap.mmap) and view.nbytes >= _LARGE and not (writeable and view.readonly)
 
 
 # --- arrays that share memory -------------------------------------------------------------
@@ -217,7 +232,8 @@ def _root(members: Sequence[Any], span: tuple[int, int], *, writeable: bool) -> 
 def make_block(buffer: Any, writeable: bool) -> Any:  # noqa: FBT001 - stored format
     """The memory of a block, as bytes."""
     np = importlib.import_module("numpy")
-    return np.frombuffer(_memory(buffer, writeable=writeable), np.uint8)
+    block = np.frombuffer(memoryview(buffer), np.uint8)
+    return block if is_mapped(buffer, writeable=writeable) else block.copy()
 
 
 def make_view(  # noqa: PLR0917 - stored format
@@ -233,6 +249,73 @@ def make_view(  # noqa: PLR0917 - stored format
     memory = block.reshape(-1).view(np.uint8)  # not every dtype gives its memory away
     made = np.ndarray(shape, dtype, buffer=memory, offset=offset, strides=strides)
     made.flags.writeable = writeable
+    return made
+
+
+# --- arrays of subclasses -----------------------------------------------------------------
+
+
+def is_array_subclass(obj: object) -> bool:
+    """Whether `obj` is of a subclass of numpy's array that adds nothing but attributes to what is stored."""
+    np = numpy()
+    cls = type(obj)
+    if np is None or cls is np.ndarray or not issubclass(cls, np.ndarray) or issubclass(cls, np.memmap):
+        return False
+    own = ("__reduce__", "__reduce_ex__", "__setstate__")
+    return all(getattr(cls, name) is getattr(np.ndarray, name) for name in own) and is_raw(obj)
+
+
+def bare(array: Any) -> Any:
+    """The same memory as a plain array."""
+    return array.view(numpy().ndarray)
+
+
+def reduce_subclass(array: Any, plain: Any) -> tuple[Any, ...]:
+    """How an array of a subclass is stored: a plain array, the class and its attributes."""
+    return make_subclass, (plain, type(array)), getattr(array, "__dict__", None), None, None, set_subclass
+
+
+def make_subclass(plain: Any, cls: Any) -> Any:
+    """`plain` as an array of `cls`."""
+    return plain.view(cls)
+
+
+def set_subclass(array: Any, attributes: dict[str, Any]) -> None:
+    """Give an array of a subclass exactly the attributes it had."""
+    array.__dict__.clear()
+    array.__dict__.update(attributes)
+
+
+# --- arrays of objects --------------------------------------------------------------------
+
+
+def reduce_objects(array: Any) -> tuple[Any, ...] | None:
+    """How an array of objects that looks into another one is stored; None where that is not so."""
+    root = array.base
+    if root is None or not is_array(root) or root.dtype != array.dtype or not array.size:
+        return None
+    while is_array(root.base):
+        root = root.base
+    if not (root.flags.c_contiguous or root.flags.f_contiguous) or root.dtype != array.dtype:
+        return None
+    start = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    place = start // array.itemsize
+    return make_objects, (root, place, array.shape, array.strides, array.flags.writeable)
+
+
+def make_objects(
+    root: Any,
+    place: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    writeable: bool,  # noqa: FBT001 - stored format
+) -> Any:
+    """An array that looks into `root`, an array of objects."""
+    np = importlib.import_module("numpy")
+    flat = (root if root.flags.c_contiguous else root.T).reshape(-1)
+    made = np.ndarray(shape, root.dtype, buffer=flat, offset=place * root.itemsize, strides=strides)
+    if not writeable:
+        made.flags.writeable = False
     return made
 
 

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
+from kitaru_nb.artifacts.views import is_mapped
 
 __all__ = ["ZarrCodec", "chunk_shape", "dtype_of"]
 
@@ -80,9 +81,9 @@ class ZarrCodec:
 
         document = meta["zarr"]
         data = read(0)
-        if data.readonly and meta["writeable"]:
-            data = memoryview(bytearray(data))
         array = np.frombuffer(data, dtype=dtype_of(document["data_type"])).reshape(document["shape"])
+        if not is_mapped(data, writeable=meta["writeable"]):
+            array = array.copy()  # it owns its memory, as nearly every array does
         array.flags.writeable = meta["writeable"]
         return {meta["name"]: array}
 

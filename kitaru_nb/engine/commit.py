@@ -191,16 +191,15 @@ class _Writer:
     def _store(self, names: Names, value: Digest) -> Group:
         # Oldest name first: what grows stands before what is bound anew in each step.
         ordered = sorted(names, key=self._order.__getitem__) if len(names) > 1 else names
-        values: dict[str, Any] = {name: self._live[name] for name in ordered}
+        values: dict[str, Any] = {name: self._namespace.held(name) for name in ordered}
         left_out = {name: "left out by --exclude" for name in names if name in self._exclude}
         for name, reason in left_out.items():
             values[name] = Marker(name, type(values[name]).__qualname__, reason)
-        anchors = {key: anchor for key, anchor in self._anchors.items() if anchor.name not in names}
         known = self._on_record.get(names)
         stored = self._engine.put(
             values,
             namespace=self._live,
-            anchors=anchors,
+            anchors=self._anchors,
             before=known.artifact if known is not None else None,
         )
         return Group(names, self.written.add(stored), value, unstorable={**stored.unstorable, **left_out})

@@ -20,6 +20,10 @@ from kitaru_nb.artifacts.views import shared_blocks
 __all__ = ["Place", "first_difference"]
 
 
+# Of an iterator over a set, what is left comes back, in the order it had.
+_AS_GOOD: set[tuple[type, type]] = {(type(iter(set())), type(iter([])))}
+
+
 class Place(NamedTuple):
     """Where two namespaces differ, and how.
 
@@ -106,7 +110,7 @@ class _Pairs:
         return self._inside(path, a, b, stack)
 
     def _same_type(self, path: str, a: type, b: type, stack: list[tuple[str, Any, Any]]) -> bool:
-        if a is b:
+        if a is b or (a, b) in _AS_GOOD:
             return True
         if by_reference(a) or by_reference(b) or a.__qualname__ != b.__qualname__:
             return False

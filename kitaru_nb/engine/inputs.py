@@ -89,7 +89,7 @@ class Inputs:
 
     def _uses(self, reached: frozenset[str], names: CellNames) -> frozenset[str]:
         values = (self._namespace.live.get(name) for name in reached)
-        return names.imports | {value.__name__ for value in values if isinstance(value, ModuleType)}
+        return names.imports | {value.__name__ for value in values if type(value) is ModuleType}
 
     def fix_modules(self) -> None:
         """Take the digests of project modules that were just loaded, before their files are edited."""

@@ -30,6 +30,7 @@ class Look:
         live: The dict cells run in.
         is_users: Says of a name and its value whether they are the user's own.
         digest: Gives the canonical digest of values as one object graph.
+        seen: Gives the names with what they count as.
     """
 
     def __init__(
@@ -37,10 +38,12 @@ class Look:
         live: dict[str, Any],
         is_users: Callable[[str, object], bool],
         digest: Callable[[Mapping[str, object]], Digest],
+        seen: Callable[[], dict[str, object]] | None = None,
     ) -> None:
         self._live = live
         self._is_users = is_users
         self._digest = digest
+        self._seen_as = seen or (lambda: dict(live))
         self.forget()
 
     def forget(self) -> None:
@@ -61,7 +64,7 @@ class Look:
 
     def state(self) -> State:
         """The state now."""
-        live = dict(self._live)
+        live = self._seen_as()
         bound = dict(zip(live, map(_identity, live.values()), strict=True))
         last, self._bound = self._bound, bound
         rebound = differing(last, bound)
@@ -265,7 +268,8 @@ class Look:
     def _defined(self, values: Mapping[str, object]) -> dict[int, str]:
         found: dict[int, str] = {}
         for name, value in values.items():
-            if isinstance(value, FunctionType | type) and self._is_defined_here(value):
+            kind = type(value)  # asked for its `__class__` it may say anything
+            if (kind is FunctionType or issubclass(kind, type)) and self._is_defined_here(value):  # type: ignore[arg-type] # by that test
                 own = getattr(value, "__name__", None) == name
                 if own or id(value) not in found:
                     found[id(value)] = name

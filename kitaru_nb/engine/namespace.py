@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.unseen import unseen
 from kitaru_nb.engine.look import Look
 from kitaru_nb.engine.state import Change, Names, State, changes
 from kitaru_nb.model.artifact import Digest
@@ -38,7 +39,8 @@ class Namespace:
         self.live = live
         self.hidden = hidden
         self._same: dict[Digest, Digest] = {}
-        self._look = Look(live, self._is_users, self.digest)
+        self._aside: dict[str, tuple[object, object]] = {}
+        self._look = Look(live, self._is_users, self.digest, self._seen)
 
     def visible(self) -> dict[str, object]:
         """The user's own names and values."""
@@ -50,12 +52,45 @@ class Namespace:
         return not self.hidden(name, value)
 
     def observe(self) -> State:
-        """The state now. Costs twice a pickle of what was touched since the last look."""
+        """The state now. Costs twice a pickle of what was touched since the last look.
+
+        A value that raises when it is looked at (a class may do anything on an attribute) counts
+        as one that cannot be stored.
+        """
         try:
             return self._look.state()
-        except BaseException:
+        except BaseException as error:
             self._look.forget()  # cut short by the stop button or a foreign object: half of it is of the past
-            raise
+            if not isinstance(error, Exception) or not self._set_aside():
+                raise
+        return self._look.state()
+
+    def held(self, name: str) -> object:
+        """What is stored for `name`: its value, or what stands for one that cannot be looked at."""
+        value = self.live[name]
+        aside = self._aside.get(name)
+        return aside[1] if aside is not None and aside[0] is value else value
+
+    def _seen(self) -> dict[str, object]:
+        found = dict(self.live)
+        for name, (value, stands) in list(self._aside.items()):
+            if found.get(name) is value:
+                found[name] = stands
+            else:
+                del self._aside[name]
+        return found
+
+    def _set_aside(self) -> bool:
+        """Let something stand for each value that raises when it is looked at; whether there is one."""
+        found = False
+        for name, value in self._seen().items():
+            alone = {name: value}
+            try:
+                Look(self.live, self._is_users, self.digest, alone.copy).state()
+            except Exception as error:  # noqa: BLE001 - whatever the value's class raises
+                self._aside[name] = value, unseen(value, error)
+                found = True
+        return found
 
     def let_go(self, touched: AbstractSet[str] | None = None, bound: AbstractSet[str] = frozenset()) -> None:
         """A cell is about to run: hold nothing that it may give up. See `Look.let_go`."""

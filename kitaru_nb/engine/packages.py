@@ -103,7 +103,8 @@ def import_again(modules: Iterable[str]) -> list[str]:
 
 def _home(value: object) -> str:
     """The module that a value's type, or a function or class, is defined in."""
-    kind = value if isinstance(value, FunctionType | BuiltinFunctionType | type) else type(value)
+    cls = type(value)  # asked for its `__class__` it may say anything
+    kind = value if issubclass(cls, (FunctionType, BuiltinFunctionType, type)) else cls
     module = getattr(kind, "__module__", None)
     return module if isinstance(module, str) else ""
 

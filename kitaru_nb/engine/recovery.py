@@ -506,7 +506,7 @@ def restored_draft(checkpoint: Checkpoint, **changes: Any) -> Draft:
 
 
 def _are_definitions(values: Iterable[object]) -> bool:
-    return all(isinstance(value, FunctionType | type) for value in values)
+    return all(issubclass(type(value), (FunctionType, type)) for value in values)
 
 
 def _mark_damaged(

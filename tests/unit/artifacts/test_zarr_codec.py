@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 import subprocess
 import sys
 from math import prod
@@ -90,8 +91,8 @@ def test_encoding_copies_nothing() -> None:
 
 
 def test_decoding_gives_an_array_over_the_memory_it_was_read_into() -> None:
-    encoded = ZarrCodec().encode({"a": np.zeros(4)}, namespace={})
-    memory = bytearray(32)
+    encoded = ZarrCodec().encode({"a": np.zeros(1 << 17)}, namespace={})
+    memory = mmap.mmap(-1, 1 << 20)
 
     back = ZarrCodec().decode(encoded.meta, lambda _: memoryview(memory), namespace={})["a"]
     back[0] = 1.0  # type: ignore[index]

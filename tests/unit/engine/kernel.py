@@ -50,19 +50,27 @@ class Kernel:
     """One process's turn at a notebook. Making the next one stands for a crash of the one before."""
 
     def __init__(
+<<<<<<< HEAD
         self,
         home: Path,
         *,
         notebook: Path | None = None,
         settings: Mapping[str, Any] | None = None,
         **options: Any,
+=======
+        self, home: Path, *, notebook: Path | None = None, paranoid: bool = True, **options: Any
+>>>>>>> f572714 (wip)
     ) -> None:
         self.home = home
         _forget_classes()
         self.live: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
+<<<<<<< HEAD
         self.engine = open_engine(
             Settings(home=home, notebook=str(notebook), paranoid=True, **(settings or {}))
         )
+=======
+        self.engine = open_engine(Settings(home=home, notebook=str(notebook), paranoid=paranoid))
+>>>>>>> f572714 (wip)
         self.identity = Identity(notebook=str(notebook or home.parent / "train.ipynb"))
         self.session = Session(self.engine, identity=self.identity, namespace=Namespace(self.live), **options)
         self.ran: list[str] = []
@@ -97,7 +105,7 @@ class Kernel:
         self.ran.append(source)
         try:
             result = run_source(plan.pending.cell.tree, self.live)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             self.session.fail(plan, error, Outcome(outputs))
             raise
         self.session.commit(plan, Outcome(outputs, result))

@@ -4,6 +4,8 @@
 few and always the same.
 """
 
+# ruff: noqa: E501 - a cell is read as a cell
+
 from __future__ import annotations
 
 import ast
@@ -11,14 +13,17 @@ import builtins
 import os
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from kitaru_nb.artifacts.views import byte_range
 from tests.unit.engine.kernel import RESTORED, Kernel, run_source
 
 ASKED = os.environ.get("KITARU_NB_TEST_STEPS")
@@ -93,15 +98,56 @@ TEMPLATES = [
     "class D(C):\n    u = '@'",
     "{x} = D({y})",
     "{x} = isinstance({y}, C)",
+    # more ways to change what is shared
+    "{x} = {f}.__defaults__",
+    "{f}.__defaults__ = ({x}, '@')",
+    "{f}.other = {g}",
+    "{g}.other = {f}",
+    "{f}, {g} = {g}, {f}",
+    "{x} = {f}.__closure__[0].cell_contents",
+    "def m(k={x}):\n    def {f}(v=None, u='@'):\n        nonlocal k\n        k = [k, v]\n        return k\n    def {g}(v=None, u='@'):\n        return k\n    return {f}, {g}\n{f}, {g} = m()",
+    "{x} = [{f}, {g}]\ndel {f}\ndef {f}(v=None, u='@'): return [v]",
+    "C.{f} = {f}",
+    "C.f = lambda self, v=None, u='@': {x}",
+    "{x} = C({y}).__dict__",
+    "{x} = [c for c in ({y}, C)]",
+    "class C(C):\n    u = '@'",
+    "class E(ValueError):\n    u = '@'\ntry:\n    raise E({x})\nexcept E as e:\n    {y} = e.args",
+    "try:\n    {x} = {y}[0]\nfinally:\n    {z} = [{x}]",
+    "import weakref\nw = weakref.ref({f})",
+    "{x} = iter({y})",
+    "next({x})",
+    "{x} = (i for i in [{n}])\n{x} = list({x})",
+    # arrays and views
+    "{x} = np.arange({n} + 4)",
+    "{x} = {y}[1:]",
+    "{x} = {y}[::2]",
+    "{x} = np.array([{y}, None], dtype=object)[:1]",
+    "{x} = np.zeros((2, {n} + 1), order='F')",
+    "{x} = {y}.T",
+    "{x}[0] += {n}",
+    "{x}[...] = {n}",
+    "{x} = {y}.reshape(-1)",
+    "{x} = {y}.view('u1')",
+    "{x} = bytearray(8)\n{y} = np.frombuffer({x}, 'u1')[{n}:]",
+    "{x} = memoryview({y})[1:]",
+    "{x}.flags.writeable = False",
+    "{x} = {{'a': {y}, 'b': {y}[1:]}}",
     # read only, and cells that fail half-way
     "{x}",
     "len({x})",
     "type({x}).__name__",
     "{x} = [{n}]\n1 / 0",
     "{x}.append({n})\n1 / 0",
+    "{x}[0] = {n}\n1 / 0",
+    "{f}.note = [{n}]\ndel {x}\n1 / 0",
+    "{x}.append({n})\nraise KeyboardInterrupt",
+    "{x} = {y}\n{x}[0] = {n}\nraise KeyboardInterrupt",
 ]
 
 FIRST = """
+import numpy as np
+
 a, b, c = [[0], 1], {'k': [2]}, 3
 d = [a[0], b]
 
@@ -136,14 +182,18 @@ def run(source: str, live: dict[str, Any]) -> tuple[object, str | None]:
     """Run a cell in a plain dict: its result, and the error's name."""
     try:
         return run_source(ast.parse(source), live), None
-    except Exception as error:  # noqa: BLE001 - whatever a cell raises
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever a cell raises
         return None, type(error).__name__
 
 
 def picture(live: dict[str, Any]) -> Any:
     """Names, values, and which of them are one object; equal for two namespaces that look alike."""
     drawing = Drawing(live)
-    return [(name, drawing.draw(value)) for name, value in sorted(live.items()) if name[:2] != "__"]
+    return [
+        (name, drawing.draw(value))
+        for name, value in sorted(live.items())
+        if name[:2] != "__" and type(value) is not ModuleType
+    ]
 
 
 class Drawing:
@@ -151,20 +201,21 @@ class Drawing:
 
     def __init__(self, live: dict[str, Any]) -> None:
         self.live = live
+        self.memory: list[tuple[int, int, Any]] = []
         self.seen: dict[int, tuple[int, Any]] = {}  # with the object, so that no id is used twice
 
     def draw(self, value: Any) -> Any:
-        if isinstance(value, tuple):
+        if type(value) is tuple:
             return ("tuple", [self.draw(item) for item in value])
-        if value is None or isinstance(value, int | str):
-            return (type(value).__name__, value)
+        if value is None or isinstance(value, int | float | str | bytes | np.generic | np.dtype):
+            return (type(value).__name__, repr(value))
         if id(value) in self.seen:
             return ("again", self.seen[id(value)][0])
         number = len(self.seen)
         self.seen[id(value)] = number, value
         return (type(value).__name__, number, self._inside(value))
 
-    def _inside(self, value: Any) -> Any:
+    def _inside(self, value: Any) -> Any:  # noqa: C901, PLR0912 - one line for each kind
         match value:
             case list():
                 return [self.draw(item) for item in value]
@@ -176,10 +227,38 @@ class Drawing:
                 return self._function(value)
             case type():
                 return self._class(value)
+            case np.ndarray():
+                return self._array(value)
+            case bytearray() | memoryview():
+                return self._place(value), bytes(value)
+            case weakref.ref():
+                return self.draw(value())
+            case BaseException():
+                return [self.draw(type(value)), self.draw(value.args), self.draw(vars(value))]
             case _ if hasattr(value, "__func__"):
                 return [self.draw(value.__self__), self.draw(value.__func__)]
-            case _:
+            case _ if hasattr(value, "__next__"):
+                return self.draw([*value.__reduce__()[1:]])
+            case _ if hasattr(value, "__dict__"):
                 return [self.draw(type(value)), self.draw(vars(value))]
+            case _:
+                return repr(value)
+
+    def _array(self, array: Any) -> Any:
+        shape = array.dtype.str, array.shape, array.strides, array.flags.writeable
+        if array.dtype.hasobject:
+            return shape, self._place(array), [self.draw(item) for item in array.ravel().tolist()]
+        return shape, self._place(array), array.tobytes()
+
+    def _place(self, memory: Any) -> Any:
+        """Which memory it looks into, and where: stretches that overlap are numbered as they are met."""
+        array = memory if isinstance(memory, np.ndarray) else np.frombuffer(memory, "u1")
+        low, high = byte_range(array)
+        for number, (start, stop, _) in enumerate(self.memory):
+            if low < stop and start < high:
+                return number, low - start
+        self.memory.append((low, high, array))
+        return len(self.memory) - 1, 0
 
     def _function(self, function: FunctionType) -> Any:
         code = function.__code__
@@ -205,10 +284,13 @@ class Notebook(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.kernel = Kernel(self.folder / "home")
+        self.kernel = self._kernel()
         self.model = fresh()
         self.made = 0
         self.history: list[tuple[str, str, bool, bool]] = []
+        self.commits: dict[int, str] = {}  # place in the history: name of the step
+        self.left: set[str] = set()
+        self.behind = False  # gone back, and nothing new since: a resume goes to the furthest commit
 
     def teardown(self) -> None:
         self.kernel.stop()
@@ -240,20 +322,46 @@ class Notebook(RuleBasedStateMachine):
     @rule()
     def the_kernel_dies_and_everything_is_put_back(self) -> None:
         committed = [i for i, (_, _, _, done) in enumerate(self.history) if done]
-        if not committed:
+        if not committed or self.behind:
             return
-        del self.history[committed[-1] + 1 :]
-        self.model = fresh()
-        for _, source, _, _ in self.history:
-            run(source, self.model)
+        self._back_to(committed[-1])
         self._die()
         self.kernel.session.resume()
         self._compare()
 
+    @precondition(lambda self: self._named())
+    @rule(data=st.data())
+    def an_earlier_moment_is_put_back(self, data: Any) -> None:
+        place, name = data.draw(st.sampled_from(self._named()))
+        way = data.draw(st.sampled_from(["rewind", "resume --at"]))
+        note(f"--- {way} {name} ---")
+        self.behind = self.behind or place < max(self.commits)
+        self._back_to(place)
+        if way == "rewind":
+            self.kernel.session.rewind(name)
+        else:
+            self._die()
+            self.kernel.session.resume(at=name)
+        self._compare()
+
+    def _named(self) -> list[tuple[int, str]]:
+        """The newest commit of each step, with its place in the history."""
+        places = {name: place for place, name in sorted(self.commits.items())}
+        return [(place, name) for name, place in places.items() if name not in self.left]
+
+    def _back_to(self, place: int) -> None:
+        """The history ends with what was run at `place`; later commits are on no line any more."""
+        self.left |= {name for number, name in self.commits.items() if number > place}
+        self.commits = {number: name for number, name in self.commits.items() if number <= place}
+        del self.history[place + 1 :]
+        self.model = fresh()
+        for _, source, _, _ in self.history:
+            run(source, self.model)
+
     @rule()
     def the_kernel_dies_and_all_cells_are_run_again(self) -> None:
         self._die()
-        history, self.history = self.history, []
+        history, self.history, self.commits = self.history, [], {}
         self.model = fresh()
         for cell, source, marked, done in history:
             if not marked:
@@ -263,7 +371,7 @@ class Notebook(RuleBasedStateMachine):
                 assert became == RESTORED or not done, f"{cell} was committed and ran again"
 
     def _new(self, source: str) -> None:
-        self._step(f"c{len(self.history)}", self._own(source))
+        self._step(f"c{self.made}", self._own(source))
 
     def _own(self, source: str) -> str:
         self.made += 1
@@ -277,9 +385,13 @@ class Notebook(RuleBasedStateMachine):
         """
         return [(cell, source) for cell, source, _, done in self.history if done and "class " not in source]
 
+    def _kernel(self) -> Kernel:
+        # It compares by itself after each rule: at random and for long, once is enough.
+        return Kernel(self.folder / "home", paranoid=ASKED is None)
+
     def _die(self) -> None:
         note("--- the kernel dies ---")
-        before, self.kernel = self.kernel, Kernel(self.folder / "home").take_over()
+        before, self.kernel = self.kernel, self._kernel().take_over()
         before.stop()
 
     def _step(self, cell: str, source: str) -> str | None:
@@ -287,9 +399,12 @@ class Notebook(RuleBasedStateMachine):
         became = None
         try:
             became = self.kernel.cell(source, step=cell)
-        except Exception as error:  # noqa: BLE001 - compared with what the dict's cell raised
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - compared with what the dict's cell raised
             assert type(error).__name__ == raised, f"{source!r}: {error!r}"
         note(f"{cell} {became or raised}: {source!r}")
+        if became is not None:
+            self.commits[len(self.history)] = self.kernel.last.draft.name
+            self.behind = self.behind and became == RESTORED
         self.history.append((cell, source, True, became is not None))
         assert (became is None) == (raised is not None), f"{source!r} raised {raised}, and was {became}"
         if became is not None:

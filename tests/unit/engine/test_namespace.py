@@ -244,3 +244,27 @@ def test_a_look_that_was_cut_short_is_not_built_upon() -> None:
     namespace._look._digest = digest
 
     assert changes(before, namespace.observe()).groups == {("rows",), ("other",)}
+
+
+def test_an_object_that_counts_how_often_it_is_asked_is_unchanged_until_it_is_changed() -> None:
+    namespace = a_namespace(
+        "class C:\n    n = 0\n    def __init__(self): self.rows = [1]\n"
+        "    def __getstate__(self):\n        self.n += 1\n        return dict(vars(self))\nc = C()"
+    )
+    before = namespace.observe()
+
+    assert not changes(before, namespace.observe()).groups
+
+    run(namespace, "c.rows.append(2)")
+    assert changes(before, namespace.observe()).groups == {("c",)}
+
+
+def test_a_value_that_raises_when_it_is_looked_at_does_not_cost_the_others() -> None:
+    namespace = a_namespace(
+        "class C:\n    @property\n    def __class__(self): raise RuntimeError('no')\nc = [C()]\na = [1]"
+    )
+    before = namespace.observe()
+
+    run(namespace, "a.append(2)")
+
+    assert changes(before, namespace.observe()).groups == {("a",)}

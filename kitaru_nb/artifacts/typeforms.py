@@ -1,0 +1,77 @@
+"""Type variables and new types of the notebook, which pickle looks for by name.
+
+The public names here are part of the stored format.
+"""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from cloudpickle import cloudpickle
+
+__all__ = ["TYPE_FORMS", "make_newtype", "make_variable"]
+
+_VARIABLES: dict[str, Any] = {
+    "TypeVar": typing.TypeVar,
+    "ParamSpec": typing.ParamSpec,
+    "TypeVarTuple": typing.TypeVarTuple,
+}
+
+
+def _reduce_variable(variable: Any) -> Any:
+    name: str = variable.__name__
+    module: Any = sys.modules.get(variable.__module__ or "")
+    if variable.__module__ != "__main__" and getattr(module, name, None) is variable:
+        return name
+    parts = {name: getattr(variable, name, None) for name in ("__bound__", "__constraints__")}
+    flags = {name: getattr(variable, name, False) for name in ("__covariant__", "__contravariant__")}
+    identity = cloudpickle._get_or_create_tracker_id(variable)
+    kind = type(variable).__name__
+    return make_variable, (kind, variable.__name__, identity, variable.__module__, parts, flags)
+
+
+def make_variable(  # noqa: PLR0917 - stored format
+    kind: str,
+    name: str,
+    identity: str,
+    module: str,
+    parts: dict[str, Any],
+    flags: dict[str, bool],
+) -> Any:
+    """The type variable of that identity if this process has it, else a new one."""
+    known = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
+    if known is not None:
+        return known
+    options: dict[str, Any] = {}
+    if kind != "TypeVarTuple":
+        options = {"covariant": flags["__covariant__"], "contravariant": flags["__contravariant__"]}
+        if parts["__bound__"] is not None:
+            options["bound"] = parts["__bound__"]
+    made = _VARIABLES[kind](name, *(parts["__constraints__"] or ()), **options)
+    made.__module__ = module
+    return cloudpickle._lookup_class_or_track(identity, made)
+
+
+def _reduce_newtype(made: Any) -> Any:
+    name: str = made.__qualname__
+    module: Any = sys.modules.get(made.__module__)
+    if made.__module__ != "__main__" and getattr(module, name, None) is made:
+        return name
+    return make_newtype, (made.__name__, made.__qualname__, made.__module__), vars(made)
+
+
+def make_newtype(name: str, qualname: str, module: str) -> Any:
+    """A new type without what it stands for, which is in its attributes."""
+    made: Any = typing.NewType(name, object)  # type: ignore[misc] # a name that is known when it runs
+    made.__qualname__, made.__module__ = qualname, module
+    return made
+
+
+TYPE_FORMS: dict[Any, Callable[[Any], Any]] = {
+    **dict.fromkeys(_VARIABLES.values(), _reduce_variable),
+    typing.NewType: _reduce_newtype,
+}
+"""How each kind is stored."""
