@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kitaru_nb.analysis.attributes import attribute_targets
+from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.conditions import holds, named_environment, named_files, seeds
 from kitaru_nb.engine.confirm import Confirm
@@ -182,6 +183,7 @@ class Decider:
         self.watch_attributes(cell)
         process = self._process.snapshot()
         read = [self._namespace.live[name] for name in needs.touched if name in self._namespace.live]
+        read = list(filter(answers, read))
         return Pending(
             cell,
             name,

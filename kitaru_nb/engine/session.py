@@ -13,7 +13,6 @@ from pathlib import Path
 
 from kitaru_nb.analysis.directive import Directive
 from kitaru_nb.artifacts.census import touched_opaque
-from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.cheaper import Ran, only_computed
@@ -228,114 +227,7 @@ class Session:
 
         Unlike `plan` it takes note of nothing: no name is given and no failure undone.
         """
-<<<<<<< HEAD
         return self._decider.foresee(cell, self.open().execution)
-=======
-        execution = self.open().execution
-        name = cell.directive.name if cell.directive is not None else None
-        pending = self._weighed(cell, name or "this cell")
-        decided = choose(
-            pending,
-            self._find(pending, execution),
-            holds=lambda what, digest: self._holds(pending, what, digest),
-            allowed=self._allowed(pending, execution),
-            excused=self._files.excuses,
-        )
-        if cell.directive is not None and cell.directive.fresh:
-            decided = Run(pending)
-        earlier = self.engine.journal.executions(notebook=self.identity.notebook, limit=5)
-        ids = dict.fromkeys([execution, *(each.id for each in earlier if each.identity.interactive)])
-        recorded = (c for each in ids for c in reversed(self.engine.journal.checkpoints(each)))
-        mine = [
-            c
-            for c in recorded
-            if c.draft.status is CheckpointStatus.COMPLETED
-            and (c.draft.step == cell.step if c.draft.step and cell.step else c.draft.name == name)
-        ]
-        return decided, mine
-
-    def _confirm_rerun(self, pending: Pending, execution: ExecutionId) -> None:
-        self._confirm.check(
-            pending,
-            live=self.namespace.live,
-            holds=lambda what, digest: holds(pending, what, digest),
-            notebook=self.identity.notebook,
-            execution=execution,
-        )
-
-    def _holds(self, pending: Pending, what: str, digest: str) -> bool:
-        return self._live.is_in_place(digest) if is_live(what) else holds(pending, what, digest)
-
-    def _unmet(self, pending: Pending, found: Sequence[Checkpoint]) -> tuple[str, ...]:
-        """What keeps the newest record of the step from being restored."""
-        for checkpoint in found:
-            if same_step(pending.cell.step, checkpoint.draft.step):
-                left = unmet(checkpoint, lambda what, digest: self._holds(pending, what, digest))
-                return tuple(what for what in left if not self._files.excuses(checkpoint, what))
-        return ()
-
-    def _pending(self, cell: Cell) -> Pending:
-        started_at, started = datetime.now(UTC), time.perf_counter()
-        name = self._names.name(cell)
-        self.failures.undo(cell, name)
-        return self._weighed(cell, name, started_at, started)
-
-    def _weighed(
-        self, cell: Cell, name: str, started_at: datetime | None = None, started: float = 0.0
-    ) -> Pending:
-        """`cell` with everything that decides on it, as things stand."""
-        before = self.namespace.observe()
-        needs = self._inputs.of(cell, before)
-        self._watch_attributes(cell)
-        process = self._process.snapshot()
-        read = [self.namespace.live[name] for name in needs.touched if name in self.namespace.live]
-        read = list(filter(answers, read))
-        return Pending(
-            cell,
-            name,
-            needs,
-            before,
-            process,
-            self._seeded,
-            started_at or datetime.now(UTC),
-            started,
-            environment=named_environment(cell.tree, read),
-            files=named_files(cell.tree, read, ignored=self.engine.settings.home),
-        )
-
-    def _watch_attributes(self, cell: Cell) -> None:
-        """Keep an eye on attributes of modules and library classes that cells set."""
-        for source in (*self._plain, cell.source):
-            self._process.hear(source)
-        for source in self._plain:
-            with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
-                self._process.watch(self.namespace.live, attribute_targets(ast.parse(source)))
-        self._plain.clear()
-        self._process.watch(self.namespace.live, attribute_targets(cell.tree))
-
-    def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
-        if opaque_read(pending.needs):
-            return []  # what the step would find in them is not known to be what it found
-        everywhere = self._marked_only or pending.cell.directive is not None
-        journal, notebook = self.engine.journal, self.identity.notebook or ""
-        executions = None if everywhere else [execution]
-        return [
-            found
-            for key in pending.needs.keys
-            for found in journal.find(key, executions=executions, notebook=notebook)
-        ]
-
-    def _allowed(self, pending: Pending, execution: ExecutionId) -> Callable[[Checkpoint], bool]:
-        """Headless, what touched the outside in another execution is only taken when asked for."""
-        directive = pending.cell.directive
-        anywhere = self._marked_only or (directive is not None and directive.reuse)
-        strict = self.engine.settings.strict_env or (directive is not None and directive.strict_env)
-        return lambda found: (
-            (anywhere or found.execution == execution or not found.draft.outside)
-            and is_untouched(found, pending.before.groups)
-            and not (strict and changed_versions(found.draft.packages, load=True))
-        )
->>>>>>> f572714 (wip)
 
     # Running
 

@@ -50,27 +50,18 @@ class Kernel:
     """One process's turn at a notebook. Making the next one stands for a crash of the one before."""
 
     def __init__(
-<<<<<<< HEAD
         self,
         home: Path,
         *,
         notebook: Path | None = None,
         settings: Mapping[str, Any] | None = None,
         **options: Any,
-=======
-        self, home: Path, *, notebook: Path | None = None, paranoid: bool = True, **options: Any
->>>>>>> f572714 (wip)
     ) -> None:
         self.home = home
         _forget_classes()
         self.live: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
-<<<<<<< HEAD
-        self.engine = open_engine(
-            Settings(home=home, notebook=str(notebook), paranoid=True, **(settings or {}))
-        )
-=======
-        self.engine = open_engine(Settings(home=home, notebook=str(notebook), paranoid=paranoid))
->>>>>>> f572714 (wip)
+        chosen: dict[str, Any] = {"paranoid": True, **(settings or {})}
+        self.engine = open_engine(Settings(home=home, notebook=str(notebook), **chosen))
         self.identity = Identity(notebook=str(notebook or home.parent / "train.ipynb"))
         self.session = Session(self.engine, identity=self.identity, namespace=Namespace(self.live), **options)
         self.ran: list[str] = []

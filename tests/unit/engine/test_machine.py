@@ -387,7 +387,7 @@ class Notebook(RuleBasedStateMachine):
 
     def _kernel(self) -> Kernel:
         # It compares by itself after each rule: at random and for long, once is enough.
-        return Kernel(self.folder / "home", paranoid=ASKED is None)
+        return Kernel(self.folder / "home", settings={"paranoid": ASKED is None})
 
     def _die(self) -> None:
         note("--- the kernel dies ---")
