@@ -70,12 +70,16 @@ class Live:
         self._globals = globals_
         self._folder = folder
         self._callbacks = callbacks
-        self._before = self._look()
+        self._before: _Seen | None = None
         self._in_place: dict[str, Callable[[], bool]] = {}
 
     def begin(self) -> None:
         """A step is about to run."""
-        self._before = self._look()
+        self._before = self._before or self._look()
+
+    def forget(self) -> None:
+        """Another cell runs: what it leaves is its own."""
+        self._before = None
 
     def left(self, source: str) -> dict[str, str]:
         """The conditions for what the step that has just run left in this process.
@@ -83,7 +87,8 @@ class Live:
         Args:
             source: Its code, for registrations that leave no other trace.
         """
-        before, now = self._before, self._look()
+        before, now = self._before or self._look(), self._look()
+        self._before = now
         found: dict[str, str] = {}
         for what, check in self._new(before, now, source):
             token = secrets.token_hex(8)

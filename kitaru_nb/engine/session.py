@@ -266,6 +266,7 @@ class Session:
             checkpoint = self._commit(run.pending, outcome)
         except BaseException:
             # Its cell may run again: it must not find its own changes there.
+            self._live.forget()
             self.failures.add(run.pending, count=outcome.execution_count)
             raise
         self._check(checkpoint)
@@ -322,6 +323,7 @@ class Session:
     def fail(self, run: Run, error: BaseException, outcome: Outcome) -> None:
         """Record that a step raised or was interrupted. Nothing of it can be restored."""
         observe.stop()
+        self._live.forget()
         self.failures.add(run.pending, count=outcome.execution_count)
         raised = {"ename": type(error).__name__, "evalue": str(error)}
         draft = replace(
@@ -512,6 +514,7 @@ class Session:
         self._decider.lineage.committed(self.last.draft)
         self._decider.confirm.committed(self.last)
         self._files.took(self.last)
+        self._decider.process_left = process
         self._half_done = None
         return self.last
 
