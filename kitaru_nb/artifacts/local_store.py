@@ -57,9 +57,8 @@ class LocalStore:
         """
         if self._read_only:
             raise storage_error(OSError(errno.EROFS, ""), "the values cannot be written", where=self._folder)
-        small = [inline(chunk) for chunk in chunks] if sum(chunk.nbytes for chunk in chunks) <= SMALL_BYTES else []
-        if small:
-            return small
+        if sum(chunk.nbytes for chunk in chunks) <= SMALL_BYTES:
+            return [inline(chunk) for chunk in chunks]
         with self._lock:
             save = ExtentSave(self._packs, self._known, partial(self._find, index, {}))
             mark = self._packs.mark()

@@ -18,9 +18,7 @@ from tests.unit.engine.kernel import cell_of
 
 def pending(step: str | None = None) -> Pending:
     needs = cast("Any", None)
-    return Pending(
-        cell_of("x = 1", step=step), "x", needs, State(), {}, False, datetime.now(UTC), 0.0
-    )
+    return Pending(cell_of("x = 1", step=step), "x", needs, State(), {}, False, datetime.now(UTC), 0.0)
 
 
 def recorded(seq: int, step: str | None = None, **conditions: str) -> Checkpoint:
