@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -509,3 +511,62 @@ def test_nothing_changes_when_it_is_looked_at(start: Start, cells: list[str], ex
 
     assert {name for group in kernel.last.draft.groups for name in group.names} == {"unrelated"}
     assert probe(expression, kernel.live) == expected
+
+
+# The page that shows all this
+
+PAGE = Path(__file__).parents[3] / "docs/reference/what-comes-back.md"
+_INTRODUCTION = """# What comes back
+
+Each row is an example that runs: its cells are checkpoints (`⏎` is a new line, `┊` the next cell), the kernel dies, and the expression must give what it gives in a kernel that never died: after `%resume`, after Run All, and without any later cell counting the value as changed. The page is made from the tests that do so (`tests/unit/engine/test_kinds.py`). For what cells do outside the namespace see [what is stored](../explanation/what-is-stored.md).
+"""
+
+
+def page() -> str:
+    """The documentation page of every row."""
+    parts = [_INTRODUCTION]
+    parts += [_table(title, rows, "must hold after a restore") for title, rows in _sections()]
+    lost = {kind: (source, f"`{name}`") for kind, (source, name) in LOST.items()}
+    words = "The name holds a marker that says why, the restore report names it, and everything else is back."
+    parts.append(_table("What cannot come back", lost, "holds a marker", words))
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[tuple[str, dict[str, tuple[str, str]]]]:
+    text = Path(__file__).read_text("utf-8")
+    headings = re.findall(r"^    # (.+)|^    \"(.+?)\": \(", text[: text.index("NUMPY: dict")], re.MULTILINE)
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    title = ""
+    for heading, name in headings:
+        title = heading.capitalize() or title
+        if name in ROWS:
+            found.setdefault(title, {})[name] = ROWS[name]
+    assert sum(map(len, found.values())) == len(ROWS)
+    yield from found.items()
+    yield "Numpy", NUMPY
+    yield "Pandas", PANDAS
+
+
+def _table(title: str, rows: dict[str, tuple[str, str]], last: str, words: str = "") -> str:
+    lines = [f"## {title}", "", *([words, ""] if words else [])]
+    lines += [f"| kind | cells | {last} |", "| --- | --- | --- |"]
+    for kind, (source, expression) in rows.items():
+        shown = expression if expression.startswith("`") else _code(expression)
+        lines.append(f"| {_plain(kind)} | {_code(source)} | {shown} |")
+    return "\n".join([*lines, ""])
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", r"\|").replace("_", r"\_").replace("*", r"\*").replace("<", "&lt;")
+
+
+def _code(source: str) -> str:
+    text = source.replace("\n---\n", " ┊ ").replace("\n", " ⏎ ").replace("|", r"\|")
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def test_the_page_in_the_docs_shows_every_row() -> None:
+    if os.environ.get("WRITE_PAGES"):
+        PAGE.write_text(page(), "utf-8")
+
+    assert PAGE.read_text("utf-8") == page(), "make it again: WRITE_PAGES=1"
