@@ -187,3 +187,41 @@ def test_an_object_inside_what_a_cell_touches_dies_when_it_would_have_died() -> 
     gc.collect()
 
     assert alive() is None
+
+
+def test_a_function_that_a_cell_deletes_dies_when_it_would_have_died() -> None:
+    namespace, alive = _looked_at_twice("def x(): return 1")
+
+    namespace.let_go(set(), {"x"})
+    exec("del x", namespace.live)
+    gc.collect()
+
+    assert alive() is None
+
+
+def test_a_trace_tells_whether_a_weak_reference_could_see_its_objects_die() -> None:
+    namespace = a_namespace("class C: pass\nx = [C()]\ny = [[1]]")
+    one, other = (Trace.of([namespace.live[name]], namespace.live) for name in "xy")
+    assert one is not None
+    assert other is not None
+
+    assert (one.weak, other.weak, Trace.merged([other, one]).weak) == (True, False, True)
+
+
+def test_what_no_step_touches_keeps_its_trace() -> None:
+    namespace, alive = _looked_at_twice("class C: pass\nx = C()")
+
+    namespace.let_go({"y"}, {"y"})
+    exec("del x", namespace.live)  # as nothing but a step does, and steps say what they touch
+    gc.collect()
+
+    assert alive() is not None
+
+
+def test_a_name_that_the_interpreter_takes_over_is_no_longer_the_users() -> None:
+    namespace = Namespace({"display": 1}, lambda _name, value: value is len)
+    namespace.observe()
+
+    namespace.live["display"] = len
+
+    assert namespace.observe().groups == {}
