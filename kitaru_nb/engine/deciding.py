@@ -25,7 +25,7 @@ from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.packages import (
     changed_versions,
 )
-from kitaru_nb.engine.process import Process, ProcessState
+from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId, Identity
@@ -52,7 +52,6 @@ class Decider:
         names: What steps are called.
         lineage: Which plain cell made what.
         confirm: Stops long steps that are a miss only by chance.
-        process_left: The process state as the last step left it, where no other cell ran since.
     """
 
     def __init__(
@@ -80,13 +79,11 @@ class Decider:
         self._failures = failures
         self._files = files
         self._live = live
-        self.process_left: ProcessState | None = None
         self._plain: list[str] = []
         self._seeded = False
 
     def saw(self, source: str) -> None:
         """Take note of a cell that is not a step and is about to run."""
-        self.process_left = None
         self._live.forget()
         self._plain.append(source)
         self.lineage.saw(source)
@@ -94,7 +91,6 @@ class Decider:
 
     def start_from(self, line: Iterable[Checkpoint]) -> None:
         """The namespace is as these commits left it."""
-        self.process_left = None
         self._live.forget()
         self.lineage.clear()
         self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
@@ -187,7 +183,7 @@ class Decider:
         before = self._namespace.observe()
         needs = self.inputs.of(cell, before)
         self.watch_attributes(cell)
-        process, self.process_left = self.process_left or self._process.snapshot(), None
+        process = self._process.snapshot()
         read = [self._namespace.live[name] for name in needs.touched if name in self._namespace.live]
         read = list(filter(answers, read))
         return Pending(

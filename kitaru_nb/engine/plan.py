@@ -15,7 +15,7 @@ from enum import StrEnum
 from kitaru_nb.analysis.diff import first_difference
 from kitaru_nb.analysis.directive import Directive, find_directive
 from kitaru_nb.analysis.names import CellNames, names_of
-from kitaru_nb.engine.recovery import source_code
+from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.engine.steps import same_step
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
-from kitaru_nb.analysis.directive import find_directive
-from kitaru_nb.analysis.normal import code_digest
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.notes import Note, noting, place
@@ -20,13 +16,10 @@ from kitaru_nb.artifacts.resource import making
 from kitaru_nb.engine.cheaper import make
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.furthest import furthest
-from kitaru_nb.engine.history import left_later
 from kitaru_nb.engine.namespace import Names, Namespace
-from kitaru_nb.engine.observe import file_holds, state_of
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.engine.remaking import call_resource, living_resource
-from kitaru_nb.engine.steps import same_step
-from kitaru_nb.errors import CorruptError, KitaruError, NotFoundError, StoreError, UnstorableError, UsageError
+from kitaru_nb.errors import CorruptError, KitaruError, NotFoundError, StoreError, UnstorableError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
@@ -36,11 +29,8 @@ __all__ = [
     "Loader",
     "Recorded",
     "Restored",
-    "matching_prefix",
     "put_back",
-    "record_restored",
     "recorded_at",
-    "restored_draft",
 ]
 
 
@@ -396,113 +386,6 @@ def how_made(value: object, notes: Iterable[Note]) -> str:
         kind, text = whole[0]
         return f"{kind}, {text}" if text else kind
     return "its " + ", its ".join(f"{kind}, {text}" if text else kind for kind, text in found)
-
-
-def matching_prefix(
-    cells: Sequence[tuple[str | None, str]],
-    recorded: Sequence[Checkpoint],
-    *,
-    holds: Callable[[str, str], bool] = file_holds,
-) -> list[Checkpoint]:
-    """The recorded steps that the first cells of a notebook still are, in order.
-
-    While every cell so far has the code it had and the files it read are as they were, each
-    starts from the state it started from, so no value needs to be looked at.
-
-    Args:
-        cells: (step, source as typed) of the code cells, in order.
-        recorded: Everything on record for the execution.
-        holds: Whether a condition on a file or module still holds.
-    """
-    known: dict[int | None, list[Checkpoint]] = {}
-    for checkpoint in recorded:
-        if checkpoint.draft.status is not CheckpointStatus.FAILED:
-            known.setdefault(checkpoint.draft.parent, []).append(checkpoint)
-    levels: list[dict[int, Checkpoint]] = []
-    parents: Sequence[int | None] = [None]
-    for step, source in cells:
-        directive = find_directive(source)
-        if directive is not None and directive.fresh:
-            break
-        found = {
-            checkpoint.seq: checkpoint
-            for parent in parents
-            for checkpoint in known.get(parent, ())
-            if _is_same_cell(checkpoint.draft, step, source) and _files_hold(checkpoint, recorded, holds)
-        }
-        if not found:
-            break
-        levels.append(found)
-        parents = list(found)
-    return _newest_path(levels)
-
-
-def _newest_path(levels: Sequence[Mapping[int, Checkpoint]]) -> list[Checkpoint]:
-    path: list[Checkpoint] = []
-    for level in reversed(levels):
-        seq = max(level) if not path else path[-1].draft.parent
-        path.append(level[seq])  # type: ignore[index] # a level only holds children of the one before
-    return path[::-1]
-
-
-def _is_same_cell(draft: Draft, step: str | None, source: str) -> bool:
-    return same_step(step, draft.step) and (
-        draft.source == source or source_code(draft.source) == source_code(source)
-    )
-
-
-def _files_hold(
-    checkpoint: Checkpoint, recorded: Sequence[Checkpoint], holds: Callable[[str, str], bool]
-) -> bool:
-    """Files and modules are as they were, or as a later recorded step left them."""
-    return all(
-        holds(what, digest) or _is_left_later(checkpoint, what, recorded)
-        for what, digest in checkpoint.draft.conditions.items()
-        if what.startswith(_WITHOUT_KERNEL)
-    )
-
-
-def _is_left_later(checkpoint: Checkpoint, what: str, recorded: Sequence[Checkpoint]) -> bool:
-    kind, _, path = what.partition(":")
-    return kind == "file" and left_later(checkpoint, path, state_of(path), recorded)
-
-
-# Conditions that can be looked at before there is a kernel. The others hold in any kernel that
-# has run the cells before; an effect that lives in a process does not (see `engine.live`).
-_WITHOUT_KERNEL = ("file:", "module:", "live:")
-
-
-def source_code(source: str) -> str:
-    """What a cell's code is, comments and formatting aside; the text itself where it is not plain Python."""
-    directive = find_directive(source)
-    lines = source.splitlines()
-    if directive is not None:
-        lines[directive.line - 1] = ""
-    text = "\n".join(lines)
-    try:
-        return code_digest(ast.parse(text))
-    except (SyntaxError, ValueError, UsageError):
-        return text.strip()
-
-
-def record_restored(journal: Journal, attempt: Attempt, prefix: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Write `prefix` into `attempt` as restored steps, in one transaction."""
-    if not prefix:
-        return []
-    drafts = [restored_draft(checkpoint) for checkpoint in prefix]
-    return journal.commit_restored(attempt, [replace(drafts[0], parent=None), *drafts[1:]])
-
-
-def restored_draft(checkpoint: Checkpoint, **changes: Any) -> Draft:
-    """A record that `checkpoint` was restored now."""
-    origin = checkpoint.draft.origin if checkpoint.draft.origin is not None else checkpoint.seq
-    fields = {
-        "status": CheckpointStatus.RESTORED,
-        "origin": origin,
-        "started_at": datetime.now(UTC),
-        **changes,
-    }
-    return replace(checkpoint.draft, **fields)
 
 
 def _are_definitions(values: Iterable[object]) -> bool:

@@ -33,6 +33,7 @@ from kitaru_nb.engine.packages import (
     said_versions,
     versions_of,
 )
+from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recipes import MadeAgain, Parse, parse_plain, remake
 from kitaru_nb.engine.recovery import (
@@ -41,7 +42,6 @@ from kitaru_nb.engine.recovery import (
     damaged,
     execution_of,
     put_back,
-    restored_draft,
     target_of,
 )
 from kitaru_nb.engine.results import Outcome, result_of, results_of
@@ -514,7 +514,6 @@ class Session:
         self._decider.lineage.committed(self.last.draft)
         self._decider.confirm.committed(self.last)
         self._files.took(self.last)
-        self._decider.process_left = process
         self._half_done = None
         return self.last
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from kitaru_nb.analysis.diff import first_difference
 from kitaru_nb.analysis.directive import find_directive
 from kitaru_nb.engine.compare import StoredValue, value_difference
+from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.engine.reasons import condition_reasons, version_reasons
-from kitaru_nb.engine.recovery import source_code
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.journal.journal import Journal

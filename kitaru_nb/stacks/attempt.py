@@ -23,7 +23,8 @@ from papermill.log import logger
 from kitaru_nb import errors
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
-from kitaru_nb.engine.recovery import Restored, damaged, record_restored
+from kitaru_nb.engine.prefix import record_restored
+from kitaru_nb.engine.recovery import Restored, damaged
 from kitaru_nb.engine.steps import step_name
 from kitaru_nb.errors import ConflictError, CorruptError, KernelError, KitaruError, StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus

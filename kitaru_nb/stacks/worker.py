@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillException
 
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.recovery import matching_prefix
+from kitaru_nb.engine.prefix import matching_prefix
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.crash import crash_point

@@ -10,17 +10,8 @@ from typing import Any
 import pytest
 
 from kitaru_nb.artifacts.marker import is_marker
-from kitaru_nb.engine.recovery import (
-    Loader,
-    Recorded,
-    furthest,
-    matching_prefix,
-    put_back,
-    record_restored,
-    recorded_at,
-    restored_draft,
-    source_code,
-)
+from kitaru_nb.engine.prefix import matching_prefix, record_restored, restored_draft, source_code
+from kitaru_nb.engine.recovery import Loader, Recorded, furthest, put_back, recorded_at
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionId, Identity, current_owner
