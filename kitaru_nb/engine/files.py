@@ -159,6 +159,7 @@ class Files:
             "permissions": S_IMODE(found.st_mode),
             "mtime": found.st_mtime_ns,
             "created": path in observed.created,
+            "whole": path in observed.whole,
             "before": observed.prior.get(path),
         }
 
@@ -300,22 +301,24 @@ class Files:
     def _put_back_one(self, file: File, below: str, path: str, seq: int) -> str:
         wanted = file["digest"] or ABSENT
         now = _digest_now(file, path)
-        mine = now in (self._here.get(below), file.get("before"))
+        here = now == self._here.get(below)
         if now == wanted:
             self._here[below] = now
             return ""
         if file["mode"] == FOLDER:
             return self._make_folder(path, below) if now == ABSENT else ""
         if file["mode"] == "deleted":
-            if mine:
+            if here or now == file.get("before"):
                 with suppress(OSError):
                     os.remove(path)
                     self._here[below] = ABSENT
             return ""
         if "artifact" not in file:
             return f"`{below}` is not back: {file.get('why', 'it was not stored')}" if now == ABSENT else ""
-        if not mine and now != ABSENT:
-            if self._history().is_later(below, now, seq):
+        # What a step added to a file counts for the content it was added to, and for no other.
+        known = now == file.get("before") or (here and file.get("whole", False))
+        if not known and now != ABSENT:
+            if here or self._history().is_later(below, now, seq):
                 return ""
             return f"`{below}` was changed by something else since, and was left as it is"
         return self._write(file, below, path, replace=now != ABSENT)

@@ -66,6 +66,7 @@ class Observed:
             ``network``, ``process``, ``database``.
         relative: A file was opened by a path relative to the working folder.
         created: Those of `written` that were not there before the step.
+        whole: Those of `written` that it wrote from their beginning, whatever was there.
         removed: Files that were there before the step and that it removed or moved away.
         before: Files that it read and then changed: the digest of what it read.
         prior: Small files that it changed: the digest before that.
@@ -87,6 +88,7 @@ class Observed:
     before: dict[str, str] = field(default_factory=dict)
     prior: dict[str, str] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
+    whole: set[str] = field(default_factory=set)
     cleared: set[str] = field(default_factory=set)
     databases: dict[str, str] = field(default_factory=dict)
     listed: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
@@ -158,6 +160,7 @@ class Observed:
                 self.moves(path, target + path[len(source) :])
             return
         self.writes(target)
+        self.whole.add(target)
         self.removes(source)
 
     def lists(self, folder: str, pattern: str) -> None:
@@ -305,6 +308,8 @@ def _hear_open(observed: Observed, args: tuple[Any, ...]) -> None:
     if access & (os.O_WRONLY | os.O_RDWR) or (access & os.O_CREAT and not os.path.lexists(name)):
         updates = bool(access & os.O_RDWR) and not access & (os.O_TRUNC | os.O_CREAT)
         observed.writes(name, reads=updates)
+        if access & (os.O_TRUNC | os.O_EXCL):
+            observed.whole.add(name)
     else:
         observed.reads(name)
 

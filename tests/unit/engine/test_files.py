@@ -116,6 +116,18 @@ def test_a_restored_step_writes_over_what_an_edited_step_of_this_kernel_wrote(fo
     assert (folder / "out.txt").read_text() == "last"
 
 
+def test_what_a_restored_step_had_added_is_not_put_in_the_place_of_what_this_kernel_added(
+    folder: Path,
+) -> None:
+    cells = [f"open('log', 'a').write('{letter}')" for letter in "abc"]
+    kernel(folder).cells(*cells)
+    again = kernel(folder)
+
+    assert again.cells(cells[0], "open('log', 'a').write('B')", cells[2]) == [RESTORED, RAN, RESTORED]
+
+    assert (folder / "log").read_text() == "abcB"
+
+
 def test_a_file_as_it_was_before_the_step_becomes_what_the_step_left(folder: Path) -> None:
     empty, append = "open('log', 'w').close()", "open('log', 'a').write('line')"
     first = kernel(folder)
