@@ -73,8 +73,14 @@ def conditions_of(
     for file in files:
         if file["mode"] in ("read", "absent") and file["digest"] is not None:
             found[f"file:{file['path']}"] = file["digest"]
-    found |= {f"file:{path}": _either(before, state_of(path)) for path, before in observed.before.items()}
+    found |= {
+        f"file:{path}": _either(before, state_of(path))
+        for path, before in observed.before.items()
+        if is_data(path, [ignored])
+    }
     for path, before in observed.databases.items():
+        if not is_data(path, [ignored]):
+            continue
         if path not in observed.written and (before != ABSENT or not path.endswith("-wal")):
             found[f"file:{path}"] = before
     for (folder, pattern), names in observed.listed.items():

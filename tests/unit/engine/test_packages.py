@@ -136,6 +136,17 @@ def test_a_module_that_cannot_be_imported_any_more_is_named(folder: Path) -> Non
     assert any("`import pkg_of_test.sub.deep` failed" in said for said in again.restored.problems)
 
 
+def test_the_bytecode_that_an_import_writes_is_no_condition(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    first = kernel(folder)
+
+    first.cell("import pkg_of_test\nx = pkg_of_test.one()")
+
+    assert not [what for what in first.last.draft.conditions if ".pyc" in what]
+
+
 def test_the_setting_strict_env_does_it_for_every_step(folder: Path) -> None:
     source = "%%checkpoint one\nimport pkg_of_test\nx = pkg_of_test.one()"
     kernel(folder).cell(source)
