@@ -78,11 +78,13 @@ def conditions_of(
         for path, before in observed.before.items()
         if is_data(path, [ignored])
     }
-    for path, before in observed.databases.items():
-        if not is_data(path, [ignored]):
-            continue
-        if path not in observed.written and (before != ABSENT or not path.endswith("-wal")):
-            found[f"file:{path}"] = before
+    found |= {
+        f"file:{path}": before
+        for path, before in observed.databases.items()
+        if path not in observed.written
+        and (before != ABSENT or not path.endswith("-wal"))
+        and is_data(path, [ignored])
+    }
     for (folder, pattern), names in observed.listed.items():
         if is_data(f"{folder}{os.sep}", [ignored]):
             left = listing_digest(names_in(folder, pattern))
