@@ -117,7 +117,8 @@ def named_files(tree: ast.Module, values: Iterable[object], *, ignored: Path) ->
         if not text or len(text) > _LONGEST_PATH or "\n" in text or "\0" in text:
             continue
         path = os.path.abspath(text)
-        if (asks or Path(path).is_file()) and is_data(path, [ignored]):
+        there = asks or os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises on too long a name
+        if there and is_data(path, [ignored]):
             found[path] = state_of(path)
     return found
 
