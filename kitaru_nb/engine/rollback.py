@@ -88,10 +88,10 @@ class Shadow:
         seen = {_identity(self.live), _identity(sys.modules)}
         level = list(self._bound.values())
         while level:
-            level = self._copy(_new(level, seen))
-            if len(self._kept) > _MANY:
-                self.whole, self._kept = False, []
+            if len(self._kept) > _MANY or _are_watched(level):
+                self.whole, self._kept, self._bound = False, [], {}
                 return
+            level = self._copy(_new(level, seen))
 
     def _copy(self, level: list[Any]) -> list[Any]:
         """Keep a copy of each object of a level; what lies inside them comes back."""
@@ -153,6 +153,15 @@ class Shadow:
                 self.live.pop(name, None)
             else:
                 self.live[name] = before
+
+
+def _are_watched(level: list[Any]) -> bool:
+    """Whether weak references would show the death of an object, which a copy of its holder puts off.
+
+    Asked of instances of the notebook's own classes: libraries refer weakly to much of theirs.
+    """
+    own = {cls for cls in set(map(type, level)) if cls.__module__ == "__main__"}
+    return bool(own) and any(type(obj) in own and weakref.getweakrefcount(obj) for obj in level)
 
 
 def _new(level: list[Any], seen: set[int]) -> list[Any]:

@@ -495,6 +495,18 @@ def test_a_step_that_reads_a_marker_is_refused_before_it_runs(start: Start) -> N
     assert kernel.ran == []
 
 
+def test_objects_die_in_a_step_when_they_would_have_died_without_us(start: Start) -> None:
+    kernel = start()
+    kernel.cell(
+        "import weakref\nclass O: pass\nheld = [O(), O()]\none = O()\n"
+        "seen = weakref.WeakValueDictionary(enumerate([*held, one]))"
+    )
+
+    kernel.cell("held.pop()\nafter_pop = len(seen)\none = None\nafter_rebinding = len(seen)")
+
+    assert (kernel["after_pop"], kernel["after_rebinding"]) == (2, 1)
+
+
 def test_what_a_widget_or_thread_changed_between_two_steps_is_seen(start: Start) -> None:
     kernel = start()
     kernel.cells("level = 1\nrows = [1]", "total = level + sum(rows)")
