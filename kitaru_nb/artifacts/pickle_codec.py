@@ -15,6 +15,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -177,7 +178,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     def __init__(self, context: _Context, blocks: Mapping[int, Block], cautious: _Cautious | None) -> None:
         self.file = io.BytesIO()
         self.buffers: list[memoryview] = []
-        super().__init__(self.file, protocol=5, buffer_callback=self._keep_inside)
+        super().__init__(self.file, protocol=5, buffer_callback=partial(_keep_inside, self.buffers))
         self.namespace, self.anchors, self.refused, self.bare = context
         self.foreign: dict[type, object] = {}
         self.blocks = blocks
@@ -204,13 +205,6 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             memo[id(what)] = (memo.pop(id(thing))[0], what)
         self.memo = memo
         self.kept.append(things)
-
-    def _keep_inside(self, buffer: pickle.PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < OUT_OF_BAND_BYTES:
-            return True
-        self.buffers.append(raw)
-        return False
 
     def reducer_override(self, obj: Any) -> Any:  # the pickler's own hook
         cls = type(obj)
@@ -287,6 +281,15 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     def stream(self) -> memoryview:
         """What was written so far."""
         return self.file.getbuffer()
+
+
+def _keep_inside(buffers: list[memoryview], buffer: pickle.PickleBuffer) -> bool:
+    # No method: a pass that referred to itself would outlive its use, and the user's objects with it.
+    raw = buffer.raw()
+    if raw.nbytes < OUT_OF_BAND_BYTES:
+        return True
+    buffers.append(raw)
+    return False
 
 
 _CODE = type((lambda: None).__code__)
