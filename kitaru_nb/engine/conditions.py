@@ -92,8 +92,11 @@ def conditions_of(
     for module in pending.needs.modules.values():
         found[f"module:{module.path}"] = module.digest
     for part in _visible_parts(pending, observed):
-        found[f"process:{part}"] = _digest(_part(pending.process, part))
-    found |= {f"env:{name}": _digest(value) for name, value in pending.environment.items()}
+        found[f"process:{part}"] = _either(_digest(_part(pending.process, part)), _digest(_part(after, part)))
+    found |= {
+        f"env:{name}": _either(_digest(value), _digest(os.environ.get(name)))
+        for name, value in pending.environment.items()
+    }
     return found
 
 
@@ -175,9 +178,9 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
         case "random":
             return rest in pending.process and _digest(pending.process[rest]) == digest
         case "process":
-            return _digest(_part(pending.process, rest)) == digest
+            return _digest(_part(pending.process, rest)) in digest.split("|")
         case "env":
-            return _digest(pending.environment.get(rest)) == digest
+            return _digest(pending.environment.get(rest)) in digest.split("|")
         case "folder":
             folder, _, pattern = rest.rpartition("|")
             return listing_digest(names_in(folder, pattern)) in digest.split("|")

@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -254,6 +255,16 @@ def start(observed: Observed) -> None:
 def stop() -> None:
     """Stop recording."""
     _state.observed = None
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What is done within is our own doing, and none of the step's."""
+    observed, _state.observed = _state.observed, None
+    try:
+        yield
+    finally:
+        _state.observed = observed
 
 
 class _State:

@@ -170,7 +170,8 @@ class Session:
 
     def saw_imports(self) -> None:
         """Take note of project modules that were just loaded."""
-        self._decider.inputs.fix_modules()
+        with observe.unheard():  # reading their source is no reading of the step
+            self._decider.inputs.fix_modules()
 
     def learn_names(self) -> None:
         """Take over the names that the execution's steps have had so far."""

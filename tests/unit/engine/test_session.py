@@ -511,6 +511,44 @@ def test_objects_die_in_a_step_when_they_would_have_died_without_us(start: Start
     assert (kernel["after_pop"], kernel["after_rebinding"]) == (2, 1)
 
 
+def test_a_step_that_sets_the_environment_or_folder_it_names_is_not_run_twice(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RATE_OF_TEST", raising=False)
+    cells = (
+        "import os\nos.environ['RATE_OF_TEST'] = 'false'\nx = 1",
+        "os.makedirs('deep', exist_ok=True)\nos.chdir('deep')\ny = os.getcwd()",
+    )
+    kernel = start()
+    kernel.cell(cells[0], step="a")
+
+    assert kernel.cell(cells[0], step="a") == RESTORED
+
+    kernel.cell(cells[1], step="b")
+    assert kernel.cell(cells[1], step="b") == RESTORED
+    monkeypatch.setenv("RATE_OF_TEST", "other")
+    assert kernel.cell(cells[0], step="a") == RAN
+
+
+def test_the_source_of_a_project_module_is_no_file_that_the_first_step_read(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "helpers_of_test.py").write_text("n = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    kernel = start()
+    kernel.plain("import helpers_of_test")
+    plan = kernel.plan("m = 1")
+    kernel.session.begin(plan)
+    kernel.live["m"] = 1
+
+    kernel.session.saw_imports()
+    kernel.session.commit(plan, Outcome())
+
+    assert not [what for what in kernel.last.draft.conditions if "helpers_of_test" in what]
+    assert not kernel.last.draft.files
+
+
 def test_what_a_widget_or_thread_changed_between_two_steps_is_seen(start: Start) -> None:
     kernel = start()
     kernel.cells("level = 1\nrows = [1]", "total = level + sum(rows)")
