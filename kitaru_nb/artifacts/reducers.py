@@ -38,6 +38,7 @@ from kitaru_nb.artifacts.anew import (
     reduce_shared,
 )
 from kitaru_nb.artifacts.clients import is_client, reduce_client
+from kitaru_nb.artifacts.closed import is_closed_file, reduce_closed_file
 from kitaru_nb.artifacts.functions import reduce_cell, reduce_class, reduce_function, reduce_lru
 from kitaru_nb.artifacts.instances import reduce_instance
 from kitaru_nb.artifacts.iterators import ITERATORS
@@ -115,6 +116,8 @@ def reduce_object(obj: Any, namespace: dict[str, Any]) -> Any:
     special = _reduce_by_role(obj)
     if special is not None:
         return special
+    if is_closed_file(obj):
+        return reduce_closed_file(obj)
     if broken_when_restored(obj):
         raise Unstorable(f"a {kind_name(obj)} lives only in its own process")
     return _reduce_stock(obj)

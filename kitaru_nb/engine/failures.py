@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kitaru_nb.engine.cell import Cell
-from kitaru_nb.engine.namespace import Names, Namespace, State, changes
+from kitaru_nb.engine.namespace import Change, Names, Namespace, State, changes
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.errors import ConflictError
@@ -88,7 +88,9 @@ class Failures:
 
     def _undo(self, failure: _Failure) -> None:
         pending = failure.pending
-        since = changes(failure.after, self._namespace.observe())
+        now = self._namespace.observe()
+        since = changes(failure.after, now)
+        _refuse_mixed(pending, failure.after, since, now)
         others = {name for names in since.groups for name in names} | since.deleted
         assert pending.shadow is not None  # only such failures are added
         pending.shadow.undo()
@@ -111,6 +113,26 @@ class Failures:
 
 def _place(cell: Cell, name: str) -> str:
     return cell.step or f"name:{name}"
+
+
+def _refuse_mixed(pending: Pending, failed: State, since: Change, now: State) -> None:
+    """Refuse where the failed step and a cell after it changed the same objects: neither can be told apart.
+
+    Raises:
+        ConflictError: kind ``half-done``.
+    """
+    before = pending.before
+    half_done = {name for names in changes(before, failed).in_place for name in names}
+    mixed = {
+        name
+        for names in since.in_place
+        for name in half_done.intersection(names)
+        if now.groups.get(now.group_of.get(name, ())) != before.groups[before.group_of[name]]
+    }
+    if mixed:
+        listed = ", ".join(f"`{name}`" for name in sorted(mixed))
+        message = f"`{pending.name}` failed half-way after changing {listed}, which was changed again since"
+        raise ConflictError(message, kind="half-done", hint="%rewind --keep, or %resume --at CHECKPOINT")
 
 
 def _not_back(before: State, after: State, now: State, others: Iterable[str]) -> list[Names]:

@@ -58,16 +58,22 @@ class Line:
     def _say(self, line: str) -> None:
         self.tell(line)  # looked up when it is used: it may be put in place later
 
-    def restore(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
-        """The namespace and process as of commit `seq`, and the commits up to it, oldest first."""
+    def restore(self, seq: int, *, exact: bool = False) -> tuple[Restored, list[Checkpoint]]:
+        """The namespace and process as of commit `seq`, and the commits up to it, oldest first.
+
+        With `exact`, names that are on record here and were not there yet go.
+        """
         line = self._engine.journal.line(seq)
         recorded = recorded_at(line)
         loader = Loader(self._engine, self._namespace)
         groups = list({id(group): group for group in recorded.groups.values()}.values())
         loader.expect(recorded.groups)
         self._process.apply_surroundings(loader.process(digest) for digest in recorded.process)
-        restored = put_back(loader, self._namespace, groups, recorded.groups)
-        gone = {name for checkpoint in line for name in checkpoint.draft.deleted} - recorded.groups.keys()
+        with self._process.importing():
+            restored = put_back(loader, self._namespace, groups, recorded.groups)
+        gone = {name for checkpoint in line for name in checkpoint.draft.deleted}
+        gone |= self.recorded.groups.keys() if exact else set()
+        gone -= recorded.groups.keys()
         for name in gone:
             self._namespace.live.pop(name, None)
         for digest in recorded.process:

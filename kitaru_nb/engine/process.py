@@ -15,8 +15,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -74,6 +75,8 @@ class Process:
         self._entries: set[str] = set()  # that were on the import path at some time
         self._variables: set[str] = set()  # that were changed at some time
         self._watched: set[tuple[str, str]] = set()
+        # Python finds modules in the working folder where the empty entry says so.
+        self._folder = _working_folder() if "" in sys.path else None
 
     def watch(self, namespace: Mapping[str, object], targets: Iterable[tuple[str, ...]]) -> None:
         """From now on look at attributes that cells set, such as ``("json", "indent")``.
@@ -110,6 +113,20 @@ class Process:
         if known is None or not fits(module, known[0]):
             known = self._marks[part] = take(module), read(module)
         return known[1]
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Modules in the folder where the process began are found, also where a cell has left that folder."""
+        folder = self._folder
+        if folder is None or folder in sys.path:
+            yield
+            return
+        sys.path.append(folder)
+        try:
+            yield
+        finally:
+            with suppress(ValueError):
+                sys.path.remove(folder)
 
     def hear(self, source: str) -> None:
         """Take note of a cell's code, see `Switches.hear`."""
@@ -173,6 +190,13 @@ class Process:
         self._entries.update(front, back, removed)
         others = [entry for entry in sys.path if entry not in {*front, *back, *removed}]
         sys.path[:] = [*front, *others, *back]
+
+
+def _working_folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return None
 
 
 def began_ns() -> int:

@@ -20,7 +20,7 @@ from typing import Any
 from kitaru_nb.analysis.directive import directive_of, mark_source
 from kitaru_nb.analysis.names import names_of
 from kitaru_nb.artifacts.kinds import kind_name
-from kitaru_nb.artifacts.marker import Marker, is_marker
+from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import Recorded, Restored
@@ -183,12 +183,22 @@ def _refuse_changed_parts(
 ) -> None:
     """A value of which only a part is missing is made again whole, so nothing else may be new in it."""
     for name in names:
-        if is_marker(live.get(name)) or recorded.groups[name] in maker.draft.groups:
+        marker = live.get(name)
+        if recorded.groups[name] in maker.draft.groups or (is_marker(marker) and not _is_used_up(marker)):
             continue
+        if is_marker(marker):
+            message = f"`{name}` was used after checkpoint `{maker.draft.name}` made it, and would begin anew"
+            hint = f"%resume --at {maker.draft.name} --remake {name}, or run its cells with --fresh"
+            raise UnstorableError(message, kind="changed-since", hint=hint)
         made = f"was changed after checkpoint `{maker.draft.name}` made it"
         message = f"`{name}` is back but for a part, and {made}"
         hint = f"put the part into `{name}` by hand, or make it with @kt.resource"
         raise UnstorableError(message, kind="changed-since", hint=hint)
+
+
+def _is_used_up(marker: Any) -> bool:
+    """Whether what the marker stands for stands at another place each time it is used."""
+    return marker_details(marker)[1] in ("generator", "async_generator", "coroutine")
 
 
 def _refuse_changed_inputs(listed: str, maker: Checkpoint, recorded: Recorded, namespace: Namespace) -> None:

@@ -381,9 +381,10 @@ class Session:
         if recorded.process is not None:
             self._process.apply_surroundings([loader.process(recorded.process, by_step=True)])
         files = self._files.put_back(plan.checkpoint)
-        files += import_again(recorded.imports)
-        loader.load_for(recorded.name, groups)
-        restored = put_back(loader, self.namespace, groups, names)
+        with self._process.importing():
+            files += import_again(recorded.imports)
+            loader.load_for(recorded.name, groups)
+            restored = put_back(loader, self.namespace, groups, names)
         restored.problems += files
         restored.problems += said_versions(recorded.packages)
         for name in recorded.deleted_by_step:
@@ -430,7 +431,7 @@ class Session:
             self._lease.take_named(found.id, take_over=True)
         target = target_of(journal, found, at)
         self._lease.take_named(found.id)
-        restored, line = self.restore_line(target.seq)
+        restored, line = self.restore_line(target.seq, exact=at is not None)
         journal.record_event(found.id, "resumed", {"checkpoint": target.draft.name, "seq": target.seq})
         if restored.damaged:
             raise damaged(restored, target)
@@ -472,13 +473,14 @@ class Session:
             del self.namespace.live[name]
         return self.resume(attempt.execution, at=at)
 
-    def restore_line(self, seq: int) -> tuple[Restored, list[Checkpoint]]:
-        """The namespace as of commit `seq`; the next commit here builds on it."""
+    def restore_line(self, seq: int, *, exact: bool = False) -> tuple[Restored, list[Checkpoint]]:
+        """The namespace as of commit `seq`; the next commit builds on it. `exact` as in `Line.restore`."""
         files = Restored()  # before the names: what is made again may open them
         line = self.engine.journal.line(seq)
         self._files.put_back_line(line, files)
-        restored, line = self._line.restore(seq)
-        files.problems += import_again(dict.fromkeys(name for c in line for name in c.draft.imports))
+        restored, line = self._line.restore(seq, exact=exact)
+        with self._process.importing():
+            files.problems += import_again(dict.fromkeys(name for c in line for name in c.draft.imports))
         files.problems += said_versions({k: v for c in line for k, v in c.draft.packages.items()})
         restored.problems += files.problems
         restored.damaged |= files.damaged

@@ -73,6 +73,7 @@ def _reason(before: Checkpoint, pending: Pending) -> str:
         code=pending.needs.code,
         reads=pending.needs.reads,
         unmet=tuple(broken),
+        conditions={what: known for what, known in before.draft.conditions.items() if what not in broken},
     )
     found = differences(before.draft, now)
     return "; ".join(reason.text for reason in found if reason.kind != "asked") or "its record cannot be used"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +131,7 @@ def _forget_classes() -> None:
 def digest(text: str) -> Digest:
     """Something that looks like a digest, for tests that only compare."""
     return Digest(text)
+
+
+Start = Callable[..., Kernel]
+"""Starts a kernel."""

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.engine import cheaper
 from kitaru_nb.errors import UnstorableError
-from tests.unit.engine.kernel import RESTORED, Kernel
+from tests.unit.engine.kernel import RESTORED, Kernel, Start
 
-Start = Callable[..., Kernel]
 pytest.importorskip("numpy")
 
 
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Starts a kernel in which an array of 1 kB is large, and the disk a slow one."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An array of 1 kB is large, and the disk a slow one."""
     monkeypatch.setattr(cheaper, "LARGE", 1000)
     monkeypatch.setattr(cheaper, "TOLD", 100_000)
     monkeypatch.setattr(cheaper, "disk_speed", lambda _home: 1.0)
-    started: list[Kernel] = []
-
-    def begin(**options: Any) -> Kernel:
-        kernel = Kernel(tmp_path / "home", **options)
-        if started:
-            kernel.take_over()
-        started.append(kernel)
-        return kernel
-
-    yield begin
-    for kernel in reversed(started):
-        kernel.stop()
 
 
 CELLS = ["import numpy as np\nsize = 500", "big = np.arange(size) * 2.0\nnote = 'x'", "total = big.sum()"]

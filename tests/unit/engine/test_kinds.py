@@ -15,16 +15,14 @@ import builtins
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kitaru_nb.artifacts.marker import is_marker
-from tests.unit.engine.kernel import RESTORED, Kernel, run_source
-
-Start = Callable[..., Kernel]
+from tests.unit.engine.kernel import RESTORED, Start, run_source
 
 # name: cells, divided by lines of dashes; then the expression
 ROWS: dict[str, tuple[str, str]] = {
@@ -318,6 +316,14 @@ ROWS: dict[str, tuple[str, str]] = {
     "BytesIO": ("import io\nb = io.BytesIO(b'abcdef')\nc = b\n---\nb.read(2)", "b.tell(), b.read(), c is b"),
     "StringIO": ("import io\ns = io.StringIO('ab\\ncd')\n---\ns.readline()", "s.tell(), s.read()"),
     "csv writer": ("import io, csv\ns = io.StringIO()\nrows = [['a', 1]]", "rows"),
+    "closed file": (
+        "with open('f.txt', 'w', encoding='utf-8') as f:\n    f.write('a')\nwith open('f.txt', 'rb') as g: pass",
+        "f.closed, f.name, f.mode, f.encoding, repr(f), g.closed, g.name, g.mode, type(g)",
+    ),
+    "closed file without a buffer": (
+        "g = open('f.bin', 'ab', buffering=0)\ng.close()",
+        "g.closed, g.name, g.mode, type(g), repr(g)",
+    ),
     # exceptions
     "exception": ("class E(ValueError):\n    def __init__(s, code, *, why): super().__init__(code); s.why = why\ntry: raise E(3, why=[1])\nexcept E as x: e = x", "e.args, e.why, type(e) is E, str(e)"),
     "cause and context": (
@@ -443,21 +449,11 @@ def _rows() -> Iterator[Any]:
             yield pytest.param(cells, expression, id=f"{module} {name}".strip())
 
 
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    monkeypatch.chdir(tmp_path)
-    started: list[Kernel] = []
-
-    def begin() -> Kernel:
-        kernel = Kernel(tmp_path / "home")
-        started.append(kernel if not started else kernel.take_over())
-        return kernel
-
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # itertools' own about being pickled
-        yield begin
-    for kernel in reversed(started):
-        kernel.stop()
+        yield
 
 
 def probe(expression: str, live: dict[str, Any]) -> str:

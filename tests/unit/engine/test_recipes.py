@@ -4,36 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.errors import UnstorableError
-from tests.unit.engine.kernel import RAN, RESTORED, Kernel
-
-Start = Callable[..., Kernel]
-
-
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Starts a kernel; one started later takes over as if the one before had been killed."""
-    monkeypatch.chdir(tmp_path)
-    started: list[Kernel] = []
-
-    def begin(**options: Any) -> Kernel:
-        kernel = Kernel(tmp_path / "home", **options)
-        if started:
-            kernel.take_over()
-        started.append(kernel)
-        return kernel
-
-    yield begin
-    for kernel in reversed(started):
-        kernel.stop()
-
+from tests.unit.engine.kernel import RAN, RESTORED, Start
 
 CONN = "import sqlite3\nlog = ['made']; count = 1\nconn = sqlite3.connect(PATH)"
 
@@ -225,3 +201,23 @@ def test_the_hint_of_a_refused_step_and_of_a_marker_says_remake(start: Start) ->
 
     assert "%resume --remake conn" in refused.value.hint
     assert "%resume --remake conn" in used.value.hint
+
+
+def test_a_generator_that_was_used_since_is_not_begun_anew(start: Start) -> None:
+    start().cells("lines = (i for i in [1, 2, 3])", "%%checkpoint use\nfirst = next(lines)")
+    kernel = start()
+
+    report = kernel.session.resume(again=["lines"])
+
+    (refused,) = report.refused
+    assert (refused.kind, is_marker(kernel["lines"])) == ("changed-since", True)
+    assert "was used after checkpoint `lines` made it" in str(refused)
+
+
+def test_a_generator_that_was_not_used_is_made_again(start: Start) -> None:
+    start().cells("lines = (i for i in [1, 2, 3])", "%%checkpoint other\nx = 1")
+    kernel = start()
+
+    kernel.session.resume(again=["lines"])
+
+    assert list(kernel["lines"]) == [1, 2, 3]

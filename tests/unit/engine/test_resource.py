@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ import pytest
 import kitaru_nb as kt
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.errors import UnstorableError, UsageError
-from tests.unit.engine.kernel import RAN, RESTORED, Kernel
-
-Start = Callable[..., Kernel]
+from tests.unit.engine.kernel import RAN, RESTORED, Kernel, Start
 
 CONN = """
 import sqlite3
@@ -29,24 +26,6 @@ def conn():
     made.append(PATH)
     return sqlite3.connect(PATH)
 """
-
-
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Starts a kernel; one started later takes over as if the one before had been killed."""
-    monkeypatch.chdir(tmp_path)
-    started: list[Kernel] = []
-
-    def begin(**options: Any) -> Kernel:
-        kernel = Kernel(tmp_path / "home", **options)
-        if started:
-            kernel.take_over()
-        started.append(kernel)
-        return kernel
-
-    yield begin
-    for kernel in reversed(started):
-        kernel.stop()
 
 
 def query(kernel: Kernel, sql: str) -> object:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
-from collections.abc import Callable, Iterator
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,27 +17,7 @@ from kitaru_nb.engine.steps import Restore, Run
 from kitaru_nb.errors import ConflictError, CorruptError, NotFoundError, UnstorableError, UsageError
 from kitaru_nb.model.checkpoint import CheckpointStatus
 from kitaru_nb.model.execution import ExecutionStatus
-from tests.unit.engine.kernel import RAN, RESTORED, Kernel, cell_of
-
-Start = Callable[..., Kernel]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a kernel; one started later takes over as if the one before had been killed."""
-    started: list[Kernel] = []
-
-    def begin(**options: Any) -> Kernel:
-        kernel = Kernel(tmp_path / "home", **options)
-        if started and "attempt" not in options:
-            kernel.take_over()
-        started.append(kernel)
-        return kernel
-
-    yield begin
-    for kernel in reversed(started):
-        kernel.stop()
-
+from tests.unit.engine.kernel import RAN, RESTORED, Kernel, Start, cell_of
 
 # Run and restored
 
@@ -547,6 +527,73 @@ def test_the_source_of_a_project_module_is_no_file_that_the_first_step_read(
 
     assert not [what for what in kernel.last.draft.conditions if "helpers_of_test" in what]
     assert not kernel.last.draft.files
+
+
+@pytest.mark.parametrize(
+    ("make", "use", "also"),
+    [
+        ("rows = [1]", "rows.append(9)\n1 / 0", "rows.insert(0, 0)"),
+        ("rows = {'a': 1}", "rows['b'] = 2\n1 / 0", "rows['c'] = 3"),
+        ("rows = (n for n in range(9))", "next(rows)\n1 / 0", "next(rows)"),
+        ("class A: pass\nrows = A()", "rows.n = [1]\n1 / 0", "rows.n.append(2)"),
+    ],
+)
+def test_what_a_failed_step_and_a_cell_after_it_both_changed_is_refused(
+    start: Start, make: str, use: str, also: str
+) -> None:
+    kernel = start()
+    kernel.cell(make)
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell(use, step="bad")
+    kernel.plain(also)
+
+    with pytest.raises(ConflictError, match="`rows`, which was changed again since") as refused:
+        kernel.cell(use.replace("1 / 0", ""), step="bad")
+
+    assert refused.value.kind == "half-done"
+    kernel.session.failures.keep()
+    assert kernel.cell(use.replace("1 / 0", ""), step="bad") == RAN
+
+
+def test_what_a_cell_put_right_by_hand_after_a_failure_is_no_conflict(start: Start) -> None:
+    kernel = start()
+    kernel.cell("rows = [1]")
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell("rows.append(9)\n1 / 0", step="bad")
+    kernel.plain("rows.pop()")
+
+    kernel.cell("rows.append(9)", step="bad")
+
+    assert kernel["rows"] == [1, 9]
+
+
+def test_resume_at_a_checkpoint_takes_away_what_was_recorded_after_it(start: Start) -> None:
+    kernel = start()
+    kernel.cells("%%checkpoint a\nx = 1", "%%checkpoint b\ny = 2")
+    kernel.plain("own = 3")
+
+    kernel.session.resume(at="a")
+
+    assert {"x", "y", "own"} & kernel.live.keys() == {"x", "own"}
+
+
+def test_a_module_beside_the_notebook_is_found_after_a_step_left_the_folder(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside_of_test.py").write_text("def k(): return 7\n")
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["", *sys.path])
+    start().cells("import beside_of_test", "import os\nos.chdir('deep')", "x = beside_of_test.k()")
+    os.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "beside_of_test")
+
+    kernel = start()
+    report = kernel.session.resume()
+
+    assert (kernel["beside_of_test"].k(), kernel["x"], Path.cwd()) == (7, 7, tmp_path / "deep")
+    assert not report.restored.problems
+    assert str(tmp_path) not in sys.path
 
 
 def test_what_a_widget_or_thread_changed_between_two_steps_is_seen(start: Start) -> None:

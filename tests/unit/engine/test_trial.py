@@ -6,36 +6,12 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.errors import UnstorableError
-from tests.unit.engine.kernel import Kernel
-
-Start = Callable[..., Kernel]
-
-
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Starts a kernel; one started later takes over as if the one before had been killed."""
-    monkeypatch.chdir(tmp_path)
-    started: list[Kernel] = []
-
-    def begin(**options: Any) -> Kernel:
-        kernel = Kernel(tmp_path / "home", **options)
-        if started:
-            kernel.take_over()
-        started.append(kernel)
-        return kernel
-
-    yield begin
-    for kernel in reversed(started):
-        kernel.stop()
-
+from tests.unit.engine.kernel import Start
 
 BAD = {
     "drops state": (

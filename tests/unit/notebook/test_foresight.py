@@ -49,6 +49,23 @@ def test_the_live_values_decide_and_nothing_is_run(shell: Shell, capsys: pytest.
     assert capsys.readouterr().err == ""
 
 
+def test_of_a_changed_file_only_what_it_was_is_told(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("abc")
+    read = "%%checkpoint rows\nimport pathlib\nrows = pathlib.Path('in.txt').read_text()"
+    notebook = tmp_path / "nb.ipynb"
+    nb = nbformat.read(notebook, as_version=4)
+    nb.cells[2].source = read
+    nbformat.write(nb, notebook)
+    shell.run(read, "c2")
+    (tmp_path / "in.txt").write_text("abcd")
+
+    planned = live_plan(shell.hooks)
+    shell.stop()
+
+    assert f"file `{tmp_path / 'in.txt'}` has changed since (3 bytes" in planned
+    assert " now)" not in planned
+
+
 def test_the_command_plans_a_notebook_that_is_run_by_hand(
     shell: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
