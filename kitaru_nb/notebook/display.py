@@ -104,17 +104,18 @@ def resumed(report: Resumed) -> str:
     lines = [head]
     if restored.names:
         lines.append(f"  back: {_names(restored.names)}")
-    lines += _exceptions(restored)
+    # After a refusal the error below says what to type instead.
+    lines += _exceptions(restored, suggest=not report.refused)
     lines.append(f"  go on with the cell after `{report.checkpoint.draft.name}`")
     return "\n".join(lines)
 
 
-def _exceptions(restored: Restored) -> list[str]:
+def _exceptions(restored: Restored, *, suggest: bool = True) -> list[str]:
     """A line for each thing that did not simply come back as it was."""
     return [
         *(f"  made again: `{name}` ({how})" for name, how in sorted(restored.made.items())),
         *(f"  not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items())),
-        *_way_on(restored),
+        *(_way_on(restored) if suggest else ()),
         *(f"  {problem}" for problem in restored.problems),
     ]
 

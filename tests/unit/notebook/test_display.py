@@ -10,6 +10,7 @@ import pytest
 
 from kitaru_nb.engine.recovery import Restored
 from kitaru_nb.engine.session import Resumed
+from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, Group
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus, Identity
 from kitaru_nb.notebook import display
@@ -151,6 +152,16 @@ def test_the_restore_report_names_what_is_back_what_is_not_and_where_to_go_on() 
         "  cwd was not put back: no",
         "  go on with the cell after `train`",
     ]
+
+
+def test_what_was_just_refused_is_not_proposed() -> None:
+    restored = Restored(["a"], {"gen": "a generator"})
+    refused = [UsageError("`gen` was used since", kind="changed-since")]
+
+    said = display.resumed(Resumed(an_execution(), a_checkpoint("train"), restored, 192, 3, {}, refused))
+
+    assert "not back: `gen`" in said
+    assert "--remake" not in said
 
 
 def test_what_is_said_is_text_and_never_markup() -> None:
