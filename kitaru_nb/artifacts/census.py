@@ -12,6 +12,7 @@ import functools
 import gc
 import operator
 import os
+import pickle
 import types
 import uuid
 import weakref
@@ -22,6 +23,7 @@ from typing import Any
 import xxhash
 
 from kitaru_nb.artifacts.anew import NOTED
+from kitaru_nb.artifacts.arrow import arrow_parts
 from kitaru_nb.artifacts.code_digest import code_token
 from kitaru_nb.artifacts.functions import class_state, globals_of
 from kitaru_nb.artifacts.kinds import (
@@ -113,6 +115,11 @@ class Parts:
             return _serial(obj) if frame is None else (*_serial(obj), frame.f_lasti, frame.f_locals)
         if is_array_subclass(obj):
             return _reduced(obj, reduce_subclass(obj, bare(obj)))
+        if cls is pickle.PickleBuffer:
+            return ("buffer", xxhash.xxh3_128_digest(obj.raw()))
+        of_arrow = arrow_parts(obj)
+        if of_arrow is not None:
+            return of_arrow
         try:
             value = reduce_object(obj, self.namespace)
             again = functools.partial(reduce_object, namespace=self.namespace)

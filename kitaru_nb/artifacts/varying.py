@@ -33,6 +33,10 @@ def without_varying(obj: object, value: Any, again: Callable[[Any], Any]) -> Any
     if not (isinstance(value, tuple) and len(value) > 2 and type(value[2]) is dict):
         return value
     cls = type(obj)
+    if value[2].get("_readonly") is False and cls.__module__.startswith("pandas."):
+        # A view of an array of pandas says so once more in the instance; the class does so anyway.
+        state = {name: held for name, held in value[2].items() if name != "_readonly"}
+        value = (*value[:2], state, *value[3:])
     if cls.__module__.partition(".")[0] in _WORKERS or not _answers_itself(cls):
         return value
     found = _known.get(id(cls))
