@@ -11,14 +11,24 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import xxhash
 from blake3 import blake3
 
-from kitaru_nb.artifacts.pack import Pack, Packs, padded
+from kitaru_nb.artifacts.pack import padded
 from kitaru_nb.model.artifact import INLINE_BYTES, Digest, Extent, Location
 
-__all__ = ["INLINE_TOTAL", "SMALL_BYTES", "ExtentSave", "Fingerprints", "digest_of", "inline"]
+__all__ = [
+    "INLINE_TOTAL",
+    "SMALL_BYTES",
+    "ExtentSave",
+    "Fingerprints",
+    "PackWriter",
+    "PackWriters",
+    "digest_of",
+    "inline",
+]
 
 INLINE_TOTAL = 1 << 20
 """Small chunks ride in the journal until one save has handed it this many bytes."""
@@ -68,11 +78,43 @@ class Fingerprints:
         self._digests[xxhash.xxh3_128_digest(data, seed=self._seed)] = digest
 
 
+class PackWriter(Protocol):
+    """A pack that extents are put into."""
+
+    @property
+    def name(self) -> str:
+        """What the journal calls it."""
+        ...
+
+    def reserve(self, length: int) -> int:
+        """The page-aligned offset where the next `length` bytes go."""
+        ...
+
+    def write(self, pieces: Sequence[tuple[int, memoryview]]) -> None:
+        """Write each piece at its reserved offset; the pieces' memory is free afterwards."""
+        ...
+
+    def sync_early(self) -> None:
+        """Begin to make durable what is written so far, where that saves time later."""
+        ...
+
+
+class PackWriters(Protocol):
+    """Gives the pack to write to."""
+
+    def writable(self) -> PackWriter:
+        """The pack to append to; a new one when there is none or it is full."""
+        ...
+
+
 class ExtentSave:
     """One `write`: what it found, what it wrote, and how to take that back."""
 
     def __init__(
-        self, packs: Packs, known: Fingerprints, find: Callable[[set[Digest]], Mapping[Digest, Location]]
+        self,
+        packs: PackWriters,
+        known: Fingerprints,
+        find: Callable[[set[Digest]], Mapping[Digest, Location]],
     ) -> None:
         self.written: dict[Digest, Location] = {}
         self._packs = packs
@@ -136,7 +178,7 @@ class ExtentSave:
                 self._known.remember(copy, digest)
         places = self._places(digests)
         pieces: list[tuple[int, memoryview]] = []
-        pack: Pack | None = None
+        pack: PackWriter | None = None
         for copy, digest in zip(copies, digests, strict=True):
             if digest in places:
                 continue
@@ -185,7 +227,7 @@ class ExtentSave:
         self._inline += length
         return True
 
-    def _hand_over(self, pack: Pack, pieces: Sequence[tuple[int, memoryview]]) -> None:
+    def _hand_over(self, pack: PackWriter, pieces: Sequence[tuple[int, memoryview]]) -> None:
         if self._threads is None:
             pack.write(pieces)
             return

@@ -12,14 +12,15 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.crash import crash_point
 
-__all__ = ["PACK_BYTES", "PAGE", "Mark", "Pack", "Packs", "pack_path", "padded", "storage_error"]
+__all__ = ["PACK_BYTES", "PAGE", "Pack", "Packs", "pack_path", "padded", "storage_error"]
 
 PAGE = 4096
 """Extents start at multiples of this many bytes, so that they can be mapped."""
@@ -138,7 +139,7 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class _Mark:
     """How far the packs of a store had come; everything after it can be taken back."""
 
     pack: Pack | None
@@ -172,13 +173,13 @@ class Packs:
             self._current = Pack(self._folder)
         return self._current
 
-    def mark(self) -> Mark:
-        """Where the packs stand now, for `undo`."""
+    def savepoint(self) -> Callable[[], None]:
+        """A function that cuts off what is written from now on, and writes no more to that pack."""
         pack = self._current
-        return Mark(pack, pack.end if pack else 0, pack.dirty if pack else False, len(self._full))
+        mark = _Mark(pack, pack.end if pack else 0, pack.dirty if pack else False, len(self._full))
+        return partial(self._undo, mark)
 
-    def undo(self, mark: Mark) -> None:
-        """Cut off what was written since `mark`, and write no more to the pack it went to."""
+    def _undo(self, mark: _Mark) -> None:
         since = [pack for pack in self._open()[mark.full :] if pack is not mark.pack]
         del self._full[mark.full :]
         self._current = None
