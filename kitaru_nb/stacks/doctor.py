@@ -24,7 +24,7 @@ from kitaru_nb.stacks.enable import is_enabled, startup_file
 from kitaru_nb.stacks.open import JOURNAL_FILE, check_home
 from kitaru_nb.stacks.settings import NAMES
 
-__all__ = ["Diagnosis", "Problem", "examine", "file_system", "is_network"]
+__all__ = ["Diagnosis", "Problem", "examine", "file_system", "is_network", "journal_format"]
 
 PACKAGES = ("ipython", "ipykernel", "jupyter-client", "papermill", "zarr", "numpy")
 KERNEL_SECONDS = 15.0
@@ -169,7 +169,7 @@ def _examine_journal(path: Path, found: Diagnosis) -> None:
     try:
         with closing(SqliteJournal(path, read_only=True)) as journal:
             found.journal["executions"] = len(journal.executions())
-            found.journal["format"] = _format(path)
+            found.journal["format"] = journal_format(path)
             if found.journal["bytes"] <= _FULLY_CHECKED:
                 found.problems += [_problem(error) for error in journal.verify()]
                 found.journal["checked"] = True
@@ -177,7 +177,8 @@ def _examine_journal(path: Path, found: Diagnosis) -> None:
         found.problems.append(_problem(error))
 
 
-def _format(path: Path) -> int:
+def journal_format(path: Path) -> int:
+    """The format version of the journal at `path`, which is left as it is."""
     connection, copy = open_to_read(path)
     try:
         return check_format(connection, path)

@@ -1,0 +1,79 @@
+"""Write a golden store: what this release's store looks like, kept for all later ones to open.
+
+Run it once for each new format, on the release that writes it, and commit what it wrote::
+
+    python tests/golden/make.py tests/golden/format-N
+
+It runs two notebooks with the real command: one that completes, one that fails half-way and
+can be resumed. They hold one of each thing a store can hold: small and large values, names
+that share, classes and functions of cells, a file that a cell wrote, process state, outputs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from kitaru_nb.journal.sqlite_journal import SqliteJournal
+
+PLACE = Path(tempfile.gettempdir()) / "kitaru-nb-golden"
+"""Where the notebooks stand while they run; the store remembers it."""
+
+CELLS = (
+    "import numpy as np\nimport random\nrandom.seed(7)",
+    "numbers = np.arange(9_000, dtype='float64') * 0.5\nview = numbers[:4]",
+    "rows = [{'id': n, 'text': f'row {n}'} for n in range(50)]\nalso = rows",
+    "class Point:\n    def __init__(self, x):\n        self.x = x\n"
+    "    def double(self):\n        return self.x * scale",
+    "scale = 3\ndef far(point):\n    return point.double() + scale\npoint = Point(14)",
+    "with open('report.txt', 'w') as file:\n    file.write('forty-two\\n')\nfar(point)",
+    "drawn = random.random()\nprint('drawn')",
+)
+FAILS = "raise RuntimeError('half-way')"
+
+
+def main(target: Path) -> None:
+    """Run the notebooks into `target`, which must not exist."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    PLACE.mkdir()
+    home = PLACE / "home"
+    for name, cells, code in (("whole", CELLS, 0), ("broken", (*CELLS, FAILS, "after = 1"), 1)):
+        notebook = nbformat.v4.new_notebook(
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+            cells=[nbformat.v4.new_code_cell(source, id=f"c{place}") for place, source in enumerate(cells)],
+        )
+        nbformat.write(notebook, PLACE / f"{name}.ipynb")
+        command = [sys.executable, "-m", "kitaru_nb", "run", f"{name}.ipynb", "--no-progress"]
+        env = {**os.environ, "KITARU_NB_HOME": str(home)}
+        done = subprocess.run(command, cwd=PLACE, env=env, check=False)
+        if done.returncode != code:
+            raise SystemExit(f"{name} ended with {done.returncode}, not {code}")
+    SqliteJournal(home / "journal.db").close()  # the last one to close folds the log into the file
+    for part in ("journal.db", "journal.db-head", "store"):
+        source = home / part
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        target.mkdir(parents=True, exist_ok=True)
+        copy(source, target / part)
+    listing = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "kitaru_nb", "executions", "--json"],
+            env={**os.environ, "KITARU_NB_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    expected = {Path(each["notebook"]).stem: [each["id"], each["status"]] for each in listing}
+    (target / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
+    shutil.rmtree(PLACE)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,134 @@
+"""Every store that a release ever wrote opens in this one: migrated, listed, loaded, resumed from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kitaru_nb
+from kitaru_nb.journal.schema import newest_format
+from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.stacks.doctor import journal_format
+from tests.unit.engine.kernel import Kernel
+
+STORES = sorted(Path(__file__).parent.glob("format-*"), key=lambda path: int(path.name[7:]))
+
+
+@pytest.fixture(params=STORES, ids=lambda path: path.name)
+def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of one golden store."""
+    copy = tmp_path / "home"
+    shutil.copytree(request.param, copy)
+    monkeypatch.setenv("KITARU_NB_HOME", str(copy))
+    return copy
+
+
+@pytest.fixture
+def frozen(home: Path) -> Iterator[Path]:
+    """The same on media that cannot be written."""
+    for options in (["--bind", str(home)], ["-o", "remount,bind,ro"]):
+        if subprocess.run(["mount", *options, str(home)], check=False, capture_output=True).returncode:
+            pytest.skip("mounting a folder read-only needs root")
+    yield home
+    subprocess.run(["umount", "-l", str(home)], check=True)
+
+
+def expected(home: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = json.loads((home / "expected.json").read_text())
+    return found
+
+
+def content(home: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+def check_values(values: Any) -> None:
+    """What the notebooks of `make.py` leave."""
+    assert values("numbers").tolist() == [n * 0.5 for n in range(9_000)]
+    assert values("rows")[49] == {"id": 49, "text": "row 49"}
+    assert values("point").double() == 42
+    assert values("far")(values("point")) == 45
+    assert values("drawn") == 0.32383276483316237
+
+
+def test_there_is_a_golden_store_of_every_format() -> None:
+    assert [int(path.name[7:]) for path in STORES] == list(range(1, newest_format() + 1))
+
+
+def test_a_store_of_any_format_is_listed_and_loaded(home: Path) -> None:
+    with closing(SqliteJournal(home / "journal.db")) as journal:
+        listed = {Path(str(e.identity.notebook)).stem: [e.id, e.status] for e in journal.executions()}
+        steps = {e.id: len(journal.checkpoints(e.id)) for e in journal.executions()}
+
+        assert journal.verify() == []
+    assert listed == expected(home)
+    assert sorted(steps.values()) == [7, 8]
+    for execution, _ in expected(home).values():
+        check_values(lambda name, execution=execution: kitaru_nb.load(name, execution=execution))
+
+
+def test_opening_a_store_for_writing_brings_it_to_the_newest_format(home: Path) -> None:
+    with closing(SqliteJournal(home / "journal.db")) as journal:
+        assert journal.verify() == []
+
+    assert journal_format(home / "journal.db") == newest_format()
+
+
+def test_work_that_any_format_recorded_is_resumed_and_goes_on(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken, whole = (expected(home)[name][0] for name in ("broken", "whole"))
+    for execution in (broken, whole):
+        kernel = Kernel(home, settings={"paranoid": False})
+
+        resumed = kernel.session.resume(execution)
+
+        assert (resumed.restored.lost, resumed.restored.damaged) == ({}, {})
+        check_values(kernel.live.__getitem__)
+        assert kernel["also"] is kernel["rows"]
+        kernel["numbers"][0] = -1
+        assert kernel["view"][0] == -1
+        assert (tmp_path / "report.txt").read_text() == "forty-two\n"
+        kernel.cell("%%checkpoint more\nmore = point.double() + len(rows)")
+        assert kernel["more"] == 92
+        kernel.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read-only media are made with a bind mount")
+def test_a_store_of_any_format_is_listed_and_loaded_from_read_only_media(frozen: Path) -> None:
+    with pytest.raises(OSError, match="Read-only"):
+        (frozen / "proof").touch()
+
+    for verb in (["executions"], ["show"], ["artifacts"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "kitaru_nb", *verb], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    for execution, _ in expected(frozen).values():
+        check_values(lambda name, execution=execution: kitaru_nb.load(name, execution=execution))
+
+
+def test_a_store_of_any_format_is_read_without_being_changed(home: Path) -> None:
+    """What only reads leaves a store in the format it has, so that the release that wrote it can go on."""
+    before = content(home)
+
+    for verb in (["executions"], ["show"], ["artifacts"], ["why", "latest", "drawn"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "kitaru_nb", *verb], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    for execution, _ in expected(home).values():
+        check_values(lambda name, execution=execution: kitaru_nb.load(name, execution=execution))
+
+    left = {name: data for name, data in content(home).items() if not name.startswith("journal.db-")}
+    assert left == {name: data for name, data in before.items() if not name.startswith("journal.db-")}
