@@ -30,9 +30,8 @@ CELLS = (
     "import numpy as np\nimport random\nrandom.seed(7)",
     "numbers = np.arange(9_000, dtype='float64') * 0.5\nview = numbers[:4]",
     "rows = [{'id': n, 'text': f'row {n}'} for n in range(50)]\nalso = rows",
-    "class Point:\n    def __init__(self, x):\n        self.x = x\n"
-    "    def double(self):\n        return self.x * scale",
-    "scale = 3\ndef far(point):\n    return point.double() + scale\npoint = Point(14)",
+    "class Point(dict):\n    x = property(len)\n    def double(self):\n        return self['at'] * scale",
+    "scale = 3\ndef far(point):\n    return point.double() + scale\npoint = Point(at=14)",
     "with open('report.txt', 'w') as file:\n    file.write('forty-two\\n')\nfar(point)",
     "drawn = random.random()\nprint('drawn')",
 )
