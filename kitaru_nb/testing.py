@@ -26,6 +26,7 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location
 from kitaru_nb.model.checkpoint import CheckpointKey, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, Owner, current_owner
+from kitaru_nb.model.removal import Removal
 
 __all__ = ["JournalSuite", "a_draft", "a_stored_value", "dead_owner", "digest_of", "unseen_owner"]
 
@@ -412,6 +413,150 @@ class JournalSuite:
             with pytest.raises(NotFoundError) as refused:
                 call()
             assert refused.value.kind == "unknown-checkpoint"
+
+    # Removing
+
+    def test_a_pin_holds_until_it_is_taken_back(self, journal: Journal, other: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+
+        assert journal.pinned() == frozenset()
+        assert (journal.pin(attempt.execution), journal.pin(attempt.execution)) == (True, False)
+        assert other.pinned() == {attempt.execution}
+        assert (journal.unpin(attempt.execution), journal.unpin(attempt.execution)) == (True, False)
+        assert other.pinned() == frozenset()
+        kinds = [event.kind for event in journal.events(attempt.execution)]
+        assert kinds[-2:] == ["execution.pinned", "execution.unpinned"]
+
+    def test_a_removed_value_leaves_what_it_was_and_why_it_went(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        artifact, location = a_stored_value()
+        kept, kept_at = a_stored_value(b"other")
+        groups = (
+            Group(("a",), artifact.digest, digest_of("a")),
+            Group(("b",), kept.digest, digest_of("b")),
+        )
+        step = journal.commit(
+            attempt, a_draft(groups=groups), artifacts=[artifact, kept], locations=[location, kept_at]
+        )
+        assert journal.removed([artifact.digest]) == {}
+
+        journal.sweep(
+            Removal(
+                "keep_days=30",
+                artifacts=frozenset([artifact.digest]),
+                extents=frozenset([location.extent.digest]),
+                executions={attempt.execution: {"artifacts": 1, "bytes": artifact.bytes}},
+            )
+        )
+
+        stone = other.removed([artifact.digest, kept.digest])[artifact.digest]
+        assert (stone.codec, stone.bytes, stone.policy) == ("pickle5", artifact.bytes, "keep_days=30")
+        assert other.every_tombstone() == [stone]
+        assert other.artifacts([artifact.digest, kept.digest]) == {kept.digest: kept}
+        assert other.locate([location.extent.digest, kept_at.extent.digest]).keys() == {kept_at.extent.digest}
+        assert [place.extent for place in other.every_extent()] == [kept_at.extent]
+        assert other.checkpoint(step.seq) == step, "the record itself stays"
+        event = other.events(attempt.execution)[-1]
+        assert event.kind == "values.removed"
+        assert event.data == {"policy": "keep_days=30", "artifacts": 1, "bytes": artifact.bytes}
+
+    def test_a_removed_value_that_is_stored_anew_is_there_again(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        artifact, location = a_stored_value()
+        journal.commit(attempt, a_draft(), artifacts=[artifact], locations=[location])
+        journal.sweep(Removal("p", frozenset([artifact.digest]), frozenset([location.extent.digest])))
+
+        journal.commit(attempt, a_draft("again"), artifacts=[artifact], locations=[location])
+
+        assert journal.removed([artifact.digest]) == {}
+        assert journal.artifacts([artifact.digest]) == {artifact.digest: artifact}
+        assert journal.locate([location.extent.digest]) == {location.extent.digest: location}
+
+    def test_a_pack_is_given_up_only_when_no_extent_is_in_it(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        one, two = (Location(Extent(digest_of(text), 9), pack=f"{text}.pack") for text in ("one", "two"))
+        journal.commit(attempt, a_draft(), locations=[one, two])
+
+        free = journal.sweep(
+            Removal("p", extents=frozenset([one.extent.digest]), packs=frozenset(["one.pack", "two.pack"]))
+        )
+
+        assert free == {"one.pack"}
+
+    def test_a_commit_that_leans_on_a_pack_that_was_given_up_is_refused(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        place = Location(Extent(digest_of("big"), 9), pack="one.pack")
+        journal.commit(attempt, a_draft("one"), locations=[place])
+        other.sweep(Removal("p", extents=frozenset([place.extent.digest]), packs=frozenset(["one.pack"])))
+        journal.commit(attempt, a_draft("small"))
+
+        for _ in range(2):
+            with pytest.raises(ConflictError) as refused:
+                journal.commit(attempt, a_draft("two"), locations=[place])
+            assert refused.value.kind == "values-removed"
+
+        assert journal.locate([place.extent.digest]) == {}
+        assert [step.draft.name for step in journal.checkpoints(attempt.execution)] == ["one", "small"]
+        moved = replace(place, pack="new.pack")
+        journal.commit(attempt, a_draft("two"), locations=[moved])
+        assert journal.locate([place.extent.digest]) == {place.extent.digest: moved}
+
+    def test_a_commit_that_needs_a_value_that_was_removed_is_refused(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        artifact, location = a_stored_value()
+        journal.commit(attempt, a_draft("one"), artifacts=[artifact], locations=[location])
+        journal.commit(attempt, a_draft("two"), needs=[artifact.digest])
+        other.sweep(Removal("p", frozenset([artifact.digest]), frozenset([location.extent.digest])))
+        journal.commit(attempt, a_draft("small"))
+
+        with pytest.raises(ConflictError) as refused:
+            journal.commit(attempt, a_draft("three"), needs=[artifact.digest])
+
+        assert refused.value.kind == "values-removed"
+
+    def test_an_extent_moves_only_from_where_it_is_on_record(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        old = [Location(Extent(digest_of(text), 9), pack="old.pack") for text in ("a", "b")]
+        new = [replace(place, pack="new.pack") for place in old]
+        elsewhere = replace(old[1], pack="elsewhere.pack")
+        journal.commit(attempt, a_draft("one"), locations=old)
+        journal.commit(attempt, a_draft("two"), locations=[elsewhere])
+
+        free = journal.sweep(
+            Removal("p", packs=frozenset(["old.pack"]), moved=list(zip(old, new, strict=True)))
+        )
+
+        found = journal.locate([place.extent.digest for place in old])
+        assert set(found.values()) == {new[0], elsewhere}
+        assert free == {"old.pack"}
+
+    def test_what_is_done_while_holding_is_done_together_or_not_at_all(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+
+        def half() -> None:
+            with journal.holding():
+                journal.commit(attempt, a_draft("one"))
+                assert [step.draft.name for step in journal.every_checkpoint()] == ["one"]
+                journal.pin(attempt.execution)
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            half()
+        with journal.holding():
+            journal.commit(attempt, a_draft("two"))
+            assert list(other.every_checkpoint()) == []
+
+        assert [step.draft.name for step in other.every_checkpoint()] == ["two"]
+        assert other.pinned() == frozenset()
+        assert list(other.every_checkpoint(after=1)) == []
 
     # Events
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.journal.integrity import HeadFile, recovery_hint
-from kitaru_nb.journal.schema import check_format, is_blank, migrate
+from kitaru_nb.journal.schema import check_format, is_blank, migrate, stand_in
 
 __all__ = ["BUSY_SECONDS", "open_to_read", "open_to_write", "read_only_error", "translated"]
 
@@ -118,7 +118,7 @@ def _checked(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
                 kind="journal-unreadable",
                 hint="run a `%%checkpoint` cell first",
             )
-        check_format(connection, path)
+        stand_in(connection, check_format(connection, path))
     except sqlite3.OperationalError as error:
         connection.close()
         if error.sqlite_errorcode & _PRIMARY in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
-from kitaru_nb.model.artifact import Artifact, Digest, Location
+from kitaru_nb.model.artifact import Artifact, Digest, Location, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Draft
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import (
@@ -17,12 +18,13 @@ from kitaru_nb.model.execution import (
     Identity,
     Owner,
 )
+from kitaru_nb.model.removal import Removal
 
 __all__ = ["Journal"]
 
 
 class Journal(Protocol):
-    """The metadata store. Append-only: nothing acknowledged is ever changed or removed.
+    """The metadata store. Append-only: only `sweep` removes anything, and that stays on record.
 
     A method that returns has made its change durable against kill -9 and power loss.
     Every method may raise `StoreError` (kind ``journal-unreadable``, ``journal-full``,
@@ -76,13 +78,18 @@ class Journal(Protocol):
         *,
         artifacts: Sequence[Artifact] = (),
         locations: Sequence[Location] = (),
+        needs: Collection[Digest] = (),
     ) -> Checkpoint:
-        """Record a step with its artifacts and where their new extents are, in one transaction.
+        """Record a step with its artifacts and where their extents are, in one transaction.
 
         The moment this returns, the checkpoint exists. The extents' bytes must be durable
-        already (`ArtifactStore.flush`) unless they ride inline in `locations`.
+        already (`ArtifactStore.flush`) unless they ride inline in `locations`. `locations` says
+        where every extent of `artifacts` is, known ones too, but for those that they share with
+        the artifacts in `needs`, or refer to there.
 
         Raises:
+            ConflictError: kind ``values-removed``: `sweep` removed meanwhile what this leans on;
+                nothing was recorded. What is looked up and written anew can be committed.
             ConflictError: kind ``superseded``: a later attempt owns the execution; nothing
                 was recorded.
         """
@@ -156,6 +163,66 @@ class Journal(Protocol):
 
     def locate(self, digests: Iterable[Digest]) -> Mapping[Digest, Location]:
         """Where each known extent is (see `artifacts.store.ExtentIndex`)."""
+        ...
+
+    def pin(self, execution: ExecutionId) -> bool:
+        """Keep the execution's values, whatever the policy. False when they were pinned already."""
+        ...
+
+    def unpin(self, execution: ExecutionId) -> bool:
+        """Take a pin back. False when there was none."""
+        ...
+
+    def pinned(self) -> frozenset[ExecutionId]:
+        """The executions that are pinned."""
+        ...
+
+    def removed(self, digests: Collection[Digest]) -> Mapping[Digest, Tombstone]:
+        """What is left of those of `digests` whose bytes were removed; others are left out."""
+        ...
+
+    def holding(self) -> AbstractContextManager[None]:
+        """One transaction around all that this thread reads and writes inside the block.
+
+        Nobody else writes meanwhile. It is durable when the block has ended, undone when it raises.
+        """
+        ...
+
+    def every_checkpoint(self, *, after: int = 0) -> Iterator[Checkpoint]:
+        """Every step on record with a number above `after`, oldest first."""
+        ...
+
+    def every_artifact(self) -> list[Artifact]:
+        """Every artifact on record, each row verified."""
+        ...
+
+    def every_extent(self) -> list[Location]:
+        """Where every extent is, each row verified; what is inline comes with no bytes (``b""``)."""
+        ...
+
+    def every_tombstone(self) -> list[Tombstone]:
+        """Everything that was ever removed, also what was stored anew since."""
+        ...
+
+    def sweep(self, removal: Removal) -> frozenset[str]:
+        """Take values off the records. Of each a tombstone stays, with the policy and the time.
+
+        Whoever decides on `removal` does so inside `holding`, so that nothing is removed that a
+        commit has just come to need. A commit that was prepared before and leans on something
+        that is gone is refused afterwards (see `commit`).
+
+        Returns:
+            Those of ``removal.packs`` that no extent is in: remove them once this is durable,
+            never before.
+        """
+        ...
+
+    def space(self) -> tuple[int, int]:
+        """Bytes that the records take, and how many of them are free for new ones."""
+        ...
+
+    def compact(self) -> None:
+        """Give free space back. May do nothing."""
         ...
 
     def record_event(self, execution: ExecutionId, kind: str, data: Mapping[str, Any]) -> Event:

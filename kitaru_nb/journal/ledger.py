@@ -20,17 +20,33 @@ from kitaru_nb.journal.rows import (
     ArtifactRow,
     AttemptRow,
     CheckpointRow,
+    CondemnedRow,
     EventRow,
     ExecutionRow,
     ExtentRow,
     Head,
     State,
+    SweepRow,
+    TombstoneRow,
 )
 from kitaru_nb.model.execution import ExecutionId
 
 __all__ = ["TABLES", "Ledger"]
 
-Row = TypeVar("Row", Head, ExecutionRow, State, AttemptRow, CheckpointRow, ArtifactRow, ExtentRow, EventRow)
+Row = TypeVar(
+    "Row",
+    Head,
+    ExecutionRow,
+    State,
+    AttemptRow,
+    CheckpointRow,
+    ArtifactRow,
+    ExtentRow,
+    EventRow,
+    SweepRow,
+    TombstoneRow,
+    CondemnedRow,
+)
 
 TABLES: dict[type, str] = {
     Head: "head",
@@ -41,6 +57,9 @@ TABLES: dict[type, str] = {
     ArtifactRow: "artifacts",
     ExtentRow: "extents",
     EventRow: "events",
+    SweepRow: "sweeps",
+    TombstoneRow: "tombstones",
+    CondemnedRow: "condemned",
 }
 
 _NAME_BYTES = 16
@@ -64,7 +83,7 @@ def _replace_sql(kind: type) -> str:
         ", ".join(f'{table}."{column}"' for column in columns) for table in (TABLES[kind], "excluded")
     )
     changes = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
-    return f" ON CONFLICT (digest) DO UPDATE SET {changes} WHERE ({old}) IS NOT ({new})"
+    return f" ON CONFLICT ({_KEY[kind]}) DO UPDATE SET {changes} WHERE ({old}) IS NOT ({new})"
 
 
 def _update_sql(kind: type) -> str:
@@ -75,7 +94,10 @@ def _update_sql(kind: type) -> str:
 _KEY = {kind: _fields(kind)[0] for kind in TABLES}
 _SELECT = {kind: f"SELECT * FROM {table} WHERE {_KEY[kind]} = ?" for kind, table in TABLES.items()}
 _INSERT = {kind: _insert_sql(kind) for kind in TABLES}
-_KEEP = {kind: _insert_sql(kind) + _replace_sql(kind) for kind in (ArtifactRow, ExtentRow)}
+_KEEP = {
+    kind: _insert_sql(kind) + _replace_sql(kind)
+    for kind in (ArtifactRow, ExtentRow, TombstoneRow, CondemnedRow)
+}
 _UPDATE = {kind: _update_sql(kind) for kind in TABLES}
 
 
@@ -110,7 +132,10 @@ class Ledger:
         self._sql.execute(_INSERT[type(row)], (*row, seal))
         return seal
 
-    def keep(self, stored: Iterable[ArtifactRow] | Iterable[ExtentRow]) -> None:
+    def keep(
+        self,
+        stored: Iterable[ArtifactRow] | Iterable[ExtentRow] | Iterable[TombstoneRow] | Iterable[CondemnedRow],
+    ) -> None:
         """Add content-addressed rows. A row that says something else about the same content gives way.
 
         A store that finds an extent damaged or gone writes it anew, and the old place must not
@@ -132,6 +157,38 @@ class Ledger:
             query = f"SELECT * FROM {TABLES[kind]} WHERE digest IN ({marks})"
             for found in self._sql.execute(query, some).fetchall():
                 yield self.verified(kind, found)
+
+    def every(self, kind: type[Row]) -> Iterator[Row]:
+        """Every row of a table that has no numbers, in no order, each verified."""
+        for found in self._sql.execute(f"SELECT * FROM {TABLES[kind]}"):
+            yield self.verified(kind, found)
+
+    def drop(self, kind: type[Row], keys: Iterable[bytes]) -> None:
+        """Remove content-addressed rows. Only a sweep does that, and says so in the same transaction."""
+        gone = list(keys)
+        for at in range(0, len(gone), _MANY):
+            some = gone[at : at + _MANY]
+            marks = ", ".join("?" * len(some))
+            self._sql.execute(f"DELETE FROM {TABLES[kind]} WHERE {_KEY[kind]} IN ({marks})", some)
+
+    def sweeps(self) -> int:
+        """How many sweeps there were, from the table itself: cheap, and only good to see a new one."""
+        return cast("int", self._sql.execute("SELECT max(n) FROM sweeps").fetchone()[0]) or 0
+
+    def condemned(self, packs: Iterable[str]) -> set[str]:
+        """Which of `packs` are removed or about to be."""
+        wanted, found = sorted(set(packs)), set()
+        for at in range(0, len(wanted), _MANY):
+            some = wanted[at : at + _MANY]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT * FROM condemned WHERE pack IN ({marks})"
+            found |= {self.verified(CondemnedRow, row).pack for row in self._sql.execute(query, some)}
+        return found
+
+    def packs_in_use(self) -> set[str]:
+        """The packs that any extent is in."""
+        query = "SELECT DISTINCT pack FROM extents WHERE pack IS NOT NULL"
+        return {pack for (pack,) in self._sql.execute(query)}
 
     def numbers_of(self, kind: type[Row], newest: int) -> Iterator[Row]:
         """Rows `newest` down to 1. Each of them must be there."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
-from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location
+from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Draft, Group
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, Owner
@@ -23,11 +23,14 @@ __all__ = [
     "ArtifactRow",
     "AttemptRow",
     "CheckpointRow",
+    "CondemnedRow",
     "EventRow",
     "ExecutionRow",
     "ExtentRow",
     "Head",
     "State",
+    "SweepRow",
+    "TombstoneRow",
     "artifact_of",
     "artifact_row",
     "attempt_of",
@@ -44,6 +47,7 @@ __all__ = [
     "moment",
     "name_in",
     "owner_text",
+    "tombstone_of",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -169,6 +173,32 @@ class EventRow(NamedTuple):
     kind: str
     data: str
     chained: bytes
+
+
+class SweepRow(NamedTuple):
+    """One removal of values."""
+
+    n: int
+    at: int
+    policy: str
+    artifacts: int
+    bytes: int
+
+
+class TombstoneRow(NamedTuple):
+    """An artifact whose bytes were removed by the sweep of that number."""
+
+    digest: bytes
+    sweep: int
+    codec: str
+    bytes: int
+
+
+class CondemnedRow(NamedTuple):
+    """A pack that is removed or about to be."""
+
+    pack: str
+    sweep: int
 
 
 def microseconds(at: datetime) -> int:
@@ -334,3 +364,8 @@ def location_of(row: ExtentRow) -> Location:
 def event_of(row: EventRow, execution: ExecutionId) -> Event:
     """The event on record."""
     return Event(row.seq, moment(row.at), execution, row.kind, json.loads(row.data))
+
+
+def tombstone_of(row: TombstoneRow, sweep: SweepRow) -> Tombstone:
+    """What is on record of a removed artifact."""
+    return Tombstone(Digest(row.digest.hex()), row.codec, row.bytes, moment(sweep.at), sweep.policy)

@@ -13,7 +13,7 @@ from blake3 import blake3
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.journal.integrity import checksum, damaged
 
-__all__ = ["APPLICATION_ID", "check_format", "is_blank", "migrate", "newest_format"]
+__all__ = ["APPLICATION_ID", "check_format", "is_blank", "migrate", "newest_format", "stand_in"]
 
 APPLICATION_ID = 0x6B74726E  # "ktrn": tells our files from other SQLite files
 _META_COLUMNS = 4  # in every format, so that each release can read the format of any other
@@ -63,6 +63,23 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         if connection.in_transaction:
             connection.rollback()
         raise
+
+
+def stand_in(connection: sqlite3.Connection, version: int) -> None:
+    """Give a connection that only reads the empty tables that a journal of format `version` lacks.
+
+    They are temporary and never reach the file, so that an old store is read as it is, also
+    from media that cannot be written. Migrations therefore add tables and change none.
+    """
+    if version == newest_format():
+        return
+    connection.execute("PRAGMA temp_store = MEMORY")
+    for number, script in sorted(_migrations().items()):
+        if number > version:
+            for statement in _statements(script):
+                at = statement.find("CREATE TABLE ")
+                if at >= 0:
+                    connection.execute("CREATE TEMP TABLE " + statement[at + len("CREATE TABLE ") :])
 
 
 def check_format(connection: sqlite3.Connection, path: Path) -> int:

@@ -37,6 +37,8 @@ class Session:
         self._head_file = HeadFile(path)
         self._events_seen = 0
         self._damage: StoreError | None = None
+        self._held: Ledger | None = None
+        self._held_head: Head | None = None
         self._numbers: dict[str, int] = {}
         _close_before_fork(self)
         with self.reading():
@@ -58,11 +60,46 @@ class Session:
         with self._begun("BEGIN IMMEDIATE") as ledger:
             yield ledger
 
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """One transaction around all that this thread reads and writes inside the block."""
+        with self._lock:
+            try:
+                with self.writing() as ledger:
+                    self._held, self._held_head = ledger, None
+                    yield
+            finally:
+                self._held = None
+            if self._held_head is not None:
+                self.remember(self._held_head)
+
     def remember(self, head: Head) -> None:
         """Note beside the database, after a commit, how far the journal goes."""
+        if self._held is not None:
+            self._held_head = head  # not committed yet: the note must never be ahead
+            return
         with self._lock, translated(self.path):
             self._events_seen = max(self._events_seen, head.events)
             self._head_file.write(head.events, head.chain)
+
+    def space(self) -> tuple[int, int]:
+        """Bytes of the database, and how many of them are free inside it."""
+        with self._lock, translated(self.path):
+            connection = self._open()
+            page, pages, free = (
+                int(connection.execute(f"PRAGMA {what}").fetchone()[0])
+                for what in ("page_size", "page_count", "freelist_count")
+            )
+        return page * pages, page * free
+
+    def compact(self) -> None:
+        """Give the free space inside the database back to the disk."""
+        if self.read_only:
+            raise read_only_error(self.path)
+        with self._lock, self._faults_noted():
+            connection = self._open()
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def integrity_problems(self) -> list[CorruptError]:
         """What SQLite itself finds wrong with the file's structure."""
@@ -88,6 +125,9 @@ class Session:
         if self._process != os.getpid():
             self._after_fork()  # forked by code that does not tell Python
         with self._lock, self._faults_noted():
+            if self._held is not None:
+                yield self._held
+                return
             connection = self._open()
             if connection.in_transaction:  # an interrupt hit between BEGIN and the `try` below
                 connection.rollback()

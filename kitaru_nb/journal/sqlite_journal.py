@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -14,18 +15,29 @@ from kitaru_nb.errors import CorruptError, NotFoundError, UsageError
 from kitaru_nb.journal import rows
 from kitaru_nb.journal.lease import Leases, closed
 from kitaru_nb.journal.ledger import Ledger
-from kitaru_nb.journal.rows import ArtifactRow, AttemptRow, CheckpointRow, ExecutionRow, ExtentRow
+from kitaru_nb.journal.removing import SWEEPS, Footing, sweep, tombstones
+from kitaru_nb.journal.rows import (
+    ArtifactRow,
+    AttemptRow,
+    CheckpointRow,
+    ExecutionRow,
+    ExtentRow,
+    SweepRow,
+    TombstoneRow,
+)
 from kitaru_nb.journal.session import Session
 from kitaru_nb.journal.steps import append_step, require_artifacts
-from kitaru_nb.model.artifact import Artifact, Digest, Location
+from kitaru_nb.model.artifact import Artifact, Digest, Location, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Draft
 from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity, Owner
+from kitaru_nb.model.removal import Removal
 
 __all__ = ["SqliteJournal"]
 
 _REMEMBERED = 4096
+_PAGE = 512  # checkpoints read in one transaction
 
 
 class SqliteJournal:
@@ -59,6 +71,7 @@ class SqliteJournal:
         self.path = Path(path)
         self._leases = Leases(lease, clock)
         self._ordinals: dict[int, int] = {}
+        self._footing = Footing()
         self._session = Session(self.path, read_only=read_only)
 
     # Taking and giving back the lease
@@ -133,6 +146,7 @@ class SqliteJournal:
         *,
         artifacts: Sequence[Artifact] = (),
         locations: Sequence[Location] = (),
+        needs: Collection[Digest] = (),
     ) -> Checkpoint:
         """Record a step with its artifacts in one transaction. See `Journal.commit`."""
         stored = [rows.artifact_row(artifact) for artifact in artifacts]
@@ -140,6 +154,7 @@ class SqliteJournal:
         crash_point("before-commit")
         with self._session.writing() as ledger:
             head, state = ledger.head(), self._leases.fenced(ledger, attempt)[0]
+            self._footing.check(ledger, locations=locations, needs=needs)
             ledger.keep(stored)
             ledger.keep(extents)
             require_artifacts(ledger, draft, {artifact.digest for artifact in artifacts})
@@ -156,6 +171,7 @@ class SqliteJournal:
             ledger.update(head)
             crash_point("inside-commit")
         self._note(step)
+        self._footing.committed(artifacts)
         self._session.remember(head)
         crash_point("after-commit")
         return step
@@ -182,6 +198,94 @@ class SqliteJournal:
         self._note(steps[-1])
         self._session.remember(head)
         return steps
+
+    # Removing
+
+    def pin(self, execution: ExecutionId) -> bool:
+        """Keep the execution's values, whatever the policy. False when they were pinned already."""
+        return self._set_pin(execution, "execution.pinned")
+
+    def unpin(self, execution: ExecutionId) -> bool:
+        """Take a pin back. False when there was none."""
+        return self._set_pin(execution, "execution.unpinned")
+
+    def pinned(self) -> frozenset[ExecutionId]:
+        """The executions that are pinned."""
+        with self._session.reading() as ledger:
+            executions = ledger.numbers_of(ExecutionRow, ledger.head().executions)
+            return frozenset(ExecutionId(row.id) for row in executions if ledger.newest("pin:" + row.id))
+
+    def removed(self, digests: Collection[Digest]) -> Mapping[Digest, Tombstone]:
+        """What is left of those of `digests` whose bytes were removed; others are left out."""
+        with self._session.reading() as ledger:
+            return tombstones(ledger, digests)
+
+    def holding(self) -> AbstractContextManager[None]:
+        """One transaction around all that this thread reads and writes inside the block."""
+        return self._session.holding()
+
+    def every_checkpoint(self, *, after: int = 0) -> Iterator[Checkpoint]:
+        """Every step on record with a number above `after`, oldest first."""
+        ids: dict[int, ExecutionId] = {}
+        while True:
+            with self._session.reading() as ledger:
+                last = min(ledger.head().checkpoints, after + _PAGE)
+                found = [ledger.step(seq) for seq in range(after + 1, last + 1)]
+                for number in {row.execution for row in found} - ids.keys():
+                    ids[number] = ledger.execution_id(number)
+            if not found:
+                return
+            yield from (rows.checkpoint_of(row, ids[row.execution]) for row in found)
+            after = last
+
+    def every_artifact(self) -> list[Artifact]:
+        """Every artifact on record."""
+        with self._session.reading() as ledger:
+            return [rows.artifact_of(row) for row in ledger.every(ArtifactRow)]
+
+    def every_extent(self) -> list[Location]:
+        """Where every extent is; what is kept in the journal comes without its bytes."""
+        with self._session.reading() as ledger:
+            return [rows.location_of(row._replace(data=row.data and b"")) for row in ledger.every(ExtentRow)]
+
+    def every_tombstone(self) -> list[Tombstone]:
+        """Everything that was ever removed, also what was stored anew since."""
+        with self._session.reading() as ledger:
+            sweeps = {row.n: row for row in ledger.numbers_of(SweepRow, ledger.newest(SWEEPS) or 0)}
+            return [rows.tombstone_of(row, sweeps[row.sweep]) for row in ledger.every(TombstoneRow)]
+
+    def sweep(self, removal: Removal) -> frozenset[str]:
+        """Take values off the records; gives the packs that may be removed. See `Journal.sweep`."""
+        crash_point("before-sweep")
+        with self._session.writing() as ledger:
+            head, packs = sweep(ledger, ledger.head(), removal, at=self._leases.now())
+            ledger.update(head)
+            crash_point("inside-sweep")
+        self._session.remember(head)
+        return packs
+
+    def space(self) -> tuple[int, int]:
+        """Bytes of the database, and how many of them are free inside it."""
+        return self._session.space()
+
+    def compact(self) -> None:
+        """Give the free space inside the database back to the disk. Needs as much again meanwhile."""
+        self._session.compact()
+
+    def _set_pin(self, execution: ExecutionId, kind: str) -> bool:
+        with self._session.writing() as ledger:
+            number = ledger.known(execution)
+            name = "pin:" + execution
+            if bool(ledger.newest(name)) == (kind == "execution.pinned"):
+                return False
+            head, state, event = ledger.append_event(
+                ledger.head(), ledger.state(number), kind, {}, at=self._leases.now()
+            )
+            ledger.put_newest(name, event.seq if kind == "execution.pinned" else 0)
+            ledger.update(state)
+            ledger.update(head)
+        self._session.remember(head)
+        return True
 
     def record_event(self, execution: ExecutionId, kind: str, data: Mapping[str, Any]) -> Event:
         """Append one event that no other method records."""

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NewType
 
-__all__ = ["EXTENT_BYTES", "INLINE_BYTES", "Anchor", "Artifact", "Digest", "Extent", "Location"]
+__all__ = [
+    "EXTENT_BYTES",
+    "INLINE_BYTES",
+    "Anchor",
+    "Artifact",
+    "Digest",
+    "Extent",
+    "Location",
+    "PackFile",
+    "Tombstone",
+]
 
 Digest = NewType("Digest", str)
 """BLAKE3 of the content, 64 hexadecimal characters."""
@@ -74,3 +85,41 @@ class Artifact:
     codec: str
     bytes: int
     manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PackFile:
+    """A file of extents in a store.
+
+    Attributes:
+        name: Never used again for another file.
+        bytes: Its size.
+        modified: When it was last written, in seconds since 1970.
+    """
+
+    name: str
+    bytes: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is left of an artifact whose bytes were removed.
+
+    Attributes:
+        digest: The artifact's.
+        codec: As the artifact's.
+        bytes: Size of what it held.
+        at: When it was removed.
+        policy: Under which policy, in words.
+    """
+
+    digest: Digest
+    codec: str
+    bytes: int
+    at: datetime
+    policy: str
+
+    def __str__(self) -> str:
+        """In a sentence, after "its values were"."""
+        return f"removed by gc on {self.at:%Y-%m-%d} under the policy `{self.policy}`"

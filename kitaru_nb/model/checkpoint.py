@@ -121,6 +121,23 @@ class Draft:
         """Names whose value the step itself changed, sorted."""
         return tuple(sorted(name for group in self.groups if group.written for name in group.names))
 
+    @property
+    def stored(self) -> frozenset[Digest]:
+        """Every artifact that a restore of the step, or of a step after it, may read.
+
+        Not among them is what those artifacts refer to.
+        """
+        found = {group.artifact for group in self.groups}
+        for group in self.groups:
+            found.update(map(Digest, (group.recipe or {}).get("inputs", {}).values()))
+        if self.process is not None:
+            found.add(self.process)
+        kind, _, digest = (self.result or "").partition(":")
+        if kind == "artifact":
+            found.add(Digest(digest))
+        found.update(Digest(file["artifact"]) for file in self.files if "artifact" in file)
+        return frozenset(found)
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
