@@ -15,6 +15,8 @@ from typing import TypeVar
 import hypothesis
 import pytest
 
+from tests.s3_server import S3Server, started
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 REQUIRE_ALL = os.environ.get("KITARU_NB_REQUIRE_ALL") == "1"
@@ -45,6 +47,13 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("KITARU_NB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "kitaru-nb-home"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server, None, None]:
+    """A real S3 server, started when the first test asks for it."""
+    with started(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

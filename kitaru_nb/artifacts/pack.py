@@ -20,7 +20,18 @@ from pathlib import Path
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.crash import crash_point
 
-__all__ = ["PACK_BYTES", "PAGE", "Pack", "Packs", "pack_path", "padded", "storage_error"]
+__all__ = [
+    "PACK_BYTES",
+    "PAGE",
+    "Pack",
+    "Packs",
+    "make_private",
+    "new_pack_name",
+    "pack_key",
+    "pack_path",
+    "padded",
+    "storage_error",
+]
 
 PAGE = 4096
 """Extents start at multiples of this many bytes, so that they can be mapped."""
@@ -39,12 +50,23 @@ def padded(length: int) -> int:
     return -(-length // PAGE) * PAGE
 
 
-def pack_path(folder: Path, name: str) -> Path | None:
-    """Where the pack called `name` is; None when that is no pack's name.
+def new_pack_name() -> str:
+    """A name no pack had before."""
+    return f"{uuid.uuid4().hex}.pack"
+
+
+def pack_key(name: str) -> str | None:
+    """Where the pack called `name` is below its store, with slashes; None when that is no pack's name.
 
     Names come back from the journal, and no stored name may become any other path.
     """
-    return folder / "packs" / name[:2] / name if _NAME.fullmatch(name) else None
+    return f"packs/{name[:2]}/{name}" if _NAME.fullmatch(name) else None
+
+
+def pack_path(folder: Path, name: str) -> Path | None:
+    """As `pack_key`, for a store in `folder`."""
+    key = pack_key(name)
+    return folder / key if key else None
 
 
 def storage_error(error: OSError, what: str, *, where: Path) -> StoreError:
@@ -74,14 +96,14 @@ class Pack:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.name = f"{uuid.uuid4().hex}.pack"
+        self.name = new_pack_name()
         self.end = 0
         self.dirty = False
         self._folder = folder
         self._path = folder / "packs" / self.name[:2] / self.name
         self._new = True
         self._lost: OSError | None = None
-        _make_private(self._path.parent)
+        make_private(self._path.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         self._fd = os.open(self._path, flags, 0o600)
         os.fchmod(self._fd, 0o600)  # a umask can take away the owner's bits too
@@ -108,12 +130,19 @@ class Pack:
         if not self.dirty:
             return
         self.sync_early()
+        if not self.is_there():
+            self._lost = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
+            raise self._lost
         if self._new:
             # Another process may have made these folders and not synced them yet.
             for folder in (self._path.parent, self._folder / "packs", self._folder):
                 _sync_folder(folder)
             self._new = False
         self.dirty = False
+
+    def is_there(self) -> bool:
+        """Whether the file still has its name: what is written to one that was deleted is lost."""
+        return os.fstat(self._fd).st_nlink > 0
 
     def sync_early(self) -> None:
         """Sync the bytes written so far, beside writes that go on; `sync` is still due."""
@@ -165,8 +194,8 @@ class Packs:
         return any(pack.dirty for pack in self._open())
 
     def writable(self) -> Pack:
-        """The pack to append to; a new one when there is none or it is full."""
-        if self._current and self._current.end >= PACK_BYTES:
+        """The pack to append to; a new one when there is none, or it is full or deleted."""
+        if self._current and (self._current.end >= PACK_BYTES or not self._current.is_there()):
             self._full.append(self._current)
             self._current = None
         if self._current is None:
@@ -214,11 +243,11 @@ class Packs:
             self._full.pop().close()
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Make `folder` and its missing parents, each with mode 0700 whatever the umask."""
     if folder.is_dir():
         return
-    _make_private(folder.parent)
+    make_private(folder.parent)
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:

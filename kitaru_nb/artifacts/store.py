@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from kitaru_nb.model.artifact import Digest, Location
 
-__all__ = ["ArtifactStore", "DirectReader", "ExtentIndex"]
+__all__ = ["ArtifactStore", "BulkReader", "DirectReader", "ExtentIndex"]
 
 
 class ExtentIndex(Protocol):
@@ -64,5 +64,19 @@ class DirectReader(Protocol):
         Raises:
             CorruptError: they are damaged, cut short or gone; `target` must not be used.
             StoreError: they could not be read.
+        """
+        ...
+
+
+@runtime_checkable
+class BulkReader(Protocol):
+    """A store that is slow to answer and gladly asked for much at once."""
+
+    def read_all(self, jobs: Sequence[tuple[Location, memoryview]]) -> None:
+        """Fill each target with the bytes at its location, as `DirectReader.read_into` does for one.
+
+        Raises:
+            CorruptError: some are damaged, cut short or gone; no target must be used.
+            StoreError: some could not be read.
         """
         ...

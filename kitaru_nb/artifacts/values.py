@@ -16,7 +16,7 @@ from kitaru_nb.artifacts.cuts import SMALL_STREAM, cut_stream
 from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.artifacts.scalar_codec import ScalarCodec
-from kitaru_nb.artifacts.store import ArtifactStore, DirectReader, ExtentIndex
+from kitaru_nb.artifacts.store import ArtifactStore, BulkReader, DirectReader, ExtentIndex
 from kitaru_nb.artifacts.zarr_codec import ZarrCodec
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Extent, Location
@@ -233,6 +233,9 @@ def _assemble(places: Sequence[Location], store: ArtifactStore) -> memoryview:
     for place in places:
         jobs.append((place, whole[at : at + place.extent.length]))
         at += place.extent.length
+    if isinstance(store, BulkReader):
+        store.read_all(jobs)
+        return whole
     if size < _PARALLEL_BYTES or _THREADS == 1:
         for place, target in jobs:
             _fill(store, place, target)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ from kitaru_nb.artifacts import pack as pack_module
 from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.artifacts.store import DirectReader
-from kitaru_nb.errors import CorruptError, StoreError
+from kitaru_nb.errors import StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, INLINE_BYTES, Digest, Extent, Location
-from tests.unit.artifacts.store_suite import ArtifactStoreSuite, Index, content, views
+from kitaru_nb.testing import ArtifactStoreSuite, Damage, MemoryIndex, content, views
 
 MIB = 1 << 20
 
@@ -49,11 +50,29 @@ def packs(folder: Path) -> list[Path]:
 
 
 class TestLocalStore(ArtifactStoreSuite):
-    pass
+    def open_store(self, home: Path, *, read_only: bool = False) -> LocalStore:
+        return LocalStore(home, read_only=read_only)
+
+    def damage(self, home: Path, pack: str, change: Damage) -> None:
+        path = home / "packs" / pack[:2] / pack
+        changed = change(path.read_bytes())
+        if changed is None:
+            path.unlink()
+        else:
+            path.write_bytes(changed)
+
+    @contextmanager
+    def broken(self, home: Path) -> Iterator[None]:
+        """A disk that is full from some write on."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "pwritev", fail(errno.ENOSPC))
+            yield
 
 
 def test_small_chunks_ride_inline_and_large_ones_in_a_pack(store: LocalStore) -> None:
-    small, large = store.write(views(content(1, INLINE_BYTES), content(2, INLINE_BYTES + 1)), index=Index())
+    small, large = store.write(
+        views(content(1, INLINE_BYTES), content(2, INLINE_BYTES + 1)), index=MemoryIndex()
+    )
 
     assert (small.data, small.pack) == (content(1, INLINE_BYTES), None)
     assert large.data is None
@@ -61,21 +80,21 @@ def test_small_chunks_ride_inline_and_large_ones_in_a_pack(store: LocalStore) ->
 
 
 def test_one_call_gives_the_journal_about_a_mebibyte_of_small_chunks_and_no_more(store: LocalStore) -> None:
-    locations = store.write(views(*(content(seed, INLINE_BYTES) for seed in range(40))), index=Index())
+    locations = store.write(views(*(content(seed, INLINE_BYTES) for seed in range(40))), index=MemoryIndex())
 
     inline = sum(len(location.data) for location in locations if location.data is not None)
     assert inline == MIB
 
 
 def test_extents_start_on_pages(store: LocalStore) -> None:
-    locations = store.write(views(*(content(seed, 70_001) for seed in range(5))), index=Index())
+    locations = store.write(views(*(content(seed, 70_001) for seed in range(5))), index=MemoryIndex())
 
     assert [location.offset % 4096 for location in locations] == [0] * 5
 
 
 def test_many_commits_append_to_one_pack(store: LocalStore, tmp_path: Path) -> None:
     for seed in range(5):
-        store.write(views(content(seed)), index=Index())
+        store.write(views(content(seed)), index=MemoryIndex())
         store.flush()
 
     assert len(packs(tmp_path)) == 1
@@ -87,7 +106,7 @@ def test_a_full_pack_is_followed_by_a_new_one_and_both_are_flushed(
     monkeypatch.setattr(pack_module, "PACK_BYTES", 2 * MIB)
     data = [content(seed) for seed in range(50)]
 
-    locations = store.write(views(*data), index=Index())
+    locations = store.write(views(*data), index=MemoryIndex())
     store.flush()
 
     assert len({location.pack for location in locations}) == len(packs(tmp_path)) > 1
@@ -98,16 +117,16 @@ def test_a_full_pack_is_followed_by_a_new_one_and_both_are_flushed(
 def test_a_flush_syncs_the_pack_once_and_its_folders_only_when_new(
     store: LocalStore, syncs: list[str]
 ) -> None:
-    store.write(views(content(1)), index=Index())
+    store.write(views(content(1)), index=MemoryIndex())
     store.flush()
-    store.write(views(content(2)), index=Index())
+    store.write(views(content(2)), index=MemoryIndex())
     store.flush()
 
     assert syncs == ["data", "folder", "folder", "folder", "data"]
 
 
 def test_a_flush_with_nothing_new_syncs_nothing(store: LocalStore, syncs: list[str], tmp_path: Path) -> None:
-    index = Index()
+    index = MemoryIndex()
     index.commit(store.write(views(content(1)), index=index))
     store.flush()
     del syncs[:]
@@ -119,7 +138,7 @@ def test_a_flush_with_nothing_new_syncs_nothing(store: LocalStore, syncs: list[s
 
 
 def test_only_inline_chunks_leave_the_disk_alone(store: LocalStore, tmp_path: Path) -> None:
-    store.write(views(content(1, 100)), index=Index())
+    store.write(views(content(1, 100)), index=MemoryIndex())
     store.flush()
 
     assert list(tmp_path.iterdir()) == []
@@ -131,7 +150,7 @@ def test_a_large_save_syncs_at_most_three_times(store: LocalStore, syncs: list[s
         data[number * MIB : number * MIB + 4] = number.to_bytes(4, "little")
     whole = memoryview(data)
 
-    store.write([whole[at : at + MIB] for at in range(0, len(whole), MIB)], index=Index())
+    store.write([whole[at : at + MIB] for at in range(0, len(whole), MIB)], index=MemoryIndex())
     store.flush()
 
     assert 2 <= syncs.count("data") <= 3
@@ -141,7 +160,7 @@ def test_files_and_folders_are_private_whatever_the_umask(tmp_path: Path) -> Non
     before = os.umask(0)
     try:
         store = LocalStore(tmp_path / "home" / "store")
-        store.write(views(content(1)), index=Index())
+        store.write(views(content(1)), index=MemoryIndex())
     finally:
         os.umask(before)
 
@@ -154,7 +173,7 @@ def test_files_and_folders_are_private_whatever_the_umask(tmp_path: Path) -> Non
 def test_a_strict_umask_does_not_take_the_owners_rights(tmp_path: Path) -> None:
     before = os.umask(0o777)
     try:
-        LocalStore(tmp_path / "store").write(views(content(1)), index=Index())
+        LocalStore(tmp_path / "store").write(views(content(1)), index=MemoryIndex())
     finally:
         os.umask(before)
 
@@ -163,7 +182,7 @@ def test_a_strict_umask_does_not_take_the_owners_rights(tmp_path: Path) -> None:
 
 
 def test_equal_chunks_take_their_room_once(store: LocalStore, tmp_path: Path) -> None:
-    store.write(views(*[content(1)] * 5), index=Index())
+    store.write(views(*[content(1)] * 5), index=MemoryIndex())
 
     assert [path.stat().st_size for path in packs(tmp_path)] == [MIB]
 
@@ -178,133 +197,19 @@ def test_a_slow_disk_gets_every_chunk_as_it_was(store: LocalStore, monkeypatch: 
     monkeypatch.setattr(os, "pwritev", late)
     data = [content(seed) for seed in range(60)]
 
-    locations = store.write(views(*data), index=Index())
+    locations = store.write(views(*data), index=MemoryIndex())
 
     assert [bytes(store.read(location)) for location in locations] == data
 
 
 def test_the_store_reads_into_memory_of_the_caller(store: LocalStore) -> None:
-    (location,) = store.write(views(content(1)), index=Index())
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
     target = bytearray(EXTENT_BYTES)
 
     store.read_into(location, memoryview(target))
 
     assert isinstance(store, DirectReader)
     assert target == content(1)
-
-
-def test_a_remembered_chunk_that_is_stored_nowhere_is_written(store: LocalStore) -> None:
-    store.write(views(content(1)), index=Index())
-    store.flush()
-
-    (location,) = store.write(views(content(1)), index=Index())
-    store.flush()
-
-    assert bytes(store.read(location)) == content(1)
-
-
-def test_a_value_that_changes_while_it_is_written_is_stored_under_the_digest_of_what_was_stored(
-    store: LocalStore,
-) -> None:
-    live = bytearray(16 * MIB)
-    stop = threading.Event()
-
-    def scribble() -> None:
-        mark = 0
-        while not stop.is_set():
-            mark += 1
-            for at in range(0, len(live), 4096):
-                live[at : at + 8] = mark.to_bytes(8, "little")
-
-    thread = threading.Thread(target=scribble)
-    thread.start()
-    whole, saved = memoryview(live), []
-    try:
-        for _ in range(3):
-            saved += store.write([whole[at : at + MIB] for at in range(0, len(whole), MIB)], index=Index())
-    finally:
-        stop.set()
-        thread.join()
-
-    assert all(len(store.read(location)) == MIB for location in saved)
-
-
-# damage
-
-
-def flip(path: Path, at: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1
-    path.write_bytes(data)
-
-
-DAMAGE: dict[str, Callable[[Path], None]] = {
-    "first byte flipped": lambda path: flip(path, 0),
-    "last byte flipped": lambda path: flip(path, -1),
-    "a byte in the middle flipped": lambda path: flip(path, 500_001),
-    "cut short": lambda path: os.truncate(path, EXTENT_BYTES - 1),
-    "emptied": lambda path: os.truncate(path, 0),
-    "deleted": lambda path: path.unlink(),
-    "zeroed": lambda path: path.write_bytes(bytes(EXTENT_BYTES)),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_an_error_that_names_the_pack(store: LocalStore, tmp_path: Path, damage: str) -> None:
-    (location,) = store.write(views(content(1)), index=Index())
-    store.flush()
-    (path,) = packs(tmp_path)
-
-    DAMAGE[damage](path)
-    with pytest.raises(CorruptError) as caught:
-        store.read(location)
-
-    assert caught.value.kind == "corrupt-artifact"
-    assert str(path) in caught.value.message
-
-
-@pytest.mark.parametrize("damage", ["cut short", "emptied", "deleted"])
-def test_a_known_extent_whose_pack_is_short_or_gone_is_written_anew(
-    store: LocalStore, tmp_path: Path, damage: str
-) -> None:
-    index = Index()
-    index.commit(store.write(views(content(1)), index=index))
-    store.close()
-    DAMAGE[damage](packs(tmp_path)[0])
-
-    (location,) = store.write(views(content(1)), index=index)
-
-    assert bytes(store.read(location)) == content(1)
-
-
-def test_an_extent_once_read_as_damaged_is_written_anew(store: LocalStore, tmp_path: Path) -> None:
-    index = Index()
-    index.commit(store.write(views(content(1)), index=index))
-    store.flush()
-    flip(packs(tmp_path)[0], 7)
-    with pytest.raises(CorruptError):
-        store.read(index[digest_of(content(1))])
-
-    (location,) = store.write(views(content(1)), index=index)
-
-    assert bytes(store.read(location)) == content(1)
-
-
-def test_damaged_inline_bytes_are_an_error(store: LocalStore) -> None:
-    location = Location(Extent(digest_of(b"right"), 5), data=b"wrong")
-
-    with pytest.raises(CorruptError, match="in the journal is damaged"):
-        store.read(location)
-
-
-@pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "/etc/passwd", "", "x.pack", "0" * 32 + ".pack/..", "\0"]
-)
-def test_no_recorded_name_becomes_another_path(store: LocalStore, name: str) -> None:
-    location = Location(Extent(digest_of(b""), 1), pack=name)
-
-    with pytest.raises(CorruptError, match="not a pack"):
-        store.read(location)
 
 
 # a disk that refuses
@@ -332,7 +237,7 @@ def fail(code: int) -> Callable[..., int]:
 def test_a_refused_write_is_a_clear_error_and_the_next_one_works(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, code: str, kind: str, chunks: int
 ) -> None:
-    folder, index = store.folder, Index()
+    folder, index = store.folder, MemoryIndex()
     index.commit(store.write(views(content(999)), index=index))
     store.flush()
     data = [content(seed) for seed in range(chunks)]
@@ -358,7 +263,7 @@ def test_short_writes_are_finished(store: LocalStore, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "pwritev", lambda fd, parts, at: real(fd, parts[0][:300_000], at))
     data = [content(seed) for seed in range(3)]
 
-    locations = store.write(views(*data), index=Index())
+    locations = store.write(views(*data), index=MemoryIndex())
 
     assert [bytes(store.read(location)) for location in locations] == data
 
@@ -366,13 +271,13 @@ def test_short_writes_are_finished(store: LocalStore, monkeypatch: pytest.Monkey
 def test_a_failed_flush_is_an_error_and_what_it_held_is_written_anew(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (lost,) = store.write(views(content(1)), index=Index())
+    (lost,) = store.write(views(content(1)), index=MemoryIndex())
     with monkeypatch.context() as patch:
         patch.setattr(pack_module, "_sync_data", fail(5))
         with pytest.raises(StoreError) as caught:
             store.flush()
 
-    (location,) = store.write(views(content(1)), index=Index())
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
     store.flush()
 
     assert caught.value.kind == "disk-error"
@@ -380,14 +285,39 @@ def test_a_failed_flush_is_an_error_and_what_it_held_is_written_anew(
     assert bytes(store.read(location)) == content(1)
 
 
+def test_a_pack_that_is_deleted_before_the_flush_is_an_error_and_its_values_are_written_anew(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    store.write(views(content(1)), index=MemoryIndex())
+    packs(tmp_path)[0].unlink()
+
+    with pytest.raises(StoreError):
+        store.flush()
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+
+    assert bytes(store.read(location)) == content(1)
+
+
+def test_a_pack_that_was_deleted_is_not_written_to_any_more(store: LocalStore, tmp_path: Path) -> None:
+    store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+    packs(tmp_path)[0].unlink()
+
+    (location,) = store.write(views(content(2)), index=MemoryIndex())
+    store.flush()
+
+    assert bytes(store.read(location)) == content(2)
+
+
 def test_a_write_refused_after_another_one_leaves_the_first_to_the_flush(
     store: LocalStore, syncs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (kept,) = store.write(views(content(1)), index=Index())
+    (kept,) = store.write(views(content(1)), index=MemoryIndex())
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwritev", fail(28))
         with pytest.raises(StoreError):
-            store.write(views(content(2)), index=Index())
+            store.write(views(content(2)), index=MemoryIndex())
 
     store.flush()
 
@@ -399,15 +329,15 @@ def test_a_sync_that_failed_on_the_way_fails_the_flush_of_what_came_before_it(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kitaru_nb.artifacts.extent_save._SYNC_BYTES", MIB)
-    store.write(views(content(999)), index=Index())
+    store.write(views(content(999)), index=MemoryIndex())
     with monkeypatch.context() as patch:
         patch.setattr(pack_module, "_sync_data", fail(5))
         with pytest.raises(StoreError):
-            store.write(views(*(content(seed) for seed in range(40))), index=Index())
+            store.write(views(*(content(seed) for seed in range(40))), index=MemoryIndex())
 
     with pytest.raises(StoreError):
         store.flush()
-    (location,) = store.write(views(content(999)), index=Index())
+    (location,) = store.write(views(content(999)), index=MemoryIndex())
     store.flush()
 
     assert bytes(store.read(location)) == content(999)
@@ -416,7 +346,7 @@ def test_a_sync_that_failed_on_the_way_fails_the_flush_of_what_came_before_it(
 def test_an_interrupt_in_a_write_leaves_nothing_behind(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Stopped(Index):
+    class Stopped(MemoryIndex):
         asked = 0
 
         def locate(self, digests):
@@ -430,7 +360,7 @@ def test_an_interrupt_in_a_write_leaves_nothing_behind(
         store.write(views(*data), index=Stopped())
 
     assert packs(tmp_path) == []
-    assert len(store.write(views(*data), index=Index())) == 60
+    assert len(store.write(views(*data), index=MemoryIndex())) == 60
 
 
 def test_a_file_size_limit_is_reported_as_a_full_disk(tmp_path: Path) -> None:
@@ -457,7 +387,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_nothing_and_a_save_works_once_there_is_room(small_disk: Path) -> None:
-    store, index = LocalStore(small_disk / "store"), Index()
+    store, index = LocalStore(small_disk / "store"), MemoryIndex()
     index.commit(store.write(views(content(1)), index=index))
     store.flush()
     with pytest.raises(StoreError) as caught:
@@ -472,7 +402,7 @@ def test_a_full_disk_loses_nothing_and_a_save_works_once_there_is_room(small_dis
 
 
 def test_a_disk_remounted_read_only_is_read_and_refuses_to_be_written(small_disk: Path) -> None:
-    store, index = LocalStore(small_disk / "store"), Index()
+    store, index = LocalStore(small_disk / "store"), MemoryIndex()
     index.commit(store.write(views(content(1)), index=index))
     store.flush()
     store.close()
@@ -485,30 +415,18 @@ def test_a_disk_remounted_read_only_is_read_and_refuses_to_be_written(small_disk
     assert bytes(store.read(index[digest_of(content(1))])) == content(1)
 
 
-def test_a_read_only_store_reads_and_refuses_to_write(store: LocalStore, tmp_path: Path) -> None:
-    (location,) = store.write(views(content(1)), index=Index())
-    store.flush()
-    frozen = LocalStore(tmp_path / "store", read_only=True)
-
-    with pytest.raises(StoreError) as caught:
-        frozen.write(views(content(2)), index=Index())
-
-    assert caught.value.kind == "store-read-only"
-    assert bytes(frozen.read(location)) == content(1)
-
-
 # more than one process
 
 CHILD = """
 import json, os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.unit.artifacts.store_suite import Index, content, views
+from kitaru_nb.testing import MemoryIndex, content, views
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.errors import StoreError
 
 store = LocalStore(Path({folder!r}))
-index = Index()
+index = MemoryIndex()
 
 def save(seed, size=2):
     try:
@@ -555,56 +473,4 @@ def test_a_kill_at_a_crash_point_loses_nothing_acknowledged(tmp_path: Path, poin
     assert done.returncode == -signal.SIGKILL
     assert len(done.stdout.splitlines()) == nth - 1
     assert all(len(store.read(location)) == MIB for location in acknowledged(done.stdout))
-    assert len(store.write(views(content(100)), index=Index())) == 1
-
-
-def test_kills_at_any_moment_lose_nothing_acknowledged(tmp_path: Path) -> None:
-    seen: list[Location] = []
-    for turn in range(4):
-        code = f"for n in range(1000): save({turn} * 1000 + n, size=20)"
-        with subprocess.Popen(command(tmp_path, code), stdout=subprocess.PIPE, text=True) as job:
-            assert job.stdout is not None
-            lines = [job.stdout.readline() for _ in range(turn + 1)]
-            job.kill()
-            seen += acknowledged("".join(lines) + job.stdout.read().rpartition("\n")[0])
-
-    store = LocalStore(tmp_path / "store", read_only=True)
-
-    assert len(seen) >= 20 * 10
-    assert all(len(store.read(location)) == MIB for location in seen)
-
-
-def test_two_processes_write_to_one_store(tmp_path: Path) -> None:
-    jobs = [
-        subprocess.Popen(
-            command(tmp_path, f"for n in range(5): save({turn} * 10 + n)"), stdout=subprocess.PIPE, text=True
-        )
-        for turn in range(2)
-    ]
-    outputs = [job.communicate()[0] for job in jobs]
-
-    store = LocalStore(tmp_path / "store", read_only=True)
-
-    found = [acknowledged(output) for output in outputs]
-    assert [len(each) for each in found] == [10, 10]
-    assert {each.pack for each in found[0]}.isdisjoint(each.pack for each in found[1])
-    assert all(len(store.read(location)) == MIB for each in found for location in each)
-
-
-def test_a_forked_child_writes_to_a_pack_of_its_own(tmp_path: Path) -> None:
-    code = """
-save(1)
-child = os.fork()
-save(2 if child else 3)
-if child:
-    os.waitpid(child, 0)
-    save(4)
-"""
-
-    done = child(tmp_path, code)
-
-    store = LocalStore(tmp_path / "store", read_only=True)
-    found = acknowledged(done.stdout)
-    assert len(found) == 8
-    assert len({location.pack for location in found}) == 2
-    assert all(len(store.read(location)) == MIB for location in found)
+    assert len(store.write(views(content(100)), index=MemoryIndex())) == 1

@@ -25,7 +25,7 @@ from kitaru_nb.artifacts.values import (
 )
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, Anchor, Artifact, Digest, Extent, Location
-from tests.unit.artifacts.store_suite import Index
+from kitaru_nb.testing import MemoryIndex
 
 MIB = 1 << 20
 
@@ -36,7 +36,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = LocalStore(folder)
-        self.index = Index()
+        self.index = MemoryIndex()
 
     def save(self, **values: object) -> Stored:
         stored = store_values(values, namespace={}, store=self.store, index=self.index)

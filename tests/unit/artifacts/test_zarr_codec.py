@@ -27,7 +27,7 @@ from kitaru_nb.artifacts.zarr_codec import ZarrCodec, chunk_shape
 from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
 from kitaru_nb.errors import CorruptError, UsageError
 from kitaru_nb.model.artifact import Artifact
-from tests.unit.artifacts.store_suite import Index
+from kitaru_nb.testing import MemoryIndex
 
 DTYPES = [
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -205,7 +205,7 @@ class Kept:
 
     def __init__(self, folder: Path, array: NDArray[np.generic]) -> None:
         self.store = LocalStore(folder)
-        self.index = Index()
+        self.index = MemoryIndex()
         stored = store_values({"a": array}, namespace={}, store=self.store, index=self.index)
         self.store.flush()
         self.index.commit(stored.locations)
@@ -371,7 +371,7 @@ def test_an_extent_without_a_place_is_an_error_at_once(tmp_path: Path) -> None:
 
 
 def test_an_artifact_that_is_no_array_has_no_zarr_form(tmp_path: Path) -> None:
-    store, index = LocalStore(tmp_path), Index()
+    store, index = LocalStore(tmp_path), MemoryIndex()
     stored = store_values({"a": {"b": 1}}, namespace={}, store=store, index=index)
     index.commit(stored.locations)
 

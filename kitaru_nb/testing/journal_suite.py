@@ -1,14 +1,4 @@
-"""Suites that say what every journal must do, for authors of a journal of their own.
-
-Subclass `JournalSuite` in a test module and bring the place it runs in; pytest finds the
-promises by itself::
-
-    class TestMyJournal(JournalSuite):
-        def open_journal(self, home: Path) -> Journal:
-            return MyJournal(home)
-
-Needs pytest, which kitaru_nb itself does not install.
-"""
+"""What every journal must do."""
 
 from __future__ import annotations
 

@@ -1,0 +1,414 @@
+"""The store in a bucket: the promises of every store against a real S3 server, and what is its own."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kitaru_nb.artifacts.bucket import Bucket
+from kitaru_nb.artifacts.extent_save import digest_of
+from kitaru_nb.artifacts.object_packs import OBJECT_BYTES
+from kitaru_nb.artifacts.object_store import ObjectStore
+from kitaru_nb.artifacts.pack import pack_key
+from kitaru_nb.artifacts.values import load_values, store_values
+from kitaru_nb.errors import CorruptError, StoreError
+from kitaru_nb.model.artifact import EXTENT_BYTES, INLINE_BYTES, Extent, Location
+from kitaru_nb.testing import ArtifactStoreSuite, Damage, MemoryIndex, content, views
+from tests.s3_server import BUCKET, SECRET, Cable, S3Server, s3_options
+
+pytest.importorskip("obstore", reason="obstore is not installed", exc_type=ImportError)
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def cable(s3_server: S3Server) -> Iterator[Cable]:
+    cable = Cable(s3_server.port)
+    yield cable
+    cable.close()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A prefix of this test's own."""
+    return url_of(tmp_path)
+
+
+@pytest.fixture
+def store(url: str, cable: Cable) -> Iterator[ObjectStore]:
+    store = ObjectStore(url, options=s3_options(cable.endpoint))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def bucket(url: str, cable: Cable) -> Bucket:
+    """The bucket as it is behind the store's back."""
+    return Bucket(url, s3_options(cable.endpoint))
+
+
+def url_of(folder: Path) -> str:
+    return f"s3://{BUCKET}/{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
+
+
+def change(bucket: Bucket, pack: str, how: Damage) -> None:
+    key = pack_key(pack)
+    assert key is not None
+    changed = how(bytes(bucket.get(key, 0, 1 << 30)))
+    bucket.remove(key)
+    if changed is not None:
+        bucket.put_new(key, memoryview(changed))
+
+
+def objects(bucket: Bucket) -> dict[str, int]:
+    return {key: file.bytes for key, file in bucket.files("packs")}
+
+
+class TestObjectStore(ArtifactStoreSuite):
+    @pytest.fixture(autouse=True)
+    def _cable(self, cable: Cable) -> None:
+        self.cable = cable
+
+    def open_store(self, home: Path, *, read_only: bool = False) -> ObjectStore:
+        return ObjectStore(url_of(home), options=s3_options(self.cable.endpoint), read_only=read_only)
+
+    def damage(self, home: Path, pack: str, change_: Damage) -> None:
+        change(Bucket(url_of(home), s3_options(self.cable.endpoint)), pack, change_)
+
+    def broken(self, home: Path) -> AbstractContextManager[None]:
+        return self.cable.cut()
+
+
+@pytest.mark.slow
+class TestObjectStoreWithACache(TestObjectStore):
+    """The same promises with a cache between: what it holds is checked, and never leaned on."""
+
+    def open_store(self, home: Path, *, read_only: bool = False) -> ObjectStore:
+        options = s3_options(self.cable.endpoint)
+        return ObjectStore(url_of(home), options=options, cache=home / "cache", read_only=read_only)
+
+
+# What goes where
+
+
+def test_small_chunks_ride_inline_and_leave_the_bucket_alone(store: ObjectStore, bucket: Bucket) -> None:
+    with_room = store.write(views(content(1, INLINE_BYTES), content(2, 10)), index=MemoryIndex())
+    store.flush()
+
+    assert [location.data for location in with_room] == [content(1, INLINE_BYTES), content(2, 10)]
+    assert objects(bucket) == {}
+
+
+def test_a_large_save_becomes_objects_of_about_16_mebibytes(store: ObjectStore, bucket: Bucket) -> None:
+    locations = store.write(views(*(content(seed) for seed in range(50))), index=MemoryIndex())
+    store.flush()
+
+    found = objects(bucket)
+    assert sorted(found.values()) == [2 * MIB, *[OBJECT_BYTES] * 3]
+    assert {pack_key(location.pack or "") for location in locations} == found.keys()
+    assert all(location.offset % 4096 == 0 for location in locations)
+
+
+def test_what_several_writes_left_before_a_flush_is_one_object(store: ObjectStore, bucket: Bucket) -> None:
+    index = MemoryIndex()
+    found = [store.write(views(content(seed, 70_001)), index=index)[0] for seed in range(10)]
+
+    store.flush()
+
+    assert len(objects(bucket)) == 1
+    assert [bytes(store.read(location)) for location in found] == [content(n, 70_001) for n in range(10)]
+
+
+def test_nothing_is_in_the_bucket_before_it_is_worth_an_object(store: ObjectStore, bucket: Bucket) -> None:
+    store.write(views(content(1)), index=MemoryIndex())
+
+    assert objects(bucket) == {}
+
+
+def test_a_flush_with_nothing_new_asks_nothing(store: ObjectStore, cable: Cable) -> None:
+    index = MemoryIndex()
+    index.commit(store.write(views(content(1)), index=index))
+    store.flush()
+
+    with cable.cut():
+        again = store.write(views(content(1), content(2, 100)), index=index)
+        store.flush()
+
+    assert again[0] == index[digest_of(content(1))]
+
+
+def test_each_pack_is_looked_for_once(
+    store: ObjectStore, url: str, cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = MemoryIndex()
+    for seed in range(3):
+        index.commit(store.write(views(content(seed)), index=index))
+        store.flush()
+    asked: list[str] = []
+    real = Bucket.file
+    monkeypatch.setattr(Bucket, "file", lambda at, key: (asked.append(key), real(at, key))[1])
+    other = ObjectStore(url, options=s3_options(cable.endpoint))
+
+    for _ in range(3):
+        other.write(views(*(content(seed) for seed in range(3))), index=index)
+
+    assert len(asked) == len(set(asked)) == 3
+    other.close()
+
+
+def test_a_pack_that_was_removed_since_it_was_looked_for_is_not_leaned_on_once_that_was_seen(
+    store: ObjectStore, bucket: Bucket
+) -> None:
+    index = MemoryIndex()
+    index.commit(store.write(views(content(1), content(2)), index=index))
+    store.flush()
+    for key in objects(bucket):
+        bucket.remove(key)
+    with pytest.raises(CorruptError, match="the object is gone"):
+        store.read(index[digest_of(content(1))])
+
+    index.commit(store.write(views(content(1), content(2)), index=index))
+    store.flush()
+
+    assert bytes(store.read(index[digest_of(content(2))])) == content(2)
+
+
+def test_values_come_back_in_few_requests(
+    store: ObjectStore, url: str, cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = MemoryIndex()
+    weights = np.random.default_rng(1).standard_normal(3 * OBJECT_BYTES // 8)
+    stored = store_values({"weights": weights}, namespace={}, store=store, index=index)
+    store.flush()
+    index.commit(stored.locations)
+    asked: list[str] = []
+    real = Bucket.get
+    monkeypatch.setattr(
+        Bucket, "get", lambda at, key, *range_: (asked.append(key), real(at, key, *range_))[1]
+    )
+    other = ObjectStore(url, options=s3_options(cable.endpoint))
+
+    found = load_values(stored.artifact, store=other, index=index, namespace={})
+
+    assert np.array_equal(found["weights"], weights)
+    assert len(asked) <= 3 * OBJECT_BYTES // (4 * MIB) + 2
+    other.close()
+
+
+# A network that breaks, and a service that refuses
+
+
+def test_a_hiccup_of_the_network_is_no_error(url: str, cable: Cable) -> None:
+    store = ObjectStore(url, options=s3_options(cable.endpoint, max_retries="10"))
+    store.write(views(content(1)), index=MemoryIndex())
+    with cable.cut():
+        flushed = threading.Thread(target=store.flush)
+        flushed.start()
+        flushed.join(0.3)
+        assert flushed.is_alive()
+
+    flushed.join()
+
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+    assert bytes(store.read(location)) == content(1)
+    store.close()
+
+
+def test_a_put_whose_answer_was_lost_is_found_to_be_there(bucket: Bucket) -> None:
+    bucket.put_new("packs/x", memoryview(b"content"))
+
+    bucket.put_new("packs/x", memoryview(b"content"))
+
+    with pytest.raises(StoreError, match="another object has that name"):
+        bucket.put_new("packs/x", memoryview(b"other"))
+    assert bytes(bucket.get("packs/x", 0, 100)) == b"content"
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "why"),
+    [
+        ({"access_key_id": "unknown"}, "store-credentials", "not accepted"),
+        ({"secret_access_key": "wrong-secret-value"}, "store-credentials", "not accepted"),
+        ({"endpoint": "http://127.0.0.1:1"}, "store-unreachable", "Connection refused"),
+        ({"endpoint": "http://no-such-host.invalid"}, "store-unreachable", "DNS"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    url: str, s3_server: S3Server, options: dict[str, str], kind: str, why: str
+) -> None:
+    store = ObjectStore(url, options={**s3_options(s3_server.endpoint, max_retries="0"), **options})
+
+    with pytest.raises(StoreError, match=why) as caught:
+        store.check()
+
+    assert caught.value.kind == kind
+    assert url in caught.value.message
+    assert caught.value.hint
+    told = f"{caught.value!r} {caught.value} {caught.value.__cause__!r} {store!r}"
+    assert SECRET not in told
+    assert "wrong-secret-value" not in told
+
+
+def test_a_missing_bucket_is_not_taken_for_missing_values(s3_server: S3Server, url: str) -> None:
+    nowhere = ObjectStore(
+        url.replace(BUCKET, "no-such-bucket"), options=s3_options(s3_server.endpoint), read_only=True
+    )
+    location = Location(Extent(digest_of(b"any"), 3), pack="0" * 32 + ".pack")
+
+    for ask in (lambda: nowhere.read(location), nowhere.check, lambda: list(nowhere.packs())):
+        with pytest.raises(StoreError, match="there is no such bucket") as caught:
+            ask()
+        assert caught.value.kind == "no-such-bucket"
+        assert not isinstance(caught.value, CorruptError)
+    nowhere.close()
+
+
+def test_a_check_leaves_nothing_behind(store: ObjectStore, bucket: Bucket) -> None:
+    store.check()
+
+    assert list(bucket.files("")) == []
+
+
+def test_a_check_of_a_store_that_is_read_needs_no_right_to_write(url: str, cable: Cable) -> None:
+    ObjectStore(url, options=s3_options(cable.endpoint), read_only=True).check()
+
+
+# For gc
+
+
+def test_packs_are_listed_with_size_and_age(store: ObjectStore, bucket: Bucket) -> None:
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+    bucket.put_new("packs/ab/somebody-elses", memoryview(b"no pack"))
+
+    (found,) = store.packs()
+
+    assert (found.name, found.bytes) == (location.pack, MIB)
+    assert abs(found.modified - time.time()) < 900
+
+
+def test_a_pack_is_removed_once_it_is_old_enough(store: ObjectStore) -> None:
+    index = MemoryIndex()
+    index.commit(store.write(views(content(1)), index=index))
+    store.flush()
+    (found,) = store.packs()
+
+    store.remove(found.name)
+    assert [pack.name for pack in store.packs()] == [found.name]
+    store.grace = -900.0
+    store.remove(found.name)
+
+    assert list(store.packs()) == []
+    with pytest.raises(CorruptError):
+        store.read(index[digest_of(content(1))])
+    (location,) = store.write(views(content(1)), index=index)
+    store.flush()
+    assert bytes(store.read(location)) == content(1)
+
+
+@pytest.mark.parametrize("name", ["0" * 32 + ".pack", "../other", "", "packs"])
+def test_removing_what_is_not_there_does_nothing(store: ObjectStore, bucket: Bucket, name: str) -> None:
+    bucket.put_new("other", memoryview(b"kept"))
+    store.grace = -900.0
+
+    store.remove(name)
+
+    assert [key for key, _ in bucket.files("")] == ["other"]
+
+
+# The cache
+
+
+@pytest.fixture
+def cached(url: str, cable: Cable, tmp_path: Path) -> Iterator[ObjectStore]:
+    store = ObjectStore(url, options=s3_options(cable.endpoint), cache=tmp_path / "cache")
+    yield store
+    store.close()
+
+
+def cached_files(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_what_was_read_once_is_read_again_without_the_network(
+    store: ObjectStore, cached: ObjectStore, cable: Cable
+) -> None:
+    data = [content(seed) for seed in range(5)]
+    locations = store.write(views(*data), index=MemoryIndex())
+    store.flush()
+    rooms = [bytearray(EXTENT_BYTES) for _ in data]
+    cached.read_all([(at, memoryview(room)) for at, room in zip(locations, rooms, strict=True)])
+
+    with cable.cut():
+        again = [bytes(cached.read(location)) for location in locations]
+        cached.read_all([(at, memoryview(room)) for at, room in zip(locations, rooms, strict=True)])
+
+    assert again == rooms == data
+
+
+@pytest.mark.parametrize("damaged", [b"", b"short", content(9)])
+def test_damage_in_the_cache_costs_a_download_and_nothing_else(
+    store: ObjectStore, cached: ObjectStore, tmp_path: Path, damaged: bytes
+) -> None:
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+    cached.read(location)
+    (path,) = cached_files(tmp_path)
+    path.write_bytes(damaged)
+
+    assert bytes(cached.read(location)) == content(1)
+    assert path.read_bytes() == content(1)
+
+
+def test_the_cache_is_private(store: ObjectStore, cached: ObjectStore, tmp_path: Path) -> None:
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+    before = os.umask(0)
+    try:
+        cached.read(location)
+    finally:
+        os.umask(before)
+
+    modes = {path.is_dir(): stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").rglob("*")}
+    assert modes == {True: 0o700, False: 0o600}
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    store: ObjectStore, url: str, cable: Cable, tmp_path: Path
+) -> None:
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+    (tmp_path / "file").write_bytes(b"")
+
+    without = ObjectStore(url, options=s3_options(cable.endpoint), cache=tmp_path / "file" / "cache")
+
+    assert bytes(without.read(location)) == content(1)
+    without.close()
+
+
+# Importing
+
+
+def test_obstore_is_imported_by_the_first_use_and_not_before() -> None:
+    code = (
+        "import sys; from kitaru_nb.artifacts.object_store import ObjectStore;"
+        "store = ObjectStore('s3://bucket/prefix');"
+        "print(any(name.startswith('obstore') for name in sys.modules))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
