@@ -49,6 +49,7 @@ from kitaru_nb.artifacts.views import (
     reduce_view,
     shared_blocks,
 )
+from kitaru_nb.artifacts.zarr_record import arrays_record
 from kitaru_nb.errors import KitaruError, UnstorableError
 from kitaru_nb.model.artifact import Anchor, Digest
 
@@ -100,6 +101,9 @@ class PickleCodec:
                 done = _encode(values, context)
         names = _reaching(values, context) if done.markers else {}
         meta = {"format": _FORMAT, "python": list(sys.version_info[:2]), "buffers": len(done.buffers)}
+        if done.buffers:
+            arrays = arrays_record(values, [done.stream, *done.buffers])
+            meta |= {"arrays": arrays} if arrays else {}
         return Encoded(self.name, meta, [done.stream, *done.buffers], names, done.start)
 
     def decode(

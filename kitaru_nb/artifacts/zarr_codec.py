@@ -14,7 +14,7 @@ from typing import Any
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.views import is_mapped
 
-__all__ = ["ZarrCodec", "chunk_shape", "dtype_of"]
+__all__ = ["ZarrCodec", "array_document", "chunk_shape", "dtype_of", "plain_data_type"]
 
 _CHUNK_BYTES = 4 << 20
 _SLAB_BYTES = 8 << 20
@@ -46,7 +46,7 @@ class ZarrCodec:
             and array.size > 0
             and bool(array.flags.c_contiguous)
             and bool(array.flags.aligned)
-            and _data_type(array.dtype) is not None
+            and plain_data_type(array.dtype) is not None
         )
 
     def encode(
@@ -62,7 +62,7 @@ class ZarrCodec:
         meta = {
             "name": name,
             "writeable": bool(array.flags.writeable),
-            "zarr": _document(array.shape, array.dtype),
+            "zarr": array_document(array.shape, array.dtype),
         }
         # datetime64 has no buffer format of its own; the same bytes as int64 have one
         plain = array.view("i8") if array.dtype.kind in "mM" else array
@@ -113,9 +113,9 @@ def dtype_of(data_type: str | Mapping[str, Any]) -> Any:
     return np.dtype(f"{data_type['name'].removeprefix('numpy.')}[{factor}{unit}]")
 
 
-def _document(shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
+def array_document(shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
     """``zarr.json`` as zarr writes it for an uncompressed array."""
-    data_type = _data_type(dtype)
+    data_type = plain_data_type(dtype)
     fill = _ZEROS[dtype.kind]
     codec: dict[str, Any] = {"name": "bytes"}
     if dtype.itemsize > 1:
@@ -135,7 +135,7 @@ def _document(shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
     }
 
 
-def _data_type(dtype: Any) -> str | dict[str, Any] | None:
+def plain_data_type(dtype: Any) -> str | dict[str, Any] | None:
     """`dtype` as zarr v3 names it; None when zarr would not give the very same dtype back."""
     if sys.byteorder != "little" or not dtype.isnative or dtype.metadata is not None:
         return None

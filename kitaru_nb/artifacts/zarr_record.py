@@ -1,0 +1,142 @@
+"""Which of an artifact's stored bytes are which array: put on record when a value is stored.
+
+So that a column can be read from a stored frame, slice by slice and without a pickle being
+loaded, the manifest says of each array where its elements begin in which buffer, and how
+they lie. What lies in no buffer is looked up when the value is loaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kitaru_nb.artifacts.views import byte_range
+from kitaru_nb.artifacts.zarr_describe import Branch, LaterError, Leaf, Strings, described
+from kitaru_nb.artifacts.zarr_document import NoZarrFormError
+
+__all__ = ["arrays_record", "dtype_form"]
+
+_INLINE = 64  # an array this small is put into the record itself
+_STREAM = 1 << 20  # a pickle stream longer than this is not searched for small arrays
+_SEARCHED = 16 << 20  # bytes looked at for them, over one value
+
+
+def arrays_record(values: Mapping[str, object], buffers: Sequence[memoryview]) -> dict[str, Any]:
+    """For each name whose arrays lie in `buffers`: its arrays and where they are; JSON values only.
+
+    Costs some microseconds for each array, and none of its bytes are read but those of
+    arrays under 64 KiB. A value that it does not understand is left out.
+
+    Args:
+        values: The names of a group with their values, as they are being stored.
+        buffers: The pickle stream, then the buffers beside it.
+    """
+    if len(buffers) < 2 or "numpy" not in sys.modules:
+        return {}
+    found = {}
+    places = _Places(buffers)
+    for name, value in values.items():
+        try:
+            record = _form(described(value, saving=True), places)
+            json.dumps(record, allow_nan=False)
+        except (LaterError, NoZarrFormError):
+            continue
+        except Exception:  # noqa: BLE001, S112 - the record is a convenience: no look at a foreign class may cost the save
+            continue
+        if _anywhere(record):
+            found[name] = record
+    return found
+
+
+def dtype_form(dtype: Any) -> Any:
+    """A numpy dtype as JSON."""
+    form = sys.modules["numpy"].lib.format.dtype_to_descr(dtype)
+    return form if isinstance(form, str) else json.loads(json.dumps(form))
+
+
+class _Place(NamedTuple):
+    """A stretch of memory: its addresses, and which buffer it is."""
+
+    low: int
+    high: int
+    number: int
+
+
+class _Places:
+    """Where in the buffers a live array's memory is."""
+
+    def __init__(self, buffers: Sequence[memoryview]) -> None:
+        np = sys.modules["numpy"]
+        self._stream = bytes(buffers[0]) if buffers[0].nbytes <= _STREAM else b""
+        self._budget = _SEARCHED
+        ranges = []
+        for number, buffer in enumerate(buffers[1:], 1):
+            low = np.frombuffer(buffer, "u1").__array_interface__["data"][0]
+            ranges.append(_Place(low, low + buffer.nbytes, number))
+        self._ranges = sorted(ranges)
+        self._lows = [place.low for place in self._ranges]
+
+    def find(self, array: Any) -> tuple[int, int] | None:
+        """The buffer that `array` lies in, and where in that its first element is."""
+        low, high = byte_range(array)
+        first = bisect_right(self._lows, low) - 1
+        if first >= 0 and high <= self._ranges[first].high:
+            start: int = array.__array_interface__["data"][0] - self._ranges[first].low
+            return self._ranges[first].number, start
+        return None
+
+    def search(self, data: bytes) -> int | None:
+        """Where in the stream `data` is. The same bytes elsewhere in it are as good."""
+        if len(self._stream) > self._budget:
+            return None
+        self._budget -= len(self._stream)
+        at = self._stream.find(data)
+        return at if at >= 0 else None
+
+
+def _form(node: Leaf | Branch | None, places: _Places) -> dict[str, Any]:
+    if node is None:
+        return {"later": True}
+    if isinstance(node, Branch):
+        members = {name: _form(member, places) for name, member in node.members.items()}
+        return {"members": members, "attrs": dict(node.attrs)}
+    named: dict[str, Any] = {"dims": list(node.dims)} if node.dims is not None else {}
+    named |= {"attrs": dict(node.attrs)} if node.attrs else {}
+    if isinstance(node.values, range):
+        return {"range": [node.values.start, node.values.stop, node.values.step], **named}
+    if isinstance(node.values, Strings):
+        return {**_strings_form(node.values, places), **named}
+    return {**_array_form(node.values, places), **named}
+
+
+def _array_form(array: Any, places: _Places) -> dict[str, Any]:
+    form: dict[str, Any] = {"shape": list(array.shape), "dtype": dtype_form(array.dtype)}
+    if array.nbytes <= _INLINE:
+        return {**form, "data": base64.b64encode(array.tobytes()).decode()}
+    place = places.find(array)
+    if place is not None:
+        strides = {} if array.flags.c_contiguous else {"strides": list(array.strides)}
+        return {**form, "at": list(place), **strides}
+    at = places.search(array.tobytes()) if array.nbytes < _STREAM else None
+    return {**form, "at": [0, at]} if at is not None else {"later": True}
+
+
+def _strings_form(strings: Strings, places: _Places) -> dict[str, Any]:
+    runs = []
+    for rows, offsets, data in strings.runs:
+        found = _array_form(offsets, places), _array_form(data, places)
+        if any("at" not in form and "data" not in form for form in found):
+            return {"later": True}
+        runs.append([rows, *found])
+    return {"strings": runs, "shape": list(strings.shape)} if strings.values is None else {"later": True}
+
+
+def _anywhere(record: Mapping[str, Any]) -> bool:
+    """Whether any array of the record can be read from the buffers."""
+    inside = record["members"].values() if "members" in record else ()
+    runs = [form for _, *forms in record.get("strings", ()) for form in forms]
+    return "at" in record or any(map(_anywhere, [*inside, *runs]))
