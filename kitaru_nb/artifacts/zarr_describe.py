@@ -8,6 +8,7 @@ value is stored it tells which stored bytes are which array.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ def run_strings(runs: Iterable[Run], start: int, stop: int) -> Iterator[bytes]:
             continue
         offsets = [int(offset) for offset in offsets_of(first, last + 1)]
         data = data_of(offsets[0], offsets[-1])
-        for low, high in zip(offsets, offsets[1:], strict=False):
+        for low, high in itertools.pairwise(offsets):
             yield data[low - offsets[0] : high - offsets[0]]
 
 
@@ -171,8 +172,10 @@ def json_form(value: Any) -> Any:
         NoZarrFormError: JSON cannot have it.
     """
     np = sys.modules.get("numpy")
-    if value is None or isinstance(value, str | bool | int | float):
-        return value if type(value) in _JSON else value.item() if hasattr(value, "item") else _base(value)
+    if type(value) in _JSON:
+        return value
+    if isinstance(value, str | int | float) and not (np is not None and isinstance(value, np.generic)):
+        return next(kind(value) for kind in (int, float, str) if isinstance(value, kind))
     if isinstance(value, list | tuple):
         return [json_form(item) for item in value]
     if isinstance(value, Mapping):
@@ -183,10 +186,6 @@ def json_form(value: Any) -> Any:
 
 
 _JSON = frozenset((str, bool, int, float, type(None)))
-
-
-def _base(value: Any) -> Any:
-    return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
 
 
 def _array(array: Any, np: Any, *, saving: bool) -> Leaf:
@@ -218,7 +217,9 @@ def _sparse(matrix: Any) -> Branch:
     if kind == "coo":
         parts = {"data": matrix.data, **{f"axis_{n}": axis for n, axis in enumerate(matrix.coords)}}
     if not parts or not hasattr(matrix, "tocsr"):
-        raise NoZarrFormError(f"a {type(matrix).__name__} is no array and no csr, csc, bsr, coo or dia matrix")
+        raise NoZarrFormError(
+            f"a {type(matrix).__name__} is no array and no csr, csc, bsr, coo or dia matrix"
+        )
     leaves = {name: _array(part, sys.modules["numpy"], saving=True) for name, part in parts.items()}
     attrs = {
         "encoding-type": f"{kind}_matrix",
@@ -263,9 +264,7 @@ def _container(value: Any, *, saving: bool, depth: int) -> Branch:
             plain[key] = json_form(item)
         else:
             keys[key] = item
-    members, left_out = as_members(
-        keys.items(), lambda item: described(item, saving=saving, depth=depth + 1)
-    )
+    members, left_out = as_members(keys.items(), lambda item: described(item, saving=saving, depth=depth + 1))
     if not members:
         raise NoZarrFormError(f"the {type(value).__name__} holds no arrays")
     ours = {"type": type(value).__name__, "labels": labels, "left-out": left_out}

@@ -6,6 +6,7 @@ Written for the oldest zarr that is supported; tests hold it against what zarr w
 from __future__ import annotations
 
 import base64
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ class ZarrType(NamedTuple):
     endian: str | None
 
 
+@functools.lru_cache(maxsize=256)
 def zarr_type(dtype: Any) -> ZarrType:
     """How zarr v3 names `dtype`.
 
@@ -48,7 +50,9 @@ def zarr_type(dtype: Any) -> ZarrType:
     if kind == "V" and size and dtype.fields is None and dtype.subdtype is None:
         return ZarrType(_sized("raw_bytes", size), _zeros(size), None)
     if kind == "V" and dtype.fields:
-        return ZarrType({"name": "structured", "configuration": {"fields": _fields(dtype)}}, _zeros(size), None)
+        return ZarrType(
+            {"name": "structured", "configuration": {"fields": _fields(dtype)}}, _zeros(size), None
+        )
     raise NoZarrFormError(f"zarr has no type for `{dtype}`")
 
 
@@ -135,7 +139,9 @@ def _fields(dtype: Any) -> list[list[Any]]:
     for name in dtype.names:
         field, offset = dtype.fields[name][:2]
         if offset != at or len(dtype.fields[name]) > 2 or field.subdtype is not None or not field.isnative:
-            raise NoZarrFormError(f"zarr has no type for `{dtype}`: it has gaps, sub-arrays or another byte order")
+            raise NoZarrFormError(
+                f"zarr has no type for `{dtype}`: it has gaps, sub-arrays or another byte order"
+            )
         found.append([name, zarr_type(field).data_type])
         at += field.itemsize
     if at != dtype.itemsize:
@@ -149,5 +155,3 @@ def _sized(name: str, size: int) -> dict[str, Any]:
 
 def _zeros(size: int) -> str:
     return base64.standard_b64encode(bytes(size)).decode()
-
-

@@ -73,6 +73,7 @@ class _Places:
         np = sys.modules["numpy"]
         self._stream = bytes(buffers[0]) if buffers[0].nbytes <= _STREAM else b""
         self._budget = _SEARCHED
+        self._buffers = buffers
         ranges = []
         for number, buffer in enumerate(buffers[1:], 1):
             low = np.frombuffer(buffer, "u1").__array_interface__["data"][0]
@@ -89,6 +90,13 @@ class _Places:
             return self._ranges[first].number, start
         return None
 
+    def copy_of(self, array: Any) -> tuple[int, int] | None:
+        """The buffer that holds what `array` does: some classes copy their text when they are pickled."""
+        for place in self._ranges:
+            if place.high - place.low == array.nbytes and _equal(self._buffers[place.number], array):
+                return place.number, 0
+        return None
+
     def search(self, data: bytes) -> int | None:
         """Where in the stream `data` is. The same bytes elsewhere in it are as good."""
         if len(self._stream) > self._budget:
@@ -96,6 +104,17 @@ class _Places:
         self._budget -= len(self._stream)
         at = self._stream.find(data)
         return at if at >= 0 else None
+
+
+def _equal(buffer: memoryview, array: Any) -> bool:
+    np = sys.modules["numpy"]
+    mine, theirs = np.frombuffer(buffer, "u1"), array.reshape(-1).view("u1")
+    whole = len(mine) // 8 * 8
+    for start in range(0, whole, _STREAM):
+        stop = min(start + _STREAM, whole)
+        if not (mine[start:stop].view("u8") == theirs[start:stop].view("u8")).all():
+            return False
+    return bool((mine[whole:] == theirs[whole:]).all())
 
 
 def _form(node: Leaf | Branch | None, places: _Places) -> dict[str, Any]:
@@ -128,9 +147,17 @@ def _array_form(array: Any, places: _Places) -> dict[str, Any]:
 def _strings_form(strings: Strings, places: _Places) -> dict[str, Any]:
     runs = []
     for rows, offsets, data in strings.runs:
-        found = _array_form(offsets, places), _array_form(data, places)
-        if any("at" not in form and "data" not in form for form in found):
-            return {"later": True}
+        found = [_array_form(offsets, places), _array_form(data, places)]
+        for number, (form, array) in enumerate(zip(found, (offsets, data), strict=True)):
+            if form.get("later", False):
+                place = places.copy_of(array)
+                if place is None:
+                    return {"later": True}
+                found[number] = {
+                    "shape": list(array.shape),
+                    "dtype": dtype_form(array.dtype),
+                    "at": list(place),
+                }
         runs.append([rows, *found])
     return {"strings": runs, "shape": list(strings.shape)} if strings.values is None else {"later": True}
 

@@ -101,7 +101,7 @@ class ArtifactZarrStore(Store):
 
     async def list(self) -> AsyncIterator[str]:
         """Every key: the documents, and the chunks of each array in C order."""
-        for key in self._tree.keys():
+        for key in self._tree.keys(""):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:

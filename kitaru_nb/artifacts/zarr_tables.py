@@ -18,11 +18,10 @@ from kitaru_nb.artifacts.zarr_describe import (
     Leaf,
     Strings,
     as_members,
-    described,
     json_form,
     member_key,
 )
-from kitaru_nb.artifacts.zarr_document import NoZarrFormError
+from kitaru_nb.artifacts.zarr_document import NoZarrFormError, zarr_type
 
 __all__ = ["described_table"]
 
@@ -55,7 +54,9 @@ def _of_pandas(value: Any, pd: Any, *, saving: bool) -> Leaf | Branch | None:
         return _frame(value, pd, saving=saving)
     if isinstance(value, pd.Series):
         frame = _frame(value.to_frame(), pd, saving=saving)
-        return Branch(frame.members, {**frame.attrs, "kitaru-nb": {**frame.attrs["kitaru-nb"], "type": "pandas.Series"}})
+        return Branch(
+            frame.members, {**frame.attrs, "kitaru-nb": {**frame.attrs["kitaru-nb"], "type": "pandas.Series"}}
+        )
     if isinstance(value, pd.Index):
         if isinstance(value, pd.MultiIndex):
             return _levels(value, saving=saving)
@@ -70,6 +71,8 @@ def _frame(frame: Any, pd: Any, *, saving: bool) -> Branch:
     if saving and width > MOST:
         raise LaterError
     labels = list(frame.columns)
+    # `_ixs` leaves nothing in the frame's caches, unlike `items`, and takes a fifth of the time of `iloc`
+    columns = [frame._ixs(number, axis=1) for number in range(width)]
     keys: dict[str, int] = {}
     for number, label in enumerate(labels):
         keys[member_key(label, keys, number)] = number
@@ -78,15 +81,15 @@ def _frame(frame: Any, pd: Any, *, saving: bool) -> Branch:
     def describe(place: int) -> Leaf | Branch:
         if place < 0:
             return _index(frame.index, pd, saving=saving)
-        return _column(frame.iloc[:, place], saving=saving)
+        return _column(columns[place], saving=saving)
 
-    members, left_out = as_members([(index, -1), *keys.items()], describe)  # type: ignore[arg-type]
+    members, left_out = as_members([(index, -1), *keys.items()], describe)
     if not any(key in members for key in keys) and width:
         raise NoZarrFormError("; ".join(f"column `{key}`: {why}" for key, why in left_out.items()))
     members = {key: _along(member, index) for key, member in members.items()}
     ours = {
         "type": "pandas.DataFrame",
-        "dtypes": {key: str(frame.dtypes.iloc[number]) for key, number in keys.items()},
+        "dtypes": {key: str(columns[number].dtype) for key, number in keys.items()},
         "index": str(frame.index.dtype),
         "labels": {key: str(labels[number]) for key, number in keys.items() if labels[number] != key},
         "left-out": left_out,
@@ -124,7 +127,9 @@ def _levels(index: Any, *, saving: bool) -> Branch:
     names = [f"level_{n}" if name is None else str(name) for n, name in enumerate(index.names)]
     items = [(name, index.get_level_values(number)) for number, name in enumerate(names)]
     members, left_out = as_members(items, lambda level: _column(level, saving=saving))
-    return Branch(members, {"kitaru-nb": {"type": "pandas.MultiIndex", "levels": names, "left-out": left_out}})
+    return Branch(
+        members, {"kitaru-nb": {"type": "pandas.MultiIndex", "levels": names, "left-out": left_out}}
+    )
 
 
 def _column(column: Any, *, saving: bool) -> Leaf | Branch:
@@ -172,7 +177,7 @@ def described_leaf(leaf: Leaf) -> Leaf:
     Raises:
         NoZarrFormError: it has none.
     """
-    described(leaf.values, saving=True)
+    zarr_type(leaf.values.dtype)
     return leaf
 
 
@@ -191,7 +196,10 @@ def _text(values: list[str | None]) -> Leaf | Branch:
     if not any(missing):
         return leaf
     mask = Leaf(np.array(missing), attrs=_NUMBERS)
-    return Branch({"values": leaf, "mask": mask}, {"encoding-type": "nullable-string-array", "encoding-version": "0.1.0"})
+    return Branch(
+        {"values": leaf, "mask": mask},
+        {"encoding-type": "nullable-string-array", "encoding-version": "0.1.0"},
+    )
 
 
 # --- polars and Arrow ---------------------------------------------------------------------
@@ -205,7 +213,9 @@ def _of_polars(value: Any, pl: Any, *, saving: bool) -> Branch | Leaf | None:
     try:
         pa = importlib.import_module("pyarrow")
     except ImportError as error:
-        raise NoZarrFormError("reading a polars frame through zarr needs pyarrow: pip install pyarrow") from error
+        raise NoZarrFormError(
+            "reading a polars frame through zarr needs pyarrow: pip install pyarrow"
+        ) from error
     if isinstance(value, pl.Series):
         return _arrow_column(pa.chunked_array(value.to_arrow()), saving=saving)
     return _table(value.to_arrow(), "polars.DataFrame", [str(dtype) for dtype in value.dtypes], saving=saving)
@@ -281,7 +291,8 @@ def _run(chunk: Any, kind: Any, pa: Any) -> tuple[int, Any, Any]:
     if offsets is None or not len(chunk):
         return 0, np.zeros(1, width), np.zeros(0, "u1")
     places = np.frombuffer(offsets, width)[chunk.offset : chunk.offset + len(chunk) + 1]
-    return len(chunk), places, np.frombuffer(data, "u1") if data is not None else np.zeros(0, "u1")
+    held = np.frombuffer(data, "u1")[: places[-1]] if data is not None else np.zeros(0, "u1")
+    return len(chunk), places, held
 
 
 def _arrow_categories(column: Any, chunks: list[Any], pa: Any, *, saving: bool) -> Branch:

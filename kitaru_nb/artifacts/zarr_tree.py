@@ -120,7 +120,7 @@ class Tree:
                         yield key
 
     def names(self, folder: str) -> dict[str, bool]:
-        """The names directly in `folder`, each with whether it is a folder itself; empty when there is none."""
+        """The names directly in `folder`, each with whether it is a folder; none where there is no folder."""
         folder = folder.strip("/")
         node = self._nodes.get(folder)
         if isinstance(node, GroupNode):
@@ -252,7 +252,9 @@ def _numbers(
 ) -> ArrayNode:
     """An array of numbers. Chunks follow the memory: of a Fortran-ordered one they are runs of columns."""
     chunks = _chunks(shape, strides, dtype.itemsize)
-    document = document_of(shape, dtype, chunks=chunks, dims=None if dims is None else list(dims), attrs=attrs)
+    document = document_of(
+        shape, dtype, chunks=chunks, dims=None if dims is None else list(dims), attrs=attrs
+    )
 
     def chunk(position: tuple[int, ...]) -> bytes:
         starts = tuple(at * size for at, size in zip(position, chunks, strict=True))

@@ -46,6 +46,7 @@ def stored_tree(
     index: ExtentIndex,
     load: LoadValue,
     title: str,
+    hint: str = "kitaru_nb.load(REF)",
 ) -> Tree:
     """The value `name` of `artifact` for zarr to read.
 
@@ -56,6 +57,7 @@ def stored_tree(
         index: Knows where; asked once, here, since a journal may belong to this thread.
         load: Gives the value, for what cannot be read from the buffers.
         title: What to call the value in an error.
+        hint: What to type when it is no array.
 
     Raises:
         CorruptError: the manifest is damaged; an extent's damage is told when it is read.
@@ -69,23 +71,23 @@ def stored_tree(
     try:
         if record is not None and not _has_later(record):
             return Tree(_node(record, buffers, None))
-        found = _found(load, record, title)
+        found = _found(load, record, title, hint)
         _warn_left_out(found, title)
         return Tree(_node(record, buffers, found) if record is not None else _live(found))
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, KitaruError):
             raise
         message = f"{title} cannot be read: its manifest does not describe what is stored"
-        raise CorruptError(message, kind="corrupt-artifact", hint="kitaru_nb.load") from error
+        raise CorruptError(message, kind="corrupt-artifact", hint=hint) from error
 
 
-def memory_tree(value: object, title: str) -> Tree:
+def memory_tree(value: object, title: str, *, hint: str = "kitaru_nb.load(REF)") -> Tree:
     """A value in memory for zarr to read.
 
     Raises:
         UsageError: kind ``not-an-array``: it is no array and no group of arrays.
     """
-    found = _found(lambda: value, None, title)
+    found = _found(lambda: value, None, title, hint)
     _warn_left_out(found, title)
     return Tree(_live(found))
 
@@ -96,13 +98,13 @@ def _record(records: Mapping[str, Any], name: str | None) -> Any:
     return {"members": records} if len(records) > 1 else next(iter(records.values()), None)
 
 
-def _found(load: LoadValue, record: Any, title: str) -> Leaf | Branch | None:
+def _found(load: LoadValue, record: Any, title: str, hint: str) -> Leaf | Branch | None:
     """What the value itself looks like; None where it cannot be loaded and some of it is on record."""
     try:
         return described(load())
     except NoZarrFormError as reason:
         message = f"{title} is not an array that zarr can hold: {reason}"
-        raise UsageError(message, kind="not-an-array", hint="kitaru_nb.load") from reason
+        raise UsageError(message, kind="not-an-array", hint=hint) from reason
     except KitaruError as error:
         if record is None:
             raise
@@ -141,14 +143,16 @@ class _Buffers:
             CorruptError: an extent is damaged or gone; names the value.
         """
         starts, parts = self._starts[number], []
-        if start < stop:
+        if 0 <= start < stop <= starts[-1]:
             first, last = bisect_right(starts, start) - 1, bisect_right(starts, stop - 1) - 1
             for at in range(first, last + 1):
                 data = self._extent(number, at)
                 parts.append(data[max(start - starts[at], 0) : stop - starts[at]])
         found = b"".join(parts)
         if len(found) != stop - start:
-            raise CorruptError(f"{self._title} cannot be read: a buffer is cut short", kind="corrupt-artifact")
+            raise CorruptError(
+                f"{self._title} cannot be read: a buffer is cut short", kind="corrupt-artifact"
+            )
         return found
 
     def _extent(self, number: int, at: int) -> memoryview:
@@ -157,6 +161,10 @@ class _Buffers:
         except KitaruError as error:
             message = f"{self._title} cannot be read: {error.message}"
             raise type(error)(message, kind=error.kind, hint=error.hint) from error
+        except FileNotFoundError as error:
+            # zarr takes that for "never written" and fills in zeros
+            message = f"{self._title} cannot be read: {error}"
+            raise CorruptError(message, kind="corrupt-artifact", hint="kitaru-nb doctor") from error
 
 
 def _lone(document: Mapping[str, Any], buffers: _Buffers, title: str) -> ArrayNode:
@@ -172,13 +180,15 @@ def _has_later(record: Mapping[str, Any]) -> bool:
 
 
 def _node(record: Mapping[str, Any], buffers: _Buffers, found: Leaf | Branch | None) -> Node:
-    """The node that `record` describes; what it does not is taken from the value, `found`, if there is one."""
+    """The node that `record` describes; what it does not is taken from the value, `found`."""
     if record.get("later", False):
         return _live(found)
     if "members" in record:
         records = record["members"]
         whole = found.members if isinstance(found, Branch) else {}
-        known = {name: form for name, form in records.items() if name in whole or not form.get("later", False)}
+        known = {
+            name: form for name, form in records.items() if name in whole or not form.get("later", False)
+        }
         members = {
             str(name): _node(known[name], buffers, whole.get(name)) if name in known else _live(whole[name])
             for name in [*whole, *(name for name in known if name not in whole)]
@@ -197,9 +207,7 @@ def _node(record: Mapping[str, Any], buffers: _Buffers, found: Leaf | Branch | N
     return strided(read, dtype, shape, strides, offset=offset, **named)
 
 
-def _stretch(
-    record: Mapping[str, Any], buffers: _Buffers
-) -> tuple[Any, tuple[int, ...], int, ReadBytes]:
+def _stretch(record: Mapping[str, Any], buffers: _Buffers) -> tuple[Any, tuple[int, ...], int, ReadBytes]:
     """The type of an array on record, its strides, where it begins, and what reads its bytes."""
     import numpy as np  # noqa: PLC0415 - a process that reads no array does not need it
 

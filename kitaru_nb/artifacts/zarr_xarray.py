@@ -36,7 +36,9 @@ def described_xarray(value: Any, *, saving: bool) -> Leaf | Branch:
         return _dataset(value, saving=saving)
     if isinstance(value, xr.DataArray):
         # As xarray does it: a name that is also a coordinate's cannot be the variable's.
-        plain = isinstance(value.name, str) and value.name not in value.coords and value.name not in value.dims
+        plain = (
+            isinstance(value.name, str) and value.name not in value.coords and value.name not in value.dims
+        )
         found = _dataset(value.to_dataset(name=value.name if plain else _VARIABLE), saving=saving)
         name = {} if plain or value.name is None else {_NAME: json_form(value.name)}
         return Branch(found.members, {**found.attrs, **name})
@@ -44,8 +46,12 @@ def described_xarray(value: Any, *, saving: bool) -> Leaf | Branch:
         return _variable(value, saving=saving)
     if hasattr(xr, "DataTree") and isinstance(value, xr.DataTree):
         here = _dataset(value.to_dataset(inherit=False), saving=saving)
-        below, left_out = as_members(value.children.items(), lambda node: described_xarray(node, saving=saving))
-        return Branch({**here.members, **below}, {**here.attrs, **({"left-out": left_out} if left_out else {})})
+        below, left_out = as_members(
+            value.children.items(), lambda node: described_xarray(node, saving=saving)
+        )
+        return Branch(
+            {**here.members, **below}, {**here.attrs, **({"left-out": left_out} if left_out else {})}
+        )
     raise NoZarrFormError(f"a {type(value).__name__} is no array and no group of arrays")
 
 

@@ -82,12 +82,13 @@ def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = Fals
             value, or a dict of them where several names were stored together.
         execution: Where to look for a bare name: an id, the start of one, or ``"latest"``,
             which is also the default.
-        as_zarr: Give a read-only `zarr.Array` that reads only the chunks asked for,
-            instead of the whole array.
+        as_zarr: Give a read-only `zarr.Array` that reads only the chunks asked for, instead
+            of the whole array; of a frame, an xarray object or a dict of arrays a `zarr.Group`.
 
     Raises:
         NotFoundError: no such execution, checkpoint or name; the message lists close ones.
         CorruptError: stored bytes are damaged.
+        UsageError: kind ``not-an-array``: `as_zarr`, and zarr cannot hold the value.
 
     A function comes with what it reads, as of its checkpoint. A value that could not be
     stored comes as a marker that says why.
@@ -95,7 +96,9 @@ def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = Fals
     if as_zarr:
         import zarr  # noqa: PLC0415 - heavy, and only this needs it
 
-        return zarr.open_array(store=_zarr_store(name_or_ref, execution or LATEST), mode="r")
+        from kitaru_nb.stacks.views import view_of  # noqa: PLC0415 - it imports this module
+
+        return zarr.open(store=view_of(name_or_ref, execution=execution or LATEST)(), mode="r")
     return load_stored(name_or_ref, execution=execution)[1]
 
 
@@ -110,31 +113,23 @@ def load_stored(name_or_ref: str, *, execution: str | None = None) -> tuple[Foun
 
 
 def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like the class it makes
-    """A read-only zarr store over a committed array: ``zarr.open(store=ZarrStore("latest/fit/w"))``.
+    """A read-only zarr store over a stored value: ``zarr.open(store=ZarrStore("latest/fit/w"))``.
 
-    Chunks are served from the stored bytes, each checked against its digest when it is
-    first read; a missing or damaged one is an error, never zeros.
+    An array is a zarr array; a data frame, an xarray object, a sparse matrix, a dict or list
+    of arrays is a group. Chunks are served from the stored bytes, each checked against its
+    digest when it is read; a missing or damaged one is an error, never zeros. The store can
+    be pickled, and stays on the value it was opened on.
 
     Args:
         ref: ``EXECUTION/CHECKPOINT[#n]/NAME``, a bare name of the latest execution, or a digest.
 
     Raises:
         NotFoundError: no such value.
-        UsageError: kind ``not-an-array``: the value is not a plain numpy array.
+        UsageError: kind ``not-an-array``: zarr cannot hold the value; the message says why.
     """
-    return _zarr_store(ref, LATEST)
+    from kitaru_nb.stacks.views import view_of  # noqa: PLC0415 - it imports this module
 
-
-def _zarr_store(ref: str, execution: str) -> ArtifactZarrStore:
-    from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore  # noqa: PLC0415 - imports zarr
-
-    with closing(open_engine(resolve(), read_only=True)) as engine:
-        found = find_artifact(engine.journal, ref, execution=execution)
-        if found.artifact.codec != "zarr":
-            raise UsageError(
-                f"`{ref}` is not stored as an array", kind="not-an-array", hint=f"kitaru_nb.load({ref!r})"
-            )
-        return ArtifactZarrStore(found.artifact, store=engine.store, index=engine.journal)
+    return view_of(ref)()
 
 
 def check_home(home: Path) -> None:

@@ -25,7 +25,8 @@ from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.artifacts.values import store_values
 from kitaru_nb.artifacts.zarr_codec import ZarrCodec, chunk_shape
 from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
-from kitaru_nb.errors import CorruptError, UsageError
+from kitaru_nb.artifacts.zarr_view import stored_tree
+from kitaru_nb.errors import CorruptError
 from kitaru_nb.model.artifact import Artifact
 from kitaru_nb.testing import MemoryIndex
 
@@ -200,6 +201,10 @@ def test_chunks_are_slabs_of_whole_rows_until_a_row_is_too_large(
 # the zarr store
 
 
+def not_loaded() -> object:
+    raise AssertionError("an array is read without being loaded")
+
+
 class Kept:
     """An array that was committed to a store in `folder`."""
 
@@ -212,7 +217,10 @@ class Kept:
         self.artifact: Artifact = stored.artifact
 
     def zarr_store(self) -> ArtifactZarrStore:
-        return ArtifactZarrStore(self.artifact, store=self.store, index=self.index)
+        tree = stored_tree(
+            self.artifact, "a", store=self.store, index=self.index, load=not_loaded, title="`a`"
+        )
+        return ArtifactZarrStore(tree, name="a")
 
     def open(self) -> zarr.Array:
         opened = zarr.open(store=self.zarr_store(), mode="r")
@@ -368,14 +376,3 @@ def test_an_extent_without_a_place_is_an_error_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(CorruptError, match="`a` cannot be restored"):
         kept.zarr_store()
-
-
-def test_an_artifact_that_is_no_array_has_no_zarr_form(tmp_path: Path) -> None:
-    store, index = LocalStore(tmp_path), MemoryIndex()
-    stored = store_values({"a": {"b": 1}}, namespace={}, store=store, index=index)
-    index.commit(stored.locations)
-
-    with pytest.raises(UsageError) as caught:
-        ArtifactZarrStore(stored.artifact, store=store, index=index)
-
-    assert caught.value.kind == "not-an-array"
