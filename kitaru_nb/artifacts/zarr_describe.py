@@ -194,7 +194,7 @@ def _array(array: Any, np: Any, *, saving: bool) -> Leaf:
     if isinstance(array, np.ma.MaskedArray):
         raise NoZarrFormError("zarr has no masked arrays")
     plain = array.view(np.ndarray)
-    if plain.dtype.kind in "OT":
+    if plain.dtype.kind in {"O", "T"}:
         if saving:
             raise LaterError
         values = plain.reshape(-1).tolist()

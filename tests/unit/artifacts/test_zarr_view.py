@@ -157,7 +157,7 @@ def test_an_array_of_any_layout_and_type_opens_as_itself(what: str, tmp_path: Pa
     found = Kept(tmp_path, value=array).open()
 
     assert (found.shape, np.asarray(found[...]).tolist()) == (array.shape, array.tolist())
-    if array.dtype.kind not in "OT":
+    if array.dtype.kind not in {"O", "T"}:
         assert found.dtype == array.dtype.newbyteorder("=")
 
 
