@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kitaru_nb.artifacts.extent_store import ExtentStore
 from kitaru_nb.artifacts.pack import Packs, pack_path, storage_error
 from kitaru_nb.errors import StoreError
-from kitaru_nb.model.artifact import Location
+from kitaru_nb.model.artifact import Location, PackFile
 
 __all__ = ["LocalStore"]
 
@@ -33,6 +33,45 @@ class LocalStore(ExtentStore):
     def folder(self) -> Path:
         """Where the packs are."""
         return self._folder
+
+    def packs(self) -> list[PackFile]:
+        """Every pack in the folder.
+
+        Raises:
+            StoreError: the folder cannot be listed.
+        """
+        try:
+            return list(self._files())
+        except OSError as error:
+            raise self._told(error, "the packs cannot be listed") from error
+
+    def remove(self, name: str) -> None:
+        """Remove a pack; one that is gone is no error. What has it open goes on reading it.
+
+        Raises:
+            StoreError: it could not be removed.
+        """
+        path = pack_path(self._folder, name)
+        if path is None:
+            return
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._told(error, f"the pack `{path.name}` cannot be removed") from error
+
+    def _files(self) -> Iterator[PackFile]:
+        try:
+            parts = list(os.scandir(self._folder / "packs"))
+        except FileNotFoundError:
+            return
+        for part in parts:
+            for file in os.scandir(part) if part.is_dir(follow_symlinks=False) else ():
+                if pack_path(self._folder, file.name) is not None:
+                    try:
+                        known = file.stat(follow_symlinks=False)
+                    except FileNotFoundError:  # another process removed it meanwhile
+                        continue
+                    yield PackFile(file.name, known.st_size, known.st_mtime)
 
     def _new_packs(self) -> Packs:
         return Packs(self._folder)

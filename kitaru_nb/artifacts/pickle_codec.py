@@ -58,7 +58,7 @@ __all__ = ["OUT_OF_BAND_BYTES", "PickleCodec", "anchored", "live", "name_of"]
 OUT_OF_BAND_BYTES = 64 << 10
 """Buffers of at least this many bytes are kept beside the pickle stream, uncopied."""
 
-_FORMAT = 1
+_FORMAT = 2  # since 2 the manifest names the artifacts that the stream refers to
 _LIVE = ("namespace", "builtins")
 _decoding = threading.local()
 
@@ -104,6 +104,8 @@ class PickleCodec:
         if done.buffers:
             arrays = arrays_record(values, [done.stream, *done.buffers])
             meta |= {"arrays": arrays} if arrays else {}
+        if done.anchored:
+            meta["anchors"] = sorted(done.anchored)
         return Encoded(self.name, meta, [done.stream, *done.buffers], names, done.start)
 
     def decode(
@@ -195,6 +197,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.kept: list[object] = []
         self.plain: dict[type, bool] = {}
         self.hashed: set[type] = set()
+        self.anchored: set[Digest] = set()
         self.resources = any_resource()
         self._name_what_is_live()
         self.start = self.file.tell()
@@ -216,6 +219,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             return NotImplemented
         if self.anchors and id(obj) in self.anchors:
             anchor = self.anchors[id(obj)]
+            self.anchored.add(anchor.artifact)
             return anchored, (anchor.name, anchor.value, anchor.artifact)
         if is_array(obj):
             return self._reduce_array(obj)

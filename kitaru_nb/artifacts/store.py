@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from kitaru_nb.model.artifact import Digest, Location
+from kitaru_nb.model.artifact import Digest, Location, PackFile
 
 __all__ = ["ArtifactStore", "BulkReader", "DirectReader", "ExtentIndex"]
 
@@ -46,6 +46,24 @@ class ArtifactStore(Protocol):
         Raises:
             CorruptError: they are damaged, cut short or gone.
             StoreError: they could not be read.
+        """
+        ...
+
+    def packs(self) -> Iterable[PackFile]:
+        """Every pack that is there, whoever wrote it, also one that nothing refers to.
+
+        Raises:
+            StoreError: the place cannot be listed.
+        """
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a pack; one that is gone is no error. Only for one that the journal gave up.
+
+        What has it open or mapped goes on reading it where the place allows.
+
+        Raises:
+            StoreError: it could not be removed.
         """
         ...
 

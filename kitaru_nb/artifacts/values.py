@@ -50,11 +50,14 @@ class Stored:
         locations: Where its extents are, each once, but for those it shares with what the same
             names were stored as before.
         unstorable: For each name with a part that could not be stored: why.
+        needs: Artifacts that must be on record for this one to be whole: what it shares extents
+            with, and the definitions that it refers to.
     """
 
     artifact: Artifact
     locations: tuple[Location, ...]
     unstorable: Mapping[str, str] = field(default_factory=dict)
+    needs: frozenset[Digest] = frozenset()
 
 
 def store_values(
@@ -83,10 +86,13 @@ def store_values(
     codec = next(codec for codec in _CODECS if codec.accepts(values))
     encoded = codec.encode(values, namespace=namespace, anchors=anchors)
     buffers: list[list[Extent | memoryview]] = [list(_extents_of(buffer)) for buffer in encoded.buffers]
+    needs = frozenset(map(Digest, encoded.meta.get("anchors", ())))
     if encoded.grows_from is not None and encoded.buffers[0].nbytes > SMALL_STREAM:
         last = before()
         row = checked_buffers(last)[0] if last is not None and last.codec == encoded.codec else ()
         buffers[0] = cut_stream(encoded.buffers[0].cast("B"), encoded.grows_from, row)
+        if last is not None and any(isinstance(piece, Extent) for piece in buffers[0]):
+            needs |= {last.digest}
     fresh = [piece for row in buffers for piece in row if not isinstance(piece, Extent)]
     places = store.write(fresh, index=index)
     named = (place.extent for place in places)
@@ -100,7 +106,7 @@ def store_values(
     size = sum(extent.length for row in rows for extent in row)
     artifact = Artifact(manifest_digest(manifest), encoded.codec, size, manifest)
     once = {place.extent.digest: place for place in places}
-    return Stored(artifact, tuple(once.values()), dict(encoded.unstorable))
+    return Stored(artifact, tuple(once.values()), dict(encoded.unstorable), needs)
 
 
 def load_values(
@@ -137,7 +143,15 @@ def load_values(
     places = _locate(artifact, buffers, index)
 
     def read(number: int) -> memoryview:
-        return _assemble([places[extent.digest] for extent in buffers[number]], store)
+        row = buffers[number]
+        try:
+            return _assemble([places[extent.digest] for extent in row], store)
+        except CorruptError:
+            # They may have been moved while this was being read: `gc` writes sparse packs anew.
+            now = _locate(artifact, [row], index)
+            if all(now[extent.digest] == places[extent.digest] for extent in row):
+                raise
+            return _assemble([now[extent.digest] for extent in row], store)
 
     try:
         return codec.decode(artifact.manifest["meta"], read, namespace=namespace, resolve=resolve)
@@ -192,10 +206,20 @@ def extent_reader(
 ) -> Callable[[Extent], memoryview]:
     """A function that reads one verified extent of `artifact`, from any thread.
 
-    Asks `index` once, here: a journal's connection may belong to this thread.
+    Asks `index` here, and again only where an extent is not where it was.
     """
     places = _locate(artifact, checked_buffers(artifact), index)
-    return lambda extent: store.read(places[extent.digest])
+
+    def read(extent: Extent) -> memoryview:
+        try:
+            return store.read(places[extent.digest])
+        except CorruptError:
+            now = _locate(artifact, [[extent]], index)[extent.digest]
+            if now == places[extent.digest]:
+                raise
+            return store.read(now)
+
+    return read
 
 
 def _locate(

@@ -231,6 +231,7 @@ class Recipes:
                 written.groups += extra.groups
                 written.artifacts += extra.artifacts
                 written.locations += extra.locations
+                written.needs |= extra.needs
                 continue
             live = self._namespace.live
             reason = "it is made again by the cell of its checkpoint when the notebook is resumed"

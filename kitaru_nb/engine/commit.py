@@ -29,18 +29,21 @@ __all__ = ["Definitions", "Written", "refuse_unstorable", "write_groups", "write
 class Written:
     """What a commit has to tell the journal about stored bytes.
 
-    `anchors` are the functions and classes that are stored now, by id.
+    `anchors` are the functions and classes that are stored now, by id; `needs` the artifacts that
+    must be on record besides those stored now.
     """
 
     groups: list[Group] = field(default_factory=list)
     artifacts: list[Artifact] = field(default_factory=list)
     locations: list[Location] = field(default_factory=list)
     anchors: dict[int, Anchor] = field(default_factory=dict)
+    needs: set[Digest] = field(default_factory=set)
 
     def add(self, stored: Stored) -> Digest:
         """Take note of a stored artifact; gives its digest."""
         self.artifacts.append(stored.artifact)
         self.locations.extend(stored.locations)
+        self.needs |= stored.needs
         return stored.artifact.digest
 
 

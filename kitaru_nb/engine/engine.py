@@ -8,7 +8,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.store import ArtifactStore
 from kitaru_nb.artifacts.values import Stored, load_values, store_values
-from kitaru_nb.errors import CorruptError, KitaruError, UnstorableError
+from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UnstorableError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest
 from kitaru_nb.model.settings import Settings
@@ -46,6 +46,7 @@ class Engine:
         """
         found = self.journal.artifacts([digest]).get(digest)
         if found is None:
+            self._refuse_removed(digest)
             message = f"artifact `{digest[:12]}` is on record but missing from the journal"
             raise CorruptError(message, kind="missing-artifact", hint="kitaru-nb doctor")
         return found
@@ -81,6 +82,7 @@ class Engine:
 
         Raises:
             CorruptError: a stored byte is damaged or missing.
+            StoreError: kind ``values-removed``: `gc` removed them.
             UnstorableError: kind ``unloadable-value``: the bytes are right and the object
                 cannot be rebuilt, for want of a module, say.
         """
@@ -89,6 +91,9 @@ class Engine:
             return load_values(
                 artifact, store=self.store, index=self.journal, namespace=namespace, resolve=resolve
             )
+        except CorruptError:
+            self._refuse_removed(digest)  # while it was being read
+            raise
         except (KitaruError, MemoryError):
             raise
         except Exception as error:  # a foreign class may raise anything while it is rebuilt
@@ -96,6 +101,17 @@ class Engine:
             raise UnstorableError(
                 message, kind="unloadable-value", hint="install what it was made with"
             ) from error
+
+    def _refuse_removed(self, digest: Digest) -> None:
+        """Say it when the bytes of an artifact were removed.
+
+        Raises:
+            StoreError: kind ``values-removed``.
+        """
+        stone = self.journal.removed([digest]).get(digest)
+        if stone is not None:
+            hint = "run the cell that makes it with --fresh; `kitaru-nb pin EXECUTION` keeps values for good"
+            raise StoreError(f"its values were {stone}", kind="values-removed", hint=hint)
 
     def close(self) -> None:
         """Give back open files."""

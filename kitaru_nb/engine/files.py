@@ -80,6 +80,10 @@ class Files:
 
     # Committing
 
+    def look_again(self) -> None:
+        """Something that was on record was removed meanwhile: files are stored anew."""
+        self._stored.clear()
+
     def store(
         self, observed: Observed, written: Written, *, named: Mapping[str, str], source: str
     ) -> list[File]:

@@ -153,6 +153,14 @@ class Line:
             if after.groups.get(group.names) == group.value:
                 self.recorded.put(group)
 
+    def look_again(self) -> None:
+        """Something that was on record was removed meanwhile: what is written next leans on nothing of it."""
+        self._engine.store.close()
+        known = self._engine.journal.artifact_digests()
+        for group in [group for group in self.recorded.groups.values() if group.artifact not in known]:
+            self.recorded.forget(group)
+        self._definitions = Definitions()
+
     def add(
         self,
         attempt: Callable[[], Attempt],
@@ -174,8 +182,13 @@ class Line:
             deleted=tuple(sorted(self.recorded.groups.keys() - after.ids.keys())),
         )
         self._engine.store.flush()
+        given = {artifact.digest for artifact in written.artifacts}
         checkpoint = self._engine.journal.commit(
-            attempt(), draft, artifacts=written.artifacts, locations=written.locations
+            attempt(),
+            draft,
+            artifacts=written.artifacts,
+            locations=written.locations,
+            needs=written.needs - given,
         )
         self.parent, self._recorded_process, self._committed = checkpoint.seq, process, after
         self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)

@@ -58,6 +58,11 @@ class Recorded:
             self.groups[name] = group
         self.whole[group.names] = group
 
+    def forget(self, group: Group) -> None:
+        """Take a group out again: it is not on record any more."""
+        for name in group.names:
+            self._leave(name)
+
     def _leave(self, name: str) -> None:
         before = self.groups.pop(name, None)
         if before is not None:

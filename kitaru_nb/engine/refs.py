@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
@@ -246,6 +246,13 @@ def _is_digest(text: str) -> bool:
 def _artifact(journal: Journal, digest: Digest) -> Artifact:
     found = journal.artifacts([digest]).get(digest)
     if found is None:
+        stone = journal.removed([digest]).get(digest)
+        if stone is not None:
+            message = f"the values of `{digest[:12]}…` were {stone}"
+            hint = (
+                "run the cell that makes them with --fresh; `kitaru-nb pin EXECUTION` keeps values for good"
+            )
+            raise StoreError(message, kind="values-removed", hint=hint)
         message = f"there is no artifact `{digest[:12]}…`"
         raise NotFoundError(message, kind="unknown-artifact", hint="kitaru-nb artifacts latest")
     return found

@@ -47,11 +47,14 @@ from kitaru_nb.engine.recovery import (
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.steps import Pending, Restore, Run
-from kitaru_nb.errors import ConflictError, KitaruError, UsageError
+from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionStatus, Identity
 
 __all__ = ["Outcome", "Resumed", "Session"]
+
+_TRIES = 3
+_REMOVED = ("values-removed", "unknown-artifact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +285,18 @@ class Session:
             check_restorable(self.engine, self.namespace, checkpoint, after, self._process.snapshot())
 
     def _commit(self, pending: Pending, outcome: Outcome) -> Checkpoint:
+        for _ in range(_TRIES):
+            try:
+                return self._commit_once(pending, outcome)
+            except (ConflictError, NotFoundError) as error:
+                if error.kind not in _REMOVED:
+                    raise
+                # `gc` was faster than this save: what it shared with older ones is written anew.
+                self._line.look_again()
+                self._files.look_again()
+        return self._commit_once(pending, outcome)
+
+    def _commit_once(self, pending: Pending, outcome: Outcome) -> Checkpoint:
         draft = self._draft(pending, CheckpointStatus.COMPLETED, outcome)
         self._decider.watch_attributes(pending.cell)
         touched_opaque(opaque_read(pending.needs))
@@ -522,10 +537,21 @@ class Session:
 
     def _record_restored(self, plan: Restore, groups: Sequence[Group]) -> None:
         """Record a restored step, together with what plain cells changed before it."""
+        try:
+            self._record_restored_once(plan, groups, removed=False)
+        except (ConflictError, NotFoundError) as error:
+            if error.kind not in _REMOVED:
+                raise
+            self._line.look_again()
+            self._record_restored_once(plan, groups, removed=True)
+
+    def _record_restored_once(self, plan: Restore, groups: Sequence[Group], *, removed: bool) -> None:
+        """With `removed`, what was restored is not on record any more and is stored anew."""
         pending = plan.pending
         after = self.namespace.observe()
         process = self._process.snapshot()
-        self._line.take_in(groups, after)
+        if not removed:
+            self._line.take_in(groups, after)
         by_step = frozenset(group.names for group in groups) & after.groups.keys()
         written = self._line.write(pending, Change(by_step, frozenset(), frozenset()), after)
         draft = restored_draft(
@@ -536,6 +562,9 @@ class Session:
             plain=self._decider.lineage.untold() if self._marked_only else (),
             excluded=tuple(sorted(self._line.excluded)),
         )
+        if removed:
+            files = [{key: file[key] for key in file if key != "artifact"} for file in draft.files]
+            draft = replace(draft, files=tuple(files), result=None)
         self._record(draft, written, after, process)
 
 

@@ -192,8 +192,8 @@ class Journal(Protocol):
         """Every step on record with a number above `after`, oldest first."""
         ...
 
-    def every_artifact(self) -> list[Artifact]:
-        """Every artifact on record, each row verified."""
+    def artifact_digests(self) -> frozenset[Digest]:
+        """The artifacts on record; `artifacts` gives them, each row verified."""
         ...
 
     def every_extent(self) -> list[Location]:

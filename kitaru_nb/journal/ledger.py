@@ -163,6 +163,11 @@ class Ledger:
         for found in self._sql.execute(f"SELECT * FROM {TABLES[kind]}"):
             yield self.verified(kind, found)
 
+    def keys(self, kind: type[Row]) -> Iterator[str]:
+        """The digest of every row of a table of content, in no order."""
+        for (key,) in self._sql.execute(f"SELECT {_KEY[kind]} FROM {TABLES[kind]}"):
+            yield key.hex()
+
     def drop(self, kind: type[Row], keys: Iterable[bytes]) -> None:
         """Remove content-addressed rows. Only a sweep does that, and says so in the same transaction."""
         gone = list(keys)

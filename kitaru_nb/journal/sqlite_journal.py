@@ -238,10 +238,10 @@ class SqliteJournal:
             yield from (rows.checkpoint_of(row, ids[row.execution]) for row in found)
             after = last
 
-    def every_artifact(self) -> list[Artifact]:
-        """Every artifact on record."""
+    def artifact_digests(self) -> frozenset[Digest]:
+        """The artifacts on record."""
         with self._session.reading() as ledger:
-            return [rows.artifact_of(row) for row in ledger.every(ArtifactRow)]
+            return frozenset(map(Digest, ledger.keys(ArtifactRow)))
 
     def every_extent(self) -> list[Location]:
         """Where every extent is; what is kept in the journal comes without its bytes."""

@@ -51,14 +51,12 @@ def require_artifacts(ledger: Ledger, draft: Draft, given: set[Digest]) -> None:
     Raises:
         NotFoundError: kind ``unknown-artifact``.
     """
-    missing = {group.artifact for group in draft.groups} - given
-    if draft.process is not None and draft.process not in given:
-        missing.add(draft.process)
+    missing = draft.stored - given
     if missing:
         missing -= {Digest(row.digest.hex()) for row in ledger.by_digest(ArtifactRow, missing)}
     if missing:
         names = [name for group in draft.groups if group.artifact in missing for name in group.names]
-        shown = ", ".join(f"`{name}`" for name in names) or "the process state"
+        shown = ", ".join(f"`{name}`" for name in names) or "what it showed, or files"
         raise NotFoundError(
             f"checkpoint `{draft.name}` refers to stored values that are not on record: {shown}",
             kind="unknown-artifact",
