@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from kitaru_nb.cli.output import Json, print_json, print_table, size
 from kitaru_nb.engine.describe import artifact_json, artifacts_json
@@ -33,9 +34,15 @@ def artifacts(execution: str = LATEST, /, *, json: Json = False) -> int:
     elif not found:
         print(f"{chosen.id} has stored nothing")
     else:
-        rows = [[a["ref"], ", ".join(a["names"]), size(a["bytes"]), a["codec"] or "missing"] for a in found]
+        rows = [[a["ref"], ", ".join(a["names"]), size(a["bytes"]), _codec(a)] for a in found]
         print_table(("ref", "names", "size", "codec"), rows)
     return 0
+
+
+def _codec(known: Mapping[str, Any]) -> str:
+    if "removed" in known:
+        return f"removed by gc on {known['removed']['at'][:10]} under the policy {known['removed']['policy']}"
+    return str(known["codec"] or "missing")
 
 
 def artifact(ref: str, /, *, out: Path | None = None, json: Json = False) -> int:

@@ -120,14 +120,18 @@ def _row(execution: Execution) -> list[str]:
 
 def _print_execution(journal: Journal, execution: Execution) -> None:
     found = steps(journal, execution.id)
-    print(*_heading(execution), sep="\n")
+    pinned = execution.id in journal.pinned()
+    print(*_heading(execution), *(["pinned: its values are kept"] if pinned else []), sep="\n")
     if not found:
         print("\nno checkpoints yet")
         return
     print()
-    known = journal.artifacts({group.artifact for step in found for group in step.draft.groups})
+    wanted = {group.artifact for step in found for group in step.draft.groups}
+    known, removed = journal.artifacts(wanted), journal.removed(wanted)
     stored = {
-        step.seq: sum(known[g.artifact].bytes for g in step.draft.groups if g.artifact in known)
+        step.seq: "removed"
+        if any(g.artifact in removed for g in step.draft.groups)
+        else size(sum(known[g.artifact].bytes for g in step.draft.groups if g.artifact in known) or None)
         for step in found
     }
     rows = [
@@ -141,6 +145,8 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     )
     print("\n" + counted(Counter(step.draft.status.value for step in found)))
     _print_failures(found)
+    for said in dict.fromkeys(str(stone) for stone in removed.values()):
+        print(f"values were {said}")
     if execution.status.continues:
         print(f"go on with: kitaru-nb resume {execution.id}")
 
@@ -167,7 +173,7 @@ def _heading(execution: Execution) -> list[str]:
     return lines
 
 
-def _step_row(step: Checkpoint, name: str, stored: int) -> list[str]:
+def _step_row(step: Checkpoint, name: str, stored: str) -> list[str]:
     draft = step.draft
     return [
         str(step.ordinal),
@@ -176,7 +182,7 @@ def _step_row(step: Checkpoint, name: str, stored: int) -> list[str]:
         duration(draft.duration),
         _names(sorted(draft.reads)),
         _names(draft.writes),
-        size(stored) if stored else "",
+        stored,
         _money(draft.cost),
     ]
 

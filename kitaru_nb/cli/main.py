@@ -36,6 +36,9 @@ _DAILY = {
 _ADMIN = {
     "artifacts": ("kitaru_nb.cli.artifacts:artifacts", "List what an execution stored."),
     "artifact": ("kitaru_nb.cli.artifacts:artifact", "Show one stored value, or write it to a file."),
+    "pin": ("kitaru_nb.cli.keep:pin", "Keep an execution's values for good."),
+    "unpin": ("kitaru_nb.cli.keep:unpin", "Let an execution's values go with the others."),
+    "gc": ("kitaru_nb.cli.keep:gc", "Remove the values of executions that completed long ago."),
     "enable": ("kitaru_nb.cli.setup:enable", "Load kitaru_nb in every kernel by itself."),
     "demo": ("kitaru_nb.cli.demo:demo", "Run a real notebook, kill its kernel half-way, run it again."),
     "doctor": ("kitaru_nb.cli.setup:doctor", "Check settings, disk, journal and kernels."),

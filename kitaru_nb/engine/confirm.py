@@ -17,11 +17,15 @@ from kitaru_nb.engine.recovery import recorded_at
 from kitaru_nb.engine.steps import Pending, same_step, unmet
 from kitaru_nb.errors import DivergenceError
 from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.artifact import Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.settings import RerunLimit
 
-__all__ = ["Confirm"]
+__all__ = ["REMOVED", "Confirm", "refuse_repaying"]
+
+REMOVED = "removed:"
+"""Before the reason, in `Draft.unmet`, where a step ran since its values were not there any more."""
 
 _EXECUTIONS = 5  # of the notebook, newest first, whose long steps are known
 _SHOWN = 60
@@ -118,6 +122,19 @@ class Confirm:
             for name in group
         }
         return _trace(names, self._lineage.seen(), then, live, same)
+
+
+def refuse_repaying(name: str, before: Checkpoint, stone: Tombstone, *, limit: RerunLimit) -> None:
+    """Stop a long or dear step that could be restored had its values not been removed.
+
+    Raises:
+        DivergenceError: kind ``values-removed``; it was not run.
+    """
+    if not limit.exceeded(before.draft.duration, before.draft.cost):
+        return
+    message = f"`{name}` was not run again: it took {_amount(before)}, and its values were {stone}"
+    hint = f"%%checkpoint {name} --fresh runs it; `kitaru-nb pin EXECUTION` keeps values for good"
+    raise DivergenceError(message, kind="values-removed", hint=hint)
 
 
 def _trace(

@@ -13,7 +13,7 @@ from kitaru_nb.analysis.attributes import attribute_targets
 from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.conditions import holds, named_environment, named_files, seeds
-from kitaru_nb.engine.confirm import Confirm
+from kitaru_nb.engine.confirm import REMOVED, Confirm, refuse_repaying
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
@@ -27,6 +27,7 @@ from kitaru_nb.engine.packages import (
 )
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
+from kitaru_nb.model.artifact import Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId, Identity
 
@@ -108,16 +109,13 @@ class Decider:
             self._engine.check()
             return Run(pending)
         found = self._find(pending, execution)
-        decided = choose(
-            pending,
-            found,
-            holds=lambda what, digest: self._holds(pending, what, digest),
-            allowed=self._allowed(pending, execution),
-            excused=self._files.excuses,
-        )
+        decided, gone = self._choose(pending, found, execution)
         if isinstance(decided, Run):
             self.inputs.refuse_markers(pending.needs, pending.name)
             pending.unmet = self._unmet(pending, found)
+            if gone:
+                refuse_repaying(pending.name, *gone, limit=self._engine.settings.confirm_rerun)
+                pending.unmet = (f"{REMOVED}{gone[1]}",)
             if self._marked_only:
                 self._confirm_rerun(pending, execution)
             self._engine.check()
@@ -130,13 +128,7 @@ class Decider:
         """
         name = cell.directive.name if cell.directive is not None else None
         pending = self._weighed(cell, name or "this cell")
-        decided = choose(
-            pending,
-            self._find(pending, execution),
-            holds=lambda what, digest: self._holds(pending, what, digest),
-            allowed=self._allowed(pending, execution),
-            excused=self._files.excuses,
-        )
+        decided, _ = self._choose(pending, self._find(pending, execution), execution)
         if cell.directive is not None and cell.directive.fresh:
             decided = Run(pending)
         earlier = self._engine.journal.executions(notebook=self._identity.notebook, limit=5)
@@ -149,6 +141,29 @@ class Decider:
             and (c.draft.step == cell.step if c.draft.step and cell.step else c.draft.name == name)
         ]
         return decided, mine
+
+    def _choose(
+        self, pending: Pending, found: Sequence[Checkpoint], execution: ExecutionId
+    ) -> tuple[Restore | Run, tuple[Checkpoint, Tombstone] | None]:
+        """What becomes of a step, and the newest record that would count if it still had its values."""
+        gone: dict[int, tuple[Checkpoint, Tombstone]] = {}
+        while True:
+            decided = choose(
+                pending,
+                [checkpoint for checkpoint in found if checkpoint.seq not in gone],
+                holds=lambda what, digest: self._holds(pending, what, digest),
+                allowed=self._allowed(pending, execution),
+                excused=self._files.excuses,
+            )
+            if isinstance(decided, Run):
+                return decided, next(iter(gone.values()), None)
+            groups = decided.checkpoint.draft.groups
+            others = {group.artifact for group in groups if not group.written}
+            others -= {group.artifact for group in groups if group.written}  # what it did itself is enough
+            removed = self._engine.journal.removed(decided.checkpoint.draft.stored - others)
+            if not removed:
+                return decided, None
+            gone[decided.checkpoint.seq] = decided.checkpoint, next(iter(removed.values()))
 
     def _confirm_rerun(self, pending: Pending, execution: ExecutionId) -> None:
         self.confirm.check(

@@ -13,7 +13,7 @@ from typing import Any
 
 from kitaru_nb.engine.refs import checkpoint_names, steps, value_refs
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.artifact import Artifact, Digest
+from kitaru_nb.model.artifact import Artifact, Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
 
@@ -55,7 +55,8 @@ def show_json(journal: Journal, execution: Execution) -> dict[str, Any]:
 def checkpoints_json(journal: Journal, execution: Execution) -> list[dict[str, Any]]:
     """The fields of each of the execution's steps, in order (see `engine.refs.steps`)."""
     found = steps(journal, execution.id)
-    known = journal.artifacts({group.artifact for step in found for group in step.draft.groups})
+    wanted = {group.artifact for step in found for group in step.draft.groups}
+    known: dict[Digest, Artifact | Tombstone] = {**journal.removed(wanted), **journal.artifacts(wanted)}
     return [
         _checkpoint(step, label, known) for step, label in zip(found, checkpoint_names(found), strict=True)
     ]
@@ -71,7 +72,7 @@ def artifact_json(ref: str, names: Sequence[str], artifact: Artifact) -> dict[st
     return _artifact(ref, names, artifact.digest, artifact)
 
 
-def _checkpoint(step: Checkpoint, label: str, known: Mapping[Digest, Artifact]) -> dict[str, Any]:
+def _checkpoint(step: Checkpoint, label: str, known: Mapping[Digest, Artifact | Tombstone]) -> dict[str, Any]:
     draft = step.draft
     return {
         "name": draft.name,
@@ -97,14 +98,19 @@ def _checkpoint(step: Checkpoint, label: str, known: Mapping[Digest, Artifact]) 
     }
 
 
-def _artifact(ref: str, names: Sequence[str], digest: Digest, known: Artifact | None) -> dict[str, Any]:
-    return {
+def _artifact(
+    ref: str, names: Sequence[str], digest: Digest, known: Artifact | Tombstone | None
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {
         "ref": ref,
         "names": list(names),
         "digest": digest,
         "bytes": known.bytes if known else None,
         "codec": known.codec if known else None,
     }
+    if isinstance(known, Tombstone):
+        fields["removed"] = {"at": time_json(known.at), "policy": known.policy}
+    return fields
 
 
 def _number(value: float | None) -> float | None:

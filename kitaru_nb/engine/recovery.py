@@ -89,6 +89,7 @@ class Restored:
         made: Names with something that was made again instead of loaded, each with what and how.
         damaged: Names whose stored bytes are damaged, each with what was found.
         problems: Sentences about other things that were not put back.
+        removed: Names among `damaged` whose values are gone because `gc` removed them.
     """
 
     names: list[str] = field(default_factory=list)
@@ -96,6 +97,7 @@ class Restored:
     made: dict[str, str] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    removed: set[str] = field(default_factory=set)
 
 
 class Loader:
@@ -331,15 +333,16 @@ def target_of(journal: Journal, execution: Execution, at: str | None) -> Checkpo
     raise NotFoundError(message, kind="unknown-checkpoint", hint="%resume --at NAME")
 
 
-def damaged(restored: Restored, checkpoint: Checkpoint) -> CorruptError:
+def damaged(restored: Restored, checkpoint: Checkpoint) -> StoreError:
     """The error for names that could not be restored as of `checkpoint`."""
     names = ", ".join(f"`{name}`" for name in restored.damaged)
     reason = next(iter(restored.damaged.values()))
     when = f"as of checkpoint `{checkpoint.draft.name}`"
     message = f"{names} could not be restored {when}: {reason}; everything else is back"
-    return CorruptError(
-        message, kind="corrupt-artifact", hint="run the cell that makes it again, with --fresh"
-    )
+    hint = "run the cell that makes it again, with --fresh"
+    if restored.removed >= restored.damaged.keys():
+        return StoreError(message, kind="values-removed", hint=hint)
+    return CorruptError(message, kind="corrupt-artifact", hint=hint)
 
 
 def put_back(
@@ -407,3 +410,5 @@ def _mark_damaged(
             continue
         namespace.live[name] = Marker(name, "value", f"it could not be restored: {error.message}")
         restored.damaged[name] = error.message
+        if error.kind == "values-removed":
+            restored.removed.add(name)

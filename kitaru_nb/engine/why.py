@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from kitaru_nb.analysis.diff import first_difference
 from kitaru_nb.analysis.directive import find_directive
 from kitaru_nb.engine.compare import StoredValue, value_difference
+from kitaru_nb.engine.confirm import REMOVED
 from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.engine.reasons import condition_reasons, version_reasons
 from kitaru_nb.engine.session import Session
@@ -24,7 +25,7 @@ class Reason:
 
     Attributes:
         kind: ``first-run``, ``equal``, ``code``, ``function``, ``input``, ``file``, ``package``,
-            ``failed`` or ``asked``.
+            ``failed``, ``removed`` or ``asked``.
         what: The name, file or line it is about.
         text: The cause in a sentence.
         old: What was recorded before (a digest), where there is such a thing.
@@ -69,8 +70,9 @@ def explain(journal: Journal, checkpoint: Checkpoint, *, stored: StoredValue | N
         text = (
             f"its code and everything it reads are as they were when it ran at {when} in `{origin.execution}`"
         )
-        return Explanation(checkpoint, draft.status, (Reason("equal", origin.execution, text),))
-    reasons = []
+        equal = Reason("equal", origin.execution, text)
+        return Explanation(checkpoint, draft.status, (equal, *_removed(journal, draft)))
+    reasons: list[Reason] = []
     if draft.error is not None:
         reasons.append(
             Reason(
@@ -83,7 +85,14 @@ def explain(journal: Journal, checkpoint: Checkpoint, *, stored: StoredValue | N
         reasons += found if stored is None else [_closer(each, before, checkpoint, stored) for each in found]
     else:
         reasons.append(_first(journal, checkpoint))
+    reasons += _removed(journal, draft)
     return Explanation(checkpoint, draft.status, tuple(reasons))
+
+
+def _removed(journal: Journal, draft: Draft) -> list[Reason]:
+    """That the step's values are not there any more."""
+    stones = sorted(journal.removed(draft.stored).values(), key=lambda stone: stone.at)
+    return [Reason("removed", draft.name, f"since then its values were {stones[-1]}")] if stones else []
 
 
 def explain_step(session: Session, name: str | None, *, stored: StoredValue | None = None) -> str:
@@ -150,6 +159,10 @@ def _same(one: Checkpoint, other: Checkpoint) -> bool:
 def differences(old: Draft, new: Draft) -> Sequence[Reason]:
     """What is not as it was between two records of a step."""
     found: list[Reason] = []
+    for what in new.unmet:
+        if what.startswith(REMOVED):
+            text = f"it is on record as it was, but its values were {what.removeprefix(REMOVED)}"
+            found.append(Reason("removed", new.name, text))
     if source_code(old.source) != source_code(new.source):
         line = first_difference(old.source, new.source) or "its code changed"
         found.append(Reason("code", new.name, f"its code changed: {line}", old.code, new.code))

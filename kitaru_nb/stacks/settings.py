@@ -14,12 +14,14 @@ import platformdirs
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.settings import RerunLimit, Settings
 
-__all__ = ["NAMES", "parse_duration", "resolve"]
+__all__ = ["NAMES", "parse_duration", "parse_size", "resolve"]
 
 NAMES = ("home", "notebook", "stack", "heartbeat", "lease", "confirm_rerun", "strict_env", "paranoid")
 """Every setting, in the order `doctor` prints them."""
 
 _PREFIX = "KITARU_NB_"
+_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_SIZES |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -73,6 +75,28 @@ def parse_duration(raw: object, *, what: str = "duration") -> float:
             hint="a number of seconds, or a number with a unit such as 30s, 10m, 2h, 1d",
         )
     return number
+
+
+def parse_size(raw: object, *, what: str = "size") -> int:
+    """Bytes from a number or from text such as ``20000000``, ``500MB``, ``1.5 GiB``.
+
+    Raises:
+        UsageError: `raw` is not a number of bytes; the message calls it `what`.
+    """
+    text = str(raw).strip().lower().replace("_", "")
+    number = text.rstrip("bkmgti ")
+    unit = _SIZES.get(text[len(number) :].strip())
+    try:
+        size = float(number) * (unit or 0)
+    except ValueError:
+        size = math.nan
+    if unit is None or isinstance(raw, bool) or not math.isfinite(size) or size < 0:
+        raise UsageError(
+            f"{what} is `{raw}`, which is not a number of bytes",
+            kind="bad-size",
+            hint="a number of bytes, or a number with a unit such as 500MB, 5GB, 2GiB",
+        )
+    return int(size)
 
 
 def _current_folder() -> Path:
