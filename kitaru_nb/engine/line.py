@@ -16,6 +16,7 @@ from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, reco
 from kitaru_nb.engine.state import changed_groups
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.engine.trial import Trial
+from kitaru_nb.errors import ConflictError, StoreError
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, Draft, Group
 from kitaru_nb.model.execution import Attempt
@@ -181,7 +182,12 @@ class Line:
             groups=tuple(written.groups),
             deleted=tuple(sorted(self.recorded.groups.keys() - after.ids.keys())),
         )
-        self._engine.store.flush()
+        try:
+            self._engine.store.flush()
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):  # `gc` took what it was written to for waste
+                raise ConflictError(error.message, kind="values-removed", hint=error.hint) from error
+            raise
         given = {artifact.digest for artifact in written.artifacts}
         checkpoint = self._engine.journal.commit(
             attempt(),

@@ -382,13 +382,18 @@ def test_a_writer_that_commits_first_keeps_what_it_shares(world: World) -> None:
 
 
 def test_a_writer_whose_own_pack_was_given_up_starts_another(world: World) -> None:
-    """The pack is open in this process, everything in it is of a finished execution."""
+    """The pack is open in this process, everything in it is of a finished execution.
+
+    It has been given up and is not removed yet, so it looks as if it could be written to.
+    """
     old = world.begin()
     world.commit(old, [world.put([1])])
     world.finish(old)
     world.days = 1000
     new = world.begin()
-    collect(world.journal, LocalStore(world.home / "store"), Policy(), now=world.now, grace=-60)
+    slow = LocalStore(world.home / "store")
+    slow.remove = lambda _name: None  # type: ignore[method-assign] # stopped between the two
+    collect(world.journal, slow, Policy(), now=world.now, grace=-60)
     world.commit(new, [world.put([3])])
 
     lost = world.put([2])
@@ -396,8 +401,10 @@ def test_a_writer_whose_own_pack_was_given_up_starts_another(world: World) -> No
         world.commit(new, [lost])
     world.store.close()
     world.commit(new, [world.put([2])])
+    world.collect(Policy(), grace=-60)
 
     assert world.there() == {1, 3}
+    assert len(world.store.packs()) == 1
 
 
 def test_nothing_is_removed_while_a_record_is_damaged(world: World) -> None:

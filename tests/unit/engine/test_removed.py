@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import kitaru_nb
+from kitaru_nb.artifacts import extent_store, pack
 from kitaru_nb.engine.describe import show_json
 from kitaru_nb.engine.gc import Collected, Policy, collect
 from kitaru_nb.engine.why import explain
@@ -147,7 +148,7 @@ def test_definitions_that_kept_values_refer_to_stay(start: Start) -> None:
 
 
 def interleaved(monkeypatch: pytest.MonkeyPatch, point: str, action: Callable[[], object]) -> list[str]:
-    """Do `action` once, at the instant called `point` of the next commit."""
+    """Do `action` once, at the instant called `point` of the next save."""
     met: list[str] = []
 
     def at(name: str) -> None:
@@ -155,8 +156,29 @@ def interleaved(monkeypatch: pytest.MonkeyPatch, point: str, action: Callable[[]
             met.append(name)
             action()
 
-    monkeypatch.setattr(sqlite_journal, "crash_point", at)
+    for module in (sqlite_journal, extent_store, pack):
+        monkeypatch.setattr(module, "crash_point", at)
     return met
+
+
+@pytest.mark.parametrize(
+    "point", ["before-extent-write", "after-extent-write", "before-flush", "after-flush", "before-commit"]
+)
+def test_a_save_whose_new_bytes_gc_takes_for_waste_writes_them_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """Only where its grace has run out: an hour without a write."""
+    kernel = start()
+    kernel.cell("%%checkpoint first\nfirst = 1")
+    met = interleaved(monkeypatch, point, lambda: sweep(kernel.home))
+
+    kernel.cell(LARGE)
+
+    execution = kernel.last.execution
+    kernel.stop()
+    monkeypatch.setenv("KITARU_NB_HOME", str(kernel.home))
+    assert met == [point]
+    assert kitaru_nb.load("big", execution=execution) == bytes(range(256)) * 800
 
 
 def test_a_commit_that_shares_what_gc_removes_meanwhile_writes_it_again(
