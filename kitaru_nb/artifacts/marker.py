@@ -1,4 +1,4 @@
-"""The stand-in for a value that could not be stored.
+"""The stand-in for a value that could not be stored, or not be put back.
 
 A marker takes the place of one object: the rest of what was saved with it is intact. It can
 be shown, pickled, bound and compared by identity; anything that would use it as the value it
@@ -20,8 +20,10 @@ class Marker:
 
     Args:
         name: The notebook name that leads to the value.
-        kind: Its type, as the user knows it, such as ``sqlite3.Connection``.
-        reason: Why it could not be stored.
+        kind: Its type, as the user knows it, such as ``sqlite3.Connection``. Empty where the
+            value was stored and something else keeps it away.
+        reason: Why it could not be stored; without a kind what keeps it away, as the end of a
+            sentence that begins with the name: ``could not be restored: ...``.
 
     Safe on a marker: ``repr``, ``str``, ``type``, ``isinstance``, ``is``, ``hash``, pickling,
     copying, and the probes a display makes (attributes starting with an underscore raise
@@ -35,8 +37,8 @@ class Marker:
         object.__setattr__(self, "_details", (name, kind, reason))
 
     def __repr__(self) -> str:
-        name, kind, _ = self._details
-        return f"<{name}: {kind} could not be stored>"
+        name, kind, reason = self._details
+        return f"<{name}: {kind} could not be stored>" if kind else f"<{name}: {reason.partition(': ')[0]}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Marker, self._details
@@ -66,7 +68,7 @@ def _refuse(marker: Marker) -> NoReturn:
     name, kind, reason = marker._details
     root = name.split(".")[0].split("[")[0]
     raise UnstorableError(
-        f"`{name}` was a {kind}, which could not be stored: {reason}",
+        f"`{name}` was a {kind}, which could not be stored: {reason}" if kind else f"`{name}` {reason}",
         kind="unstorable-value",
         hint=(
             f"%resume --remake {root}, or run the cell that makes `{root}` again, with --fresh if it is a "

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from kitaru_nb.artifacts.memory import PAGE
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.crash import crash_point
 
 __all__ = [
     "PACK_BYTES",
-    "PAGE",
     "Pack",
     "Packs",
     "make_private",
@@ -32,9 +32,6 @@ __all__ = [
     "padded",
     "storage_error",
 ]
-
-PAGE = 4096
-"""Extents start at multiples of this many bytes, so that they can be mapped."""
 
 PACK_BYTES = 256 << 20
 """A pack that has reached this size is not appended to any more."""

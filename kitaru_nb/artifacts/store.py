@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from kitaru_nb.artifacts.memory import Memory
 from kitaru_nb.model.artifact import Digest, Location, PackFile
 
-__all__ = ["ArtifactStore", "BulkReader", "DirectReader", "ExtentIndex"]
+__all__ = ["ArtifactStore", "BulkReader", "DirectReader", "ExtentIndex", "FileReader"]
 
 
 class ExtentIndex(Protocol):
@@ -96,5 +97,21 @@ class BulkReader(Protocol):
         Raises:
             CorruptError: some are damaged, cut short or gone; no target must be used.
             StoreError: some could not be read.
+        """
+        ...
+
+
+@runtime_checkable
+class FileReader(DirectReader, Protocol):
+    """A store that keeps extents in files, which can be mapped instead of read."""
+
+    def map_into(self, places: Sequence[Location], memory: Memory) -> bool:
+        """Lay the extents at `places` over `memory`, one behind the other. Their bytes are not checked.
+
+        False, with nothing laid, where they do not lie in pages of their own or in too many pieces.
+
+        Raises:
+            CorruptError: a file is gone or cut short.
+            StoreError: it cannot be read.
         """
         ...

@@ -14,9 +14,11 @@ from typing import Any
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Resolve
 from kitaru_nb.artifacts.cuts import SMALL_STREAM, cut_stream
 from kitaru_nb.artifacts.extent_save import digest_of
+from kitaru_nb.artifacts.memory import Memory
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.artifacts.scalar_codec import ScalarCodec
-from kitaru_nb.artifacts.store import ArtifactStore, BulkReader, DirectReader, ExtentIndex
+from kitaru_nb.artifacts.store import ArtifactStore, BulkReader, DirectReader, ExtentIndex, FileReader
+from kitaru_nb.artifacts.verify import Verification
 from kitaru_nb.artifacts.zarr_codec import ZarrCodec
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Extent, Location
@@ -116,8 +118,12 @@ def load_values(
     index: ExtentIndex,
     namespace: dict[str, Any],
     resolve: Resolve | None = None,
+    later: list[Verification] | None = None,
 ) -> dict[str, object]:
     """The values of `artifact`, every byte checked before any of it is used.
+
+    Large buffers come back as private mappings of the files they are in where `later` is given
+    and the store allows it: at once, whatever their size, and checked in the background.
 
     Args:
         artifact: What to load.
@@ -125,6 +131,8 @@ def load_values(
         index: Knows where in the store.
         namespace: What functions defined in cells get as their globals.
         resolve: Gives the live object that an anchor stands for.
+        later: Takes the checks that are not done when this returns. Nobody may use the values
+            before each has been waited for.
 
     Raises:
         CorruptError: kind ``corrupt-artifact``: the manifest or an extent is damaged or
@@ -142,19 +150,29 @@ def load_values(
         )
     places = _locate(artifact, buffers, index)
 
+    checks: list[Verification] = []
+
     def read(number: int) -> memoryview:
         row = buffers[number]
         try:
-            return _assemble([places[extent.digest] for extent in row], store)
+            return fetched([places[extent.digest] for extent in row])
         except CorruptError:
             # They may have been moved while this was being read: `gc` writes sparse packs anew.
             now = _locate(artifact, [row], index)
             if all(now[extent.digest] == places[extent.digest] for extent in row):
                 raise
-            return _assemble([now[extent.digest] for extent in row], store)
+            return fetched([now[extent.digest] for extent in row])
+
+    def fetched(row: Sequence[Location]) -> memoryview:
+        return (_mapped(row, store, checks) if later is not None else None) or _assemble(row, store)
 
     try:
-        return codec.decode(artifact.manifest["meta"], read, namespace=namespace, resolve=resolve)
+        try:
+            values = codec.decode(artifact.manifest["meta"], read, namespace=namespace, resolve=resolve)
+        except Exception:
+            for check in checks:
+                check.wait()  # damage is the better explanation
+            raise
     except CorruptError as error:
         raise CorruptError(
             f"{_title(artifact)} cannot be restored: {error.message}", kind=error.kind, hint=error.hint
@@ -168,6 +186,9 @@ def load_values(
         # Making a value again runs its class's own code, which may raise anything.
         message = f"{_title(artifact)} cannot be made again: {type(error).__name__}: {error}"
         raise StoreError(message, kind="unloadable-value", hint=_REDO) from error
+    if later is not None:
+        later += checks
+    return values
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> Digest:
@@ -240,13 +261,29 @@ def _extents_of(buffer: memoryview) -> Iterable[memoryview]:
     return (flat[start : start + EXTENT_BYTES] for start in range(0, len(flat), EXTENT_BYTES))
 
 
+def _mapped(
+    places: Sequence[Location], store: ArtifactStore, checks: list[Verification]
+) -> memoryview | None:
+    """The extents at `places` mapped in one piece, with the check begun; None where that cannot be."""
+    if not isinstance(store, FileReader):
+        return None
+    memory = Memory.to_map(sum(place.extent.length for place in places))
+    if memory is None or not store.map_into(places, memory):
+        return None
+    checks.append(Verification(store, places, memory))
+    return memory.view
+
+
 def _assemble(places: Sequence[Location], store: ArtifactStore) -> memoryview:
     """The extents at `places` in one piece of private, writable memory."""
     if len(places) == 1 and places[0].data is None:
         return store.read(places[0])
     size = sum(place.extent.length for place in places)
+    memory = Memory.of(size) if size >= EXTENT_BYTES else None
     if size < EXTENT_BYTES:
         whole = memoryview(bytearray(size))
+    elif memory is not None:
+        whole = memory.view
     else:
         # Fresh pages come zeroed and only when touched; bytearray would write zeros first.
         region = mmap.mmap(-1, size)

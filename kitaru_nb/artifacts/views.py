@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kitaru_nb.artifacts.memory import adopted
+
 __all__ = [
     "Block",
     "bare",
@@ -127,6 +129,10 @@ def reduce_array(array: Any) -> tuple[Any, ...]:
 def make_array(buffer: Any, dtype: Any, shape: tuple[int, ...], order: str, writeable: bool) -> Any:  # noqa: FBT001
     """The array again, on `buffer` itself where that is writable."""
     np = importlib.import_module("numpy")
+    made = adopted(buffer, shape, dtype, order)
+    if made is not None:
+        made.flags.writeable = writeable
+        return made
     made = np.ndarray(shape, dtype, buffer=memoryview(buffer), order=order)
     if not is_mapped(buffer, writeable=writeable):
         made = np.empty(shape, dtype, order)  # it owns its memory, as nearly every array does
@@ -232,7 +238,12 @@ def _root(members: Sequence[Any], span: tuple[int, int], *, writeable: bool) -> 
 def make_block(buffer: Any, writeable: bool) -> Any:  # noqa: FBT001 - stored format
     """The memory of a block, as bytes."""
     np = importlib.import_module("numpy")
-    block = np.frombuffer(memoryview(buffer), np.uint8)
+    view = memoryview(buffer)
+    block = adopted(view, (view.nbytes,), np.dtype(np.uint8))
+    if block is not None:
+        block.flags.writeable = writeable
+        return block
+    block = np.frombuffer(view, np.uint8)
     return block if is_mapped(buffer, writeable=writeable) else block.copy()
 
 

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
+from kitaru_nb.artifacts.memory import adopted
 from kitaru_nb.artifacts.views import is_mapped
 
 __all__ = ["ZarrCodec", "array_document", "chunk_shape", "dtype_of", "plain_data_type"]
@@ -80,10 +81,12 @@ class ZarrCodec:
         import numpy as np  # noqa: PLC0415 - a process that restores no array does not need it
 
         document = meta["zarr"]
-        data = read(0)
-        array = np.frombuffer(data, dtype=dtype_of(document["data_type"])).reshape(document["shape"])
-        if not is_mapped(data, writeable=meta["writeable"]):
-            array = array.copy()  # it owns its memory, as nearly every array does
+        data, dtype = read(0), dtype_of(document["data_type"])
+        array = adopted(data, tuple(document["shape"]), dtype)
+        if array is None:
+            array = np.frombuffer(data, dtype=dtype).reshape(document["shape"])
+            if not is_mapped(data, writeable=meta["writeable"]):
+                array = array.copy()  # it owns its memory, as nearly every array does
         array.flags.writeable = meta["writeable"]
         return {meta["name"]: array}
 

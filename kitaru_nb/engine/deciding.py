@@ -105,12 +105,14 @@ class Decider:
         pending = self._pending(cell)
         self._seeded = self._seeded or seeds(cell.source)
         if cell.directive is not None and cell.directive.fresh:
+            self._namespace.open(pending.needs.touched)
             self.inputs.refuse_markers(pending.needs, pending.name)
             self._engine.check()
             return Run(pending)
         found = self._find(pending, execution)
         decided, gone = self._choose(pending, found, execution)
         if isinstance(decided, Run):
+            self._namespace.open(pending.needs.touched)
             self.inputs.refuse_markers(pending.needs, pending.name)
             pending.unmet = self._unmet(pending, found)
             if gone:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.store import ArtifactStore
 from kitaru_nb.artifacts.values import Stored, load_values, store_values
+from kitaru_nb.artifacts.verify import Verification
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UnstorableError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest
@@ -76,9 +77,14 @@ class Engine:
         return self.journal.artifacts([digest]).get(digest) if digest is not None else None
 
     def get(
-        self, digest: Digest, *, namespace: dict[str, Any], resolve: Resolve | None = None
+        self,
+        digest: Digest,
+        *,
+        namespace: dict[str, Any],
+        resolve: Resolve | None = None,
+        later: list[Verification] | None = None,
     ) -> dict[str, object]:
-        """The values of an artifact, every byte checked.
+        """The values of an artifact, every byte checked; with `later` see `load_values`.
 
         Raises:
             CorruptError: a stored byte is damaged or missing.
@@ -89,7 +95,12 @@ class Engine:
         artifact = self.artifact(digest)
         try:
             return load_values(
-                artifact, store=self.store, index=self.journal, namespace=namespace, resolve=resolve
+                artifact,
+                store=self.store,
+                index=self.journal,
+                namespace=namespace,
+                resolve=resolve,
+                later=later,
             )
         except CorruptError:
             self._refuse_removed(digest)  # while it was being read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -87,6 +88,12 @@ class Inputs:
         uses = self._uses(reached, names)
         return Dependencies(keys, code, reads, found.modules, names, uses, touched, markers)
 
+    def touched(self, tree: ast.Module) -> frozenset[str] | None:
+        """The names that a cell can read, bind or change what they hold; None for all."""
+        names = names_of(tree)
+        found = self._reach(names, names.inputs(self._namespace.live.keys()))
+        return None if found.dynamic else found.names | names.writes | names.deletes
+
     def _uses(self, reached: frozenset[str], names: CellNames) -> frozenset[str]:
         values = (self._namespace.live.get(name) for name in reached)
         return names.imports | {value.__name__ for value in values if type(value) is ModuleType}
@@ -141,7 +148,8 @@ class Inputs:
         """
         for read in needs.markers:
             _, kind, reason = marker_details(self._namespace.live[read])
-            message = f"checkpoint `{name}` reads `{read}`, a {kind} that could not be stored: {reason}"
+            what = f"a {kind} that could not be stored: {reason}" if kind else f"which {reason}"
+            message = f"checkpoint `{name}` reads `{read}`, {what}"
             hint = f"%resume --remake {read}, or run its cell with --fresh; headless, @kt.resource"
             raise UnstorableError(message, kind="reads-marker", hint=hint)
 

@@ -66,7 +66,9 @@ class Line:
         """
         line = self._engine.journal.line(seq)
         recorded = recorded_at(line)
-        loader = Loader(self._engine, self._namespace)
+        made_by = {group.artifact: c.draft.name for c in line for group in c.draft.groups}
+        loader = Loader(self._engine, self._namespace, steps=made_by)
+        self._namespace.seals.clear()
         groups = list({id(group): group for group in recorded.groups.values()}.values())
         loader.expect(recorded.groups)
         self._process.apply_surroundings(loader.process(digest) for digest in recorded.process)

@@ -14,7 +14,9 @@ from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.unseen import unseen
+from kitaru_nb.artifacts.views import is_array, is_raw
 from kitaru_nb.engine.look import Look
+from kitaru_nb.engine.sealed import Seals
 from kitaru_nb.engine.state import Change, Names, State, changes
 from kitaru_nb.model.artifact import Digest
 
@@ -31,6 +33,9 @@ class Namespace:
     Args:
         live: The dict cells run in.
         hidden: Says of a name and its value whether the interpreter put it there.
+
+    Attributes:
+        seals: Values that were put back and not touched since.
     """
 
     def __init__(
@@ -40,7 +45,8 @@ class Namespace:
         self.hidden = hidden
         self._same: dict[Digest, Digest] = {}
         self._aside: dict[str, tuple[object, object]] = {}
-        self._look = Look(live, self._is_users, self.digest, self._seen)
+        self.seals = Seals(live)
+        self._look = Look(live, self._is_users, self._digest, self._seen)
 
     def visible(self) -> dict[str, object]:
         """The user's own names and values."""
@@ -100,6 +106,17 @@ class Namespace:
             self._look.forget()
             raise
 
+    def _digest(self, values: Mapping[str, object]) -> Digest:
+        return self.seals.digest(values) or self.digest(values)
+
+    def open(self, names: AbstractSet[str] | None = None) -> None:
+        """Code that can reach `names` (None: any) is about to run. See `Seals.open`."""
+        if self.seals and names is not None and any(map(_INTERPRETER.fullmatch, names)):
+            names = None  # `_`, `Out` and the like hold what other names hold, too
+        for group, values in self.seals.open(names) if self.seals else ():
+            if not _is_plain_array(values):  # which has the digest it had, by its bytes
+                self.learn(self.own_digest(values), group.value)
+
     def digest(self, values: Mapping[str, object]) -> Digest:
         """The canonical digest of `values` as one object graph."""
         digest = self.own_digest(values)
@@ -133,3 +150,7 @@ class Namespace:
             if name in self.live and _RESULTS.fullmatch(name):
                 found[name] = self.digest({name: self.live[name]})
         return dict(sorted(found.items()))
+
+
+def _is_plain_array(values: Mapping[str, object]) -> bool:
+    return len(values) == 1 and all(is_array(value) and is_raw(value) for value in values.values())

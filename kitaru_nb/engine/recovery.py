@@ -13,6 +13,7 @@ from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.notes import Note, noting, place
 from kitaru_nb.artifacts.resource import making
+from kitaru_nb.artifacts.verify import Verification
 from kitaru_nb.engine.cheaper import make
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.furthest import furthest
@@ -105,9 +106,19 @@ class Loader:
 
     A reference is met by the live object when the name still holds the same definition,
     so that instances restored now belong to the class the notebook has now.
+
+    Args:
+        engine: Journal and store.
+        namespace: The namespace that the values are for.
+        steps: The checkpoint that made each artifact. With it, large values are mapped and checked
+            later: `put_back` seals them. Without it, all is checked when it is loaded.
     """
 
-    def __init__(self, engine: Engine, namespace: Namespace) -> None:
+    def __init__(
+        self, engine: Engine, namespace: Namespace, *, steps: Mapping[Digest, str] | None = None
+    ) -> None:
+        self._steps = steps
+        self._checks: dict[Digest, list[Verification]] = {}
         self._engine = engine
         self._namespace = namespace
         self._loaded: dict[Digest, dict[str, object]] = {}
@@ -128,10 +139,18 @@ class Loader:
             CorruptError: a stored byte is damaged or missing.
         """
         if digest not in self._loaded:
+            later: list[Verification] | None = None if self._steps is None else []
             with noting() as self._notes[digest], making(self._make):
-                values = self._engine.get(digest, namespace=self._namespace.live, resolve=self._resolve)
-            # Now, since what is made again later may change it.
-            self._came_as[digest] = self._namespace.own_digest(values)
+                values = self._engine.get(
+                    digest, namespace=self._namespace.live, resolve=self._resolve, later=later
+                )
+            if later and not any(issubclass(type(value), (FunctionType, type)) for value in values.values()):
+                self._checks[digest] = later
+            else:
+                for check in later or ():  # what a definition holds is reached in too many ways
+                    check.wait()
+                # Now, since what is made again later may change it.
+                self._came_as[digest] = self._namespace.own_digest(values)
             self._loaded[digest] = self._met(values)
         return self._loaded[digest]
 
@@ -142,11 +161,30 @@ class Loader:
         """
         values = self._loaded[group.artifact]
         made = self._notes.get(group.artifact)  # loading that again would call it again
+        if self._called:
+            self.checked(group)
         if self._called and not made and self._namespace.digest(values) != self.came_as(group):
             del self._loaded[group.artifact]
             with suppress(StoreError, UnstorableError):  # it was loaded once already
                 return self.load(group.artifact)
         return values
+
+    def checked(self, group: Group) -> dict[str, object]:
+        """The values of a loaded group, once all their bytes are known to be right.
+
+        Raises:
+            CorruptError: they are not.
+        """
+        for check in self._checks.pop(group.artifact, ()):
+            check.wait()
+        return self._loaded[group.artifact]
+
+    def seal(self, group: Group) -> None:
+        """The values of the group are bound to its names: nobody gets them before they are checked."""
+        checks = self._checks.get(group.artifact)
+        if checks and self._steps is not None:
+            step = self._steps.get(group.artifact, "")
+            self._namespace.seals.put(group, self._loaded[group.artifact], checks, step=step)
 
     def came_as(self, group: Group) -> Digest:
         """The digest that a loaded group had when it was loaded."""
@@ -355,6 +393,8 @@ def put_back(
         wanted = [name for name in group.names if names.get(name) is group]
         try:
             values = loader.group(group)
+            if len(wanted) < len(group.names):
+                loader.checked(group)
         except (StoreError, UnstorableError) as error:
             _mark_damaged(namespace, wanted, error, restored)
             continue
@@ -377,6 +417,7 @@ def put_back(
         if wanted and group.recipe is None:  # a recipe runs apart from the notebook
             values = loader.unchanged(group)
             namespace.live.update({name: values[name] for name in wanted})
+            loader.seal(group)
     restored.names.sort()
     return restored
 
@@ -408,7 +449,7 @@ def _mark_damaged(
             namespace.live[name] = Marker(name, "value", error.message)
             restored.lost[name] = error.message
             continue
-        namespace.live[name] = Marker(name, "value", f"it could not be restored: {error.message}")
+        namespace.live[name] = Marker(name, "", f"could not be restored: {error.message}")
         restored.damaged[name] = error.message
         if error.kind == "values-removed":
             restored.removed.add(name)

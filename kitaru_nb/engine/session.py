@@ -6,6 +6,7 @@ knows Jupyter: a front end hands in cells and what they showed.
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -165,6 +166,15 @@ class Session:
         else:
             reason = f"the kernel ended after `{self._half_done}` had failed"
             self._lease.give_back(ExecutionStatus.INTERRUPTED, reason=reason)
+
+    def opens(self, tree: ast.Module) -> None:
+        """A cell that is not a step is about to run: what it can reach is checked first.
+
+        Raises:
+            CorruptError: something it can reach is damaged; a marker is in its place.
+        """
+        if self.namespace.seals:
+            self.namespace.open(self._decider.inputs.touched(tree))
 
     def saw(self, source: str) -> None:
         """Take note of a cell that is not a step and is about to run."""
@@ -389,7 +399,8 @@ class Session:
             UnstorableError: a stored value cannot be loaded; the same.
         """
         recorded = plan.checkpoint.draft
-        loader = Loader(self.engine, self.namespace)
+        made_by = dict.fromkeys((group.artifact for group in recorded.groups), recorded.name)
+        loader = Loader(self.engine, self.namespace, steps=made_by)
         groups = [group for group in recorded.groups if group.written and not has_live(plan.checkpoint)]
         names = {name: group for group in groups for name in group.names}
         loader.expect(names)
@@ -463,6 +474,7 @@ class Session:
         names = [name for name in names if name not in kept]
         if not names:
             return ()
+        self.namespace.open()
         refused = remake(
             names,
             line=line,

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from IPython.core.error import InputRejected
 from IPython.core.inputtransformer2 import cell_magic
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -24,21 +23,14 @@ from kitaru_nb.analysis.directive import directive_of, mark_source
 from kitaru_nb.engine.process import Process, began_ns
 from kitaru_nb.errors import KitaruError, UnstorableError, UsageError
 from kitaru_nb.notebook.auto import Auto
+from kitaru_nb.notebook.gate import Gate, is_alone
 from kitaru_nb.notebook.interrupts import Guard, Shield, stop_queue
+from kitaru_nb.notebook.refusal import refused
 
-__all__ = ["Hooks", "refused"]
+__all__ = ["Hooks"]
 
 _MARK = "%%checkpoint"
 _CALL = "__import__('kitaru_nb.notebook.extension', fromlist=['hooks']).hooks().restore()"
-
-
-def refused(error: KitaruError) -> InputRejected:
-    """`error` as the one kind of exception that stops a cell before it runs, name and words kept."""
-    kind = type(type(error).__name__, (InputRejected, type(error)), {"__module__": type(error).__module__})
-    stopped = kind.__new__(kind, *error.args)
-    stopped.args = error.args
-    stopped.__dict__.update(error.__dict__)
-    return stopped  # type: ignore[no-any-return] # IPython is untyped
 
 
 @dataclass(slots=True)
@@ -76,6 +68,7 @@ class Hooks:
         )
         self._pid = os.getpid()
         self._seen: list[str] = []
+        self._gate = Gate(self)
         self.process = Process(began=began_ns())
 
     # -- put in place and taken away ---------------------------------------------------
@@ -83,12 +76,14 @@ class Hooks:
     def install(self) -> None:
         """Hook into the shell."""
         self.shell.input_transformers_cleanup.append(self.mark)
+        self.shell.ast_transformers.append(self._gate)
         self.shell.events.register("pre_run_cell", self.before_cell)
         self.shell.events.register("post_run_cell", self.after_cell)
 
     def remove(self) -> None:
         """Take the hooks out again and end the attempt."""
         self.shell.input_transformers_cleanup.remove(self.mark)
+        self.shell.ast_transformers.remove(self._gate)
         self.shell.events.unregister("pre_run_cell", self.before_cell)
         self.shell.events.unregister("post_run_cell", self.after_cell)
         self.close()
@@ -209,7 +204,19 @@ class Hooks:
         self.sink.begin()
         return undone
 
+    @property
+    def is_deciding(self) -> bool:
+        """Whether the code being compiled is a cell that may be a step: its plan sees to what it reaches."""
+        frame = self._frames[-1] if self._frames else None
+        return frame is not None and frame.possible and not frame.decided
+
     # -- the parts ---------------------------------------------------------------------
+
+    def open_after(self, magic: str) -> None:
+        """A magic put values back: where its cell goes on to use them, they are checked now."""
+        raw = self._frames[-1].info.raw_cell if self._frames else ""
+        if self.session is not None and not is_alone(raw or "", magic):
+            self.session.namespace.open()
 
     def open_session(self) -> Any:
         """The session, made with the first step."""
@@ -263,6 +270,8 @@ class Hooks:
         raw = frame.info.raw_cell
         if directive is None and not self.every_cell and "checkpoint" not in self._tags():
             if self.auto is None or _MARK in raw:
+                if self.session is not None:
+                    self.session.opens(tree)
                 return tree  # the outer tree of a `%%time`, whose body comes later
             frame.auto = True
         frame.decided = True
@@ -282,6 +291,7 @@ class Hooks:
             if not frame.auto:
                 raise
             session.saw(raw)  # it cannot be a checkpoint, and nobody said that it should be
+            session.opens(tree)
             return tree
         frame.plan = plan
         if isinstance(plan, Restore):

@@ -65,6 +65,7 @@ def resume_line(hooks: Hooks, line: str) -> None:
         )
     _fill_out(hooks.shell, report.results)
     display.say(hooks.shell, display.resumed(report))
+    hooks.open_after("resume")
     if report.refused:
         raise report.refused[0]
     if shield.pressed:
@@ -88,6 +89,7 @@ def rewind_line(hooks: Hooks, line: str) -> None:
         with Shield() as shield:
             report = session.rewind(words[0])
         display.say(hooks.shell, display.rewound(report))
+        hooks.open_after("rewind")
         if shield.pressed:
             raise KeyboardInterrupt
 

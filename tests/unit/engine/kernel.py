@@ -75,6 +75,11 @@ class Kernel:
         assert self.session.last is not None
         return self.session.last
 
+    @property
+    def namespace_sealed(self) -> list[tuple[str, ...]]:
+        """The groups of restored names that no cell could reach so far."""
+        return sorted(self.session.namespace.seals.names)
+
     def plan(self, source: str, *, step: str | None = None, deleted: Sequence[str] = ()) -> Any:
         """What would become of a cell."""
         return self.session.plan(cell_of(source, step=step), deleted_steps=deleted)

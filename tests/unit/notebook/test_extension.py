@@ -37,7 +37,12 @@ def hooked(ip: InteractiveShell) -> list[str]:
     """The places where the extension is in a shell."""
     callbacks = [hook for name in ("pre_run_cell", "post_run_cell") for hook in ip.events.callbacks[name]]
     ours = [*callbacks, *ip.input_transformers_cleanup, *ip.ast_transformers]
-    found = [hook.__name__ for hook in ours if getattr(hook, "__module__", "").startswith("kitaru_nb")]
+    names = [
+        getattr(hook, "__name__", type(hook).__name__)
+        for hook in ours
+        if hook.__module__.startswith("kitaru_nb")
+    ]
+    found = names
     magics = ip.magics_manager.magics
     return found + [f"{kind} {name}" for kind in magics for name in magics[kind] if name in MAGICS]
 

@@ -11,7 +11,7 @@ import pytest
 from IPython.core.error import InputRejected
 
 from kitaru_nb.errors import KitaruError, UsageError
-from kitaru_nb.notebook.hooks import refused
+from kitaru_nb.notebook.refusal import refused
 from tests.unit.notebook.shell import Shell
 
 Start = Callable[[], Shell]

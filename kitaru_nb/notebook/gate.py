@@ -1,0 +1,52 @@
+"""The gate before cells that are not steps: what they can reach of restored values is checked first."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from kitaru_nb.errors import KitaruError
+from kitaru_nb.notebook.refusal import refused
+
+__all__ = ["Gate", "is_alone"]
+
+
+class Gate:
+    """An AST transformer that changes nothing and may refuse a cell.
+
+    It sees every cell and every piece of code that a front end has run silently.
+
+    Args:
+        hooks: The hooks of the shell.
+    """
+
+    def __init__(self, hooks: Any) -> None:
+        self._hooks = hooks
+
+    def visit(self, tree: ast.Module) -> ast.Module:
+        """`tree`, once everything it can reach is known to be right.
+
+        Nothing may escape but `InputRejected`: IPython answers any other error of a transformer
+        by running the cell as if nothing had been said.
+        """
+        session = self._hooks.session
+        if session is None or not session.namespace.seals or self._hooks.is_deciding:
+            return tree
+        try:
+            session.opens(tree)
+        except KitaruError as error:
+            raise refused(error) from error
+        except KeyboardInterrupt as error:
+            stopped = KitaruError("the cell was stopped before it ran", kind="interrupted")
+            raise refused(stopped) from error
+        except Exception as error:
+            message = f"the cell was not run: {type(error).__name__}: {error}"
+            raise refused(KitaruError(message, kind="internal", hint="%tb shows where")) from error
+        return tree
+
+
+def is_alone(raw: str, magic: str) -> bool:
+    """Whether a cell is this one line magic and nothing else that could use what it puts back."""
+    lines = [line.strip() for line in raw.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    return len(lines) == 1 and lines[0].startswith(f"%{magic}")

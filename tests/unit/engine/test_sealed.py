@@ -1,0 +1,169 @@
+"""Restored large values: known by where they came from, checked before a cell can reach them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitaru_nb.artifacts.memory import SMALLEST_MAPPED, Memory
+from kitaru_nb.artifacts.verify import Verification
+from kitaru_nb.errors import CorruptError
+from tests.unit.engine.kernel import RAN, RESTORED, Kernel, Start
+
+pytestmark = pytest.mark.skipif(
+    Memory.to_map(SMALLEST_MAPPED) is None, reason="files are not mapped on this platform"
+)
+
+MAKE = "import numpy as np\nx = np.arange(1_000_000.0)"
+READ = "total = float(x.sum())"
+
+
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each check that somebody waited for."""
+    found: list[int] = []
+    real = Verification.wait
+    monkeypatch.setattr(Verification, "wait", lambda self: (found.append(1), real(self))[1])
+    return found
+
+
+def settings(**more: Any) -> dict[str, Any]:
+    return {"settings": {"paranoid": False, **more}}  # which looks at everything at once
+
+
+def flip(kernel: Kernel) -> None:
+    (pack,) = kernel.home.rglob("*.pack")
+    data = bytearray(pack.read_bytes())
+    data[5 << 20] ^= 1
+    pack.write_bytes(data)
+
+
+def reach(kernel: Kernel, source: str) -> None:
+    kernel.session.opens(ast.parse(source))
+
+
+def test_restored_steps_and_their_commits_wait_for_no_check(start: Start, waited: list[int]) -> None:
+    start(**settings()).cells(MAKE, READ, "n = 1")
+
+    again = start(**settings())
+
+    assert again.cells(MAKE, READ, "n = 1") == [RESTORED] * 3
+    assert not waited
+    assert again.namespace_sealed == [("x",)]
+
+
+def test_a_step_that_reads_it_waits_and_is_keyed_as_before(start: Start, waited: list[int]) -> None:
+    start(**settings()).cells(MAKE, READ)
+    resumed = start(**settings())
+    resumed.session.resume()
+
+    assert resumed.cell("double = x * 2") == RAN
+    assert waited
+    assert resumed.cells(MAKE, READ) == [RESTORED, RESTORED]
+
+
+def test_a_cell_that_cannot_reach_it_does_not_wait(start: Start, waited: list[int]) -> None:
+    start(**settings()).cells(MAKE, "def f():\n    return x[3]", "n = 1")
+    resumed = start(**settings())
+    resumed.session.resume()
+
+    reach(resumed, "print(n + 1)")
+
+    assert not waited
+
+
+@pytest.mark.parametrize("source", ["x[0]", "f()", "x = 1", "del x", "print(eval('x'))", "_", "globals()"])
+def test_a_cell_that_can_reach_it_waits(start: Start, waited: list[int], source: str) -> None:
+    start(**settings()).cells(MAKE, "def f():\n    return x[3]")
+    resumed = start(**settings())
+    resumed.session.resume()
+
+    reach(resumed, source)
+
+    assert waited
+    assert not resumed.namespace_sealed
+
+
+def test_damage_is_an_error_before_the_cell_that_names_value_and_checkpoint(start: Start) -> None:
+    first = start(**settings())
+    first.cells("%%checkpoint make\n" + MAKE, "n = 1")
+    flip(first)
+    resumed = start(**settings())
+    resumed.session.resume()
+
+    reach(resumed, "print(n)")
+    with pytest.raises(CorruptError, match=re.escape("`x` of checkpoint `make` could not be restored")):
+        reach(resumed, "x.sum()")
+
+    assert "could not be restored" in repr(resumed["x"])
+    reach(resumed, "print(n)")
+    assert resumed["n"] == 1
+
+
+def test_a_step_that_reads_damage_does_not_run(start: Start, tmp_path: Path) -> None:
+    first = start(**settings())
+    first.cells(MAKE, "n = 1")
+    flip(first)
+    resumed = start(**settings())
+    resumed.session.resume()
+
+    with pytest.raises(CorruptError, match="damaged"):
+        resumed.cell("open('ran', 'w').close()\ny = x[0]")
+
+    assert not (tmp_path / "ran").exists()
+
+
+def test_changes_after_the_first_use_are_seen(start: Start) -> None:
+    start(**settings()).cells(MAKE)
+    resumed = start(**settings())
+    resumed.session.resume()
+    reach(resumed, "x[0] = -1")
+    resumed.plain("x[0] = -1")
+
+    resumed.cell("n = 1")
+
+    again = start(**settings())
+    again.session.resume()
+    assert again["x"][0] == -1
+
+
+def test_stopping_the_wait_leaves_it_sealed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(**settings()).cells(MAKE)
+    resumed = start(**settings())
+    resumed.session.resume()
+
+    def stopped(_self: Verification) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Verification, "wait", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            reach(resumed, "x[0]")
+
+    assert resumed.namespace_sealed == [("x",)]
+
+
+def test_functions_that_hold_large_values_are_checked_at_once(start: Start, waited: list[int]) -> None:
+    start(**settings()).cells("import numpy as np", "def f(a=np.arange(1_000_000)):\n    return a[3]")
+    resumed = start(**settings())
+
+    resumed.session.resume()
+
+    assert waited
+    assert not resumed.namespace_sealed
+    assert resumed["f"]() == 3
+
+
+def test_a_group_of_aliases_is_one_seal(start: Start) -> None:
+    start(**settings()).cells(MAKE, "y = x\nd = {'x': x}")
+    resumed = start(**settings())
+
+    resumed.session.resume()
+
+    assert resumed.namespace_sealed == [("d", "x", "y")]
+    reach(resumed, "d")
+    assert resumed["d"]["x"] is resumed["x"] is resumed["y"]
