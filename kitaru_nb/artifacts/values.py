@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import mmap
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,46 +149,16 @@ def load_values(
             kind="unknown-format",
             hint="pip install -U kitaru-nb",
         )
-    places = _locate(artifact, buffers, index)
-
-    checks: list[Verification] = []
-
-    def read(number: int) -> memoryview:
-        row = buffers[number]
-        try:
-            return fetched([places[extent.digest] for extent in row])
-        except CorruptError:
-            # They may have been moved while this was being read: `gc` writes sparse packs anew.
-            now = _locate(artifact, [row], index)
-            if all(now[extent.digest] == places[extent.digest] for extent in row):
-                raise
-            return fetched([now[extent.digest] for extent in row])
-
-    def fetched(row: Sequence[Location]) -> memoryview:
-        return (_mapped(row, store, checks) if later is not None else None) or _assemble(row, store)
-
-    try:
+    read = _Buffers(artifact, buffers, store, index, mapping=later is not None)
+    with _telling_of(artifact):
         try:
             values = codec.decode(artifact.manifest["meta"], read, namespace=namespace, resolve=resolve)
         except Exception:
-            for check in checks:
+            for check in read.checks:
                 check.wait()  # damage is the better explanation
             raise
-    except CorruptError as error:
-        raise CorruptError(
-            f"{_title(artifact)} cannot be restored: {error.message}", kind=error.kind, hint=error.hint
-        ) from error
-    except StoreError:
-        raise
-    except KitaruError as error:
-        message = f"{_title(artifact)} cannot be restored: {error.message}"
-        raise StoreError(message, kind=error.kind, hint=error.hint) from error
-    except Exception as error:
-        # Making a value again runs its class's own code, which may raise anything.
-        message = f"{_title(artifact)} cannot be made again: {type(error).__name__}: {error}"
-        raise StoreError(message, kind="unloadable-value", hint=_REDO) from error
     if later is not None:
-        later += checks
+        later += read.checks
     return values
 
 
@@ -259,6 +230,61 @@ def _locate(
 def _extents_of(buffer: memoryview) -> Iterable[memoryview]:
     flat = buffer.cast("B")
     return (flat[start : start + EXTENT_BYTES] for start in range(0, len(flat), EXTENT_BYTES))
+
+
+class _Buffers:
+    """The buffers of one artifact by number, each in one piece; what is mapped is checked by `checks`."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        rows: Sequence[Sequence[Extent]],
+        store: ArtifactStore,
+        index: ExtentIndex,
+        *,
+        mapping: bool,
+    ) -> None:
+        self.checks: list[Verification] = []
+        self._artifact = artifact
+        self._rows = rows
+        self._store = store
+        self._index = index
+        self._mapping = mapping
+        self._places = _locate(artifact, rows, index)
+
+    def __call__(self, number: int) -> memoryview:
+        row = self._rows[number]
+        try:
+            return self._fetched([self._places[extent.digest] for extent in row])
+        except CorruptError:
+            # They may have been moved while this was being read: `gc` writes sparse packs anew.
+            now = _locate(self._artifact, [row], self._index)
+            if all(now[extent.digest] == self._places[extent.digest] for extent in row):
+                raise
+            return self._fetched([now[extent.digest] for extent in row])
+
+    def _fetched(self, row: Sequence[Location]) -> memoryview:
+        mapped = _mapped(row, self._store, self.checks) if self._mapping else None
+        return _assemble(row, self._store) if mapped is None else mapped
+
+
+@contextlib.contextmanager
+def _telling_of(artifact: Artifact) -> Iterator[None]:
+    """Errors name the artifact, and whatever a class raises while it is rebuilt is one of ours."""
+    try:
+        yield
+    except CorruptError as error:
+        raise CorruptError(
+            f"{_title(artifact)} cannot be restored: {error.message}", kind=error.kind, hint=error.hint
+        ) from error
+    except StoreError:
+        raise
+    except KitaruError as error:
+        message = f"{_title(artifact)} cannot be restored: {error.message}"
+        raise StoreError(message, kind=error.kind, hint=error.hint) from error
+    except Exception as error:
+        message = f"{_title(artifact)} cannot be made again: {type(error).__name__}: {error}"
+        raise StoreError(message, kind="unloadable-value", hint=_REDO) from error
 
 
 def _mapped(
