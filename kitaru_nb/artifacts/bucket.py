@@ -10,9 +10,11 @@ import importlib
 import importlib.machinery
 import importlib.util
 import os
+import random
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,11 +26,12 @@ from kitaru_nb.artifacts.bucket_errors import (
     EXISTS,
     NO_BUCKET,
     PAST_END,
+    UNREACHABLE,
     UNSUPPORTED,
     answer_code,
     bucket_error,
 )
-from kitaru_nb.artifacts.bucket_options import sorted_options
+from kitaru_nb.artifacts.bucket_options import sorted_options, tries_and_patience
 from kitaru_nb.errors import StoreError, UsageError
 from kitaru_nb.model.artifact import PackFile
 
@@ -47,6 +50,8 @@ SCHEMES = {
     "memory": "MemoryStore",
 }
 """How a store's URL begins, and what obstore calls that kind of store."""
+
+_PAUSE, _LONGEST_PAUSE = 0.1, 15.0
 
 _libraries: dict[int, ModuleType] = {}
 _library_lock = threading.Lock()
@@ -105,6 +110,20 @@ class Bucket:
         Raises:
             StoreError: it could not be written, or another object has that name.
         """
+        # A put that must not replace anything is not repeated by obstore once it was sent: it
+        # cannot know that an object which is there then is the very one.
+        tries, patience = tries_and_patience(self._options)
+        until, pause = time.monotonic() + patience, _PAUSE
+        while True:
+            try:
+                return self._put_once(key, data)
+            except StoreError as error:
+                if error.kind != UNREACHABLE or not tries or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
+            tries, pause = tries - 1, min(2 * pause, _LONGEST_PAUSE)
+
+    def _put_once(self, key: str, data: memoryview) -> None:
         mode = "create" if self._conditional else "overwrite"
         try:
             with self._asking("the values could not be written") as (library, place):
@@ -116,7 +135,7 @@ class Bucket:
                 raise
             # An old service without conditional writes: names are random, so none is taken.
             self._conditional = False
-            self.put_new(key, data)
+            self._put_once(key, data)
 
     def get(self, key: str, start: int, length: int) -> memoryview:
         """Up to `length` bytes of the object `key` from `start` on: fewer where it ends before.

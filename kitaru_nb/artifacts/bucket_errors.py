@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from kitaru_nb.errors import StoreError
 
-__all__ = ["EXISTS", "NO_BUCKET", "PAST_END", "UNSUPPORTED", "answer_code", "bucket_error"]
+__all__ = ["EXISTS", "NO_BUCKET", "PAST_END", "UNREACHABLE", "UNSUPPORTED", "answer_code", "bucket_error"]
 
-EXISTS, PAST_END, UNSUPPORTED = "object-exists", "past-end", "store-unsupported"
+EXISTS, PAST_END, UNREACHABLE = "object-exists", "past-end", "store-unreachable"
+UNSUPPORTED = "store-unsupported"
 """Kinds of errors that a bucket itself knows what to do about."""
 
 NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "NoSuchContainer", "AccountNotFound"})
@@ -46,7 +47,7 @@ _REGION = _Told(
     "store-region", "the bucket is in another region", "set the option region (or AWS_REGION) to the bucket's"
 )
 _FULL = _Told("disk-full", "there is no room left", "free some space there, then run the cell again")
-_BUSY = _Told("store-unreachable", "it is overloaded or down", "wait a little, then run the cell again")
+_BUSY = _Told(UNREACHABLE, "it is overloaded or down", "wait a little, then run the cell again")
 _FROZEN = _Told("store-read-only", "it only takes reads", "open a store that takes writes")
 
 _EXISTS = _Told(EXISTS, "another object has that name already", "run the cell again")
@@ -142,7 +143,7 @@ def _understood(error: BaseException) -> _Told:
     if status is not None:
         why = f"it answered {status}{f' {code}' if code else ''}"
         return _Told("store-refused", why, "check the store's URL and options")
-    return _Told("store-unreachable", _network(error), "check the network and the endpoint, then again")
+    return _Told(UNREACHABLE, _network(error), "check the network and the endpoint, then again")
 
 
 def _status(error: BaseException) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kitaru_nb.errors import UsageError
 
-__all__ = ["sorted_options"]
+__all__ = ["sorted_options", "tries_and_patience"]
 
 _CLIENT = frozenset(
     "allow_http allow_invalid_certificates connect_timeout http1_only http2_only pool_idle_timeout "
@@ -19,7 +19,7 @@ _CLIENT = frozenset(
     "read_timeout root_certificate timeout user_agent".split()
 )
 _FLAGS = frozenset("allow_http allow_invalid_certificates http1_only http2_only randomize_addresses".split())
-_RETRY = frozenset({"max_retries", "retry_timeout"})
+_RETRY = {"max_retries": "8", "retry_timeout": "60"}
 
 # What s3fs, gcsfs and adlfs call the same thing.
 _SPELLINGS = {
@@ -65,12 +65,11 @@ def sorted_options(
     family = _FAMILIES.get(scheme, "az")
     service: dict[str, Any] = {}
     client: dict[str, Any] = {"timeout": "300s", "connect_timeout": "5s"}
-    retry = {"max_retries": "8", "retry_timeout": "60"}
     for given, value in options.items():
         name = _SPELLINGS[family].get(given, given)
         if name in _RETRY:
-            retry[name] = value
-        elif name in _CLIENT:
+            continue
+        if name in _CLIENT:
             client[name] = _flag(value) if name in _FLAGS else value
         else:
             service[name] = value
@@ -79,20 +78,21 @@ def sorted_options(
     endpoint = str(service.get("endpoint") or service.get("aws_endpoint") or _from_environment(family))
     if endpoint.startswith("http://"):
         client.setdefault("allow_http", True)  # somebody who writes http:// means it
-    return service, client, _retries(retry)
+    tries, patience = tries_and_patience(options)
+    backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=15), "base": 2}
+    retry = {"max_retries": tries, "retry_timeout": timedelta(seconds=patience), "backoff": backoff}
+    return service, client, retry
 
 
-def _retries(asked: Mapping[str, str]) -> dict[str, Any]:
+def tries_and_patience(options: Mapping[str, str]) -> tuple[int, float]:
+    """How often something is tried again, and for how many seconds at most.
+
+    Raises:
+        UsageError: kind ``bad-store-options``: a number is none.
+    """
+    asked = {**_RETRY, **options}
     try:
-        return {
-            "max_retries": int(asked["max_retries"]),
-            "retry_timeout": timedelta(seconds=float(asked["retry_timeout"].removesuffix("s"))),
-            "backoff": {
-                "init_backoff": timedelta(seconds=0.1),
-                "max_backoff": timedelta(seconds=15),
-                "base": 2,
-            },
-        }
+        return int(asked["max_retries"]), float(asked["retry_timeout"].removesuffix("s"))
     except ValueError:
         raise UsageError(
             "the options max_retries and retry_timeout are numbers",

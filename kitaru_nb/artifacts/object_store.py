@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from kitaru_nb.artifacts.bucket import Bucket
+from kitaru_nb.artifacts.bucket_errors import EXISTS
 from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.extent_store import ExtentStore
 from kitaru_nb.artifacts.object_packs import ObjectPacks
@@ -24,6 +25,7 @@ __all__ = ["GRACE", "ObjectStore"]
 GRACE = 24 * 3600.0
 """Seconds for which a pack is not removed: its writer may be about to commit what is in it."""
 
+_OWNER = "owner"
 _READS = 8
 _RUN_BYTES = 4 << 20
 _GAP_BYTES = 256 << 10
@@ -48,6 +50,9 @@ class ObjectStore(ExtentStore):
         cache: A folder for what was read, so that the next kernel on this machine does not
             download it again.
         read_only: Refuse to write, with a clear error.
+        owner: Names the journal this store belongs to. The first one to write marks the place
+            as its own, and others are refused: what one journal does not know, its `gc`
+            would take for left over, and it may be all that another one has.
 
     Raises:
         UsageError: kind ``bad-store-url``. The network is not touched here.
@@ -60,9 +65,12 @@ class ObjectStore(ExtentStore):
         options: Mapping[str, str] = MappingProxyType({}),
         cache: Path | None = None,
         read_only: bool = False,
+        owner: str | None = None,
     ) -> None:
         self._bucket = Bucket(url, options)
         self._cache = ReadCache(cache) if cache is not None else None
+        self._owner = owner
+        self._claimed = owner is None
         self.grace = GRACE
         super().__init__(read_only=read_only)
 
@@ -105,8 +113,9 @@ class ObjectStore(ExtentStore):
         """Every pack in the bucket, whoever wrote it.
 
         Raises:
-            StoreError: they could not be listed.
+            StoreError: they could not be listed, or belong to another journal.
         """
+        self._claim()
         return self._packs_found()
 
     def remove(self, name: str) -> None:
@@ -118,6 +127,7 @@ class ObjectStore(ExtentStore):
         key = self._key(name)
         if key is None:
             return
+        self._claim()
         found = self._bucket.file(key)
         if found is None or time.time() - found.modified < self.grace:
             return
@@ -134,6 +144,7 @@ class ObjectStore(ExtentStore):
         if self._read_only:
             next(iter(self._bucket.files("packs/")), None)
             return
+        self._claim()
         probe = f"probes/{uuid.uuid4().hex}"
         self._bucket.put_new(probe, memoryview(b"kitaru_nb looks whether it can write here"))
         self._bucket.remove(probe)
@@ -162,8 +173,37 @@ class ObjectStore(ExtentStore):
     def _put(self, name: str, content: memoryview) -> None:
         key = self._key(name)
         assert key is not None, name
+        self._claim()
         self._bucket.put_new(key, content)
         self._seen[name] = len(content)
+
+    def _claim(self) -> None:
+        """Mark the place as this journal's, or make sure that it is."""
+        if self._claimed or self._owner is None:
+            return
+        mine = memoryview(self._owner.encode())
+        try:
+            found = self._bucket.get(_OWNER, 0, len(mine) + 1)
+        except FileNotFoundError:
+            if self._read_only:
+                return
+            try:
+                self._bucket.put_new(_OWNER, mine)
+            except StoreError as error:
+                if error.kind != EXISTS:
+                    raise
+                raise self._foreign() from None
+        else:
+            if found != mine:
+                raise self._foreign()
+        self._claimed = True
+
+    def _foreign(self) -> StoreError:
+        return StoreError(
+            f"`{self.url}` belongs to another journal: each journal needs a place of its own",
+            kind="foreign-store",
+            hint=f"another prefix, such as {self.url}-2, or one PostgreSQL journal for all who share it",
+        )
 
     def _remove(self, name: str) -> None:
         key = self._key(name)

@@ -328,6 +328,50 @@ def test_removing_what_is_not_there_does_nothing(store: ObjectStore, bucket: Buc
     assert [key for key, _ in bucket.files("")] == ["other"]
 
 
+def test_a_place_belongs_to_the_journal_that_wrote_there_first(url: str, cable: Cable) -> None:
+    options = s3_options(cable.endpoint)
+    mine, again, others = (ObjectStore(url, options=options, owner=owner) for owner in ("a", "a", "b"))
+    (location,) = mine.write(views(content(1)), index=MemoryIndex())
+    mine.flush()
+
+    again.write(views(content(2)), index=MemoryIndex())
+    again.flush()
+    others.write(views(content(3)), index=MemoryIndex())
+    for refused in (
+        others.flush,
+        others.check,
+        lambda: list(others.packs()),
+        lambda: others.remove("0" * 32 + ".pack"),
+    ):
+        with pytest.raises(StoreError, match="belongs to another journal") as caught:
+            refused()
+        assert caught.value.kind == "foreign-store"
+
+    assert bytes(others.read(location)) == content(1)
+    assert len(list(mine.packs())) == 2
+
+
+def test_of_two_journals_that_come_first_at_once_one_gets_the_place(url: str, cable: Cable) -> None:
+    options = s3_options(cable.endpoint)
+    stores = [ObjectStore(url, options=options, owner=str(number)) for number in range(6)]
+    found: list[str] = []
+
+    def check(store: ObjectStore) -> None:
+        try:
+            store.check()
+            found.append("mine")
+        except StoreError as error:
+            found.append(error.kind)
+
+    threads = [threading.Thread(target=check, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(found) == ["foreign-store"] * 5 + ["mine"]
+
+
 # The cache
 
 
