@@ -19,7 +19,7 @@ DEMO := runtime demo
 TEST := runtime demo test
 CHECK := runtime demo test check
 DOCS := runtime demo docs
-BENCH := runtime demo bench
+BENCH := runtime demo test bench
 LOCK := lock
 
 .PHONY: help

@@ -19,6 +19,7 @@ from benchmarks.array import ARRAY
 from benchmarks.digest import DIGEST
 from benchmarks.frame import FRAME
 from benchmarks.headless import HEADLESS
+from benchmarks.objects import OBJECTS
 from benchmarks.plain_cells import PLAIN_CELLS
 from benchmarks.runner import Found, run, table
 from benchmarks.save import SAVE
@@ -33,6 +34,7 @@ WORKLOADS: tuple[Workload, ...] = (
     PLAIN_CELLS,
     HEADLESS,
     SAVE,
+    OBJECTS,
     START,
     ARRAY,
     FRAME,
