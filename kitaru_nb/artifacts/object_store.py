@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -20,10 +19,7 @@ from kitaru_nb.artifacts.read_cache import ReadCache
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.artifact import Location, PackFile
 
-__all__ = ["GRACE", "ObjectStore"]
-
-GRACE = 24 * 3600.0
-"""Seconds for which a pack is not removed: its writer may be about to commit what is in it."""
+__all__ = ["ObjectStore"]
 
 _OWNER = "owner"
 _READS = 8
@@ -71,7 +67,6 @@ class ObjectStore(ExtentStore):
         self._cache = ReadCache(cache) if cache is not None else None
         self._owner = owner
         self._claimed = owner is None
-        self.grace = GRACE
         super().__init__(read_only=read_only)
 
     def __repr__(self) -> str:
@@ -119,19 +114,14 @@ class ObjectStore(ExtentStore):
         return self._packs_found()
 
     def remove(self, name: str) -> None:
-        """Remove the pack called `name`; missing is fine, and one younger than `grace` stays.
+        """Remove a pack; one that is gone is no error. Only for one that the journal gave up.
 
         Raises:
-            StoreError: it could not be removed.
+            StoreError: it could not be removed, or belongs to another journal.
         """
-        key = self._key(name)
-        if key is None:
-            return
-        self._claim()
-        found = self._bucket.file(key)
-        if found is None or time.time() - found.modified < self.grace:
-            return
-        self._remove(name)
+        if self._key(name) is not None:
+            self._claim()
+            self._remove(name)
 
     def check(self) -> None:
         """Raise unless values can be stored there now; one that is only read must be listable.

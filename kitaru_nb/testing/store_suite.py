@@ -407,6 +407,42 @@ class ArtifactStoreSuite:
         assert bytes(frozen.read(location)) == content(1)
         frozen.close()
 
+    # What gc asks for
+
+    def test_packs_are_listed_with_size_and_age(self, store: ArtifactStore, home: Path) -> None:
+        assert list(store.packs()) == []
+        locations = store.write(views(content(1), content(2, 10)), index=MemoryIndex())
+        store.flush()
+
+        (found,) = self.open_store(home).packs()
+
+        assert (found.name, found.bytes) == (locations[0].pack, EXTENT_BYTES)
+        assert abs(found.modified - time.time()) < 900
+
+    def test_a_removed_pack_is_gone_and_is_not_leaned_on(self, store: ArtifactStore) -> None:
+        index = MemoryIndex()
+        index.commit(store.write(views(content(1)), index=index))
+        store.flush()
+        known = index[digest_of(content(1))]
+
+        store.remove(known.pack or "")
+        store.remove(known.pack or "")
+
+        assert list(store.packs()) == []
+        _refuses(store, known)
+        (location,) = store.write(views(content(1)), index=index)
+        store.flush()
+        assert bytes(store.read(location)) == content(1)
+
+    @pytest.mark.parametrize("name", ["0" * 32 + ".pack", *_NO_PACKS])
+    def test_removing_what_is_no_pack_removes_nothing(self, store: ArtifactStore, name: str) -> None:
+        (location,) = store.write(views(content(1)), index=MemoryIndex())
+        store.flush()
+
+        store.remove(name)
+
+        assert [pack.name for pack in store.packs()] == [location.pack]
+
     # Threads and processes
 
     def test_threads_write_and_read_one_store(self, store: ArtifactStore) -> None:

@@ -299,35 +299,6 @@ def test_packs_are_listed_with_size_and_age(store: ObjectStore, bucket: Bucket) 
     assert abs(found.modified - time.time()) < 900
 
 
-def test_a_pack_is_removed_once_it_is_old_enough(store: ObjectStore) -> None:
-    index = MemoryIndex()
-    index.commit(store.write(views(content(1)), index=index))
-    store.flush()
-    (found,) = store.packs()
-
-    store.remove(found.name)
-    assert [pack.name for pack in store.packs()] == [found.name]
-    store.grace = -900.0
-    store.remove(found.name)
-
-    assert list(store.packs()) == []
-    with pytest.raises(CorruptError):
-        store.read(index[digest_of(content(1))])
-    (location,) = store.write(views(content(1)), index=index)
-    store.flush()
-    assert bytes(store.read(location)) == content(1)
-
-
-@pytest.mark.parametrize("name", ["0" * 32 + ".pack", "../other", "", "packs"])
-def test_removing_what_is_not_there_does_nothing(store: ObjectStore, bucket: Bucket, name: str) -> None:
-    bucket.put_new("other", memoryview(b"kept"))
-    store.grace = -900.0
-
-    store.remove(name)
-
-    assert [key for key, _ in bucket.files("")] == ["other"]
-
-
 def test_a_place_belongs_to_the_journal_that_wrote_there_first(url: str, cable: Cable) -> None:
     options = s3_options(cable.endpoint)
     mine, again, others = (ObjectStore(url, options=options, owner=owner) for owner in ("a", "a", "b"))
