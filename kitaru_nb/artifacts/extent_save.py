@@ -115,11 +115,13 @@ class ExtentSave:
         packs: PackWriters,
         known: Fingerprints,
         find: Callable[[set[Digest]], Mapping[Digest, Location]],
+        room: Callable[[int], None] = lambda _bytes: None,
     ) -> None:
         self.written: dict[Digest, Location] = {}
         self._packs = packs
         self._known = known
         self._find = find
+        self._room = room
         self._screens = len(known) > 0
         self._hits = True
         self._inline = 0
@@ -192,6 +194,7 @@ class ExtentSave:
                 places[digest] = Location(extent, pack=pack.name, offset=offset)
             self.written[digest] = places[digest]
         if pack is not None:
+            self._room(sum(len(view) for _, view in pieces))
             self._hand_over(pack, pieces)
         return {number: places[digest] for number, digest in zip(batch, digests, strict=True)}
 

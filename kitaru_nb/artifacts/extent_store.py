@@ -66,10 +66,12 @@ class ExtentStore(ABC):
 
     Args:
         read_only: Refuse to write, with a clear error; reading needs no write access at all.
+        room: Told how many bytes are about to be written; raises a StoreError when they may not be.
     """
 
-    def __init__(self, *, read_only: bool) -> None:
+    def __init__(self, *, read_only: bool, room: Callable[[int], None] = lambda _bytes: None) -> None:
         self._read_only = read_only
+        self._room = room
         self._known = Fingerprints()
         self._damaged: set[Location] = set()
         self.start_over()
@@ -94,7 +96,7 @@ class ExtentStore(ABC):
         if sum(chunk.nbytes for chunk in chunks) <= SMALL_BYTES:
             return [inline(chunk) for chunk in chunks]
         with self._lock:
-            save = ExtentSave(self._packs, self._known, partial(self._find, index, {}))
+            save = ExtentSave(self._packs, self._known, partial(self._find, index, {}), self._room)
             undo = self._packs.savepoint()
             try:
                 found = save.keep([chunk.cast("B") for chunk in chunks])

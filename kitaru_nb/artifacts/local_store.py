@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kitaru_nb.artifacts.extent_store import ExtentStore
@@ -25,11 +25,18 @@ class LocalStore(ExtentStore):
     Args:
         folder: Where the packs are; made (mode 0700) when the first byte is written.
         read_only: Refuse to write, with a clear error; reading needs no write access at all.
+        room: Told how many bytes are about to be written; raises a StoreError when they may not be.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        read_only: bool = False,
+        room: Callable[[int], None] = lambda _bytes: None,
+    ) -> None:
         self._folder = Path(folder)
-        super().__init__(read_only=read_only)
+        super().__init__(read_only=read_only, room=room)
 
     @property
     def folder(self) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from kitaru_nb.cli.output import Json, clean, print_json, size
-from kitaru_nb.engine.gc import GRACE, KEEP_DAYS, Collected, Policy, collect
+from kitaru_nb.engine.gc import GRACE, Collected, Policy, collect
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.errors import UsageError
 from kitaru_nb.stacks.open import open_engine
@@ -21,7 +21,7 @@ __all__ = ["gc", "pin", "unpin"]
 def gc(
     *,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
-    keep_days: Annotated[float, Parameter(metavar="N")] = KEEP_DAYS,
+    keep_days: Annotated[float | None, Parameter(metavar="N")] = None,
     keep_last: Annotated[int, Parameter(metavar="N")] = 0,
     max_bytes: Annotated[str | None, Parameter(metavar="N")] = None,
     json: Json = False,
@@ -33,19 +33,21 @@ def gc(
 
     Args:
         dry_run: Only say what would go.
-        keep_days: Keep the values of executions that ended in the last N days.
+        keep_days: Keep the values of executions that ended in the last N days; 30 by default.
         keep_last: Keep those of the newest N finished executions of each notebook, whatever their age.
         max_bytes: Remove those of younger ones too, oldest first, until the store takes no more
             than this, such as 20000000 or 5GB.
         json: Print one JSON document.
     """
-    if keep_days < 0 or keep_last < 0:
+    settings = resolve()
+    days = settings.keep_days if keep_days is None else keep_days
+    if days < 0 or keep_last < 0:
         raise UsageError(
             "days and numbers to keep cannot be below zero", kind="bad-argument", hint="kitaru-nb gc --help"
         )
     limit = None if max_bytes is None else parse_size(max_bytes, what="--max-bytes")
-    policy = Policy(keep_days, limit, keep_last)
-    with closing(open_engine(resolve(), read_only=dry_run)) as engine:
+    policy = Policy(days, limit, keep_last)
+    with closing(open_engine(settings, read_only=dry_run, limited=False)) as engine:
         found = collect(engine.journal, engine.store, policy, dry_run=dry_run, grace=GRACE)
     if json:
         print_json(_document(found))

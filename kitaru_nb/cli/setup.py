@@ -62,6 +62,12 @@ def _print_diagnosis(found: Any) -> None:
     exists = f"exists, mode {home['mode']}" if home["exists"] else "made at the first run"
     system = home["file_system"] or "unknown file system"
     _print_block("home", [(home["path"], f"{exists}, {state}, {size(home['free'])} free, {system}")])
+    disk = found.disk
+    limit = (
+        "no limit" if disk["max_bytes"] is None else f"{size(disk['max_bytes'])} at most ({disk['quota']})"
+    )
+    kept = f"values of finished executions go after {disk['keep_days']:g} days with `kitaru-nb gc`"
+    _print_block("disk", [("the store takes", f"{size(disk['bytes'])}, {limit}; {kept}")])
     _print_block("journal", [(found.journal["path"], _journal(found.journal))])
     _print_block("versions", [(name, value or "MISSING") for name, value in found.versions.items()])
     _print_block("kernels", [(kernel["name"], _kernel(kernel)) for kernel in found.kernels])

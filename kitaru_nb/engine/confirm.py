@@ -22,10 +22,7 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.settings import RerunLimit
 
-__all__ = ["REMOVED", "Confirm", "refuse_repaying"]
-
-REMOVED = "removed:"
-"""Before the reason, in `Draft.unmet`, where a step ran since its values were not there any more."""
+__all__ = ["Confirm", "refuse_repaying"]
 
 _EXECUTIONS = 5  # of the notebook, newest first, whose long steps are known
 _SHOWN = 60

@@ -13,13 +13,13 @@ from kitaru_nb.analysis.attributes import attribute_targets
 from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.conditions import holds, named_environment, named_files, seeds
-from kitaru_nb.engine.confirm import REMOVED, Confirm, refuse_repaying
+from kitaru_nb.engine.confirm import Confirm, refuse_repaying
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import Inputs, opaque_read
 from kitaru_nb.engine.lineage import Lineage
-from kitaru_nb.engine.live import Live, is_live, is_untouched
+from kitaru_nb.engine.live import REMOVED, Live, is_live, is_untouched
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.packages import (

@@ -32,12 +32,14 @@ class Engine:
         settings: What the user has chosen.
         check: Raises a StoreError when nothing could be written now; asked before a step
             runs, so that no money is spent on a result that has no place.
+        hear: Gives sentences about the place that its user should read, each once.
     """
 
     journal: Journal
     store: ArtifactStore
     settings: Settings
     check: Callable[[], None] = lambda: None
+    hear: Callable[[], list[str]] = list
 
     def artifact(self, digest: Digest) -> Artifact:
         """The artifact with that digest.

@@ -151,14 +151,18 @@ def collect(
     _tell(found, decision)
     _remove(store, free, found)
     if rewrite:
-        _rewrite(journal, store, policy, settled, found)
+        _rewrite(journal, store, policy, found)
     _compact(journal)
     found.after = sum(pack.bytes for pack in store.packs()) + journal.space()[0]
     return found
 
 
 def _decide(census: Census, policy: Policy, now: datetime, settled: frozenset[str]) -> _Decision:
-    """What goes: everything that nothing that stays needs."""
+    """What goes: everything that nothing that stays needs.
+
+    Of the files that no record knows only those that are `settled`: others may be somebody's
+    save that is not committed yet.
+    """
     journal = census.journal
     marks = Marks(census)
     pinned = journal.pinned()
@@ -182,7 +186,8 @@ def _decide(census: Census, policy: Policy, now: datetime, settled: frozenset[st
     artifacts = frozenset(census.values.keys() - marks.artifacts)
     extents = frozenset(census.places.keys() - marks.extents)
     needed = {census.places[extent].pack for extent in marks.extents}
-    packs = frozenset(settled - needed)
+    known = {place.pack for place in census.places.values() if place.pack is not None}
+    packs = frozenset((settled | known) - needed)
     told = _told(census, artifacts, (each.id for each in finished))
     size = sum(census.values[digest].bytes for digest in artifacts)
     removal = Removal(str(policy), artifacts, extents, packs, executions=told)
@@ -250,16 +255,14 @@ def _remove(store: ArtifactStore, packs: Iterable[str], found: Collected) -> Non
         crash_point("after-pack-removal")
 
 
-def _rewrite(
-    journal: Journal, store: ArtifactStore, policy: Policy, settled: frozenset[str], found: Collected
-) -> None:
+def _rewrite(journal: Journal, store: ArtifactStore, policy: Policy, found: Collected) -> None:
     """Write sparse files anew; beyond those, where the limit asks for it, the sparsest first."""
     live: dict[str, int] = {}
     for place in journal.every_extent():
         if place.pack is not None:
             live[place.pack] = live.get(place.pack, 0) + size_of(place)
-    files = {pack.name: pack.bytes for pack in store.packs() if pack.name in settled}
-    taken = sum(pack.bytes for pack in store.packs()) + journal.space()[0]
+    files = {pack.name: pack.bytes for pack in store.packs()}
+    taken = sum(files.values()) + journal.space()[0]
     for name in sorted(live.keys() & files.keys(), key=lambda name: live[name] / max(1, files[name])):
         sparse = live[name] * 2 < files[name]
         too_much = policy.max_bytes is not None and taken > policy.max_bytes and live[name] < files[name]

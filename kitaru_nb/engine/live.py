@@ -29,7 +29,10 @@ from typing import Any
 from kitaru_nb.analysis.modules import is_local_file
 from kitaru_nb.model.checkpoint import Checkpoint
 
-__all__ = ["Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again", "reason_of"]
+__all__ = ["REMOVED", "Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again", "reason_of"]
+
+REMOVED = "removed:"
+"""Before the reason, in `Draft.unmet`, where a step ran since its values were not there any more."""
 
 Callbacks = Callable[[], Mapping[str, Any]]
 """Gives lists and dicts of the callbacks that a front end keeps, by what they are called."""
@@ -281,6 +284,8 @@ def ran_again(unmet: Iterable[str]) -> tuple[str, ...]:
     Empty where something else does not hold either: then that is the reason.
     """
     listed = list(unmet)
+    if len(listed) == 1 and listed[0].startswith(REMOVED):
+        return (f"its values were {listed[0].removeprefix(REMOVED)}",)
     return tuple(map(reason_of, listed)) if all(map(is_live, listed)) else ()
 
 

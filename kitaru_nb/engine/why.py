@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from kitaru_nb.analysis.diff import first_difference
 from kitaru_nb.analysis.directive import find_directive
 from kitaru_nb.engine.compare import StoredValue, value_difference
-from kitaru_nb.engine.confirm import REMOVED
+from kitaru_nb.engine.live import REMOVED
 from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.engine.reasons import condition_reasons, version_reasons
 from kitaru_nb.engine.session import Session

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["JOURNAL_FILE", "RerunLimit", "Settings"]
+__all__ = ["JOURNAL_FILE", "Quota", "RerunLimit", "Settings"]
 
 JOURNAL_FILE = "journal.db"
 """The journal's file in `Settings.home`."""
@@ -38,6 +38,35 @@ class RerunLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """How much disk a store may take.
+
+    Attributes:
+        part: Of the volume it is on, at least `LEAST`; None where that does not count.
+        bytes: As such; None where that does not count. With neither there is no limit.
+    """
+
+    part: float | None = 0.2
+    bytes: int | None = None
+
+    def bytes_of(self, volume: int) -> int | None:
+        """The limit on a volume of that size."""
+        if self.bytes is not None or self.part is None:
+            return self.bytes
+        return max(int(self.part * volume), LEAST)
+
+    def __str__(self) -> str:
+        """As it is written in a setting: ``20%``, a number of bytes, or ``off``."""
+        if self.bytes is not None:
+            return str(self.bytes)
+        return "off" if self.part is None else f"{self.part:.0%}"
+
+
+LEAST = 1 << 30
+"""A part of a small volume would soon be too little: this much a store may take on any."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a user has chosen.
 
@@ -51,6 +80,8 @@ class Settings:
         confirm_rerun: Above this, a step that is a miss only because an unchanged plain cell
             gave another value is not run unasked.
         strict_env: Whether another version of a package that a step uses makes it run again.
+        max_bytes: How much disk the store may take.
+        keep_days: For how many days the values of finished executions are kept when it is reached.
         paranoid: Whether each commit is compared with what a restore of it would give.
         sources: For each setting, where its value came from; `doctor` prints it.
     """
@@ -62,5 +93,7 @@ class Settings:
     lease: float = 30.0
     confirm_rerun: RerunLimit = RerunLimit()
     strict_env: bool = False
+    max_bytes: Quota = Quota()
+    keep_days: float = 30.0
     paranoid: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)

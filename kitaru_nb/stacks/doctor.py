@@ -20,8 +20,9 @@ from kitaru_nb.journal.connection import open_to_read
 from kitaru_nb.journal.schema import check_format
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.disk import WARNED_AT, limit_of, used_by
 from kitaru_nb.stacks.enable import is_enabled, startup_file
-from kitaru_nb.stacks.open import JOURNAL_FILE, check_home
+from kitaru_nb.stacks.open import JOURNAL_FILE, STORE_FOLDER, check_home
 from kitaru_nb.stacks.settings import NAMES
 
 __all__ = ["Diagnosis", "Problem", "examine", "file_system", "is_network", "journal_format"]
@@ -70,6 +71,7 @@ class Diagnosis:
 
     settings: list[dict[str, Any]] = field(default_factory=list)
     home: dict[str, Any] = field(default_factory=dict)
+    disk: dict[str, Any] = field(default_factory=dict)
     journal: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str | None] = field(default_factory=dict)
     kernels: list[dict[str, Any]] = field(default_factory=list)
@@ -91,6 +93,7 @@ def examine(settings: Settings) -> Diagnosis:
         for n in NAMES
     ]
     _examine_home(settings.home, found)
+    _examine_disk(settings, found)
     _examine_journal(settings.home / JOURNAL_FILE, found)
     _examine_packages(found)
     _examine_kernels(found)
@@ -175,6 +178,23 @@ def _examine_journal(path: Path, found: Diagnosis) -> None:
                 found.journal["checked"] = True
     except KitaruError as error:
         found.problems.append(_problem(error))
+
+
+def _examine_disk(settings: Settings, found: Diagnosis) -> None:
+    """What the store takes, and what it may take."""
+    used, limit = used_by(settings.home, settings.home / STORE_FOLDER / "packs"), None
+    if found.home["writable"] or found.home["exists"]:
+        limit = limit_of(settings.home, settings.max_bytes)
+    found.disk = {
+        "bytes": used,
+        "max_bytes": limit,
+        "quota": str(settings.max_bytes),
+        "keep_days": settings.keep_days,
+    }
+    if limit is not None and used > WARNED_AT * limit:
+        message = f"the store takes {used} bytes of the {limit} it may take ({settings.max_bytes})"
+        hint = "kitaru-nb gc --dry-run, or KITARU_NB_MAX_BYTES=50GB"
+        found.warnings.append(Problem("disk-limit", message, hint))
 
 
 def journal_format(path: Path) -> int:

@@ -17,6 +17,7 @@ from kitaru_nb.engine.stored import StoredNames, names_at
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.settings import JOURNAL_FILE, Settings
+from kitaru_nb.stacks.disk import DiskLimit
 from kitaru_nb.stacks.settings import resolve
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ LEAST_FREE = 1 << 20
 _ELSEWHERE = "KITARU_NB_HOME=/other/folder"
 
 
-def open_engine(settings: Settings, *, read_only: bool = False) -> Engine:
+def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = True) -> Engine:
     """The engine of the place that `settings` name.
 
     A missing home is made, with mode 0700. That the home can be written and has room is
@@ -48,6 +49,7 @@ def open_engine(settings: Settings, *, read_only: bool = False) -> Engine:
 
     Args:
         settings: What the user has chosen, see `stacks.settings.resolve`.
+        limited: Keep to the disk limit of the settings; not for what makes room.
         read_only: The caller will only read. Then a home on read-only media or on a full
             disk is fine, and a missing one is not made.
 
@@ -69,8 +71,27 @@ def open_engine(settings: Settings, *, read_only: bool = False) -> Engine:
     else:
         _prepare(settings.home)
     journal = SqliteJournal(settings.home / JOURNAL_FILE, lease=settings.lease, read_only=read_only)
-    store = LocalStore(settings.home / STORE_FOLDER, read_only=read_only)
-    return Engine(journal, store, settings, check=partial(check_home, settings.home))
+    folder = settings.home / STORE_FOLDER
+    if read_only or not limited:
+        store = LocalStore(folder, read_only=read_only)
+        return Engine(journal, store, settings, check=partial(check_home, settings.home))
+    limit = DiskLimit(
+        settings.home, folder / "packs", settings.max_bytes, collect=partial(_collect, settings, journal)
+    )
+
+    def check() -> None:
+        check_home(settings.home)
+        limit.check()
+
+    return Engine(journal, LocalStore(folder, room=limit.room), settings, check=check, hear=limit.hear)
+
+
+def _collect(settings: Settings, journal: SqliteJournal) -> None:
+    """Make room under the policy of the settings."""
+    from kitaru_nb.engine.gc import Policy, collect  # noqa: PLC0415 - seldom needed, and then in a hurry
+
+    with closing(LocalStore(settings.home / STORE_FOLDER)) as store:
+        collect(journal, store, Policy(settings.keep_days))
 
 
 def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = False) -> Any:

@@ -12,11 +12,22 @@ from typing import Any
 import platformdirs
 
 from kitaru_nb.errors import UsageError
-from kitaru_nb.model.settings import RerunLimit, Settings
+from kitaru_nb.model.settings import Quota, RerunLimit, Settings
 
 __all__ = ["NAMES", "parse_duration", "parse_size", "resolve"]
 
-NAMES = ("home", "notebook", "stack", "heartbeat", "lease", "confirm_rerun", "strict_env", "paranoid")
+NAMES = (
+    "home",
+    "notebook",
+    "stack",
+    "heartbeat",
+    "lease",
+    "confirm_rerun",
+    "strict_env",
+    "max_bytes",
+    "keep_days",
+    "paranoid",
+)
 """Every setting, in the order `doctor` prints them."""
 
 _PREFIX = "KITARU_NB_"
@@ -216,6 +227,32 @@ def _switch(raw: object, _base: Path, what: str) -> bool:
     return text in ("1", "true", "on", "yes")
 
 
+def _quota(raw: object, _base: Path, what: str) -> Quota:
+    """``20%`` of the volume, a number of bytes such as ``50GB``, or ``off``."""
+    text = str(raw).strip().lower()
+    if text in ("off", "false"):
+        return Quota(None)
+    if not text.endswith("%"):
+        return Quota(None, parse_size(raw, what=what))
+    try:
+        part = float(text[:-1]) / 100
+    except ValueError:
+        part = 0.0
+    if not 0 < part <= 1:
+        raise UsageError(
+            f"{what} is `{raw}`, which is no part of a volume", kind="bad-setting", hint="20%, 50GB, or off"
+        )
+    return Quota(part)
+
+
+def _days(raw: object, _base: Path, what: str) -> float:
+    """A number of days; a unit may be given."""
+    try:
+        return max(0.0, float(str(raw)))
+    except ValueError:
+        return parse_duration(raw, what=what) / _UNITS["d"]
+
+
 def _rerun_limit(raw: object, _base: Path, what: str) -> RerunLimit:
     """``off``, a length of time, dollars (``$0.50``), or both with a comma between."""
     if raw is False or (isinstance(raw, str) and raw.strip().lower() in ("off", "never", "false")):
@@ -245,6 +282,8 @@ _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
     "lease": _length,
     "confirm_rerun": _rerun_limit,
     "strict_env": _switch,
+    "max_bytes": _quota,
+    "keep_days": _days,
     "paranoid": _switch,
 }
 

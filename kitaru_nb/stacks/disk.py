@@ -1,0 +1,150 @@
+"""How much disk the store may take, and what happens when it is reached.
+
+What this process writes is counted as it is written; what others wrote is seen by a look at the
+files now and then. So asking costs microseconds, and a look a few milliseconds a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from kitaru_nb.errors import KitaruError, StoreError
+from kitaru_nb.model.settings import Quota
+
+__all__ = ["WARNED_AT", "DiskLimit", "bytes_of", "limit_of", "used_by"]
+
+WARNED_AT = 0.8
+"""Part of the limit from which on it is said."""
+
+_LOOK_SECONDS = 60.0
+_COLLECT_SECONDS = 60.0
+_KILO = 1000
+
+
+class DiskLimit:
+    """Counts what the store of one home takes, and refuses what would be too much.
+
+    Args:
+        home: The home.
+        packs: Its folder of packs.
+        quota: What the user allows.
+        collect: Removes what may go under the policy.
+    """
+
+    def __init__(self, home: Path, packs: Path, quota: Quota, *, collect: Callable[[], object]) -> None:
+        self._home = home
+        self._packs = packs
+        self._quota = quota
+        self._collect = collect
+        self._limit: int | None = None
+        self._used = 0
+        self._looked = -_LOOK_SECONDS
+        self._collected = -_COLLECT_SECONDS
+        self._busy = False
+        self._told = False
+        self._said: list[str] = []
+
+    def check(self) -> None:
+        """Raise when nothing more may be stored. Asked before a step runs.
+
+        Raises:
+            StoreError: kind ``disk-limit``.
+        """
+        self.room(0)
+
+    def room(self, more: int) -> None:
+        """Take note that `more` bytes are about to be written, and raise when they are too many.
+
+        Raises:
+            StoreError: kind ``disk-limit``: too many also after what may go is gone.
+        """
+        if self._busy:
+            return  # what removes needs room for a moment
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._look()
+        limit = self._limit
+        if limit is None:
+            return
+        if self._used + more > limit:
+            self._look()  # others may have given some back
+            if self._used + more > limit:
+                self._make_room(more)
+        self._used += more
+        if self._used > WARNED_AT * limit and not self._told:
+            self._told = True
+            self._said.append(
+                f"the store `{self._home}` takes {_size(self._used)} of the {_size(limit)} it may take; "
+                "`kitaru-nb gc --dry-run` shows what may go"
+            )
+
+    def hear(self) -> list[str]:
+        """What is to be said to the user; each sentence is given once."""
+        said, self._said = self._said, []
+        return said
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        self._limit = limit_of(self._home, self._quota)
+        self._used = used_by(self._home, self._packs)
+
+    def _make_room(self, more: int) -> None:
+        limit = self._limit or 0
+        if time.monotonic() - self._collected >= _COLLECT_SECONDS:
+            self._busy = True
+            try:
+                with suppress(KitaruError):  # the limit is what there is to tell
+                    self._collect()
+            finally:
+                self._busy = False
+                self._collected = time.monotonic()
+            self._look()
+            if self._used + more <= limit:
+                return
+        what = f"{_size(more)} more would be too much" if more else "nothing more can be stored"
+        raise StoreError(
+            f"the store `{self._home}` takes {_size(self._used)} of the {_size(limit)} it may take "
+            f"({self._quota}): {what}; what is stored is safe",
+            kind="disk-limit",
+            hint="kitaru-nb gc --keep-days 7, or KITARU_NB_MAX_BYTES=50GB, then run the cell again",
+        )
+
+
+def limit_of(home: Path, quota: Quota) -> int | None:
+    """Bytes that the store in `home` may take; None for no limit of its own."""
+    nearest = next(folder for folder in (home, *home.parents) if folder.is_dir())
+    return quota.bytes_of(shutil.disk_usage(nearest).total)
+
+
+def used_by(home: Path, packs: Path) -> int:
+    """Bytes of the journal and the packs in `home`."""
+    return bytes_of(home, deep=False) + bytes_of(packs, deep=True)
+
+
+def bytes_of(folder: Path, *, deep: bool) -> int:
+    """Bytes of the journal's files in a folder; with `deep` of all files in its folders."""
+    total = 0
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return 0
+    for entry in entries:
+        with suppress(OSError):  # gone meanwhile
+            if deep and entry.is_dir(follow_symlinks=False):
+                total += sum(file.stat(follow_symlinks=False).st_size for file in os.scandir(entry))
+            elif not deep and entry.name.startswith("journal.db"):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < _KILO:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= _KILO
+    return f"{value:.1f} TB"
