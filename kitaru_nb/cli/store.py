@@ -1,0 +1,173 @@
+"""`store info`, `store verify` and `store migrate`: what is there, whether it is whole, and which format."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any, Literal
+
+from kitaru_nb.cli.output import Json, clean, print_json, print_table, size, tidy_path
+from kitaru_nb.engine.usage import Usage, usage_of
+from kitaru_nb.engine.verify import Damage, Verified, verify
+from kitaru_nb.errors import CorruptError
+from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.disk import limit_of
+from kitaru_nb.stacks.doctor import journal_format
+from kitaru_nb.stacks.open import JOURNAL_FILE, open_engine
+from kitaru_nb.stacks.settings import resolve
+
+__all__ = ["store"]
+
+_SHOWN = 12
+_EVERY = 0.5
+
+
+def store(action: Literal["info", "verify", "migrate"], /, *, json: Json = False) -> int:
+    """Say what the store holds, check every byte of it, or bring it to this release's format.
+
+    Args:
+        action: info: bytes by notebook, execution and name. verify: read and check everything;
+            exit 1 when something is damaged. migrate: bring an old store to the newest format.
+        json: Print one JSON document.
+    """
+    settings = resolve()
+    if action == "info":
+        return _info(settings, json=json)
+    return _verify(settings, json=json) if action == "verify" else _migrate(settings, json=json)
+
+
+def _info(settings: Settings, *, json: bool) -> int:
+    with closing(open_engine(settings, read_only=True)) as engine:
+        found = usage_of(engine.journal, engine.store)
+    limit = limit_of(settings.home, settings.max_bytes)
+    if json:
+        print_json(_info_document(settings, found, limit))
+        return 0
+    most = "no limit" if limit is None else f"{size(limit)} at most ({settings.max_bytes})"
+    print(f"{settings.home}: {size(found.journal + found.packs)}, {most}")
+    print(f"journal {size(found.journal)}, of which {size(found.free)} free")
+    files = "file" if found.files == 1 else "files"
+    spare = f"{size(found.unreferenced)} of it needed by nothing"
+    print(f"values {size(found.values)}; {found.files} {files} of {size(found.packs)}, {spare}")
+    if found.dedup_ratio is not None:
+        print(f"without sharing it would be {found.dedup_ratio:.1f} times as much")
+    for title, sizes in (("notebook", found.notebooks), ("names", found.names)):
+        rows = [[tidy_path(what) if title == "notebook" else what, size(n)] for what, n in sizes.items()]
+        _print_largest(title, rows, ("size",))
+    _print_largest(
+        "execution",
+        [
+            [
+                e.execution.id,
+                e.execution.status.value,
+                "pinned" if e.pinned else "",
+                size(e.bytes),
+                size(e.own),
+            ]
+            for e in sorted(found.executions, key=lambda each: -each.bytes)
+        ],
+        ("status", "kept", "size", "alone"),
+    )
+    return 0
+
+
+def _print_largest(title: str, rows: list[list[str]], columns: tuple[str, ...]) -> None:
+    if rows:
+        print()
+        print_table((title, *columns), rows[:_SHOWN])
+        if len(rows) > _SHOWN:
+            print(f"and {len(rows) - _SHOWN} more; --json has them all")
+
+
+def _info_document(settings: Settings, found: Usage, limit: int | None) -> dict[str, Any]:
+    return {
+        "home": str(settings.home),
+        "bytes": found.journal + found.packs,
+        "max_bytes": limit,
+        "journal_bytes": found.journal,
+        "journal_free": found.free,
+        "format": journal_format(settings.home / JOURNAL_FILE),
+        "pack_files": found.files,
+        "pack_bytes": found.packs,
+        "value_bytes": found.values,
+        "unreferenced": found.unreferenced,
+        "dedup_ratio": found.dedup_ratio,
+        "notebooks": [{"notebook": what, "bytes": count} for what, count in found.notebooks.items()],
+        "executions": [
+            {
+                "id": each.execution.id,
+                "status": each.execution.status.value,
+                "notebook": each.execution.identity.notebook,
+                "pinned": each.pinned,
+                "bytes": each.bytes,
+                "own_bytes": each.own,
+            }
+            for each in found.executions
+        ],
+        "names": [{"names": what.split(", "), "bytes": count} for what, count in found.names.items()],
+    }
+
+
+def _verify(settings: Settings, *, json: bool) -> int:
+    try:
+        with closing(open_engine(settings, read_only=True)) as engine:
+            journal = engine.journal
+            rows = journal.verify if isinstance(journal, SqliteJournal) else list
+            found = verify(journal, engine.store, rows=rows, progress=_Progress(quiet=json))
+    except CorruptError as error:  # so damaged that it cannot even be opened
+        found = Verified(damage=[Damage(error.message)])
+    if json:
+        damage = [{**asdict(each), "names": list(each.names)} for each in found.damage]
+        print_json({**asdict(found), "ok": not found.damage, "damage": damage})
+    else:
+        _print_verified(found)
+    return 1 if found.damage else 0
+
+
+def _print_verified(found: Verified) -> None:
+    for each in found.damage:
+        where = f"{each.execution}/{each.checkpoint}" if each.execution else "store"
+        names = f" ({', '.join(each.names)})" if each.names else ""
+        print(clean(f"damaged: {where}{names}: {each.message}"))
+    print(
+        f"{found.checkpoints} checkpoints, {found.artifacts} values, {found.extents} extents "
+        f"({size(found.bytes)}) in {found.packs} packs checked; {size(found.tails)} at their ends are spare"
+    )
+    print(f"{len(found.damage)} damaged" if found.damage else "everything is as it was stored")
+
+
+class _Progress:
+    """A line on a terminal that says how far a long check has come."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet or not sys.stderr.isatty()
+        self._next = time.monotonic() + _EVERY
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show it, at most twice a second."""
+        if self._quiet or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _EVERY
+        end = "\n" if done == total else ""
+        print(f"\r{size(done)} of {size(total)}  ", end=end, file=sys.stderr, flush=True)
+
+
+def _migrate(settings: Settings, *, json: bool) -> int:
+    from kitaru_nb.stacks.migrate import migrate  # noqa: PLC0415 - only this action needs it
+
+    open_engine(settings, read_only=True).close()  # says it in the usual words when there is none
+    done = migrate(settings.home / JOURNAL_FILE)
+    backup = str(done.backup) if done.backup else None
+    if json:
+        print_json(
+            {"from": done.before, "to": done.after, "changed": done.backup is not None, "backup": backup}
+        )
+    elif done.backup is None:
+        print(f"the store has format {done.after} already: nothing to do")
+    else:
+        print(f"the store was brought from format {done.before} to {done.after}")
+        print(f"as it was before: {backup}")
+    return 0

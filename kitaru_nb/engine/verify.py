@@ -1,0 +1,165 @@
+"""Everything that is stored, read and checked: rows, manifests, extents, ends of packs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from kitaru_nb.artifacts.store import ArtifactStore
+from kitaru_nb.artifacts.values import checked_buffers
+from kitaru_nb.engine.refs import checkpoint_names
+from kitaru_nb.errors import CorruptError, KitaruError, StoreError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.artifact import Digest, Location
+from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.execution import ExecutionId
+
+__all__ = ["Damage", "Verified", "verify"]
+
+_MANY = 256
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something that is not as it was stored.
+
+    Attributes:
+        message: What, and where.
+        execution: Whose, and `checkpoint` and `names` which of its values; None and empty where
+            it belongs to no value of a step.
+    """
+
+    message: str
+    execution: ExecutionId | None = None
+    checkpoint: str | None = None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Verified:
+    """What was checked, and what was found."""
+
+    checkpoints: int = 0
+    artifacts: int = 0
+    extents: int = 0
+    bytes: int = 0
+    packs: int = 0
+    tails: int = 0
+    damage: list[Damage] = field(default_factory=list)
+
+
+def verify(
+    journal: Journal,
+    store: ArtifactStore,
+    *,
+    rows: Callable[[], Iterable[CorruptError]],
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Verified:
+    """Read and check everything. Changes nothing.
+
+    Args:
+        journal: The records.
+        store: The bytes.
+        rows: Checks the records themselves.
+        progress: Told how many bytes are checked, and of how many.
+    """
+    found = Verified()
+    found.damage += [Damage(error.message) for error in rows()]
+    try:
+        users = _users(journal, found)
+        places = {place.extent.digest: place for place in journal.every_extent()}
+        artifacts = journal.artifacts(journal.artifact_digests())
+        removed = journal.removed(users.keys() - artifacts.keys())
+    except KitaruError as error:
+        found.damage.append(Damage(error.message))
+        return found
+    needed: dict[Digest, list[Digest]] = {}
+    for digest, artifact in artifacts.items():
+        found.artifacts += 1
+        try:
+            extents = {extent.digest for row in checked_buffers(artifact) for extent in row}
+        except CorruptError as error:
+            found.damage += _of(users, [digest], error.message)
+            continue
+        for extent in extents:
+            needed.setdefault(extent, []).append(digest)
+    for digest in users.keys() - artifacts.keys() - removed.keys():
+        found.damage += _of(users, [digest], f"the artifact `{digest[:12]}` is not on record")
+    for extent in needed.keys() - places.keys():
+        found.damage += _of(users, needed[extent], f"the journal has no place for `{extent[:12]}`")
+    for extent, fault in _read(journal, store, places, found, progress):
+        found.damage += _of(users, needed.get(extent, ()), fault.message)
+    _packs(store, places.values(), found)
+    return found
+
+
+def _users(journal: Journal, found: Verified) -> dict[Digest, list[tuple[ExecutionId, str, tuple[str, ...]]]]:
+    """For each artifact the steps that hold it, by the names people type."""
+    of_execution: dict[ExecutionId, list[Checkpoint]] = {}
+    for step in journal.every_checkpoint():
+        found.checkpoints += 1
+        of_execution.setdefault(step.execution, []).append(step)
+    users: dict[Digest, list[tuple[ExecutionId, str, tuple[str, ...]]]] = {}
+    for execution, steps in of_execution.items():
+        for step, label in zip(steps, checkpoint_names(steps), strict=True):
+            names = {group.artifact: group.names for group in step.draft.groups}
+            for digest in step.draft.stored:
+                users.setdefault(digest, []).append((execution, label, names.get(digest, ())))
+    return users
+
+
+def _of(
+    users: Mapping[Digest, list[tuple[ExecutionId, str, tuple[str, ...]]]],
+    artifacts: Iterable[Digest],
+    message: str,
+) -> list[Damage]:
+    """The damage, once for each step that it concerns."""
+    concerned = [user for digest in artifacts for user in users.get(digest, ())]
+    return [Damage(message, *user) for user in concerned] or [Damage(message)]
+
+
+def _read(
+    journal: Journal,
+    store: ArtifactStore,
+    places: Mapping[Digest, Location],
+    found: Verified,
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[Digest, StoreError]]:
+    """Read every extent where it is; those that cannot be read, each with why."""
+    ordered = sorted(places.values(), key=lambda place: (place.pack or "", place.offset))
+    total = sum(place.extent.length for place in ordered)
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="kitaru-nb-verify") as pool:
+        for at in range(0, len(ordered), _MANY):
+            some = journal.locate(place.extent.digest for place in ordered[at : at + _MANY])
+            for place, error in zip(
+                some.values(), pool.map(lambda place: _error(store, place), some.values()), strict=True
+            ):
+                found.extents += 1
+                found.bytes += place.extent.length
+                if error is not None:
+                    yield place.extent.digest, error
+            progress(found.bytes, total)
+
+
+def _error(store: ArtifactStore, place: Location) -> StoreError | None:
+    try:
+        store.read(place)
+    except StoreError as error:
+        return error
+    return None
+
+
+def _packs(store: ArtifactStore, places: Iterable[Location], found: Verified) -> None:
+    """Count the packs, and the bytes at their ends that no record knows: spare, not damaged."""
+    ends: dict[str, int] = {}
+    for place in places:
+        if place.pack is not None:
+            ends[place.pack] = max(ends.get(place.pack, 0), place.offset + place.extent.length)
+    try:
+        for pack in store.packs():
+            found.packs += 1
+            found.tails += max(0, pack.bytes - ends.get(pack.name, 0))
+    except StoreError as error:
+        found.damage.append(Damage(error.message))
