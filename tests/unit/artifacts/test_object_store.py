@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from kitaru_nb.artifacts.values import load_values, store_values
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, INLINE_BYTES, Extent, Location
 from kitaru_nb.testing import ArtifactStoreSuite, Damage, MemoryIndex, content, views
+from kitaru_nb.testing.store_suite import _acknowledged, _Child, _save_and_tell
 from tests.s3_server import BUCKET, SECRET, Cable, S3Server, s3_options
 
 pytest.importorskip("obstore", reason="obstore is not installed", exc_type=ImportError)
@@ -283,6 +286,28 @@ def test_a_check_leaves_nothing_behind(store: ObjectStore, bucket: Bucket) -> No
 
 def test_a_check_of_a_store_that_is_read_needs_no_right_to_write(url: str, cable: Cable) -> None:
     ObjectStore(url, options=s3_options(cable.endpoint), read_only=True).check()
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("point", ["before-object-put", "after-object-put", "before-flush", "after-flush"])
+def test_a_kill_at_a_crash_point_loses_nothing_acknowledged(
+    url: str, cable: Cable, monkeypatch: pytest.MonkeyPatch, point: str, nth: int
+) -> None:
+    def save(told: IO[str]) -> None:
+        store = ObjectStore(url, options=s3_options(cable.endpoint))
+        for number in range(3):
+            _save_and_tell(store, [number], told)
+
+    monkeypatch.setenv("KITARU_NB_CRASH_AT", f"{point}:{nth}")
+    child = _Child(save)
+    lines = child._told.readlines()
+    child._told.close()
+
+    store = ObjectStore(url, options=s3_options(cable.endpoint))
+    assert child._status() == -signal.SIGKILL
+    assert len(lines) == nth - 1
+    assert [bytes(store.read(at)) for at in _acknowledged(lines)] == [content(n) for n in range(nth - 1)]
+    store.close()
 
 
 # For gc
