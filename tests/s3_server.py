@@ -152,7 +152,7 @@ def s3_options(endpoint: str, **more: str) -> dict[str, str]:
         "access_key_id": KEY,
         "secret_access_key": SECRET,
         "region": "us-east-1",
-        "max_retries": "2",
+        "max_retries": "1",
         "retry_timeout": "10",
         **more,
     }

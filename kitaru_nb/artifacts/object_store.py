@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import MappingProxyType
@@ -49,6 +49,7 @@ class ObjectStore(ExtentStore):
         owner: Names the journal this store belongs to. The first one to write marks the place
             as its own, and others are refused: what one journal does not know, its `gc`
             would take for left over, and it may be all that another one has.
+        room: Told how many bytes are about to be written; raises a StoreError when they may not be.
 
     Raises:
         UsageError: kind ``bad-store-url``. The network is not touched here.
@@ -62,12 +63,13 @@ class ObjectStore(ExtentStore):
         cache: Path | None = None,
         read_only: bool = False,
         owner: str | None = None,
+        room: Callable[[int], None] = lambda _bytes: None,
     ) -> None:
         self._bucket = Bucket(url, options)
         self._cache = ReadCache(cache) if cache is not None else None
         self._owner = owner
         self._claimed = owner is None
-        super().__init__(read_only=read_only)
+        super().__init__(read_only=read_only, room=room)
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.url!r})"

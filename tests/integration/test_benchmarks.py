@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import objects
 from benchmarks.__main__ import WORKLOADS, main
 from benchmarks.runner import run, table
 from benchmarks.workload import Absent, Options, Round, Turn, Workload
+from tests.s3_server import s3_options
 
 TINY = Options(
     cells=3,
@@ -36,7 +38,12 @@ CHOSEN = {
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
-def test_a_workload_runs_and_its_figures_are_judged(workload: Workload, tmp_path: Path) -> None:
+def test_a_workload_runs_and_its_figures_are_judged(
+    workload: Workload, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if workload.name == "objects":
+        options = s3_options(request.getfixturevalue("s3_server").endpoint)
+        monkeypatch.setattr(objects, "_server", lambda: options)  # one server is enough
     contestant = CHOSEN.get(workload.name, "kitaru")
     baseline = workload.contestants[0]
 

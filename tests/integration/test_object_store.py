@@ -97,6 +97,9 @@ def test_a_bucket_that_is_gone_during_a_save_is_a_clear_error_and_the_notebook_g
         kernel.kill()
 
     with start(place, cable) as second:
+        with cable.cut():
+            cut_off = second.run("%resume")
+            touched = second.run("big.sum()")
         resumed = second.run("%resume")
         found = second.run("import numpy as np, pandas as pd\n" + STATE)
 
@@ -105,24 +108,7 @@ def test_a_bucket_that_is_gone_during_a_save_is_a_clear_error_and_the_notebook_g
     assert "Try:" in refused.evalue
     assert shown
     assert again.ok, again
+    assert touched.status == "error", touched
+    assert "s3://" in cut_off.evalue + cut_off.said, cut_off
     assert resumed.ok, resumed
     assert found.result == wanted, (resumed, found)
-
-
-def test_a_resume_without_the_bucket_says_so_and_works_once_it_is_back(place: Path, cable: Cable) -> None:
-    with start(place, cable) as first:
-        run(first, "imports", "array")
-        wanted = first.run("big.sum()").result
-        first.kill()
-
-    with start(place, cable) as second:
-        with cable.cut():
-            refused = second.run("%resume")
-            touched = second.run("big.sum()")
-        resumed = second.run("%resume")
-        found = second.run("big.sum()")
-
-    assert touched.status == "error", (refused, touched)
-    assert "s3://" in refused.evalue + refused.said, refused
-    assert resumed.ok, resumed
-    assert found.result == wanted

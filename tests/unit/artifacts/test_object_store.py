@@ -113,7 +113,10 @@ def test_small_chunks_ride_inline_and_leave_the_bucket_alone(store: ObjectStore,
     assert objects(bucket) == {}
 
 
-def test_a_large_save_becomes_objects_of_about_16_mebibytes(store: ObjectStore, bucket: Bucket) -> None:
+def test_a_large_save_becomes_objects_of_about_16_mebibytes(
+    url: str, bucket: Bucket, s3_server: S3Server
+) -> None:
+    store = ObjectStore(url, options=s3_options(s3_server.endpoint))
     locations = store.write(views(*(content(seed) for seed in range(50))), index=MemoryIndex())
     store.flush()
 
@@ -188,10 +191,11 @@ def test_a_pack_that_was_removed_since_it_was_looked_for_is_not_leaned_on_once_t
 
 
 def test_values_come_back_in_few_requests(
-    store: ObjectStore, url: str, cable: Cable, monkeypatch: pytest.MonkeyPatch
+    url: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = ObjectStore(url, options=s3_options(s3_server.endpoint))
     index = MemoryIndex()
-    weights = np.random.default_rng(1).standard_normal(3 * OBJECT_BYTES // 8)
+    weights = np.random.default_rng(1).standard_normal(2 * OBJECT_BYTES // 8)
     stored = store_values({"weights": weights}, namespace={}, store=store, index=index)
     store.flush()
     index.commit(stored.locations)
@@ -200,12 +204,12 @@ def test_values_come_back_in_few_requests(
     monkeypatch.setattr(
         Bucket, "get", lambda at, key, *range_: (asked.append(key), real(at, key, *range_))[1]
     )
-    other = ObjectStore(url, options=s3_options(cable.endpoint))
+    other = ObjectStore(url, options=s3_options(s3_server.endpoint))
 
     found = load_values(stored.artifact, store=other, index=index, namespace={})
 
     assert np.array_equal(found["weights"], weights)
-    assert len(asked) <= 3 * OBJECT_BYTES // (4 * MIB) + 2
+    assert len(asked) <= 2 * OBJECT_BYTES // (4 * MIB) + 2
     other.close()
 
 
