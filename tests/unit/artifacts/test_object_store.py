@@ -28,7 +28,7 @@ from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, INLINE_BYTES, Extent, Location
 from kitaru_nb.testing import ArtifactStoreSuite, Damage, MemoryIndex, content, views
 from kitaru_nb.testing.store_suite import _acknowledged, _Child, _save_and_tell
-from tests.s3_server import BUCKET, SECRET, Cable, S3Server, s3_options
+from tests.s3_server import BUCKET, KEY, SECRET, Cable, S3Server, s3_options
 
 pytest.importorskip("obstore", reason="obstore is not installed", exc_type=ImportError)
 
@@ -266,6 +266,29 @@ def test_what_is_wrong_is_said(
     told = f"{caught.value!r} {caught.value} {caught.value.__cause__!r} {store!r}"
     assert SECRET not in told
     assert "wrong-secret-value" not in told
+
+
+def test_the_environment_says_what_the_options_do_not(
+    url: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
+
+    ObjectStore(url).check()
+
+
+def test_keys_in_the_home_folder_are_enough(
+    url: str, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    (tmp_path / "credentials").write_text(
+        f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
+    )
+
+    ObjectStore(url, options={"endpoint": s3_server.endpoint, "region": "us-east-1"}).check()
 
 
 def test_a_missing_bucket_is_not_taken_for_missing_values(s3_server: S3Server, url: str) -> None:
