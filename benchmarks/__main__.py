@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.agent import AGENT
 from benchmarks.array import ARRAY
+from benchmarks.collect import COLLECT
 from benchmarks.digest import DIGEST
 from benchmarks.frame import FRAME
 from benchmarks.headless import HEADLESS
@@ -36,6 +37,7 @@ WORKLOADS: tuple[Workload, ...] = (
     SAVE,
     OBJECTS,
     START,
+    COLLECT,
     ARRAY,
     FRAME,
 )

@@ -38,6 +38,7 @@ class Options:
         big_mebibytes: Size of the array that cells change in place.
         big_cells: Cells that change it.
         rows: Rows of the data frame.
+        checkpoints: Checkpoints of the store that values are removed from.
         without: Contestants that are left out.
     """
 
@@ -50,6 +51,7 @@ class Options:
     big_mebibytes: int = 1024
     big_cells: int = 20
     rows: int = 2_000_000
+    checkpoints: int = 10_000
     without: frozenset[str] = frozenset()
 
 

@@ -24,6 +24,7 @@ TINY = Options(
     big_mebibytes=1,
     big_cells=2,
     rows=100,
+    checkpoints=4,
 )
 # A kernel each is all there is time for, so the contestants are spread over the workloads.
 CHOSEN = {
@@ -34,6 +35,7 @@ CHOSEN = {
     "plain-cells": "in a checkpoint",
     "headless": "papermill --engine kitaru",
     "start": "%load_ext kitaru_nb",
+    "gc": "gc",
 }
 
 
