@@ -17,7 +17,8 @@ from typing import Any
 from kitaru_nb.artifacts.zarr_document import NoZarrFormError
 
 __all__ = [
-    "MOST",
+    "NUMBERS",
+    "TEXT",
     "Branch",
     "LaterError",
     "Leaf",
@@ -30,9 +31,11 @@ __all__ = [
     "run_strings",
 ]
 
+NUMBERS: Mapping[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"}
+TEXT: Mapping[str, Any] = {"encoding-type": "string-array", "encoding-version": "0.2.0"}
+"""What anndata's files say of an array of numbers, and of strings."""
+
 _DEPTH = 16
-MOST = 512
-"""Members looked at when a value is stored; what is wider than that is described when it is loaded."""
 
 
 class LaterError(Exception):
@@ -94,18 +97,27 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Arrays and branches by name. A member is None where only loading will tell what it is."""
+    """Arrays and branches by name.
+
+    Attributes:
+        members: What is in it; None where only loading will tell.
+        attrs: What it says of itself.
+        along: The name of the axis of its arrays, where they do not name their own.
+    """
 
     members: Mapping[str, Leaf | Branch | None]
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    along: str | None = None
 
 
-def described(value: Any, *, saving: bool = False, depth: int = 0) -> Leaf | Branch:
+def described(value: Any, *, saving: int = 0, depth: int = 0) -> Leaf | Branch:
     """What `value` looks like to zarr.
 
     Args:
         value: Of any type.
-        saving: Look only at what costs nothing: no element, no copy, nothing read from files.
+        saving: At most how many members to look at, while a value is being stored; 0 at any
+            other time. While it is stored nothing is looked at that costs: no element, no
+            copy, nothing in files.
         depth: How deep in containers `value` is.
 
     Raises:
@@ -188,7 +200,7 @@ def json_form(value: Any) -> Any:
 _JSON = frozenset((str, bool, int, float, type(None)))
 
 
-def _array(array: Any, np: Any, *, saving: bool) -> Leaf:
+def _array(array: Any, np: Any, *, saving: int) -> Leaf:
     from kitaru_nb.artifacts.zarr_document import zarr_type  # noqa: PLC0415
 
     if isinstance(array, np.ma.MaskedArray):
@@ -220,7 +232,7 @@ def _sparse(matrix: Any) -> Branch:
         raise NoZarrFormError(
             f"a {type(matrix).__name__} is no array and no csr, csc, bsr, coo or dia matrix"
         )
-    leaves = {name: _array(part, sys.modules["numpy"], saving=True) for name, part in parts.items()}
+    leaves = {name: _array(part, sys.modules["numpy"], saving=1) for name, part in parts.items()}
     attrs = {
         "encoding-type": f"{kind}_matrix",
         "encoding-version": "0.1.0",
@@ -237,10 +249,10 @@ def _tensor(tensor: Any) -> Leaf:
         array = tensor.detach().cpu().numpy()
     except (TypeError, RuntimeError) as error:
         raise NoZarrFormError(f"zarr has no type for {tensor.dtype}") from error
-    return _array(array, sys.modules["numpy"], saving=True)
+    return _array(array, sys.modules["numpy"], saving=1)
 
 
-def _container(value: Any, *, saving: bool, depth: int) -> Branch:
+def _container(value: Any, *, saving: int, depth: int) -> Branch:
     """A dict, a list, a tuple or a dataclass that holds arrays."""
     if isinstance(value, Mapping):
         items = list(value.items())
@@ -252,7 +264,7 @@ def _container(value: Any, *, saving: bool, depth: int) -> Branch:
         items = [(one.name, getattr(value, one.name, None)) for one in dataclasses.fields(value)]
     else:
         raise NoZarrFormError(f"a {type(value).__name__} is no array and no group of arrays")
-    if saving and len(items) > MOST:
+    if saving and len(items) > saving:
         raise LaterError
     keys: dict[str, Any] = {}
     labels, plain = {}, {}

@@ -6,13 +6,15 @@ are a group of codes and categories; columns with gaps a group of values and a m
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from kitaru_nb.artifacts.zarr_describe import (
-    MOST,
+    NUMBERS,
+    TEXT,
     Branch,
     LaterError,
     Leaf,
@@ -25,12 +27,10 @@ from kitaru_nb.artifacts.zarr_document import NoZarrFormError, zarr_type
 
 __all__ = ["described_table"]
 
-_NUMBERS = {"encoding-type": "array", "encoding-version": "0.2.0"}
-_TEXT = {"encoding-type": "string-array", "encoding-version": "0.2.0"}
 _GAPS = {"i": "nullable-integer", "u": "nullable-integer", "b": "nullable-boolean", "f": "nullable-float"}
 
 
-def described_table(value: Any, *, saving: bool) -> Leaf | Branch:
+def described_table(value: Any, *, saving: int) -> Leaf | Branch:
     """What a pandas, polars or Arrow object looks like to zarr.
 
     Raises:
@@ -49,7 +49,7 @@ def described_table(value: Any, *, saving: bool) -> Leaf | Branch:
 # --- pandas -------------------------------------------------------------------------------
 
 
-def _of_pandas(value: Any, pd: Any, *, saving: bool) -> Leaf | Branch | None:
+def _of_pandas(value: Any, pd: Any, *, saving: int) -> Leaf | Branch | None:
     if isinstance(value, pd.DataFrame):
         return _frame(value, pd, saving=saving)
     if isinstance(value, pd.Series):
@@ -62,17 +62,16 @@ def _of_pandas(value: Any, pd: Any, *, saving: bool) -> Leaf | Branch | None:
             return _levels(value, saving=saving)
         return _column(value, saving=saving)
     if isinstance(value, pd.api.extensions.ExtensionArray):
-        return _column(pd.Series(value, copy=False), saving=saving)
+        return _column(value, saving=saving)
     return None
 
 
-def _frame(frame: Any, pd: Any, *, saving: bool) -> Branch:
+def _frame(frame: Any, pd: Any, *, saving: int) -> Branch:
     width = len(frame.columns)
-    if saving and width > MOST:
+    if saving and width > saving:
         raise LaterError
     labels = list(frame.columns)
-    # `_ixs` leaves nothing in the frame's caches, unlike `items`, and takes a fifth of the time of `iloc`
-    columns = [frame._ixs(number, axis=1) for number in range(width)]
+    columns = _columns(frame)
     keys: dict[str, int] = {}
     for number, label in enumerate(labels):
         keys[member_key(label, keys, number)] = number
@@ -86,15 +85,33 @@ def _frame(frame: Any, pd: Any, *, saving: bool) -> Branch:
     members, left_out = as_members([(index, -1), *keys.items()], describe)
     if not any(key in members for key in keys) and width:
         raise NoZarrFormError("; ".join(f"column `{key}`: {why}" for key, why in left_out.items()))
-    members = {key: _along(member, index) for key, member in members.items()}
     ours = {
         "type": "pandas.DataFrame",
-        "dtypes": {key: str(columns[number].dtype) for key, number in keys.items()},
+        "dtypes": {key: _text_of(columns[number].dtype) for key, number in keys.items()},
         "index": str(frame.index.dtype),
         "labels": {key: str(labels[number]) for key, number in keys.items() if labels[number] != key},
         "left-out": left_out,
     }
-    return Branch(members, _table_attrs(index, [key for key in keys if key in members], ours))
+    return Branch(members, _table_attrs(index, [key for key in keys if key in members], ours), index)
+
+
+def _columns(frame: Any) -> list[Any]:
+    """The array of each column, over the frame's own memory.
+
+    Taken from the blocks: a Series for each column costs more than its numbers, and in older
+    versions stays in the frame's cache.
+    """
+    found: list[Any] = [None] * len(frame.columns)
+    for block in frame._mgr.blocks:
+        values = block.values
+        for row, place in enumerate(block.mgr_locs.as_array):
+            found[place] = values[row] if values.ndim > 1 else values
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _text_of(dtype: Any) -> str:
+    return str(dtype)
 
 
 def _table_attrs(index: str, columns: Sequence[str], ours: dict[str, Any]) -> dict[str, Any]:
@@ -107,20 +124,15 @@ def _table_attrs(index: str, columns: Sequence[str], ours: dict[str, Any]) -> di
     }
 
 
-def _along(member: Leaf | Branch | None, index: str) -> Leaf | Branch | None:
-    """A column that says that its axis is the index, for readers that go by names of axes."""
-    return Leaf(member.values, (index,), member.attrs) if isinstance(member, Leaf) else member
-
-
-def _index(index: Any, pd: Any, *, saving: bool) -> Leaf | Branch:
+def _index(index: Any, pd: Any, *, saving: int) -> Leaf | Branch:
     if isinstance(index, pd.RangeIndex):
-        return Leaf(range(index.start, index.stop, index.step), attrs=_NUMBERS)
+        return Leaf(range(index.start, index.stop, index.step), attrs=NUMBERS)
     if isinstance(index, pd.MultiIndex):
         return _levels(index, saving=saving)
     return _column(index, saving=saving)
 
 
-def _levels(index: Any, *, saving: bool) -> Branch:
+def _levels(index: Any, *, saving: int) -> Branch:
     """Each level of an index of several, one entry for each row."""
     if saving:
         raise LaterError
@@ -132,21 +144,23 @@ def _levels(index: Any, *, saving: bool) -> Branch:
     )
 
 
-def _column(column: Any, *, saving: bool) -> Leaf | Branch:
-    """A Series or an Index, by the array below it."""
-    np = sys.modules["numpy"]
-    array, dtype = column.array, column.dtype
+def _column(array: Any, *, saving: int) -> Leaf | Branch:
+    """What the array of a column looks like, be it numpy's or pandas' own; or an Index."""
+    np, dtype = sys.modules["numpy"], array.dtype
+    if isinstance(dtype, np.dtype) and not hasattr(array, "asi8"):
+        return _numpy_column(np.asarray(array), np, saving=saving)
+    array = getattr(array, "array", array)
     if isinstance(dtype, np.dtype):
-        return _numpy_column(column, np, saving=saving)
+        return described_leaf(Leaf(array.asi8.view(dtype), attrs=NUMBERS))
     if hasattr(dtype, "categories") and hasattr(array, "codes"):
         categories = _column(array.categories, saving=saving)
         attrs = {"encoding-type": "categorical", "encoding-version": "0.2.0", "ordered": bool(array.ordered)}
-        return Branch({"codes": Leaf(array.codes, attrs=_NUMBERS), "categories": categories}, attrs)
+        return Branch({"codes": Leaf(array.codes, attrs=NUMBERS), "categories": categories}, attrs)
     if hasattr(dtype, "tz"):
-        stamps = Leaf(array.asi8.view(f"M8[{dtype.unit}]"), attrs={**_NUMBERS, "timezone": str(dtype.tz)})
+        stamps = Leaf(array.asi8.view(f"M8[{dtype.unit}]"), attrs={**NUMBERS, "timezone": str(dtype.tz)})
         return described_leaf(stamps)
     if hasattr(dtype, "freq") and hasattr(array, "asi8"):
-        return Leaf(array.asi8, attrs={**_NUMBERS, "period": str(dtype)})
+        return Leaf(array.asi8, attrs={**NUMBERS, "period": str(dtype)})
     if hasattr(array, "_pa_array"):
         return _arrow_column(array._pa_array, saving=saving)
     if hasattr(array, "_mask") and hasattr(array, "_data"):
@@ -158,10 +172,9 @@ def _column(column: Any, *, saving: bool) -> Leaf | Branch:
     raise NoZarrFormError(f"zarr has no type for columns of `{dtype}`")
 
 
-def _numpy_column(column: Any, np: Any, *, saving: bool) -> Leaf | Branch:
-    values = column.to_numpy(copy=False)
+def _numpy_column(values: Any, np: Any, *, saving: int) -> Leaf | Branch:
     if values.dtype.kind != "O":
-        return described_leaf(Leaf(values, attrs=_NUMBERS))
+        return described_leaf(Leaf(values, attrs=NUMBERS))
     if saving:
         raise LaterError
     listed = values.tolist()
@@ -186,16 +199,16 @@ def _gaps(values: Any, mask: Any) -> Branch:
     if kind is None:
         raise NoZarrFormError(f"zarr has no type for columns of `{values.dtype}` with gaps")
     attrs = {"encoding-type": kind, "encoding-version": "0.1.0"}
-    return Branch({"values": Leaf(values, attrs=_NUMBERS), "mask": Leaf(mask, attrs=_NUMBERS)}, attrs)
+    return Branch({"values": Leaf(values, attrs=NUMBERS), "mask": Leaf(mask, attrs=NUMBERS)}, attrs)
 
 
 def _text(values: list[str | None]) -> Leaf | Branch:
     np = sys.modules["numpy"]
     missing = [value is None for value in values]
-    leaf = Leaf(Strings((len(values),), values=[value or "" for value in values]), attrs=_TEXT)
+    leaf = Leaf(Strings((len(values),), values=[value or "" for value in values]), attrs=TEXT)
     if not any(missing):
         return leaf
-    mask = Leaf(np.array(missing), attrs=_NUMBERS)
+    mask = Leaf(np.array(missing), attrs=NUMBERS)
     return Branch(
         {"values": leaf, "mask": mask},
         {"encoding-type": "nullable-string-array", "encoding-version": "0.1.0"},
@@ -205,7 +218,7 @@ def _text(values: list[str | None]) -> Leaf | Branch:
 # --- polars and Arrow ---------------------------------------------------------------------
 
 
-def _of_polars(value: Any, pl: Any, *, saving: bool) -> Branch | Leaf | None:
+def _of_polars(value: Any, pl: Any, *, saving: int) -> Branch | Leaf | None:
     if not isinstance(value, pl.DataFrame | pl.Series):
         return None
     if saving:
@@ -221,7 +234,7 @@ def _of_polars(value: Any, pl: Any, *, saving: bool) -> Branch | Leaf | None:
     return _table(value.to_arrow(), "polars.DataFrame", [str(dtype) for dtype in value.dtypes], saving=saving)
 
 
-def _of_arrow(value: Any, pa: Any, *, saving: bool) -> Branch | Leaf | None:
+def _of_arrow(value: Any, pa: Any, *, saving: int) -> Branch | Leaf | None:
     if isinstance(value, pa.Table | pa.RecordBatch):
         kinds = [str(kind) for kind in value.schema.types]
         return _table(value, f"pyarrow.{type(value).__name__}", kinds, saving=saving)
@@ -230,8 +243,8 @@ def _of_arrow(value: Any, pa: Any, *, saving: bool) -> Branch | Leaf | None:
     return None
 
 
-def _table(table: Any, kind: str, types: list[str], *, saving: bool) -> Branch:
-    if saving and table.num_columns > MOST:
+def _table(table: Any, kind: str, types: list[str], *, saving: int) -> Branch:
+    if saving and table.num_columns > saving:
         raise LaterError
     keys: dict[str, int] = {}
     for number, label in enumerate(table.schema.names):
@@ -241,13 +254,12 @@ def _table(table: Any, kind: str, types: list[str], *, saving: bool) -> Branch:
     if keys and not members:
         raise NoZarrFormError("; ".join(f"column `{key}`: {why}" for key, why in left_out.items()))
     index = member_key("_index", keys, len(keys))
-    members = {index: Leaf(range(table.num_rows), attrs=_NUMBERS), **members}
-    members = {key: _along(member, index) for key, member in members.items()}
+    members = {index: Leaf(range(table.num_rows), attrs=NUMBERS), **members}
     ours = {"type": kind, "dtypes": dict(zip(keys, types, strict=True)), "left-out": left_out}
-    return Branch(members, _table_attrs(index, [key for key in keys if key in members], ours))
+    return Branch(members, _table_attrs(index, [key for key in keys if key in members], ours), index)
 
 
-def _arrow_column(column: Any, *, saving: bool) -> Leaf | Branch:
+def _arrow_column(column: Any, *, saving: int) -> Leaf | Branch:
     pa = sys.modules["pyarrow"]
     kind = column.type
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
@@ -256,14 +268,14 @@ def _arrow_column(column: Any, *, saving: bool) -> Leaf | Branch:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         if column.null_count:
             return _text(column.to_pylist())
-        return Leaf(Strings((len(column),), tuple(_run(chunk, kind, pa) for chunk in chunks)), attrs=_TEXT)
+        return Leaf(Strings((len(column),), tuple(_run(chunk, kind, pa) for chunk in chunks)), attrs=TEXT)
     if pa.types.is_dictionary(kind):
         return _arrow_categories(column, chunks, pa, saving=saving)
     if saving and (len(chunks) != 1 or pa.types.is_boolean(kind)):
         raise LaterError
     if pa.types.is_string_view(kind):
         return _text(column.to_pylist())
-    attrs = {**_NUMBERS, "timezone": kind.tz} if pa.types.is_timestamp(kind) and kind.tz else dict(_NUMBERS)
+    attrs = {**NUMBERS, "timezone": kind.tz} if pa.types.is_timestamp(kind) and kind.tz else NUMBERS
     if not (pa.types.is_primitive(kind) or pa.types.is_boolean(kind)):
         raise NoZarrFormError(f"zarr has no type for columns of Arrow's `{kind}`")
     whole = chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks) if chunks else pa.array([], kind)
@@ -273,7 +285,7 @@ def _arrow_column(column: Any, *, saving: bool) -> Leaf | Branch:
     filled = pa.Array.from_buffers(kind, len(whole), [None, *whole.buffers()[1:]], offset=whole.offset)
     values = described_leaf(Leaf(_numbers(filled, kind, pa), attrs=attrs))
     gaps = {"encoding-type": _GAPS.get(values.values.dtype.kind, "nullable"), "encoding-version": "0.1.0"}
-    return Branch({"values": values, "mask": Leaf(mask, attrs=_NUMBERS)}, gaps)
+    return Branch({"values": values, "mask": Leaf(mask, attrs=NUMBERS)}, gaps)
 
 
 def _numbers(array: Any, kind: Any, pa: Any) -> Any:
@@ -295,7 +307,7 @@ def _run(chunk: Any, kind: Any, pa: Any) -> tuple[int, Any, Any]:
     return len(chunk), places, held
 
 
-def _arrow_categories(column: Any, chunks: list[Any], pa: Any, *, saving: bool) -> Branch:
+def _arrow_categories(column: Any, chunks: list[Any], pa: Any, *, saving: int) -> Branch:
     if saving:
         raise LaterError
     whole = pa.chunked_array(chunks, column.type).unify_dictionaries().combine_chunks()
@@ -307,4 +319,4 @@ def _arrow_categories(column: Any, chunks: list[Any], pa: Any, *, saving: bool) 
         "ordered": json_form(column.type.ordered),
     }
     categories = _arrow_column(whole.dictionary, saving=saving)
-    return Branch({"codes": Leaf(codes, attrs=_NUMBERS), "categories": categories}, attrs)
+    return Branch({"codes": Leaf(codes, attrs=NUMBERS), "categories": categories}, attrs)

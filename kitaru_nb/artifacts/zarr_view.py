@@ -16,7 +16,16 @@ from typing import Any
 from kitaru_nb.artifacts.store import ArtifactStore, ExtentIndex
 from kitaru_nb.artifacts.values import checked_buffers, extent_reader
 from kitaru_nb.artifacts.zarr_codec import dtype_of
-from kitaru_nb.artifacts.zarr_describe import Branch, Leaf, Run, Strings, described, run_strings
+from kitaru_nb.artifacts.zarr_describe import (
+    NUMBERS,
+    TEXT,
+    Branch,
+    Leaf,
+    Run,
+    Strings,
+    described,
+    run_strings,
+)
 from kitaru_nb.artifacts.zarr_document import NoZarrFormError
 from kitaru_nb.artifacts.zarr_tree import (
     ArrayNode,
@@ -33,6 +42,8 @@ from kitaru_nb.errors import CorruptError, KitaruError, UsageError
 from kitaru_nb.model.artifact import Artifact
 
 __all__ = ["LoadValue", "memory_tree", "stored_tree"]
+
+_AS = {"array": NUMBERS, "string-array": TEXT}
 
 LoadValue = Callable[[], object]
 """Gives the value itself; raises where it may not be loaded."""
@@ -179,22 +190,30 @@ def _has_later(record: Mapping[str, Any]) -> bool:
     return record.get("later", False) or any(map(_has_later, record.get("members", {}).values()))
 
 
-def _node(record: Mapping[str, Any], buffers: _Buffers, found: Leaf | Branch | None) -> Node:
+def _node(
+    record: Mapping[str, Any], buffers: _Buffers, found: Leaf | Branch | None, along: str | None = None
+) -> Node:
     """The node that `record` describes; what it does not is taken from the value, `found`."""
     if record.get("later", False):
-        return _live(found)
+        return _live(found, along)
     if "members" in record:
+        axis = record.get("along")
         records = record["members"]
         whole = found.members if isinstance(found, Branch) else {}
         known = {
             name: form for name, form in records.items() if name in whole or not form.get("later", False)
         }
         members = {
-            str(name): _node(known[name], buffers, whole.get(name)) if name in known else _live(whole[name])
+            str(name): _node(known[name], buffers, whole.get(name), axis)
+            if name in known
+            else _live(whole[name], axis)
             for name in [*whole, *(name for name in known if name not in whole)]
         }
         return GroupNode(members, found.attrs if isinstance(found, Branch) else record.get("attrs", {}))
-    named = {"dims": record.get("dims"), "attrs": record.get("attrs")}
+    named = {
+        "dims": record.get("dims", _axis(along)),
+        "attrs": record.get("attrs", _AS.get(record.get("as", ""))),
+    }
     if "range" in record:
         return counted(range(*record["range"]), **named)
     shape = tuple(map(int, record["shape"]))
@@ -245,14 +264,20 @@ def _run(run: Sequence[Any], buffers: _Buffers) -> Run:
     return rows, places, lambda low, high: read_data(base + low, base + high)
 
 
-def _live(found: Leaf | Branch | None) -> Node:
+def _live(found: Leaf | Branch | None, along: str | None = None) -> Node:
     assert found is not None
     if isinstance(found, Branch):
-        return GroupNode({name: _live(member) for name, member in found.members.items()}, found.attrs)
+        members = {name: _live(member, found.along) for name, member in found.members.items()}
+        return GroupNode(members, found.attrs)
+    dims = _axis(along) if found.dims is None else found.dims
     if isinstance(found.values, Strings):
-        return strings(found.values.shape, found.values.read, dims=found.dims, attrs=found.attrs)
+        return strings(found.values.shape, found.values.read, dims=dims, attrs=found.attrs)
     make = counted if isinstance(found.values, range) else in_memory
-    return make(found.values, dims=found.dims, attrs=found.attrs)
+    return make(found.values, dims=dims, attrs=found.attrs)
+
+
+def _axis(along: str | None) -> tuple[str, ...] | None:
+    return None if along is None else (along,)
 
 
 def _left_out(found: Leaf | Branch | None, path: str = "") -> Iterator[tuple[str, str]]:

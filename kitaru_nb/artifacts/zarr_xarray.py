@@ -24,7 +24,7 @@ _VARIABLE = "__xarray_dataarray_variable__"
 _NAME = "__xarray_dataarray_name__"
 
 
-def described_xarray(value: Any, *, saving: bool) -> Leaf | Branch:
+def described_xarray(value: Any, *, saving: int) -> Leaf | Branch:
     """What a Dataset, a DataArray, a Variable or a DataTree looks like to zarr.
 
     Raises:
@@ -55,7 +55,9 @@ def described_xarray(value: Any, *, saving: bool) -> Leaf | Branch:
     raise NoZarrFormError(f"a {type(value).__name__} is no array and no group of arrays")
 
 
-def _dataset(dataset: Any, *, saving: bool) -> Branch:
+def _dataset(dataset: Any, *, saving: int) -> Branch:
+    if saving and len(dataset.variables) > saving:
+        raise LaterError
     for name in dataset.variables:
         if not isinstance(name, str) or "/" in name:
             raise NoZarrFormError(f"the variable {name!r} has a name that zarr cannot have")
@@ -71,7 +73,7 @@ def _dataset(dataset: Any, *, saving: bool) -> Branch:
     return Branch(members, {**attrs, "kitaru-nb": {"left-out": left_out}} if left_out else attrs)
 
 
-def _variable(variable: Any, *, saving: bool) -> Leaf:
+def _variable(variable: Any, *, saving: int) -> Leaf:
     np = sys.modules["numpy"]
     data = variable._data
     if not isinstance(data, np.ndarray):

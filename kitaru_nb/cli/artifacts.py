@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from kitaru_nb.cli.output import Json, print_json, print_table, size
 from kitaru_nb.engine.describe import artifact_json, artifacts_json
 from kitaru_nb.engine.refs import LATEST, find_artifact, find_execution
-from kitaru_nb.errors import StoreError
 from kitaru_nb.stacks.open import load_stored, open_engine
+from kitaru_nb.stacks.plain_files import write_plain
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["artifact", "artifacts"]
@@ -50,54 +48,25 @@ def artifact(ref: str, /, *, out: Path | None = None, json: Json = False) -> int
 
     Args:
         ref: EXECUTION/CHECKPOINT[#n]/NAME, a digest, or a bare name of the latest execution.
-        out: File to write the value to: text and bytes as they are, an array as .npy,
-            anything else as a pickle.
+        out: File to write the value to, in the form that the end of its name says: .zarr,
+            .parquet, .csv, .json, .npy, .npz, .nc or .pkl. Text and bytes are written as they
+            are to any other. A file is replaced, a .zarr folder is not.
         json: Print one JSON document.
     """
-    if json and out is None:
+    value: object = None
+    written = 0
+    if out is not None:
+        found, written = write_plain(ref, out)
+    elif json:
         with closing(open_engine(resolve(), read_only=True)) as engine:
             found = find_artifact(engine.journal, ref)
     else:
         found, value = load_stored(ref)
-        if out is not None:
-            _write(out, value)
     if json:
         print_json(artifact_json(ref, found.names, found.artifact))
     elif out is not None:
-        print(f"wrote {out} ({size(out.stat().st_size)})")
+        print(f"wrote {out} ({size(written)})")
     else:
         print(f"{size(found.artifact.bytes)}, {found.artifact.codec}, digest {found.artifact.digest}")
         print(f"\n{type(value).__name__}\n{value!r}")
     return 0
-
-
-def _write(path: Path, value: object) -> None:
-    """Put `value` into `path`: wholly, or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("xb") as file:
-            _write_to(file, value)
-        partial.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"`{path}` could not be written: {error.strerror or error}",
-            kind="out-not-written",
-            hint="--out /another/file",
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-
-
-def _write_to(file: BinaryIO, value: object) -> None:
-    numpy = sys.modules.get("numpy")
-    if isinstance(value, str):
-        file.write(value.encode("utf-8", "surrogatepass"))
-    elif isinstance(value, bytes | bytearray):
-        file.write(value)
-    elif numpy is not None and isinstance(value, numpy.ndarray) and not value.dtype.hasobject:
-        numpy.save(file, value)
-    else:
-        import cloudpickle  # noqa: PLC0415 - only a value that has no form of its own needs it
-
-        cloudpickle.dump(value, file, protocol=5)

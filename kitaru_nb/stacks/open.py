@@ -119,7 +119,8 @@ def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = Fals
 
         from kitaru_nb.stacks.views import view_of  # noqa: PLC0415 - it imports this module
 
-        return zarr.open(store=view_of(name_or_ref, execution=execution or LATEST)(), mode="r")
+        _, view = view_of(name_or_ref, execution=execution or LATEST)
+        return zarr.open(store=view(), mode="r")
     return load_stored(name_or_ref, execution=execution)[1]
 
 
@@ -150,7 +151,8 @@ def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like 
     """
     from kitaru_nb.stacks.views import view_of  # noqa: PLC0415 - it imports this module
 
-    return view_of(ref)()
+    _, view = view_of(ref)
+    return view()
 
 
 def check_home(home: Path) -> None:

@@ -87,8 +87,8 @@ class View:
         return next(iter(values.values())) if len(values) == 1 else values
 
 
-def view_of(ref: str, *, execution: str = LATEST) -> View:
-    """The value that `ref` names now.
+def view_of(ref: str, *, execution: str = LATEST) -> tuple[Found, View]:
+    """The value that `ref` names now: where it was found, and how to open it.
 
     Args:
         ref: ``EXECUTION/CHECKPOINT[#n]/NAME``, a bare name, or a digest.
@@ -99,7 +99,8 @@ def view_of(ref: str, *, execution: str = LATEST) -> View:
     """
     settings = resolve()
     with closing(open_engine(settings, read_only=True)) as engine:
-        return view_of_found(find_artifact(engine.journal, ref, execution=execution), engine, ref=ref)
+        found = find_artifact(engine.journal, ref, execution=execution)
+        return found, view_of_found(found, engine, ref=ref)
 
 
 def view_of_found(found: Found, engine: Engine, *, ref: str) -> View:

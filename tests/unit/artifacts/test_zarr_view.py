@@ -21,7 +21,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kitaru_nb.artifacts import zarr_codec, zarr_tree
+from kitaru_nb.artifacts import zarr_codec, zarr_record, zarr_tree
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.artifacts.values import load_values, manifest_digest, store_values
 from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
@@ -33,6 +33,12 @@ from kitaru_nb.testing import MemoryIndex
 
 ROWS = 20_000
 RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def small_values_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values of some 100 KiB are put on record as ones of many MiB are."""
+    monkeypatch.setattr(zarr_record, "_EACH", 1)
 
 
 class Kept:
@@ -451,10 +457,16 @@ def test_without_trust_a_value_with_nothing_on_record_is_refused(tmp_path: Path)
         Kept(tmp_path, value=[np.arange(3)]).tree(load=refused)
 
 
-def test_the_record_costs_nothing_where_nothing_large_is_stored(tmp_path: Path) -> None:
-    small = Kept(tmp_path, value=pd.DataFrame({"a": [1, 2]}))
+@pytest.mark.parametrize(
+    ("rows", "columns", "on_record"), [(2, 2, False), (200_000, 2, True), (40_000, 9, False)]
+)
+def test_only_values_whose_arrays_are_large_are_put_on_record(
+    rows: int, columns: int, on_record: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    frame = pd.DataFrame(np.zeros((rows, columns)))
 
-    assert "arrays" not in small.artifact.manifest["meta"]
+    assert ("arrays" in Kept(tmp_path, value=frame).artifact.manifest["meta"]) is on_record
 
 
 @pytest.mark.parametrize("damage", ["flipped", "short", "deleted"])

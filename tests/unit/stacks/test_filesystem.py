@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,6 +14,7 @@ from typing import Any
 
 import fsspec
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import zarr
@@ -39,7 +42,8 @@ class Run:
         self.home = home
         self.newest: int | None = None
         engine = open_engine(Settings(home=home))
-        self.attempt, _ = engine.journal.start(Identity(notebook="/a.ipynb"), owner=current_owner())
+        identity = Identity(notebook=f"/{os.urandom(4).hex()}.ipynb")
+        self.attempt, _ = engine.journal.start(identity, owner=current_owner())
         engine.close()
 
     @property
@@ -401,3 +405,27 @@ def test_reading_a_url_brings_no_kernel_and_loads_no_pickle(run: Run, entry_poin
     )
 
     assert plain(code, run, entry_points).splitlines() == [str(WEIGHTS[0, 0]), "[]"]
+
+
+def test_every_block_of_the_how_to_page_runs_and_gives_what_it_says(run: Run, entry_points: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "read-an-array-with-zarr.md").read_text(encoding="utf-8")
+    frame = pd.DataFrame(
+        {
+            "price": np.arange(20_000.0),
+            "city": ["Bonn", "Cali"] * 10_000,
+            "when": pd.date_range("2020", periods=20_000, freq="s"),
+            "kind": pd.Categorical(["x", "y"] * 10_000),
+        }
+    )
+    again = Run(run.home)
+    again.keep("train", weights=WEIGHTS, rows=frame, climate=DATASET)
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    lines = []
+    for line in "".join(blocks).splitlines():
+        code, _, said = line.partition("  # ")
+        checked = said.startswith(("(", "["))
+        lines.append(f"assert ({code}) == ({said}), {code!r}" if checked else line)
+
+    assert len(blocks) == 4
+    assert sum(line.startswith("assert") for line in lines) == 3
+    assert not plain("\n".join(lines), again, entry_points)

@@ -1,0 +1,140 @@
+"""Stored values as plain files that other programs open without kitaru_nb.
+
+The end of the file's name says the form. A file appears whole or not at all; one that is
+there already is replaced, as by any program that is told where to write. A folder of zarr is
+never replaced, since it could hold something else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kitaru_nb.engine.refs import Found
+from kitaru_nb.errors import StoreError, UsageError
+from kitaru_nb.stacks.open import load_stored
+from kitaru_nb.stacks.plain_forms import FORMS, NotThisFormError, forms_of
+from kitaru_nb.stacks.views import View, view_of
+
+__all__ = ["write_plain"]
+
+_ZARR = ".zarr"
+_AS_IT_IS = frozenset(("", ".bin", ".dat", ".pickle"))
+
+
+def write_plain(ref: str, path: Path) -> tuple[Found, int]:
+    """Write a stored value to `path` in the form that the end of its name says.
+
+    ``.zarr`` copies chunk by chunk and needs no memory for the whole; all others load it.
+
+    Returns:
+        Where the value was found, and the bytes that were written.
+
+    Raises:
+        NotFoundError: no such value.
+        UsageError: kinds ``not-this-form``, ``unknown-form``, ``missing-package``, ``out-exists``; the
+            hint names what fits. Nothing was written.
+        StoreError: kind ``out-not-written``: the disk refused. Nothing is left of it.
+    """
+    suffix = path.suffix.lower()
+    if suffix == _ZARR:
+        found, view = view_of(ref)
+        if os.path.lexists(path):
+            raise UsageError(f"`{path}` is there already", kind="out-exists", hint=_another(path))
+        return found, _wholly(path, lambda partial: _write_zarr(partial, view, path))
+    found, value = load_stored(ref)
+    write = _writer(value, suffix, path)
+    return found, _wholly(path, lambda partial: _write_value(partial, value, write, path))
+
+
+def _writer(value: object, suffix: str, path: Path) -> Callable[[Path, Any], None]:
+    """What writes `value` in the form that `suffix` says."""
+    if suffix in FORMS:
+        return FORMS[suffix]
+    if isinstance(value, str | bytes | bytearray):
+        return _write_text
+    if suffix in _AS_IT_IS:
+        return FORMS[".npy" if ".npy" in forms_of(value) else ".pkl"]
+    raise UsageError(
+        f"`{path.name}` names no form that a {type(value).__name__} can be written in",
+        kind="unknown-form",
+        hint=_fitting(value, path),
+    )
+
+
+def _write_value(partial: Path, value: object, write: Callable[[Path, Any], None], path: Path) -> None:
+    try:
+        write(partial, value)
+    except NotThisFormError as error:
+        message = f"a {type(value).__name__} cannot be written as `{path.suffix}`: {error}"
+        raise UsageError(message, kind="not-this-form", hint=_fitting(value, path)) from error
+    except ImportError as error:
+        name = (error.name or str(error)).partition(".")[0]
+        message = f"writing `{path.suffix}` needs the package `{name}`"
+        raise UsageError(message, kind="missing-package", hint=f"pip install {name}") from error
+
+
+def _write_zarr(partial: Path, view: View, path: Path) -> None:
+    with warnings.catch_warnings(record=True) as left_out:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            tree = view.tree()
+        except UsageError as error:
+            raise UsageError(error.message, kind=error.kind, hint=_fitting(view.load(), path)) from error
+    if left_out:
+        # A folder that lacks a column would look whole to whoever opens it.
+        raise UsageError(str(left_out[0].message), kind="not-this-form", hint=_fitting(view.load(), path))
+    partial.mkdir()
+    for key in tree.keys(""):
+        target = partial / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data = tree.read(key)
+        assert data is not None
+        target.write_bytes(data)
+
+
+def _write_text(partial: Path, value: str | bytes | bytearray) -> None:
+    partial.write_bytes(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
+
+
+def _wholly(path: Path, write: Callable[[Path], None]) -> int:
+    """Let `write` make a file or folder beside `path`, and put it there when it is whole; its bytes."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(partial)
+        size = _size(partial)
+        partial.replace(path)
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"`{path}` could not be written: {error.strerror or error}",
+            kind="out-not-written",
+            hint="--out /another/file",
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+        shutil.rmtree(partial, ignore_errors=True)
+    return size
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def _fitting(value: object, path: Path) -> str:
+    """The first form that fits `value`, as an option to type, and the others."""
+    first, *others = [form for form in forms_of(value) if form != path.suffix] or [".pkl"]
+    also = f" (or {', '.join(others)})" if others else ""
+    return f"--out {path.with_suffix(first)}{also}"
+
+
+def _another(path: Path) -> str:
+    return f"--out {path.with_name(path.stem + '-2' + path.suffix)}, or remove it first"
