@@ -31,7 +31,7 @@ from kitaru_nb.artifacts.zarr_document import NoZarrFormError
 __all__ = ["arrays_record", "dtype_form"]
 
 _EACH = 1 << 20  # less than this for each array, and looking at it would be felt in the save
-_LEAST = 2
+_LEAST = 4
 _INLINE = 64  # an array this small is put into the record itself
 _STREAM = 1 << 20  # a pickle stream longer than this is not searched for small arrays
 _SEARCHED = 16 << 20  # bytes looked at for them, over one value
