@@ -302,5 +302,5 @@ def test_a_name_that_is_not_stored_writes_nothing(home: Path) -> None:
 
     for name in ("a.json", "a.zarr"):
         with pytest.raises(NotFoundError) as caught:
-            write_plain("valu", home.parent / name)
+            write_plain("value2", home.parent / name)
         assert caught.value.hint == "value"
