@@ -184,7 +184,9 @@ class _Walk:
         if scope is self.namespace:
             self.see_code(function.__code__)
         else:
-            self.see_home(scope.get("__name__"))
+            module = self.see_home(scope.get("__name__"))
+            if module is None or variables_of(module) is not scope:
+                self.waiting.append(scope)  # a dict of its own, or the names of a module made by hand
         self.waiting += [part for part in gc.get_referents(function) if part is not scope]
 
     def see_code(self, code: types.CodeType) -> None:
@@ -213,20 +215,36 @@ class _Walk:
             return
         self.waiting += [*_members_of(kind).values(), *_bases_of(kind)]
 
-    def see_home(self, name: object) -> None:
-        module = sys.modules.get(name) if type(name) is str else None
-        if isinstance_of(module, types.ModuleType):
-            self.see_module(module)
+    def see_home(self, name: object) -> Any:
+        found: Any = sys.modules
+        module = found.get(name) if type(name) is str else None
+        if not isinstance_of(module, types.ModuleType):
+            return None
+        self.see_module(module)
+        return module
 
     def see_module(self, module: Any) -> None:
         attributes = variables_of(module)
-        if not attributes or attributes is self.namespace or not self.is_local(module):
+        if not attributes or attributes is self.namespace:
             return
         name = attributes.get("__name__")
+        if not _is_imported(module, attributes):
+            self.waiting.append(attributes)  # made by hand: a container like any other
+            return
+        if not self.is_local(module):
+            return
         if type(name) is str and name not in self.entered:
             self.entered.add(name)
             self.modules.add(name)
             self.waiting += [value for value in attributes.values() if isinstance_of(value, _MODULE_PARTS)]
+
+
+def _is_imported(module: object, attributes: Mapping[str, object]) -> bool:
+    """Whether an import gives this module; one made by hand holds what the notebook put into it."""
+    name = attributes.get("__name__")
+    if type(name) is not str or sys.modules.get(name) is not module:
+        return False
+    return attributes.get("__spec__") is not None or name.rpartition(".")[0] in sys.modules
 
 
 _MODULE_PARTS = (types.ModuleType, types.FunctionType, type)

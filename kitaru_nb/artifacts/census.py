@@ -25,7 +25,7 @@ import xxhash
 from kitaru_nb.artifacts.anew import NOTED
 from kitaru_nb.artifacts.arrow import arrow_parts
 from kitaru_nb.artifacts.code_digest import code_token
-from kitaru_nb.artifacts.functions import class_state, globals_of
+from kitaru_nb.artifacts.functions import class_state, globals_of, make_module
 from kitaru_nb.artifacts.kinds import (
     ATOMS,
     by_reference,
@@ -212,7 +212,8 @@ def _reduced(obj: Any, value: Any) -> tuple[Any, ...]:
     return ("made", value[0], *rest)
 
 
-_NAMED = {_identity(make_variable): 2}  # an identity that is another one in each run
+# An identity that is another one in each run; whether imports find a module that was made by hand.
+_NAMED = {_identity(make_variable): 2, _identity(make_module): 1}
 
 
 def _serial(obj: Any) -> tuple[Any, ...]:
@@ -371,7 +372,7 @@ class Census:
         if type(obj) in _SETS:
             return True  # every set has a number of its own
         if type(obj) is not tuple and not isinstance(
-            obj, (type, types.FunctionType, types.BuiltinFunctionType)
+            obj, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
         ):
             return False
         if key not in self.constants:
@@ -400,7 +401,7 @@ class Census:
         return inside
 
     def _inside_others(self, cls: type, same: list[Any], inside: list[Any]) -> None:
-        if cls in (types.FunctionType, types.BuiltinFunctionType) or issubclass(cls, type):
+        if cls in (types.FunctionType, types.BuiltinFunctionType, types.ModuleType) or issubclass(cls, type):
             same = [o for o in same if not self._is_constant(_identity(o), o)]
             if issubclass(cls, type):
                 self.seeds.update((_identity(o), o) for o in same)

@@ -29,7 +29,7 @@ from kitaru_nb.artifacts.kinds import ATOMS, is_atom_type, is_immutable_atom
 from kitaru_nb.artifacts.views import shared_blocks
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["digest_values", "is_immutable_atom", "opaque_in", "walk_digest"]
+__all__ = ["digest_values", "is_immutable_atom", "opaque_in", "part_digest", "walk_digest"]
 
 _identity = object.__hash__
 _SMALL_ITEMS = 64
@@ -72,6 +72,14 @@ def opaque_in(digest: Digest) -> frozenset[int]:
     been read to, what a database holds.
     """
     return _opaque_in.get(digest, frozenset())
+
+
+def part_digest(digest: Digest, name: str) -> Digest:
+    """What stands for one name of a group that as a whole has `digest`."""
+    part = Digest(blake3(f"{digest}:{name}".encode()).hexdigest())
+    if digest in _opaque_in:
+        _opaque_in[part] = _opaque_in[digest]
+    return part
 
 
 _opaque_in: dict[Digest, frozenset[int]] = {}

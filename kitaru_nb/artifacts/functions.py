@@ -13,18 +13,20 @@ from __future__ import annotations
 import abc
 import contextlib
 import functools
+import gc
 import importlib
 import linecache
 import marshal
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cloudpickle import cloudpickle
 
-from kitaru_nb.artifacts.kinds import by_reference
+from kitaru_nb.artifacts.kinds import by_reference, is_imported
 from kitaru_nb.artifacts.notes import say_made
 from kitaru_nb.errors import UnstorableError
 
@@ -37,6 +39,8 @@ __all__ = [
     "make_enum",
     "make_function",
     "make_lru",
+    "make_module",
+    "module_scope",
     "reduce_cell",
     "reduce_class",
     "reduce_code",
@@ -46,6 +50,7 @@ __all__ = [
     "set_class",
     "set_function",
     "set_lru",
+    "take_place",
     "trying",
 ]
 
@@ -133,7 +138,10 @@ def reduce_function(function: types.FunctionType, namespace: dict[str, Any]) -> 
     }
     if hasattr(function, "__type_params__"):
         state["__type_params__"] = function.__type_params__
-    where = globals_of(function, namespace)
+    where: Any = globals_of(function, namespace)
+    if type(where) is dict and where is not namespace:
+        module = _module_of(where)
+        where = where if module is None else _Scope(module)
     arguments = (function.__code__, where, function.__name__, function.__closure__)
     return make_function, arguments, (state, function.__dict__), None, None, set_function
 
@@ -147,6 +155,52 @@ def globals_of(function: types.FunctionType, namespace: dict[str, Any]) -> dict[
     name = found.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
     return module.__name__ if module is not None and vars(module) is found else found
+
+
+class _Scope:
+    """Stands for the names of a module that was made by hand, which are its functions' globals."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self.module = module
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return module_scope, (self.module,)
+
+
+_scopes: weakref.WeakValueDictionary[int, types.ModuleType] = weakref.WeakValueDictionary()
+
+
+def _module_of(scope: dict[str, Any]) -> types.ModuleType | None:
+    """The living module whose names are `scope`."""
+    if "__loader__" not in scope:
+        return None
+    known = _scopes.get(id(scope))
+    if known is None or vars(known) is not scope:
+        modules = (holder for holder in gc.get_referrers(scope) if type(holder) is types.ModuleType)
+        known = next((module for module in modules if vars(module) is scope), None)
+        if known is not None:
+            _scopes[id(scope)] = known
+    return known
+
+
+def module_scope(module: types.ModuleType) -> dict[str, Any]:
+    """The names of a module, as the globals of its functions."""
+    return vars(module)
+
+
+def make_module(name: str, registered: bool = False) -> types.ModuleType:  # noqa: FBT001, FBT002 - stored format
+    """A module that no import gives, still empty; found by imports where it was `registered`."""
+    made = types.ModuleType(name)
+    if registered:
+        sys.modules.setdefault(name, made)
+    return made
+
+
+def take_place(module: types.ModuleType) -> None:
+    """Let imports find this restored module where they found the one it was in this process."""
+    known = sys.modules.get(module.__name__)
+    if known is not None and known is not module and not is_imported(known):
+        sys.modules[module.__name__] = module
 
 
 def make_function(

@@ -19,7 +19,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from kitaru_nb.artifacts.functions import globals_of
-from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_immutable_atom
+from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_immutable_atom, is_imported
 from kitaru_nb.artifacts.reducers import singleton_class
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.artifacts.views import byte_range, is_array, numpy
@@ -240,6 +240,8 @@ class _Walk:
         np = numpy()
         if np is not None and issubclass(cls, np.ndarray):
             return self._look_into_array
+        if cls is types.ModuleType:
+            return self._look_into_module
         if cls in (types.FunctionType, types.BuiltinFunctionType):
             return self._look_into_function
         if cls.__module__.partition(".")[0] == "pandas":
@@ -253,6 +255,12 @@ class _Walk:
             self._disown(cls)
         else:
             inside.append([*vars(cls).values(), *cls.__bases__, type(cls)])
+
+    def _look_into_module(self, module: types.ModuleType, _: int, inside: list[Any]) -> None:
+        if is_imported(module):
+            self._disown(module)
+        else:
+            inside.append([vars(module)])  # the dict itself: it may be the globals of functions
 
     def _disown(self, obj: object) -> None:
         # An importable thing ties nothing together, whoever meets it next.

@@ -22,6 +22,7 @@ __all__ = [
     "by_reference",
     "is_atom_type",
     "is_immutable_atom",
+    "is_imported",
     "kind_name",
     "module_constant",
 ]
@@ -30,7 +31,7 @@ ATOMS: frozenset[type] = frozenset(
     [
         *(int, float, bool, complex, str, bytes, range),
         *(type(None), type(Ellipsis), type(NotImplemented)),
-        *(types.ModuleType, types.CodeType, types.GetSetDescriptorType, types.MemberDescriptorType),
+        *(types.CodeType, types.GetSetDescriptorType, types.MemberDescriptorType),
         *(types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType),
         *(dt.date, dt.time, dt.datetime, dt.timedelta, dt.timezone),
         *(decimal.Decimal, fractions.Fraction, uuid.UUID, re.Pattern),
@@ -77,9 +78,27 @@ def is_immutable_atom(value: object) -> bool:
 def _stands_alone(item: object) -> bool:
     if issubclass(type(item), type) or type(item) is types.FunctionType:
         return by_reference(item)
+    if type(item) is types.ModuleType:
+        return is_imported(item)
     if type(item) is types.BuiltinFunctionType:
         return item.__self__ is None or isinstance(item.__self__, types.ModuleType)
     return False
+
+
+def is_imported(module: types.ModuleType) -> bool:
+    """Whether an import gives this very module, in any process.
+
+    One that was made by hand (``types.ModuleType("m")``) is a container like any other, also
+    where it was put into ``sys.modules``: no import makes it again.
+    """
+    attributes = module.__dict__
+    name = attributes.get("__name__")
+    if not isinstance(name, str) or sys.modules.get(name) is not module:
+        return False
+    if attributes.get("__spec__") is not None or name in ("__main__", "__mp_main__"):
+        return True
+    package = sys.modules.get(name.rpartition(".")[0])  # a library may register what it makes
+    return package is not None and getattr(package, "__spec__", None) is not None
 
 
 def by_reference(obj: Any) -> bool:

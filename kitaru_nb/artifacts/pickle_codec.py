@@ -53,7 +53,7 @@ from kitaru_nb.artifacts.zarr_record import arrays_record
 from kitaru_nb.errors import KitaruError, UnstorableError
 from kitaru_nb.model.artifact import Anchor, Digest
 
-__all__ = ["OUT_OF_BAND_BYTES", "PickleCodec", "anchored", "live", "name_of"]
+__all__ = ["OUT_OF_BAND_BYTES", "PickleCodec", "Reference", "anchored", "live", "name_of"]
 
 OUT_OF_BAND_BYTES = 64 << 10
 """Buffers of at least this many bytes are kept beside the pickle stream, uncopied."""
@@ -143,6 +143,16 @@ def anchored(name: str, value: str, artifact: str) -> Any:
             hint="%resume",
         )
     return resolve(Anchor(name, Digest(value), Digest(artifact)))
+
+
+class Reference:
+    """Stands for a value that is stored elsewhere; what is loaded in its place is that value."""
+
+    def __init__(self, anchor: Anchor) -> None:
+        self.anchor = anchor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return anchored, (self.anchor.name, self.anchor.value, self.anchor.artifact)
 
 
 def name_of(name: str) -> str:

@@ -39,10 +39,22 @@ from kitaru_nb.artifacts.anew import (
 )
 from kitaru_nb.artifacts.clients import is_client, reduce_client
 from kitaru_nb.artifacts.closed import is_closed_file, reduce_closed_file
-from kitaru_nb.artifacts.functions import reduce_cell, reduce_class, reduce_function, reduce_lru
+from kitaru_nb.artifacts.functions import (
+    make_module,
+    reduce_cell,
+    reduce_class,
+    reduce_function,
+    reduce_lru,
+)
 from kitaru_nb.artifacts.instances import reduce_instance
 from kitaru_nb.artifacts.iterators import ITERATORS
-from kitaru_nb.artifacts.kinds import by_reference, is_immutable_atom, kind_name, module_constant
+from kitaru_nb.artifacts.kinds import (
+    by_reference,
+    is_immutable_atom,
+    is_imported,
+    kind_name,
+    module_constant,
+)
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.owners import make_ctypes_array, reduce_part
 from kitaru_nb.artifacts.resource import any_resource, reduce_resource
@@ -409,9 +421,11 @@ def _reduce_lru(wrapper: Any) -> Any:
 
 
 def _reduce_module(module: types.ModuleType) -> Any:
-    if sys.modules.get(module.__name__) is module:
+    if is_imported(module):
         return importlib.import_module, (module.__name__,)
-    return cloudpickle._module_reduce(module)
+    registered = sys.modules.get(module.__name__) is module
+    # What is in it afterwards: it may lead back to it.
+    return make_module, (module.__name__, registered), vars(module)
 
 
 def _reduce_builtin(function: Any) -> Any:

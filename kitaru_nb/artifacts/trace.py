@@ -20,7 +20,7 @@ from operator import is_
 from typing import Any
 
 from kitaru_nb.artifacts.functions import globals_of
-from kitaru_nb.artifacts.kinds import by_reference, is_atom_type
+from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.reducers import is_plain_instance
 
@@ -132,6 +132,8 @@ class _Walk:
             return self._function
         if kind is types.BuiltinFunctionType:
             return _builtin
+        if kind is types.ModuleType:
+            return lambda module: () if is_imported(module) else None
         if kind is type:
             return lambda cls: () if by_reference(cls) else (cls,)
         if is_atom_type(kind):

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
@@ -253,7 +253,7 @@ def _inputs(names: Iterable[str], held: Mapping[str, Group]) -> dict[str, str] |
 
 def _is_simple(value: object) -> bool:
     """Whether a value is the same in another namespace: data, modules and plain functions."""
-    if isinstance(value, ModuleType) or is_immutable_atom(value) or size_of(value):
+    if is_immutable_atom(value) or size_of(value):
         return True
     if type(value) is FunctionType:
         return value.__closure__ is None and not value.__dict__

@@ -27,7 +27,7 @@ from kitaru_nb.engine.packages import (
 )
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
-from kitaru_nb.model.artifact import Tombstone
+from kitaru_nb.model.artifact import Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId, Identity
 
@@ -177,7 +177,12 @@ class Decider:
         )
 
     def _holds(self, pending: Pending, what: str, digest: str) -> bool:
-        return self._live.is_in_place(digest) if is_live(what) else holds(pending, what, digest)
+        if is_live(what):
+            return self._live.is_in_place(digest)
+        kind, _, rest = what.partition(":")
+        if kind == "names":
+            return self._namespace.holds(tuple(rest.split(",")), Digest(digest), pending.before)
+        return holds(pending, what, digest)
 
     def _unmet(self, pending: Pending, found: Sequence[Checkpoint]) -> tuple[str, ...]:
         """What keeps the newest record of the step from being restored."""

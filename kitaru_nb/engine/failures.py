@@ -47,16 +47,19 @@ class Failures:
             failure = _Failure(pending, self._namespace.observe(), self._process.snapshot(), count)
             self._failed[_place(pending.cell, pending.name)] = failure
 
-    def undo(self, cell: Cell, name: str) -> bool:
+    def undo(self, cell: Cell, name: str, *, exactly: bool = False) -> bool:
         """Undo the failure of this very cell, if there is one; says whether there was.
 
+        With `exactly` nothing at all may differ from the state before it.
+
         Raises:
-            ConflictError: kind ``half-done``: something it changed cannot be put back.
+            ConflictError: kind ``half-done``: something it changed cannot be put back. Then
+                nothing is.
         """
         failure = self._failed.get(_place(cell, name))
         if failure is None:
             return False
-        self._undo(failure)
+        self._undo(failure, exactly=exactly)
         del self._failed[_place(cell, name)]
         return True
 
@@ -86,7 +89,7 @@ class Failures:
         self._failed.clear()
         return names
 
-    def _undo(self, failure: _Failure) -> None:
+    def _undo(self, failure: _Failure, *, exactly: bool = False) -> None:
         pending = failure.pending
         now = self._namespace.observe()
         since = changes(failure.after, now)
@@ -94,12 +97,17 @@ class Failures:
         others = {name for names in since.groups for name in names} | since.deleted
         assert pending.shadow is not None  # only such failures are added
         pending.shadow.undo()
-        self._undo_process(failure)
-        left = _not_back(pending.before, failure.after, self._namespace.observe(), others)
+        undone = self._namespace.observe()
+        left = _not_back(pending.before, failure.after, undone, others)
+        if exactly and not left:
+            more = changes(pending.before, undone)
+            left = [*more.groups, *((name,) for name in more.deleted)]
         if left:
+            pending.shadow.redo()  # all of it or nothing
             listed = ", ".join(f"`{name}`" for names in left for name in names)
             message = f"`{pending.name}` failed half-way after changing {listed}, which cannot be put back"
             raise ConflictError(message, kind="half-done", hint="%rewind --keep, or %resume --at CHECKPOINT")
+        self._undo_process(failure)
 
     def _undo_process(self, failure: _Failure) -> None:
         now, before = self._process.snapshot(), failure.pending.process
@@ -136,10 +144,13 @@ def _refuse_mixed(pending: Pending, failed: State, since: Change, now: State) ->
 
 
 def _not_back(before: State, after: State, now: State, others: Iterable[str]) -> list[Names]:
-    """Groups the failure changed in place that do not hold what they held, the user's changes aside."""
+    """Groups the failure changed or bound anew that do not hold what they held, the user's changes aside."""
     spared = set(others)
+    failed = changes(before, after)
+    touched = {name for names in failed.groups for name in names} | failed.deleted
+    groups = failed.in_place | {before.group_of[name] for name in touched & before.group_of.keys()}
     return [
         names
-        for names in changes(before, after).in_place
+        for names in sorted(groups)
         if spared.isdisjoint(names) and now.groups.get(names) != before.groups[names]
     ]

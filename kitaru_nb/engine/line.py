@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.artifacts.foreign import judging
+from kitaru_nb.engine.attributes import refer, shared_names
 from kitaru_nb.engine.cheaper import Ran, Recipes
 from kitaru_nb.engine.commit import Definitions, Written, refuse_unstorable, write_groups, write_value
 from kitaru_nb.engine.engine import Engine
@@ -55,6 +56,7 @@ class Line:
         self._recorded_process: ProcessState = {}
         self._definitions = Definitions()
         self._committed = State()  # the namespace when all in it was on record
+        namespace.recorded_whole = self.recorded.whole
 
     def _say(self, line: str) -> None:
         self.tell(line)  # looked up when it is used: it may be put in place later
@@ -82,6 +84,7 @@ class Line:
         for digest in recorded.process:
             restored.problems += self._process.apply(loader.process(digest))
         self.parent, self.recorded, self._committed = seq, recorded, State()
+        self._namespace.recorded_whole = recorded.whole
         self._definitions = Definitions()
         self._recorded_process = self._process.snapshot()
         return restored, line
@@ -128,14 +131,30 @@ class Line:
             refuse_unstorable(written, pending.name)
         return written
 
-    def write_process(self, before: ProcessState, after: ProcessState, written: Written) -> Digest | None:
-        """Store the parts of process state that changed since the last commit, or by the step."""
+    def write_process(
+        self, before: ProcessState, after: ProcessState, state: State, written: Written
+    ) -> Digest | None:
+        """Store the parts of process state that changed since the last commit, or by the step.
+
+        Objects that attributes of libraries share with names, in `state`, are stored with the
+        names; so are functions and classes of the notebook.
+        """
         parts = {part: value for part, value in after.items() if value != self._recorded_process.get(part)}
         by_step = [part for part, value in after.items() if value != before.get(part)]
+        held = after.get("attributes", {})
+        shared = shared_names(held, state)
+        rewritten = any(g.written and not shared.isdisjoint(g.names) for g in written.groups)
+        if "attributes" not in by_step and rewritten:
+            by_step.append("attributes")  # a restore of the step binds these names to other objects
         if not parts and not by_step:
             return None
         parts |= {part: after[part] for part in by_step}
-        stored = self._engine.put({"parts": parts, "by_step": by_step}, namespace=self._namespace.live)
+        if shared and "attributes" in parts:
+            groups = self.recorded.groups | {name: group for group in written.groups for name in group.names}
+            parts["attributes"] = refer(held, shared, groups, self._namespace)
+        stored = self._engine.put(
+            {"parts": parts, "by_step": by_step}, namespace=self._namespace.live, anchors=written.anchors
+        )
         return written.add(stored)
 
     def write_result(self, pending: Pending, result: object, written: Written) -> str | None:

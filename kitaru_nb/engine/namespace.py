@@ -8,17 +8,18 @@ canonical digest that is equal across kernels.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.digest import digest_values, opaque_in, part_digest
 from kitaru_nb.artifacts.unseen import unseen
 from kitaru_nb.artifacts.views import is_array, is_raw
 from kitaru_nb.engine.look import Look
 from kitaru_nb.engine.sealed import Seals
 from kitaru_nb.engine.state import Change, Names, State, changes
 from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.checkpoint import Group
 
 __all__ = ["Change", "Names", "Namespace", "State", "changes"]
 
@@ -36,6 +37,7 @@ class Namespace:
 
     Attributes:
         seals: Values that were put back and not touched since.
+        recorded_whole: The stored groups that the names are in, as far as they are on record.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Namespace:
     ) -> None:
         self.live = live
         self.hidden = hidden
+        self.recorded_whole: Mapping[Names, Group] = {}
+        self._apart: dict[tuple[Names, Digest], dict[Names, Digest]] = {}
         self._same: dict[Digest, Digest] = {}
         self._aside: dict[str, tuple[object, object]] = {}
         self.seals = Seals(live)
@@ -136,16 +140,49 @@ class Namespace:
             self._same[came_as] = recorded
             self._look.forget()
 
+    def _come_back_otherwise(self, group: Names, digest: Digest) -> Container[str]:
+        """The names of a group that a restore does not bind to what they hold now.
+
+        What such a name holds is told by what the whole group held, which is on record.
+        """
+        known = self.recorded_whole.get(group)
+        return known.unstorable if known is not None else group if opaque_in(digest) else ()
+
+    def learn_apart(self, groups: Iterable[Group]) -> None:
+        """Remember what the parts stand for of groups that fell apart where a marker is in them now."""
+        state = self.observe()
+        for group in groups:
+            if group.names in state.groups or not state.group_of.keys() >= set(group.names):
+                continue
+            parts = {state.group_of[name] for name in group.names}
+            for part in parts:
+                if not group.unstorable.keys().isdisjoint(part):
+                    stands = group.value if len(part) > 1 else part_digest(group.value, part[0])
+                    self.learn(self.own_digest({name: self.live[name] for name in part}), stands)
+            now = self.observe().groups
+            self._apart[group.names, group.value] = {part: now[part] for part in parts}
+
+    def holds(self, names: Names, digest: Digest, state: State) -> bool:
+        """Whether the group `names` holds what has that digest, or what is left of it."""
+        if names in state.groups:
+            return state.groups[names] == digest
+        parts = self._apart.get((names, digest))
+        return parts is not None and parts.items() <= state.groups.items()
+
     def read(self, names: Iterable[str], state: State) -> dict[str, Digest]:
         """What `names` hold, as ``{"a,b": digest}`` by groups among these names alone."""
         wanted = set(names)
         found: dict[str, Digest] = {}
         for group in {state.group_of[name] for name in wanted & state.group_of.keys()}:
-            part = tuple(name for name in group if name in wanted)
-            if part == group:
-                found[",".join(part)] = state.groups[group]
-            else:
-                found[",".join(part)] = self.digest({name: self.live[name] for name in part})
+            digest = state.groups[group]
+            part = [name for name in group if name in wanted]
+            otherwise = self._come_back_otherwise(group, digest) if len(group) > 1 else ()
+            found |= {name: part_digest(digest, name) for name in part if name in otherwise}
+            rest = tuple(name for name in part if name not in otherwise)
+            if rest == group:
+                found[",".join(rest)] = digest
+            elif rest:
+                found[",".join(rest)] = self.digest({name: self.live[name] for name in rest})
         for name in wanted - state.ids.keys():
             if name in self.live and _RESULTS.fullmatch(name):
                 found[name] = self.digest({name: self.live[name]})

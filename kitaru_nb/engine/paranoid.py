@@ -7,6 +7,7 @@ itself relied on: a change they missed shows here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,7 +108,11 @@ class _ScratchLoader(Loader):
 
 @contextmanager
 def _own_classes() -> Iterator[None]:
-    """Meanwhile the process knows none of the notebook's classes: a restore makes all of them anew."""
+    """Meanwhile the process knows none of the notebook's classes: a restore makes all of them anew.
+
+    Imports find afterwards what they found before.
+    """
+    modules = dict(sys.modules)
     by_id = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID  # noqa: SLF001 - as artifacts.functions uses it
     by_class = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS  # noqa: SLF001
     known = dict(by_id)
@@ -116,6 +121,7 @@ def _own_classes() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.modules.update(modules)
         by_id.clear()
         by_class.clear()
         by_id.update(known)

@@ -36,6 +36,7 @@ _GENERATORS = ("random", "numpy", "torch")
 _SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?(?:_|$)", re.IGNORECASE)
 _ABSENT = "absent"
 _SURROUNDINGS = ("cwd", "path", "env")
+_ANNOTATION = "annotation "
 
 
 class Held:
@@ -51,6 +52,12 @@ class Held:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Held) and self.value is other.value and vars(self) == vars(other)
+
+    def holding(self, value: object) -> Held:
+        """The same, holding `value`, which stands for its own."""
+        other = Held.__new__(Held)
+        vars(other).update(vars(self), value=value)
+        return other
 
     __hash__ = None  # type: ignore[assignment] # compared, never looked up
 
@@ -75,8 +82,13 @@ class Process:
         self._entries: set[str] = set()  # that were on the import path at some time
         self._variables: set[str] = set()  # that were changed at some time
         self._watched: set[tuple[str, str]] = set()
+        self._names: dict[str, Any] = {}
         # Python finds modules in the working folder where the empty entry says so.
         self._folder = _working_folder() if "" in sys.path else None
+
+    def annotated_in(self, namespace: dict[str, Any]) -> None:
+        """From now on look at the annotations of names that cells bind there (``x: int = 3``)."""
+        self._names = namespace
 
     def watch(self, namespace: Mapping[str, object], targets: Iterable[tuple[str, ...]]) -> None:
         """From now on look at attributes that cells set, such as ``("json", "indent")``.
@@ -101,6 +113,9 @@ class Process:
             state["attributes"] = {
                 f"{owner}:{name}": Held(_attribute(owner, name)) for owner, name in self._watched
             }
+        noted = self._names.get("__annotations__")
+        if noted and type(noted) is dict:
+            state |= {f"{_ANNOTATION}{name}": {name: Held(value)} for name, value in noted.items()}
         return state
 
     def _part(self, part: str, module: ModuleType, read: Callable[[Any], Any]) -> Any:
@@ -153,6 +168,9 @@ class Process:
                     self._variables.update(value)
                 elif part.startswith(SETTING):
                     self._switches.put(part, value)
+                elif part.startswith(_ANNOTATION):
+                    noted = self._names.setdefault("__annotations__", {})
+                    noted.update((name, held.value) for name, held in value.items())
                 elif part == "attributes":
                     failed += _put_attributes(value)
                     self._watched.update((path.rpartition(":")[0], path.rpartition(":")[2]) for path in value)

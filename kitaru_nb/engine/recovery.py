@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
+from kitaru_nb.artifacts.functions import take_place
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.notes import Note, noting, place
@@ -32,6 +34,7 @@ __all__ = [
     "Restored",
     "put_back",
     "recorded_at",
+    "say_emptied",
 ]
 
 
@@ -418,8 +421,35 @@ def put_back(
             values = loader.unchanged(group)
             namespace.live.update({name: values[name] for name in wanted})
             loader.seal(group)
+            _take_places(values[name] for name in wanted)
+    _learn_apart(namespace, groups, names)
     restored.names.sort()
     return restored
+
+
+def _learn_apart(namespace: Namespace, groups: Iterable[Group], names: Mapping[str, Group]) -> None:
+    apart = [group for group in groups if group.unstorable and len(group.names) > 1]
+    if apart:
+        namespace.learn_apart(g for g in apart if all(names.get(name) is g for name in g.names))
+
+
+def _take_places(values: Iterable[object]) -> None:
+    for value in values:
+        if type(value) is ModuleType:
+            take_place(value)
+
+
+def say_emptied(restored: Restored, line: Sequence[Checkpoint], live: Mapping[str, object]) -> None:
+    """Say which caches came back empty that steps after their function had used.
+
+    A cache that fills is no change of its function, so the record tells how full it was when the
+    function was stored and not at the end.
+    """
+    read = {name for checkpoint in line for group in checkpoint.draft.reads for name in group.split(",")}
+    for name in read.intersection(restored.names) - restored.made.keys():
+        wrapper: Any = live[name]
+        if type(wrapper) is functools._lru_cache_wrapper and not wrapper.cache_info().currsize:  # noqa: SLF001 - the only name of that type
+            restored.made[name] = "functools.lru_cache, without the results it held"
 
 
 def how_made(value: object, notes: Iterable[Note]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 import xxhash
 
-from kitaru_nb.artifacts.kinds import by_reference, is_atom_type
+from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported
 
 __all__ = ["COPIED_BYTES", "Shadow"]
 
@@ -35,7 +35,6 @@ _MANY = 500_000  # containers; beyond it a step is not shadowed
 _ABSENT = object()
 _identity = object.__hash__
 _STOP = (
-    types.ModuleType,
     types.CodeType,
     types.FrameType,
     types.GeneratorType,
@@ -154,6 +153,19 @@ class Shadow:
             else:
                 self.live[name] = before
 
+    def redo(self) -> None:
+        """Take `undo` back: everything holds again what the failure left."""
+        for obj, kind, before, left in self._left:
+            if kind.same(obj, before):
+                kind.put(obj, left)
+        for name, (before, left) in self._rebound.items():
+            if self.live.get(name, _ABSENT) is not before:
+                continue
+            if left is _ABSENT:
+                self.live.pop(name, None)
+            else:
+                self.live[name] = left
+
 
 def _are_watched(level: list[Any]) -> bool:
     """Whether weak references would show the death of an object, which a copy of its holder puts off.
@@ -183,6 +195,8 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return [*(obj.__closure__ or ()), obj.__defaults__, obj.__kwdefaults__, obj.__dict__]
     if isinstance(obj, type):
         return None if by_reference(obj) else [*vars(obj).values(), *obj.__bases__]
+    if isinstance(obj, types.ModuleType):
+        return None if type(obj) is not types.ModuleType or is_imported(obj) else [vars(obj)]
     if _is_array(obj):
         return [*(obj.ravel().tolist() if obj.dtype == object else ()), obj.base]
     if _is_frame(obj):

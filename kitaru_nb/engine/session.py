@@ -43,6 +43,7 @@ from kitaru_nb.engine.recovery import (
     damaged,
     execution_of,
     put_back,
+    say_emptied,
     target_of,
 )
 from kitaru_nb.engine.results import Outcome, result_of, results_of
@@ -109,6 +110,7 @@ class Session:
         self._files = Files(engine, self._folder, identity, began=process.began if process else None)
         self._live = Live(namespace.live, self._folder, callbacks)
         self._process = process or Process()
+        self._process.annotated_in(namespace.live)
         self._line = Line(engine, namespace, self._process)
         self._half_done: str | None = None
         self._made_again = MadeAgain()
@@ -333,7 +335,7 @@ class Session:
                 pending, step, process, self._observed, files, ignored=self.engine.settings.home
             )
             | left,
-            process=self._line.write_process(pending.process, process, written),
+            process=self._line.write_process(pending.process, process, after, written),
             result=self._line.write_result(pending, outcome.result, written),
             outside=tuple(sorted(self._observed.outside)),
             files=tuple(files),
@@ -370,11 +372,8 @@ class Session:
         if pending.shadow is None:
             return False
         try:
-            self.failures.undo(pending.cell, pending.name)
+            self.failures.undo(pending.cell, pending.name, exactly=True)
         except ConflictError:
-            return False
-        left = changes(pending.before, self.namespace.observe())
-        if left.groups or left.deleted:
             return False
         self.begin(run)
         return True
@@ -506,6 +505,7 @@ class Session:
         line = self.engine.journal.line(seq)
         self._files.put_back_line(line, files)
         restored, line = self._line.restore(seq, exact=exact)
+        say_emptied(restored, line, self.namespace.live)
         with self._process.importing():
             files.problems += import_again(dict.fromkeys(name for c in line for name in c.draft.imports))
         files.problems += said_versions({k: v for c in line for k, v in c.draft.packages.items()})
@@ -570,7 +570,7 @@ class Session:
             plan.checkpoint,
             name=pending.name,
             step=pending.cell.step,
-            process=self._line.write_process(pending.process, process, written),
+            process=self._line.write_process(pending.process, process, after, written),
             plain=self._decider.lineage.untold() if self._marked_only else (),
             excluded=tuple(sorted(self._line.excluded)),
         )

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 from kitaru_nb.analysis.code_names import function_names
@@ -192,7 +192,7 @@ def _support(cls: type, namespace: dict[str, Any]) -> dict[str, Any]:
                 if isinstance(value, FunctionType | type):
                     found[name] = value
                     waiting.append(value)
-                elif isinstance(value, ModuleType) or (value is not None and is_immutable_atom(value)):
+                elif value is not None and is_immutable_atom(value):
                     found[name] = value
     return found
 

@@ -32,6 +32,8 @@ def names(namespace: dict[str, Any], *read: str) -> set[str]:
     "source",
     [
         "def start(): return K",
+        "def h(): return K\nown = {'h': h}\nexec('def f(): return h()', own)\nstart = own['f']",
+        "import types\nstart = types.ModuleType('start')\ndef helper(): return K\nstart.run = helper",
         "def start(): return helper()\ndef helper(): return K",
         "start = lambda: (lambda: K)()",
         "def make(f):\n    def inner(): return f()\n    return inner\nstart = make(lambda: K)",

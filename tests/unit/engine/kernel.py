@@ -11,6 +11,7 @@ from typing import Any
 from cloudpickle import cloudpickle
 
 from kitaru_nb.analysis.directive import directive_of, mark_source
+from kitaru_nb.artifacts.digest import _opaque_in
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.session import Outcome, Session
@@ -128,7 +129,8 @@ class Kernel:
 
 
 def _forget_classes() -> None:
-    """A new process knows none of the classes that the notebook defined in another."""
+    """A new process knows none of the classes and connections that the notebook made in another."""
+    _opaque_in.clear()
     cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.clear()
     cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.clear()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionId, Identity, current_owner
 from kitaru_nb.testing import a_draft, digest_of
-from tests.unit.engine.kernel import Kernel
+from tests.unit.engine.kernel import Start
 
 COMPLETED, RESTORED, FAILED = CheckpointStatus.COMPLETED, CheckpointStatus.RESTORED, CheckpointStatus.FAILED
 
@@ -273,23 +274,7 @@ def test_process_state_adds_up_in_order() -> None:
 # Putting back
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], Kernel]]:
-    started: list[Kernel] = []
-
-    def begin() -> Kernel:
-        kernel = Kernel(tmp_path / "home")
-        if started:
-            kernel.take_over()
-        started.append(kernel)
-        return kernel
-
-    yield begin
-    for kernel in reversed(started):
-        kernel.stop()
-
-
-def test_only_the_names_still_in_a_group_are_bound(start: Callable[[], Kernel]) -> None:
+def test_only_the_names_still_in_a_group_are_bound(start: Start) -> None:
     first = start()
     first.cell("a = [1]\nb = a")
     kernel = start()
@@ -304,7 +289,7 @@ def test_only_the_names_still_in_a_group_are_bound(start: Callable[[], Kernel]) 
     assert "a" not in kernel.live
 
 
-def test_a_group_that_cannot_be_read_becomes_markers(start: Callable[[], Kernel]) -> None:
+def test_a_group_that_cannot_be_read_becomes_markers(start: Start) -> None:
     kernel = start()
     kernel.cell("good = [1]")
     (good,) = kernel.last.draft.groups
@@ -320,7 +305,7 @@ def test_a_group_that_cannot_be_read_becomes_markers(start: Callable[[], Kernel]
     assert is_marker(kernel["x"])
 
 
-def test_an_artifact_is_loaded_once(start: Callable[[], Kernel]) -> None:
+def test_an_artifact_is_loaded_once(start: Start) -> None:
     kernel = start()
     kernel.cell("rows = [1]")
     (rows,) = kernel.last.draft.groups
@@ -329,7 +314,7 @@ def test_an_artifact_is_loaded_once(start: Callable[[], Kernel]) -> None:
     assert loader.load(rows.artifact)["rows"] is loader.load(rows.artifact)["rows"]
 
 
-def test_an_instance_gets_the_stored_class_where_the_live_one_differs(start: Callable[[], Kernel]) -> None:
+def test_an_instance_gets_the_stored_class_where_the_live_one_differs(start: Start) -> None:
     first = start()
     first.cells("class Model:\n    kind = 'old'", "model = Model()")
     (model,) = first.last.draft.groups
@@ -374,3 +359,123 @@ def test_a_restored_step_names_the_one_that_ran() -> None:
 
     assert (once.status, once.origin) == (RESTORED, 4)
     assert (again.origin, again.name) == (4, "other")
+
+
+BY_HAND = (
+    "import types\nm = types.ModuleType('m'); m.x = [1]; shared = m.x",
+    "m.x.append(2)",
+    "exec('def f(): return x\\ndef g():\\n global k\\n k = 5', m.__dict__); m.me = m; f = m.f",
+    "m.g(); r = (f(), m.k); m.y = 1",
+)
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_module_made_by_hand_comes_back_with_what_it_shares(start: Start, *, resumed: bool) -> None:
+    assert start().cells(*BY_HAND) == ["completed"] * 4
+
+    again = start()
+    if resumed:
+        again.session.resume()
+    else:
+        assert again.cells(*BY_HAND) == ["restored"] * 4
+
+    module = again["m"]
+    assert module.x == [1, 2]
+    assert module.x is again["shared"]
+    assert again["f"].__globals__ is vars(module)
+    assert module.f is again["f"]
+    assert module.me is module
+    assert (module.k, module.y, again["r"]) == (5, 1, ([1, 2], 5))
+
+
+def test_a_failed_change_of_a_module_made_by_hand_is_undone(start: Start) -> None:
+    kernel = start()
+    kernel.cell("import types\nm = types.ModuleType('m'); m.x = [1]")
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell("m.x.append(2); m.y = 1; 1/0", step="a")
+
+    kernel.cell("r = (list(m.x), hasattr(m, 'y'))", step="a")
+
+    assert kernel["r"] == ([1], False)
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_imports_find_a_module_that_was_made_by_hand_and_registered(start: Start, *, resumed: bool) -> None:
+    cells = (
+        "import sys, types\nm = types.ModuleType('by_hand'); sys.modules['by_hand'] = m; m.v = [1]",
+        "import by_hand\nby_hand.v.append(2)",
+    )
+    try:
+        start().cells(*cells)
+        del sys.modules["by_hand"]
+
+        again = start()
+        if resumed:
+            again.session.resume()
+        else:
+            assert again.cells(*cells) == ["restored"] * 2
+
+        assert again["by_hand"].v == [1, 2]
+        assert again["by_hand"] is again["m"]
+        assert again["by_hand"] is sys.modules["by_hand"]
+    finally:
+        sys.modules.pop("by_hand", None)
+
+
+def test_the_annotations_of_names_come_back(start: Start) -> None:
+    cells = ("x: int = 3", "y: 'list[int]' = []", "class A: pass\nz: A = A()")
+    start().cells(*cells)
+
+    again = start()
+    assert again.cells(*cells) == ["restored"] * 3
+
+    assert again["__annotations__"] == {"x": int, "y": "list[int]", "z": again["A"]}
+
+
+def test_another_annotation_above_is_no_reason_to_run_again(start: Start) -> None:
+    start().cells("x: int = 3", "y: int = 4")
+
+    again = start()
+
+    assert again.cells("x: float = 3", "y: int = 4") == ["completed", "restored"]
+    assert again["__annotations__"] == {"x": float, "y": int}
+
+
+def test_a_step_that_read_a_shared_object_which_cannot_be_stored_is_restored(start: Start) -> None:
+    cells = ("g = (i for i in range(5)); h = [g]; k = {'g': g}", "v = next(g)", "w = next(h[0])")
+    start().cells(*cells)
+
+    assert start().cells(*cells) == ["restored"] * 3
+
+
+def test_a_step_that_read_a_shared_object_which_is_left_out_is_restored(start: Start) -> None:
+    cells = (
+        "%%checkpoint one --exclude a\na = [1]; b = [a]",
+        "%%checkpoint two\nr = len(b)",
+        "%%checkpoint three\nq = len(a)",
+        "%%checkpoint four\nb.append(2)",
+        "%%checkpoint five\nq = len(a)",
+    )
+    unchecked = {"paranoid": False}  # which names every value that is left out
+    start(settings=unchecked).cells(*cells)
+
+    assert start(settings=unchecked).cells(*cells) == ["restored"] * 5
+
+
+def test_a_changed_object_that_is_left_out_is_read_anew(start: Start) -> None:
+    unchecked = {"paranoid": False}
+    read = "%%checkpoint two\nq = len(a)"
+    start(settings=unchecked).cells("%%checkpoint one --exclude a\na = [1]; b = [a]", read)
+
+    again = start(settings=unchecked)
+
+    assert again.cells("%%checkpoint one --exclude a\na = [1, 2]; b = [a]", read) == ["completed"] * 2
+    assert again["q"] == 2
+
+
+def test_a_cache_that_was_filled_after_its_function_was_stored_is_said_to_be_empty(start: Start) -> None:
+    start().cells("import functools\n@functools.cache\ndef sq(x): return x * x", "r = sq(3)")
+
+    resumed = start().session.resume()
+
+    assert resumed.restored.made == {"sq": "functools.lru_cache, without the results it held"}

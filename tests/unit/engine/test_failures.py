@@ -1,0 +1,37 @@
+"""Failed steps: undone wholly, or not at all and said."""
+
+from __future__ import annotations
+
+import pytest
+
+from kitaru_nb.engine.session import Outcome
+from kitaru_nb.errors import ConflictError
+from tests.unit.engine.kernel import Start, run_source
+
+
+def test_a_try_that_cannot_be_undone_is_left_as_it_was_and_asked_about(start: Start) -> None:
+    kernel = start()
+    kernel.cell("lines = (i for i in range(5)); read = []; n = 0")
+    source = "%%checkpoint x --retries 2\nread.append(next(lines)); n += 1; 1/0"
+    plan = kernel.plan(source)
+    kernel.session.begin(plan)
+    with pytest.raises(ZeroDivisionError) as raised:
+        run_source(plan.pending.cell.tree, kernel.live)
+
+    undone = kernel.session.undo_try(plan, raised.value, Outcome())
+
+    assert not undone
+    assert (kernel["read"], kernel["n"]) == ([0], 1)
+    with pytest.raises(ConflictError, match="cannot be put back"):
+        kernel.plan(source)
+    assert (kernel["read"], kernel["n"]) == ([0], 1)
+
+
+def test_a_name_bound_anew_where_nothing_was_kept_is_not_passed_over(start: Start) -> None:
+    kernel = start()
+    kernel.cell("import weakref\nclass W: pass\nw = W(); ref = weakref.ref(w); n = 0")
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell("w; n += 1; 1/0", step="q")
+
+    with pytest.raises(ConflictError, match="`n`"):
+        kernel.plan("w; n += 1; 1/0", step="q")
