@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from kitaru_nb import errors as errors
     from kitaru_nb import testing as testing
     from kitaru_nb.artifacts.resource import resource as resource
+    from kitaru_nb.artifacts.secret import Secret as Secret
     from kitaru_nb.stacks.open import ZarrStore as ZarrStore
     from kitaru_nb.stacks.open import load as load
 
     __version__: str
 
 _HOMES = {
+    "Secret": "kitaru_nb.artifacts.secret:Secret",
     "ZarrStore": "kitaru_nb.stacks.open:ZarrStore",
     "errors": "kitaru_nb.errors",
     "load": "kitaru_nb.stacks.open:load",
@@ -35,7 +37,7 @@ _HOMES = {
 }
 """Where each public name lives: ``module`` for a module, ``module:attribute`` for the rest."""
 
-__all__ = ["ZarrStore", "errors", "load", "resource", "testing"]
+__all__ = ["Secret", "ZarrStore", "errors", "load", "resource", "testing"]
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:

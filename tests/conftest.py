@@ -32,11 +32,12 @@ hypothesis.settings.load_profile("kitaru_nb")
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_jupyter(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
-    """Keep the developer's own IPython and Jupyter settings out of the tests, and unharmed."""
+    """Keep the developer's own settings out of the tests, and unharmed."""
     folder = tmp_path_factory.mktemp("jupyter")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
         patch.setenv("JUPYTER_CONFIG_DIR", str(folder / "config"))
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "user"))  # the key of fingerprints is kept there
         patch.setenv("JUPYTER_PLATFORM_DIRS", "1")  # else importing jupyter_core warns that this will come
         yield
 

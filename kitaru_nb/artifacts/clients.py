@@ -14,16 +14,16 @@ from __future__ import annotations
 import builtins
 import functools
 import importlib
-import os
-import re
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from kitaru_nb.artifacts.anew import Unstorable
+from kitaru_nb.artifacts.anew import NOTED, Unstorable
+from kitaru_nb.artifacts.hidden import live_value, why_missing
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.notes import place, say_lost, say_made
+from kitaru_nb.artifacts.vault import VAULT, Ref
 
 __all__ = [
     "is_client",
@@ -34,12 +34,6 @@ __all__ = [
     "reduce_client",
     "set_client",
 ]
-
-_SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?(?:_|$)", re.IGNORECASE)
-_SECRET_VALUE = re.compile(
-    r"(?:sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat|xox[abp]|AKIA|ASIA|AIza)[-_A-Za-z0-9]{16,}"
-)
-_SHORTEST = 12
 
 
 def is_client(cls: type) -> bool:
@@ -86,7 +80,7 @@ def reduce_client(client: Any) -> Any:
     """How a client or pool is stored.
 
     Raises:
-        Unstorable: it holds a secret that is not in the environment.
+        Unstorable: it holds credentials in a way that cannot be told again.
     """
     way = _way(type(client))
     assert way is not None  # asked before, by `is_client`
@@ -110,14 +104,17 @@ def _reduce_settings(client: Any) -> Any:
     if cls.__module__.endswith("._base_client"):  # an SDK's own HTTP client: its cookies are the server's
         cookies = state.get("_cookies")
         state["_cookies"] = type(cookies)() if cookies is not None else None
-    secrets = {}
+    secrets: dict[str, str] = {}
+    known: dict[str, tuple[str, str]] = {}
     for name, value in list(state.items()):
         if isinstance(value, str):
-            variable = _secret(name, value)
-            if variable is not None:
-                secrets[name] = variable
+            parts = VAULT.parts(value, name)
+            if parts is not None and len(parts) == 1 and isinstance(parts[0], Ref):
+                ref = parts[0]
+                secrets[name] = ref.name if ref.label.startswith("env:") else ""
+                known[name] = ref.label, ref.fingerprint
                 state[name] = None
-    return make_client, (cls, secrets, kind_name(client)), state, None, None, set_client
+    return make_client, (cls, secrets, kind_name(client), known), state, None, None, set_client
 
 
 def _is_cached(cls: type, name: str) -> bool:
@@ -126,30 +123,30 @@ def _is_cached(cls: type, name: str) -> bool:
     return isinstance(found, functools.cached_property)
 
 
-def _secret(name: str, value: str) -> str | None:
-    """The environment variable that holds a client's secret; None for what is no secret."""
-    named = _SECRET_NAME.search(name) is not None
-    if len(value) >= _SHORTEST:
-        for variable, held in os.environ.items():
-            if held == value and (named or _SECRET_NAME.search(variable)):
-                return variable
-    if _SECRET_VALUE.search(value):
-        raise Unstorable(
-            f"its `{name}` is given in code, and secrets are not stored; put it into the environment"
-        )
-    return None
+def make_client(
+    cls: Any, secrets: dict[str, str], kind: str, known: dict[str, tuple[str, str]] | None = None
+) -> Any:
+    """A client without its settings; a marker when a secret it needs is not known here.
 
-
-def make_client(cls: Any, secrets: dict[str, str], kind: str) -> Any:
-    """A client without its settings; a marker when a secret it needs is not in the environment."""
-    missing = sorted(variable for variable in secrets.values() if variable not in os.environ)
-    if missing:
-        return _not_made(kind, f"the environment variable `{missing[0]}` is not set")
+    Args:
+        cls: Its class.
+        secrets: Attributes with the environment variable of the secret they hold, if it is in one.
+        kind: What to call it.
+        known: Labels and fingerprints of these secrets; another key is no other client.
+    """
     made = cls.__new__(cls)
     for name, variable in secrets.items():
-        vars(made)[name] = os.environ[variable]
-    say_made(kind, f"with the key in `{next(iter(secrets.values()))}`" if secrets else "")
+        ref = Ref(*(known or {}).get(name, (f"env:{variable}", "")))
+        value = VAULT.find(ref, live_value)
+        if value is None:
+            return _not_made(kind, why_missing(ref))
+        vars(made)[name] = value
+    variable = next(iter(secrets.values()), "")
+    say_made(kind, f"with the key in `{variable}`" if variable else "")
     return made
+
+
+NOTED[object.__hash__(make_client)] = 3
 
 
 def set_client(client: Any, state: dict[str, Any]) -> None:

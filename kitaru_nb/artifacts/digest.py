@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import gc
+import hashlib
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +28,8 @@ from blake3 import blake3
 
 from kitaru_nb.artifacts.census import OPAQUE_MET, Census, Parts, atom_parts, set_order
 from kitaru_nb.artifacts.kinds import ATOMS, is_atom_type, is_immutable_atom
+from kitaru_nb.artifacts.secret_scan import hints_at_secret, may_hold_secret
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.artifacts.views import shared_blocks
 from kitaru_nb.model.artifact import Digest
 
@@ -51,7 +55,9 @@ def digest_values(values: Mapping[str, object], *, namespace: dict[str, Any]) ->
     root = [(name, values[name]) for name in sorted(values)]
     small = _small(root)
     if small is not None:
-        return Digest(blake3(b"small" + small.encode("utf-8", "surrogatepass")).hexdigest())
+        plain = blake3(b"small" + small.encode("utf-8", "surrogatepass")).digest()
+        hidden = _without_secrets(root, namespace) if hints_at_secret(small) else None
+        return Digest((hidden or plain).hex())
     enabled = gc.isenabled()
     gc.disable()
     OPAQUE_MET.clear()
@@ -88,8 +94,48 @@ _opaque_in: dict[Digest, frozenset[int]] = {}
 def _give(root: Any, namespace: dict[str, Any]) -> bytes:
     if hasattr(pickle.Pickler, "fast"):
         with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError, ValueError, RecursionError):
-            return _fast(root, namespace, {})
-    return _walk(root, namespace, {})
+            suspects: list[bool] = []
+            plain = _fast(root, namespace, {}, suspects)
+            return (_without_secrets(root, namespace) if any(suspects) else None) or plain
+    return _without_secrets(root, namespace) or _walk(root, namespace, {})
+
+
+def _without_secrets(root: Any, namespace: dict[str, Any]) -> bytes | None:
+    """The digest of a group with what stands for its secrets; None where it has none."""
+    hiding = _Hiding()
+    digest = _walk(root, namespace, {}, hiding)
+    if not hiding.found:
+        return None
+    return _slow(digest) if hiding.guessable else digest
+
+
+@functools.lru_cache(maxsize=4096)
+def _slow(digest: bytes) -> bytes:
+    """A digest of it that takes long to make, so that trying passwords does not pay."""
+    return hashlib.scrypt(digest, salt=b"kitaru_nb digest 1", n=1 << 14, r=8, p=1, dklen=32)
+
+
+class _Hiding:
+    """Replaces text that holds secrets while a graph is walked; remembers what stood before each."""
+
+    def __init__(self) -> None:
+        self.before = ""
+        self.found = False
+        self.guessable = False
+
+    def see(self, item: Any, cls: type) -> bytes | None:
+        """What to digest instead of `item`, the next thing of the walk."""
+        if cls is not str and cls is not bytes:
+            self.before = ""
+            return None
+        text: str = item if cls is str else item.decode("latin-1")
+        before, self.before = self.before, text
+        blurred = VAULT.blurred(text, before)
+        if blurred is None:
+            return None
+        self.found = True
+        self.guessable = self.guessable or blurred[1]
+        return f"{cls.__name__}:secret:{len(blurred[0])}:{blurred[0]}".encode("utf-8", "surrogatepass")
 
 
 def walk_digest(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:
@@ -155,7 +201,11 @@ def _tag(*_: object) -> None:
 class _Sink:
     def __init__(self) -> None:
         self.hasher = blake3()
-        self.write = self.hasher.update
+        self.suspect = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.hasher.update(data)
+        self.suspect = self.suspect or may_hold_secret(data)
 
 
 class _Writer(pickle.Pickler):
@@ -173,17 +223,19 @@ class _Writer(pickle.Pickler):
         return NotImplemented if parts is None else (_tag, parts)
 
 
-def _fast(root: Any, namespace: dict[str, Any], known: dict[int, bytes]) -> bytes:
+def _fast(
+    root: Any, namespace: dict[str, Any], known: dict[int, bytes], suspects: list[bool] | None = None
+) -> bytes:
     """16 or more bytes for one graph; `known` keeps digests of set elements and ends cycles."""
 
     def alone(value: Any) -> bytes:
         key = _identity(value)
         if key not in known:
             known[key] = b"cycle"
-            known[key] = _fast([value], namespace, known)
+            known[key] = _fast([value], namespace, known, suspects)
         return known[key]
 
-    parts = Parts(namespace, lambda value: _fast([value], namespace, {}))
+    parts = Parts(namespace, lambda value: _fast([value], namespace, {}, suspects))
     census = Census(root, parts, alone)
     sink = _Sink()
     writer = _Writer(sink, 5)
@@ -201,6 +253,8 @@ def _fast(root: Any, namespace: dict[str, Any], known: dict[int, bytes]) -> byte
     writer.dump([_content(obj, census) for obj in census.seeds.values()])
     writer.dump(contents)
     writer.dump(_shared_memory(parts))
+    if suspects is not None and sink.suspect:
+        suspects.append(True)
     return sink.hasher.digest()
 
 
@@ -256,15 +310,20 @@ def _shared_memory(parts: Parts) -> list[Any]:
 # --- plain Python -------------------------------------------------------------------------
 
 
-def _walk(root: Any, namespace: dict[str, Any], known: dict[int, bytes]) -> bytes:
-    return _Walker(namespace, known).digest(root)
+def _walk(
+    root: Any, namespace: dict[str, Any], known: dict[int, bytes], hiding: _Hiding | None = None
+) -> bytes:
+    return _Walker(namespace, known, hiding).digest(root)
 
 
 class _Walker:
-    def __init__(self, namespace: dict[str, Any], known: dict[int, bytes]) -> None:
+    def __init__(
+        self, namespace: dict[str, Any], known: dict[int, bytes], hiding: _Hiding | None = None
+    ) -> None:
         self.namespace = namespace
         self.known = known
-        self.parts = Parts(namespace, lambda value: _walk([value], namespace, {}))
+        self.hiding = hiding
+        self.parts = Parts(namespace, lambda value: _walk([value], namespace, {}, hiding))
         self.numbers: dict[Any, int] = {_identity(d): i for i, d in enumerate((namespace, vars(builtins)))}
         self.kept: list[object] = []
 
@@ -274,8 +333,9 @@ class _Walker:
         while stack:
             item = stack.pop()
             cls = type(item)
+            instead = self.hiding.see(item, cls) if self.hiding is not None else None
             if is_atom_type(cls):
-                hasher.update(_atom(item))
+                hasher.update(_atom(item) if instead is None else instead)
                 continue
             if cls is tuple and is_immutable_atom(item):
                 children: list[Any] = list(item)
@@ -321,7 +381,7 @@ class _Walker:
             return 0, self.numbers[key]
         if key not in self.known:
             self.known[key] = b"cycle"
-            self.known[key] = _walk([element], self.namespace, self.known)
+            self.known[key] = _walk([element], self.namespace, self.known, self.hiding)
         return 1, self.known[key]
 
 

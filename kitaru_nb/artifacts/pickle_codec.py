@@ -25,9 +25,22 @@ from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, 
 from kitaru_nb.artifacts.depth import deep_containers
 from kitaru_nb.artifacts.foreign import current_judge, is_foreign
 from kitaru_nb.artifacts.functions import reduce_code, trying
+from kitaru_nb.artifacts.hidden import (
+    KIND,
+    bare_code,
+    fill,
+    fill_code,
+    filling,
+    is_revealing,
+    make_text_array,
+    notice_fields,
+    pid_of,
+    secret_fields,
+    why_missing,
+)
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
-from kitaru_nb.artifacts.notes import now_at
+from kitaru_nb.artifacts.notes import now_at, say_lost
 from kitaru_nb.artifacts.owners import owner_of, reduce_over
 from kitaru_nb.artifacts.reducers import (
     Unstorable,
@@ -37,6 +50,9 @@ from kitaru_nb.artifacts.reducers import (
     reduce_object,
 )
 from kitaru_nb.artifacts.resource import any_resource, is_resource
+from kitaru_nb.artifacts.secret_rules import shapes_in
+from kitaru_nb.artifacts.secret_scan import may_hold_secret
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.artifacts.views import (
     Block,
     bare,
@@ -99,13 +115,18 @@ class PickleCodec:
             if refused:
                 context = context._replace(refused=refused)
                 done = _encode(values, context)
+            if not is_revealing() and _may_hold_secret(values, done):
+                context = context._replace(secrets=True)
+                values, done = _without_secrets(values, context)
         names = _reaching(values, context) if done.markers else {}
         meta = {"format": _FORMAT, "python": list(sys.version_info[:2]), "buffers": len(done.buffers)}
         if done.buffers:
             arrays = arrays_record(values, [done.stream, *done.buffers])
-            meta |= {"arrays": arrays} if arrays else {}
+            meta |= {"arrays": VAULT.mask_json(arrays) if done.hidden else arrays} if arrays else {}
         if done.anchored:
             meta["anchors"] = sorted(done.anchored)
+        if done.hidden:
+            meta["secrets"] = list(values)
         return Encoded(self.name, meta, [done.stream, *done.buffers], names, done.start)
 
     def decode(
@@ -125,7 +146,15 @@ class PickleCodec:
             UnstorableError: a value was stored by an incompatible Python or library.
         """
         buffers = [read(i) for i in range(1, int(meta["buffers"]) + 1)]
-        return _decode(read(0), buffers, namespace, resolve)
+        if "secrets" not in meta:
+            return _decode(read(0), buffers, namespace, resolve)
+        with filling(namespace) as missing:
+            try:
+                return _decode(read(0), buffers, namespace, resolve)
+            except Exception:  # whatever a foreign constructor raises when it is handed a marker
+                if not missing:
+                    raise
+                return {name: _missing(name, why_missing(missing[0])) for name in meta["secrets"]}
 
 
 def live(name: str) -> dict[str, Any]:
@@ -161,6 +190,12 @@ def name_of(name: str) -> str:
     return name
 
 
+def _missing(name: str, reason: str) -> Marker:
+    now_at(name)
+    say_lost(KIND, reason)
+    return Marker(name, KIND, reason)
+
+
 # --- encoding -----------------------------------------------------------------------------
 
 
@@ -171,6 +206,7 @@ class _Context(NamedTuple):
     anchors: Anchors = NO_ANCHORS
     refused: Mapping[type, str] = MappingProxyType({})
     bare: dict[int, tuple[Any, Any]] = {}  # noqa: RUF012 - arrays of subclasses met, as plain arrays
+    secrets: bool = False  # one was seen, so that each text is looked at
 
 
 class _Live:
@@ -195,7 +231,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.file = io.BytesIO()
         self.buffers: list[memoryview] = []
         super().__init__(self.file, protocol=5, buffer_callback=partial(_keep_inside, self.buffers))
-        self.namespace, self.anchors, self.refused, self.bare = context
+        self.namespace, self.anchors, self.refused, self.bare, _ = context
         self.foreign: dict[type, object] = {}
         self.blocks = blocks
         self.cautious: _Cautious | None = None
@@ -208,6 +244,8 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.plain: dict[type, bool] = {}
         self.hashed: set[type] = set()
         self.anchored: set[Digest] = set()
+        self.hidden = False
+        self.texts: list[Any] = []
         self.resources = any_resource()
         self._name_what_is_live()
         self.start = self.file.tell()
@@ -254,6 +292,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             self._note_frame(obj)
         if cls in self.refused:
             raise Unstorable(self.refused[cls])
+        notice_fields(obj)
         value = self._reduce_subclass(obj) if is_array_subclass(obj) else reduce_object(obj, self.namespace)
         if cls not in self.plain:
             # Asked only once the first instance went through: the stock way works for the type.
@@ -263,7 +302,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
                 self.foreign.setdefault(cls, obj)
             if stock and hashed_by_value(cls):
                 self.hashed.add(cls)
-            self.plain[cls] = stock and cls not in self.hashed
+            self.plain[cls] = stock and cls not in self.hashed and not secret_fields(cls)
         if cls in self.hashed and value[0].__name__ == "__newobj__" and len(value) < 6:
             value = reduce_hashed(obj, value)
         if self.cautious is not None and isinstance(value, tuple):
@@ -282,8 +321,15 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         if owner is not None:
             return reduce_over(array, owner)
         self.arrays.append(array)
+        if array.dtype.kind in "SU":
+            reduced = self._reduce_text(array)
+            if reduced is not None:
+                return reduced
         block = self.blocks.get(id(array))
         return reduce_array(array) if block is None else reduce_view(array, block)
+
+    def _reduce_text(self, array: Any) -> Any:
+        self.texts.append(array)
 
     def _note_frame(self, manager: Any) -> None:
         for block in getattr(manager, "blocks", ()):
@@ -311,6 +357,89 @@ def _keep_inside(buffers: list[memoryview], buffer: pickle.PickleBuffer) -> bool
 
 
 _CODE = type((lambda: None).__code__)
+
+
+class _Careful(_Encoding):
+    """A pass that writes references in place of secrets; it looks at every object."""
+
+    _before: str = ""
+
+    def persistent_id(self, obj: Any) -> str | None:  # the pickler's own hook
+        cls = type(obj)
+        if cls is not str and cls is not bytes:
+            self._before = ""
+            if cls is bytearray:
+                VAULT.parts(obj.decode("latin-1"))  # it is not taken out, but known from now on
+            return None
+        text: str = obj if cls is str else obj.decode("latin-1")
+        before, self._before = self._before, text
+        parts = VAULT.parts(text, before)
+        if parts is None:
+            return None
+        self.hidden = True
+        return pid_of(cls.__name__, parts)
+
+    def _reduce_text(self, array: Any) -> Any:
+        if not array.size or not _is_suspect(array):
+            return None
+        self.hidden = True
+        return make_text_array, (array.ravel().tolist(), array.dtype.str, array.shape)
+
+    def reducer_override(self, obj: Any) -> Any:
+        cls = type(obj)
+        if cls is _CODE:
+            bare = bare_code(obj)
+            if bare is not None:
+                self.hidden = True
+                self.kept.append(bare)
+                return fill_code, bare
+            value = reduce_code(obj, self.sources)
+            return value[0], (
+                *value[1][:-1],
+                VAULT.mask(VAULT.mask_source(value[1][-1])) if value[1][-1] else None,
+            )
+        if issubclass(cls, str | bytes) and VAULT.parts(
+            str(obj) if issubclass(cls, str) else obj.decode("latin-1")
+        ):
+            return self._marker(obj, "secrets are not stored, and one in a class of its own is not taken out")
+        return super().reducer_override(obj)
+
+
+def _may_hold_secret(values: Mapping[str, object], done: _Encoding) -> bool:
+    for name, value in values.items():
+        if type(value) in (str, bytes):
+            VAULT.notice(name, value)
+    return may_hold_secret(done.stream) or any(map(_is_suspect, done.texts))
+
+
+def _is_suspect(array: Any) -> bool:
+    """Whether an array of text may hold a secret; it is no text to look at in memory."""
+    flat = array.ravel()
+    if array.dtype.kind == "U":
+        flat = flat.view("u4").astype("u1")
+    return may_hold_secret(flat.view("u1"))
+
+
+def _without_secrets(
+    values: Mapping[str, object], context: _Context
+) -> tuple[Mapping[str, object], _Encoding]:
+    """A pass with references; a value that holds a secret where none can stand becomes a marker."""
+    done = _encode(values, context)
+    if not _leaks(done):
+        return values, done
+    kept = dict(values)
+    for name, value in values.items():
+        if _leaks(_encode({name: value}, context)):
+            reason = "it holds a secret in a form that cannot be taken out, and secrets are not stored"
+            kept[name] = Marker(name, kind_name(value), reason)
+    return kept, _encode(kept, context)
+
+
+def _leaks(done: _Encoding) -> bool:
+    stream = done.stream.tobytes()
+    if any(family not in ("url", "header") for _, _, family in shapes_in(stream.decode("latin-1"))):
+        return True
+    return any(value.encode("utf-8", "surrogatepass") in stream for value in VAULT.values())
 
 
 def _stateless(cls: type) -> bool:
@@ -363,7 +492,7 @@ def _pass(
     cautious: _Cautious | None = None,
     first: list[Any] | None = None,
 ) -> _Encoding:
-    encoding = _Encoding(context, blocks, cautious)
+    encoding = (_Careful if context.secrets else _Encoding)(context, blocks, cautious)
     payload: list[Any] = [first or []]
     for name, value in values.items():
         payload += (_At(name), value)
@@ -430,6 +559,11 @@ class _Stream:
         return line
 
 
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: Any) -> Any:
+        return fill(pid)
+
+
 def _decode(
     data: memoryview, buffers: list[memoryview], namespace: dict[str, Any], resolve: Resolve | None
 ) -> dict[str, object]:
@@ -437,7 +571,7 @@ def _decode(
     _decoding.namespace, _decoding.resolve = namespace, resolve
     try:
         with _no_gc():
-            unpickler = pickle.Unpickler(_Stream(data), buffers=buffers)
+            unpickler = _Unpickler(_Stream(data), buffers=buffers)
             unpickler.load()
             payload = unpickler.load()
     finally:

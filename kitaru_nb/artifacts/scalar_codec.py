@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
+from kitaru_nb.artifacts.secret_rules import LEAST
+from kitaru_nb.artifacts.secret_scan import is_secret_text
 
 __all__ = ["ScalarCodec"]
 
@@ -21,8 +23,11 @@ class ScalarCodec:
     name = "scalar"
 
     def accepts(self, values: Mapping[str, object]) -> bool:
-        """Whether every value is one that JSON gives back exactly."""
-        return all(map(_is_scalar, values.values()))
+        """Whether every value is one that JSON gives back exactly, and none is a secret."""
+        return all(map(_is_scalar, values.values())) and not any(
+            type(value) is str and len(value) >= LEAST and is_secret_text(name, value)
+            for name, value in values.items()
+        )
 
     def encode(
         self,

@@ -20,6 +20,7 @@ from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.local import Job, Plan, again, job_of, plan, run
+from kitaru_nb.stacks.masking import filled_parameters
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of, status_line
 from kitaru_nb.stacks.settings import parse_duration, resolve
@@ -300,7 +301,7 @@ def _job_again(execution: Execution, *, timeout: float | None, log_output: bool,
     return Job(
         str(identity.notebook),
         str(identity.output).replace("{", "{{").replace("}", "}}"),
-        parameters=identity.parameters,
+        parameters=filled_parameters(identity.parameters),
         execution=execution.id,
         timeout=timeout,
         log_output=log_output,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kitaru_nb.analysis.attributes import attribute_targets
 from kitaru_nb.artifacts.kinds import answers
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.conditions import holds, named_environment, named_files, seeds
 from kitaru_nb.engine.confirm import Confirm, refuse_repaying
@@ -86,6 +87,7 @@ class Decider:
     def saw(self, source: str) -> None:
         """Take note of a cell that is not a step and is about to run."""
         self._live.forget()
+        VAULT.hear(source)
         self._plain.append(source)
         self.lineage.saw(source)
         self._seeded = self._seeded or seeds(source)
@@ -102,6 +104,7 @@ class Decider:
         Raises:
             KitaruError: as `Session.plan`.
         """
+        VAULT.hear(cell.source)
         pending = self._pending(cell)
         self._seeded = self._seeded or seeds(cell.source)
         if cell.directive is not None and cell.directive.fresh:

@@ -14,6 +14,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Change, Namespace, State
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, recorded_at
+from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.state import changed_groups
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.engine.trial import Trial
@@ -113,6 +114,8 @@ class Line:
         }
         directive = pending.cell.directive
         changed = since | step.groups
+        live = self._namespace.live
+        notice_names({name: live[name] for names in changed for name in names if name in live})
         recipes = self._recipes.choose(changed, pending, step, after, on_record=on_record, ran=ran)
         with judging(self.trial):
             written = write_groups(
@@ -198,7 +201,7 @@ class Line:
             ConflictError: kind ``superseded``: a later attempt owns the execution.
         """
         draft = replace(
-            draft,
+            masked_draft(draft),
             parent=self.parent,
             groups=tuple(written.groups),
             deleted=tuple(sorted(self.recorded.groups.keys() - after.ids.keys())),

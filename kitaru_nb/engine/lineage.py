@@ -19,6 +19,7 @@ from typing import Any
 from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.analysis.names import names_of
 from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.conditions import named_environment, named_files
 from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.errors import UsageError
@@ -67,7 +68,7 @@ class Seen:
 
     def line(self, name: str) -> str:
         """The line of its code that binds `name`, else its first."""
-        lines = [line.strip() for line in self.source.splitlines()]
+        lines = [line.strip() for line in VAULT.mask_source(self.source).splitlines()]
         code = [line for line in lines if line and not line.startswith(("#", "%"))]
         binding = (line for line in code if re.match(rf"{re.escape(name)}\b[^=(]*=(?!=)", line))
         return next(binding, code[0] if code else self.source.strip())

@@ -10,8 +10,10 @@ from typing import Any
 
 from kitaru_nb.analysis.directive import find_directive
 from kitaru_nb.analysis.normal import code_digest
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.history import left_later
 from kitaru_nb.engine.observe import file_holds, state_of
+from kitaru_nb.engine.secrecy import is_same_but_secrets
 from kitaru_nb.engine.steps import same_step
 from kitaru_nb.errors import UsageError
 from kitaru_nb.journal.journal import Journal
@@ -43,7 +45,8 @@ def matching_prefix(
             known.setdefault(checkpoint.draft.parent, []).append(checkpoint)
     levels: list[dict[int, Checkpoint]] = []
     parents: Sequence[int | None] = [None]
-    for step, source in cells:
+    for step, typed in cells:
+        source = VAULT.mask_source(typed)  # as it is on record
         directive = find_directive(source)
         if directive is not None and directive.fresh:
             break
@@ -70,7 +73,9 @@ def _newest_path(levels: Sequence[Mapping[int, Checkpoint]]) -> list[Checkpoint]
 
 def _is_same_cell(draft: Draft, step: str | None, source: str) -> bool:
     return same_step(step, draft.step) and (
-        draft.source == source or source_code(draft.source) == source_code(source)
+        draft.source == source
+        or source_code(draft.source) == source_code(source)
+        or is_same_but_secrets(draft.source, source)
     )
 
 

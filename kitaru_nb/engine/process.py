@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.marker import is_marker
+from kitaru_nb.artifacts.secret_rules import is_secret_name
 from kitaru_nb.engine.observe import now_ns
 from kitaru_nb.engine.parts import PARTS, mark_of
 from kitaru_nb.engine.switches import SETTING, Switches
@@ -33,7 +33,6 @@ ProcessState = dict[str, Any]
 """Part to a comparable value."""
 
 _GENERATORS = ("random", "numpy", "torch")
-_SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?(?:_|$)", re.IGNORECASE)
 _ABSENT = "absent"
 _SURROUNDINGS = ("cwd", "path", "env")
 _ANNOTATION = "annotation "
@@ -230,7 +229,7 @@ def began_ns() -> int:
 
 def is_secret(name: str) -> bool:
     """Whether an environment variable of that name looks as if it held a secret."""
-    return _SECRET.search(name) is not None
+    return is_secret_name(name)
 
 
 def drawn(before: ProcessState, after: ProcessState) -> tuple[str, ...]:

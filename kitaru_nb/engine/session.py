@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kitaru_nb.analysis.directive import Directive
 from kitaru_nb.artifacts.census import touched_opaque
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.cheaper import Ran, only_computed
@@ -48,6 +49,7 @@ from kitaru_nb.engine.recovery import (
 )
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
+from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.steps import Pending, Restore, Run
 from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
@@ -106,6 +108,8 @@ class Session:
         self.last: Checkpoint | None = None
         self._marked_only = marked_only
         self._lease = Lease(engine, identity, attempt)
+        if identity.notebook:
+            VAULT.read_later(identity.notebook)
         self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
         self._files = Files(engine, self._folder, identity, began=process.began if process else None)
         self._live = Live(namespace.live, self._folder, callbacks)
@@ -359,7 +363,8 @@ class Session:
             error=raised,
             files=tuple(self._files.name(self._observed)),
         )
-        self._files.took(self.engine.journal.commit(self.open(), draft))
+        notice_names(self.namespace.live)
+        self._files.took(self.engine.journal.commit(self.open(), masked_draft(draft)))
 
     def undo_try(self, run: Run, error: BaseException, outcome: Outcome) -> bool:
         """A try of the step failed: put that on record, undo it, and make ready for the next.

@@ -22,6 +22,7 @@ from typing import Any
 from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.foreign import judging, portrait
+from kitaru_nb.artifacts.hidden import revealing
 from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.errors import UnstorableError
@@ -103,7 +104,7 @@ class Trial:
         return reason
 
     def _try(self, cls: type, obj: object, namespace: dict[str, Any]) -> str:
-        with judging(None):
+        with judging(None), revealing():
             value = _codec.encode({"": obj}, namespace=namespace)
             support = _codec.encode(_support(cls, namespace), namespace=namespace)
         if sum(buffer.nbytes for buffer in value.buffers) > _LARGEST:

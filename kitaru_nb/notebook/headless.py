@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.recovery import damaged
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import NotFoundError
@@ -29,7 +30,7 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         turn: ``home``, ``execution``, ``epoch``, ``notebook`` and ``restore`` (the `seq` of
-            the commit to go on from, or None).
+            the commit to go on from, or None); ``secrets``, with labels, that the worker knows.
 
     Returns:
         ``lost``: names that could not come back, with the reason; ``problems``: sentences.
@@ -40,6 +41,8 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     from IPython import get_ipython  # noqa: PLC0415 - IPython is loaded in a kernel
 
     shell = get_ipython()
+    for label, value in turn.get("secrets", ()):
+        VAULT.meet_as(label, value)
     settings = resolve(home=turn["home"], notebook=turn["notebook"])
     engine = open_engine(settings)
     attempt = _attempt(engine.journal.attempts(ExecutionId(turn["execution"])), turn["epoch"])

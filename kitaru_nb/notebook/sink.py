@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.capture import Output, OutputSink, fold
+from kitaru_nb.engine.secrecy import notice_names
 
 __all__ = ["KernelSink", "TerminalSink", "sink_for"]
 
@@ -108,9 +110,27 @@ class KernelSink:
         return parent
 
     def _tee(self, message: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        message = self._masked(message)
         self._frames.append(message)
         assert self._send is not None
         return self._send(message, *args, **kwargs)
+
+    def _masked(self, message: Sequence[Any]) -> Sequence[Any]:
+        """The message with labels in the place of secrets, signed anew."""
+        frames = [bytes(getattr(frame, "bytes", frame)) for frame in message]
+        if _DELIMITER not in frames:
+            return message
+        place = frames.index(_DELIMITER) + 5
+        if len(frames) <= place:
+            return message
+        notice_names(getattr(self._shell, "user_ns", {}))
+        text = frames[place].decode("utf-8", "surrogatepass")
+        masked = VAULT.mask(text)
+        if masked == text:
+            return message
+        frames[place] = masked.encode("utf-8", "surrogatepass")
+        frames[place - 4] = self._kernel.session.sign(frames[place - 3 : place + 1])
+        return frames
 
 
 class TerminalSink:

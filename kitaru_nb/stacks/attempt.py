@@ -21,10 +21,12 @@ from nbformat.v4 import new_output
 from papermill.log import logger
 
 from kitaru_nb import errors
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.prefix import record_restored
 from kitaru_nb.engine.recovery import Restored, damaged
+from kitaru_nb.engine.secrecy import learn_from
 from kitaru_nb.engine.steps import step_name
 from kitaru_nb.errors import ConflictError, CorruptError, KernelError, KitaruError, StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
@@ -193,6 +195,7 @@ class AttemptRun:
         origin = checkpoint.draft.origin
         ran = checkpoint if origin is None else self._engine.journal.checkpoint(origin)
         cell = self._nb.cells[step.index]
+        learn_from(checkpoint.draft.source, cell.source)
         self._client.show_record(cell, step.index, checkpoint.draft.outputs, count)
         self._manager.cell_restored(cell, ran)
         self._restored += 1
@@ -210,6 +213,7 @@ class AttemptRun:
             "epoch": self._attempt.epoch,
             "notebook": self._identity.notebook,
             "parameters": self._identity.parameters,
+            "secrets": VAULT.met(),
             "restore": commits[-1].seq if commits else None,
         }
         code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)
@@ -245,6 +249,7 @@ class AttemptRun:
         """Show what is on record of a cell that has ended, and count it."""
         if reply.seq is not None:
             draft = self._engine.journal.checkpoint(reply.seq).draft
+            learn_from(draft.source, self._nb.cells[step.index].source)
             self._client.show_record(self._nb.cells[step.index], step.index, draft.outputs, reply.count)
             self._saved += draft.duration if reply.restored else 0.0
         self._restored += reply.restored
@@ -343,8 +348,17 @@ class AttemptRun:
 
     def _mark_failed(self, step: Step) -> None:
         cell = self._nb.cells[step.index]
+        self._learn_from_failure(step)
         self._manager.cell_exception(cell, cell_index=step.index)
         self._manager.cell_complete(cell, cell_index=step.index)
+
+    def _learn_from_failure(self, step: Step) -> None:
+        """What the kernel found to be a secret in a cell that failed is none to be written here."""
+        with contextlib.suppress(KitaruError):
+            for checkpoint in reversed(self._engine.journal.checkpoints(self._attempt.execution)):
+                if checkpoint.draft.step == step.step:
+                    learn_from(checkpoint.draft.source, self._nb.cells[step.index].source)
+                    return
 
     def _add_error(self, step: Step, ename: str, evalue: str, detail: str = "") -> None:
         lines = [f"{ename}: {evalue}", *detail.splitlines()]
@@ -363,6 +377,7 @@ class AttemptRun:
 
     def _close(self, end: _End) -> Outcome:
         """Write down how it ended: the journal first when somebody waits for it, then the notebook."""
+        end = replace(end, reason=VAULT.mask(end.reason))
         self._manager.notebook_complete()
         try:
             if end.exit is Exit.COMPLETED:

@@ -15,6 +15,7 @@ from nbformat import NotebookNode, from_dict
 from papermill.clientwrap import PapermillNotebookClient
 
 from kitaru_nb.engine.capture import notebook_outputs
+from kitaru_nb.engine.secrecy import masked_output
 from kitaru_nb.errors import KernelError
 from kitaru_nb.stacks.kernels import HeadlessKernel, describe_exit
 
@@ -169,6 +170,10 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
             display = output.get("transient", {}).get("display_id")
             if display:
                 self._display_id_map.setdefault(display, {}).setdefault(index, []).append(place)
+
+    def log_output_message(self, output: NotebookNode) -> None:
+        """Log, and write to the files that papermill was given, what a cell shows; without secrets."""
+        super().log_output_message(from_dict(dict(masked_output(output))))
 
     def _show_update(self, display: str, output: Mapping[str, Any]) -> None:
         for index, places in self._display_id_map.get(display, {}).items():

@@ -18,6 +18,7 @@ from papermill.iorw import load_notebook_node, write_ipynb
 from papermill.parameterize import add_builtin_parameters, parameterize_notebook, parameterize_path
 
 from kitaru_nb.analysis.directive import find_directive
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.plan import CellPlan, PlannedCell, foresee
@@ -147,7 +148,7 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
         if ended[0].status is ExecutionStatus.COMPLETED:
             _take_back_banner(_format(job.output, job.parameters))
         else:
-            ended[0] = replace(ended[0], traceback=str(error).strip())
+            ended[0] = replace(ended[0], traceback=VAULT.mask(str(error).strip()))
     except ExecutionStopped:
         if not ended:
             raise

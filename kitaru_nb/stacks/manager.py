@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 from papermill.engines import NotebookExecutionManager
 
 from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.stacks.masking import masked_notebook
 
 __all__ = ["NotebookManager"]
 
@@ -27,6 +28,7 @@ class NotebookManager(NotebookExecutionManager):  # type: ignore[misc] # papermi
     """
 
     pbar: Any  # tqdm's bar, or None
+    nb: NotebookNode
 
     def __init__(self, nb: NotebookNode, **options: Any) -> None:
         super().__init__(nb, **options)
@@ -68,10 +70,13 @@ class NotebookManager(NotebookExecutionManager):  # type: ignore[misc] # papermi
             OSError: it could not be saved; what was saved before still stands.
         """
         began = time.monotonic()
+        nb = self.nb
         try:
+            self.nb = masked_notebook(nb)
             super().save()
             self._unsaved = False
         finally:
+            self.nb = nb
             ended = time.monotonic()
             self._next_save = ended + max(_SAVE_EVERY, _SAVE_SHARE * (ended - began))
 

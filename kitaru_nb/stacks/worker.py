@@ -17,7 +17,9 @@ from typing import Any
 import click
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillException
+from papermill.log import logger
 
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.prefix import matching_prefix
 from kitaru_nb.errors import ConflictError, KitaruError
@@ -27,6 +29,7 @@ from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Ide
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.attempt import AttemptRun
 from kitaru_nb.stacks.kernels import python_kernel
+from kitaru_nb.stacks.masking import mask_in_place, masked_parameters, quiet_logger
 from kitaru_nb.stacks.notebooks import (
     Step,
     check_output,
@@ -122,10 +125,13 @@ def identity_of(nb: NotebookNode, source: Any, output: str | None, *, stack: str
     else:
         # from memory or standard input there is no name: the code itself says which notebook it is
         code = "\0".join(
-            cell.source for cell in nb.cells if "injected-parameters" not in cell.metadata.get("tags", ())
+            VAULT.mask_source(cell.source)
+            for cell in nb.cells
+            if "injected-parameters" not in cell.metadata.get("tags", ())
         )
         notebook = "memory:" + blake2b(code.encode(), digest_size=16).hexdigest()
-    parameters = json_parameters(nb.metadata.get("papermill", {}).get("parameters") or {})
+    given = json_parameters(nb.metadata.get("papermill", {}).get("parameters") or {})
+    parameters = masked_parameters(given)
     return Identity(
         notebook=notebook, output=local_path(output) if output else "-", parameters=parameters, stack=stack
     )
@@ -161,6 +167,7 @@ def _execute(
         check_output(identity.notebook, local_path(target))
         save_atomically_at(target)
     python_kernel(kernel_name)
+    quiet_logger(logger)
     give_stable_ids(nb, recorded_ids(source) if source is not None else ())
     # a signal that comes between taking the lease and the first cell has to end the attempt properly
     with Signals() as signals, closing(open_engine(settings)) as engine:
@@ -181,9 +188,12 @@ def _execute(
             )
         except BaseException as error:
             # in a program that lives on, an attempt left open would look like a run that is going on
-            engine.journal.finish(attempt, ExecutionStatus.INTERRUPTED, reason=str(error))
+            engine.journal.finish(attempt, ExecutionStatus.INTERRUPTED, reason=VAULT.mask(str(error)))
             raise
-        return run_of_cells.run()
+        try:
+            return run_of_cells.run()
+        finally:
+            mask_in_place(nb)  # papermill writes it once more
 
 
 def _start(engine: Engine, identity: Identity, run: RunOptions) -> tuple[Attempt, bool]:

@@ -13,7 +13,7 @@ import pytest
 import kitaru_nb
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
-PUBLIC = ["ZarrStore", "errors", "load", "resource", "testing"]
+PUBLIC = ["Secret", "ZarrStore", "errors", "load", "resource", "testing"]
 
 
 def test_the_public_names_are_the_recorded_ones() -> None:

@@ -1,0 +1,154 @@
+"""Canary secrets in every place a notebook has: none of them in any byte that is left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.canaries import found_in
+from tests.integration.headless import Notebook
+
+VARIABLE = "c4n4ry-1n-v4r14bl3-0001"
+ATTRIBUTE = "c4n4ry-1n-4ttr1but3-0002"
+CLOSURE = "c4n4ry1ncl0sur30003"
+DEFAULT = "c4n4ry-1n-d3f4ult-0004"
+ENVIRONMENT = "c4n4ry1n3nv1r0nm3nt0005"
+URL = "c4n4ry1nurl0006"
+SHAPED = "sk-c4n4ry1nth3sh4p30f4k3y0007"
+HEADER = "c4n4ry1nh34d3r0008"
+PARAMETER = "c4n4ry-1n-p4r4m3t3r-0009"
+CONSTANT = "ghp_c4n4ry1n4c0nst4nt0fc0d30010"
+PRINTED = "c4n4ry1npr1nt0011"
+RAISED = "c4n4ry1ntr4c3b4ck0012"
+BYTES = "xoxb-c4n4ry-1n-byt3s-0013"
+ALL = [
+    VARIABLE,
+    ATTRIBUTE,
+    CLOSURE,
+    DEFAULT,
+    ENVIRONMENT,
+    URL,
+    SHAPED,
+    HEADER,
+    PARAMETER,
+    CONSTANT,
+    PRINTED,
+    RAISED,
+]
+ALL += [BYTES]
+
+CELLS = [
+    f"db_password = '{VARIABLE}'\nconfig = {{'api_key': '{ATTRIBUTE}'}}",
+    f"""class Client:
+    def __init__(self, token): self.token = token
+client = Client(token='{ATTRIBUTE}')
+def closing(auth_token):
+    def call(): return auth_token
+    return call
+closed = closing('{CLOSURE}')
+def default(x=1, password='{DEFAULT}'): return password
+def constant(): return '{CONSTANT}'
+""",
+    f"""import os, requests
+copied = dict(os.environ)
+url = 'postgresql://user:{URL}@host/db'
+history = [{{'role': 'user', 'content': 'my key is {SHAPED} ok'}}] * 3
+session = requests.Session()
+session.headers['Authorization'] = 'Bearer {HEADER}'
+data = b'{BYTES}'
+""",
+    f"""from IPython.display import Markdown, display
+app_secret = '{PRINTED}'
+print(app_secret, os.environ['CANARY_API_KEY'])
+display(Markdown('**' + app_secret + '** ' + url))
+copied
+""",
+    """
+seen = [db_password, config, client.token, closed(), default(), constant(), url, history, api_key, data]
+seen += [session.headers['Authorization'], copied['CANARY_API_KEY'], app_secret]
+import hashlib
+hash_of = hashlib.sha256(repr(seen).encode()).hexdigest()
+print(hash_of)
+""",
+]
+
+
+def everything(folder: Path) -> list[str]:
+    source = folder / "work.ipynb"
+    text = source.read_text()
+    source.unlink()  # what its author typed is in it
+    try:
+        return found_in([folder], ALL)
+    finally:
+        source.write_text(text)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CANARY_API_KEY", ENVIRONMENT)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    return tmp_path
+
+
+RAISING = f"pin_token = '{RAISED}'\nonce('x') and 1/0\nraise ValueError(pin_token)"
+AGAIN = """
+again = [db_password, config, client.token, closed(), default(), constant(), url, history, api_key, data]
+again += [session.headers['Authorization'], copied['CANARY_API_KEY'], app_secret]
+assert again == seen
+assert hashlib.sha256(repr(seen).encode()).hexdigest() == hash_of
+"""
+
+
+def test_no_canary_is_left_behind_and_a_resume_has_them_all(folder: Path) -> None:
+    notebook = Notebook(folder, [*CELLS, RAISING])
+    given = ("-p", "api_key", PARAMETER, "--log-output")
+
+    failed = notebook.kitaru("run", "work.ipynb", *given)
+
+    assert failed.code == 1
+    assert everything(folder) == []
+    assert not [secret for secret in ALL if secret in failed.stdout + failed.stderr]
+    shown = notebook.shown()[-2]
+
+    notebook.edit(len(CELLS), AGAIN)
+    done = notebook.kitaru("run", "work.ipynb", *given)
+
+    assert done.code == 0, done.stderr
+    assert f"{len(CELLS) + 2} restored" in done.stdout
+    assert notebook.shown()[-2] == shown
+    assert everything(folder) == []
+
+
+def test_a_run_goes_on_with_another_key_and_pays_for_nothing_twice(folder: Path) -> None:
+    cells = ["import os\nkey = os.environ['CANARY_API_KEY']", "tick(str(len(key)))", "once('x') and 1/0"]
+    notebook = Notebook(folder, cells)
+    notebook.kitaru("run", "work.ipynb", "-p", "api_key", PARAMETER)
+
+    other = {"CANARY_API_KEY": "4n0th3r-k3y-4n0th3r", "API_KEY": "4n0th3r-p4r4m3t3r-0014"}
+    notebook.edit(2, f"assert (key, api_key) == {tuple(other.values())}")
+    done = notebook.kitaru("resume", env=other)
+
+    assert done.code == 0, done.stderr
+    assert len(notebook.ticks()) == 1
+    assert notebook.executions()[0].attempts == 2
+    assert dict(notebook.executions()[0].identity.parameters) == {"api_key": "secret:param:api_key"}
+
+
+def test_what_is_missing_is_named_before_it_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = Notebook(
+        folder, ["import os\nkey = os.environ['CANARY_API_KEY']", "once('x') and 1/0\nprint(key)"]
+    )
+    notebook.kitaru("run", "work.ipynb", "-p", "api_key", PARAMETER)
+    monkeypatch.delenv("CANARY_API_KEY")
+
+    without = notebook.kitaru("resume")
+    given = notebook.kitaru("run", "work.ipynb", "-p", "api_key", PARAMETER)
+
+    assert without.code == 2
+    assert "parameter `api_key` is a secret" in without.stderr
+    assert "API_KEY=" in without.stderr
+    assert given.code == 1
+    assert "the environment variable `CANARY_API_KEY` is not set" in given.stderr
