@@ -168,7 +168,7 @@ class Vault:
             self._changes += 1
 
     def keep(self, variable: str, value: str) -> None:
-        """Take note of a secret that goes by the name of an environment variable, whether or not it is set."""
+        """Take note of a secret that goes by the name of an environment variable, set or not."""
         self._kept[variable] = value
         if len(value) >= LEAST and self._met.get(value) != f"env:{variable}":
             with self._lock:
