@@ -41,7 +41,8 @@ _SHAPES = re.compile(
     rb"|AIza[A-Za-z0-9_-]{30}|GOCSPX-[A-Za-z0-9_-]{20}|hf_[A-Za-z0-9]{20}|npm_[A-Za-z0-9]{30}|pypi-[A-Za-z0-9_-]{40}"
     rb"|gsk_[A-Za-z0-9]{20}|xai-[A-Za-z0-9]{20}|pplx-[A-Za-z0-9]{20}|nvapi-[A-Za-z0-9_-]{20}"
     rb"|lsv2_[a-z]{2}_\w{20}"
-    rb"|r8_[A-Za-z0-9]{30}|do[opr]_v1_[a-f0-9]{40}|eyJ[A-Za-z0-9_-]{8,400}\.eyJ|-----BEGIN (?:[A-Z]+ )*PRIVATE KEY"
+    rb"|r8_[A-Za-z0-9]{30}|do[opr]_v1_[a-f0-9]{40}"
+    rb"|eyJ[A-Za-z0-9_-]{8,400}\.eyJ|-----BEGIN (?:[A-Z]+ )*PRIVATE KEY"
     rb"|://[^\s:/@\x00-\x1f\x80-\x9f]{0,200}:[^\s/@\x00-\x1f\x80-\x9f]{12,400}@"
 )
 _NAMES = re.compile(
