@@ -105,14 +105,14 @@ def _reduce_settings(client: Any) -> Any:
         cookies = state.get("_cookies")
         state["_cookies"] = type(cookies)() if cookies is not None else None
     secrets: dict[str, str] = {}
-    known: dict[str, tuple[str, str]] = {}
+    known: dict[str, str] = {}
     for name, value in list(state.items()):
         if isinstance(value, str):
             parts = VAULT.parts(value, name)
             if parts is not None and len(parts) == 1 and isinstance(parts[0], Ref):
                 ref = parts[0]
                 secrets[name] = ref.name if ref.label.startswith("env:") else ""
-                known[name] = ref.label, ref.fingerprint
+                known[name] = f"{ref.label} {ref.fingerprint}"  # with a space: no secret itself
                 state[name] = None
     return make_client, (cls, secrets, kind_name(client), known), state, None, None, set_client
 
@@ -123,9 +123,7 @@ def _is_cached(cls: type, name: str) -> bool:
     return isinstance(found, functools.cached_property)
 
 
-def make_client(
-    cls: Any, secrets: dict[str, str], kind: str, known: dict[str, tuple[str, str]] | None = None
-) -> Any:
+def make_client(cls: Any, secrets: dict[str, str], kind: str, known: dict[str, str] | None = None) -> Any:
     """A client without its settings; a marker when a secret it needs is not known here.
 
     Args:
@@ -136,7 +134,7 @@ def make_client(
     """
     made = cls.__new__(cls)
     for name, variable in secrets.items():
-        ref = Ref(*(known or {}).get(name, (f"env:{variable}", "")))
+        ref = Ref(*(known or {}).get(name, f"env:{variable} ").rsplit(" ", 1))
         value = VAULT.find(ref, live_value)
         if value is None:
             return _not_made(kind, why_missing(ref))

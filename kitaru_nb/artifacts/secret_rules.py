@@ -142,10 +142,10 @@ SHAPES = re.compile(
 
 def may_have_shape(text: str) -> bool:
     """Whether `shapes_in` has to look, which takes some time."""
-    return any(within in text and any(map(text.__contains__, begins)) for within, begins in _BEGIN)
+    return any(within in text and any(map(text.__contains__, begins)) for within, begins in BEGINNINGS)
 
 
-_BEGIN = (
+BEGINNINGS = (
     (
         "_",
         (
@@ -190,7 +190,6 @@ _BEGIN = (
     ("ic ", ("asic ",)),
     ("er ", ("earer ",)),
 )
-BEGINNINGS = tuple(begin for _, begins in _BEGIN for begin in begins)
 """What keys of a known shape begin with; some need more to be one."""
 
 SECRET_WORDS = ("key", "token", "secret", "passw", "passphrase", "credential", "authoriz")
@@ -224,7 +223,7 @@ def shapes_in(text: str) -> list[tuple[int, int, str]]:
 def _beginnings(text: str) -> set[int]:
     """Where a shape may begin."""
     places = set()
-    for within, begins in _BEGIN:
+    for within, begins in BEGINNINGS:
         if within not in text:
             continue
         for begin in begins:

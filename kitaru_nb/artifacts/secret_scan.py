@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import xxhash
@@ -45,11 +46,9 @@ _SHAPES = re.compile(
     rb"|eyJ[A-Za-z0-9_-]{8,400}\.eyJ|-----BEGIN (?:[A-Z]+ )*PRIVATE KEY"
     rb"|://[^\s:/@\x00-\x1f\x80-\x9f]{0,200}:[^\s/@\x00-\x1f\x80-\x9f]{12,400}@"
 )
-_NAMES = re.compile(
-    rb"(?i:keys?|tokens?|secrets?|passwords?|passwd|passphrases?|credentials?|authorization)(?=[\x94\x8cXC_\d.-])"
-)
-_BEGIN = tuple(begin.encode() for begin in BEGINNINGS)
-_WORDS = tuple(word.encode() for word in SECRET_WORDS)
+_NAMES = (b"key", b"token", b"secret", b"password", b"passwd", b"passphrase", b"credential", b"authorization")
+_BEHIND = b"\x94\x8cxc_-.0123456789"  # what a name may go on with, in lower case
+_BEGIN = [(within.encode(), [begin.encode() for begin in begins]) for within, begins in BEGINNINGS]
 
 # What is looked for, and the two letters that stand before it in lower case.
 _ALL = [bytes([byte]) for byte in range(256)]
@@ -177,12 +176,21 @@ def _is_suspect(data: bytes, needles: list[bytes], whole: int = 0) -> bool:
     if numpy is not None and hasattr(numpy, "frombuffer"):
         places = _candidates(data, numpy)
         return any(_is_hit(data, at) for at in places)
-    if any(begin in data for begin in _BEGIN) and _any_shape(data):
-        return True
+    begun = any(within in data and any(map(data.__contains__, begins)) for within, begins in _BEGIN)
+    return (begun and _any_shape(data)) or any(_is_named(data, at) for at in _names_in(data))
+
+
+def _names_in(data: bytes) -> Iterator[int]:
+    """Where a secret's name may end, or its word in it."""
     lower = data.lower()
-    return any(word in lower for word in _WORDS) and any(
-        _is_named(data, match.end() - 1) for match in _NAMES.finditer(data)
-    )
+    for word in _NAMES:
+        at = lower.find(word)
+        while at >= 0:
+            end = at + len(word)
+            end += lower[end : end + 1] == b"s"
+            if lower[end : end + 1] in _BEHIND:
+                yield end - 1
+            at = lower.find(word, end)
 
 
 def _any_shape(data: bytes) -> bool:
