@@ -10,6 +10,7 @@ The tree::
     ├── ConflictError (RuntimeError)    read again and retry, or take over
     ├── StoreError (OSError)            check the disk or bucket
     │   └── CorruptError                the stored bytes are damaged
+    ├── UntrustedError (PermissionError) say whom you trust
     ├── KernelError (RuntimeError)      the kernel died or could not be started
     └── TimedOutError (TimeoutError)    give it more time
 
@@ -37,6 +38,7 @@ __all__ = [
     "Suspended",
     "TimedOutError",
     "UnstorableError",
+    "UntrustedError",
     "UsageError",
 ]
 
@@ -100,6 +102,10 @@ class StoreError(KitaruError, OSError):
 
 class CorruptError(StoreError):
     """Stored bytes do not have the digest they were stored under."""
+
+
+class UntrustedError(KitaruError, PermissionError):
+    """Putting this back could run code, and nobody whom you trust has signed it."""
 
 
 class KernelError(KitaruError, RuntimeError):

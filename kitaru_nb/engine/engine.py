@@ -9,7 +9,8 @@ from typing import Any
 from kitaru_nb.artifacts.store import ArtifactStore
 from kitaru_nb.artifacts.values import Stored, load_values, store_values
 from kitaru_nb.artifacts.verify import Verification
-from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UnstorableError
+from kitaru_nb.engine.trust import Trust
+from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UnstorableError, UntrustedError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest
 from kitaru_nb.model.settings import Settings
@@ -30,6 +31,7 @@ class Engine:
         journal: What happened.
         store: The bytes.
         settings: What the user has chosen.
+        trust: Signs records, and says which may be acted upon.
         check: Raises a StoreError when nothing could be written now; asked before a step
             runs, so that no money is spent on a result that has no place.
         hear: Gives sentences about the place that its user should read, each once.
@@ -38,6 +40,7 @@ class Engine:
     journal: Journal
     store: ArtifactStore
     settings: Settings
+    trust: Trust
     check: Callable[[], None] = lambda: None
     hear: Callable[[], list[str]] = list
 
@@ -93,8 +96,17 @@ class Engine:
             StoreError: kind ``values-removed``: `gc` removed them.
             UnstorableError: kind ``unloadable-value``: the bytes are right and the object
                 cannot be rebuilt, for want of a module, say.
+            UntrustedError: kind ``untrusted-value``: loading it could run code, and no trusted
+                record holds it.
         """
         artifact = self.artifact(digest)
+        if not self.trust.may_load(artifact):
+            raise UntrustedError(
+                f"the value `{digest[:12]}` is not loaded: doing so can run code, and no record that you "
+                "trust holds it",
+                kind="untrusted-value",
+                hint="kitaru-nb trust KEY, or trust it this once with --trust or load(..., trust=True)",
+            )
         try:
             return load_values(
                 artifact,

@@ -213,13 +213,16 @@ class Line:
                 raise ConflictError(error.message, kind="values-removed", hint=error.hint) from error
             raise
         given = {artifact.digest for artifact in written.artifacts}
+        held = attempt()
+        draft = self._engine.trust.signed(draft, held.execution, fresh=written.artifacts)
         checkpoint = self._engine.journal.commit(
-            attempt(),
+            held,
             draft,
             artifacts=written.artifacts,
             locations=written.locations,
             needs=written.needs - given,
         )
+        self._engine.trust.committed(checkpoint)
         self.parent, self._recorded_process, self._committed = checkpoint.seq, process, after
         self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
         self.recorded.add(draft)

@@ -278,6 +278,7 @@ def body_of(draft: Draft) -> str:
             "outputs": [dict(output) for output in draft.outputs],
             "error": None if draft.error is None else dict(draft.error),
         }
+        | ({} if draft.signature is None else {"signature": dict(draft.signature)})
     )
 
 
@@ -314,6 +315,7 @@ def checkpoint_of(row: CheckpointRow, execution: ExecutionId) -> Checkpoint:
         error=body["error"],
         cost=row.cost,
         tokens=row.tokens,
+        signature=body.get("signature"),
     )
     return Checkpoint(row.seq, execution, row.epoch, row.ordinal, draft)
 

@@ -84,6 +84,7 @@ class Draft:
         outputs: What it showed: Jupyter messages, folded, as JSON values.
         execution_count: The number of the cell's run in its kernel (``In [n]``).
         error: For a failed step, `{"ename", "evalue"}`.
+        signature: Who vouches for all of this: ``{"key": …, "sig": …}``; see `engine.trust`.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Draft:
     error: Mapping[str, str] | None = None
     cost: float | None = None
     tokens: int | None = None
+    signature: Mapping[str, str] | None = None
 
     @property
     def writes(self) -> tuple[str, ...]:
