@@ -28,6 +28,8 @@ from kitaru_nb.engine.packages import (
 )
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
+from kitaru_nb.engine.trust import Standing
+from kitaru_nb.errors import UntrustedError
 from kitaru_nb.model.artifact import Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId, Identity
@@ -112,9 +114,11 @@ class Decider:
             self.inputs.refuse_markers(pending.needs, pending.name)
             self._engine.check()
             return Run(pending)
-        found = self._find(pending, execution)
+        found, refused = self._trusted(cell, self._find(pending, execution))
         decided, gone = self._choose(pending, found, execution)
         if isinstance(decided, Run):
+            if refused is not None:
+                raise refused
             self._namespace.open(pending.needs.touched)
             self.inputs.refuse_markers(pending.needs, pending.name)
             pending.unmet = self._unmet(pending, found)
@@ -133,9 +137,12 @@ class Decider:
         """
         name = cell.directive.name if cell.directive is not None else None
         pending = self._weighed(cell, name or "this cell")
-        decided, _ = self._choose(pending, self._find(pending, execution), execution)
+        found, refused = self._trusted(cell, self._find(pending, execution))
+        decided, _ = self._choose(pending, found, execution)
         if cell.directive is not None and cell.directive.fresh:
             decided = Run(pending)
+        elif isinstance(decided, Run) and refused is not None:
+            raise refused
         earlier = self._engine.journal.executions(notebook=self._identity.notebook, limit=5)
         ids = dict.fromkeys([execution, *(each.id for each in earlier if each.identity.interactive)])
         recorded = (c for each in ids for c in reversed(self._engine.journal.checkpoints(each)))
@@ -244,7 +251,22 @@ class Decider:
             found
             for key in pending.needs.keys
             for found in journal.find(key, executions=executions, notebook=notebook)
+            if found.draft.key == key  # the journal's own lists are not signed, the key is
         ]
+
+    def _trusted(
+        self, cell: Cell, found: Sequence[Checkpoint]
+    ) -> tuple[list[Checkpoint], UntrustedError | None]:
+        """Those of the step's records that may be acted upon, and what to tell of the newest that may not.
+
+        Not even the conditions of such a record are looked at, and its step is not simply run:
+        that would pay again for what is there.
+        """
+        trust = self._engine.trust
+        with trust.accepting(cell.directive is not None and cell.directive.trust):
+            trusted = [each for each in found if trust.standing(each) is Standing.TRUSTED]
+        others = [each for each in found if each not in trusted and same_step(cell.step, each.draft.step)]
+        return trusted, trust.refusal(others[0]) if others else None
 
     def _allowed(self, pending: Pending, execution: ExecutionId) -> Callable[[Checkpoint], bool]:
         """Headless, what touched the outside in another execution is only taken when asked for."""

@@ -69,7 +69,7 @@ class Engine:
 
         `before` is what these names were stored as last.
         """
-        return store_values(
+        stored = store_values(
             values,
             namespace=namespace,
             store=self.store,
@@ -77,6 +77,8 @@ class Engine:
             anchors=anchors or {},
             before=lambda: self._known(before),
         )
+        self.trust.vouch(stored.artifact.digest)
+        return stored
 
     def _known(self, digest: Digest | None) -> Artifact | None:
         return self.journal.artifacts([digest]).get(digest) if digest is not None else None

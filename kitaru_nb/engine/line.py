@@ -62,12 +62,11 @@ class Line:
     def _say(self, line: str) -> None:
         self.tell(line)  # looked up when it is used: it may be put in place later
 
-    def restore(self, seq: int, *, exact: bool = False) -> tuple[Restored, list[Checkpoint]]:
-        """The namespace and process as of commit `seq`, and the commits up to it, oldest first.
+    def restore(self, line: Sequence[Checkpoint], *, exact: bool = False) -> Restored:
+        """The namespace and process as the commits of `line` left them, oldest first.
 
         With `exact`, names that are on record here and were not there yet go.
         """
-        line = self._engine.journal.line(seq)
         recorded = recorded_at(line)
         made_by = {group.artifact: c.draft.name for c in line for group in c.draft.groups}
         loader = Loader(self._engine, self._namespace, steps=made_by)
@@ -84,11 +83,11 @@ class Line:
             self._namespace.live.pop(name, None)
         for digest in recorded.process:
             restored.problems += self._process.apply(loader.process(digest))
-        self.parent, self.recorded, self._committed = seq, recorded, State()
+        self.parent, self.recorded, self._committed = line[-1].seq, recorded, State()
         self._namespace.recorded_whole = recorded.whole
         self._definitions = Definitions()
         self._recorded_process = self._process.snapshot()
-        return restored, line
+        return restored
 
     def write(self, pending: Pending, step: Change, after: State, *, ran: Ran | None = None) -> Written:
         """Store every group that changed since the last commit, or by the step.

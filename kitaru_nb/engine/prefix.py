@@ -11,12 +11,12 @@ from typing import Any
 from kitaru_nb.analysis.directive import find_directive
 from kitaru_nb.analysis.normal import code_digest
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.history import left_later
 from kitaru_nb.engine.observe import file_holds, state_of
 from kitaru_nb.engine.secrecy import is_same_but_secrets
 from kitaru_nb.engine.steps import same_step
 from kitaru_nb.errors import UsageError
-from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 from kitaru_nb.model.execution import Attempt
 
@@ -113,12 +113,18 @@ def source_code(source: str) -> str:
         return text.strip()
 
 
-def record_restored(journal: Journal, attempt: Attempt, prefix: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Write `prefix` into `attempt` as restored steps, in one transaction."""
+def record_restored(engine: Engine, attempt: Attempt, prefix: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Write `prefix` into `attempt` as restored steps, in one transaction.
+
+    Raises:
+        UntrustedError: nobody who is trusted here has signed some of it; nothing is written.
+    """
     if not prefix:
         return []
+    engine.trust.require(prefix)
     drafts = [restored_draft(checkpoint) for checkpoint in prefix]
-    return journal.commit_restored(attempt, [replace(drafts[0], parent=None), *drafts[1:]])
+    drafts[0] = replace(drafts[0], parent=None)
+    return engine.journal.commit_restored(attempt, engine.trust.signed_line(drafts, attempt.execution))
 
 
 def restored_draft(checkpoint: Checkpoint, **changes: Any) -> Draft:
@@ -128,6 +134,7 @@ def restored_draft(checkpoint: Checkpoint, **changes: Any) -> Draft:
         "status": CheckpointStatus.RESTORED,
         "origin": origin,
         "started_at": datetime.now(UTC),
+        "signature": None,
         **changes,
     }
     return replace(checkpoint.draft, **fields)

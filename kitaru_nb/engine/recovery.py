@@ -22,7 +22,14 @@ from kitaru_nb.engine.furthest import furthest
 from kitaru_nb.engine.namespace import Names, Namespace
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.engine.remaking import call_resource, living_resource
-from kitaru_nb.errors import CorruptError, KitaruError, NotFoundError, StoreError, UnstorableError
+from kitaru_nb.errors import (
+    CorruptError,
+    KitaruError,
+    NotFoundError,
+    StoreError,
+    UnstorableError,
+    UntrustedError,
+)
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
@@ -94,6 +101,7 @@ class Restored:
         damaged: Names whose stored bytes are damaged, each with what was found.
         problems: Sentences about other things that were not put back.
         removed: Names among `damaged` whose values are gone because `gc` removed them.
+        untrusted: Why something was left out, if nobody who is trusted here has signed it.
     """
 
     names: list[str] = field(default_factory=list)
@@ -102,6 +110,7 @@ class Restored:
     damaged: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     removed: set[str] = field(default_factory=set)
+    untrusted: UntrustedError | None = None
 
 
 class Loader:
@@ -256,6 +265,7 @@ class Loader:
     def _apart(
         self, digest: Digest, namespace: dict[str, Any], resolve: Callable[[Anchor], object]
     ) -> dict[str, object]:
+        self._engine.trust.vouch(digest)  # a recipe that is trusted reads it
         return self._engine.get(digest, namespace=namespace, resolve=resolve)
 
     def is_live(self, group: Group) -> bool:
@@ -319,6 +329,7 @@ class Loader:
         }
 
     def _resolve(self, anchor: Anchor) -> object:
+        self._engine.trust.vouch(anchor.artifact)  # what refers to it is trusted, or it would not load
         if anchor.artifact not in self._loaded:
             present = self._present(anchor.name)
             if present is not None and self._namespace.digest({anchor.name: present}) == anchor.value:
@@ -384,6 +395,13 @@ def damaged(restored: Restored, checkpoint: Checkpoint) -> StoreError:
     if restored.removed >= restored.damaged.keys():
         return StoreError(message, kind="values-removed", hint=hint)
     return CorruptError(message, kind="corrupt-artifact", hint=hint)
+
+
+def untrusted(restored: Restored, first: UntrustedError) -> UntrustedError:
+    """The error for a restore that had to leave something out."""
+    names = ", ".join(f"`{name}`" for name in sorted(restored.lost))
+    message = f"{first.message}; {names} hold markers" if names else first.message
+    return UntrustedError(message, kind=first.kind, hint=first.hint)
 
 
 def put_back(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kitaru_nb.analysis.directive import Directive
 from kitaru_nb.artifacts.census import touched_opaque
+from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.cell import Cell
@@ -46,6 +47,7 @@ from kitaru_nb.engine.recovery import (
     put_back,
     say_emptied,
     target_of,
+    untrusted,
 )
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
@@ -235,6 +237,7 @@ class Session:
             ConflictError: another live process holds the execution; or the cell failed before
                 and what it did cannot be undone.
             DivergenceError: kind ``confirm-rerun``: it is long, and a miss only by chance.
+            UntrustedError: it is on record, and nobody who is trusted here has signed that.
             StoreError: the journal cannot be read or written, so running it would be in vain.
         """
         _refuse_unbuilt(cell.directive)
@@ -440,6 +443,7 @@ class Session:
         take_over: bool = False,
         again: Sequence[str] = (),
         parse: Parse = parse_plain,
+        trust: bool = False,
     ) -> Resumed:
         """Put back everything that an execution had committed, as of `at` or its last commit.
 
@@ -449,10 +453,12 @@ class Session:
             take_over: Take the execution from a process that hangs.
             again: Names that could not be stored, to be made by running their cells again.
             parse: Reads a recorded cell.
+            trust: Put back what anybody signed, this once.
 
         Raises:
             NotFoundError: there is no such execution or checkpoint.
             ConflictError: another live process holds the execution.
+            UntrustedError: nobody who is trusted here signed some of it; what runs nothing is back.
             CorruptError: some names' stored bytes are damaged; the others are back.
         """
         journal = self.engine.journal
@@ -461,10 +467,13 @@ class Session:
             self._lease.take_named(found.id, take_over=True)
         target = target_of(journal, found, at)
         self._lease.take_named(found.id)
-        restored, line = self.restore_line(target.seq, exact=at is not None)
+        with self.engine.trust.accepting(trust):
+            restored, line = self.restore_line(target.seq, exact=at is not None)
         journal.record_event(found.id, "resumed", {"checkpoint": target.draft.name, "seq": target.seq})
         if restored.damaged:
             raise damaged(restored, target)
+        if restored.untrusted is not None:
+            raise untrusted(restored, restored.untrusted)
         refused = self._remake(again, line, restored, parse)
         saved = sum(checkpoint.draft.duration for checkpoint in line)
         loader = Loader(self.engine, self.namespace)
@@ -507,10 +516,15 @@ class Session:
     def restore_line(self, seq: int, *, exact: bool = False) -> tuple[Restored, list[Checkpoint]]:
         """The namespace as of commit `seq`; the next commit builds on it. `exact` as in `Line.restore`."""
         files = Restored()  # before the names: what is made again may open them
-        line = self.engine.journal.line(seq)
+        sifted = self.engine.trust.sift(self.engine.journal.line(seq))
+        line = sifted.line
         self._files.put_back_line(line, files)
-        restored, line = self._line.restore(seq, exact=exact)
+        restored = self._line.restore(line, exact=exact)
         say_emptied(restored, line, self.namespace.live)
+        restored.untrusted = sifted.error
+        for name, reason in sifted.refused.items():
+            self.namespace.live[name] = Marker(name, "value", reason)
+            restored.lost[name] = reason
         with self._process.importing():
             files.problems += import_again(dict.fromkeys(name for c in line for name in c.draft.imports))
         files.problems += said_versions({k: v for c in line for k, v in c.draft.packages.items()})
@@ -587,7 +601,7 @@ class Session:
 
 def _refuse_unbuilt(directive: Directive | None) -> None:
     """Options that parse and do nothing yet are refused rather than ignored."""
-    for option in ("budget", "trust"):
+    for option in ("budget",):
         if directive is not None and getattr(directive, option):
             message = f"`--{option.replace('_', '-')}` is not available in this version"
             raise UsageError(message, kind="not-available", hint="%%checkpoint without it")

@@ -125,9 +125,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _told(group: Group) -> dict[str, Any]:
-    return {
-        name: value for name, default in _GROUP.items() if (value := getattr(group, name)) != default
-    }
+    return {name: value for name, default in _GROUP.items() if (value := getattr(group, name)) != default}
 
 
 def mark_of(statement: bytes) -> str:
@@ -292,7 +290,7 @@ class Trust:
         kind, whose = (
             ("unsigned-record", "unsigned") if standing is Standing.UNSIGNED else ("untrusted-key", key)
         )
-        hint = f"kitaru-nb trust {whose} if you know whose it is, or --trust for this once; --fresh runs it again"
+        hint = f"kitaru-nb trust {whose} if you know whose it is; --trust for this once; --fresh runs it anew"
         return UntrustedError(message, kind=kind, hint=hint)
 
     def marks(self, line: Sequence[Checkpoint]) -> list[str]:

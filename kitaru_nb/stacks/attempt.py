@@ -155,7 +155,7 @@ class AttemptRun:
         first = next((index for index in steps if index not in restored), None)
         self._manager.hold_saves()
         self._manager.notebook_start()
-        commits = record_restored(self._engine.journal, self._attempt, self._recorded)
+        commits = record_restored(self._engine, self._attempt, self._recorded)
         crash_point("worker-restored")
         for index, cell in enumerate(self._nb.cells[:first]):
             if index in restored:

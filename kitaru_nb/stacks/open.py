@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, Found, find_artifact
-from kitaru_nb.engine.stored import StoredNames, names_at
+from kitaru_nb.engine.stored import stored_names
+from kitaru_nb.engine.trust import Trust
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.settings import JOURNAL_FILE, Settings
 from kitaru_nb.stacks.disk import DiskLimit
+from kitaru_nb.stacks.keys import Keyring, config_folder
 from kitaru_nb.stacks.settings import resolve
 
 if TYPE_CHECKING:
@@ -56,10 +59,12 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
     Raises:
         NotFoundError: kind ``nothing-recorded``: `read_only`, and nothing was ever recorded.
         StoreError: kinds ``home-not-a-folder``, ``home-not-writable``, ``disk-full``,
-            ``disk-error``: the home cannot be used; nothing in it was touched.
+            ``disk-error``: the home cannot be used; nothing in it was touched. Kinds
+            ``key-unreadable``, ``key-not-made``: what is recorded could not be signed.
         CorruptError: the journal is damaged.
         UsageError: kind ``unknown-stack``.
     """
+    keys = Keyring(config_folder())
     if settings.stack != "local":
         raise UsageError(
             f"there is no stack `{settings.stack}` (from {settings.sources.get('stack', 'argument')})",
@@ -70,11 +75,12 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
         _check_readable(settings.home)
     else:
         _prepare(settings.home)
+        keys.prepare()
     journal = SqliteJournal(settings.home / JOURNAL_FILE, lease=settings.lease, read_only=read_only)
     folder = settings.home / STORE_FOLDER
     if read_only or not limited:
         store = LocalStore(folder, read_only=read_only)
-        return Engine(journal, store, settings, check=partial(check_home, settings.home))
+        return Engine(journal, store, settings, Trust(journal, keys), check=partial(check_home, settings.home))
     limit = DiskLimit(
         settings.home, folder / "packs", settings.max_bytes, collect=partial(_collect, settings, journal)
     )
@@ -83,7 +89,8 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
         check_home(settings.home)
         limit.check()
 
-    return Engine(journal, LocalStore(folder, room=limit.room), settings, check=check, hear=limit.hear)
+    store = LocalStore(folder, room=limit.room)
+    return Engine(journal, store, settings, Trust(journal, keys), check=check, hear=limit.hear)
 
 
 def _collect(settings: Settings, journal: SqliteJournal) -> None:
@@ -94,7 +101,9 @@ def _collect(settings: Settings, journal: SqliteJournal) -> None:
         collect(journal, store, Policy(settings.keep_days))
 
 
-def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = False) -> Any:
+def load(
+    name_or_ref: str, *, execution: str | None = None, as_zarr: bool = False, trust: bool = False
+) -> Any:
     """A stored value, checked against its digest; needs no kernel and changes nothing.
 
     Args:
@@ -105,11 +114,14 @@ def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = Fals
             which is also the default.
         as_zarr: Give a read-only `zarr.Array` that reads only the chunks asked for, instead
             of the whole array; of a frame, an xarray object or a dict of arrays a `zarr.Group`.
+        trust: Load it whoever signed it, this once. Loading anything but arrays, numbers and
+            text can run code of whoever recorded it.
 
     Raises:
         NotFoundError: no such execution, checkpoint or name; the message lists close ones.
         CorruptError: stored bytes are damaged.
         UsageError: kind ``not-an-array``: `as_zarr`, and zarr cannot hold the value.
+        UntrustedError: loading it could run code, and nobody whom you trust has signed it.
 
     A function comes with what it reads, as of its checkpoint. A value that could not be
     stored comes as a marker that says why.
@@ -120,18 +132,18 @@ def load(name_or_ref: str, *, execution: str | None = None, as_zarr: bool = Fals
         from kitaru_nb.stacks.views import view_of  # noqa: PLC0415 - it imports this module
 
         _, view = view_of(name_or_ref, execution=execution or LATEST)
-        return zarr.open(store=view(), mode="r")
-    return load_stored(name_or_ref, execution=execution)[1]
+        return zarr.open(store=replace(view, trust=trust)(), mode="r")
+    return load_stored(name_or_ref, execution=execution, trust=trust)[1]
 
 
-def load_stored(name_or_ref: str, *, execution: str | None = None) -> tuple[Found, Any]:
+def load_stored(name_or_ref: str, *, execution: str | None = None, trust: bool = False) -> tuple[Found, Any]:
     """As `load`, with where the value was found."""
     settings = resolve()
     with closing(open_engine(settings, read_only=True)) as engine:
         found = find_artifact(engine.journal, name_or_ref, execution=execution or LATEST)
-        digests = names_at(engine.journal, found.seq) if found.seq is not None else {}
-    names = StoredNames(lambda: open_engine(settings, read_only=True), digests)
-    return found, found.pick(names.artifact(found.artifact.digest))
+    digest = found.artifact.digest
+    names = stored_names(lambda: open_engine(settings, read_only=True), found.seq, digest=digest, trust=trust)
+    return found, found.pick(names.artifact(digest))
 
 
 def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like the class it makes

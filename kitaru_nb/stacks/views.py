@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kitaru_nb.artifacts.zarr_view import stored_tree
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, Found, find_artifact
-from kitaru_nb.engine.stored import StoredNames, names_at
+from kitaru_nb.engine.stored import stored_names
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
@@ -34,6 +34,7 @@ class View:
         title: What to call it in an error.
         ref: What was asked for.
         settings: How to open that place.
+        trust: Whether what anybody signed may be loaded.
     """
 
     stack: str
@@ -43,6 +44,7 @@ class View:
     title: str = field(compare=False)
     ref: str = field(compare=False)
     settings: Settings = field(compare=False)
+    trust: bool = field(default=False, compare=False)
 
     def __call__(self) -> ArtifactZarrStore:
         """The value as a zarr store.
@@ -76,11 +78,9 @@ class View:
 
     def load(self) -> object:
         """The value itself."""
-        digests = {}
-        if self.seq is not None:
-            with closing(open_engine(self.settings, read_only=True)) as engine:
-                digests = names_at(engine.journal, self.seq)
-        names = StoredNames(lambda: open_engine(self.settings, read_only=True), digests)
+        names = stored_names(
+            lambda: open_engine(self.settings, read_only=True), self.seq, digest=self.digest, trust=self.trust
+        )
         values = names.artifact(self.digest)
         if self.name is not None:
             return values[self.name]

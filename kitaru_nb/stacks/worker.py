@@ -142,13 +142,18 @@ def restorable(engine: Engine, execution: ExecutionId, steps: Sequence[Step]) ->
 
     They end before the first cell tagged ``no-checkpoint``: what it does is on no record,
     so it has to run in the new kernel, and each cell after it is decided on in there.
+
+    Raises:
+        UntrustedError: nobody who is trusted here has signed a step of the execution.
     """
     leading = []
     for step in steps:
         if step.plain:
             break
         leading.append((step.step, step.source))
-    return matching_prefix(leading, engine.journal.checkpoints(execution)) if leading else []
+    recorded = engine.journal.checkpoints(execution) if leading else []
+    engine.trust.require(recorded)  # not even the files that it names are looked at before
+    return matching_prefix(leading, recorded)
 
 
 def _execute(

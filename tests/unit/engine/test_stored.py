@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kitaru_nb.engine.refs import find_artifact
-from kitaru_nb.engine.stored import StoredNames, names_at
+from kitaru_nb.engine.stored import names_at, stored_names
 from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.model.execution import Identity, current_owner
 from kitaru_nb.model.settings import Settings
@@ -36,14 +36,12 @@ class Kept:
             groups = [
                 Group((n,), s.artifact.digest, s.artifact.digest) for n, s in zip(names, stored, strict=True)
             ]
+            draft = a_draft(
+                names[0] if names else "del", groups=tuple(groups), parent=self.seq, deleted=tuple(deleted)
+            )
             step = engine.journal.commit(
                 self.attempt,
-                a_draft(
-                    names[0] if names else "del",
-                    groups=tuple(groups),
-                    parent=self.seq,
-                    deleted=tuple(deleted),
-                ),
+                engine.trust.signed(draft, self.attempt.execution),
                 artifacts=[s.artifact for s in stored],
                 locations=[place for s in stored for place in s.locations],
             )
@@ -53,7 +51,7 @@ class Kept:
     def load(self, name: str, seq: int) -> Any:
         with closing(open_engine(self.settings, read_only=True)) as engine:
             digests = names_at(engine.journal, seq)
-        names = StoredNames(lambda: open_engine(self.settings, read_only=True), digests)
+        names = stored_names(lambda: open_engine(self.settings, read_only=True), seq)
         return names.artifact(digests[name])[name]
 
 
@@ -92,9 +90,8 @@ def test_a_loaded_value_is_the_same_object_for_everyone(kept: Kept) -> None:
     kept.cell("rows = [1]", "rows")
     seq = kept.cell("def get():\n    return rows\ndef add():\n    rows.append(2)", "get", "add")
     with closing(open_engine(kept.settings, read_only=True)) as engine:
-        digests = names_at(engine.journal, seq)
         found = find_artifact(engine.journal, "get")
-    names = StoredNames(lambda: open_engine(kept.settings, read_only=True), digests)
+    names = stored_names(lambda: open_engine(kept.settings, read_only=True), seq)
 
     get = found.pick(names.artifact(found.artifact.digest))
     names["add"]()

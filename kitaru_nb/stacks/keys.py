@@ -1,0 +1,279 @@
+"""Keys: the user's own, the ones they trust, and the one that a team shares.
+
+All of it is in the user's configuration folder, never in a store: whoever is handed a store
+must not be handed the right to be believed with it. Signatures are Ed25519.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from kitaru_nb.errors import NotFoundError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+__all__ = ["CONFIG", "Keyring", "config_folder", "read_key"]
+
+CONFIG = "KITARU_NB_CONFIG"
+"""Names the environment variable that moves the configuration folder."""
+
+_PREFIX = "ed25519:"
+_KEY = re.compile(r"(?:ed25519:)?([0-9a-f]{64})\b")
+_SEED_BYTES = 32
+_LEAST_SECRET = 16  # characters of a shared secret; shorter ones can be guessed
+_TEAM = b"kitaru_nb signing key 1\n"
+
+
+def config_folder() -> Path:
+    """Where the user's keys are."""
+    given = os.environ.get(CONFIG)
+    return Path(given).absolute() if given else platformdirs.user_config_path("kitaru-nb", appauthor=False)
+
+
+def read_key(text: str) -> str:
+    """The public key that `text` is, or that the file of that name holds.
+
+    Raises:
+        UsageError: kind ``bad-key``.
+    """
+    found = _KEY.fullmatch(text.strip().lower())
+    if found is None:
+        with contextlib.suppress(OSError, UnicodeDecodeError, ValueError):
+            found = _KEY.search(Path(text).read_text(encoding="utf-8")[:10_000])
+    if found is None:
+        raise UsageError(
+            f"`{text}` is not a public key, and no file that holds one",
+            kind="bad-key",
+            hint="kitaru-nb trust ed25519:… (64 hexadecimal digits, as in the message about it), or a file",
+        )
+    return _PREFIX + found[1]
+
+
+class Keyring:
+    """The keys that count for one user (see `engine.trust.Keys`).
+
+    Args:
+        folder: The configuration folder; made with the key at the first use, 0700 and 0600.
+        shared: A secret that a team shares: then its key signs, and is trusted.
+
+    Public keys are written ``ed25519:`` and 64 hexadecimal digits.
+    """
+
+    def __init__(self, folder: Path, *, shared: str | None = None) -> None:
+        self.folder = folder
+        self._shared = shared
+
+    # The user's own key
+
+    @property
+    def path(self) -> Path:
+        """Where the user's own key is."""
+        return self.folder / "signing-key"
+
+    def prepare(self) -> None:
+        """Make the user's key if there is none, before anything is run that would have to be signed.
+
+        Raises:
+            StoreError: kind ``key-unreadable`` or ``key-not-made``.
+        """
+        _ = self._own_seed if self._shared is None else self._team_seed
+
+    @cached_property
+    def _own_seed(self) -> bytes:
+        return self._read_seed() or self._make_seed()
+
+    @cached_property
+    def _team_seed(self) -> bytes:
+        shared = self._shared or ""
+        if len(shared) < _LEAST_SECRET:
+            raise UsageError(
+                f"the stack's `signing_key` has {len(shared)} characters, which can be guessed",
+                kind="bad-key",
+                hint=f"python -c 'import secrets; print(secrets.token_hex({_SEED_BYTES}))' makes a good one",
+            )
+        return hashlib.blake2b(_TEAM + shared.encode(), digest_size=_SEED_BYTES).digest()
+
+    @cached_property
+    def _private(self) -> Ed25519PrivateKey:
+        return _private_key(self._own_seed if self._shared is None else self._team_seed)
+
+    @cached_property
+    def public(self) -> str:
+        """The public key that signs here."""
+        return _PREFIX + self._private.public_key().public_bytes_raw().hex()
+
+    def sign(self, statement: bytes) -> Mapping[str, str]:
+        """A signature with the key it was made with."""
+        return {"key": self.public, "sig": self._private.sign(statement).hex()}
+
+    @staticmethod
+    def is_valid(signature: Mapping[str, str], statement: bytes) -> bool:
+        """Whether `signature` was made over `statement` with the key that it names."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - costs 17 ms, and not every command verifies
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+        try:
+            key = bytes.fromhex(signature["key"].removeprefix(_PREFIX))
+            Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(signature["sig"]), statement)
+        except (InvalidSignature, ValueError, KeyError, TypeError, AttributeError):
+            return False
+        return True
+
+    # Whom the user trusts
+
+    def trusts(self, key: str) -> bool:
+        """Whether that key is trusted here."""
+        return key in self.trusted or key in self._own
+
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        """The keys that sign here; a home that only is read needs none and makes none."""
+        seeds = [self._read_seed()] + ([self._team_seed] if self._shared is not None else [])
+        keys = [_private_key(seed).public_key().public_bytes_raw().hex() for seed in seeds if seed]
+        return frozenset(_PREFIX + key for key in keys)
+
+    @cached_property
+    def trusted(self) -> Mapping[str, str]:
+        """The keys of others that are trusted, each with what was noted about it."""
+        found = {}
+        for line in self._lines("trusted-keys"):
+            key, _, note = line.partition(" ")
+            if _KEY.fullmatch(key):
+                found[key] = note
+        return found
+
+    def trust(self, key: str, *, note: str = "") -> bool:
+        """Trust a public key from now on. False when it was trusted already."""
+        if self.trusts(key):
+            return False
+        note = " ".join(note.split())
+        self._append("trusted-keys", [f"{key} {note}".rstrip()])
+        self.__dict__.pop("trusted", None)
+        return True
+
+    # Records from before there were signatures
+
+    def adopted(self, mark: str) -> bool:
+        """Whether the user has said that the unsigned record with that mark is their own."""
+        return mark in self._adopted
+
+    @cached_property
+    def _adopted(self) -> frozenset[str]:
+        return frozenset(self._lines("adopted-records"))
+
+    def adopt(self, marks: list[str]) -> int:
+        """Take unsigned records for the user's own; how many were not before."""
+        fresh = [mark for mark in dict.fromkeys(marks) if mark not in self._adopted]
+        if fresh:
+            self._append("adopted-records", fresh)
+            self.__dict__.pop("_adopted", None)
+        return len(fresh)
+
+    # Files
+
+    def _lines(self, name: str) -> list[str]:
+        try:
+            return (self.folder / name).read_text(encoding="utf-8").split("\n")[:-1]
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise _unreadable(self.folder / name, error) from error
+
+    def _append(self, name: str, lines: list[str]) -> None:
+        text = "".join(f"{line}\n" for line in [*self._lines(name), *lines])
+        try:
+            _make_folder(self.folder)
+            _write(self.folder / name, text, replace=True)
+        except OSError as error:
+            raise StoreError(
+                f"`{self.folder / name}` could not be written: {error.strerror or error}",
+                kind="config-not-writable",
+                hint=f"make `{self.folder}` writable, or set {CONFIG} to a folder that is",
+            ) from error
+
+    def _read_seed(self) -> bytes | None:
+        try:
+            text = self.path.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise _unreadable(self.path, error) from error
+        if re.fullmatch(r"[0-9a-f]{64}", text) is None:
+            raise _unreadable(self.path, None)
+        return bytes.fromhex(text)
+
+    def _make_seed(self) -> bytes:
+        try:
+            _make_folder(self.folder)
+            with contextlib.suppress(FileExistsError):  # of two processes the first one's key counts
+                _write(self.path, secrets.token_hex(_SEED_BYTES) + "\n", replace=False)
+        except OSError as error:
+            raise StoreError(
+                f"no signing key could be made in `{self.folder}`: {error.strerror or error}; what is "
+                "recorded without one could not be restored later",
+                kind="key-not-made",
+                hint=f"make `{self.folder}` writable, or set {CONFIG} to a folder that is",
+            ) from error
+        made = self._read_seed()
+        if made is None:
+            raise NotFoundError(f"`{self.path}` was removed", kind="key-unreadable", hint="run it again")
+        return made
+
+
+def _private_key(seed: bytes) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - as above
+
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+def _unreadable(path: Path, error: Exception | None) -> StoreError:
+    why = getattr(error, "strerror", None) or "it does not hold what was written there"
+    return StoreError(
+        f"`{path}` cannot be read: {why}; what is on record can be listed, not restored",
+        kind="key-unreadable",
+        hint=f"put `{path}` back from a backup; if it is lost for good remove it, and `kitaru-nb trust` the "
+        "old public key",
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+    if missing:
+        folder.chmod(0o700)  # whatever the umask
+
+
+def _write(path: Path, text: str, *, replace: bool) -> None:
+    """Put `text` into a file of mode 0600, whole or not at all; without `replace` if there is none."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            partial.replace(path)
+        else:
+            os.link(partial, path)  # unlike a rename, it fails where the file is there
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
