@@ -36,6 +36,7 @@ _DAILY = {
 _ADMIN = {
     "artifacts": ("kitaru_nb.cli.artifacts:artifacts", "List what an execution stored."),
     "artifact": ("kitaru_nb.cli.artifacts:artifact", "Show one stored value, or write it to a file."),
+    "trust": ("kitaru_nb.cli.trust:trust", "Trust what somebody else signed; without KEY, list whom."),
     "pin": ("kitaru_nb.cli.keep:pin", "Keep an execution's values for good."),
     "unpin": ("kitaru_nb.cli.keep:unpin", "Let an execution's values go with the others."),
     "gc": ("kitaru_nb.cli.keep:gc", "Remove the values of executions that completed long ago."),

@@ -45,6 +45,7 @@ def run_notebooks(
     log_output: bool = False,
     report_mode: bool = False,
     dry_run: bool = False,
+    trust: bool = False,
     json: bool = False,
     progress: bool = True,
 ) -> int:
@@ -66,6 +67,7 @@ def run_notebooks(
         log_output: Log what cells print.
         report_mode: Hide the code in the output.
         dry_run: Only say what would be restored and what would run.
+        trust: Put back what anybody signed, this once.
         json: Print one JSON document: an execution, or an array for several notebooks.
         progress: Show the progress bar.
 
@@ -85,6 +87,7 @@ def run_notebooks(
             log_output=log_output,
             report_mode=report_mode,
             progress=progress and not log_output and not json,
+            trust=trust,
         )
         for notebook in notebooks
     ]

@@ -30,6 +30,7 @@ def run(
     no_progress: bool = False,
     report_mode: bool = False,
     dry_run: bool = False,
+    trust: bool = False,
     json: Json = False,
 ) -> int:
     """Run notebooks; what was interrupted or failed goes on where it stopped.
@@ -50,6 +51,7 @@ def run(
         no_progress: Show no progress bar.
         report_mode: Hide the code in the output.
         dry_run: Only say what would be restored and what would run.
+        trust: Put back what anybody signed, this once. It can run code of whoever recorded it.
         json: Print one JSON document.
     """
     if not notebooks:
@@ -69,6 +71,7 @@ def run(
         progress=not no_progress,
         report_mode=report_mode,
         dry_run=dry_run,
+        trust=trust,
         json=json,
     )
 

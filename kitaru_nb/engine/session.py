@@ -469,7 +469,11 @@ class Session:
         self._lease.take_named(found.id)
         with self.engine.trust.accepting(trust):
             restored, line = self.restore_line(target.seq, exact=at is not None)
-        journal.record_event(found.id, "resumed", {"checkpoint": target.draft.name, "seq": target.seq})
+        journal.record_event(
+            found.id,
+            "resumed",
+            {"checkpoint": target.draft.name, "seq": target.seq} | ({"trust": True} if trust else {}),
+        )
         if restored.damaged:
             raise damaged(restored, target)
         if restored.untrusted is not None:

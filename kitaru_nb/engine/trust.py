@@ -251,6 +251,10 @@ class Trust:
         finally:
             self._everything = before
 
+    def accept_all(self) -> None:
+        """The same for as long as this process works here."""
+        self._everything = True
+
     def sift(self, line: Sequence[Checkpoint]) -> Sifted:
         """What of a line of records (oldest first) may be acted upon."""
         found: list[Checkpoint] = []

@@ -30,13 +30,15 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         turn: ``home``, ``execution``, ``epoch``, ``notebook`` and ``restore`` (the `seq` of
-            the commit to go on from, or None); ``secrets``, with labels, that the worker knows.
+            the commit to go on from, or None); ``secrets``, with labels, that the worker knows;
+            ``trust``, whether anybody's records count.
 
     Returns:
         ``lost``: names that could not come back, with the reason; ``problems``: sentences.
 
     Raises:
         CorruptError: stored bytes of a name are damaged.
+        UntrustedError: nobody who is trusted here has signed some of it.
     """
     from IPython import get_ipython  # noqa: PLC0415 - IPython is loaded in a kernel
 
@@ -45,6 +47,8 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
         VAULT.meet_as(label, value)
     settings = resolve(home=turn["home"], notebook=turn["notebook"])
     engine = open_engine(settings)
+    if turn.get("trust"):
+        engine.trust.accept_all()
     attempt = _attempt(engine.journal.attempts(ExecutionId(turn["execution"])), turn["epoch"])
     identity = engine.journal.execution(turn["execution"]).identity
     extension.load(shell)
@@ -88,6 +92,8 @@ def _restore(session: Session, seq: int | None) -> dict[str, Any]:
     if seq is None:
         return {"lost": {}, "problems": []}
     restored, line = session.restore_line(seq)
+    if restored.untrusted is not None:
+        raise restored.untrusted
     if restored.damaged:
         raise damaged(restored, line[-1])
     _not_back[:] = [f"not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items())]

@@ -56,12 +56,17 @@ def _say(hooks: Hooks, text: str) -> None:
 
 
 def resume_line(hooks: Hooks, line: str) -> None:
-    """`%resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over]`."""
-    execution, at, again, take_over = _resume_arguments(shlex.split(line))
+    """`%resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over] [--trust]`."""
+    execution, at, again, take_over, trust = _resume_arguments(shlex.split(line))
     session = hooks.open_session()
     with Shield() as shield:
         report = session.resume(
-            execution, at=at, take_over=take_over, again=again, parse=partial(_parsed, hooks.shell)
+            execution,
+            at=at,
+            take_over=take_over,
+            again=again,
+            parse=partial(_parsed, hooks.shell),
+            trust=trust,
         )
     _fill_out(hooks.shell, report.results)
     display.say(hooks.shell, display.resumed(report))
@@ -178,15 +183,17 @@ def _parsed(shell: Any, source: str) -> ast.Module:
     return directive_of(ast.parse(shell.transform_cell(source)))[1]
 
 
-def _resume_arguments(words: list[str]) -> tuple[str | None, str | None, list[str], bool]:
+def _resume_arguments(words: list[str]) -> tuple[str | None, str | None, list[str], bool, bool]:
     execution: str | None = None
     at: str | None = None
     again: list[str] = []
-    take_over = False
+    take_over = trust = False
     rest: Any = iter(words)
     for word in rest:
         if word == "--take-over":
             take_over = True
+        elif word == "--trust":
+            trust = True
         elif word == "--at" or word.startswith("--at="):
             at = word.partition("=")[2] or next(rest, None)
             if not at:
@@ -202,12 +209,12 @@ def _resume_arguments(words: list[str]) -> tuple[str | None, str | None, list[st
             raise _misused(f"`%resume` takes one execution, and got `{execution}` and `{word}`")
         else:
             execution = word
-    return execution, at, again, take_over
+    return execution, at, again, take_over, trust
 
 
 def _misused(message: str) -> UsageError:
     return UsageError(
         message,
         kind="unknown-option",
-        hint="%resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over]",
+        hint="%resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over] [--trust]",
     )

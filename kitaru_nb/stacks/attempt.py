@@ -91,6 +91,7 @@ class AttemptRun:
         signals: What notes the signals that ask this process to end.
         timeout: Seconds the attempt may take, or None.
         options: papermill's options for an engine.
+        trust: Put back what anybody signed.
     """
 
     def __init__(
@@ -106,12 +107,14 @@ class AttemptRun:
         signals: Signals,
         timeout: float | None,
         options: dict[str, Any],
+        trust: bool = False,
     ) -> None:
         self._nb = nb
         self._engine = engine
         self._attempt = attempt
         self._identity = identity
         self._recorded = recorded
+        self._trust = trust
         self._kernel_name = kernel_name
         self._kernel: HeadlessKernel | None = None
         self._start_timeout = float(options.pop("start_timeout", None) or 60)
@@ -214,6 +217,7 @@ class AttemptRun:
             "notebook": self._identity.notebook,
             "parameters": self._identity.parameters,
             "secrets": VAULT.met(),
+            "trust": self._trust,
             "restore": commits[-1].seq if commits else None,
         }
         code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)

@@ -65,6 +65,7 @@ class Job:
         log_output: Log what cells print while they run.
         report_mode: Hide the code in the output notebook.
         progress: Show papermill's progress bar.
+        trust: Put back what anybody signed, this once.
     """
 
     notebook: str
@@ -77,6 +78,7 @@ class Job:
     log_output: bool = False
     report_mode: bool = False
     progress: bool = True
+    trust: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
     """
     kernel = _check(job)
     ended: list[Outcome] = []
-    options = RunOptions(settings, job.tags, job.new, job.execution, job.timeout, ended.append)
+    options = RunOptions(settings, job.tags, job.new, job.execution, job.timeout, ended.append, job.trust)
     if job.log_output:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
     papermill_engines.register(
@@ -173,7 +175,7 @@ def plan(job: Job, *, settings: Settings) -> Plan:
         engine = open_engine(settings, read_only=True)
     except NotFoundError:
         return Plan(None, steps, (), foresee(_headless(steps), (), holds=file_holds))
-    with closing(engine):
+    with closing(engine), engine.trust.accepting(job.trust):
         execution = _continued(engine, nb, job, output, settings)
         restored = restorable(engine, execution.id, steps) if execution is not None else ()
         recorded = engine.journal.checkpoints(execution.id) if execution is not None else []
@@ -226,7 +228,9 @@ def _earlier(engine: Engine, notebook: str, *, interactive: bool) -> list[Checkp
     """The steps of the notebook's newest executions, oldest first."""
     known = engine.journal.executions(notebook=notebook, limit=_EARLIER)
     chosen = [each for each in known if each.identity.interactive is interactive]
-    return [step for each in reversed(chosen) for step in engine.journal.checkpoints(each.id)]
+    found = [step for each in reversed(chosen) for step in engine.journal.checkpoints(each.id)]
+    engine.trust.require(found)  # not even the files that they name are looked at before
+    return found
 
 
 def again(job: Job) -> Job:

@@ -77,10 +77,13 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
         _prepare(settings.home)
         keys.prepare()
     journal = SqliteJournal(settings.home / JOURNAL_FILE, lease=settings.lease, read_only=read_only)
+    trust = Trust(journal, keys)
     folder = settings.home / STORE_FOLDER
     if read_only or not limited:
         store = LocalStore(folder, read_only=read_only)
-        return Engine(journal, store, settings, Trust(journal, keys), check=partial(check_home, settings.home))
+        return Engine(
+            journal, store, settings, Trust(journal, keys), check=partial(check_home, settings.home)
+        )
     limit = DiskLimit(
         settings.home, folder / "packs", settings.max_bytes, collect=partial(_collect, settings, journal)
     )
@@ -90,7 +93,7 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
         limit.check()
 
     store = LocalStore(folder, room=limit.room)
-    return Engine(journal, store, settings, Trust(journal, keys), check=check, hear=limit.hear)
+    return Engine(journal, store, settings, trust, check=check, hear=limit.hear)
 
 
 def _collect(settings: Settings, journal: SqliteJournal) -> None:

@@ -59,6 +59,7 @@ class RunOptions:
         execution: Continue this one, whatever its status.
         timeout: Seconds the whole attempt may take, or None.
         report: Receives the outcome; without it the status line is printed.
+        trust: Put back what anybody signed, this once.
     """
 
     settings: Settings | None = None
@@ -67,6 +68,7 @@ class RunOptions:
     execution: ExecutionId | None = None
     timeout: float | None = None
     report: Report | None = None
+    trust: bool = False
 
 
 class ExecutionStopped(PapermillException, SystemExit):  # type: ignore[misc] # papermill has no types
@@ -176,6 +178,8 @@ def _execute(
     give_stable_ids(nb, recorded_ids(source) if source is not None else ())
     # a signal that comes between taking the lease and the first cell has to end the attempt properly
     with Signals() as signals, closing(open_engine(settings)) as engine:
+        if run.trust:
+            engine.trust.accept_all()
         attempt, continues = _start(engine, identity, run)
         crash_point("worker-started")
         try:
@@ -190,6 +194,7 @@ def _execute(
                 signals=signals,
                 timeout=run.timeout,
                 options=options,
+                trust=run.trust,
             )
         except BaseException as error:
             # in a program that lives on, an attempt left open would look like a run that is going on

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import kitaru_nb
+from kitaru_nb.cli.main import main
 from kitaru_nb.journal.schema import newest_format
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.stacks.doctor import journal_format
@@ -28,6 +29,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     copy = tmp_path / "home"
     shutil.copytree(request.param, copy)
     monkeypatch.setenv("KITARU_NB_HOME", str(copy))
+    assert main(["trust", "unsigned"]) == 0  # early releases signed nothing: their user says so once
     return copy
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ import pytest
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.engine.prefix import matching_prefix, record_restored, restored_draft, source_code
 from kitaru_nb.engine.recovery import Loader, Recorded, furthest, put_back, recorded_at
+from kitaru_nb.engine.trust import Standing, Trust
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionId, Identity, current_owner
+from kitaru_nb.stacks.keys import Keyring
 from kitaru_nb.testing import a_draft, digest_of
 from tests.unit.engine.kernel import Start
 
@@ -337,18 +340,21 @@ def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
     journal.close()
 
 
-def test_a_restored_prefix_is_a_line_of_its_own(journal: SqliteJournal) -> None:
+def test_a_restored_prefix_is_a_line_of_its_own(journal: SqliteJournal, tmp_path: Path) -> None:
+    engine: Any = SimpleNamespace(journal=journal, trust=Trust(journal, Keyring(tmp_path / "config")))
     first, _ = journal.start(Identity(notebook="/a.ipynb"), owner=current_owner())
-    one = journal.commit(first, a_draft("one"))
-    two = journal.commit(first, a_draft("two", parent=one.seq))
+    one = journal.commit(first, engine.trust.signed(a_draft("one"), first.execution))
+    two = journal.commit(first, engine.trust.signed(a_draft("two", parent=one.seq), first.execution))
     second, _ = journal.start(Identity(notebook="/a.ipynb"), owner=current_owner(), take_over=True)
 
-    written = record_restored(journal, second, [one, two])
+    written = record_restored(engine, second, [one, two])
+
+    assert all(engine.trust.standing(c) is Standing.TRUSTED for c in written)
 
     assert [c.draft.parent for c in written] == [None, written[0].seq]
     assert [c.draft.status for c in written] == [RESTORED] * 2
     assert [c.draft.origin for c in written] == [one.seq, two.seq]
-    assert record_restored(journal, second, []) == []
+    assert record_restored(engine, second, []) == []
 
 
 def test_a_restored_step_names_the_one_that_ran() -> None:
