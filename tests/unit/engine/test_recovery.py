@@ -282,6 +282,7 @@ def test_only_the_names_still_in_a_group_are_bound(start: Start) -> None:
     first.cell("a = [1]\nb = a")
     kernel = start()
     (both,) = first.last.draft.groups
+    kernel.engine.trust.require([first.last])
 
     restored = put_back(
         Loader(kernel.engine, kernel.session.namespace), kernel.session.namespace, [both], {"b": both}
@@ -323,6 +324,7 @@ def test_an_instance_gets_the_stored_class_where_the_live_one_differs(start: Sta
     (model,) = first.last.draft.groups
     kernel = start()
     kernel.plain("class Model:\n    kind = 'new'")
+    kernel.engine.trust.require([first.last])
 
     loaded = Loader(kernel.engine, kernel.session.namespace).load(model.artifact)["model"]
 
