@@ -409,7 +409,7 @@ def _may_hold_secret(values: Mapping[str, object], done: _Encoding) -> bool:
     for name, value in values.items():
         if type(value) in (str, bytes):
             VAULT.notice(name, value)
-    return may_hold_secret(done.stream) or any(map(_is_suspect, done.texts))
+    return may_hold_secret(done.stream, memo=True) or any(map(_is_suspect, done.texts))
 
 
 def _is_suspect(array: Any) -> bool:

@@ -129,11 +129,12 @@ def is_secret_text(name: str, text: str) -> bool:
     return (is_secret_name(name) or hints_at_secret(text)) and VAULT.parts(text, name) is not None
 
 
-def may_hold_secret(data: Any) -> bool:
+def may_hold_secret(data: Any, *, memo: bool = False) -> bool:
     """Whether a pickle stream, or a part of one that holds whole strings, may hold a secret.
 
     Args:
         data: Bytes or a memoryview of them.
+        memo: Whether it is a pickle that takes notes of its strings, which is looked through faster.
     """
     view = memoryview(data).cast("B")
     size = len(view)
@@ -145,17 +146,17 @@ def may_hold_secret(data: Any) -> bool:
     needles = _needles[1]
     step = _BLOCK if "numpy" in sys.modules else _SMALL_BLOCK
     if size <= step:
-        return _is_suspect(bytes(view), needles)
+        return _is_suspect(bytes(view), needles, memo=memo)
     if changes != _clean[0]:
         _clean[0] = changes
         _clean[1].clear()
     known = _clean[1]
     for at in range(0, size, step):
         block = view[max(0, at - _OVERLAP) : at + step + _OVERLAP]
-        mark = xxhash.xxh3_128_intdigest(block)
+        mark = xxhash.xxh3_128_intdigest(block, memo)
         if mark in known:
             continue
-        if _is_suspect(bytes(block), needles, size):
+        if _is_suspect(bytes(block), needles, size, memo=memo):
             return True
         if len(known) >= _REMEMBERED:
             known.clear()
@@ -167,14 +168,14 @@ _clean: list[Any] = [-1, set()]
 _needles: list[Any] = [-1, []]
 
 
-def _is_suspect(data: bytes, needles: list[bytes], whole: int = 0) -> bool:
+def _is_suspect(data: bytes, needles: list[bytes], whole: int = 0, *, memo: bool) -> bool:
     if any(needle in data for needle in needles):
         return True
     numpy = sys.modules.get("numpy") if len(data) >= _WITH_NUMPY else None
     if numpy is None and whole >= _WORTH_NUMPY:
         import numpy  # noqa: PLC0415, ICN001 - it pays from here on
     if numpy is not None and hasattr(numpy, "frombuffer"):
-        places = _candidates(data, numpy)
+        places = _candidates(data, numpy, memo=memo)
         return any(_is_hit(data, at) for at in places)
     begun = any(within in data and any(map(data.__contains__, begins)) for within, begins in _BEGIN)
     return (begun and _any_shape(data)) or any(_is_named(data, at) for at in _names_in(data))
@@ -197,17 +198,26 @@ def _any_shape(data: bytes) -> bool:
     return any(not _is_inside_word(data, match.start()) for match in _SHAPES.finditer(data))
 
 
-def _candidates(data: bytes, numpy: Any) -> list[int]:
+_MEMO = (95, 73, 74, 64, 122, 0x94)
+_NO_MEMO = (95, 73, 74, 64, 122, 67, 88, 0x94, 0x8C)
+
+
+_DASH = 45
+_WITH_MEMO = (95, 73, 74, 64, 122, 0x94)  # the bytes of _KINDS: in such a stream 0x94 ends each string
+_WITHOUT_MEMO = (95, 73, 74, 64, 122, 67, 88, 0x94, 0x8C)
+
+
+def _candidates(data: bytes, numpy: Any, *, memo: bool) -> list[int]:
     """Where to look closer; found with a few passes of vector instructions."""
     if not _tables:
         _tables.append(_make_tables(numpy))
     first, pairs = _tables[0]
     x = numpy.frombuffer(data, numpy.uint8)
-    wanted = x == 45
-    for byte in (95, 73, 74, 64, 122, 67, 88, 0x94, 0x8C):
+    wanted = x == _DASH
+    for byte in _WITH_MEMO if memo else _WITHOUT_MEMO:
         wanted |= x == byte
     wanted[:3] = False
-    at = numpy.flatnonzero(wanted)
+    at = wanted.nonzero()[0]
     if not len(at):
         return []
     kind = first[x[at]]

@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.canaries import found_in
 from tests.integration.headless import Notebook
+from tests.integration.kernel import Kernel
 
 VARIABLE = "c4n4ry-1n-v4r14bl3-0001"
 ATTRIBUTE = "c4n4ry-1n-4ttr1but3-0002"
@@ -152,3 +153,25 @@ def test_what_is_missing_is_named_before_it_is_used(folder: Path, monkeypatch: p
     assert "API_KEY=" in without.stderr
     assert given.code == 1
     assert "the environment variable `CANARY_API_KEY` is not set" in given.stderr
+
+
+def test_a_key_typed_into_a_notebook_is_neither_stored_nor_shown(folder: Path) -> None:
+    home, notebook = folder / "home", folder / "n.ipynb"
+    with Kernel(home, notebook=notebook) as first:
+        first.run(f"typed = lambda: '{PRINTED}'[::1]\napp_token = typed()")
+        ran = first.run("%%checkpoint use\nprint('with', app_token)\nused = len(app_token)\napp_token", cell="use")
+        assert ran.ok
+        assert PRINTED not in ran.stdout + str(ran.result)
+        assert first.run("app_token").result == repr(PRINTED)
+
+    assert everything_but_the_notebook(folder) == []
+    with Kernel(home, notebook=notebook) as second:
+        report = second.run("%resume")
+        assert "app_token" in report.said
+        assert second.run("used").result == str(len(PRINTED))
+        assert "could not be stored" in str(second.run("app_token").result)
+        assert not second.run("%%checkpoint again\nagain = app_token + '!'", cell="again").ok
+
+
+def everything_but_the_notebook(folder: Path) -> list[str]:
+    return found_in([path for path in folder.iterdir() if path.is_dir()], [PRINTED])
