@@ -159,7 +159,9 @@ def test_a_key_typed_into_a_notebook_is_neither_stored_nor_shown(folder: Path) -
     home, notebook = folder / "home", folder / "n.ipynb"
     with Kernel(home, notebook=notebook) as first:
         first.run(f"typed = lambda: '{PRINTED}'[::1]\napp_token = typed()")
-        ran = first.run("%%checkpoint use\nprint('with', app_token)\nused = len(app_token)\napp_token", cell="use")
+        ran = first.run(
+            "%%checkpoint use\nprint('with', app_token)\nused = len(app_token)\napp_token", cell="use"
+        )
         assert ran.ok
         assert PRINTED not in ran.stdout + str(ran.result)
         assert first.run("app_token").result == repr(PRINTED)
