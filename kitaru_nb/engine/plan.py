@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from kitaru_nb.analysis.diff import first_difference
 from kitaru_nb.analysis.directive import Directive, find_directive
@@ -18,6 +19,7 @@ from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.engine.steps import same_step
 from kitaru_nb.errors import UsageError
+from kitaru_nb.model.artifact import Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 
 __all__ = ["CellPlan", "Fate", "PlannedCell", "Total", "as_json", "foresee", "totals"]
@@ -84,6 +86,7 @@ class _Walk:
     names that plain cells bind.
     """
 
+    removed: Mapping[Digest, Tombstone] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
     loose: dict[str, int] = field(default_factory=dict)
     anything: str | None = None
@@ -102,6 +105,7 @@ def foresee(
     holds: Callable[[str, str], bool],
     prefix: int = 0,
     known: Sequence[Checkpoint] = (),
+    removed: Mapping[Digest, Tombstone] = MappingProxyType({}),
 ) -> list[CellPlan]:
     """What would become of each of `cells`, run from top to bottom in a new kernel.
 
@@ -111,8 +115,9 @@ def foresee(
         holds: Whether a condition on a file or module still holds.
         prefix: How many of the first cells are restored for certain.
         known: Further steps, oldest first, that only tell how long a cell takes.
+        removed: Of what `recorded` holds, what was removed.
     """
-    walk = _Walk()
+    walk = _Walk(removed=removed)
     plain_codes = {cell["code"] for c in [*known, *recorded] for cell in c.draft.plain}
     plans = []
     for place, cell in enumerate(cells):
@@ -182,6 +187,11 @@ def _step(
 
 def _fate(walk: _Walk, holds: Callable[[str, str], bool], same: Sequence[Draft]) -> tuple[Fate, str]:
     """Of a cell whose code is on record."""
+    gone = [stone for draft in same for digest, stone in walk.removed.items() if digest in draft.stored]
+    if gone:
+        same = [draft for draft in same if not draft.stored & walk.removed.keys()]
+        if not same:
+            return Fate.RUN, f"its values were {gone[-1]}"
     broken = [_broken_file(draft, holds) for draft in same]
     if all(broken):
         return Fate.RUN, str(broken[-1])

@@ -198,7 +198,9 @@ def plan_interactive(notebook: str, *, settings: Settings) -> tuple[Execution | 
     with closing(engine):
         known = engine.journal.executions(notebook=notebook, limit=_EARLIER)
         execution = next((each for each in known if each.identity.interactive), None)
-        return execution, foresee(cells, _earlier(engine, notebook, interactive=True), holds=file_holds)
+        recorded = _earlier(engine, notebook, interactive=True)
+        removed = engine.journal.removed(frozenset().union(*(step.draft.stored for step in recorded)))
+        return execution, foresee(cells, recorded, holds=file_holds, removed=removed)
 
 
 def interactive_cells(notebook: str) -> list[PlannedCell]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from kitaru_nb.engine.plan import CellPlan, Fate, PlannedCell, foresee, totals
+from kitaru_nb.model.artifact import Tombstone
 from tests.unit.engine.kernel import Kernel
 
 LOAD = "%%checkpoint load\nrows = [1, 2, 3]"
@@ -125,3 +127,16 @@ def test_fresh_runs_each_time(kernel: Kernel) -> None:
 
     assert fates(plans) == ["run"]
     assert "--fresh" in plans[0].reason
+
+
+def test_a_step_whose_values_were_removed_would_run_and_it_is_said_when_they_went(kernel: Kernel) -> None:
+    run(kernel, LOAD, FIT)
+    steps = kernel.engine.journal.checkpoints(kernel.session.open().execution)
+    (digest,) = {group.artifact for group in steps[1].draft.groups if group.written}
+    stone = Tombstone(digest, "pickle5", 1, datetime(2026, 3, 1, tzinfo=UTC), "keep_days=30")
+    cells = [PlannedCell(n + 1, f"cell:c{n}", source, True) for n, source in enumerate((LOAD, FIT))]
+
+    plans = foresee(cells, steps, holds=lambda _what, _digest: True, removed={digest: stone})
+
+    assert fates(plans) == ["restored", "run"]
+    assert plans[1].reason == "its values were removed by gc on 2026-03-01 under the policy `keep_days=30`"
