@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -379,6 +379,27 @@ def test_a_writer_that_commits_first_keeps_what_it_shares(world: World) -> None:
     world.collect(Policy(), grace=-60)
 
     assert world.there() == {1}
+
+
+def test_a_commit_between_the_first_look_and_the_decision_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = world.begin()
+    world.commit(old, [world.put([1, 2])])
+    world.finish(old)
+    world.days = 1000
+    new = world.begin()
+    holding = world.journal.holding
+
+    def late() -> AbstractContextManager[None]:
+        world.places = {}
+        world.commit(new, [0])
+        return holding()
+
+    monkeypatch.setattr(world.journal, "holding", late)
+    world.collect(Policy(keep_days=0))
+
+    assert world.there() == {0}
 
 
 def test_a_writer_whose_own_pack_was_given_up_starts_another(world: World) -> None:

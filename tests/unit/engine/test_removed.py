@@ -181,6 +181,30 @@ def test_a_save_whose_new_bytes_gc_takes_for_waste_writes_them_again(
     assert kitaru_nb.load("big", execution=execution) == bytes(range(256)) * 800
 
 
+def test_a_save_whose_pack_is_given_up_and_not_removed_yet_goes_to_another(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = start()
+    kernel.cell("%%checkpoint first\nfirst = 1")
+
+    def sweep_slowly() -> None:
+        with closing(open_engine(Settings(home=kernel.home))) as engine, monkeypatch.context() as patch:
+            patch.setattr(engine.store, "remove", lambda _name: None)
+            collect(engine.journal, engine.store, Policy(keep_days=0), grace=-60)
+
+    met = interleaved(monkeypatch, "before-commit", sweep_slowly)
+
+    kernel.cell(LARGE)
+
+    execution = kernel.last.execution
+    kernel.stop()
+    sweep(kernel.home, Policy())
+    monkeypatch.setenv("KITARU_NB_HOME", str(kernel.home))
+    assert met == ["before-commit"]
+    assert kitaru_nb.load("big", execution=execution) == bytes(range(256)) * 800
+    assert len(packs(kernel.home)) == 1
+
+
 def test_a_commit_that_shares_what_gc_removes_meanwhile_writes_it_again(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

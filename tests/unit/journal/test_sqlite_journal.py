@@ -15,7 +15,7 @@ import pytest
 
 from kitaru_nb.errors import ConflictError, CorruptError, StoreError, UsageError
 from kitaru_nb.journal import session
-from kitaru_nb.journal.integrity import checksum
+from kitaru_nb.journal.integrity import HeadFile, checksum
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity, current_owner
 from kitaru_nb.testing import JournalSuite, a_draft, a_stored_value, dead_owner, unseen_owner
@@ -511,3 +511,17 @@ def _copy_tree(source: Path, target: Path) -> None:
     for file in source.iterdir():
         if not file.name.endswith("-shm"):
             (target / file.name).write_bytes(file.read_bytes())
+
+
+def test_what_is_held_back_is_not_noted_as_durable_before_it_is(path, opened) -> None:
+    journal = opened(path)
+    attempt, _ = journal.start(NOTEBOOK, owner=current_owner())
+    before = HeadFile(path).read()
+
+    with journal.holding():
+        journal.commit(attempt, a_draft())
+        inside = HeadFile(path).read()
+
+    assert inside == before
+    assert before is not None
+    assert HeadFile(path).read()[0] == before[0] + 1
