@@ -28,6 +28,7 @@ __all__ = [
     "Stored",
     "checked_buffers",
     "extent_reader",
+    "extents_reader",
     "load_values",
     "manifest_digest",
     "packed_extents",
@@ -196,20 +197,30 @@ def _unpacked(row: str) -> Iterable[Extent]:
 def extent_reader(
     artifact: Artifact, *, store: ArtifactStore, index: ExtentIndex
 ) -> Callable[[Extent], memoryview]:
-    """A function that reads one verified extent of `artifact`, from any thread.
+    """A function that reads one verified extent of `artifact`, from any thread; see `extents_reader`."""
+    read = extents_reader(artifact, store=store, index=index)
+    return lambda extent: read([extent])
+
+
+def extents_reader(
+    artifact: Artifact, *, store: ArtifactStore, index: ExtentIndex
+) -> Callable[[Sequence[Extent]], memoryview]:
+    """A function that reads some extents of `artifact` in one piece, verified, from any thread.
 
     Asks `index` here, and again only where an extent is not where it was.
     """
     places = _locate(artifact, checked_buffers(artifact), index)
 
-    def read(extent: Extent) -> memoryview:
+    def read(extents: Sequence[Extent]) -> memoryview:
+        row = [places[extent.digest] for extent in extents]
         try:
-            return store.read(places[extent.digest])
+            return _assemble(row, store)
         except CorruptError:
-            now = _locate(artifact, [[extent]], index)[extent.digest]
-            if now == places[extent.digest]:
+            found = _locate(artifact, [extents], index)
+            now = [found[extent.digest] for extent in extents]
+            if now == row:
                 raise
-            return store.read(now)
+            return _assemble(now, store)
 
     return read
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kitaru_nb.artifacts.store import ArtifactStore, ExtentIndex
-from kitaru_nb.artifacts.values import checked_buffers, extent_reader
+from kitaru_nb.artifacts.values import checked_buffers, extents_reader
 from kitaru_nb.artifacts.zarr_codec import dtype_of
 from kitaru_nb.artifacts.zarr_describe import (
     NUMBERS,
@@ -39,7 +39,7 @@ from kitaru_nb.artifacts.zarr_tree import (
     strings,
 )
 from kitaru_nb.errors import CorruptError, KitaruError, UsageError
-from kitaru_nb.model.artifact import Artifact
+from kitaru_nb.model.artifact import Artifact, Extent
 
 __all__ = ["LoadValue", "memory_tree", "stored_tree"]
 
@@ -65,7 +65,7 @@ def stored_tree(
         artifact: Where it is; its manifest is checked here.
         name: The notebook name; None for all names of the artifact, or the only one.
         store: Where the artifact's extents are.
-        index: Knows where; asked once, here, since a journal may belong to this thread.
+        index: Knows where; asked here, and from any thread where an extent is not where it was.
         load: Gives the value, for what cannot be read from the buffers.
         title: What to call the value in an error.
         hint: What to type when it is no array.
@@ -136,7 +136,7 @@ class _Buffers:
     def __init__(self, artifact: Artifact, *, store: ArtifactStore, index: ExtentIndex, title: str) -> None:
         self._extents = checked_buffers(artifact)
         self._starts = [[0, *itertools.accumulate(extent.length for extent in row)] for row in self._extents]
-        self._read = extent_reader(artifact, store=store, index=index)
+        self._read = extents_reader(artifact, store=store, index=index)
         self._title = title
 
     def size(self, number: int) -> int:
@@ -153,22 +153,19 @@ class _Buffers:
         Raises:
             CorruptError: an extent is damaged or gone; names the value.
         """
-        starts, parts = self._starts[number], []
-        if 0 <= start < stop <= starts[-1]:
-            first, last = bisect_right(starts, start) - 1, bisect_right(starts, stop - 1) - 1
-            for at in range(first, last + 1):
-                data = self._extent(number, at)
-                parts.append(data[max(start - starts[at], 0) : stop - starts[at]])
-        found = b"".join(parts)
-        if len(found) != stop - start:
-            raise CorruptError(
-                f"{self._title} cannot be read: a buffer is cut short", kind="corrupt-artifact"
-            )
-        return found
+        starts = self._starts[number]
+        if not 0 <= start <= stop <= starts[-1]:
+            message = f"{self._title} cannot be read: it says that it lies outside what is stored"
+            raise CorruptError(message, kind="corrupt-artifact")
+        if start == stop:
+            return b""
+        first, last = bisect_right(starts, start) - 1, bisect_right(starts, stop - 1) - 1
+        data = self._run(self._extents[number][first : last + 1])
+        return bytes(data[start - starts[first] : stop - starts[first]])
 
-    def _extent(self, number: int, at: int) -> memoryview:
+    def _run(self, extents: Sequence[Extent]) -> memoryview:
         try:
-            return self._read(self._extents[number][at])
+            return self._read(extents)
         except KitaruError as error:
             message = f"{self._title} cannot be read: {error.message}"
             raise type(error)(message, kind=error.kind, hint=error.hint) from error

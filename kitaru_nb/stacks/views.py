@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from kitaru_nb.artifacts.zarr_view import stored_tree
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, Found, find_artifact
 from kitaru_nb.engine.stored import stored_names
-from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.artifact import Digest, Location
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
@@ -70,7 +71,7 @@ class View:
                 artifact,
                 self.name,
                 store=engine.store,
-                index=engine.journal,
+                index=_Places(self.settings),
                 load=self.load,
                 title=self.title,
                 hint=f"kitaru_nb.load({self.ref!r})",
@@ -85,6 +86,18 @@ class View:
         if self.name is not None:
             return values[self.name]
         return next(iter(values.values())) if len(values) == 1 else values
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where extents are now, asked of a journal that is open only meanwhile: arrays stay open for long."""
+
+    settings: Settings
+
+    def locate(self, digests: Iterable[Digest]) -> Mapping[Digest, Location]:
+        """As the journal has it."""
+        with closing(open_engine(self.settings, read_only=True)) as engine:
+            return engine.journal.locate(digests)
 
 
 def view_of(ref: str, *, execution: str = LATEST) -> tuple[Found, View]:

@@ -23,6 +23,8 @@ from hypothesis import strategies as st
 
 from kitaru_nb.artifacts import zarr_codec, zarr_record, zarr_tree
 from kitaru_nb.artifacts.local_store import LocalStore
+from kitaru_nb.artifacts.object_store import ObjectStore
+from kitaru_nb.artifacts.store import ArtifactStore
 from kitaru_nb.artifacts.values import load_values, manifest_digest, store_values
 from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
 from kitaru_nb.artifacts.zarr_tree import Tree
@@ -44,8 +46,9 @@ def small_values_too(monkeypatch: pytest.MonkeyPatch) -> None:
 class Kept:
     """Names that were committed together."""
 
-    def __init__(self, folder: Path, **values: Any) -> None:
-        self.store, self.index = LocalStore(folder), MemoryIndex()
+    def __init__(self, folder: Path | str, **values: Any) -> None:
+        self.store: ArtifactStore = LocalStore(folder) if isinstance(folder, Path) else ObjectStore(folder)
+        self.index = MemoryIndex()
         stored = store_values(values, namespace={}, store=self.store, index=self.index)
         self.store.flush()
         self.index.commit(stored.locations)
@@ -497,6 +500,22 @@ def test_damage_under_an_open_group_is_an_error_that_names_the_value(
     assert failed > 0
     with pytest.raises(CorruptError):
         [np.asarray(member[...]) for member in all_arrays(opened(tree))]
+
+
+def test_a_value_in_a_bucket_is_read_slice_by_slice(tmp_path: Path) -> None:
+    pytest.importorskip("obstore", reason="the extra `s3` is not installed")
+    (tmp_path / "bucket").mkdir()
+    frame = pd.DataFrame({"a": RANDOM.random(1_000_000), "b": RANDOM.random(1_000_000)})
+    tree = Kept(f"file://{tmp_path / 'bucket'}", value=frame).tree(load=refused)
+
+    column = opened(tree)["b"]
+
+    assert column[700_000:700_010].tolist() == frame["b"][700_000:700_010].tolist()
+    for path in (tmp_path / "bucket").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(CorruptError, match="`value` cannot be read: "):
+        column[:]
 
 
 HOSTILE: list[dict[str, Any]] = [

@@ -19,6 +19,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from kitaru_nb.engine.repack import repack
 from kitaru_nb.errors import CorruptError, NotFoundError, StoreError, UsageError
 from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.model.execution import ExecutionId, Identity, current_owner
@@ -266,6 +267,20 @@ def test_what_was_opened_goes_into_the_names_that_dask_gives(run: Run) -> None:
     assert again != fs
 
 
+@pytest.mark.parametrize("way", ["url", "store"])
+def test_an_open_array_is_found_where_gc_has_moved_it(run: Run, way: str) -> None:
+    store = "kitaru-nb://weights" if way == "url" else ZarrStore("weights")
+    array = zarr.open(store=store, mode="r")
+    assert array[0, 0] == WEIGHTS[0, 0]  # type: ignore[index]
+    engine = open_engine(Settings(home=run.home))
+    for pack in list(engine.store.packs()):
+        for name in repack(engine.journal, engine.store, pack.name, "a policy"):
+            engine.store.remove(name)
+    engine.close()
+
+    assert np.array_equal(array[1000:], WEIGHTS[1000:])  # type: ignore[index]
+
+
 def test_another_home_is_an_option_and_goes_along_to_other_processes(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,7 +344,8 @@ def test_a_store_that_loses_files_in_its_own_way_is_no_reason_for_zeros(
     def gone(*_: object) -> None:
         raise FileNotFoundError(2, "No such object")
 
-    monkeypatch.setattr("kitaru_nb.artifacts.local_store.LocalStore.read", gone)
+    for name in ("read", "read_into"):
+        monkeypatch.setattr(f"kitaru_nb.artifacts.local_store.LocalStore.{name}", gone)
 
     for way in (lambda: zarr.open("kitaru-nb://weights", mode="r"), lambda: load("weights", as_zarr=True)):
         with pytest.raises(CorruptError, match="checkpoint `train`"):
