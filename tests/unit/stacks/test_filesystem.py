@@ -415,7 +415,8 @@ def test_a_process_with_only_xarray_opens_the_url(
 
 def test_reading_a_url_brings_no_kernel_and_loads_no_pickle(run: Run, entry_points: Path) -> None:
     code = (
-        "import sys, zarr; from kitaru_nb.artifacts.pickle_codec import PickleCodec; PickleCodec.decode = None;"
+        "import sys, zarr; from kitaru_nb.artifacts import pickle_codec;"
+        "pickle_codec.PickleCodec.decode = None;"
         "print(zarr.open('kitaru-nb://latest/train/ds')['t'][0, 0]);"
         "print([name for name in ('IPython', 'ipykernel', 'papermill', 'pandas') if name in sys.modules])"
     )
