@@ -15,7 +15,7 @@ from kitaru_nb.engine.describe import execution_json, show_json
 from kitaru_nb.engine.refs import LATEST, checkpoint_names, find_execution, steps
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.checkpoint import Checkpoint, error_line
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import parse_duration, resolve
@@ -190,8 +190,10 @@ def _step_row(step: Checkpoint, name: str, stored: str) -> list[str]:
 def _print_failures(found: Sequence[Checkpoint]) -> None:
     for step in found:
         if step.draft.error:
-            error = step.draft.error
-            print(clean(f"{step.draft.name}: {error.get('ename', 'error')}: {error.get('evalue', '')}"))
+            ename, evalue = step.draft.error.get("ename", "error"), step.draft.error.get("evalue", "")
+            ended = ename == "SystemExit" and evalue in ("", "0")
+            what = "ended the run with `sys.exit()`" if ended else error_line(ename, evalue)
+            print(clean(f"{step.draft.name}: {what}"))
 
 
 def _names(names: Sequence[str]) -> str:

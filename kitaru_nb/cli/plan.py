@@ -41,7 +41,9 @@ def plan(notebook: str, /, *, json: Json = False) -> int:
     if json:
         print_json({"notebook": path, "execution": ident, **plan_json(rows)})
     else:
-        goes_on = f"goes on with {ident}" if ident else "nothing is on record that it goes on with"
+        goes_on = (
+            f"goes on with {ident}" if ident else "nothing to go on with, so a new execution would begin"
+        )
         print(f"{clean(path)}: {goes_on}")
         print_plan(rows)
     return 0

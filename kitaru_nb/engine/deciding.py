@@ -247,12 +247,13 @@ class Decider:
         everywhere = self._marked_only or pending.cell.directive is not None
         journal, notebook = self._engine.journal, self._identity.notebook or ""
         executions = None if everywhere else [execution]
-        return [
+        recorded = [
             found
             for key in pending.needs.keys
             for found in journal.find(key, executions=executions, notebook=notebook)
             if found.draft.key == key  # the journal's own lists are not signed, the key is
         ]
+        return [] if any(map(self._files.went_on, recorded)) else recorded
 
     def _trusted(
         self, cell: Cell, found: Sequence[Checkpoint]

@@ -55,6 +55,7 @@ _TICK_NS = 10_000_000  # how far behind the clock a file may be stamped
 _LARGE = 64 << 20
 _MOST = 5000  # names that a look for files which nobody announced goes through
 _WRITERS = re.compile(r"save|write|dump|export|persist|\bto_\w|\.File\b|download|!|system|subprocess")
+_CHANGED = frozenset({"written", "deleted"})
 _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
 
 
@@ -74,6 +75,7 @@ class Files:
         self._identity = identity
         self._began = now_ns() if began is None else began
         self._here: dict[str, str] = {}
+        self._last: dict[str, int] = {}  # by path: the step that this kernel last ran or restored
         self._known: History | None = None
         self._stored: dict[str, tuple[tuple[int, ...], str, Artifact, tuple[Location, ...]]] = {}
         self._own = {os.path.realpath(path) for path in (identity.notebook, identity.output) if path}
@@ -208,6 +210,8 @@ class Files:
         """A step of this session is on record: what it left in files is the notebook's doing."""
         if self._known is not None:
             self._known.add(checkpoint)
+        changed = [file["path"] for file in checkpoint.draft.files if file["mode"] in _CHANGED]
+        self._last.update(dict.fromkeys(changed, origin_of(checkpoint)))
         if checkpoint.draft.status is CheckpointStatus.RESTORED:
             return  # what is there now is known from putting it back
         for file in checkpoint.draft.files:
@@ -215,6 +219,22 @@ class Files:
                 self._here[file["below"]] = file["digest"] or ABSENT
 
     # Conditions
+
+    def went_on(self, checkpoint: Checkpoint) -> bool:
+        """Whether the step changed a file that it read, and nothing here has touched that file since.
+
+        Its record holds for the file as the step left it, too: so it is found after a crash.
+        But run once more by hand, right after, the step finds what it left itself, as it finds
+        a list that it appended to.
+        """
+        if checkpoint.draft.status is CheckpointStatus.FAILED or not self._last:
+            return False
+        return any(
+            self._last.get(path) == origin_of(checkpoint) and state_of(path) != digest.split("|")[0]
+            for what, digest in checkpoint.draft.conditions.items()
+            for kind, _, path in [what.partition(":")]
+            if kind == "file" and "|" in digest
+        )
 
     def excuses(self, checkpoint: Checkpoint, what: str) -> bool:
         """Whether a file or folder differs only by what steps recorded after `checkpoint` did.

@@ -245,11 +245,15 @@ def now_ns() -> int:
 
 def start(observed: Observed) -> None:
     """Record into `observed` from now on."""
+    _install()
+    _state.observed = observed
+
+
+def _install() -> None:
     global _installed  # noqa: PLW0603 - one hook per process, by Python's design
     if not _installed:
         sys.addaudithook(_hear)
         _installed = True
-    _state.observed = observed
 
 
 def stop() -> None:
@@ -267,8 +271,20 @@ def unheard() -> Iterator[None]:
         _state.observed = observed
 
 
+@contextmanager
+def keeping(refuse: Callable[[str], None]) -> Iterator[None]:
+    """Meanwhile `refuse` is asked before a file that is there is emptied or removed; it may raise."""
+    _install()
+    outer, _state.refuse = _state.refuse, refuse
+    try:
+        yield
+    finally:
+        _state.refuse = outer
+
+
 class _State:
     observed: Observed | None = None
+    refuse: Callable[[str], None] | None = None
     busy: int = 0  # the thread whose event is being heard: what the hook itself does is no event
 
 
@@ -291,6 +307,10 @@ _PROGRAMS = [
 
 def _hear(event: str, args: tuple[Any, ...], state: type[_State] = _State) -> None:
     # The module's own names may be gone when the interpreter ends and closes what is still open.
+    if state.refuse is not None:
+        lost = _would_lose(event, args)
+        if lost is not None:
+            state.refuse(lost)
     observed = state.observed
     if observed is None:
         return
@@ -304,6 +324,18 @@ def _hear(event: str, args: tuple[Any, ...], state: type[_State] = _State) -> No
         return  # an error here would be the user's: the call that is heard of would fail
     finally:
         _state.busy = 0
+
+
+def _would_lose(event: str, args: tuple[Any, ...]) -> str | None:
+    """The file with content that a call is about to empty or to remove."""
+    emptied = event == "open" and isinstance(args[2], int) and args[2] & os.O_TRUNC
+    if not (emptied or event in ("os.remove", "os.truncate")) or not isinstance(
+        args[0], str | bytes | os.PathLike
+    ):
+        return None
+    path = _absolute(args[0])
+    found = _stat(path)
+    return path if found is not None and S_ISREG(found.st_mode) and found.st_size else None
 
 
 def _hear_open(observed: Observed, args: tuple[Any, ...]) -> None:

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import CellType, FunctionType
 from typing import Any
 
@@ -22,6 +23,7 @@ from kitaru_nb.analysis.names import names_of
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.engine.namespace import Namespace
+from kitaru_nb.engine.observe import keeping, state_of
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import Recorded, Restored
 from kitaru_nb.engine.rollback import Shadow
@@ -166,7 +168,14 @@ def _remake(
     _refuse_changed_parts(names, maker, recorded, live)
     _refuse_changed_inputs(listed, maker, recorded, namespace)
     made, problems = run_apart(
-        maker.draft.source, names, namespace=namespace, process=process, parse=parse, what=listed, step=step
+        maker.draft.source,
+        names,
+        namespace=namespace,
+        process=process,
+        parse=parse,
+        what=listed,
+        step=step,
+        files=maker.draft.files,
     )
     for name in names:
         _bind(name, made[name], live)
@@ -227,6 +236,7 @@ def run_apart(
     process: Process,
     what: str,
     step: str,
+    files: Sequence[Mapping[str, Any]] = (),
     parse: Parse = parse_plain,
 ) -> tuple[dict[str, Any], list[str]]:
     """What `names` hold after running a cell, everything else being as before.
@@ -251,7 +261,7 @@ def run_apart(
     shadow.take()
     error: BaseException | None = None
     try:
-        with stoppable():
+        with stoppable(), keeping(lambda path: _refuse_loss(path, files)):
             exec(compile(ast.Module(body, []), f"<cell of {step}>", "exec"), live)  # noqa: S102 - it was asked for
     except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever the user's cell raises
         error = raised
@@ -275,6 +285,20 @@ def run_apart(
     ]
     listed = [", ".join(f"`{name}`" for name in group) for group in left]
     return made, [f"making {what} again also changed {group}, which was not taken back" for group in listed]
+
+
+def _refuse_loss(path: str, files: Sequence[Mapping[str, Any]]) -> None:
+    """A cell that runs again for one name must not take away what others have written since.
+
+    Raises:
+        UnstorableError: the file does not hold what the cell itself left in it.
+    """
+    left = {os.path.realpath(file["path"]): file["digest"] for file in files if file["mode"] == "written"}
+    if left.get(os.path.realpath(path)) == state_of(path):
+        return
+    message = f"it would empty or remove `{Path(path).name}`, which was written to since"
+    hint = "open the file anew in a cell, with mode 'a'"
+    raise UnstorableError(message, kind="would-lose-file", hint=hint)
 
 
 def _put_process_back(

@@ -18,7 +18,7 @@ from kitaru_nb.artifacts.resource import making
 from kitaru_nb.artifacts.verify import Verification
 from kitaru_nb.engine.cheaper import make
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.furthest import furthest
+from kitaru_nb.engine.furthest import furthest, left_at
 from kitaru_nb.engine.namespace import Names, Namespace
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.engine.remaking import call_resource, living_resource
@@ -373,7 +373,7 @@ def target_of(journal: Journal, execution: Execution, at: str | None) -> Checkpo
         NotFoundError: the execution has no such commit.
     """
     recorded = journal.checkpoints(execution.id)
-    target = furthest(recorded, name=at)
+    target = furthest(recorded, name=at, left=left_at(journal.events(execution.id)))
     if target is not None:
         return target
     names = dict.fromkeys(c.draft.name for c in recorded if c.draft.status is not CheckpointStatus.FAILED)

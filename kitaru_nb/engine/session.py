@@ -469,11 +469,11 @@ class Session:
         self._lease.take_named(found.id)
         with self.engine.trust.accepting(trust):
             restored, line = self.restore_line(target.seq, exact=at is not None)
-        journal.record_event(
-            found.id,
-            "resumed",
-            {"checkpoint": target.draft.name, "seq": target.seq} | ({"trust": True} if trust else {}),
-        )
+        data: dict[str, object] = {"checkpoint": target.draft.name, "seq": target.seq}
+        data |= {"trust": True} if trust else {}
+        if at is not None:
+            data["left"] = max(checkpoint.seq for checkpoint in journal.checkpoints(found.id))
+        journal.record_event(found.id, "resumed", data)
         if restored.damaged:
             raise damaged(restored, target)
         if restored.untrusted is not None:

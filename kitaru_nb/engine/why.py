@@ -14,7 +14,7 @@ from kitaru_nb.engine.reasons import condition_reasons, version_reasons
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, error_line
 
 __all__ = ["Explanation", "Reason", "differences", "explain", "explain_step"]
 
@@ -74,11 +74,7 @@ def explain(journal: Journal, checkpoint: Checkpoint, *, stored: StoredValue | N
         return Explanation(checkpoint, draft.status, (equal, *_removed(journal, draft)))
     reasons: list[Reason] = []
     if draft.error is not None:
-        reasons.append(
-            Reason(
-                "failed", draft.error["ename"], f"it raised {draft.error['ename']}: {draft.error['evalue']}"
-            )
-        )
+        reasons.append(Reason("failed", draft.error["ename"], f"it raised {error_line(**draft.error)}"))
     before = _before(journal, checkpoint)
     if before is not None:
         found = differences(before.draft, draft)

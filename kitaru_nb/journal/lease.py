@@ -10,7 +10,8 @@ from datetime import timedelta
 from kitaru_nb.errors import ConflictError
 from kitaru_nb.journal import rows
 from kitaru_nb.journal.ledger import Ledger
-from kitaru_nb.journal.rows import AttemptRow, ExecutionRow, Head, State
+from kitaru_nb.journal.rows import AttemptRow, CheckpointRow, ExecutionRow, Head, State
+from kitaru_nb.model.checkpoint import CheckpointStatus
 from kitaru_nb.model.execution import (
     Attempt,
     Execution,
@@ -142,9 +143,9 @@ class Leases:
         if held and not leave and not take_over:
             raise _held_error(attempt)
         if row.ended_at is None and not (held and leave):
-            ended_at, reason = (
-                (self.now(), "taken over") if held else (row.heartbeat_at, ENDED_WITHOUT_WARNING)
-            )
+            ended_at, reason = self.now(), "taken over"
+            if not held:
+                ended_at, reason = _last_sign(ledger, state, row), ENDED_WITHOUT_WARNING
             state, row = closed(state, row, ExecutionStatus.INTERRUPTED, ended_at=ended_at, reason=reason)
             data = {"epoch": row.epoch, "reason": reason}
             head, state, _ = ledger.append_event(head, state, "execution.interrupted", data, at=self.now())
@@ -164,13 +165,14 @@ class Leases:
             raise _superseded_error(attempt, rows.attempt_of(row, attempt.execution))
         return state, row
 
-    def seen(self, attempt: Attempt) -> Attempt:
+    def seen(self, ledger: Ledger, state: State, row: AttemptRow, execution: ExecutionId) -> Attempt:
         """The attempt as it is known from here: one whose owner died has ended."""
+        attempt = rows.attempt_of(row, execution)
         if attempt.ended_at is not None or is_held(attempt, now=self.now(), lease=self._lease):
             return attempt
         return replace(
             attempt,
-            ended_at=attempt.heartbeat_at,
+            ended_at=rows.moment(_last_sign(ledger, state, row)),
             status=ExecutionStatus.INTERRUPTED,
             reason=ENDED_WITHOUT_WARNING,
         )
@@ -178,7 +180,7 @@ class Leases:
     def execution(self, ledger: Ledger, row: ExecutionRow) -> Execution:
         """The execution as it is known from here."""
         state = ledger.state(row.n)
-        attempt = self.seen(rows.attempt_of(ledger.fetch(AttemptRow, state.attempt), ExecutionId(row.id)))
+        attempt = self.seen(ledger, state, ledger.fetch(AttemptRow, state.attempt), ExecutionId(row.id))
         duration = state.spent
         if state.ended_at is None:
             ended = self.now() if attempt.ended_at is None else rows.microseconds(attempt.ended_at)
@@ -199,6 +201,15 @@ class Leases:
             saved_cost=state.saved_cost,
             saved_duration=state.saved_duration,
         )
+
+
+def _last_sign(ledger: Ledger, state: State, row: AttemptRow) -> int:
+    """When the attempt was last known to be alive: its last heartbeat, or the end of its last step."""
+    step = None if state.last_step is None else ledger.fetch(CheckpointRow, state.last_step)
+    if step is None or step.epoch != row.epoch:
+        return row.heartbeat_at
+    took = 0.0 if step.status == CheckpointStatus.RESTORED else step.duration
+    return max(row.heartbeat_at, step.started_at + int(took * 1e6))
 
 
 def _seconds_between(start: int, end: int) -> float:

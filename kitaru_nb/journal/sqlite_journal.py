@@ -344,7 +344,7 @@ class SqliteJournal:
         """The execution's attempts, oldest first. One whose owner died reads as interrupted."""
         with self._session.reading() as ledger:
             state = ledger.state(ledger.known(execution))
-            return [self._leases.seen(rows.attempt_of(row, execution)) for row in ledger.attempts(state)]
+            return [self._leases.seen(ledger, state, row, execution) for row in ledger.attempts(state)]
 
     def find(
         self,

@@ -11,7 +11,7 @@ from typing import Any, NewType
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.execution import ExecutionId
 
-__all__ = ["Checkpoint", "CheckpointKey", "CheckpointStatus", "Draft", "Group"]
+__all__ = ["Checkpoint", "CheckpointKey", "CheckpointStatus", "Draft", "Group", "error_line"]
 
 CheckpointKey = NewType("CheckpointKey", str)
 """Digest of what a step is: its code, the code it reaches and the values it reads."""
@@ -157,3 +157,8 @@ class Checkpoint:
     epoch: int
     ordinal: int
     draft: Draft
+
+
+def error_line(ename: str, evalue: str) -> str:
+    """An error as Python shows it: its class, and its text where it has one."""
+    return f"{ename}: {evalue}" if evalue else ename

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from kitaru_nb.engine.furthest import furthest_line
+from kitaru_nb.engine.furthest import furthest_line, left_at
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import Checkpoint
@@ -32,7 +32,8 @@ def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint]] | None:
             known = journal.executions(identity=identity_of(path), limit=1)
             if not known or not known[0].status.continues:
                 return None
-            commits = furthest_line(journal.checkpoints(known[0].id))
+            left = left_at(journal.events(known[0].id))
+            commits = furthest_line(journal.checkpoints(known[0].id), left=left)
             return (known[0], commits) if commits else None
     except KitaruError:
         return None  # the first step says what is wrong, where it can be acted on

@@ -29,7 +29,7 @@ from kitaru_nb.engine.recovery import Restored, damaged
 from kitaru_nb.engine.secrecy import learn_from
 from kitaru_nb.engine.steps import step_name
 from kitaru_nb.errors import ConflictError, CorruptError, KernelError, KitaruError, StoreError
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
 from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity
 from kitaru_nb.stacks.client import CellClient, KernelDied, Reply, TimedOut, reported
@@ -295,7 +295,7 @@ class AttemptRun:
         if self._is_superseded():
             return self._cut_short(_End(ExecutionStatus.INTERRUPTED, Exit.SUPERSEDED, _SUPERSEDED, step))
         self._mark_failed(step)
-        reason = _first_line(f"{reply.ename}: {reply.evalue}")
+        reason = _first_line(error_line(reply.ename, reply.evalue))
         late = reply.ename == errors.TimedOutError.__name__
         return _End(ExecutionStatus.FAILED, Exit.TIMED_OUT if late else Exit.FAILED, reason, step)
 
@@ -365,7 +365,7 @@ class AttemptRun:
                     return
 
     def _add_error(self, step: Step, ename: str, evalue: str, detail: str = "") -> None:
-        lines = [f"{ename}: {evalue}", *detail.splitlines()]
+        lines = [error_line(ename, evalue), *detail.splitlines()]
         outputs = self._nb.cells[step.index].outputs
         outputs[:] = [output for output in outputs if output["output_type"] != "error"]
         outputs.append(new_output("error", ename=ename, evalue=evalue, traceback=lines))

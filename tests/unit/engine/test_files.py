@@ -467,3 +467,34 @@ def test_a_folder_that_the_step_cleared_may_be_there_again(folder: Path) -> None
         status = kernel(folder).cell(source)
 
     assert status == RESTORED
+
+
+COUNT = "import pathlib\np = pathlib.Path('n'); n = int(p.read_text()) + 1; p.write_text(str(n))"
+
+
+def test_a_step_run_again_right_away_reads_what_it_wrote_itself(folder: Path) -> None:
+    (folder / "n").write_text("0")
+    first = kernel(folder)
+
+    counted = [(first.cell(COUNT, step="a"), first["n"]) for _ in range(3)]
+
+    assert counted == [(RAN, 1), (RAN, 2), (RAN, 3)]
+
+
+def test_a_step_that_changed_what_it_read_is_restored_once_after_a_crash(folder: Path) -> None:
+    (folder / "n").write_text("0")
+    kernel(folder).cell(COUNT, step="a")
+    again = kernel(folder)
+
+    counted = [(again.cell(COUNT, step="a"), again["n"]) for _ in range(2)]
+
+    assert counted == [(RESTORED, 1), (RAN, 2)]
+
+
+def test_run_all_twice_in_one_kernel_restores_a_step_whose_file_is_made_anew(folder: Path) -> None:
+    cells = ("import pathlib\n_ = pathlib.Path('n').write_text('0')", COUNT)
+    first = kernel(folder)
+    first.cells(*cells)
+
+    assert first.cells(*cells) == [RESTORED] * 2
+    assert (first["n"], (folder / "n").read_text()) == (1, "1")

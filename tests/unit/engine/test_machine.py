@@ -403,7 +403,7 @@ class Notebook(RuleBasedStateMachine):
         note(f"{cell} {became or raised}: {source!r}")
         if became is not None:
             self.commits[len(self.history)] = self.kernel.last.draft.name
-            self.behind = self.behind and became == RESTORED
+            self.behind = False
         self.history.append((cell, source, True, became is not None))
         assert (became is None) == (raised is not None), f"{source!r} raised {raised}, and was {became}"
         if became is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -221,3 +222,16 @@ def test_a_generator_that_was_not_used_is_made_again(start: Start) -> None:
     kernel.session.resume(again=["lines"])
 
     assert list(kernel["lines"]) == [1, 2, 3]
+
+
+def test_a_file_that_was_written_to_since_is_not_emptied(start: Start, tmp_path: Path) -> None:
+    first = start()
+    first.cells("f = open('out.txt', 'w'); f.write('head '); f.flush()", "f.write('more'); f.flush()")
+    first["f"].close()
+    kernel = start()
+
+    report = kernel.session.resume(again=["f"])
+
+    assert (tmp_path / "out.txt").read_text() == "head more"
+    assert is_marker(kernel["f"])
+    assert "would empty or remove `out.txt`" in report.refused[0].message

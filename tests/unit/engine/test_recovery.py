@@ -487,3 +487,26 @@ def test_a_cache_that_was_filled_after_its_function_was_stored_is_said_to_be_emp
     resumed = start().session.resume()
 
     assert resumed.restored.made == {"sq": "functools.lru_cache, without the results it held"}
+
+
+def test_what_was_left_by_a_rewind_is_not_gone_back_to_once_cells_were_restored_since(start: Start) -> None:
+    kernel = start()
+    for name in ("one", "two", "three"):
+        kernel.cell(f"%%checkpoint {name}\n{name} = 1", step=name)
+    kernel.session.rewind("one")
+    assert kernel.cell("%%checkpoint two\ntwo = 1", step="two") == "restored"
+
+    resumed = start().session.resume()
+
+    assert resumed.checkpoint.draft.name == "two"
+
+
+def test_a_look_at_an_earlier_commit_leaves_nothing(start: Start) -> None:
+    kernel = start()
+    for name in ("one", "two"):
+        kernel.cell(f"%%checkpoint {name}\n{name} = 1", step=name)
+    kernel.session.rewind("one")
+
+    resumed = start().session.resume()
+
+    assert resumed.checkpoint.draft.name == "two"

@@ -10,6 +10,7 @@ import pytest
 
 from kitaru_nb.engine.why import Explanation, explain, explain_step
 from kitaru_nb.errors import NotFoundError
+from kitaru_nb.model.checkpoint import error_line
 from tests.unit.engine.kernel import Kernel
 
 
@@ -242,3 +243,8 @@ def test_an_effect_that_lives_in_one_process_is_named(tmp_path: Path) -> None:
         "it registered code of the notebook with `gc.callbacks`, which cannot be stored, "
         "so it runs again in each kernel"
     )
+
+
+def test_an_error_without_a_text_is_named_without_a_colon() -> None:
+    assert error_line("KeyboardInterrupt", "") == "KeyboardInterrupt"
+    assert error_line("ValueError", "no") == "ValueError: no"

@@ -9,6 +9,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,20 @@ def a_journal_with_steps(path: Path, steps: int) -> Attempt:
 
 
 # Leases and time
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_an_attempt_that_was_killed_lasted_until_its_last_step(path, opened, *, taken_over) -> None:
+    journal = opened(path)
+    attempt, _ = journal.start(NOTEBOOK, owner=dead_owner())
+    journal.commit(attempt, a_draft("long", started_at=attempt.started_at, duration=90.0))
+    if taken_over:
+        now, _ = journal.start(NOTEBOOK, owner=current_owner())
+        assert journal.attempts(now.execution)[0].ended_at == attempt.started_at + timedelta(seconds=90)
+
+    execution = journal.execution(attempt.execution)
+
+    assert execution.duration >= 90
 
 
 def test_an_owner_that_cannot_be_seen_is_dead_after_the_lease(path, opened) -> None:
