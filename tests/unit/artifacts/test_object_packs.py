@@ -176,6 +176,23 @@ def test_packs_that_were_full_since_are_removed_but_for_the_one_that_began_befor
     assert place.content[first][:6] == b"before"
 
 
+def test_a_pack_that_began_before_what_is_taken_back_is_still_waited_for(
+    packs: ObjectPacks, place: Place
+) -> None:
+    put(packs, b"before")
+    undo = packs.savepoint()
+    place.refusal = StoreError("no", kind="disk-full")
+    place.gate.clear()
+    put(packs, bytes(OBJECT_BYTES))
+    packs.writable()
+
+    undo()
+    place.gate.set()
+
+    with pytest.raises(StoreError):
+        packs.sync()
+
+
 def test_a_pack_that_was_reserved_in_and_not_written_to_fails_the_sync(
     packs: ObjectPacks, place: Place
 ) -> None:

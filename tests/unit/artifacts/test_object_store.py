@@ -395,6 +395,25 @@ def test_of_two_journals_that_come_first_at_once_one_gets_the_place(url: str, ca
     assert sorted(found) == ["foreign-store"] * 5 + ["mine"]
 
 
+def test_a_journal_that_comes_second_by_a_moment_is_refused_too(
+    store: ObjectStore, url: str, cable: Cable, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = ObjectStore(url, options=s3_options(cable.endpoint), owner="late")
+    bucket.put_new("owner", memoryview(b"first"))
+    answers = iter([FileNotFoundError("owner")])  # as it was a moment before
+    real = Bucket.get
+
+    def get(at: Bucket, key: str, start: int, length: int) -> memoryview:
+        for answer in answers:
+            raise answer
+        return real(at, key, start, length)
+
+    monkeypatch.setattr(Bucket, "get", get)
+
+    with pytest.raises(StoreError, match="belongs to another journal"):
+        late.check()
+
+
 # The cache
 
 
