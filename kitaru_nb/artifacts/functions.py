@@ -361,10 +361,11 @@ def make_class(meta: type, name: str, bases: tuple[Any, ...], body: State, ident
     Hooks the notebook itself defines (``__init_subclass__``, a metaclass's ``__new__``) are
     not run: what they did is in the stored state.
     """
+    resolved = types.resolve_bases(bases)
     known = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
     if known is not None:
+        _give_bases(known, resolved)
         return known  # type: ignore[no-any-return] # the tracker holds classes
-    resolved = types.resolve_bases(bases)
     if by_reference(meta) and _notebook_hook(resolved) is None:
         try:
             made = types.new_class(name, bases, {"metaclass": meta}, lambda ns: ns.update(body))
@@ -374,6 +375,15 @@ def make_class(meta: type, name: str, bases: tuple[Any, ...], body: State, ident
     else:
         made = _make_quietly(meta, name, resolved, body)
     return cloudpickle._lookup_class_or_track(identity, made)  # type: ignore[no-any-return] # `made`
+
+
+def _give_bases(cls: type, bases: tuple[Any, ...]) -> None:
+    """Let a live class derive from `bases`, where one of the notebook's own was defined again meanwhile."""
+    if getattr(trying, "on", False) or len(bases) != len(cls.__bases__):
+        return
+    other = [new for old, new in zip(cls.__bases__, bases, strict=True) if old is not new]
+    if other and not any(map(by_reference, other)):
+        cls.__bases__ = bases
 
 
 def _notebook_hook(bases: Iterable[Any]) -> type | None:

@@ -48,11 +48,13 @@ class Grouping(NamedTuple):
             a definition that is stored by itself only for the names bound to it.
         refers: For names of definitions that are stored by themselves: the other such
             definitions (by `object.__hash__`) that they lead to.
+        meets: The same for all other names.
     """
 
     groups: list[frozenset[str]]
     owned: dict[int, int]
     refers: dict[str, set[int]]
+    meets: dict[str, set[int]]
 
 
 def group_names(
@@ -87,8 +89,10 @@ def group_names(
         walk.definitions.update(map(_identity, outside))
         groups = walk.groups()
         walk.owner.update(walk.rooted)
-        refers = {walk.names[index]: keys for index, keys in walk.refers.items()}
-        return Grouping(groups, walk.owner, refers)
+        rooted = set(walk.rooted.values())
+        refers = {walk.names[index]: keys for index, keys in walk.refers.items() if index in rooted}
+        meets = {walk.names[index]: keys for index, keys in walk.refers.items() if index not in rooted}
+        return Grouping(groups, walk.owner, refers, meets)
     finally:
         if enabled:
             gc.enable()
@@ -187,7 +191,7 @@ class _Walk:
             met = self.outside.intersection(found)
             for key in met:
                 del found[key]
-            if not self.definitions.isdisjoint(met) and index in self.rooted.values():
+            if not self.definitions.isdisjoint(met):
                 self.refers.setdefault(index, set()).update(met & self.definitions)
         owner.update(dict.fromkeys(found, index))
         new = list(found.values())
@@ -326,7 +330,8 @@ class _Walk:
     def _join_circles(self) -> None:
         """Join the definitions that lead to each other."""
         onward: dict[int, set[int]] = {}
-        for index, keys in self.refers.items():
+        for index in self.refers.keys() & set(self.rooted.values()):
+            keys = self.refers[index]
             aims = {self._root(self.rooted[key]) for key in keys & self.rooted.keys()}
             onward.setdefault(self._root(index), set()).update(aims - {self._root(index)})
         while True:

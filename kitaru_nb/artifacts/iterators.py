@@ -14,6 +14,7 @@ import gc
 import itertools
 import operator
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["ITERATORS", "make_dict_iterator"]
@@ -33,13 +34,23 @@ def _reduce(iterator: Any) -> Any:
     held = next((held for held in gc.get_referents(iterator) if type(held) is dict), None)
     left = operator.length_hint(iterator)
     if held is None or not left:
-        return iterator.__reduce__()  # it is at its end
+        try:
+            return iterator.__reduce__()  # it is at its end
+        except RuntimeError:  # the dict has another size now, so that it can only raise
+            return make_dict_iterator, (held, _KINDS[type(iterator)], -1)
     return make_dict_iterator, (held, _KINDS[type(iterator)], len(held) - left)
 
 
 def make_dict_iterator(over: dict[Any, Any], way: str, done: int) -> Any:
-    """The iterator again, `done` steps from its start."""
+    """The iterator again, `done` steps from its start; one that raises, where that is less than none."""
     iterator = _WAYS[way](over)
+    if done < 0:
+        key = object()
+        over[key] = None
+        with suppress(RuntimeError):
+            next(iterator)  # from now on it remembers that the size was another one
+        del over[key]
+        return iterator
     collections.deque(itertools.islice(iterator, done), maxlen=0)
     return iterator
 

@@ -60,6 +60,7 @@ from kitaru_nb.artifacts.views import (
     is_array_subclass,
     is_raw,
     reduce_array,
+    reduce_hollow,
     reduce_objects,
     reduce_subclass,
     reduce_view,
@@ -316,7 +317,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
 
     def _reduce_array(self, array: Any) -> Any:
         if not is_raw(array):
-            return reduce_objects(array) or array.__reduce_ex__(5)
+            return reduce_objects(array) or reduce_hollow(array) or array.__reduce_ex__(5)
         owner = owner_of(array)
         if owner is not None:
             return reduce_over(array, owner)

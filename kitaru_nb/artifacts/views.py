@@ -29,6 +29,7 @@ __all__ = [
     "layout",
     "make_array",
     "make_block",
+    "make_hollow",
     "make_objects",
     "make_strided",
     "make_subclass",
@@ -36,9 +37,11 @@ __all__ = [
     "numpy",
     "overlapping",
     "reduce_array",
+    "reduce_hollow",
     "reduce_objects",
     "reduce_subclass",
     "reduce_view",
+    "set_items",
     "set_subclass",
     "shared_blocks",
 ]
@@ -314,6 +317,34 @@ def reduce_objects(array: Any) -> tuple[Any, ...] | None:
     return make_objects, (root, place, array.shape, array.strides, array.flags.writeable)
 
 
+def reduce_hollow(array: Any) -> tuple[Any, ...] | None:
+    """How an array of objects with memory of its own is stored; None where that is not so.
+
+    Its shape first, its items later: among them may be one that looks into it.
+    """
+    order = layout(array)[0]
+    if array.base is not None or array.dtype != object or order == "S":
+        return None
+    items = array.ravel("K").tolist()
+    return make_hollow, (array.shape, order, array.flags.writeable), items, None, None, set_items
+
+
+def make_hollow(shape: tuple[int, ...], order: str, writeable: bool) -> Any:  # noqa: FBT001 - stored format
+    """An array of objects that holds nothing yet."""
+    made = importlib.import_module("numpy").empty(shape, object, order)
+    made.flags.writeable = writeable
+    return made
+
+
+def set_items(array: Any, items: list[Any]) -> None:
+    """Fill an array made by `make_hollow`, in the order of its memory."""
+    writeable = array.flags.writeable
+    array.flags.writeable = True
+    flat = (array if array.flags.c_contiguous else array.T).reshape(-1)
+    flat[:] = importlib.import_module("numpy").fromiter(items, object, len(items))
+    array.flags.writeable = writeable
+
+
 def make_objects(
     root: Any,
     place: int,
@@ -323,8 +354,13 @@ def make_objects(
 ) -> Any:
     """An array that looks into `root`, an array of objects."""
     np = importlib.import_module("numpy")
+    fixed = writeable and not root.flags.writeable
+    if fixed:
+        root.flags.writeable = True  # the view was made before it was set
     flat = (root if root.flags.c_contiguous else root.T).reshape(-1)
     made = np.ndarray(shape, root.dtype, buffer=flat, offset=place * root.itemsize, strides=strides)
+    if fixed:
+        root.flags.writeable = False
     if not writeable:
         made.flags.writeable = False
     return made

@@ -7,11 +7,12 @@ before the caller records the draft.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import MappingProxyType
-from typing import Any
+from types import FunctionType
+from typing import Any, NamedTuple
 
 from kitaru_nb.artifacts.groups import group_names
 from kitaru_nb.artifacts.marker import Marker
@@ -56,8 +57,8 @@ def write_groups(
     by_step: frozenset[Names],
     on_record: Mapping[Names, Group],
     exclude: frozenset[str] = frozenset(),
-    held: Mapping[str, Group] = MappingProxyType({}),
     stored: Definitions | None = None,
+    anew: AbstractSet[Names] = frozenset(),
 ) -> Written:
     """Store each changed group, functions and classes first, since others refer to them.
 
@@ -65,11 +66,16 @@ def write_groups(
     there with the same value keeps its artifact and costs nothing.
 
     A function or class is referred to where it was stored first, as long as it is unchanged, so
-    that all who refer to it get one object: `held` says in which group each name is on record,
-    `stored` where objects are whose names have moved on.
+    that all who refer to it get one object: `stored` says where objects are whose names have moved
+    on or are grouped anew. Groups in `anew` are stored again though
+    they are on record: what they refer to is stored by itself now (see `grown_groups`).
     """
-    writer = _Writer(engine, namespace, state, on_record, exclude)
-    writer.anchor_known(held, stored or Definitions())
+    on_record = (
+        {names: group for names, group in on_record.items() if names not in anew} if anew else on_record
+    )
+    stored = stored or Definitions()
+    writer = _Writer(engine, namespace, state, on_record, exclude=exclude, stored=stored)
+    writer.anchor_known(stored, anew)
     for names in writer.in_order(list(changed)):
         writer.write(names, by_step=names in by_step)
     return writer.written
@@ -100,19 +106,58 @@ class Definitions:
     """Where functions and classes of the notebook are on record, by object."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[Any], Anchor]] = {}
+        self._known: dict[int, _Known] = {}
+        self._keys: dict[Anchor, int] = {}
 
-    def add(self, live: Mapping[str, object], anchors: Mapping[int, Anchor]) -> None:
+    def add(self, live: Mapping[str, object], anchors: Mapping[int, Anchor], state: State) -> None:
         """Take note of what is on record now."""
         for key, anchor in anchors.items():
             definition = live.get(anchor.name)
-            if id(definition) == key and self._known.get(key, (None, None))[1] != anchor:
-                self._known[key] = weakref.ref(definition), anchor
+            known = self._known.get(key)
+            if id(definition) == key and (known is None or known.anchor != anchor):
+                self._learn(definition, anchor, state.refers.get(state.group_of[anchor.name], frozenset()))
 
-    def find(self, definition: object) -> Anchor | None:
-        """Where an object was stored; it may have changed since."""
-        ref, anchor = self._known.get(id(definition), (None, None))
-        return anchor if ref is not None and ref() is definition else None
+    def put_back(
+        self, namespace: Namespace, groups: Iterable[Group], refers: Callable[[Group], frozenset[int]]
+    ) -> None:
+        """Take note of what was just restored; `refers` gives the definitions that a group leads to."""
+        for group in groups:
+            values = {name: namespace.live.get(name) for name in group.names}
+            for name, value in values.items():
+                if name not in group.unstorable and issubclass(type(value), (FunctionType, type)):
+                    digest = group.value if len(values) == 1 else namespace.digest({name: value})
+                    self._learn(value, Anchor(name, digest, group.artifact), refers(group))
+
+    def _learn(self, definition: object, anchor: Anchor, refers: frozenset[int]) -> None:
+        self._known.pop(self._keys.get(anchor, 0), None)  # another one that was alike
+        self._known[id(definition)] = _Known(weakref.ref(definition), anchor, refers)
+        self._keys[anchor] = id(definition)
+
+    def find(self, definition: object, refers: frozenset[int]) -> Anchor | None:
+        """Where an object was stored that leads to no more definitions now; it may have changed since."""
+        known = self._known.get(id(definition))
+        return (
+            known.anchor
+            if known is not None and known.ref() is definition and refers <= known.refers
+            else None
+        )
+
+    def is_doubled(self, key: int, state: State, namespace: Namespace) -> bool:
+        """Whether the name that a definition (by its id) is stored as holds another one that is alike."""
+        known = self._known.get(key)
+        if known is None or state.ids.get(known.anchor.name, key) == key:
+            return False
+        name = known.anchor.name
+        other = state.ids[name] in state.definitions
+        return other and namespace.digest({name: namespace.live[name]}) == known.anchor.value
+
+
+class _Known(NamedTuple):
+    """A definition on record: it, where it is stored, and the definitions that its artifact refers to."""
+
+    ref: weakref.ref[Any]
+    anchor: Anchor
+    refers: frozenset[int]
 
 
 class _Writer:
@@ -124,7 +169,9 @@ class _Writer:
         namespace: Namespace,
         state: State,
         on_record: Mapping[Names, Group],
+        *,
         exclude: frozenset[str],
+        stored: Definitions,
     ) -> None:
         self.written = Written()
         self._engine = engine
@@ -136,18 +183,21 @@ class _Writer:
         self._anchors = self.written.anchors
         for names in {state.group_of[name] for name in state.definitions.values()} & on_record.keys():
             if state.groups[names] == on_record[names].value:
-                self._anchor(on_record[names])
+                self._anchor(on_record[names], stored)
 
-    def anchor_known(self, held: Mapping[str, Group], stored: Definitions) -> None:
+    def anchor_known(self, stored: Definitions, anew: AbstractSet[Names]) -> None:
         """Refer to definitions where they are on record, though their names are grouped anew."""
         for key, name in self._state.definitions.items():
-            if key in self._anchors:
+            if key in self._anchors or self._state.group_of[name] in anew:
                 continue
-            definition, group = self._live[name], held.get(name)
-            anchor = stored.find(definition)
-            if anchor is None and group is not None and group.names == (name,):
-                anchor = Anchor(name, group.value, group.artifact)
-            if anchor is not None and self._namespace.digest({anchor.name: definition}) == anchor.value:
+            definition = self._live[name]
+            if any(self._live[other] is not definition for other in self._state.group_of[name]):
+                continue  # what it shares with these would come back twice
+            refers = self._state.refers.get(self._state.group_of[name], frozenset())
+            anchor = stored.find(definition, refers)
+            if anchor is None or stored.is_doubled(key, self._state, self._namespace):
+                continue
+            if self._namespace.digest({anchor.name: definition}) == anchor.value:
                 self._anchors[key] = anchor
 
     @cached_property
@@ -207,12 +257,16 @@ class _Writer:
         )
         return Group(names, self.written.add(stored), value, unstorable={**stored.unstorable, **left_out})
 
-    def _anchor(self, group: Group) -> None:
-        """Let later groups refer to the functions and classes of this one."""
+    def _anchor(self, group: Group, stored: Definitions | None = None) -> None:
+        """Let later groups refer to the functions and classes of this one, where they were `stored` first."""
         for name in group.names:
             definition = self._live[name]
             own = self._state.definitions.get(id(definition)) == name and name not in group.unstorable
-            if own and id(definition) not in self._anchors:
+            refers = self._state.refers.get(group.names, frozenset())
+            known = stored.find(definition, refers) if stored is not None else None
+            if own and known is not None:
+                self._anchors[id(definition)] = known
+            elif own and id(definition) not in self._anchors:
                 alone = len(group.names) == 1
                 value = group.value if alone else self._namespace.digest({name: definition})
                 self._anchors[id(definition)] = Anchor(name, value, group.artifact)

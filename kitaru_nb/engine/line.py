@@ -11,11 +11,11 @@ from kitaru_nb.engine.attributes import refer, shared_names
 from kitaru_nb.engine.cheaper import Ran, Recipes
 from kitaru_nb.engine.commit import Definitions, Written, refuse_unstorable, write_groups, write_value
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.namespace import Change, Namespace, State
+from kitaru_nb.engine.namespace import Change, Names, Namespace, State
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, recorded_at
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
-from kitaru_nb.engine.state import changed_groups
+from kitaru_nb.engine.state import changed_groups, grown_groups
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.engine.trial import Trial
 from kitaru_nb.errors import ConflictError, StoreError
@@ -58,6 +58,9 @@ class Line:
         self._definitions = Definitions()
         self._committed = State()  # the namespace when all in it was on record
         namespace.recorded_whole = self.recorded.whole
+        # For each group on record, the definitions that its artifact refers to, by their ids.
+        self._refers: dict[Names, frozenset[int]] = {}
+        self._checked = State()  # the last one in which none had to be stored anew
 
     def _say(self, line: str) -> None:
         self.tell(line)  # looked up when it is used: it may be put in place later
@@ -86,6 +89,9 @@ class Line:
         self.parent, self.recorded, self._committed = line[-1].seq, recorded, State()
         self._namespace.recorded_whole = recorded.whole
         self._definitions = Definitions()
+        self._definitions.put_back(self._namespace, groups, loader.refers)
+        self._refers = {group.names: loader.refers(group) for group in groups}
+        self._checked = State()
         self._recorded_process = self._process.snapshot()
         return restored
 
@@ -111,8 +117,9 @@ class Line:
             if names in after.groups
             and (names not in on_record or on_record[names].value != after.groups[names])
         }
+        grown = self._grown(after)
         directive = pending.cell.directive
-        changed = since | step.groups
+        changed = since | grown | step.groups
         live = self._namespace.live
         notice_names({name: live[name] for names in changed for name in names if name in live})
         recipes = self._recipes.choose(changed, pending, step, after, on_record=on_record, ran=ran)
@@ -124,14 +131,37 @@ class Line:
                 changed=changed - recipes.keys(),
                 by_step=step.groups,
                 on_record=on_record,
-                held=self.recorded.groups,
                 stored=self._definitions,
+                anew=grown,
                 exclude=self.excluded.union(directive.exclude if directive is not None else ()),
             )
         self._recipes.keep(recipes, pending, after, held=self.recorded.groups, written=written)
         if directive is not None and directive.strict:
             refuse_unstorable(written, pending.name)
         return written
+
+    def _grown(self, after: State) -> set[Names]:
+        """Groups on record whose artifacts carry along what has a name now, or refer to what has none.
+
+        The second only counts where another object that is alike has taken the name.
+        """
+        if self._checked.refers is after.refers and self._checked.definitions == after.definitions:
+            return set()
+        on_record = self.recorded.whole
+        known = {
+            names: self._refers.get(names, frozenset())
+            for names in {
+                *after.refers,
+                *self._refers,
+                *map(after.group_of.__getitem__, after.definitions.values()),
+            }
+            if names in after.groups and names in on_record and on_record[names].value == after.groups[names]
+        }
+        keys = {*after.definitions}.union(*known.values())
+        twice = {key for key in keys if self._definitions.is_doubled(key, after, self._namespace)}
+        own = {after.group_of[after.definitions[key]] for key in twice & after.definitions.keys()}
+        doubled = {names for names, refers in known.items() if names in own or not refers.isdisjoint(twice)}
+        return doubled | grown_groups(after, known)
 
     def write_process(
         self, before: ProcessState, after: ProcessState, state: State, written: Written
@@ -171,11 +201,13 @@ class Line:
             digest = write_value(self._engine, self._namespace, "_", result, written)
         return None if digest is None else f"artifact:{digest}"
 
-    def take_in(self, groups: Sequence[Group], after: State) -> None:
+    def take_in(self, groups: Sequence[Group], after: State, loader: Loader) -> None:
         """Groups that were just put back and hold what they held are on record here, too."""
         for group in groups:
             if after.groups.get(group.names) == group.value:
                 self.recorded.put(group)
+                self._refers[group.names] = loader.refers(group)
+                self._checked = State()
 
     def look_again(self) -> None:
         """Something that was on record was removed meanwhile: what is written next leans on nothing of it."""
@@ -225,5 +257,8 @@ class Line:
         self.parent, self._recorded_process, self._committed = checkpoint.seq, process, after
         self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
         self.recorded.add(draft)
-        self._definitions.add(self._namespace.live, written.anchors)
+        self._definitions.add(self._namespace.live, written.anchors, after)
+        for group in written.groups:
+            self._refers[group.names] = after.refers.get(group.names, frozenset())
+        self._checked = after
         return checkpoint

@@ -53,6 +53,7 @@ class Look:
         self._groups: dict[Names, Digest] = {}
         self._ids: dict[str, int | None] = {}
         self._definitions: dict[int, str] = {}
+        self._refers: Mapping[Names, frozenset[int]] = {}  # never changed, only replaced
         self._group_of: dict[str, Names] = {}
         self._mutable: set[Names] = set()
         self._traces: dict[Names, Trace] = {}
@@ -86,11 +87,14 @@ class Look:
         groups = self._groups
         changed = {names for names, digest in self._changed.items() if groups.get(names, digest) != digest}
         self._changed.clear()
+        if not self._refers.keys() <= self._mutable:
+            self._refers = {names: keys for names, keys in self._refers.items() if names in self._mutable}
         previous, self._before = self._before, object()
         return State(
             groups=dict(groups),
             ids=dict(self._ids),
             definitions=dict(self._definitions),
+            refers=self._refers,
             group_of=dict(self._group_of),
             look=self._before,
             previous=previous,
@@ -174,6 +178,7 @@ class Look:
             if names not in still:
                 self._mutable.discard(names)
         self._settle(values, definitions, grouping, before, still)
+        self._refer(grouping, live)
 
     def _referred(self, grouping: Grouping, live: Mapping[str, object]) -> set[Names]:
         """The groups of the definitions that the definitions among the names grouped lead to."""
@@ -208,6 +213,21 @@ class Look:
                 self._group_of[name], self._ids[name] = names, id(values[name])
             if before.get(names) == digest and self._untraceable.get(names) != digest:
                 self._trace(names, digest, values, grouping)
+
+    def _refer(self, grouping: Grouping, live: Mapping[str, object]) -> None:
+        """Take in which definitions that are stored by themselves the groups found lead to."""
+        met: dict[Names, set[int]] = {self._group_of[min(names)]: set() for names in grouping.groups}
+        if grouping.refers or grouping.meets:
+            ids = {_identity(live[name]): key for key, name in self._definitions.items()}
+            for name, keys in (*grouping.refers.items(), *grouping.meets.items()):
+                met[self._group_of[name]].update(ids[key] for key in keys & ids.keys())
+        refers = {
+            names: frozenset(key for key in keys if self._definitions[key] not in names)
+            for names, keys in met.items()
+        }
+        if any(self._refers.get(names, frozenset()) != keys for names, keys in refers.items()):
+            whole = {**self._refers, **refers}
+            self._refers = {names: keys for names, keys in whole.items() if keys}
 
     def _trace(self, names: Names, digest: Digest, values: Mapping[str, object], grouping: Grouping) -> None:
         """From now on tell by a trace whether the group, which was left alone once, was touched."""

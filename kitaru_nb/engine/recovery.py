@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
@@ -138,11 +139,27 @@ class Loader:
         self._loading: set[Digest] = set()
         self._notes: dict[Digest, list[Note]] = {}
         self._came_as: dict[Digest, Digest] = {}
+        self._step = False
+        self._bound: AbstractSet[str] = frozenset()
+        self._refers: dict[Digest, dict[int, object]] = {}
+        self._into: list[dict[int, object]] = []  # of the artifacts that are being loaded
         self._called = False
 
     def expect(self, names: Mapping[str, Group]) -> None:
         """Say which names are about to be bound, and to what; a reference is met by these first."""
         self._coming = names
+
+    def expect_step(self, names: Mapping[str, Group], *, bound: AbstractSet[str]) -> None:
+        """The same for what a step changed; the notebook is as it was before the step.
+
+        Names in `bound` were given a new object by it: a function that one of them holds now is not
+        the one it is to hold, though they be alike. Who refers to it goes on referring to it.
+        """
+        self._coming, self._step, self._bound = names, True, bound
+
+    def refers(self, group: Group) -> frozenset[int]:
+        """The ids of the functions and classes that a loaded group's artifact refers to."""
+        return frozenset(self._refers.get(group.artifact, ()))
 
     def load(self, digest: Digest) -> dict[str, object]:
         """The values of an artifact.
@@ -152,10 +169,14 @@ class Loader:
         """
         if digest not in self._loaded:
             later: list[Verification] | None = None if self._steps is None else []
-            with noting() as self._notes[digest], making(self._make):
-                values = self._engine.get(
-                    digest, namespace=self._namespace.live, resolve=self._resolve, later=later
-                )
+            self._into.append(self._refers.setdefault(digest, {}))
+            try:
+                with noting() as self._notes[digest], making(self._make):
+                    values = self._engine.get(
+                        digest, namespace=self._namespace.live, resolve=self._resolve, later=later
+                    )
+            finally:
+                self._into.pop()
             if later and not any(issubclass(type(value), (FunctionType, type)) for value in values.values()):
                 self._checks[digest] = later
             else:
@@ -163,7 +184,7 @@ class Loader:
                     check.wait()
                 # Now, since what is made again later may change it.
                 self._came_as[digest] = self._namespace.own_digest(values)
-            self._loaded[digest] = self._met(values)
+            self._loaded[digest] = self._met(values, self._refers[digest].values())
         return self._loaded[digest]
 
     def unchanged(self, group: Group) -> dict[str, object]:
@@ -217,8 +238,9 @@ class Loader:
             return self._loaded[group.artifact]
         live = {name: self._namespace.live.get(name) for name in group.names}
         # What cannot be stored and is what was recorded, in this very process, is still there.
-        kept = bool(group.unstorable) or _are_definitions(live.values())
-        if kept and self._namespace.digest(live) == group.value:
+        changed = self._step and self._bound.isdisjoint(group.names)  # where it was, or in what it leads to
+        kept = not changed and _are_definitions([self._held(name) for name in group.names])
+        if (kept or group.unstorable) and self._namespace.digest(live) == group.value:
             self._loaded[group.artifact] = live
             return live
         self._loading.add(group.artifact)
@@ -277,7 +299,7 @@ class Loader:
         """What was made again, and what was lost, when the group was loaded."""
         return self._notes.get(group.artifact, [])
 
-    def _met(self, values: dict[str, object]) -> dict[str, object]:
+    def _met(self, values: dict[str, object], refers: Iterable[object]) -> dict[str, object]:
         """`values`, or the objects that some of their names hold or will hold, when these are alike.
 
         An alias that is not bound yet (``g = f``) then is one of the live function.
@@ -286,8 +308,11 @@ class Loader:
             return values
         met = {name: self._present(name) for name in values}
         names = {id(value): name for name, value in values.items() if self._are_alike(name, met[name], value)}
-        found = {name: met[name] for name in names.values()}
-        stored = {name: values[name] for name in names.values()}
+        own = set(map(id, values.values()))
+        led_to = [one for one in refers if id(one) not in own]
+        others = {f"refers {number}": one for number, one in enumerate(led_to)}  # the very same on both sides
+        found = {name: met[name] for name in names.values()} | others
+        stored = {name: values[name] for name in names.values()} | others
         whole = all(id(value) in names for value in values.values())
         if not whole or self._namespace.digest(found) != self._namespace.digest(stored):
             return values
@@ -304,7 +329,13 @@ class Loader:
         if group is not None and group.artifact not in self._loading:
             with suppress(StoreError, UnstorableError):  # said where its own names are put back
                 return self.group(group)[name]
-        return self._namespace.live.get(name)
+        return self._held(name)
+
+    def _held(self, name: str) -> object:
+        """What `name` holds now, if a restored name may be bound to that very object."""
+        live = self._namespace.live.get(name)
+        # A class that is loaded is the one that this process has.
+        return None if name in self._bound and type(live) is FunctionType else live
 
     def load_for(self, checkpoint: str, groups: Iterable[Group]) -> None:
         """Load everything a step needs, before anything is changed.
@@ -330,10 +361,22 @@ class Loader:
 
     def _resolve(self, anchor: Anchor) -> object:
         self._engine.trust.vouch(anchor.artifact)  # what refers to it is trusted, or it would not load
+        found = self._find(anchor)
+        self._into[-1][id(found)] = found
+        return found
+
+    def _candidates(self, anchor: Anchor) -> Iterator[object]:
+        group = self._coming.get(anchor.name)
+        if self._step and (group is None or group.artifact != anchor.artifact):
+            # Stored before the step, which may have moved its name.
+            yield self._namespace.live.get(anchor.name)
+        yield self._present(anchor.name)
+
+    def _find(self, anchor: Anchor) -> object:
         if anchor.artifact not in self._loaded:
-            present = self._present(anchor.name)
-            if present is not None and self._namespace.digest({anchor.name: present}) == anchor.value:
-                return present
+            for present in self._candidates(anchor):
+                if present is not None and self._namespace.digest({anchor.name: present}) == anchor.value:
+                    return present
         return self.load(anchor.artifact)[anchor.name]
 
 

@@ -119,6 +119,14 @@ class Shadow:
                 return
         self._kept.append((obj, kind, kind.copy(obj)))
 
+    def holds(self, name: str) -> bool:
+        """Whether `before` knows what `name` was bound to."""
+        return self.whole and name in self._bound
+
+    def before(self, name: str) -> object:
+        """The object that `name` was bound to before the step."""
+        return self._bound[name]
+
     def settle(self) -> None:
         """The step has failed: note what it did, so that later changes can be told from it."""
         for name, reference in self._dying.items():

@@ -36,6 +36,7 @@ from kitaru_nb.engine.packages import (
     said_versions,
     versions_of,
 )
+from kitaru_nb.engine.passing import passed_on
 from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recipes import MadeAgain, Parse, parse_plain, remake
@@ -322,6 +323,7 @@ class Session:
         after = self.namespace.observe()
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
+        passed = passed_on(pending, step, after, self.namespace.live)
         left = self._live.left(pending.cell.source)
         ran = Ran(
             draft.duration,
@@ -339,7 +341,12 @@ class Session:
             draft,
             deleted_by_step=tuple(sorted(step.deleted)),
             conditions=conditions_of(
-                pending, step, process, self._observed, files, ignored=self.engine.settings.home
+                pending,
+                replace(step, in_place=step.in_place | passed),
+                process,
+                self._observed,
+                files,
+                ignored=self.engine.settings.home,
             )
             | left,
             process=self._line.write_process(pending.process, process, after, written),
@@ -410,7 +417,7 @@ class Session:
         loader = Loader(self.engine, self.namespace, steps=made_by)
         groups = [group for group in recorded.groups if group.written and not has_live(plan.checkpoint)]
         names = {name: group for group in groups for name in group.names}
-        loader.expect(names)
+        loader.expect_step(names, bound=plan.pending.needs.names.writes - plan.pending.needs.names.reads)
         if recorded.process is not None:
             self._process.apply_surroundings([loader.process(recorded.process, by_step=True)])
         files = self._files.put_back(plan.checkpoint)
@@ -424,7 +431,7 @@ class Session:
             self.namespace.live.pop(name, None)
         if recorded.process is not None:
             restored.problems += self._process.apply(loader.process(recorded.process, by_step=True))
-        self._record_restored(plan, groups)
+        self._record_restored(plan, groups, loader)
         if self.last is not None:
             self._check(self.last)
         return restored
@@ -570,23 +577,25 @@ class Session:
         self._half_done = None
         return self.last
 
-    def _record_restored(self, plan: Restore, groups: Sequence[Group]) -> None:
+    def _record_restored(self, plan: Restore, groups: Sequence[Group], loader: Loader) -> None:
         """Record a restored step, together with what plain cells changed before it."""
         try:
-            self._record_restored_once(plan, groups, removed=False)
+            self._record_restored_once(plan, groups, loader, removed=False)
         except (ConflictError, NotFoundError) as error:
             if error.kind not in _REMOVED:
                 raise
             self._line.look_again()
-            self._record_restored_once(plan, groups, removed=True)
+            self._record_restored_once(plan, groups, loader, removed=True)
 
-    def _record_restored_once(self, plan: Restore, groups: Sequence[Group], *, removed: bool) -> None:
+    def _record_restored_once(
+        self, plan: Restore, groups: Sequence[Group], loader: Loader, *, removed: bool
+    ) -> None:
         """With `removed`, what was restored is not on record any more and is stored anew."""
         pending = plan.pending
         after = self.namespace.observe()
         process = self._process.snapshot()
         if not removed:
-            self._line.take_in(groups, after)
+            self._line.take_in(groups, after, loader)
         by_step = frozenset(group.names for group in groups) & after.groups.keys()
         written = self._line.write(pending, Change(by_step, frozenset(), frozenset()), after)
         draft = restored_draft(

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["Change", "Names", "State", "changed_groups", "changes", "differing"]
+__all__ = ["Change", "Names", "State", "changed_groups", "changes", "differing", "grown_groups"]
 
 Names = tuple[str, ...]
 """The names of one group, sorted."""
@@ -30,6 +30,7 @@ class State:
             closer).
         definitions: Ids of the functions and classes of the notebook that names are bound
             to, with that name.
+        refers: For each group that leads to definitions of others: which, by their ids.
         group_of: For each name, the group it is in.
         look: Stands for this one look at the namespace.
         previous: The look before it, and `changed` the groups that differ from that one's.
@@ -38,6 +39,7 @@ class State:
     groups: Mapping[Names, Digest] = field(default_factory=dict)
     ids: Mapping[str, int | None] = field(default_factory=dict)
     definitions: Mapping[int, str] = field(default_factory=dict)
+    refers: Mapping[Names, frozenset[int]] = field(default_factory=dict)
     group_of: Mapping[str, Names] = field(default_factory=dict)
     look: object = field(default=None, compare=False)
     previous: object = field(default=None, compare=False)
@@ -81,10 +83,33 @@ def changes(before: State, after: State, *, rebound: frozenset[str] = frozenset(
 
 
 def changed_groups(before: State, after: State) -> set[Names]:
-    """The groups of `after` that are not in `before` or held something else there."""
+    """The groups of `after` that are not in `before` or held something else there, or lead to more."""
     if before.look is not None and after.previous is before.look:
-        return set(after.changed)
-    return set(differing(before.groups, after.groups))
+        changed = set(after.changed)
+    else:
+        changed = set(differing(before.groups, after.groups))
+    if after.refers is not before.refers:
+        same = (names for names in after.refers if before.groups.get(names) == after.groups[names])
+        changed |= grown_groups(after, {names: before.refers.get(names, frozenset()) for names in same})
+    return changed
+
+
+def grown_groups(after: State, known: Mapping[Names, frozenset[int]]) -> set[Names]:
+    """The groups of `after` that lead to definitions which they did not lead to as `known`.
+
+    What only a group held has got a name: it is stored by itself from now on, so the group has to
+    be stored anew, or each of the two would come back with one of its own. The same holds for
+    whoever leads to a definition among these.
+    """
+    found = {names for names, keys in known.items() if not after.refers.get(names, frozenset()) <= keys}
+    waiting = set(found)
+    while waiting:
+        moved = {key for key, name in after.definitions.items() if after.group_of[name] in waiting}
+        waiting = {
+            names for names, keys in after.refers.items() if names not in found and not keys.isdisjoint(moved)
+        }
+        found |= waiting
+    return found
 
 
 def differing(before: Mapping[_Key, object], after: Mapping[_Key, object]) -> list[_Key]:

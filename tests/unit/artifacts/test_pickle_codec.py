@@ -203,6 +203,11 @@ CASES = {
         "class D(dict): pass\ns = D(a=1)\nsv = s.values()",
         "d['b'] = o['b'] = s['b'] = 2\nassert list(k) == list(ok) == ['a', 'b'] and list(v) == list(sv) == [1, 2] and ('b', 2) in i",
     ),
+    "iterators over a dict that has another size since": Case(
+        "d, e = {'a': 1, 'b': 2}, {'a': 1, 'b': 2}\ni, j = iter(d), iter(e.items())\nnext(i)\nd['c'] = 3",
+        "def fails(it):\n    try: next(it)\n    except RuntimeError: return True\n"
+        "assert list(d) == ['a', 'b', 'c'] and fails(i) and fails(i) and next(j) == ('a', 1)",
+    ),
     "views of the array that owns the memory": Case(
         "import numpy as np\na = np.zeros(4)\nv = a[1:]\nw = v[::-1]\nt = np.zeros((2, 2), 'M8[s]')\ntt = t.T\nr = np.ones(3)\nr.flags.writeable = False\nrv = r[:2]",
         "assert v.base is a and w.base is a and tt.base is t and rv.base is r\nv[0] = 3\nassert a[1] == 3 == w[-1]",
@@ -297,6 +302,13 @@ CASES = {
         "b[1, 0] = 99\nb[0, 0] = 77\nassert row[0, 0] == 99 and T[0, 1] == 99 and neg[2, 0] == 99 and step[0, 0] == 77 and bc[2, 0] == 77\n"
         "assert win[0, 0] == 77 and not bc.flags.writeable and T.flags.f_contiguous and zero.shape == (0, 6)\n"
         "rec['b'][0] = 5\nassert fld[0] == 5 and i8.dtype == 'i8' and diag[0] == 77",
+    ),
+    "arrays of objects that lead to themselves": Case(
+        "import numpy as np\nd = []\nwhole = np.array([d, None, 1, (2, 3)], dtype=object)\nfirst = whole[:1]\nd.append(first)\n"
+        "own = np.empty((2, 2), object, order='F')\nown[0, 0], own[1, 0], own[1, 1] = own, own.T, [own]\nown.flags.writeable = False\nempty = np.array([], dtype=object)\nzero = np.array(None)",
+        "assert first[0] is d and d[0] is first and whole[0] is d and np.shares_memory(whole, first) and whole[3] == (2, 3)\n"
+        "assert own[0, 0] is own and own[1, 1][0] is own and own[0, 1] is None and own[1, 0].shape == (2, 2) and own[1, 0][0, 0] is own\n"
+        "assert own.flags.f_contiguous and not own.flags.writeable and own[1, 0].flags.writeable and empty.shape == (0,) and zero.shape == ()",
     ),
     "arrays of every layout": Case(
         "import numpy as np\nb = np.arange(24.).reshape(4, 6)\nv = [np.asfortranarray(b), b[::2, ::3].copy()[::2], b.astype('>f4')[:, ::-2], np.array(5), np.zeros((0, 3)), "

@@ -14,7 +14,7 @@ import pytest
 
 from kitaru_nb.artifacts.trace import Trace
 from kitaru_nb.engine.namespace import Namespace
-from kitaru_nb.engine.state import changed_groups, differing
+from kitaru_nb.engine.state import changed_groups, differing, grown_groups
 
 _START = """
 import collections, functools
@@ -51,8 +51,11 @@ def test_any_number_of_looks_see_what_a_first_look_sees(seed: int) -> None:
         if chosen.random() < 0.7:
             before, seen = seen, namespace.observe()
             fresh = Namespace(namespace.live).observe()
-            assert changed_groups(before, seen) == set(differing(before.groups, seen.groups))
+            others = set(differing(before.groups, seen.groups))
+            same = {n: before.refers.get(n, frozenset()) for n in seen.groups.keys() - others}
+            assert changed_groups(before, seen) == others | grown_groups(seen, same)
             assert (dict(seen.groups), dict(seen.ids)) == (dict(fresh.groups), dict(fresh.ids))
+            assert seen.refers == fresh.refers
             assert (seen.definitions, seen.group_of) == (fresh.definitions, fresh.group_of)
 
 

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -210,7 +210,8 @@ class Drawing:
             return ("again", self.seen[id(value)][0])
         number = len(self.seen)
         self.seen[id(value)] = number, value
-        return (type(value).__name__, number, self._inside(value))
+        kind = type(value).__name__
+        return ("iterator" if "iterator" in kind else kind, number, self._inside(value))
 
     def _inside(self, value: Any) -> Any:  # noqa: C901, PLR0912 - one line for each kind
         match value:
@@ -222,10 +223,14 @@ class Drawing:
                 return [(key, self.draw(item)) for key, item in value.items()]
             case FunctionType():
                 return self._function(value)
+            case CellType():
+                return self.draw(value.cell_contents)
             case type():
                 return self._class(value)
             case np.ndarray():
                 return self._array(value)
+            case memoryview() if isinstance(value.obj, np.ndarray) and value.obj.dtype.hasobject:
+                return self._place(value), value.nbytes  # of the bytes, which are addresses
             case bytearray() | memoryview():
                 return self._place(value), bytes(value)
             case weakref.ref():
@@ -235,11 +240,21 @@ class Drawing:
             case _ if hasattr(value, "__func__"):
                 return [self.draw(value.__self__), self.draw(value.__func__)]
             case _ if hasattr(value, "__next__"):
-                return self.draw([*value.__reduce__()[1:]])
+                return self._iterator(value)
             case _ if hasattr(value, "__dict__"):
                 return [self.draw(type(value)), self.draw(vars(value))]
             case _:
                 return repr(value)
+
+    def _iterator(self, iterator: Any) -> Any:
+        try:
+            _, (over, *_), *rest = iterator.__reduce__()
+        except RuntimeError:
+            return "the dict under it has grown"
+        if type(iterator).__name__ == "set_iterator" or (type(over) is list and id(over) not in self.seen):
+            # One over a set comes back as one over a list of what is left.
+            return self.draw(tuple(over)[rest[0] if rest else 0 :])
+        return self.draw([over, *rest])
 
     def _array(self, array: Any) -> Any:
         # The stride of an axis of length one means nothing.
@@ -262,7 +277,7 @@ class Drawing:
     def _function(self, function: FunctionType) -> Any:
         code = function.__code__
         constants = [constant for constant in code.co_consts if not hasattr(constant, "co_code")]
-        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        cells = [*(function.__closure__ or ())]
         parts = [function.__defaults__, cells, vars(function)]
         return [function.__globals__ is self.live, code.co_code, constants, *map(self.draw, parts)]
 
