@@ -48,7 +48,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("KITARU_NB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "kitaru-nb-home"))
-    monkeypatch.setenv("KITARU_NB_CONFIG", str(tmp_path / "kitaru-nb-config"))
+    monkeypatch.setenv("KITARU_NB_CONFIG", str(tmp_path.with_name(f"{tmp_path.name}-config")))
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,8 @@ def execution() -> str:
     stored = engine.put({"rows": [1, 2, 3]}, namespace={})
     engine.store.flush()
     group = Group(("rows",), stored.artifact.digest, stored.artifact.digest)
-    load = engine.journal.commit(
-        attempt, a_draft("load", groups=(group,)), artifacts=[stored.artifact], locations=stored.locations
-    )
+    draft = engine.trust.signed(a_draft("load", groups=(group,)), attempt.execution)
+    load = engine.journal.commit(attempt, draft, artifacts=[stored.artifact], locations=stored.locations)
     error = {"ename": "ValueError", "evalue": "no \x1b[31mrows"}
     failed = a_draft(
         "train", parent=load.seq, status=CheckpointStatus.FAILED, error=error, reads={"rows": group.value}

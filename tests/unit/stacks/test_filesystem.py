@@ -61,6 +61,7 @@ class Run:
             places += stored.locations
         engine.store.flush()
         draft = a_draft(checkpoint, step=step or checkpoint, groups=tuple(groups), parent=self.newest)
+        draft = engine.trust.signed(draft, self.attempt.execution)
         self.newest = engine.journal.commit(self.attempt, draft, artifacts=artifacts, locations=places).seq
         engine.close()
 

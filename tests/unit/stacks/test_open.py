@@ -24,6 +24,7 @@ def keep(home: Path, **values) -> str:
     engine.store.flush()
     group = Group(tuple(sorted(values)), stored.artifact.digest, stored.artifact.digest)
     draft = a_draft("train", groups=(group,))
+    draft = engine.trust.signed(draft, attempt.execution)
     engine.journal.commit(attempt, draft, artifacts=[stored.artifact], locations=stored.locations)
     engine.close()
     return attempt.execution

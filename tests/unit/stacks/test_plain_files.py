@@ -60,6 +60,7 @@ def keep(home: Path, value: Any) -> None:
     stored = engine.put({"value": value}, namespace={})
     engine.store.flush()
     draft = a_draft("train", groups=(Group(("value",), stored.artifact.digest, stored.artifact.digest),))
+    draft = engine.trust.signed(draft, attempt.execution)
     engine.journal.commit(attempt, draft, artifacts=[stored.artifact], locations=stored.locations)
     engine.close()
 
