@@ -230,7 +230,7 @@ class _Walk:
         except Exception:  # noqa: BLE001 - its metaclass may do anything; the collector sees what it holds
             return None
 
-    def _look(self, cls: type) -> Any:
+    def _look(self, cls: type) -> Any:  # noqa: C901 - one line for each kind
         """How to look into objects of a type; None: the collector sees all there is."""
         if cls in _PLAIN:
             return None
@@ -246,6 +246,8 @@ class _Walk:
             return self._look_into_array
         if cls is types.ModuleType:
             return self._look_into_module
+        if issubclass(cls, BaseException):
+            return _look_into_exception
         if cls in (types.FunctionType, types.BuiltinFunctionType):
             return self._look_into_function
         if cls.__module__.partition(".")[0] == "pandas":
@@ -375,6 +377,11 @@ def _reached(onward: Mapping[int, set[int]], start: int) -> set[int]:
         found |= new
         waiting += new
     return found
+
+
+def _look_into_exception(error: Any, _: int, inside: list[Any]) -> None:
+    # It is stored without its traceback, whose frames lead to all that ran.
+    inside.append([part for part in gc.get_referents(error) if type(part) is not types.TracebackType])
 
 
 def _function_parts(function: types.FunctionType) -> list[Any]:

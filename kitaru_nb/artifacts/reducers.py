@@ -311,6 +311,8 @@ def _reduce_exception(error: BaseException) -> Any:
     value = _reduce_stock(error)
     if type(error).__reduce__ is BaseException.__reduce__:
         value = (make_exception, (type(error), error.args), *value[2:])
+    if len(value) == 3 and not value[2]:
+        value = value[:2]  # a `__dict__` that was only looked at says nothing
     links = (error.__cause__, error.__context__, error.__suppress_context__)
     members = {name: getattr(error, name) for name in ("name", "obj") if _is_member(type(error), name)}
     members = {name: held for name, held in members.items() if held is not None}

@@ -8,11 +8,12 @@ canonical digest that is equal across kernels.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values, opaque_in, part_digest
+from kitaru_nb.artifacts.groups import alias_groups
 from kitaru_nb.artifacts.unseen import unseen
 from kitaru_nb.artifacts.views import is_array, is_raw
 from kitaru_nb.engine.look import Look
@@ -140,7 +141,7 @@ class Namespace:
             self._same[came_as] = recorded
             self._look.forget()
 
-    def _come_back_otherwise(self, group: Names, digest: Digest) -> Container[str]:
+    def _come_back_otherwise(self, group: Names, digest: Digest) -> Collection[str]:
         """The names of a group that a restore does not bind to what they hold now.
 
         What such a name holds is told by what the whole group held, which is on record.
@@ -178,11 +179,16 @@ class Namespace:
             part = [name for name in group if name in wanted]
             otherwise = self._come_back_otherwise(group, digest) if len(group) > 1 else ()
             found |= {name: part_digest(digest, name) for name in part if name in otherwise}
-            rest = tuple(name for name in part if name not in otherwise)
-            if rest == group:
-                found[",".join(rest)] = digest
-            elif rest:
-                found[",".join(rest)] = self.digest({name: self.live[name] for name in rest})
+            whole: Iterable[AbstractSet[str]] = [frozenset(group)]
+            if otherwise:  # without these the rest may share nothing any more
+                left = {name: self.live[name] for name in group if name not in otherwise}
+                whole = alias_groups(left, namespace=self.live)
+            for apart in whole:
+                rest = tuple(name for name in part if name in apart)
+                if rest == group:
+                    found[",".join(rest)] = digest
+                elif rest:
+                    found[",".join(rest)] = self.digest({name: self.live[name] for name in rest})
         for name in wanted - state.ids.keys():
             if name in self.live and _RESULTS.fullmatch(name):
                 found[name] = self.digest({name: self.live[name]})

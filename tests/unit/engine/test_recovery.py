@@ -510,3 +510,21 @@ def test_a_look_at_an_earlier_commit_leaves_nothing(start: Start) -> None:
     resumed = start().session.resume()
 
     assert resumed.checkpoint.draft.name == "two"
+
+
+def test_a_step_above_a_kept_exception_is_restored(start: Start) -> None:
+    cells = (
+        "a = [1]; b = [2]\ntry: 1 / 0\nexcept ZeroDivisionError as error: kept = error",
+        "n = len(a)",
+        "b.append(str(kept)); m = len(b)",
+    )
+    start().cells(*cells)
+
+    assert start().cells(*cells) == ["restored"] * 3
+
+
+def test_what_only_a_lost_generator_held_together_is_read_apart(start: Start) -> None:
+    cells = ("a = [1]; b = [2]; g = ((x, y) for x in a for y in [b]); next(g)", "n = len(a) + len(b)")
+    start().cells(*cells)
+
+    assert start().cells(*cells) == ["restored"] * 2
