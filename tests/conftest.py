@@ -15,6 +15,8 @@ from typing import TypeVar
 import hypothesis
 import pytest
 
+from tests import postgres_server as postgres
+from tests.postgres_server import PostgresServer
 from tests.s3_server import S3Server, started
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -55,6 +57,13 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server, None, None]:
     """A real S3 server, started when the first test asks for it."""
     with started(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Generator[PostgresServer, None, None]:
+    """A real PostgreSQL server, started when the first test asks for it."""
+    with postgres.started() as server:
         yield server
 
 

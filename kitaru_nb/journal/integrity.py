@@ -40,15 +40,17 @@ def checksum(table: str, columns: Iterable[Any]) -> bytes:
     return blake3(b"".join(parts)).digest()
 
 
-def recovery_hint(path: Path) -> str:
-    """What to type when the journal at `path` is damaged."""
+def recovery_hint(path: Path | str) -> str:
+    """What to type when the journal at `path`, or with that URL, is damaged."""
+    if isinstance(path, str):
+        return "`kitaru-nb store verify` checks every record; put a backup of the database back"
     return (
         f"`kitaru-nb doctor` checks every record; put a backup of `{path}` back, "
         "or begin anew in another folder with KITARU_NB_HOME=/other/folder"
     )
 
 
-def damaged(what: str, path: Path, *, why: str = "it does not match its checksum") -> CorruptError:
+def damaged(what: str, path: Path | str, *, why: str = "it does not match its checksum") -> CorruptError:
     """The error for a row that is not as it was written. `what` names it in the user's words."""
     return CorruptError(
         f"{what} is damaged in the journal `{path}`: {why}", kind="corrupt-record", hint=recovery_hint(path)

@@ -6,10 +6,9 @@ checksum raises `CorruptError` that names it.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from blake3 import blake3
 
@@ -31,7 +30,7 @@ from kitaru_nb.journal.rows import (
 )
 from kitaru_nb.model.execution import ExecutionId
 
-__all__ = ["TABLES", "Ledger"]
+__all__ = ["TABLES", "Cursor", "Ledger", "Sql"]
 
 Row = TypeVar(
     "Row",
@@ -101,10 +100,32 @@ _KEEP = {
 _UPDATE = {kind: _update_sql(kind) for kind in TABLES}
 
 
+class Cursor(Protocol):
+    """What a statement found."""
+
+    def fetchone(self) -> Any:
+        """The next row, None when there is none."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Sql(Protocol):
+    """A connection inside a transaction. Statements are in SQLite's dialect, parameters are ``?``."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        """Run one statement."""
+        ...
+
+
 class Ledger:
     """The rows of one journal, as one transaction sees them."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, numbers: dict[str, int]) -> None:
+    def __init__(self, connection: Sql, path: Path | str, numbers: dict[str, int]) -> None:
         """`numbers` remembers the number of each execution id across transactions."""
         self._sql = connection
         self._path = path

@@ -13,15 +13,24 @@ from blake3 import blake3
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.journal.integrity import checksum, damaged
 
-__all__ = ["APPLICATION_ID", "check_format", "is_blank", "migrate", "newest_format", "stand_in"]
+__all__ = [
+    "APPLICATION_ID",
+    "EMPTY_HEAD",
+    "check_format",
+    "is_blank",
+    "migrate",
+    "migrations",
+    "newest_format",
+    "stand_in",
+]
 
 APPLICATION_ID = 0x6B74726E  # "ktrn": tells our files from other SQLite files
 _META_COLUMNS = 4  # in every format, so that each release can read the format of any other
-_EMPTY_HEAD = (1, 0, 0, 0, 0, b"")
+EMPTY_HEAD = (1, 0, 0, 0, 0, b"")
 
 
 @cache
-def _migrations() -> dict[int, str]:
+def migrations() -> dict[int, str]:
     """The SQL of each format version, by number."""
     folder = resources.files("kitaru_nb.journal") / "migrations"
     files = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
@@ -30,7 +39,7 @@ def _migrations() -> dict[int, str]:
 
 def newest_format() -> int:
     """The format version this code writes."""
-    return max(_migrations())
+    return max(migrations())
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:
@@ -54,7 +63,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     try:
         # Another process may have done it between the look and the lock.
         version = 0 if is_blank(connection) else check_format(connection, path)
-        for number, script in sorted(_migrations().items()):
+        for number, script in sorted(migrations().items()):
             if number > version:
                 _run(connection, script)
                 _stamp(connection, number)
@@ -74,7 +83,7 @@ def stand_in(connection: sqlite3.Connection, version: int) -> None:
     if version == newest_format():
         return
     connection.execute("PRAGMA temp_store = MEMORY")
-    for number, script in sorted(_migrations().items()):
+    for number, script in sorted(migrations().items()):
         if number > version:
             for statement in _statements(script):
                 at = statement.find("CREATE TABLE ")
@@ -139,7 +148,7 @@ def _stamp(connection: sqlite3.Connection, version: int) -> None:
     """Record the version and what the tables look like, in the same transaction."""
     if version == 1:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        head = (*_EMPTY_HEAD, checksum("head", _EMPTY_HEAD))
+        head = (*EMPTY_HEAD, checksum("head", EMPTY_HEAD))
         connection.execute("INSERT INTO head VALUES (?, ?, ?, ?, ?, ?, ?)", head)
     meta = (1, version, _layout(connection))
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?, ?)", (*meta, checksum("meta", meta)))

@@ -7,20 +7,20 @@ import os
 import sqlite3
 import tempfile
 import threading
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.journal.connection import open_to_read, open_to_write, read_only_error, translated
+from kitaru_nb.journal.forks import leave_open, minding_forks
 from kitaru_nb.journal.integrity import HeadFile, damaged, recovery_hint
 from kitaru_nb.journal.ledger import Ledger
 from kitaru_nb.journal.rows import Head
 
-__all__ = ["Session"]
+__all__ = ["SqliteSession"]
 
 
-class Session:
+class SqliteSession:
     """Runs transactions on the journal at `path`, from any thread of any process.
 
     There is one connection, guarded by a lock. SQLite connections must not cross a fork,
@@ -40,7 +40,7 @@ class Session:
         self._held: Ledger | None = None
         self._held_head: Head | None = None
         self._numbers: dict[str, int] = {}
-        _close_before_fork(self)
+        minding_forks(self)
         with self.reading():
             pass  # a store that cannot be used says so now, not after the first paid step
 
@@ -123,7 +123,7 @@ class Session:
     @contextlib.contextmanager
     def _begun(self, begin: str) -> Iterator[Ledger]:
         if self._process != os.getpid():
-            self._after_fork()  # forked by code that does not tell Python
+            self.in_child()  # forked by code that does not tell Python
         with self._lock, self._faults_noted():
             if self._held is not None:
                 yield self._held
@@ -195,49 +195,23 @@ class Session:
             self._copy.cleanup()
             self._copy = None
 
-    def _before_fork(self) -> None:
+    def before_fork(self) -> None:
+        """Wait for the transaction under way, and close: an SQLite connection must not cross a fork."""
         self._lock.acquire()
         with contextlib.suppress(sqlite3.Error, OSError):
             self._forget_connection()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """Go on in the parent."""
+        self._lock.release()
+
+    def in_child(self) -> None:
+        """Begin anew in the child."""
         if self._connection is not None:
-            _left_open.append(self._connection)  # closing it here could remove the parent's log
+            leave_open(self._connection)  # closing it here could remove the parent's log
             self._connection = None
         self._process = os.getpid()
         self._lock = threading.RLock()
-
-
-_left_open: list[sqlite3.Connection] = []
-_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-_registered = False
-
-
-def _close_before_fork(session: Session) -> None:
-    global _registered  # noqa: PLW0603 - one registration for the process; there is no way to take it back
-    _sessions.add(session)
-    if not _registered and hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
-        _registered = True
-
-
-_forking: list[Session] = []
-
-
-def _before() -> None:
-    for session in list(_sessions):
-        session._before_fork()  # noqa: SLF001 - same module
-        _forking.append(session)
-
-
-def _in_parent() -> None:
-    while _forking:
-        _forking.pop()._lock.release()  # noqa: SLF001 - same module
-
-
-def _in_child() -> None:
-    while _forking:
-        _forking.pop()._after_fork()  # noqa: SLF001 - same module
 
 
 def _undo(connection: sqlite3.Connection) -> None:

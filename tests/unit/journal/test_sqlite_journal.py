@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.errors import ConflictError, CorruptError, StoreError, UsageError
-from kitaru_nb.journal import session
+from kitaru_nb.journal import forks
 from kitaru_nb.journal.integrity import HeadFile, checksum
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity, current_owner
@@ -264,7 +264,7 @@ def test_a_forked_child_and_its_parent_both_go_on(path, opened) -> None:
             journal.commit(attempt, a_draft("child"))
             code = (
                 3
-                if inherited or session._left_open
+                if inherited or forks._left_open
                 else 0
                 if len(journal.checkpoints(attempt.execution)) == 2
                 else 2

@@ -1,0 +1,93 @@
+"""The journal in PostgreSQL, for teams: many hosts record in one place."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from kitaru_nb.journal.postgres_errors import LostConnectionError
+from kitaru_nb.journal.postgres_session import PostgresSession
+from kitaru_nb.journal.sql_journal import SqlJournal
+
+__all__ = ["PostgresJournal"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _again(method: Callable[Concatenate[SqlJournal, P], T]) -> Callable[Concatenate[SqlJournal, P], T]:
+    """The method, done once more when the connection broke and left nothing of it on record."""
+
+    @functools.wraps(method)
+    def patient(self: SqlJournal, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except LostConnectionError:
+            assert isinstance(self, PostgresJournal)
+            if self.session.held:
+                raise
+        return method(self, *args, **kwargs)
+
+    return patient
+
+
+class PostgresJournal(SqlJournal):
+    """The metadata store in a PostgreSQL database. See `journal.Journal` for what each method promises.
+
+    May be called from any thread and used on both sides of a fork. Writers of all hosts take
+    turns. Time is the server's, so that hosts whose clocks differ agree when a lease has run out.
+    A server that restarts is waited for: what it had recorded is found, what it had not is
+    recorded then, never twice.
+
+    Args:
+        url: ``postgresql://USER@HOST[:PORT]/DATABASE[?schema=NAME]`` and the options of libpq.
+            The tables are made in the schema ``kitaru_nb`` unless another is named.
+        password: The user's password; by default libpq looks for it (``PGPASSWORD``, ``.pgpass``).
+        read_only: Open without writing anything, also on a standby.
+        lease: Seconds without a heartbeat after which an owner on another host is dead.
+        clock: Seconds since 1970, UTC; the server's unless a test brings its own.
+
+    Raises:
+        UsageError: kind ``bad-journal-url``.
+        StoreError: kind ``journal-unreachable``, ``journal-refused``, ``journal-read-only``,
+            ``journal-full``, ``journal-newer`` or ``journal-foreign``.
+        CorruptError: what is on record is damaged. It is left as it is.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        password: str | None = None,
+        read_only: bool = False,
+        lease: float = 30.0,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.session = PostgresSession(url, password=password, read_only=read_only)
+        super().__init__(self.session, lease=lease, clock=clock or self.session.clock)
+
+    @property
+    def url(self) -> str:
+        """Where it is, without the password."""
+        return self.session.name
+
+    start = _again(SqlJournal.start)
+    resume = _again(SqlJournal.resume)
+    heartbeat = _again(SqlJournal.heartbeat)
+    finish = _again(SqlJournal.finish)
+    commit = _again(SqlJournal.commit)
+    commit_restored = _again(SqlJournal.commit_restored)
+    pin = _again(SqlJournal.pin)
+    unpin = _again(SqlJournal.unpin)
+    record_event = _again(SqlJournal.record_event)
+    execution = _again(SqlJournal.execution)
+    executions = _again(SqlJournal.executions)
+    attempts = _again(SqlJournal.attempts)
+    find = _again(SqlJournal.find)
+    checkpoints = _again(SqlJournal.checkpoints)
+    checkpoint = _again(SqlJournal.checkpoint)
+    line = _again(SqlJournal.line)
+    artifacts = _again(SqlJournal.artifacts)
+    locate = _again(SqlJournal.locate)
+    events = _again(SqlJournal.events)

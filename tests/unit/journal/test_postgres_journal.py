@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from kitaru_nb.errors import ConflictError, CorruptError, NotFoundError, StoreError, UsageError
+from kitaru_nb.journal import postgres_session
+from kitaru_nb.journal.connection import open_to_write
+from kitaru_nb.journal.postgres_journal import PostgresJournal
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.testing import JournalSuite
+from kitaru_nb.testing.journal_suite import a_draft, a_stored_value, unseen_owner
+from tests.postgres_server import PostgresServer, started
+
+IDENTITY = Identity(notebook="/home/ana/train.ipynb")
+
+
+def schema_of(place: Path) -> str:
+    return "t" + blake2b(str(place).encode(), digest_size=8).hexdigest()
+
+
+class TestPostgresJournal(JournalSuite):
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres_server: PostgresServer) -> None:
+        self.server = postgres_server
+
+    def open_journal(self, home: Path) -> PostgresJournal:
+        return PostgresJournal(self.server.schema(schema_of(home)))
+
+
+@pytest.fixture
+def url(postgres_server: PostgresServer, tmp_path: Path) -> str:
+    return postgres_server.schema(schema_of(tmp_path))
+
+
+@pytest.fixture
+def journal(url: str) -> Iterator[PostgresJournal]:
+    with closing(PostgresJournal(url)) as journal:
+        yield journal
+
+
+def database(journal: PostgresJournal) -> psycopg.Connection[Any]:
+    connection = journal.session._connection
+    assert connection is not None
+    return connection
+
+
+def test_both_dialects_have_the_same_tables(journal: PostgresJournal, tmp_path: Path) -> None:
+    with closing(open_to_write(tmp_path / "journal.db")) as sqlite:
+        tables = [name for (name,) in sqlite.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        there = {table: _columns(sqlite, table) for table in tables}
+    found = database(journal).execute(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema = current_schema() ORDER BY ordinal_position"
+    )
+    here: dict[str, list[tuple[str, str]]] = {}
+    for table, column, kind in found:
+        here.setdefault(table, []).append((column, kind))
+
+    assert here == there
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
+    kinds = {"INTEGER": "bigint", "TEXT": "text", "BLOB": "bytea", "REAL": "double precision"}
+    return [(row[1], kinds[row[2]]) for row in connection.execute(f"PRAGMA table_info({table})")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE checkpoints SET cost = 0",
+        "UPDATE checkpoints SET body = replace(body, 'train', 'treat')",
+        "DELETE FROM checkpoints",
+        "UPDATE states SET last_step = NULL",
+        "UPDATE newest SET entries = '', checksum = 'x' WHERE entries <> ''",
+        "UPDATE head SET executions = 0",
+    ],
+)
+def test_a_changed_row_is_an_error(journal: PostgresJournal, url: str, change: str) -> None:
+    attempt, _ = journal.start(IDENTITY, owner=current_owner())
+    journal.commit(attempt, a_draft("train", cost=1.5))
+    database(journal).execute(change.encode())
+
+    with closing(PostgresJournal(url)) as other, pytest.raises(CorruptError, match="postgresql://"):
+        other.checkpoints(attempt.execution)
+        other.executions()
+
+
+def test_a_removed_event_is_found_by_verify(journal: PostgresJournal) -> None:
+    attempt, _ = journal.start(IDENTITY, owner=current_owner())
+    journal.commit(attempt, a_draft())
+    assert journal.verify() == []
+    database(journal).execute("DELETE FROM events WHERE seq = 2")
+
+    assert [error.kind for error in journal.verify()] == ["corrupt-record"]
+
+
+def test_a_commit_is_durable_whatever_the_servers_default(url: str) -> None:
+    with closing(PostgresJournal(f"{url}&options=-csynchronous_commit%3Doff")) as journal:
+        assert database(journal).execute("SHOW synchronous_commit").fetchone() == ("on",)
+
+
+def test_time_is_the_servers(journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 0.0)  # a host whose clock is decades off
+
+    attempt, _ = journal.start(IDENTITY, owner=unseen_owner())
+
+    assert journal.execution(attempt.execution).status is ExecutionStatus.RUNNING
+    assert attempt.started_at.year > 2000
+
+
+def test_a_commit_after_the_server_was_restarted_is_recorded_once() -> None:
+    with started() as server, closing(PostgresJournal(server.url)) as journal:
+        attempt, _ = journal.start(IDENTITY, owner=current_owner())
+        server.kill()
+        starter = threading.Timer(0.3, server.start)
+        starter.start()
+
+        step = journal.commit(attempt, a_draft("train"))
+
+        starter.join()
+        assert [found.seq for found in journal.checkpoints(attempt.execution)] == [step.seq]
+
+
+class _Cut:
+    """A connection that dies at one COMMIT, before it is sent or after it has happened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, after: bool, server: PostgresServer) -> None:
+        original = psycopg.Connection.execute
+        self.armed = True
+
+        def execute(connection: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+            if query != "COMMIT" or not self.armed:
+                return original(connection, query, *args, **kwargs)
+            self.armed = False
+            done = original(connection, query, *args, **kwargs) if after else None
+            pid = connection.info.backend_pid
+            with psycopg.connect(server.url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+            original(connection, "SELECT 1")  # raises what a broken connection raises
+            return done
+
+        monkeypatch.setattr(psycopg.Connection, "execute", execute)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it happened", "after it happened"])
+def test_a_commit_that_was_not_answered_is_recorded_once(
+    after: bool, journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch, postgres_server: PostgresServer
+) -> None:
+    attempt, _ = journal.start(IDENTITY, owner=current_owner())
+    cut = _Cut(monkeypatch, after=after, server=postgres_server)
+
+    artifact, location = a_stored_value()
+    step = journal.commit(attempt, a_draft("train"), artifacts=[artifact], locations=[location])
+
+    assert not cut.armed
+    assert [found.seq for found in journal.checkpoints(attempt.execution)] == [step.seq]
+    assert [event.kind for event in journal.events(attempt.execution)].count("checkpoint.completed") == 1
+    assert journal.verify() == []
+
+
+def test_an_older_copy_of_the_database_is_noticed(journal: PostgresJournal) -> None:
+    attempt, _ = journal.start(IDENTITY, owner=current_owner())
+    with psycopg.connect(journal.session._url, autocommit=True) as other:
+        schema = journal.session._schema
+        other.execute(f"CREATE SCHEMA {schema}_old".encode())
+        for (table,) in other.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,)):
+            other.execute(f"CREATE TABLE {schema}_old.{table} AS TABLE {schema}.{table}".encode())
+        journal.commit(attempt, a_draft())
+        journal.close()
+        other.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+        other.execute(f"ALTER SCHEMA {schema}_old RENAME TO {schema}".encode())
+
+    with pytest.raises(CorruptError, match="older copy"):
+        journal.commit(attempt, a_draft())
+
+
+def test_a_server_that_is_down_is_told_with_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be reached") as caught:
+        PostgresJournal(f"postgresql://ana@/work?host={tmp_path}")
+
+    assert caught.value.kind == "journal-unreachable"
+    assert "start the server" in caught.value.hint
+
+
+def test_a_wrong_password_is_told_and_never_shown() -> None:
+    with started() as server:
+        with psycopg.connect(server.url, autocommit=True) as admin:
+            admin.execute("CREATE USER ana PASSWORD 'right-one'")
+        rules = server.data / "pg_hba.conf"
+        rules.write_text("local all ana scram-sha-256\nlocal all all trust\n")
+        server.stop()
+        server.start()
+        url = server.url.replace("kitaru@", "ana@")
+
+        with pytest.raises(StoreError) as caught:
+            PostgresJournal(url, password="wrong-secret-one")  # noqa: S106 - made up
+        with pytest.raises(StoreError) as missing_right:
+            PostgresJournal(url, password="right-one")  # noqa: S106 - made up
+
+    assert caught.value.kind == "journal-refused"
+    assert "wrong-secret-one" not in str(caught.value)
+    assert "secret:env:" in caught.value.hint
+    assert missing_right.value.kind == "journal-refused"
+    assert "GRANT CREATE" in missing_right.value.hint
+
+
+def test_a_standby_can_be_read_and_not_written(url: str) -> None:
+    with closing(PostgresJournal(url)) as journal:
+        attempt, _ = journal.start(IDENTITY, owner=current_owner())
+
+    with closing(PostgresJournal(f"{url}&options=-cdefault_transaction_read_only%3Don")) as standby:
+        assert standby.execution("latest").id == attempt.execution
+        with pytest.raises(StoreError, match="read-only") as caught:
+            standby.commit(attempt, a_draft())
+    assert caught.value.kind == "journal-read-only"
+
+
+def test_reading_makes_no_tables(url: str) -> None:
+    with pytest.raises(NotFoundError, match="nothing is recorded"):
+        PostgresJournal(url, read_only=True)
+
+    PostgresJournal(url).close()
+    with closing(PostgresJournal(url, read_only=True)) as journal:
+        assert journal.executions() == []
+
+
+def test_another_programs_tables_are_left_alone(url: str) -> None:
+    address, _, schema = postgres_session.named(url)
+    with psycopg.connect(address, autocommit=True) as other:
+        other.execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.theirs (id int)".encode())
+
+    with pytest.raises(StoreError) as caught:
+        PostgresJournal(url)
+
+    assert caught.value.kind == "journal-foreign"
+
+
+def test_a_later_releases_journal_is_refused(journal: PostgresJournal, url: str) -> None:
+    from kitaru_nb.journal.integrity import checksum  # noqa: PLC0415 - only here
+
+    row = database(journal).execute("SELECT * FROM meta").fetchone()
+    seal = checksum("meta", (1, 99, row[2]))
+    database(journal).execute("UPDATE meta SET format = 99, checksum = %s", (seal,))
+
+    with pytest.raises(StoreError) as caught:
+        PostgresJournal(url)
+
+    assert caught.value.kind == "journal-newer"
+
+
+def test_several_open_an_empty_place_at_once(url: str) -> None:
+    program = f"from kitaru_nb.journal.postgres_journal import PostgresJournal as J; J({url!r}).close()"
+    several = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(4)]
+
+    assert [one.wait() for one in several] == [0, 0, 0, 0]
+
+
+def test_of_two_processes_that_want_the_lease_one_gets_it(journal: PostgresJournal, url: str) -> None:
+    program = f"""
+import sys
+from kitaru_nb.errors import ConflictError
+from kitaru_nb.journal.postgres_journal import PostgresJournal
+from kitaru_nb.model.execution import Identity, current_owner
+journal = PostgresJournal({url!r})
+sys.stdin.readline()
+try:
+    journal.start(Identity(notebook="race.ipynb"), owner=current_owner())
+    print("mine", flush=True)
+except ConflictError as error:
+    print(error.kind, flush=True)
+sys.stdin.readline()
+"""
+    pipe = subprocess.PIPE
+    several = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, text=True)
+        for _ in range(3)
+    ]
+    for one in several:
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    said = sorted(one.stdout.readline().strip() for one in several)
+    for one in several:
+        one.communicate("done\n")
+
+    assert said == ["execution-held", "execution-held", "mine"]
+
+
+def test_a_killed_owner_on_this_host_is_seen_at_once(journal: PostgresJournal, url: str) -> None:
+    program = f"""
+import os, signal
+from kitaru_nb.journal.postgres_journal import PostgresJournal
+from kitaru_nb.model.execution import Identity, current_owner
+PostgresJournal({url!r}).start(Identity(notebook="dies.ipynb"), owner=current_owner())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    died = subprocess.run([sys.executable, "-c", program], check=False)
+    assert died.returncode == -signal.SIGKILL
+
+    attempt, before = journal.start(Identity(notebook="dies.ipynb"), owner=current_owner())
+
+    assert before is not None
+    assert before.status is ExecutionStatus.INTERRUPTED
+    assert attempt.epoch == 2
+
+
+def test_commits_of_many_threads_and_journals_do_not_mix(journal: PostgresJournal, url: str) -> None:
+    def record(name: str) -> None:
+        with closing(PostgresJournal(url)) as own:
+            attempt, _ = own.start(Identity(notebook=name), owner=current_owner())
+            parent = None
+            for n in range(8):
+                parent = own.commit(attempt, a_draft(f"{name}-{n}", parent=parent)).seq
+
+    threads = [threading.Thread(target=record, args=(f"n{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for execution in journal.executions():
+        steps = journal.checkpoints(execution.id)
+        name = execution.identity.notebook
+        assert [step.draft.name for step in steps] == [f"{name}-{n}" for n in range(8)]
+        assert [step.ordinal for step in steps] == list(range(1, 9))
+    assert journal.verify() == []
+
+
+def test_a_forked_child_and_its_parent_both_go_on(journal: PostgresJournal) -> None:
+    attempt, _ = journal.start(IDENTITY, owner=current_owner())
+
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            journal.commit(attempt, a_draft("child"))
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    journal.commit(attempt, a_draft("parent"))
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert [step.draft.name for step in journal.checkpoints(attempt.execution)] == ["child", "parent"]
+
+
+def test_a_superseded_owner_records_nothing(journal: PostgresJournal, url: str) -> None:
+    first, _ = journal.start(IDENTITY, owner=unseen_owner())
+    with closing(PostgresJournal(url, lease=0)) as other:
+        second, _ = other.start(IDENTITY, owner=replace(current_owner(), host="third.example"))
+
+    with pytest.raises(ConflictError, match="superseded"):
+        journal.commit(first, a_draft())
+
+    assert journal.checkpoints(second.execution) == []
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "postgresql://host:port/db"])
+def test_a_url_that_cannot_be_one_is_refused(url: str) -> None:
+    with pytest.raises(UsageError):
+        PostgresJournal(url)
+
+
+@pytest.mark.chaos
+def test_a_server_killed_again_and_again_loses_and_doubles_nothing() -> None:
+    with started() as server, closing(PostgresJournal(server.url)) as journal:
+        attempt, _ = journal.start(IDENTITY, owner=current_owner())
+        recorded, parent, stop = [], None, threading.Event()
+
+        def crash() -> None:
+            while not stop.wait(0.15):
+                server.kill()
+                server.start()
+
+        thread = threading.Thread(target=crash)
+        thread.start()
+        try:
+            for n in range(150):
+                parent = journal.commit(attempt, a_draft(f"step-{n}", parent=parent)).seq
+                recorded.append(parent)
+        finally:
+            stop.set()
+            thread.join()
+
+        assert [step.seq for step in journal.checkpoints(attempt.execution)] == recorded
+        assert journal.verify() == []
