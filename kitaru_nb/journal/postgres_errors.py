@@ -21,7 +21,7 @@ _BUSY = {"55P03", "40P01"}  # lock not available, deadlock
 _REFUSED = {"28000", "28P01", "42501"}
 _GOING_DOWN = {"57P01", "57P02", "57P03"}
 _CONNECTION = "08"  # the class of errors of the connection
-# Our statements are fixed and fit the tables, so these classes mean that the tables are not as they were made.
+# Our statements are fixed and fit the tables: these classes mean that the tables are not as they were made.
 _NOT_AS_MADE = ("22", "23", "42", "XX")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from kitaru_nb.journal.postgres_errors import LostConnectionError
-from kitaru_nb.journal.postgres_session import PostgresSession
+from kitaru_nb.journal.postgres_session import PATIENCE, PostgresSession
 from kitaru_nb.journal.sql_journal import SqlJournal
 
 __all__ = ["PostgresJournal"]
@@ -17,17 +18,19 @@ T = TypeVar("T")
 
 
 def _again(method: Callable[Concatenate[SqlJournal, P], T]) -> Callable[Concatenate[SqlJournal, P], T]:
-    """The method, done once more when the connection broke and left nothing of it on record."""
+    """The method, done again when the connection broke and left nothing of it on record."""
 
     @functools.wraps(method)
     def patient(self: SqlJournal, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return method(self, *args, **kwargs)
-        except LostConnectionError:
-            assert isinstance(self, PostgresJournal)
-            if self.session.held:
-                raise
-        return method(self, *args, **kwargs)
+        until = 0.0
+        while True:
+            try:
+                return method(self, *args, **kwargs)
+            except LostConnectionError:
+                assert isinstance(self, PostgresJournal)
+                until = until or time.monotonic() + PATIENCE
+                if self.session.held or time.monotonic() > until:
+                    raise
 
     return patient
 

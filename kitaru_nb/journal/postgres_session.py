@@ -26,7 +26,6 @@ from kitaru_nb.journal.integrity import damaged
 from kitaru_nb.journal.ledger import TABLES, Ledger
 from kitaru_nb.journal.postgres_errors import (
     BUSY_SECONDS,
-    LostConnectionError,
     lost,
     read_only_error,
     translated,
@@ -242,20 +241,31 @@ class PostgresSession:
 
     def _arrived(self, written: Head, error: psycopg.Error) -> bool:
         """Whether a transaction whose COMMIT was not answered has happened after all."""
-        try:
-            ledger = self._begin(_WRITE)  # waits until the old transaction has ended
+        until = time.monotonic() + PATIENCE
+        while True:
             try:
-                head = ledger.head()
-                return head.events >= written.events and ledger.event_checksum(written.events) == written.chain
-            finally:
-                self._undo()
-        except (psycopg.Error, StoreError) as again:
-            raise StoreError(
-                f"the connection to the journal `{self.name}` broke while it recorded, and whether it did "
-                f"cannot be seen now: {error}; {again}",
-                kind="journal-unreachable",
-                hint="kitaru-nb stack check; then run the cell again: what was recorded is restored",
-            ) from error
+                return self._is_there(written)
+            except (psycopg.Error, StoreError) as again:
+                passing = isinstance(again, psycopg.OperationalError) and self._connection_is_broken()
+                if passing and time.monotonic() < until:
+                    continue
+                raise StoreError(
+                    f"the connection to the journal `{self.name}` broke while it recorded, and whether it "
+                    f"did cannot be seen now: {error}; {again}",
+                    kind="journal-unreachable",
+                    hint="kitaru-nb stack check; then run the cell again: what was recorded is restored",
+                ) from error
+
+    def _is_there(self, written: Head) -> bool:
+        ledger = self._begin(_WRITE)  # waits until the old transaction has ended
+        try:
+            head = ledger.head()
+            return head.events >= written.events and ledger.event_checksum(written.events) == written.chain
+        finally:
+            self._undo()
+
+    def _connection_is_broken(self) -> bool:
+        return self._connection is None or _broken(self._connection)
 
     def _undo(self) -> None:
         connection = self._connection
@@ -293,10 +303,10 @@ class PostgresSession:
             time.sleep(0.1)
 
     def _connected(self) -> Connection[Any]:
-        password = {} if self._password is None else {"password": self._password}
-        connection: Connection[Any] = Connection.connect(
-            self._url, autocommit=True, fallback_application_name="kitaru_nb", **_KEEPALIVE, **password
-        )
+        options: dict[str, Any] = {"fallback_application_name": "kitaru_nb", **_KEEPALIVE}
+        if self._password is not None:
+            options["password"] = self._password
+        connection: Connection[Any] = Connection.connect(self._url, autocommit=True, **options)
         try:
             connection.execute(_SETTINGS.encode())
             prepare(connection, self._schema, self.name, read_only=self.read_only)
@@ -343,8 +353,6 @@ class _Statements:
     """Runs the ledger's statements in PostgreSQL's dialect."""
 
     def __init__(self, connection: Connection[Any]) -> None:
-        self._cursor = RawCursor(connection)
-        self._cursor.format = 1  # type: ignore[assignment] # binary: no text to parse
         self._connection = connection
 
     def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Cursor[Any]:

@@ -1,0 +1,87 @@
+"""Changing a file of stacks: what a person wrote in it, comments and all, stays as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kitaru_nb.errors import StoreError
+
+__all__ = ["add_stack", "remove_stack", "set_use"]
+
+_USE = re.compile(r"^use\s*=.*\n?", re.MULTILINE)
+_TABLE = re.compile(r"^\s*\[", re.MULTILINE)
+
+
+def add_stack(path: Path, name: str, table: Mapping[str, Any]) -> None:
+    """Put a stack at the end of the file, which is made when it is missing."""
+    text = _read(path)
+    key = name if re.fullmatch(r"[\w-]+", name) else json.dumps(name)
+    lines = [f"[stacks.{key}]", *_lines(table)]
+    for inner in ("options", "settings"):
+        if table.get(inner):
+            lines += [f"\n[stacks.{key}.{inner}]", *_lines(table[inner])]
+    _write(path, (text.rstrip() + "\n\n" if text.strip() else "") + "\n".join(lines) + "\n")
+
+
+def remove_stack(path: Path, name: str) -> None:
+    """Take a stack out of the file."""
+    key = f"(?:{re.escape(name)}|{re.escape(json.dumps(name))})"
+    header = re.compile(rf"^\s*\[\s*stacks\s*\.\s*{key}\s*[.\]]")
+    kept, inside = [], False
+    for line in _read(path).splitlines(keepends=True):
+        if _TABLE.match(line):
+            inside = header.match(line) is not None
+        if not inside:
+            kept.append(line)
+    _write(path, "".join(kept))
+
+
+def set_use(path: Path, name: str) -> None:
+    """Say in the file which stack is used."""
+    text = _read(path)
+    first = _TABLE.search(text)
+    top, rest = (text, "") if first is None else (text[: first.start()], text[first.start() :])
+    _write(path, f"use = {json.dumps(name)}\n" + _USE.sub("", top) + rest)
+
+
+def _lines(table: Mapping[str, Any]) -> list[str]:
+    return [f"{_key(key)} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
+
+
+def _value(value: object) -> str:
+    return json.dumps(value)  # a JSON string, number or boolean is one of TOML too
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    """All or nothing, and only what can be read again."""
+    tomllib.loads(text)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123 - its mode
+            file.write(text)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StoreError(
+            f"the file of stacks {path} could not be written: {error.strerror or error}",
+            kind="stack-file-not-written",
+            hint=f"ls -ld {path.parent}",
+        ) from error
