@@ -41,6 +41,7 @@ _ADMIN = {
     "unpin": ("kitaru_nb.cli.keep:unpin", "Let an execution's values go with the others."),
     "gc": ("kitaru_nb.cli.keep:gc", "Remove the values of executions that completed long ago."),
     "store": ("kitaru_nb.cli.store:store", "What the store holds, whether it is whole, and its format."),
+    "stack": ("kitaru_nb.cli.stack:stack", "Where to run and record: list, choose, make, try."),
     "enable": ("kitaru_nb.cli.setup:enable", "Load kitaru_nb in every kernel by itself."),
     "demo": ("kitaru_nb.cli.demo:demo", "Run a real notebook, kill its kernel half-way, run it again."),
     "doctor": ("kitaru_nb.cli.setup:doctor", "Check settings, disk, journal and kernels."),

@@ -39,6 +39,7 @@ def run_notebooks(
     parameters: Sequence[tuple[str, str]] = (),
     parameter_files: Sequence[str] = (),
     tags: Sequence[str] = (),
+    stack: str | None = None,
     new: bool = False,
     timeout: str | None = None,
     retries: int = 0,
@@ -61,6 +62,7 @@ def run_notebooks(
         parameters: (name, value) pairs; a value is read as papermill reads it.
         parameter_files: YAML or JSON files of parameters; `parameters` count before them.
         tags: Tags for new executions.
+        stack: Where to run and record; the current stack by default.
         new: Begin new executions even where one could be continued.
         timeout: How long one attempt may take, such as ``90``, ``10m`` or ``2h``.
         retries: How many more attempts a failed, timed-out or died run gets.
@@ -74,7 +76,7 @@ def run_notebooks(
     Raises:
         KitaruError: nothing was run, and why.
     """
-    settings = resolve()
+    settings = resolve(stack=stack)
     values = _parameters(parameters, parameter_files)
     jobs = [
         job_of(

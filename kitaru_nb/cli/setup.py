@@ -62,6 +62,10 @@ def _print_diagnosis(found: Any) -> None:
     exists = f"exists, mode {home['mode']}" if home["exists"] else "made at the first run"
     system = home["file_system"] or "unknown file system"
     _print_block("home", [(home["path"], f"{exists}, {state}, {size(home['free'])} free, {system}")])
+    if found.stack:
+        store, journal = found.stack["store"] or "in the home", found.stack["journal"] or "in the home"
+        place = f"store {store}, journal {journal}"
+        _print_block("stack", [(found.stack["name"], f"{place}  ({found.stack['source']})")])
     disk = found.disk
     limit = (
         "no limit" if disk["max_bytes"] is None else f"{size(disk['max_bytes'])} at most ({disk['quota']})"

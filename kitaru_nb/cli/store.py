@@ -12,11 +12,13 @@ from kitaru_nb.cli.output import Json, clean, print_json, print_table, size, tid
 from kitaru_nb.engine.usage import Usage, usage_of
 from kitaru_nb.engine.verify import Damage, Verified, verify
 from kitaru_nb.errors import CorruptError
-from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.journal.schema import newest_format
+from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.disk import limit_of
 from kitaru_nb.stacks.doctor import journal_format
-from kitaru_nb.stacks.open import JOURNAL_FILE, open_engine
+from kitaru_nb.stacks.open import chosen_stack, open_engine
+from kitaru_nb.stacks.parts import journal_file
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["store"]
@@ -89,7 +91,7 @@ def _info_document(settings: Settings, found: Usage, limit: int | None) -> dict[
         "max_bytes": limit,
         "journal_bytes": found.journal,
         "journal_free": found.free,
-        "format": journal_format(settings.home / JOURNAL_FILE),
+        "format": _format(settings),
         "pack_files": found.files,
         "pack_bytes": found.packs,
         "value_bytes": found.values,
@@ -115,7 +117,7 @@ def _verify(settings: Settings, *, json: bool) -> int:
     try:
         with closing(open_engine(settings, read_only=True)) as engine:
             journal = engine.journal
-            rows = journal.verify if isinstance(journal, SqliteJournal) else list
+            rows = journal.verify if isinstance(journal, SqlJournal) else list
             found = verify(journal, engine.store, rows=rows, progress=_Progress(quiet=json))
     except CorruptError as error:  # so damaged that it cannot even be opened
         found = Verified(damage=[Damage(error.message)])
@@ -155,11 +157,19 @@ class _Progress:
         print(f"\r{size(done)} of {size(total)}  ", end=end, file=sys.stderr, flush=True)
 
 
+def _format(settings: Settings) -> int:
+    file = journal_file(settings, chosen_stack(settings))
+    return newest_format() if file is None else journal_format(file)
+
+
 def _migrate(settings: Settings, *, json: bool) -> int:
-    from kitaru_nb.stacks.migrate import migrate  # noqa: PLC0415 - only this action needs it
+    from kitaru_nb.stacks.migrate import Migrated, migrate  # noqa: PLC0415 - only this action needs it
 
     open_engine(settings, read_only=True).close()  # says it in the usual words when there is none
-    done = migrate(settings.home / JOURNAL_FILE)
+    file = journal_file(settings, chosen_stack(settings))
+    if file is None:
+        open_engine(settings).close()  # a server's journal is brought to the newest format as it is opened
+    done = migrate(file) if file is not None else Migrated(newest_format(), newest_format(), None)
     backup = str(done.backup) if done.backup else None
     if json:
         print_json(

@@ -23,6 +23,7 @@ def run(
         tuple[str, ...], Parameter(name=["--parameters-file", "-f"], metavar="FILE")
     ] = (),
     tags: Annotated[tuple[str, ...], Parameter(name="--tag", metavar="TAG")] = (),
+    stack: Annotated[str | None, Parameter(metavar="S")] = None,
     new: bool = False,
     timeout: Annotated[str | None, Parameter(metavar="TIME")] = None,
     retries: Annotated[int, Parameter(metavar="N")] = 0,
@@ -44,6 +45,7 @@ def run(
         parameters: Set one parameter: NAME VALUE. May be given many times.
         parameter_files: YAML or JSON file of parameters; -p counts before it.
         tags: Tag of a new execution. May be given many times.
+        stack: Where to run and record; the current stack by default.
         new: Begin anew even where an unfinished execution could be continued.
         timeout: How long one attempt may take, such as 90, 10m or 2h.
         retries: How many more attempts one that failed gets.
@@ -64,6 +66,7 @@ def run(
         parameters=parameters,
         parameter_files=parameter_files,
         tags=tags,
+        stack=stack,
         new=new,
         timeout=timeout,
         retries=retries,

@@ -157,6 +157,15 @@ class PostgresSession:
             for table in TABLES.values():
                 self._open().execute(f"VACUUM {table}".encode())
 
+    def risks(self) -> list[str]:
+        """What about the server's own settings puts recorded things in danger."""
+        query = "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'"
+        with self._lock, translated(self.name):
+            found = self._open().execute(query.encode()).fetchall()
+        return [
+            f"the server has {name} = off: a power cut there can lose what is recorded" for (name,) in found
+        ]
+
     def integrity_problems(self) -> list[CorruptError]:
         """Nothing: the server checks its own pages as it reads them."""
         return []

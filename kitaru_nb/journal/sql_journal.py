@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -34,12 +35,15 @@ from kitaru_nb.model.removal import Removal
 
 __all__ = ["Session", "SqlJournal"]
 
+_NUMBER = "journal"  # under this name `newest` has the number of the journal itself
 _REMEMBERED = 4096
 _PAGE = 512  # checkpoints read in one transaction
 
 
 class Session(Protocol):
     """Transactions on one database, from any thread and on both sides of a fork."""
+
+    read_only: bool
 
     def reading(self) -> AbstractContextManager[Ledger]:
         """One consistent view of the journal."""
@@ -447,6 +451,18 @@ class SqlJournal:
     def close(self) -> None:
         """Give back open files. A later call opens them again."""
         self._session.close()
+
+    def number(self) -> int | None:
+        """A number of this journal's own, made by the first one who may write; others have other numbers."""
+        with self._session.reading() as ledger:
+            found = ledger.newest(_NUMBER)
+        if found is None and not self._session.read_only:
+            with self._session.writing() as ledger:
+                found = ledger.newest(_NUMBER)
+                if found is None:
+                    found = secrets.randbits(63)
+                    ledger.put_newest(_NUMBER, found)
+        return found
 
     def _ordinal_after(self, ledger: Ledger, parent: int | None) -> int:
         if parent is None:

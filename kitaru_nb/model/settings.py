@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kitaru_nb.model.stack import LOCAL, Stack
+
 __all__ = ["JOURNAL_FILE", "Quota", "RerunLimit", "Settings"]
 
 JOURNAL_FILE = "journal.db"
@@ -74,6 +76,7 @@ class Settings:
         home: Folder of the embedded journal and artifact store.
         notebook: The notebook's path, when known.
         stack: Name of the stack.
+        place: That stack; None when there is none of that name.
         heartbeat: Seconds between heartbeats of a lease.
         lease: Seconds after the last heartbeat at which an owner that cannot be seen
             from here (another host) counts as dead.
@@ -89,6 +92,7 @@ class Settings:
     home: Path
     notebook: str | None = None
     stack: str = "local"
+    place: Stack | None = LOCAL
     heartbeat: float = 10.0
     lease: float = 30.0
     confirm_rerun: RerunLimit = RerunLimit()

@@ -13,6 +13,7 @@ from kitaru_nb.engine.recovery import damaged
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.model.execution import Attempt, ExecutionId
+from kitaru_nb.model.stack import Stack
 from kitaru_nb.notebook import extension
 from kitaru_nb.notebook.callbacks import callbacks_of
 from kitaru_nb.notebook.opening import namespace_of
@@ -29,9 +30,9 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     """Take part in a worker's attempt and restore the namespace it goes on from.
 
     Args:
-        turn: ``home``, ``execution``, ``epoch``, ``notebook`` and ``restore`` (the `seq` of
-            the commit to go on from, or None); ``secrets``, with labels, that the worker knows;
-            ``trust``, whether anybody's records count.
+        turn: ``home``, ``stack`` (its fields), ``execution``, ``epoch``, ``notebook`` and
+            ``restore`` (the `seq` of the commit to go on from, or None); ``secrets``, with labels,
+            that the worker knows; ``trust``, whether anybody's records count.
 
     Returns:
         ``lost``: names that could not come back, with the reason; ``problems``: sentences.
@@ -45,7 +46,7 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     shell = get_ipython()
     for label, value in turn.get("secrets", ()):
         VAULT.meet_as(label, value)
-    settings = resolve(home=turn["home"], notebook=turn["notebook"])
+    settings = resolve(place=Stack(**turn["stack"]), home=turn["home"], notebook=turn["notebook"])
     engine = open_engine(settings)
     if turn.get("trust"):
         engine.trust.accept_all()

@@ -18,10 +18,10 @@ def notebook_path(user_ns: Mapping[str, Any], *, setting: str | None) -> Path | 
     return Path(str(told)).absolute() if told else None
 
 
-def identity_of(path: Path | None) -> Identity:
-    """The identity of an interactive run.
+def identity_of(path: Path | None, *, stack: str = "local") -> Identity:
+    """The identity of an interactive run on a stack.
 
     A session whose front end names no notebook (a console, a plain nbclient run) is known
     by its folder.
     """
-    return Identity(notebook=str(path) if path is not None else str(Path.cwd()) + os.sep)
+    return Identity(notebook=str(path) if path is not None else str(Path.cwd()) + os.sep, stack=stack)

@@ -27,7 +27,7 @@ def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
     """
     settings = resolve()
     path = notebook_path(shell.user_ns, setting=settings.notebook)
-    engine, identity = open_engine(settings), identity_of(path)
+    engine, identity = open_engine(settings), identity_of(path, stack=settings.stack)
     own: dict[str, Any] = {
         "namespace": namespace_of(shell),
         "process": process,
@@ -38,7 +38,9 @@ def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
         try:
             session.open()
         except ConflictError:
-            beside = Identity(notebook=identity.notebook, parameters={"session": os.getpid()})
+            beside = Identity(
+                notebook=identity.notebook, parameters={"session": os.getpid()}, stack=settings.stack
+            )
             session = Session(engine, identity=beside, **own)
     return session, sink_for(shell)
 

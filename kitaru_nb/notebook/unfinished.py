@@ -10,11 +10,10 @@ from typing import Any
 
 from kitaru_nb.engine.furthest import furthest_line, left_at
 from kitaru_nb.errors import KitaruError
-from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
-from kitaru_nb.model.settings import JOURNAL_FILE
 from kitaru_nb.notebook.identity import identity_of, notebook_path
+from kitaru_nb.stacks.parts import journal_file, journal_of
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["unfinished"]
@@ -23,13 +22,15 @@ __all__ = ["unfinished"]
 def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint]] | None:
     """The notebook's last execution when it did not end well and has something to restore."""
     settings = resolve()
-    file = settings.home / JOURNAL_FILE
     path = notebook_path(shell.user_ns, setting=settings.notebook)
-    if path is None or settings.stack != "local" or not file.exists():
+    if path is None or settings.place is None:
+        return None
+    file = journal_file(settings, settings.place)
+    if file is not None and not file.exists():
         return None
     try:
-        with closing(SqliteJournal(file, lease=settings.lease, read_only=True)) as journal:
-            known = journal.executions(identity=identity_of(path), limit=1)
+        with closing(journal_of(settings, settings.place, read_only=True)) as journal:
+            known = journal.executions(identity=identity_of(path, stack=settings.stack), limit=1)
             if not known or not known[0].status.continues:
                 return None
             left = left_at(journal.events(known[0].id))

@@ -36,6 +36,7 @@ from kitaru_nb.stacks.client import CellClient, KernelDied, Reply, TimedOut, rep
 from kitaru_nb.stacks.kernels import HeadlessKernel, describe_exit
 from kitaru_nb.stacks.manager import NotebookManager
 from kitaru_nb.stacks.notebooks import Step, steps_of
+from kitaru_nb.stacks.open import chosen_stack
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of
 from kitaru_nb.stacks.watch import RunTimedOut, Signals, Stopped, Superseded, Watch
 
@@ -212,6 +213,7 @@ class AttemptRun:
         logger.info("Executing notebook with kernel: %s", self._kernel_name)
         turn = {
             "home": str(self._engine.settings.home),
+            "stack": chosen_stack(self._engine.settings).to_json(),
             "execution": self._attempt.execution,
             "epoch": self._attempt.epoch,
             "notebook": self._identity.notebook,

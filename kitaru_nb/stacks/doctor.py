@@ -15,14 +15,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from kitaru_nb.errors import KitaruError
+from kitaru_nb.errors import KitaruError, NotFoundError
 from kitaru_nb.journal.connection import open_to_read
-from kitaru_nb.journal.schema import check_format
+from kitaru_nb.journal.schema import check_format, newest_format
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.disk import WARNED_AT, limit_of, used_by
 from kitaru_nb.stacks.enable import is_enabled, startup_file
-from kitaru_nb.stacks.open import JOURNAL_FILE, STORE_FOLDER, check_home
+from kitaru_nb.stacks.open import JOURNAL_FILE, STORE_FOLDER, check_home, chosen_stack, open_journal
+from kitaru_nb.stacks.parts import journal_file
 from kitaru_nb.stacks.settings import NAMES
 
 __all__ = ["Diagnosis", "Problem", "examine", "file_system", "is_network", "journal_format"]
@@ -73,6 +74,7 @@ class Diagnosis:
     home: dict[str, Any] = field(default_factory=dict)
     disk: dict[str, Any] = field(default_factory=dict)
     journal: dict[str, Any] = field(default_factory=dict)
+    stack: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str | None] = field(default_factory=dict)
     kernels: list[dict[str, Any]] = field(default_factory=list)
     enabled: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +96,7 @@ def examine(settings: Settings) -> Diagnosis:
     ]
     _examine_home(settings.home, found)
     _examine_disk(settings, found)
-    _examine_journal(settings.home / JOURNAL_FILE, found)
+    _examine_stack(settings, found)
     _examine_packages(found)
     _examine_kernels(found)
     found.enabled = {"enabled": is_enabled(), "file": str(startup_file())}
@@ -155,6 +157,34 @@ def _examine_home(home: Path, found: Diagnosis) -> None:
     if found.home["writable"] and found.home["free"] < _LOW_SPACE:
         message = f"only {found.home['free'] >> 20} MiB are free for `{home}`"
         found.warnings.append(Problem("low-space", message, f"df -h {_existing(home)}"))
+
+
+def _examine_stack(settings: Settings, found: Diagnosis) -> None:
+    """The stack's journal; a file is read, a server is asked whether it answers."""
+    try:
+        stack = chosen_stack(settings)
+        file = journal_file(settings, stack)
+    except KitaruError as error:
+        found.problems.append(_problem(error))
+        _examine_journal(settings.home / JOURNAL_FILE, found)
+        return
+    found.stack = stack.to_json()
+    if file is not None:
+        _examine_journal(file, found)
+        return
+    found.journal = {"path": str(stack.journal), "exists": False, "format": None, "executions": 0} | {
+        "bytes": 0,
+        "checked": False,
+    }
+    try:
+        with closing(open_journal(settings, read_only=True)) as journal:
+            found.journal["executions"] = len(journal.executions())
+            found.journal["bytes"] = journal.space()[0]
+            found.journal |= {"exists": True, "format": newest_format()}
+    except NotFoundError:
+        pass  # nothing recorded yet
+    except KitaruError as error:
+        found.problems.append(_problem(error))
 
 
 def _examine_journal(path: Path, found: Diagnosis) -> None:

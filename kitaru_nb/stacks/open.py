@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import shutil
@@ -17,10 +18,13 @@ from kitaru_nb.engine.refs import LATEST, Found, find_artifact
 from kitaru_nb.engine.stored import stored_names
 from kitaru_nb.engine.trust import Trust
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
-from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.settings import JOURNAL_FILE, Settings
+from kitaru_nb.model.stack import LOCAL, Stack
+from kitaru_nb.stacks.config import StackFiles, read_stacks, reveal
 from kitaru_nb.stacks.disk import DiskLimit
 from kitaru_nb.stacks.keys import Keyring, config_folder
+from kitaru_nb.stacks.parts import STORE_FOLDER, journal_file, journal_of, object_store, store_folder
 from kitaru_nb.stacks.settings import resolve
 
 if TYPE_CHECKING:
@@ -32,12 +36,15 @@ __all__ = [
     "STORE_FOLDER",
     "ZarrStore",
     "check_home",
+    "chosen_stack",
     "load",
     "load_stored",
     "open_engine",
+    "open_journal",
+    "open_store",
+    "unknown_stack",
 ]
 
-STORE_FOLDER = "store"
 LEAST_FREE = 1 << 20
 """Free bytes without which no work is begun: too little even for the journal's own pages."""
 
@@ -64,26 +71,71 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
         CorruptError: the journal is damaged.
         UsageError: kind ``unknown-stack``.
     """
-    keys = Keyring(config_folder())
-    if settings.stack != "local":
-        raise UsageError(
-            f"there is no stack `{settings.stack}` (from {settings.sources.get('stack', 'argument')})",
-            kind="unknown-stack",
-            hint="KITARU_NB_STACK=local",
-        )
+    stack = chosen_stack(settings)
+    secret = stack.signing_key
+    shared = None if secret is None else reveal(secret, what="the signing key")
+    keys = Keyring(config_folder(), shared=shared)
     if read_only:
-        _check_readable(settings.home)
+        _check_readable(settings, stack)
     else:
         _prepare(settings.home)
         keys.prepare()
-    journal = SqliteJournal(settings.home / JOURNAL_FILE, lease=settings.lease, read_only=read_only)
-    trust = Trust(journal, keys)
-    folder = settings.home / STORE_FOLDER
-    if read_only or not limited:
-        store = LocalStore(folder, read_only=read_only)
-        return Engine(
-            journal, store, settings, Trust(journal, keys), check=partial(check_home, settings.home)
-        )
+    journal = open_journal(settings, read_only=read_only)
+    try:
+        trust = Trust(journal, keys)
+        return _joined(settings, stack, journal, trust, read_only=read_only, limited=limited)
+    except BaseException:
+        journal.close()
+        raise
+
+
+def chosen_stack(settings: Settings) -> Stack:
+    """The stack that `settings` name.
+
+    Raises:
+        UsageError: kind ``unknown-stack``.
+    """
+    if settings.place is not None and settings.place.name == settings.stack:
+        return settings.place
+    files = read_stacks(Path.cwd())  # settings made by hand, or a name that nothing has
+    if settings.stack not in files.stacks:
+        raise unknown_stack(settings.stack, settings.sources.get("stack", "argument"), files)
+    return files.stacks[settings.stack]
+
+
+def unknown_stack(name: str, source: str, files: StackFiles) -> UsageError:
+    """The error for a stack that does not exist."""
+    close = difflib.get_close_matches(name, files.stacks, n=1)
+    return UsageError(
+        f"there is no stack `{name}` (from {source})",
+        kind="unknown-stack",
+        hint=f"KITARU_NB_STACK={close[0] if close else LOCAL.name}, or kitaru-nb stack create {name}",
+    )
+
+
+def open_journal(settings: Settings, *, read_only: bool = False) -> SqlJournal:
+    """The journal of the stack that `settings` name."""
+    return journal_of(settings, chosen_stack(settings), read_only=read_only)
+
+
+def open_store(settings: Settings, *, journal: SqlJournal | None, read_only: bool = False) -> Any:
+    """The artifact store of the stack that `settings` name; a bucket belongs to `journal`, if given."""
+    stack = chosen_stack(settings)
+    folder = store_folder(settings, stack)
+    if folder is not None:
+        return LocalStore(folder, read_only=read_only)
+    number = journal.number() if journal is not None else None
+    owner = None if number is None else f"journal {number:016x}"
+    return object_store(settings, stack, read_only=read_only, owner=owner)
+
+
+def _joined(
+    settings: Settings, stack: Stack, journal: SqlJournal, trust: Trust, *, read_only: bool, limited: bool
+) -> Engine:
+    folder = store_folder(settings, stack)
+    if read_only or not limited or folder is None:
+        store = open_store(settings, journal=journal, read_only=read_only)
+        return Engine(journal, store, settings, trust, check=partial(check_home, settings.home))
     limit = DiskLimit(
         settings.home, folder / "packs", settings.max_bytes, collect=partial(_collect, settings, journal)
     )
@@ -96,11 +148,11 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
     return Engine(journal, store, settings, trust, check=check, hear=limit.hear)
 
 
-def _collect(settings: Settings, journal: SqliteJournal) -> None:
+def _collect(settings: Settings, journal: SqlJournal) -> None:
     """Make room under the policy of the settings."""
     from kitaru_nb.engine.gc import Policy, collect  # noqa: PLC0415 - seldom needed, and then in a hurry
 
-    with closing(LocalStore(settings.home / STORE_FOLDER)) as store:
+    with closing(open_store(settings, journal=journal)) as store:
         collect(journal, store, Policy(settings.keep_days))
 
 
@@ -203,13 +255,17 @@ def _prepare(home: Path) -> None:
             raise _refused(home, error.errno or errno.EIO) from error
 
 
-def _check_readable(home: Path) -> None:
-    """Raise unless `home` holds a journal that this user may read."""
+def _check_readable(settings: Settings, stack: Stack) -> None:
+    """Raise unless the journal's file is there and this user may read it; a server says so itself."""
+    file = journal_file(settings, stack)
+    if file is None:
+        return
+    home = file.parent
     if _exists(home) and not os.access(home, os.R_OK | os.X_OK):
         raise StoreError(
             f"you may not read `{home}`", kind="home-not-readable", hint=f"ls -ld {home}, or {_ELSEWHERE}"
         )
-    if not _exists(home / JOURNAL_FILE):
+    if not _exists(file):
         raise NotFoundError(
             f"nothing is recorded in `{home}` yet",
             kind="nothing-recorded",

@@ -13,6 +13,8 @@ import platformdirs
 
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.settings import Quota, RerunLimit, Settings
+from kitaru_nb.model.stack import LOCAL, Stack
+from kitaru_nb.stacks.config import read_stacks
 
 __all__ = ["NAMES", "parse_duration", "parse_size", "resolve"]
 
@@ -37,18 +39,24 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 6048
 
 
 def resolve(
-    *, environ: Mapping[str, str] | None = None, cwd: Path | None = None, **overrides: object
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    place: Stack | None = None,
+    **overrides: object,
 ) -> Settings:
     """The settings that hold here, each with where its value came from.
 
     An override counts before ``KITARU_NB_*`` in `environ`, then the table
     ``[tool.kitaru_nb]`` of the nearest ``pyproject.toml`` at or above `cwd` that has one,
-    then the default. An override of None and an empty environment variable count as not given.
+    then the files of stacks (which stack is used, and the settings of that one), then the
+    default. An override of None and an empty environment variable count as not given.
 
     Args:
         environ: The environment to read; this process's by default.
         cwd: Folder to start from; the current one by default. A relative home is relative
             to it, or to the folder of the ``pyproject.toml`` that names it.
+        place: The stack to use, when it was looked up already.
         **overrides: Values given as arguments, by name of the setting.
 
     Raises:
@@ -58,18 +66,39 @@ def resolve(
     here = (cwd or _current_folder()).absolute()
     chosen: dict[str, object] = {}
     sources: dict[str, str] = {}
-    for source, base, values in _layers(overrides, os.environ if environ is None else environ, here):
+    variables = os.environ if environ is None else environ
+
+    def choose(source: str, base: Path, values: Mapping[str, object]) -> None:
         for name, raw in values.items():
             if name in sources:
                 continue
             where = source.format(name=name.upper())
             chosen[name] = _READERS[name](raw, base, f"{name} (from {where})")
             sources[name] = where
+
+    if place is not None:
+        overrides["stack"] = place.name
+    for layer in _layers(overrides, variables, here):
+        choose(*layer)
+    if place is None:
+        files = read_stacks(here, variables)
+        if files.use is not None:
+            choose(_literal(files.use[1]), files.use[1].parent, {"stack": files.use[0]})
+        place = files.stacks.get(str(chosen.get("stack", LOCAL.name)))
+    if place is not None and place.settings:
+        where = f"`settings` of stack `{place.name}` in {place.source}"
+        _check_names(place.settings, where)
+        choose(_literal(f"stack {place.name} in {place.source}"), Path(place.source).parent, place.settings)
+    chosen["place"] = place
     if "home" not in chosen:
         chosen["home"] = platformdirs.user_data_path("kitaru-nb", appauthor=False)
     settings = Settings(**chosen, sources={n: sources.get(n, "default") for n in NAMES})  # type: ignore[arg-type] # each value was read by its own reader
     _check_lease(settings)
     return settings
+
+
+def _literal(source: object) -> str:
+    return str(source).replace("{", "{{").replace("}", "}}")
 
 
 def parse_duration(raw: object, *, what: str = "duration") -> float:
@@ -132,7 +161,7 @@ def _layers(
     if project is not None:
         path, table = project
         _check_names(table, f"`[tool.kitaru_nb]` in {path}")
-        yield str(path).replace("{", "{{").replace("}", "}}"), path.parent, table
+        yield _literal(path), path.parent, table
 
 
 def _project_table(cwd: Path) -> tuple[Path, Mapping[str, object]] | None:

@@ -327,7 +327,7 @@ def test_a_commit_is_whole_or_absent_wherever_it_is_cut(path, opened, instant, o
 def test_an_interrupt_inside_a_transaction_leaves_nothing_behind(path, opened, monkeypatch) -> None:
     journal = opened(path)
     attempt, _ = journal.start(NOTEBOOK, owner=current_owner())
-    module = sys.modules[SqliteJournal.__module__]
+    module = sys.modules[SqliteJournal.__base__.__module__]
 
     def interrupt(name: str) -> None:
         if name == "inside-commit":

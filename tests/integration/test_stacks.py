@@ -1,0 +1,98 @@
+"""A team's stack from the command line: a real PostgreSQL, a real kernel, one run cut short and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from tests.postgres_server import PostgresServer
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("KITARU_NB_CONFIG", str(tmp_path / "config"))
+    return folder
+
+
+def kitaru(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kitaru_nb", *words], capture_output=True, text=True, check=False
+    )
+
+
+def document(*words: str, code: int = 0) -> Any:
+    done = kitaru(*words, "--json")
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_notebook_runs_and_resumes_on_a_teams_stack(
+    project: Path, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_server.schema("team_run")
+    values = tmp_path / "values"
+    assert document("stack", "create", "team", "--journal", url, "--store", str(values), "--project")
+    assert document("stack", "use", "team", "--project")["current"] == "team"
+    checked = document("stack", "check")
+    assert checked["ok"]
+    assert [part["part"] for part in checked["parts"]] == ["journal", "store"]
+    assert [part.name for part in values.rglob(".probe*")] == []
+    cells = [
+        "print('paid', file=open('paid.txt', 'a'))\nanswer = 41",
+        "import os\nif not os.path.exists('mended'): raise ValueError('not yet')\nanswer += 1",
+        "print(answer)",
+    ]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(nb, project / "job.ipynb")
+
+    first = kitaru("run", "job.ipynb", "--no-progress")
+    (project / "mended").touch()
+    second = kitaru("run", "job.ipynb", "--no-progress")
+
+    assert first.returncode == 1, first.stderr
+    assert second.returncode == 0, second.stderr
+    assert "42" in (project / "job.out.ipynb").read_text(encoding="utf-8")
+    assert (project / "paid.txt").read_text().count("paid") == 1
+    assert len(document("executions")) == 1
+    assert document("show", "latest")["checkpoints"][0]["status"] == "completed"
+    assert not (Path(os.environ["KITARU_NB_HOME"]) / "journal.db").exists()
+    monkeypatch.setenv("KITARU_NB_STACK", "local")
+    assert document("stack", "current")["name"] == "local"
+
+
+def test_a_stack_that_does_not_work_is_told_part_by_part(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    nowhere = f"postgresql://ana@/work?host={tmp_path}"
+    document("stack", "create", "team", "--journal", nowhere, "--store", str(tmp_path / "file" / "x"))
+
+    found = document("stack", "check", "team", code=1)
+
+    assert [part["problem"]["kind"] for part in found["parts"]] == [
+        "journal-unreachable",
+        "home-not-writable",
+    ]
+    assert all(part["problem"]["hint"] for part in found["parts"])
+
+
+def test_stacks_are_made_listed_and_removed(project: Path) -> None:
+    document("stack", "create", "a", "--store", "s3://bucket/a", "--option", "region", "eu-west-1")
+    refused = kitaru("stack", "create", "b", "--option", "secret_access_key", "abc", "--json")
+    listed = document("stack", "list")
+    document("stack", "use", "a")
+    document("stack", "delete", "a")
+
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout)["error"]["kind"] == "secret-in-stack-file"
+    assert [(each["name"], each["current"]) for each in listed] == [("local", True), ("a", False)]
+    assert document("stack", "current")["name"] == "local"
+    assert document("stack", "show", "a", code=2)["error"]["kind"] == "unknown-stack"
