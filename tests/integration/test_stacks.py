@@ -64,7 +64,7 @@ def test_a_notebook_runs_and_resumes_on_a_teams_stack(
     assert "42" in (project / "job.out.ipynb").read_text(encoding="utf-8")
     assert (project / "paid.txt").read_text().count("paid") == 1
     assert len(document("executions")) == 1
-    assert document("show", "latest")["checkpoints"][0]["status"] == "completed"
+    assert document("show", "latest")["checkpoints"][0]["status"] == "restored"
     assert not (Path(os.environ["KITARU_NB_HOME"]) / "journal.db").exists()
     monkeypatch.setenv("KITARU_NB_STACK", "local")
     assert document("stack", "current")["name"] == "local"
