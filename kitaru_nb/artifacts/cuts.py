@@ -1,14 +1,14 @@
 """Where a pickle stream is cut into extents, so that one that has only grown shares all but its end.
 
-A pickle of a history that was appended to begins like the one before, but for the lengths in
-its frame headers (PEP 3154). So headers are extents of their own, and a stream is cut where
-its predecessor was for as long as the bytes agree. Where cuts lie never matters to what is
-read back, only to how much of it is on record already.
+A pickle of a history that was appended to begins like the one before, but for the length in
+the header of what was its last frame (PEP 3154). So that header is an extent of its own, and a
+stream is cut where its predecessor was for as long as the bytes agree. Where cuts lie never
+matters to what is read back, only to how much of it is on record already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from kitaru_nb.artifacts.extent_save import digest_of
@@ -40,7 +40,7 @@ def cut_stream(stream: memoryview, start: int, before: Sequence[Extent]) -> list
     least = max(_LEAST, len(stream) // _MOST_PIECES)
     while pieces and _length(pieces[-1]) < least:
         at -= _length(pieces.pop())
-    inner = {*_frame_borders(stream, start), len(stream) - _END}
+    inner = {*_last_frame(stream, start), len(stream) - _END}
     borders = [at, *sorted(border for border in inner if border > at), len(stream)]
     for low, high in pairwise(borders):
         pieces += [stream[n : min(n + EXTENT_BYTES, high)] for n in range(low, high, EXTENT_BYTES)]
@@ -67,10 +67,11 @@ def _length(piece: Extent | memoryview) -> int:
     return piece.length if isinstance(piece, Extent) else len(piece)
 
 
-def _frame_borders(stream: memoryview, start: int) -> Iterator[int]:
-    """Where each frame header begins and ends, up to the first object too large for a frame."""
+def _last_frame(stream: memoryview, start: int) -> tuple[int, ...]:
+    """Where the header of the last frame before the first object too large for one begins and ends."""
+    found: tuple[int, ...] = ()
     at = start + 2  # behind the protocol's opcode
     while at + _HEADER <= len(stream) and stream[at] == _FRAME:
-        yield at
-        yield at + _HEADER
+        found = at, at + _HEADER
         at += _HEADER + int.from_bytes(stream[at + 1 : at + _HEADER], "little")
+    return found

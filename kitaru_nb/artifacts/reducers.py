@@ -39,6 +39,7 @@ from kitaru_nb.artifacts.anew import (
 )
 from kitaru_nb.artifacts.clients import is_client, reduce_client
 from kitaru_nb.artifacts.closed import is_closed_file, reduce_closed_file
+from kitaru_nb.artifacts.frames import is_polars, reduce_polars
 from kitaru_nb.artifacts.functions import (
     make_module,
     reduce_cell,
@@ -248,6 +249,8 @@ def _reduce_by_role(obj: Any) -> Any:
     of_process = _reduce_of_process(obj, cls)
     if of_process is not None:
         return of_process
+    if is_polars(cls):
+        return reduce_polars(obj)
     np = numpy()
     if np is not None and isinstance(obj, np.memmap) and obj._mmap is not None:
         return _reduce_memmap(obj)
