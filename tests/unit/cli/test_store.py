@@ -149,5 +149,5 @@ def test_migrate_says_what_it_did_and_leaves_a_copy_that_works(
     shutil.copytree(home / "store", old / "store")
     shutil.copyfile(backup, old / "journal.db")
     monkeypatch.setenv("KITARU_NB_HOME", str(old))
-    assert kitaru_nb.load("point", execution=KNOWN["broken"][0]).double() == 42
+    assert kitaru_nb.load("point", execution=KNOWN["broken"][0], trust=True).double() == 42
     assert typed(capsys, "store", "verify")[0] == 0

@@ -14,7 +14,7 @@ from kitaru_nb.engine.describe import show_json
 from kitaru_nb.engine.gc import Collected, Policy, collect
 from kitaru_nb.engine.why import explain
 from kitaru_nb.errors import CorruptError, DivergenceError, StoreError
-from kitaru_nb.journal import sqlite_journal
+from kitaru_nb.journal import sql_journal
 from kitaru_nb.model.artifact import Digest, Location
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.model.settings import RerunLimit, Settings
@@ -157,7 +157,7 @@ def interleaved(monkeypatch: pytest.MonkeyPatch, point: str, action: Callable[[]
             met.append(name)
             action()
 
-    for module in (sqlite_journal, extent_store, pack):
+    for module in (sql_journal, extent_store, pack):
         monkeypatch.setattr(module, "crash_point", at)
     return met
 
@@ -260,17 +260,17 @@ def test_a_value_is_read_at_its_new_place_when_its_pack_is_rewritten_meanwhile(
     other = Kernel(kernel.home, notebook=tmp_path / "c.ipynb")
     other.cell("%%checkpoint one\none = bytes([3]) * 90_000")
     monkeypatch.setenv("KITARU_NB_HOME", str(kernel.home))
-    place = sqlite_journal.SqliteJournal.locate
+    place = sql_journal.SqlJournal.locate
     met: list[Collected] = []
 
-    def locate(journal: sqlite_journal.SqliteJournal, digests: Iterable[Digest]) -> Mapping[Digest, Location]:
+    def locate(journal: sql_journal.SqlJournal, digests: Iterable[Digest]) -> Mapping[Digest, Location]:
         found = place(journal, digests)
         if not met:
             met.append(Collected(Policy(), dry_run=True))  # what collects asks, too
             met[0] = sweep(kernel.home)
         return found
 
-    monkeypatch.setattr(sqlite_journal.SqliteJournal, "locate", locate)
+    monkeypatch.setattr(sql_journal.SqlJournal, "locate", locate)
     value = kitaru_nb.load("one", execution=other.last.execution)
     other.stop()
 
