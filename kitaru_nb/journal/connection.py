@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.journal.integrity import HeadFile, recovery_hint
+from kitaru_nb.journal.mounts import file_system, is_network
 from kitaru_nb.journal.schema import check_format, is_blank, migrate, stand_in
 
 __all__ = ["BUSY_SECONDS", "open_to_read", "open_to_write", "read_only_error", "translated"]
@@ -59,7 +60,9 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             _refuse_if_emptied(path)
         elif path.stat().st_size:
             check_format(connection, path)
-        mode = _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        # The log's index is memory shared by all who have the file open: on one machine only.
+        wanted = "TRUNCATE" if is_network(file_system(path)) else "WAL"
+        mode = _patiently(lambda: connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0])
         # Where the file system allows no log, only EXTRA keeps the last commit over a power cut.
         connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {FOLD_PAGES}")

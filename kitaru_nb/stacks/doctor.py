@@ -17,6 +17,7 @@ from typing import Any
 
 from kitaru_nb.errors import KitaruError, NotFoundError
 from kitaru_nb.journal.connection import open_to_read
+from kitaru_nb.journal.mounts import file_system, is_network
 from kitaru_nb.journal.schema import check_format, newest_format
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.settings import Settings
@@ -26,7 +27,7 @@ from kitaru_nb.stacks.open import JOURNAL_FILE, STORE_FOLDER, check_home, chosen
 from kitaru_nb.stacks.parts import journal_file
 from kitaru_nb.stacks.settings import NAMES
 
-__all__ = ["Diagnosis", "Problem", "examine", "file_system", "is_network", "journal_format"]
+__all__ = ["Diagnosis", "Problem", "examine", "journal_format"]
 
 PACKAGES = ("ipython", "ipykernel", "jupyter-client", "papermill", "zarr", "numpy")
 KERNEL_SECONDS = 15.0
@@ -35,23 +36,6 @@ KERNEL_SECONDS = 15.0
 _LOW_SPACE = 1 << 30
 _FULLY_CHECKED = 256 << 20  # a journal up to this size is read in full; more would take more than seconds
 _OLDEST_IPYTHON = 8
-_NETWORK = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb",
-    "smb2",
-    "smb3",
-    "smbfs",
-    "afpfs",
-    "lustre",
-    "gpfs",
-    "ceph",
-    "beegfs",
-    "9p",
-    "afs",
-}
-_NETWORK_FUSE = ("sshfs", "gcsfuse", "s3fs", "glusterfs", "rclone", "blobfuse", "mount-s3")
 _QUESTION = (
     "from importlib.util import find_spec; print(*(bool(find_spec(n)) for n in ('ipykernel', 'kitaru_nb')))"
 )
@@ -103,28 +87,6 @@ def examine(settings: Settings) -> Diagnosis:
     return found
 
 
-def file_system(path: Path) -> str | None:
-    """Type of the file system that `path` is on or will be on; None where it cannot be told."""
-    try:
-        mounts = [
-            line.split() for line in Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
-        ]
-    except OSError:
-        return None
-    parents = {str(folder) for folder in (path.resolve(), *path.resolve().parents)}
-    best, kind = "", None
-    for _, point, name, *_ in mounts:
-        where = point.encode().decode("unicode_escape")  # spaces are written as \040
-        if where in parents and len(where) >= len(best):  # the last mount on a point hides earlier ones
-            best, kind = where, name
-    return kind
-
-
-def is_network(kind: str | None) -> bool:
-    """Whether a file system of this type is shared over a network."""
-    return kind is not None and (kind in _NETWORK or (kind.startswith("fuse.") and kind[5:] in _NETWORK_FUSE))
-
-
 def _examine_home(home: Path, found: Diagnosis) -> None:
     exists = home.is_dir()
     kind = file_system(home)
@@ -143,12 +105,12 @@ def _examine_home(home: Path, found: Diagnosis) -> None:
         found.home["writable"] = False
         found.problems.append(_problem(error))
     if is_network(kind):
-        found.problems.append(
+        found.warnings.append(
             Problem(
                 "network-file-system",
-                f"`{home}` is on a network file system ({kind}), where SQLite's write-ahead log is not safe: "
-                "two machines could spoil the journal",
-                "KITARU_NB_HOME=/a/folder/on/a/local/disk",
+                f"`{home}` is on a network file system ({kind}): the journal keeps a rollback journal there "
+                "instead of a write-ahead log, which is slower, and trusts the locks of that file system",
+                "KITARU_NB_HOME=/a/folder/on/a/local/disk, or a stack with a postgresql:// journal",
             )
         )
     if exists and home.stat().st_mode & 0o077:

@@ -9,7 +9,7 @@ import pytest
 from kitaru_nb.model.execution import Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks import doctor
-from kitaru_nb.stacks.doctor import examine, file_system, is_network
+from kitaru_nb.stacks.doctor import examine
 from kitaru_nb.stacks.open import open_engine
 
 
@@ -75,15 +75,15 @@ def test_a_home_that_others_can_look_into_is_a_warning(tmp_path: Path) -> None:
     assert "home-open-to-others" in kinds(found.warnings)
 
 
-def test_a_network_file_system_is_a_problem_that_says_what_it_means(
+def test_a_network_file_system_is_said_with_what_it_means(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "file_system", lambda path: "nfs4")
 
     found = examine(Settings(home=tmp_path / "home"))
 
-    assert kinds(found.problems) == ["network-file-system"]
-    assert "write-ahead log" in found.problems[0].message
+    assert "network-file-system" in kinds(found.warnings)
+    assert found.home["network"]
 
 
 def test_without_any_kernel_that_has_kitaru_nb_nothing_can_run(tmp_path: Path, kernels) -> None:
@@ -100,26 +100,3 @@ def test_a_kernel_that_cannot_start_is_a_warning(tmp_path: Path, kernels) -> Non
     kernels[0] |= {"error": "`/py`: No such file or directory", "kitaru_nb": None}
 
     assert "broken-kernel" in kinds(examine(Settings(home=tmp_path / "home")).warnings)
-
-
-@pytest.mark.parametrize(
-    ("kind", "network"),
-    [
-        ("ext4", False),
-        ("nfs4", True),
-        ("fuse.sshfs", True),
-        ("fuse.portal", False),
-        ("overlay", False),
-        (None, False),
-    ],
-)
-def test_network_file_systems_are_known(kind: str | None, network: bool) -> None:
-    assert is_network(kind) is network
-
-
-@pytest.mark.skipif(
-    not Path("/proc/self/mounts").exists(), reason="mounts are read from /proc, which Linux has"
-)
-def test_the_file_system_of_a_folder_to_be_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
-    assert file_system(Path("/proc/not/there")) == "proc"
-    assert file_system(tmp_path / "not" / "there") == file_system(tmp_path)
