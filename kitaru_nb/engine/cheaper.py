@@ -161,7 +161,9 @@ class Recipes:
                     and self._repeats(recipe, names, size, step, after)
                 ):
                     chosen[names] = recipe
-        line = told([item for item in large.items() if item[0] not in chosen], self._engine.settings.home)
+        # Of what is on record already, only what has changed since is written.
+        written = [item for item in large.items() if item[0] not in chosen and item[0] not in on_record]
+        line = told(written, self._engine.settings.home)
         if line is not None:
             self._tell(line)
         return chosen
