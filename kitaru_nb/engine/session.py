@@ -89,6 +89,7 @@ class Session:
         marked_only: Whether only marked cells are steps (interactive), else all are.
         process: The process's state, told relative to how it was before any cell ran.
         callbacks: Callbacks that the front end keeps.
+        reading: Only resume, and record nothing: the store cannot be written.
 
     Attributes:
         last: The newest commit of this session.
@@ -104,7 +105,9 @@ class Session:
         marked_only: bool = True,
         process: Process | None = None,
         callbacks: Callbacks | None = None,
+        reading: bool = False,
     ) -> None:
+        self._reading = reading
         self.engine = engine
         self.identity = identity
         self.namespace = namespace
@@ -473,14 +476,16 @@ class Session:
         if take_over:  # also where there is nothing to restore: then the cells run here from now on
             self._lease.take_named(found.id, take_over=True)
         target = target_of(journal, found, at)
-        self._lease.take_named(found.id)
+        if not self._reading:
+            self._lease.take_named(found.id)
         with self.engine.trust.accepting(trust):
             restored, line = self.restore_line(target.seq, exact=at is not None)
         data: dict[str, object] = {"checkpoint": target.draft.name, "seq": target.seq}
         data |= {"trust": True} if trust else {}
         if at is not None:
             data["left"] = max(checkpoint.seq for checkpoint in journal.checkpoints(found.id))
-        journal.record_event(found.id, "resumed", data)
+        if not self._reading:
+            journal.record_event(found.id, "resumed", data)
         if restored.damaged:
             raise damaged(restored, target)
         if restored.untrusted is not None:
@@ -545,7 +550,8 @@ class Session:
         self._decider.start_from(line)
         self._half_done = None
         self.failures.keep()
-        self.learn_names()
+        if not self._reading:
+            self.learn_names()
         return restored, line
 
     def _draft(self, pending: Pending, status: CheckpointStatus, outcome: Outcome) -> Draft:

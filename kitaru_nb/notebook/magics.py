@@ -13,12 +13,13 @@ from typing import Any
 from kitaru_nb.analysis.directive import directive_of
 from kitaru_nb.engine.stored import stored_values
 from kitaru_nb.engine.why import explain_step
-from kitaru_nb.errors import UsageError
+from kitaru_nb.errors import StoreError, UsageError
 from kitaru_nb.notebook import display
 from kitaru_nb.notebook.auto import auto_of
 from kitaru_nb.notebook.foresight import live_plan
 from kitaru_nb.notebook.hooks import Hooks
 from kitaru_nb.notebook.interrupts import Shield
+from kitaru_nb.notebook.opening import session_to_read
 from kitaru_nb.stacks.open import open_engine
 
 __all__ = ["checkpoint_cell", "checkpoint_line", "kitaru_line", "resume_line", "rewind_line", "why_line"]
@@ -58,7 +59,13 @@ def _say(hooks: Hooks, text: str) -> None:
 def resume_line(hooks: Hooks, line: str) -> None:
     """`%resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over] [--trust]`."""
     execution, at, again, take_over, trust = _resume_arguments(shlex.split(line))
-    session = hooks.open_session()
+    unwritable: StoreError | None = None
+    try:
+        session = hooks.open_session()
+    except StoreError as error:
+        if take_over:
+            raise
+        unwritable, session = error, session_to_read(hooks.shell, hooks.process, error)
     with Shield() as shield:
         report = session.resume(
             execution,
@@ -70,6 +77,10 @@ def resume_line(hooks: Hooks, line: str) -> None:
         )
     _fill_out(hooks.shell, report.results)
     display.say(hooks.shell, display.resumed(report))
+    if unwritable is not None:
+        session.namespace.open()  # nobody would see to it later: this session ends here
+        session.engine.close()
+        _say(hooks, f"kitaru: checkpoints cannot be recorded here: {unwritable.message}")
     hooks.open_after("resume")
     if report.refused:
         raise report.refused[0]

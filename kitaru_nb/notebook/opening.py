@@ -8,7 +8,7 @@ from typing import Any
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.session import Session
-from kitaru_nb.errors import ConflictError
+from kitaru_nb.errors import ConflictError, NotFoundError, StoreError
 from kitaru_nb.model.execution import Identity
 from kitaru_nb.notebook.callbacks import callbacks_of
 from kitaru_nb.notebook.identity import identity_of, notebook_path
@@ -16,7 +16,7 @@ from kitaru_nb.notebook.sink import sink_for
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["namespace_of", "open_session"]
+__all__ = ["namespace_of", "open_session", "session_to_read"]
 
 
 def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
@@ -43,6 +43,28 @@ def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
             )
             session = Session(engine, identity=beside, **own)
     return session, sink_for(shell)
+
+
+def session_to_read(shell: Any, process: Process, error: StoreError) -> Session:
+    """A session that can only resume, where `error` says that nothing can be recorded.
+
+    Raises:
+        StoreError: `error` itself: nothing can be read there either.
+    """
+    settings = resolve()
+    path = notebook_path(shell.user_ns, setting=settings.notebook)
+    try:
+        engine = open_engine(settings, read_only=True)
+    except (StoreError, NotFoundError):
+        raise error from None
+    return Session(
+        engine,
+        identity=identity_of(path, stack=settings.stack),
+        namespace=namespace_of(shell),
+        process=process,
+        callbacks=callbacks_of(shell),
+        reading=True,
+    )
 
 
 def namespace_of(shell: Any) -> Namespace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,24 @@ def test_silent_code_of_a_front_end_waits_too(home: Path) -> None:
         shown = kernel.run("import os; print(os.path.exists('used'))")
 
     assert shown.stdout == "False\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read-only media are made with a bind mount")
+def test_a_store_on_read_only_media_is_resumed_from(home: Path) -> None:
+    for options in (["--bind", str(home)], ["-o", "remount,bind,ro"]):
+        if subprocess.run(["mount", *options, str(home)], check=False, capture_output=True).returncode:
+            pytest.skip("mounting a folder read-only needs root")
+    try:
+        with start(home) as kernel:
+            resumed = kernel.run("%resume")
+            used = kernel.run("print(x.sum(), n)")
+            refused = kernel.run("%%checkpoint more\nopen('ran', 'w').close()", cell="b")
+            ran = kernel.run("import os; print(os.path.exists('ran'))")
+    finally:
+        subprocess.run(["umount", "-l", str(home)], check=True)
+
+    assert resumed.ok
+    assert "cannot be recorded here" in resumed.said
+    assert used.stdout == "7999998000000.0 1\n"
+    assert "Read-only file system" in refused.evalue
+    assert ran.stdout == "False\n"
