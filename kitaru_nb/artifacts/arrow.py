@@ -33,7 +33,10 @@ def arrow_parts(obj: Any) -> tuple[Any, ...] | None:
     sink = _Hash()
     with arrow.ipc.new_stream(sink, held.schema) as stream:
         stream.write(held)
-    return ("arrow", cls.__qualname__, len(obj), sink.hasher.digest())
+    # A stream leaves out chunks that hold nothing.
+    columns = obj.columns if isinstance(obj, arrow.Table) else [obj]
+    lengths = [[len(chunk) for chunk in getattr(column, "chunks", ())] for column in columns]
+    return ("arrow", cls.__qualname__, len(obj), repr(lengths), sink.hasher.digest())
 
 
 def _as_table(obj: Any, arrow: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 from kitaru_nb.artifacts.memory import Memory
@@ -31,6 +32,10 @@ class ArtifactStore(Protocol):
         Raises:
             StoreError: they could not be written; nothing already stored is touched.
         """
+        ...
+
+    def distrusting(self) -> AbstractContextManager[None]:
+        """While it is entered, what is written leans only on stored bytes that were read and are right."""
         ...
 
     def flush(self) -> None:

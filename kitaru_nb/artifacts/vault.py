@@ -453,7 +453,9 @@ def _salt(path: Path | None) -> bytes:
     if path is None:
         import platformdirs  # noqa: PLC0415 - only where there is a secret
 
-        path = Path(platformdirs.user_config_dir("kitaru-nb", appauthor=False)) / _SALT
+        given = os.environ.get("KITARU_NB_CONFIG")
+        folder = Path(given) if given else platformdirs.user_config_path("kitaru-nb", appauthor=False)
+        path = folder / _SALT
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

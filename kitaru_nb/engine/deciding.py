@@ -110,7 +110,7 @@ class Decider:
         pending = self._pending(cell)
         self._seeded = self._seeded or seeds(cell.source)
         if cell.directive is not None and cell.directive.fresh:
-            self._namespace.open(pending.needs.touched)
+            self._namespace.open(needed=_read(pending))
             self.inputs.refuse_markers(pending.needs, pending.name)
             self._engine.check()
             return Run(pending)
@@ -119,7 +119,7 @@ class Decider:
         if isinstance(decided, Run):
             if refused is not None:
                 raise refused
-            self._namespace.open(pending.needs.touched)
+            self._namespace.open(needed=_read(pending))
             self.inputs.refuse_markers(pending.needs, pending.name)
             pending.unmet = self._unmet(pending, found)
             if gone:
@@ -279,3 +279,8 @@ class Decider:
             and is_untouched(found, pending.before.groups)
             and not (strict and changed_versions(found.draft.packages, load=True))
         )
+
+
+def _read(pending: Pending) -> set[str]:
+    """The names whose values the step depends on."""
+    return {name for names in pending.needs.reads for name in names.split(",")}

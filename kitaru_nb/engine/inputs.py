@@ -88,11 +88,11 @@ class Inputs:
         uses = self._uses(reached, names)
         return Dependencies(keys, code, reads, found.modules, names, uses, touched, markers)
 
-    def touched(self, tree: ast.Module) -> frozenset[str] | None:
-        """The names that a cell can read, bind or change what they hold; None for all."""
+    def read_by(self, tree: ast.Module) -> frozenset[str] | None:
+        """The names that a cell reads, as far as its code tells; None for all."""
         names = names_of(tree)
         found = self._reach(names, names.inputs(self._namespace.live.keys()))
-        return None if found.dynamic else found.names | names.writes | names.deletes
+        return None if found.dynamic else found.names
 
     def _uses(self, reached: frozenset[str], names: CellNames) -> frozenset[str]:
         values = (self._namespace.live.get(name) for name in reached)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from kitaru_nb.artifacts.digest import is_immutable_atom
@@ -72,7 +73,8 @@ class Line:
         """
         recorded = recorded_at(line)
         made_by = {group.artifact: c.draft.name for c in line for group in c.draft.groups}
-        loader = Loader(self._engine, self._namespace, steps=made_by)
+        lazily = made_by if self._namespace.seals.allowed else None
+        loader = Loader(self._engine, self._namespace, steps=lazily)
         self._namespace.seals.clear()
         groups = list({id(group): group for group in recorded.groups.values()}.values())
         loader.expect(recorded.groups)
@@ -110,6 +112,8 @@ class Line:
             UnstorableError: with `--strict`, a value could not be stored.
         """
         on_record = self.recorded.whole
+        directive = pending.cell.directive
+        fresh = directive is not None and directive.fresh
         since = {
             names
             for names in changed_groups(self._committed, pending.before)
@@ -118,19 +122,22 @@ class Line:
             and (names not in on_record or on_record[names].value != after.groups[names])
         }
         grown = self._grown(after)
-        directive = pending.cell.directive
         changed = since | grown | step.groups
         live = self._namespace.live
         notice_names({name: live[name] for names in changed for name in names if name in live})
         recipes = self._recipes.choose(changed, pending, step, after, on_record=on_record, ran=ran)
-        with judging(self.trial):
+        # What a step with `--fresh` made is stored whole: what is stored may be what is damaged.
+        doubting = self._engine.store.distrusting() if fresh else nullcontext()
+        with judging(self.trial), doubting:
             written = write_groups(
                 self._engine,
                 self._namespace,
                 after,
                 changed=changed - recipes.keys(),
                 by_step=step.groups,
-                on_record=on_record,
+                on_record={k: v for k, v in on_record.items() if k not in step.groups}
+                if fresh
+                else on_record,
                 stored=self._definitions,
                 anew=grown,
                 exclude=self.excluded.union(directive.exclude if directive is not None else ()),

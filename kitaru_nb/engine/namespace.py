@@ -114,11 +114,9 @@ class Namespace:
     def _digest(self, values: Mapping[str, object]) -> Digest:
         return self.seals.digest(values) or self.digest(values)
 
-    def open(self, names: AbstractSet[str] | None = None) -> None:
-        """Code that can reach `names` (None: any) is about to run. See `Seals.open`."""
-        if self.seals and names is not None and any(map(_INTERPRETER.fullmatch, names)):
-            names = None  # `_`, `Out` and the like hold what other names hold, too
-        for group, values in self.seals.open(names) if self.seals else ():
+    def open(self, *, needed: AbstractSet[str] | None = None) -> None:
+        """Code of the user is about to run, and depends on `needed` (None: any). See `Seals.open`."""
+        for group, values in self.seals.open(needed=needed) if self.seals else ():
             if not _is_plain_array(values):  # which has the digest it had, by its bytes
                 self.learn(self.own_digest(values), group.value)
 

@@ -1,8 +1,9 @@
 """Values that were put back and that nobody has touched since: mapped, and perhaps not checked yet.
 
-Such a value is what it was stored as, so its digest is known without a look at its bytes. The
-seal is opened before a cell runs that can reach it, and only once every byte of it was found
-to be right: no cell ever uses a wrong one.
+Such a value is what it was stored as, so its digest is known without a look at its bytes. All
+seals are opened before any code of the user runs, and only once every byte was found to be
+right: nothing ever uses a wrong one. Where code has run already, nothing is sealed: what it left
+behind may reach anything at any time.
 """
 
 from __future__ import annotations
@@ -42,11 +43,16 @@ class Seals:
 
     Args:
         live: The namespace.
+
+    Attributes:
+        allowed: No code of the user has run in this process, so none is left behind in a thread, a
+            callback or a library that could reach a value before a cell does.
     """
 
     def __init__(self, live: dict[str, Any]) -> None:
         self._live = live
         self._sealed: dict[Names, _Seal] = {}
+        self.allowed = True
 
     def __bool__(self) -> bool:
         """Whether anything is sealed."""
@@ -74,10 +80,11 @@ class Seals:
             return None
         return seal.group.value
 
-    def open(self, names: AbstractSet[str] | None = None) -> list[tuple[Group, Mapping[str, object]]]:
-        """Let code have the values of `names`, or all: returns when every byte of them is right.
+    def open(self, *, needed: AbstractSet[str] | None = None) -> list[tuple[Group, Mapping[str, object]]]:
+        """Let code have the values: returns when every byte of them is right.
 
-        Damaged ones are taken away: a marker that says so is in their place.
+        Damaged ones are taken away: a marker that says so is in their place. That is an error
+        where one of them is `needed` (None: each is); others are bound anew or made again.
 
         Returns:
             The groups opened, with their values.
@@ -89,8 +96,6 @@ class Seals:
         opened: list[tuple[Group, Mapping[str, object]]] = []
         failed: list[tuple[_Seal, StoreError]] = []
         for group_names, seal in list(self._sealed.items()):
-            if names is not None and names.isdisjoint(group_names):
-                continue
             held = all(self._live.get(name) is value for name, value in seal.values.items())
             try:
                 if held:
@@ -103,7 +108,9 @@ class Seals:
             del self._sealed[group_names]  # after the wait: the stop button leaves it sealed
         for seal, why in failed:
             for name in seal.group.names:
-                self._live[name] = Marker(name, "", f"could not be restored: {why.message}")
+                reason = f"of checkpoint `{seal.step}` could not be restored: {why.message}"
+                self._live[name] = Marker(name, "", reason)
+        failed = [each for each in failed if needed is None or not needed.isdisjoint(each[0].group.names)]
         if failed:
             raise _combined(failed)
         return opened

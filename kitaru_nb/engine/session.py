@@ -180,16 +180,17 @@ class Session:
             self._lease.give_back(ExecutionStatus.INTERRUPTED, reason=reason)
 
     def opens(self, tree: ast.Module) -> None:
-        """A cell that is not a step is about to run: what it can reach is checked first.
+        """A cell that is not a step is about to run: what was put back is checked first.
 
         Raises:
-            CorruptError: something it can reach is damaged; a marker is in its place.
+            CorruptError: something it reads is damaged; a marker is in its place.
         """
         if self.namespace.seals:
-            self.namespace.open(self._decider.inputs.touched(tree))
+            self.namespace.open(needed=self._decider.inputs.read_by(tree))
 
-    def saw(self, source: str) -> None:
-        """Take note of a cell that is not a step and is about to run."""
+    def saw(self, source: str, *, own: bool = False) -> None:
+        """Take note of a cell that is not a step and is about to run; is it nothing but `own` magics?"""
+        self.namespace.seals.allowed &= own
         self.namespace.let_go()
         self._decider.saw(source)
 
@@ -260,6 +261,7 @@ class Session:
 
     def begin(self, run: Run) -> None:
         """The step's body is about to run."""
+        self.namespace.seals.allowed = False
         self._half_done_before, self._half_done = self._half_done, run.pending.name
         self._observed = observe.Observed()
         directive = run.pending.cell.directive
@@ -417,7 +419,8 @@ class Session:
         """
         recorded = plan.checkpoint.draft
         made_by = dict.fromkeys((group.artifact for group in recorded.groups), recorded.name)
-        loader = Loader(self.engine, self.namespace, steps=made_by)
+        lazily = made_by if self.namespace.seals.allowed else None
+        loader = Loader(self.engine, self.namespace, steps=lazily)
         groups = [group for group in recorded.groups if group.written and not has_live(plan.checkpoint)]
         names = {name: group for group in groups for name in group.names}
         loader.expect_step(names, bound=plan.pending.needs.names.writes - plan.pending.needs.names.reads)
@@ -503,7 +506,7 @@ class Session:
         names = [name for name in names if name not in kept]
         if not names:
             return ()
-        self.namespace.open()
+        self.namespace.open(needed=frozenset())
         refused = remake(
             names,
             line=line,

@@ -108,6 +108,14 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, tempfile.TemporaryDire
         raise
 
 
+_NO_ROOM_BESIDE = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+)
+
+
 class _CannotOpenError(Exception):
     """SQLite needs a file beside the database that it cannot make."""
 
@@ -124,7 +132,7 @@ def _checked(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
         stand_in(connection, check_format(connection, path))
     except sqlite3.OperationalError as error:
         connection.close()
-        if error.sqlite_errorcode & _PRIMARY in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        if error.sqlite_errorcode & _PRIMARY in _NO_ROOM_BESIDE:
             raise _CannotOpenError from error
         raise
     except BaseException:

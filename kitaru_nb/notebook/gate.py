@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from typing import Any
 
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.notebook.refusal import refused
 
-__all__ = ["Gate", "is_alone"]
+__all__ = ["Gate", "is_alone", "is_own"]
+
+_ASKED = ("user_expressions", "object_inspect", "object_inspect_mime")
+_OWN = (
+    "%load_ext kitaru_nb",
+    "%reload_ext kitaru_nb",
+    "%resume",
+    "%rewind",
+    "%why",
+    "%kitaru",
+    "%checkpoint",
+)
 
 
 class Gate:
@@ -22,6 +34,27 @@ class Gate:
 
     def __init__(self, hooks: Any) -> None:
         self._hooks = hooks
+
+    def install(self, shell: Any) -> None:
+        """See every cell of the shell, and what a front end asks beside them."""
+        shell.ast_transformers.append(self)
+        for name in _ASKED:
+            setattr(shell, name, self._checked_before(getattr(shell, name)))
+
+    def remove(self, shell: Any) -> None:
+        """Leave the shell as it was."""
+        shell.ast_transformers.remove(self)
+        for name in _ASKED:
+            vars(shell).pop(name, None)
+
+    def _checked_before(self, ask: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            session = self._hooks.session
+            if session is not None and session.namespace.seals:
+                session.namespace.open(needed=frozenset())  # a marker stands for what is damaged
+            return ask(*args, **kwargs)
+
+        return checked
 
     def visit(self, tree: ast.Module) -> ast.Module:
         """`tree`, once everything it can reach is known to be right.
@@ -50,3 +83,9 @@ def is_alone(raw: str, magic: str) -> bool:
     lines = [line.strip() for line in raw.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     return len(lines) == 1 and lines[0].startswith(f"%{magic}")
+
+
+def is_own(raw: str) -> bool:
+    """Whether a cell holds nothing but line magics of ours."""
+    lines = [line.strip() for line in raw.splitlines()]
+    return all(line.startswith(_OWN) for line in lines if line and not line.startswith("#"))

@@ -23,7 +23,7 @@ from kitaru_nb.analysis.directive import directive_of, mark_source
 from kitaru_nb.engine.process import Process, began_ns
 from kitaru_nb.errors import KitaruError, UnstorableError, UsageError
 from kitaru_nb.notebook.auto import Auto
-from kitaru_nb.notebook.gate import Gate, is_alone
+from kitaru_nb.notebook.gate import Gate, is_alone, is_own
 from kitaru_nb.notebook.interrupts import Guard, Shield, stop_queue
 from kitaru_nb.notebook.refusal import refused
 
@@ -76,14 +76,14 @@ class Hooks:
     def install(self) -> None:
         """Hook into the shell."""
         self.shell.input_transformers_cleanup.append(self.mark)
-        self.shell.ast_transformers.append(self._gate)
+        self._gate.install(self.shell)
         self.shell.events.register("pre_run_cell", self.before_cell)
         self.shell.events.register("post_run_cell", self.after_cell)
 
     def remove(self) -> None:
         """Take the hooks out again and end the attempt."""
         self.shell.input_transformers_cleanup.remove(self.mark)
-        self.shell.ast_transformers.remove(self._gate)
+        self._gate.remove(self.shell)
         self.shell.events.unregister("pre_run_cell", self.before_cell)
         self.shell.events.unregister("post_run_cell", self.after_cell)
         self.close()
@@ -228,7 +228,7 @@ class Hooks:
             self._guard.hold_in(Failures.undo.__code__)
             self.session.tell_with(self._tell)
             for source in self._seen:
-                self.session.saw(source)
+                self.session.saw(source, own=is_own(source))
             self._seen.clear()
         return self.session
 
@@ -248,7 +248,7 @@ class Hooks:
 
     def _saw(self, raw: str) -> None:
         if self.session is not None:
-            self.session.saw(raw)
+            self.session.saw(raw, own=is_own(raw))
         else:
             self._seen.append(raw)
 

@@ -65,6 +65,8 @@ def test_counting_the_nulls_changes_nothing() -> None:
         (pa.array([1, None]), pa.array([1, 0])),
         (pa.array(["a"]), pa.array(["a"], pa.large_string())),
         (pa.chunked_array([[1], [2]]), pa.chunked_array([[1, 2]])),
+        (pa.chunked_array([[1], []]), pa.chunked_array([[1]])),
+        (pa.table({"a": pa.chunked_array([[1], []])}), pa.table({"a": [1]})),
         (pa.table({"a": [1]}), pa.table({"b": [1]})),
         (pa.table({"a": [1]}), pa.table({"a": [1]}, metadata={"k": "v"})),
         (pa.array(["a", "b"]).dictionary_encode(), pa.array(["a", "c"]).dictionary_encode()),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -73,3 +76,24 @@ def test_network_file_systems_are_known(kind: str | None, network: bool) -> None
 def test_the_file_system_of_a_folder_to_be_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
     assert file_system(Path("/proc/not/there")) == "proc"
     assert file_system(tmp_path / "not" / "there") == file_system(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a small file system is made with tmpfs")
+def test_a_journal_on_a_full_disk_is_read(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        recorded(place / "journal.db")
+        with contextlib.suppress(OSError), (place / "rest").open("wb", buffering=0) as rest:
+            while rest.write(bytes(4096)):
+                pass
+        journal = SqliteJournal(place / "journal.db", read_only=True)
+        found = [execution.id for execution in journal.executions()]
+        journal.close()
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+    assert len(found) == 1
