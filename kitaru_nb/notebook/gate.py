@@ -50,7 +50,7 @@ class Gate:
     def _checked_before(self, ask: Callable[..., Any]) -> Callable[..., Any]:
         def checked(*args: Any, **kwargs: Any) -> Any:
             session = self._hooks.session
-            if session is not None and session.namespace.seals:
+            if any(args) and session is not None and session.namespace.seals:
                 session.namespace.open(needed=frozenset())  # a marker stands for what is damaged
             return ask(*args, **kwargs)
 
