@@ -32,11 +32,11 @@ demo: .venv/.ring-demo ## run a real notebook, kill its kernel half-way, resume 
 
 .PHONY: test
 test: .venv/.ring-test ## everything CI runs but the slowest (what it cannot run here is listed at the end)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" tests
+	$(BIN)/python -m pytest -q -m "not slow" tests
 
 .PHONY: test-unit
 test-unit: .venv/.ring-test ## the fast ring: no kernel, no network
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" tests/unit
+	$(BIN)/python -m pytest -q -m "not slow" tests/unit
 
 .PHONY: check
 check: .venv/.ring-check ## format, lint, types, rooms, spelling, changelog

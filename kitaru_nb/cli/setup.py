@@ -56,7 +56,11 @@ def doctor(*, json: Json = False) -> int:
 
 
 def _print_diagnosis(found: Any) -> None:
-    _print_block("settings", [(s["name"], f"{_shown(s['value'])}  ({s['source']})") for s in found.settings])
+    rows = [
+        (s["name"], f"{s['value']:g} days" if s["name"] == "keep_days" else _shown(s["value"]), s["source"])
+        for s in found.settings
+    ]
+    _print_block("settings", [(name, f"{value}  ({source})") for name, value, source in rows])
     home = found.home
     state = "writable" if home["writable"] else "NOT usable"
     exists = f"exists, mode {home['mode']}" if home["exists"] else "made at the first run"

@@ -107,7 +107,7 @@ class Engine:
                 f"the value `{digest[:12]}` is not loaded: doing so can run code, and no record that you "
                 "trust holds it",
                 kind="untrusted-value",
-                hint="kitaru-nb trust KEY, or trust it this once with --trust or load(..., trust=True)",
+                hint="kitaru-nb trust KEY, or for this once kitaru_nb.load(REF, trust=True), %resume --trust",
             )
         try:
             return load_values(

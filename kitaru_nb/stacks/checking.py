@@ -15,8 +15,9 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import Stack
 from kitaru_nb.stacks.config import reveal
+from kitaru_nb.stacks.keys import Keyring, config_folder
 from kitaru_nb.stacks.open import chosen_stack, open_journal, open_store
-from kitaru_nb.stacks.parts import store_folder
+from kitaru_nb.stacks.parts import journal_file, store_folder
 
 __all__ = ["Checked", "Part", "check_stack"]
 
@@ -66,7 +67,7 @@ def check_stack(settings: Settings) -> Checked:
         UsageError: kind ``unknown-stack``.
     """
     stack = chosen_stack(settings)
-    journal = Part("journal", stack.journal or str(settings.home / "journal.db"))
+    journal = Part("journal", stack.journal or str(journal_file(settings, stack)))
     store = Part("store", stack.store or str(settings.home / "store"))
     parts = [journal, store]
     _tried(journal, lambda: _try_journal(settings, journal))
@@ -74,7 +75,8 @@ def check_stack(settings: Settings) -> Checked:
     if stack.signing_key is not None:
         key = Part("signing_key", stack.signing_key)
         parts.append(key)
-        _tried(key, lambda: reveal(str(stack.signing_key), what="the signing key"))
+        secret = str(stack.signing_key)
+        _tried(key, lambda: Keyring(config_folder(), shared=reveal(secret, what="the signing key")).prepare())
     return Checked(stack.name, parts)
 
 
