@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from kitaru_nb import testing as testing
     from kitaru_nb.artifacts.resource import resource as resource
     from kitaru_nb.artifacts.secret import Secret as Secret
+    from kitaru_nb.engine.checkpoint import checkpoint as checkpoint
+    from kitaru_nb.engine.futures import gather as gather
+    from kitaru_nb.stacks.flows import flow as flow
     from kitaru_nb.stacks.open import ZarrStore as ZarrStore
     from kitaru_nb.stacks.open import load as load
 
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Secret": "kitaru_nb.artifacts.secret:Secret",
+    "checkpoint": "kitaru_nb.engine.checkpoint:checkpoint",
+    "flow": "kitaru_nb.stacks.flows:flow",
+    "gather": "kitaru_nb.engine.futures:gather",
     "ZarrStore": "kitaru_nb.stacks.open:ZarrStore",
     "errors": "kitaru_nb.errors",
     "load": "kitaru_nb.stacks.open:load",
@@ -37,7 +43,17 @@ _HOMES = {
 }
 """Where each public name lives: ``module`` for a module, ``module:attribute`` for the rest."""
 
-__all__ = ["Secret", "ZarrStore", "errors", "load", "resource", "testing"]
+__all__ = [
+    "Secret",
+    "ZarrStore",
+    "checkpoint",
+    "errors",
+    "flow",
+    "gather",
+    "load",
+    "resource",
+    "testing",
+]
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:

@@ -18,8 +18,8 @@ Classes are grouped by what the reader does next; `kind` names the exact case an
 append-only, so programs test `kind`, never the words. A message has three parts: what
 failed with the user's own names, why, and in `hint` what to type now.
 
-Two signals are not errors and derive from `BaseException`, so that a user's
-``except Exception`` does not swallow them: `Suspended`.
+Signals are not errors and derive from `BaseException`, so that a user's
+``except Exception`` does not swallow them: `Suspended`, and `SuspendedExit` which ends a script.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = [
     "NotFoundError",
     "StoreError",
     "Suspended",
+    "SuspendedExit",
     "TimedOutError",
     "UnstorableError",
     "UntrustedError",
@@ -117,7 +118,29 @@ class TimedOutError(KitaruError, TimeoutError):
 
 
 class Suspended(BaseException):
-    """The execution waits for an answer and holds no compute meanwhile."""
+    """The execution waits for an answer and holds no compute meanwhile.
+
+    Args:
+        message: What it waits for.
+        wait: The address of the wait, as `kitaru-nb answer` takes it; nothing for a budget.
+    """
+
+    def __init__(self, message: str = "", *, wait: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.wait = wait
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from class, arguments and attributes."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined] # typeshed lacks it
+
+
+class SuspendedExit(Suspended, SystemExit):
+    """The same, where a script has nothing around it: it ends the process with exit code 75."""
+
+    def __init__(self, message: str = "", *, wait: str = "") -> None:
+        super().__init__(message, wait=wait)
+        self.code = 75
 
 
 for _name in __all__:

@@ -8,7 +8,7 @@ replaces raises `UnstorableError` and names the value and the ways on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from kitaru_nb.errors import UnstorableError
 
@@ -54,7 +54,7 @@ class Marker:
         _refuse(self)
 
 
-def is_marker(value: object) -> bool:
+def is_marker(value: object) -> TypeGuard[Marker]:
     """Whether `value` stands for something that could not be stored."""
     return type(value) is Marker
 

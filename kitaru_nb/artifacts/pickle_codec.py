@@ -14,7 +14,7 @@ import io
 import pickle
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -70,7 +70,16 @@ from kitaru_nb.artifacts.zarr_record import arrays_record
 from kitaru_nb.errors import KitaruError, UnstorableError
 from kitaru_nb.model.artifact import Anchor, Digest
 
-__all__ = ["OUT_OF_BAND_BYTES", "PickleCodec", "Reference", "anchored", "live", "name_of"]
+__all__ = [
+    "OUT_OF_BAND_BYTES",
+    "PickleCodec",
+    "Reference",
+    "anchored",
+    "live",
+    "name_of",
+    "present",
+    "referring",
+]
 
 OUT_OF_BAND_BYTES = 64 << 10
 """Buffers of at least this many bytes are kept beside the pickle stream, uncopied."""
@@ -185,6 +194,26 @@ class Reference:
         return anchored, (self.anchor.name, self.anchor.value, self.anchor.artifact)
 
 
+def present(number: int) -> Any:
+    """The object with that number that was there before the values were loaded; pickles refer to this."""
+    return _decoding.present[number]
+
+
+@contextlib.contextmanager
+def referring(objects: Sequence[object]) -> Iterator[None]:
+    """Inside the block, values are stored and loaded with references to these objects.
+
+    What leads to one of them is stored with its number in its place; when that is loaded, with
+    objects of the same number, it leads to these. For this thread only.
+    """
+    before = getattr(_decoding, "present", ())
+    _decoding.present = objects
+    try:
+        yield
+    finally:
+        _decoding.present = before
+
+
 def name_of(name: str) -> str:
     """`name` itself; stands before each value in a stream."""
     now_at(name)
@@ -216,6 +245,14 @@ class _Live:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return live, (self.name,)
+
+
+class _There:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return present, (self.number,)
 
 
 class _At:
@@ -253,11 +290,12 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.cautious = cautious
 
     def _name_what_is_live(self) -> None:
-        things = [_Live(name) for name in _LIVE]
+        there = getattr(_decoding, "present", ())
+        things = [*map(_Live, _LIVE), *map(_There, range(len(there)))]
         self.dump(things)
         memo: dict[int, Any] = self.memo.copy()  # type: ignore[has-type] # cloudpickle is untyped
         # One entry for one entry: the memo must keep its size, loading counts along.
-        for thing, what in zip(things, (self.namespace, vars(builtins)), strict=True):
+        for thing, what in zip(things, (self.namespace, vars(builtins), *there), strict=True):
             memo[id(what)] = (memo.pop(id(thing))[0], what)
         self.memo = memo
         self.kept.append(things)

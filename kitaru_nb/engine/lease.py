@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
 from kitaru_nb.engine.engine import Engine
@@ -29,15 +30,22 @@ class Lease:
         self._owned = attempt is None
         self._stopped = threading.Event()
 
-    def take(self, *, new: bool = False, take_over: bool = False) -> Attempt:
-        """Hold the lease of the identity's execution.
+    def take(
+        self,
+        *,
+        new: bool = False,
+        take_over: bool = False,
+        parent: ExecutionId | None = None,
+        tags: Sequence[str] = (),
+    ) -> Attempt:
+        """Hold the lease of the identity's execution; `parent` and `tags` are those of a new one.
 
         Raises:
             ConflictError: another live process holds it.
         """
         if self.attempt is None:
             attempt, _ = self._engine.journal.start(
-                self.identity, owner=current_owner(), new=new, take_over=take_over
+                self.identity, owner=current_owner(), new=new, take_over=take_over, parent=parent, tags=tags
             )
             self._hold(attempt)
             return attempt

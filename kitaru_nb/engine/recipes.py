@@ -332,7 +332,7 @@ def _bind(name: str, made: object, live: dict[str, Any]) -> None:
     """Bind a name, and put what was made wherever the same marker stood for it."""
     marker = live.get(name)
     if is_marker(marker):
-        _put_in_place_of(marker, made)  # type: ignore[arg-type] # a marker, by the test above
+        _put_in_place_of(marker, made)
     live[name] = made
 
 

@@ -16,7 +16,7 @@ import random
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -26,7 +26,7 @@ import xxhash
 
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported
 
-__all__ = ["COPIED_BYTES", "Shadow"]
+__all__ = ["COPIED_BYTES", "Kind", "Shadow", "kind_of", "reached"]
 
 COPIED_BYTES = 256 << 20
 """Arrays are copied up to this many bytes in all; beyond it they cannot be undone."""
@@ -44,7 +44,7 @@ _STOP = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
     """How one kind of object is copied, compared with its copy and given it back."""
 
     copy: Callable[[Any], Any]
@@ -72,8 +72,8 @@ class Shadow:
     _bound: dict[str, object] = field(default_factory=dict)
     _known: frozenset[str] = frozenset()
     _copied: int = 0
-    _kept: list[tuple[Any, _Kind, Any]] = field(default_factory=list)
-    _left: list[tuple[Any, _Kind, Any, Any]] = field(default_factory=list)
+    _kept: list[tuple[Any, Kind, Any]] = field(default_factory=list)
+    _left: list[tuple[Any, Kind, Any, Any]] = field(default_factory=list)
     _rebound: dict[str, tuple[object, object]] = field(default_factory=dict)
 
     def take(self) -> None:
@@ -99,17 +99,13 @@ class Shadow:
             same = [obj for obj in plain if type(obj) is cls]
             if copy is not None:
                 self._kept += zip(same, repeat(kind), map(copy, same))  # type: ignore[arg-type] # copy has a kind
-        inside = gc.get_referents(*plain)
-        for obj in level:
-            if type(obj) not in _COPIES:
-                parts = _parts(obj)
-                if parts is not None:
-                    self._keep(obj)
-                    inside += parts
+        opened, inside = _opened(level)
+        for obj in opened:
+            self._keep(obj)
         return inside
 
     def _keep(self, obj: Any) -> None:
-        kind = _kind_of(obj)
+        kind = kind_of(obj)
         if kind is None:
             return
         if kind is _ARRAY:
@@ -175,6 +171,32 @@ class Shadow:
                 self.live[name] = left
 
 
+def reached(roots: Iterable[Any]) -> Iterator[list[Any]]:
+    """What `roots` lead to and can change or hold what can, level by level, each object once.
+
+    Equal graphs are met in the same order, whichever process they are in.
+    """
+    seen = {_identity(sys.modules)}
+    level = list(roots)
+    while level:
+        fresh = _new(level, seen)
+        yield fresh
+        level = _opened(fresh)[1]
+
+
+def _opened(level: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Those objects of a level, besides plain containers, that are looked into; and what is inside all."""
+    opened: list[Any] = []
+    inside = gc.get_referents(*[obj for obj in level if type(obj) in _COPIES])
+    for obj in level:
+        if type(obj) not in _COPIES:
+            parts = _parts(obj)
+            if parts is not None:
+                opened.append(obj)
+                inside += parts
+    return opened, inside
+
+
 def _are_watched(level: list[Any]) -> bool:
     """Whether weak references would show the death of an object, which a copy of its holder puts off.
 
@@ -237,7 +259,11 @@ def _is_frame(obj: object) -> bool:
     return pandas is not None and isinstance(obj, (pandas.DataFrame, pandas.Series))
 
 
-def _kind_of(obj: Any) -> _Kind | None:
+def kind_of(obj: Any) -> Kind | None:
+    """How an object's own content is kept; None for one that has none, or none that can be told."""
+    plain = _COPIES.get(type(obj))
+    if plain is not None:
+        return plain[1]
     for types_, kind in _KINDS:
         if isinstance(obj, types_):
             return kind
@@ -403,31 +429,31 @@ def _same_random(generator: random.Random, before: Any) -> bool:
     return bool(generator.getstate() == before)
 
 
-_ARRAY = _Kind(lambda array: (array.copy(order="K"), _fingerprint(array)), _same_array, _put_array)
-_OBJECTS = _Kind(lambda array: (array.copy(order="K"), None), _same_objects, _put_array)
-_FRAME = _Kind(lambda frame: (frame.copy(deep=False), _frame_parts(frame)), _same_frame, _put_frame)
-_CLASS = _Kind(_class_state, _same_class, _put_class)
-_SLOTTED = _Kind(_slots, _same_slots, _put_slots)
-_GENERATOR = _Kind(_generator_state, _same_generator, _put_generator)
-_DICT = _Kind(dict, _same_dict, _put_dict)
-_LIST = _Kind(list, _same_length, _put_slice)
-_SET = _Kind(set, _same_set, _put_set)
+_ARRAY = Kind(lambda array: (array.copy(order="K"), _fingerprint(array)), _same_array, _put_array)
+_OBJECTS = Kind(lambda array: (array.copy(order="K"), None), _same_objects, _put_array)
+_FRAME = Kind(lambda frame: (frame.copy(deep=False), _frame_parts(frame)), _same_frame, _put_frame)
+_CLASS = Kind(_class_state, _same_class, _put_class)
+_SLOTTED = Kind(_slots, _same_slots, _put_slots)
+_GENERATOR = Kind(_generator_state, _same_generator, _put_generator)
+_DICT = Kind(dict, _same_dict, _put_dict)
+_LIST = Kind(list, _same_length, _put_slice)
+_SET = Kind(set, _same_set, _put_set)
 # The plain containers, of which there are many, are copied and looked into all at once.
-_COPIES: dict[type, tuple[Callable[[Any], Any] | None, _Kind | None]] = {
+_COPIES: dict[type, tuple[Callable[[Any], Any] | None, Kind | None]] = {
     dict: (dict.copy, _DICT),
     list: (list.copy, _LIST),
     set: (set.copy, _SET),
     tuple: (None, None),
     frozenset: (None, None),
 }
-_KINDS: tuple[tuple[type, _Kind], ...] = (
-    (collections.OrderedDict, _Kind(dict, _same_dict, _put_ordered)),
+_KINDS: tuple[tuple[type, Kind], ...] = (
+    (collections.OrderedDict, Kind(dict, _same_dict, _put_ordered)),
     (dict, _DICT),
     (list, _LIST),
     (set, _SET),
-    (collections.deque, _Kind(list, _same_length, _put_deque)),
-    (bytearray, _Kind(bytes, operator.eq, _put_slice)),
-    (types.CellType, _Kind(_cell_content, _same_cell, _put_cell)),
-    (types.FunctionType, _Kind(_function_state, _same_function, _put_function)),
-    (random.Random, _Kind(random.Random.getstate, _same_random, random.Random.setstate)),
+    (collections.deque, Kind(list, _same_length, _put_deque)),
+    (bytearray, Kind(bytes, operator.eq, _put_slice)),
+    (types.CellType, Kind(_cell_content, _same_cell, _put_cell)),
+    (types.FunctionType, Kind(_function_state, _same_function, _put_function)),
+    (random.Random, Kind(random.Random.getstate, _same_random, random.Random.setstate)),
 )

@@ -19,6 +19,7 @@ from kitaru_nb.model.execution import (
     Owner,
 )
 from kitaru_nb.model.removal import Removal
+from kitaru_nb.model.served import Served
 
 __all__ = ["Journal"]
 
@@ -102,6 +103,22 @@ class Journal(Protocol):
         """
         ...
 
+    def note_served(self, attempt: Attempt, served: Served) -> None:
+        """Record what the attempt was given from the record: it counts as saved.
+
+        Raises:
+            ConflictError: kind ``superseded``.
+        """
+        ...
+
+    def roll_up(self, attempt: Attempt, child: ExecutionId) -> None:
+        """Add what a child execution has cost since the last time to the attempt's execution.
+
+        Raises:
+            ConflictError: kind ``superseded``.
+        """
+        ...
+
     def execution(self, execution: str) -> Execution:
         """The execution with that id, or the newest one for ``"latest"``.
 
@@ -142,8 +159,19 @@ class Journal(Protocol):
         """
         ...
 
+    def find_anywhere(self, key: CheckpointKey) -> Iterator[Checkpoint]:
+        """Completed steps with this key in any execution, newest first."""
+        ...
+
     def checkpoints(self, execution: ExecutionId) -> list[Checkpoint]:
-        """Every step on record for the execution, in the order they were recorded."""
+        """Every cell on record for the execution, in the order they were recorded."""
+        ...
+
+    def steps_within(self, execution: ExecutionId, *, after: int = 0) -> list[Checkpoint]:
+        """The other steps of the execution: calls, model calls, saved values ..., in order.
+
+        They belong to a cell or a flow, see `StepKind`. Only those with a number above `after`.
+        """
         ...
 
     def checkpoint(self, seq: int) -> Checkpoint:

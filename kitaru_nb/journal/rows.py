@@ -15,7 +15,14 @@ from typing import Any, NamedTuple
 from blake3 import blake3
 
 from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location, Tombstone
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Draft, Group
+from kitaru_nb.model.checkpoint import (
+    Checkpoint,
+    CheckpointKey,
+    CheckpointStatus,
+    Draft,
+    Group,
+    StepKind,
+)
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, Owner
 
@@ -216,8 +223,15 @@ def _moment_or_none(micros: int | None) -> datetime | None:
 
 
 def identity_text(identity: Identity) -> str:
-    """The identity as canonical JSON: equal identities give equal text."""
-    return _canonical(asdict(identity))
+    """The identity as canonical JSON: equal identities give equal text.
+
+    What was added later is left out where it says nothing, so that older ones stay equal.
+    """
+    told = asdict(identity)
+    for later in ("file", "within"):
+        if told[later] is None:
+            del told[later]
+    return _canonical(told)
 
 
 def identity_digest(identity: Identity) -> bytes:
@@ -279,7 +293,13 @@ def body_of(draft: Draft) -> str:
             "error": None if draft.error is None else dict(draft.error),
         }
         | ({} if draft.signature is None else {"signature": dict(draft.signature)})
+        | ({} if draft.kind is StepKind.CELL else _within(draft))
     )
+
+
+def _within(draft: Draft) -> dict[str, Any]:
+    """What only a step has that belongs to another."""
+    return {"kind": draft.kind.value, "scope": draft.scope, "number": draft.number, "data": dict(draft.data)}
 
 
 def checkpoint_of(row: CheckpointRow, execution: ExecutionId) -> Checkpoint:
@@ -316,6 +336,10 @@ def checkpoint_of(row: CheckpointRow, execution: ExecutionId) -> Checkpoint:
         cost=row.cost,
         tokens=row.tokens,
         signature=body.get("signature"),
+        kind=StepKind(body.get("kind", "cell")),
+        scope=body.get("scope", ""),
+        number=body.get("number", 0),
+        data=body.get("data", {}),
     )
     return Checkpoint(row.seq, execution, row.epoch, row.ordinal, draft)
 

@@ -25,13 +25,14 @@ from kitaru_nb.journal.rows import (
     SweepRow,
     TombstoneRow,
 )
-from kitaru_nb.journal.steps import append_step, require_artifacts
+from kitaru_nb.journal.steps import append_step, note_served, require_artifacts, roll_up, within
 from kitaru_nb.model.artifact import Artifact, Digest, Location, Tombstone
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Draft
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Draft, StepKind
 from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity, Owner
 from kitaru_nb.model.removal import Removal
+from kitaru_nb.model.served import Served
 
 __all__ = ["Session", "SqlJournal"]
 
@@ -183,7 +184,7 @@ class SqlJournal:
                 state,
                 draft,
                 attempt=attempt,
-                ordinal=self._ordinal_after(ledger, draft.parent),
+                ordinal=self._place(ledger, attempt, draft),
                 at=self._leases.now(),
             )
             ledger.update(state)
@@ -217,6 +218,25 @@ class SqlJournal:
         self._note(steps[-1])
         self._session.remember(head)
         return steps
+
+    def note_served(self, attempt: Attempt, served: Served) -> None:
+        """Record what the attempt was given from the record. See `Journal.note_served`."""
+        with self._session.writing() as ledger:
+            head, state = ledger.head(), self._leases.fenced(ledger, attempt)[0]
+            head, state = note_served(ledger, head, state, served, epoch=attempt.epoch, at=self._leases.now())
+            ledger.update(state)
+            ledger.update(head)
+        self._session.remember(head)
+
+    def roll_up(self, attempt: Attempt, child: ExecutionId) -> None:
+        """Add what a child execution has cost to the attempt's execution. See `Journal.roll_up`."""
+        with self._session.writing() as ledger:
+            head, state = ledger.head(), self._leases.fenced(ledger, attempt)[0]
+            spent = ledger.state(ledger.known(child))
+            head, state = roll_up(ledger, head, state, spent, child=child, at=self._leases.now())
+            ledger.update(state)
+            ledger.update(head)
+        self._session.remember(head)
 
     # Removing
 
@@ -385,12 +405,35 @@ class SqlJournal:
                 seq = step.previous_of_key
         return found
 
+    def find_anywhere(self, key: CheckpointKey) -> Iterator[Checkpoint]:
+        """Completed steps with this key in any execution, newest first."""
+        with self._session.reading() as ledger:
+            seq = ledger.newest("key:" + key)
+        while seq is not None:
+            with self._session.reading() as ledger:
+                step = ledger.step(seq)
+                found = rows.checkpoint_of(step, ledger.execution_id(step.execution))
+            yield found
+            seq = step.previous_of_key
+
     def checkpoints(self, execution: ExecutionId) -> list[Checkpoint]:
         """Every step on record for the execution, in the order they were recorded."""
         found: list[Checkpoint] = []
         with self._session.reading() as ledger:
             seq = ledger.state(ledger.known(execution)).last_step
             while seq is not None:
+                row = ledger.step(seq)
+                found.append(rows.checkpoint_of(row, execution))
+                seq = row.previous
+        return found[::-1]
+
+    def steps_within(self, execution: ExecutionId, *, after: int = 0) -> list[Checkpoint]:
+        """Steps that belong to a cell or a flow, with a number above `after`, in order."""
+        found: list[Checkpoint] = []
+        with self._session.reading() as ledger:
+            ledger.known(execution)
+            seq = ledger.newest(within(execution))
+            while seq is not None and seq > after:
                 row = ledger.step(seq)
                 found.append(rows.checkpoint_of(row, execution))
                 seq = row.previous
@@ -463,6 +506,12 @@ class SqlJournal:
                     found = secrets.randbits(63)
                     ledger.put_newest(_NUMBER, found)
         return found
+
+    def _place(self, ledger: Ledger, attempt: Attempt, draft: Draft) -> int:
+        """The ordinal of a step that is about to be added."""
+        if draft.kind is StepKind.CELL:
+            return self._ordinal_after(ledger, draft.parent)
+        return self._ordinal_after(ledger, ledger.newest(within(attempt.execution)))
 
     def _ordinal_after(self, ledger: Ledger, parent: int | None) -> int:
         if parent is None:

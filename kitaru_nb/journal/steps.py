@@ -1,16 +1,23 @@
-"""Adding a step to an execution: its place on the line, its key, what it cost and what it saved."""
+"""Adding a step to an execution: its place, its key, what it cost and what it saved.
+
+Cells are a chain that begins at the execution's state. All other steps belong to a cell or a
+flow; they are a chain of their own, whose newest is on record under ``steps:EXECUTION``.
+"""
 
 from __future__ import annotations
+
+import json
 
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.journal import rows
 from kitaru_nb.journal.ledger import Ledger
-from kitaru_nb.journal.rows import ArtifactRow, CheckpointRow, Head, State
+from kitaru_nb.journal.rows import ArtifactRow, CheckpointRow, EventRow, Head, State
 from kitaru_nb.model.artifact import Digest
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
-from kitaru_nb.model.execution import Attempt
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, StepKind
+from kitaru_nb.model.execution import Attempt, ExecutionId
+from kitaru_nb.model.served import Served
 
-__all__ = ["append_step", "require_artifacts"]
+__all__ = ["append_step", "note_served", "require_artifacts", "roll_up", "within"]
 
 
 def append_step(
@@ -19,13 +26,14 @@ def append_step(
     """Add one step and its event; the caller updates head and state."""
     seq = head.checkpoints + 1
     completed = draft.status is CheckpointStatus.COMPLETED
+    cell = draft.kind is StepKind.CELL
     ledger.insert(
         CheckpointRow(
             seq=seq,
             execution=state.n,
             epoch=attempt.epoch,
             ordinal=ordinal,
-            previous=state.last_step,
+            previous=state.last_step if cell else ledger.put_newest(within(attempt.execution), seq),
             previous_of_key=ledger.put_newest("key:" + draft.key, seq) if completed else None,
             parent=draft.parent,
             origin=draft.origin,
@@ -38,11 +46,51 @@ def append_step(
             body=rows.body_of(draft),
         )
     )
-    state = _counted(ledger, state, draft)._replace(steps=state.steps + 1, last_step=seq)
+    state = _counted(ledger, state, draft)
+    if cell:
+        state = state._replace(steps=state.steps + 1, last_step=seq)
     head = head._replace(checkpoints=seq)
     data = {"seq": seq, "name": draft.name, "ordinal": ordinal, "epoch": attempt.epoch}
-    head, state, _ = ledger.append_event(head, state, f"checkpoint.{draft.status.value}", data, at=at)
+    kind = "checkpoint" if cell else draft.kind.value
+    head, state, _ = ledger.append_event(head, state, f"{kind}.{draft.status.value}", data, at=at)
     return head, state, Checkpoint(seq, attempt.execution, attempt.epoch, ordinal, draft)
+
+
+def within(execution: ExecutionId) -> str:
+    """The name under which the newest step is that belongs to a cell or a flow of `execution`."""
+    return "steps:" + execution
+
+
+def note_served(
+    ledger: Ledger, head: Head, state: State, served: Served, *, epoch: int, at: int
+) -> tuple[Head, State]:
+    """Add what an attempt did not have to do again; the caller updates head and state."""
+    state = state._replace(
+        saved_cost=_sum(state.saved_cost, served.cost),
+        saved_duration=state.saved_duration + served.duration,
+    )
+    data = {"epoch": epoch, **served.to_json()}
+    head, state, _ = ledger.append_event(head, state, "served", data, at=at)
+    return head, state
+
+
+def roll_up(
+    ledger: Ledger, head: Head, state: State, spent: State, *, child: ExecutionId, at: int
+) -> tuple[Head, State]:
+    """Add to `state` what the child whose state is `spent` has cost and was not added yet."""
+    before = ledger.newest(f"rolled:{child}")
+    cost, tokens = 0.0, 0
+    if before:
+        known = json.loads(ledger.fetch(EventRow, before).data)
+        cost, tokens = known["cost"] or 0.0, known["tokens"] or 0
+    if spent.cost is not None:
+        state = state._replace(cost=(state.cost or 0.0) + spent.cost - cost)
+    if spent.tokens is not None:
+        state = state._replace(tokens=(state.tokens or 0) + spent.tokens - tokens)
+    data = {"child": child, "cost": spent.cost, "tokens": spent.tokens}
+    head, state, event = ledger.append_event(head, state, "child.cost", data, at=at)
+    ledger.put_newest(f"rolled:{child}", event.seq)
+    return head, state
 
 
 def require_artifacts(ledger: Ledger, draft: Draft, given: set[Digest]) -> None:
@@ -65,11 +113,16 @@ def require_artifacts(ledger: Ledger, draft: Draft, given: set[Digest]) -> None:
 
 
 def _counted(ledger: Ledger, state: State, draft: Draft) -> State:
-    """The state with what the step cost, or what restoring it saved, added."""
+    """The state with what the step cost, or what restoring it saved, added.
+
+    Money is counted once, at the model call; what a cell or call cost tells of those inside it.
+    """
     if draft.status is not CheckpointStatus.RESTORED:
+        if draft.kind is not StepKind.MODEL:
+            return state
         tokens = state.tokens if draft.tokens is None else (state.tokens or 0) + draft.tokens
         return state._replace(cost=_sum(state.cost, draft.cost), tokens=tokens)
-    if draft.origin is None:
+    if draft.origin is None or draft.kind is StepKind.MODEL:
         return state
     origin = ledger.known_step(draft.origin)
     return state._replace(

@@ -11,7 +11,15 @@ from typing import Any, NewType
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.execution import ExecutionId
 
-__all__ = ["Checkpoint", "CheckpointKey", "CheckpointStatus", "Draft", "Group", "error_line"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointKey",
+    "CheckpointStatus",
+    "Draft",
+    "Group",
+    "StepKind",
+    "error_line",
+]
 
 CheckpointKey = NewType("CheckpointKey", str)
 """Digest of what a step is: its code, the code it reaches and the values it reads."""
@@ -23,6 +31,22 @@ class CheckpointStatus(StrEnum):
     COMPLETED = "completed"
     RESTORED = "restored"
     FAILED = "failed"
+
+
+class StepKind(StrEnum):
+    """What a step on record is.
+
+    A cell changes the notebook's namespace and is part of a line of commits. All others are
+    results that belong to a cell or a flow, and are numbered there.
+    """
+
+    CELL = "cell"
+    CALL = "call"
+    MODEL = "model"
+    ONCE = "once"
+    VALUE = "value"
+    MESSAGE = "message"
+    RESULT = "result"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +109,10 @@ class Draft:
         execution_count: The number of the cell's run in its kernel (``In [n]``).
         error: For a failed step, `{"ename", "evalue"}`.
         signature: Who vouches for all of this: ``{"key": …, "sig": …}``; see `engine.trust`.
+        kind: What the step is; everything but a cell has no `parent` and changes no namespace.
+        scope: For a step that belongs to another: where it is counted, see `engine.scope`.
+        number: How many steps with this key there were in its scope before it.
+        data: What only this kind has, as JSON values: a model call's usage, say.
     """
 
     name: str
@@ -117,6 +145,10 @@ class Draft:
     cost: float | None = None
     tokens: int | None = None
     signature: Mapping[str, str] | None = None
+    kind: StepKind = StepKind.CELL
+    scope: str = ""
+    number: int = 0
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def writes(self) -> tuple[str, ...]:

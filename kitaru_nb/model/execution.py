@@ -57,6 +57,9 @@ class Identity:
         output: Absolute path or URL of the output notebook; None when interactive.
         parameters: Parameters (or flow inputs) as JSON values.
         stack: Name of the stack it runs on.
+        file: Absolute path of the script or notebook that defines a flow, where its module has
+            no name of its own.
+        within: For a flow that another execution calls: where it is called.
     """
 
     notebook: str | None = None
@@ -64,6 +67,8 @@ class Identity:
     output: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     stack: str = "local"
+    file: str | None = None
+    within: str | None = None
 
     @property
     def interactive(self) -> bool:

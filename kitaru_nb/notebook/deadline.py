@@ -7,96 +7,21 @@ the same request. A deadline interrupts the body as the stop button does.
 
 from __future__ import annotations
 
-import _thread
 import ast
 import asyncio
-import contextlib
 import inspect
-import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from kitaru_nb.engine.deadline import Deadline
 from kitaru_nb.errors import TimedOutError
 
-__all__ = ["Deadline", "StepTries", "Tries", "awaits", "in_tries"]
+__all__ = ["StepTries", "Tries", "awaits", "in_tries"]
 
-_AGAIN = 5.0  # seconds after which a body that swallowed the interrupt gets another
 _LONGEST_PAUSE = 30.0
 _TRIES = "__import__('kitaru_nb.notebook.extension', fromlist=['hooks']).hooks().tries"
-
-
-class Deadline:
-    """Interrupts the running body when its time is up.
-
-    The main thread gets SIGINT, with its process group where it leads one, so that a `sleep`, a
-    socket and a child process end, too; a running task is cancelled. Code inside one long call
-    of a C library ends when that call does.
-
-    Args:
-        seconds: From `arm` on.
-        awaits: The body is a coroutine: its task is cancelled. (An ordinary cell runs within a
-            task, too: the kernel's own.)
-    """
-
-    def __init__(self, seconds: float, *, awaits: bool) -> None:
-        self.seconds = seconds
-        self.awaits = awaits
-        self.expired = False
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
-        self._task: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
-
-    def arm(self) -> None:
-        """The body starts now."""
-        self.expired = False
-        if self.awaits:
-            with contextlib.suppress(RuntimeError):  # another kind of loop than asyncio's
-                loop = asyncio.get_running_loop()
-                task = asyncio.current_task()
-                self._task = (loop, task) if task is not None else None
-        self._start(self.seconds)
-
-    def disarm(self) -> None:
-        """The body has ended; after this nothing is interrupted."""
-        with self._lock:
-            timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-
-    def _start(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, self._fire)
-        timer.daemon = True
-        self._timer = timer
-        timer.start()
-
-    def _fire(self) -> None:
-        with self._lock:
-            if self._timer is None:
-                return
-            self.expired = True
-            self._start(_AGAIN)
-            if self._task is not None:
-                self._task[0].call_soon_threadsafe(self._task[1].cancel)
-            else:
-                _interrupt()
-
-
-def _interrupt() -> None:
-    if hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():
-        os.killpg(os.getpgrp(), signal.SIGINT)
-    else:
-        _interrupt_main()
-
-
-def _interrupt_main() -> None:
-    if hasattr(signal, "pthread_kill"):  # wakes a sleep that the main thread sits in
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    else:
-        _thread.interrupt_main()
 
 
 class StepTries:

@@ -1,0 +1,278 @@
+"""One call of a recorded function: found on record and served, or made and recorded."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import FunctionType
+from typing import Any
+
+from blake3 import blake3
+
+from kitaru_nb.artifacts.digest import digest_values, opaque_in
+from kitaru_nb.artifacts.foreign import judging
+from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
+from kitaru_nb.artifacts.marker import is_marker, marker_details
+from kitaru_nb.artifacts.values import Stored
+from kitaru_nb.engine.callee import Callee, Look, callee_of
+from kitaru_nb.engine.effects import Effects, Left, put_effects
+from kitaru_nb.engine.rollback import Shadow
+from kitaru_nb.engine.scope import Entry, Scope
+from kitaru_nb.errors import Suspended, UnstorableError, UsageError
+from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Group, StepKind
+
+__all__ = ["RESULT", "Call", "Options", "call_key", "called_name", "load_result", "refuse_unstorable"]
+
+_NAME = re.compile(r"[^\W\d][\w.-]*")
+RESULT = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How calls of one function are made and recorded."""
+
+    name: str
+    retries: int = 0
+    reuse: bool = False
+    timeout: float | None = None
+    backoff: float = 1.0
+
+
+def called_name(function: Callable[..., Any], name: str | None) -> str:
+    """What the calls of a function are called.
+
+    Raises:
+        UsageError: kind ``bad-name``.
+    """
+    found = name if name is not None else function.__name__
+    if found == "<lambda>":
+        found = "function"
+    if not _NAME.fullmatch(found):
+        message = f"`{found}` cannot be the name of a checkpoint"
+        raise UsageError(
+            message, kind="bad-name", hint="letters, digits, `_`, `-` and `.`, such as fetch-rows"
+        )
+    return found
+
+
+def call_key(name: str, code: Digest, arguments: str) -> CheckpointKey:
+    """What the record of a call is found by."""
+    return CheckpointKey(blake3(f"call\n{name}\n{code}\n{arguments}".encode()).hexdigest())
+
+
+class Call:
+    """A call that is about to be made in a scope: what decides it, and what may be found of it.
+
+    Args:
+        scope: Where it belongs.
+        function: The function, undecorated.
+        options: How it is to be recorded.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        identity: What it is told apart by in place of its arguments.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        function: FunctionType,
+        options: Options,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        identity: str | None = None,
+    ) -> None:
+        self.scope = scope
+        self.options = options
+        self._callee: Callee = callee_of(function)
+        self._look: Look = self._callee.look()
+        given = self._callee.arguments(args, kwargs)
+        self._globals = {f"global {name}": value for name, value in self._look.data.items()}
+        self._roots: dict[str, object] = {**given, **self._globals}
+        self._refuse_markers()
+        self._digests = {name: self._digest(name, value) for name, value in self._roots.items()}
+        told = self._told(given) if identity is None else f"as {identity!r}"
+        self.key = call_key(options.name, self._look.code, told)
+        self._label = blake3((self._told_of(given) if identity is None else told).encode()).hexdigest()[:16]
+        self._effects = Effects(self._roots, self._callee.scope, self._look.bindings)
+        self._started_at, self._started = datetime.now(UTC), time.perf_counter()
+        self.inner: Scope | None = None
+        self.shadow: Shadow | None = None
+
+    def _refuse_markers(self) -> None:
+        for name, value in self._look.data.items():
+            if is_marker(value):
+                reason = marker_details(value)[2]
+                message = f"`{self.options.name}` reads `{name}`, which could not be stored: {reason}"
+                hint = f"%resume --remake {name}, or run its cell again"
+                raise UnstorableError(message, kind="reads-marker", hint=hint)
+
+    def _digest(self, _name: str, value: object) -> str:
+        digest = digest_values({"": value}, namespace=self._callee.scope)
+        # Of an open connection only its kind counts: which one it is differs from attempt to attempt.
+        return f"a {kind_name(value)}" if opaque_in(digest) else digest
+
+    def _told(self, given: Mapping[str, object]) -> str:
+        parts = [self._told_of(given), *(f"{name}={self._digests[name]}" for name in self._globals)]
+        mutable = {name: value for name, value in self._roots.items() if not is_immutable_atom(value)}
+        if len(mutable) > 1:  # whether they share objects counts, too
+            whole = digest_values(mutable, namespace=self._callee.scope)
+            parts += [] if opaque_in(whole) else [whole]
+        return "\n".join(parts)
+
+    def _told_of(self, given: Mapping[str, object]) -> str:
+        return "\n".join(f"{name}={self._digests[name]}" for name in given)
+
+    # Served
+
+    def find(self) -> Checkpoint | None:
+        """The result on record that this call is to have; it is consumed."""
+        found = self.scope.find(self.key)
+        if found is None and self.options.reuse:
+            found = self._elsewhere()
+        if found is not None:
+            self.scope.book.engine.trust.require([found])
+        return found
+
+    def _elsewhere(self) -> Checkpoint | None:
+        """The newest result of this call in any other execution, from now on on record in this one."""
+        book = self.scope.book
+        journal = book.engine.journal
+        for found in journal.find_anywhere(self.key):
+            if found.execution == book.execution or found.draft.kind is not StepKind.CALL:
+                continue
+            if journal.removed(found.draft.stored):
+                continue
+            book.engine.trust.require([found])
+            draft = found.draft
+            entry = Entry(
+                StepKind.CALL,
+                self.key,
+                draft.name,
+                {"code": draft.code, "origin": found.seq, "groups": draft.groups, "reads": draft.reads}
+                | {"data": {**draft.data, "path": ""}, "cost": draft.cost, "tokens": draft.tokens},
+            )
+            return book.record(self.scope, entry, status=CheckpointStatus.RESTORED, duration=draft.duration)
+        return None
+
+    def serve(self, found: Checkpoint) -> Any:
+        """The recorded result, with what the call changed put back into the caller's objects.
+
+        Raises:
+            CorruptError: stored bytes are damaged; nothing was changed.
+            UnstorableError: kind ``not-put-back``: what it changed cannot be put back.
+        """
+        if "objects" in found.draft.data:
+            self._effects.take(compare=False)
+            return put_effects(
+                self.options.name,
+                self._effects,
+                found.draft.data["present"],
+                lambda: self._loaded(found),
+                count=found.draft.data["objects"],
+            )
+        return self._loaded(found)[RESULT]
+
+    def _loaded(self, found: Checkpoint) -> Mapping[str, Any]:
+        return load_result(self.scope, found, namespace=self._callee.scope)
+
+    # Made
+
+    def begin(self) -> Scope:
+        """The call is made now: the scope of what happens in it."""
+        self._effects.take()
+        if self.options.retries:
+            self.shadow = Shadow(dict(self._roots), list(self._roots))
+            self.shadow.take()
+        self.inner = self.scope.inner(self.options.name, self._label)
+        self._started_at, self._started = datetime.now(UTC), time.perf_counter()
+        return self.inner
+
+    def commit(self, result: object) -> Checkpoint:
+        """Put the call on record. When this returns it is never made again in this execution.
+
+        Raises:
+            UnstorableError: its result cannot be stored, or what it changed not be put back.
+            StoreError: the disk refused; nothing is on record.
+        """
+        duration = time.perf_counter() - self._started
+        left = self._effects.left(self.options.name)
+        assert self.inner is not None
+        data: dict[str, Any] = {"path": self.inner.path}
+        if left is not None:
+            data |= {"objects": len(left.objects)}
+        entry = Entry(
+            StepKind.CALL,
+            self.key,
+            self.options.name,
+            {
+                "code": self._look.code,
+                "reads": {name: Digest(digest) for name, digest in self._digests.items()},
+                "cost": self.inner.cost,
+                "tokens": self.inner.tokens,
+            },
+            store=lambda: self._store(result, left, data),
+        )
+        return self.scope.record(entry, started_at=self._started_at, duration=duration)
+
+    def _store(
+        self, result: object, left: Left | None, data: dict[str, Any]
+    ) -> tuple[Mapping[str, Any], Sequence[Stored]]:
+        engine = self.scope.book.engine
+        with judging(self.scope.book.trial):
+            if left is None:
+                stored = engine.put({RESULT: result}, namespace=self._callee.scope)
+            else:
+                stored, data["present"] = left.store(engine, result, namespace=self._callee.scope)
+        refuse_unstorable(self.options.name, stored, result)
+        value = digest_values({RESULT: result}, namespace=self._callee.scope)
+        names = (RESULT,) if left is None else (RESULT, "left")
+        group = Group(names, stored.artifact.digest, value, unstorable=stored.unstorable)
+        return {"groups": (group,), "data": data}, [stored]
+
+    def again(self) -> Scope:
+        """The call failed and is made once more, on what it was given at first."""
+        assert self.inner is not None
+        if self.shadow is not None:
+            self.shadow.settle()
+            self.shadow.undo()
+            self.shadow.take()
+        self.inner = self.inner.once_more()
+        self._started_at, self._started = datetime.now(UTC), time.perf_counter()
+        return self.inner
+
+    def failed(self, error: BaseException) -> None:
+        """Put on record that the call raised; no later attempt is given that."""
+        if isinstance(error, Suspended):
+            return
+        entry = Entry(
+            StepKind.CALL,
+            self.key,
+            self.options.name,
+            {"code": self._look.code, "error": {"ename": type(error).__name__, "evalue": str(error)}},
+        )
+        duration = time.perf_counter() - self._started
+        self.scope.record(
+            entry, status=CheckpointStatus.FAILED, started_at=self._started_at, duration=duration
+        )
+
+
+def load_result(scope: Scope, found: Checkpoint, *, namespace: dict[str, Any]) -> Mapping[str, Any]:
+    """The stored values of a recorded call."""
+    return scope.book.engine.get(found.draft.groups[0].artifact, namespace=namespace)
+
+
+def refuse_unstorable(called: str, stored: Stored, result: object) -> None:
+    """A result that cannot be stored is an error at once, not at the next attempt.
+
+    Raises:
+        UnstorableError: kind ``unstorable-result``.
+    """
+    for reason in stored.unstorable.values():
+        message = f"`{called}` returned {kind_name(result)}, which cannot be stored: {reason}"
+        hint = f"let `{called}` return plain data, and make the rest with @kt.resource"
+        raise UnstorableError(message, kind="unstorable-result", hint=hint)

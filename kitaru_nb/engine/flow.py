@@ -1,0 +1,438 @@
+"""`@flow`: ordinary Python whose every run is an execution, gone on with after a crash."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+from typing import Any, Protocol
+
+from blake3 import blake3
+
+from kitaru_nb.artifacts.digest import digest_values, opaque_in
+from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
+from kitaru_nb.engine.callee import callee_of
+from kitaru_nb.engine.context import current_scope, inside
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.lease import Lease
+from kitaru_nb.engine.scope import Book, Entry, Scope
+from kitaru_nb.errors import KitaruError, Suspended, UsageError
+from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
+from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity
+
+__all__ = ["INPUTS", "Flow", "FlowHandle", "Place", "Turn", "as_flow", "flow_label", "told_inputs"]
+
+FLOW = "flow"
+INPUTS = "inputs"
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class Place(Protocol):
+    """Where flows are recorded; the one who puts engines together provides it."""
+
+    def engine(self) -> Engine:
+        """The engine, opened with the first use."""
+        ...
+
+    def stack(self) -> str:
+        """Name of the stack."""
+        ...
+
+    def stopped(self, suspended: Suspended, execution: ExecutionId) -> BaseException:
+        """What to raise where an execution waits and nothing of kitaru_nb is around it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A function that is a flow, and what it is called."""
+
+    function: FunctionType
+    name: str
+    place: Place
+
+    def turn(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], **options: Any) -> Turn:
+        """One attempt at the execution with these inputs, about to begin."""
+        return Turn(self, callee_of(self.function).arguments(args, kwargs), args, dict(kwargs), **options)
+
+
+class Turn:
+    """One attempt at one execution of a flow.
+
+    Args:
+        flow: What runs.
+        inputs: By the names of its parameters.
+        args: As they were given.
+        kwargs: As they were given.
+        execution: Go on with this one, whatever its status.
+        new: Begin a new execution, even where one could be gone on with.
+        parent: The execution that this one replays, or that calls it.
+        tags: Tags of a new execution.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        inputs: Mapping[str, object],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        execution: ExecutionId | None = None,
+        new: bool = False,
+        within: str | None = None,
+        parent: ExecutionId | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> None:
+        self.flow = flow
+        self._inputs = inputs
+        self._args, self._kwargs = args, kwargs
+        scope = current_scope()
+        self.engine = flow.place.engine() if scope is None else scope.book.engine
+        self.identity = identity_of(flow, inputs, within=within)
+        self._lease = Lease(self.engine, self.identity)
+        if execution is not None:
+            self._lease.take_named(execution)
+        else:
+            self._lease.take(new=new, parent=parent, tags=tags)
+        assert self._lease.attempt is not None
+        self.execution: ExecutionId = self._lease.attempt.execution
+        self.book = Book(self.engine, self._lease.take)
+        self.scope: Scope = self.book.scope(FLOW)
+
+    @contextmanager
+    def running(self) -> Iterator[Turn]:
+        """The body runs inside the block; how it ends is how the attempt ends."""
+        try:
+            self._keep_inputs()
+            with inside(self.scope):
+                yield self
+        except BaseException as error:
+            self._end(_status_after(error), reason=_reason(error))
+            raise
+        self._end(ExecutionStatus.COMPLETED)
+
+    def _end(self, status: ExecutionStatus, *, reason: str | None = None) -> None:
+        try:
+            self.scope.tell_served()
+        except KitaruError:
+            if status is ExecutionStatus.COMPLETED:
+                raise
+        finally:
+            self._lease.give_back(status, reason=reason)
+            self.book.close()
+
+    def _keep_inputs(self) -> None:
+        """Put on record what the flow was called with, and itself: it can be gone on with from anywhere."""
+        key = CheckpointKey(blake3(f"inputs\n{result_key(self.flow, self.identity)}".encode()).hexdigest())
+        if self.scope.find(key) is not None:
+            self.scope.served.clear()
+            return
+        values = {INPUTS: {"args": self._args, "kwargs": self._kwargs}, FLOW: self.flow.function}
+        namespace = self.flow.function.__globals__
+
+        def store() -> Any:
+            stored = [self.engine.put({name: value}, namespace=namespace) for name, value in values.items()]
+            groups = tuple(
+                Group((name,), each.artifact.digest, Digest(""), unstorable=each.unstorable)
+                for name, each in zip(values, stored, strict=True)
+            )
+            return {"groups": groups}, stored
+
+        data = {"module": self.flow.function.__module__, "qualname": self.flow.function.__qualname__}
+        self.scope.record(Entry(StepKind.VALUE, key, INPUTS, {"data": data}, store=store))
+
+    def commit(self, result: object) -> Checkpoint:
+        """Put the flow's result on record, the last thing before it has completed."""
+        namespace = self.flow.function.__globals__
+
+        def store() -> Any:
+            stored = self.engine.put({RESULT: result}, namespace=namespace)
+            refuse_unstorable(self.flow.name, stored, result)
+            value = digest_values({RESULT: result}, namespace=namespace)
+            return {"groups": (Group((RESULT,), stored.artifact.digest, value),)}, [stored]
+
+        fields = {"cost": self.scope.cost, "tokens": self.scope.tokens}
+        return self.scope.record(
+            Entry(StepKind.RESULT, result_key(self.flow, self.identity), self.flow.name, fields, store=store)
+        )
+
+    # All of it
+
+    def run(self) -> Any:
+        """Run the flow to its end."""
+        with self.running():
+            result = self.flow.function(*self._args, **self._kwargs)
+            self.commit(result)
+        return result
+
+    async def run_async(self) -> Any:
+        """As `run`, for a coroutine function."""
+        with self.running():
+            result = await self.flow.function(*self._args, **self._kwargs)
+            self.commit(result)
+        return result
+
+
+# A flow inside an execution is a recorded call whose body is an execution of its own.
+
+
+def call_flow(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a flow to its end: an execution of its own, or the recorded result of one."""
+    scope = current_scope()
+    if scope is None:
+        turn = flow.turn(args, kwargs)
+        try:
+            return turn.run()
+        except Suspended as suspended:
+            raise flow.place.stopped(suspended, turn.execution) from None
+    asked, found = _asked(flow, scope, args, kwargs)
+    if found is not None:
+        return asked.serve(found)
+    inner = asked.begin()
+    known = _completed(flow, asked, inner, args, kwargs)
+    if known is not None:
+        result = known[RESULT]
+    else:
+        turn = _child(flow, scope, inner, args, kwargs)
+        try:
+            result = turn.run()
+        finally:
+            _roll_up(scope, inner, turn)
+    asked.commit(result)
+    return result
+
+
+async def call_flow_async(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """As `call_flow`, for a coroutine function."""
+    scope = current_scope()
+    if scope is None:
+        turn = flow.turn(args, kwargs)
+        try:
+            return await turn.run_async()
+        except Suspended as suspended:
+            raise flow.place.stopped(suspended, turn.execution) from None
+    asked, found = _asked(flow, scope, args, kwargs)
+    if found is not None:
+        return asked.serve(found)
+    inner = asked.begin()
+    known = _completed(flow, asked, inner, args, kwargs)
+    if known is not None:
+        result = known[RESULT]
+    else:
+        turn = _child(flow, scope, inner, args, kwargs)
+        try:
+            result = await turn.run_async()
+        finally:
+            _roll_up(scope, inner, turn)
+    asked.commit(result)
+    return result
+
+
+def _asked(
+    flow: Flow, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Call, Checkpoint | None]:
+    asked = Call(scope, flow.function, Options(flow.name), args, kwargs)
+    return asked, None if scope.repeated else asked.find()
+
+
+def _within(scope: Scope, inner: Scope) -> str:
+    return f"{scope.book.execution}/{inner.path}"
+
+
+def _child(flow: Flow, scope: Scope, inner: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Turn:
+    return flow.turn(args, kwargs, within=_within(scope, inner), parent=scope.book.execution)
+
+
+def _completed(
+    flow: Flow, asked: Call, inner: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Mapping[str, Any] | None:
+    """The result of a child that had completed when its caller died."""
+    journal = inner.book.engine.journal
+    inputs = callee_of(flow.function).arguments(args, kwargs)
+    identity = identity_of(flow, inputs, within=_within(asked.scope, inner))
+    known = journal.executions(identity=identity, limit=1)
+    if not known or known[0].status is not ExecutionStatus.COMPLETED:
+        return None
+    key = result_key(flow, identity)
+    for step in reversed(journal.steps_within(known[0].id)):
+        if step.draft.kind is StepKind.RESULT and step.draft.key == key:
+            inner.book.engine.trust.require([step])
+            return load_result(inner, step, namespace=flow.function.__globals__)
+    return None
+
+
+def _roll_up(scope: Scope, inner: Scope, turn: Turn) -> None:
+    journal = turn.engine.journal
+    execution = journal.execution(turn.execution)
+    inner.spend(execution.cost, execution.tokens)
+    journal.roll_up(scope.book.attempt, turn.execution)
+
+
+# What a flow is called, and what it was called with
+
+
+def identity_of(flow: Flow, inputs: Mapping[str, object], *, within: str | None) -> Identity:
+    """What makes two runs of a flow the same run."""
+    return Identity(
+        flow=flow_label(flow.function, _notebook()),
+        parameters=told_inputs(inputs, flow.function.__globals__),
+        stack=flow.place.stack(),
+        file=_file_of(flow.function, _notebook()),
+        within=within,
+    )
+
+
+def result_key(flow: Flow, identity: Identity) -> CheckpointKey:
+    """Equal where the flow's code and inputs are: its result is found by it."""
+    look = callee_of(flow.function).look()
+    told = repr(sorted(identity.parameters.items()))
+    return CheckpointKey(blake3(f"flow\n{identity.flow}\n{look.code}\n{told}".encode()).hexdigest())
+
+
+def flow_label(function: FunctionType, notebook: str | None) -> str:
+    """``module:qualname``; a script's or notebook's module is called like its file."""
+    module = function.__module__
+    if module == "__main__":
+        file = _file_of(function, notebook)
+        spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+        module = spec.name if spec is not None else Path(file).stem if file else "__main__"
+    return f"{module}:{function.__qualname__}"
+
+
+def _file_of(function: FunctionType, notebook: str | None) -> str | None:
+    if function.__module__ != "__main__":
+        return None
+    if getattr(sys.modules.get("__main__"), "__spec__", None) is not None:
+        return None  # python -m module
+    file = function.__globals__.get("__file__")
+    return notebook or (str(Path(file).absolute()) if isinstance(file, str) else None)
+
+
+def _notebook() -> str | None:
+    scope = current_scope()
+    return None if scope is None else scope.root.notebook
+
+
+def told_inputs(inputs: Mapping[str, object], namespace: dict[str, Any]) -> dict[str, Any]:
+    """Inputs as JSON: plain data as it is, anything else by its digest."""
+    return {name: _told(value, namespace) for name, value in inputs.items()}
+
+
+def _told(value: object, namespace: dict[str, Any]) -> Any:
+    if type(value) in _PLAIN:
+        return value
+    if type(value) is list:
+        return [_told(item, namespace) for item in value]
+    if type(value) is dict and all(type(key) is str for key in value):
+        return {key: _told(item, namespace) for key, item in value.items()}
+    digest = digest_values({"": value}, namespace=namespace)
+    return {"type": kind_name(value)} if opaque_in(digest) else {"type": kind_name(value), "digest": digest}
+
+
+def _status_after(error: BaseException) -> ExecutionStatus:
+    if isinstance(error, Suspended):
+        return ExecutionStatus.WAITING
+    return ExecutionStatus.FAILED if isinstance(error, Exception) else ExecutionStatus.INTERRUPTED
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+# Runs in the background
+
+
+class FlowHandle:
+    """An execution of a flow that runs in a thread of this process.
+
+    Attributes:
+        execution: Its id.
+    """
+
+    def __init__(self, turn: Turn) -> None:
+        self.execution = turn.execution
+        self._turn = turn
+        self._outcome: tuple[Any, BaseException | None] = (None, None)
+        self._thread = threading.Thread(target=self._run, name=f"kitaru-nb-{turn.execution}")
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            if inspect.iscoroutinefunction(self._turn.flow.function):
+                import asyncio  # noqa: PLC0415 - only for a coroutine
+
+                self._outcome = asyncio.run(self._turn.run_async()), None
+            else:
+                self._outcome = self._turn.run(), None
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            self._outcome = None, error
+
+    def done(self) -> bool:
+        """Whether this attempt has ended."""
+        return not self._thread.is_alive()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the flow returned; raises what it raised.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout` seconds.
+            Suspended: it waits, for a person or a budget, and holds no compute.
+        """
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError(f"{self.execution} has not ended within {timeout:g} s")
+        value, error = self._outcome
+        if error is not None:
+            raise error
+        return value
+
+    @property
+    def status(self) -> ExecutionStatus:
+        """How the execution stands."""
+        return self._turn.engine.journal.execution(self.execution).status
+
+    @property
+    def cost(self) -> float | None:
+        """What it has cost so far in US dollars; None where nothing of it has a price."""
+        return self._turn.engine.journal.execution(self.execution).cost
+
+    def __repr__(self) -> str:
+        """Its id and how it stands."""
+        return f"<{self._turn.flow.name} {self.execution}: {self.status.value}>"
+
+
+def as_flow(function: FunctionType, name: str, place: Place) -> Any:
+    """The decorated function: called as it was written, each run an execution."""
+    flow = Flow(function, name, place)
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return await call_flow_async(flow, args, kwargs)
+
+    else:
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return call_flow(flow, args, kwargs)
+
+    def run(*args: Any, **kwargs: Any) -> FlowHandle:
+        """Begin an execution in the background."""
+        scope = current_scope()
+        if scope is not None and scope.parent is not None:
+            message = f"`{name}.run` inside a checkpoint would outlive it"
+            raise UsageError(message, kind="bad-place", hint=f"{name}(...) there, or {name}.run in the flow")
+        return FlowHandle(flow.turn(args, kwargs, parent=scope.book.execution if scope else None))
+
+    wrapper.__kitaru_function__ = function  # type: ignore[attr-defined] # how the walk over code finds it
+    wrapper.run = run  # type: ignore[attr-defined] # see FlowFunction
+    return wrapper

@@ -1,0 +1,218 @@
+"""Calls that run at once: a future that cannot deadlock, and waiting for many."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from typing import Any, Generic, Literal, TypeVar
+
+from kitaru_nb.engine.context import current_scope, inside
+from kitaru_nb.errors import Suspended, UsageError
+
+__all__ = ["Future", "OnError", "gather", "gather_async", "in_order"]
+
+T = TypeVar("T")
+OnError = Literal["raise", "collect"]
+
+_WORKERS = 32
+_pool: concurrent.futures.ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+class Future(Generic[T]):
+    """The result of a call that runs in another thread, or in the running event loop.
+
+    Whoever asks for the result of a call that no thread has taken yet makes it there and then,
+    so calls that wait for calls never wait for a thread.
+    """
+
+    def __init__(self, job: Callable[[], T] | None) -> None:
+        self._done: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._job = job
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.copy_context()
+        if job is not None:
+            _threads().submit(self._take)
+
+    @classmethod
+    def of(cls, value: T) -> Future[T]:
+        """One whose result is there."""
+        future = cls(None)
+        future._done.set_result(value)
+        return future
+
+    @classmethod
+    def of_coroutine(cls, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """A coroutine, in the running loop where there is one, else in a loop of its own in a thread."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return cls(lambda: asyncio.run(make()))
+        future = cls(None)
+        future._loop = loop
+        task = loop.create_task(make())
+        task.add_done_callback(future._follow)
+        return future
+
+    def _follow(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._done.cancel()
+            return
+        error = task.exception()
+        if error is not None:
+            self._done.set_exception(error)
+        else:
+            self._done.set_result(task.result())
+
+    def _take(self) -> None:
+        """Make the call, unless somebody else has taken it."""
+        with self._lock:
+            job, self._job = self._job, None
+        if job is None:
+            return
+        try:
+            result = self._context.run(job)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            self._done.set_exception(error)
+        else:
+            self._done.set_result(result)
+
+    def done(self) -> bool:
+        """Whether the call has ended."""
+        return self._done.done()
+
+    def result(self, timeout: float | None = None) -> T:
+        """What the call returned; raises what it raised.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout` seconds.
+            UsageError: kind ``would-block``: asked for in the event loop that it runs in.
+        """
+        self._wait(timeout)
+        return self._done.result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the call raised, or None."""
+        self._wait(timeout)
+        return self._done.exception(timeout)
+
+    def _wait(self, timeout: float | None) -> None:
+        if timeout is None:
+            self._take()
+        if self._loop is not None and not self._done.done() and _running() is self._loop:
+            raise UsageError(
+                "the call cannot end while its event loop waits for it", kind="would-block", hint="await it"
+            )
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """The result, without blocking the event loop."""
+        return asyncio.wrap_future(self._done).__await__()
+
+
+def gather(*futures: Future[Any], on_error: OnError = "raise") -> Any:
+    """The results of several futures, in their order, once all have ended.
+
+    When one failed, the others still come to their end; then the first failure is raised, or
+    with ``on_error="collect"`` each failure stands in the place of its result.
+
+    Returns:
+        A list; in an event loop whose tasks are among the futures, what to await for it.
+    """
+    loop = _running()
+    if loop is not None and any(future._loop is loop for future in futures):  # noqa: SLF001 - same module
+        return _gathered(futures, on_error)
+    return _told([_outcome(future) for future in futures], on_error)
+
+
+async def _gathered(futures: Sequence[Future[Any]], on_error: OnError) -> list[Any]:
+    return _told([await _awaited(future) for future in futures], on_error)
+
+
+async def _awaited(future: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return await future, None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - told once all have ended
+        return None, error
+
+
+def _outcome(future: Future[Any]) -> tuple[Any, BaseException | None]:
+    error = future.exception()
+    return (None, error) if error is not None else (future.result(), None)
+
+
+def _told(outcomes: Sequence[tuple[Any, BaseException | None]], on_error: OnError) -> list[Any]:
+    errors = [error for _, error in outcomes if error is not None]
+    stops = [error for error in errors if not isinstance(error, Exception)]
+    if stops:  # a wait, or the stop button: never a result
+        raise next((error for error in stops if not isinstance(error, Suspended)), stops[0])
+    if errors and on_error == "raise":
+        raise errors[0]
+    return [value if error is None else error for value, error in outcomes]
+
+
+def in_order(calls: Iterable[Callable[[], Future[Any]]], *, max_workers: int, on_error: OnError) -> list[Any]:
+    """Begin calls in their order, at most `max_workers` running at a time, and wait for all."""
+    futures: list[Future[Any]] = []
+    free = threading.Semaphore(max_workers)
+    for call in calls:
+        while not free.acquire(blocking=False):
+            # Each running call may itself wait for others: a thread that only waited could be the last.
+            idle = next((future for future in futures if future._job is not None), None)  # noqa: SLF001 - same module
+            if idle is None:
+                free.acquire()
+                break
+            idle._take()  # noqa: SLF001 - same module
+        try:
+            future = call()
+        except Exception as error:  # noqa: BLE001 - a recorded result that cannot be served is one failure
+            future = Future(None)
+            future._done.set_exception(error)  # noqa: SLF001 - same module
+        future._done.add_done_callback(lambda _: free.release())  # noqa: SLF001 - same module
+        futures.append(future)
+    return _told([_outcome(future) for future in futures], on_error)
+
+
+async def gather_async(
+    calls: Iterable[Callable[[], Future[Any]]], *, max_workers: int, on_error: OnError
+) -> list[Any]:
+    """As `in_order`, in the running event loop."""
+    free = asyncio.Semaphore(max_workers)
+    scope = current_scope()
+    tasks: list[asyncio.Task[tuple[Any, BaseException | None]]] = []
+
+    async def one(call: Callable[[], Future[Any]]) -> tuple[Any, BaseException | None]:
+        try:
+            return await _awaited(call())
+        except Exception as error:  # noqa: BLE001 - as above
+            return None, error
+        finally:
+            free.release()
+
+    for call in calls:
+        await free.acquire()
+        tasks.append(asyncio.create_task(one(call)))
+    if scope is None:
+        return _told(await asyncio.gather(*tasks), on_error)
+    with inside(scope):
+        return _told(await asyncio.gather(*tasks), on_error)
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _threads() -> concurrent.futures.ThreadPoolExecutor:
+    global _pool  # noqa: PLW0603 - one a process
+    with _pool_lock:
+        if _pool is None:
+            _pool = concurrent.futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="kitaru-nb-call")
+        return _pool

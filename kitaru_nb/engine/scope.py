@@ -1,0 +1,394 @@
+"""Where recorded results are counted: the book of one execution, and the scopes in it.
+
+A result belongs to the scope in which it was asked for: a flow, a cell, or a recorded call inside
+one of them. Each run of a scope begins with nothing consumed, asks for the results on record
+by their key, in the order in which they were recorded, and what is not on record is done and
+recorded. So three equal calls have three results, and have the same three after a crash.
+
+A scope's path says where it is: ``flow``, ``cell:ID``, and for a call in it
+``cell:ID/NAME:ARGUMENTS:n``. The code of a call is no part of the path, so that what a call had
+done is found when its function was edited meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from kitaru_nb.artifacts.values import Stored
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.secrecy import masked_draft
+from kitaru_nb.engine.trial import Trial
+from kitaru_nb.errors import ConflictError, StoreError
+from kitaru_nb.model.artifact import Artifact, Digest, Location
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Draft, StepKind
+from kitaru_nb.model.execution import Attempt, ExecutionId
+from kitaru_nb.model.served import Served
+
+__all__ = ["Book", "Entry", "Scope"]
+
+_TRIES = 3
+_REMOVED = ("values-removed", "unknown-artifact")
+
+
+@dataclass(slots=True)
+class Entry:
+    """A result that is about to be recorded.
+
+    Attributes:
+        kind: What it is.
+        key: What it is asked for by.
+        name: What a person calls it.
+        fields: Further fields of the draft.
+        store: Writes the values; called again where `gc` was faster than the commit.
+    """
+
+    kind: StepKind
+    key: CheckpointKey
+    name: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    store: Callable[[], tuple[Mapping[str, Any], Sequence[Stored]]] | None = None
+
+
+class Book:
+    """The recorded results of one execution, as one attempt at it reads and adds them.
+
+    Safe to use from any thread. What `record` returned is durable.
+
+    Args:
+        engine: Journal and store.
+        attempt: Gives the attempt to work in, taking the lease if need be.
+        lend: Further results that may be served, of the execution that this one replays.
+
+    Attributes:
+        trial: Loads objects of foreign classes before what is stored counts.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        attempt: Callable[[], Attempt],
+        *,
+        lend: Sequence[Checkpoint] = (),
+    ) -> None:
+        self.engine = engine
+        self._attempt = attempt
+        self.trial = Trial(engine.settings.home)
+        self._lend = lend
+        self._lock = threading.RLock()
+        self._by_key: dict[str, list[Checkpoint]] = {}
+        self._by_scope: dict[str, int] = {}
+        self._read: ExecutionId | None = None
+        self._generations: dict[str, int] = {}
+        self._finished: set[str] = set()
+        self._begun: set[str] = set()
+
+    def close(self) -> None:
+        """End what was started to look at stored values."""
+        self.trial.close()
+
+    @property
+    def attempt(self) -> Attempt:
+        """The attempt, with the lease held.
+
+        Raises:
+            ConflictError: another live process holds the execution.
+        """
+        return self._attempt()
+
+    @property
+    def execution(self) -> ExecutionId:
+        """The execution's id."""
+        return self.attempt.execution
+
+    def scope(self, path: str, *, fresh: bool = False) -> Scope:
+        """A run of the scope at `path` begins: nothing is consumed in it yet.
+
+        With `fresh` it does not look at what an earlier run recorded that came to its end;
+        one that was cut short is still gone on with.
+        """
+        with self._lock:
+            self._load()
+            generation = self._generations.get(path, 1)
+            full = _generation(path, generation)
+            if fresh and full in self._finished:
+                self._generations[path] = generation + 1
+                full = _generation(path, generation + 1)
+            return self._begin(Scope(self, full))
+
+    def _begin(self, scope: Scope) -> Scope:
+        self._begun.add(scope.path)
+        return scope
+
+    def results(self) -> list[Checkpoint]:
+        """Every result on record, oldest first."""
+        with self._lock:
+            self._load()
+            found = {each.seq: each for each in self._lend}
+            found.update({each.seq: each for known in self._by_key.values() for each in known})
+            return [found[seq] for seq in sorted(found)]
+
+    def note_finished(self, path: str) -> None:
+        """The cell at `path` is on record: its results belong to a run that came to its end."""
+        with self._lock:
+            self._finished.add(path)
+
+    def find(self, scope: Scope, key: str) -> Checkpoint | None:
+        """The next result with this key that this run of the scope has not consumed; consumes it."""
+        with self._lock:
+            self._load()
+            known = self._by_key.get(key)
+            if not known:
+                return None
+            found = scope.next_of(key, known)
+            if found is None and scope.siblings is not None:
+                found = next((each for each in known if self._is_left(scope, each)), None)
+            if found is not None:
+                scope.consume(found)
+            return found
+
+    def is_recorded(self, key: str) -> Checkpoint | None:
+        """The first result with this key, whichever scope it is in."""
+        with self._lock:
+            self._load()
+            known = self._by_key.get(key)
+            return known[0] if known else None
+
+    def _is_left(self, scope: Scope, found: Checkpoint) -> bool:
+        """Whether a result was recorded where nobody comes for it any more.
+
+        That is the case where the arguments of the call around it have changed.
+        """
+        path, siblings = found.draft.scope, scope.siblings or ""
+        return (
+            path != scope.path
+            and path.startswith(siblings)
+            and "/" not in path[len(siblings) :]
+            and path not in self._finished
+            and path not in self._begun
+            and found.seq not in scope.root.consumed
+        )
+
+    def record(
+        self,
+        scope: Scope,
+        entry: Entry,
+        *,
+        status: CheckpointStatus = CheckpointStatus.COMPLETED,
+        started_at: datetime | None = None,
+        duration: float = 0.0,
+    ) -> Checkpoint:
+        """Put one result on record; durable when this returns, and consumed by this run of `scope`.
+
+        Raises:
+            StoreError: the disk refused; nothing is on record.
+            ConflictError: kind ``superseded``: a later attempt owns the execution.
+        """
+        with self._lock:
+            self._load()
+            draft = Draft(
+                name=entry.name,
+                key=entry.key,
+                code=entry.fields.get("code", Digest("")),
+                source=entry.fields.get("source", ""),
+                status=status,
+                started_at=started_at or datetime.now(UTC),
+                duration=duration,
+                kind=entry.kind,
+                scope=scope.path,
+                number=len(self._by_key.get(entry.key, ())),
+            )
+            rest = {name: value for name, value in entry.fields.items() if name not in ("code", "source")}
+            checkpoint = self._commit(replace(draft, **rest), entry)
+            if status is not CheckpointStatus.FAILED:
+                self._add(checkpoint)
+                scope.consume(checkpoint, own=True)
+            return checkpoint
+
+    def _commit(self, draft: Draft, entry: Entry) -> Checkpoint:
+        for tries in range(_TRIES):
+            try:
+                return self._commit_once(draft, entry)
+            except ConflictError as error:
+                if error.kind not in _REMOVED or tries + 1 == _TRIES:
+                    raise
+                self.engine.store.close()  # `gc` took what was shared: it is written anew
+        raise AssertionError("the last try either returns or raises")
+
+    def _commit_once(self, draft: Draft, entry: Entry) -> Checkpoint:
+        artifacts: list[Artifact] = []
+        locations: list[Location] = []
+        needs: set[Digest] = set()
+        if entry.store is not None:
+            more, stored = entry.store()
+            draft = replace(draft, **more)
+            for each in stored:
+                artifacts.append(each.artifact)
+                locations.extend(each.locations)
+                needs |= each.needs
+            self._flush()
+        attempt = self.attempt
+        draft = self.engine.trust.signed(masked_draft(draft), attempt.execution, fresh=artifacts)
+        checkpoint = self.engine.journal.commit(
+            attempt,
+            draft,
+            artifacts=artifacts,
+            locations=locations,
+            needs=needs - {artifact.digest for artifact in artifacts},
+        )
+        self.engine.trust.committed(checkpoint)
+        return checkpoint
+
+    def _flush(self) -> None:
+        try:
+            self.engine.store.flush()
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):  # `gc` took what it was written to for waste
+                raise ConflictError(error.message, kind="values-removed", hint=error.hint) from error
+            raise
+
+    def _load(self) -> None:
+        """Read what is on record, once for each execution that the session goes on with."""
+        execution = self.execution
+        if self._read == execution:
+            return
+        self._by_key, self._by_scope = {}, {}
+        self._finished, self._begun = set(), set()
+        journal = self.engine.journal
+        recorded = journal.steps_within(execution)
+        for each in (*self._lend, *recorded):
+            if each.draft.status is not CheckpointStatus.FAILED:
+                self._add(each)
+        for cell in journal.checkpoints(execution):
+            if cell.draft.scope and cell.draft.status is CheckpointStatus.COMPLETED:
+                self._finished.add(cell.draft.scope)
+        for path in self._by_scope:
+            base, _, generation = path.partition("@")
+            number = int(generation.partition("/")[0] or 1)
+            base = base.partition("/")[0]
+            self._generations[base] = max(number, self._generations.get(base, 1))
+        self._read = execution
+
+    def _add(self, checkpoint: Checkpoint) -> None:
+        draft = checkpoint.draft
+        self._by_key.setdefault(draft.key, []).append(checkpoint)
+        self._by_scope[draft.scope] = self._by_scope.get(draft.scope, 0) + 1
+        if draft.kind is StepKind.CALL and "path" in draft.data:
+            self._finished.add(draft.data["path"])
+
+
+class Scope:
+    """One run of a flow, a cell or a recorded call: what it has consumed, and what it cost.
+
+    Attributes:
+        book: The execution's results.
+        path: Where it is.
+        parent: The scope around it, None for a flow or a cell.
+        siblings: How the paths of calls of the same function in `parent` begin.
+        root: The flow or cell that it is in.
+        consumed: Results that this run, and those inside it, were given or have recorded.
+        notebook: For a cell: the path of its notebook.
+        repeated: It is a plain cell that came to its end before: a flow that it calls begins anew.
+    """
+
+    def __init__(
+        self, book: Book, path: str, parent: Scope | None = None, siblings: str | None = None
+    ) -> None:
+        self.book = book
+        self.path = path
+        self.parent = parent
+        self.siblings = siblings
+        self.root: Scope = self if parent is None else parent.root
+        self.notebook: str | None = None
+        self.repeated = False
+        self.consumed: set[int] = set()
+        self.cost: float | None = None
+        self.tokens: int | None = None
+        self.served: list[Checkpoint] = []
+        self._at: dict[str, int] = {}
+        self._children: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def inner(self, name: str, arguments: str) -> Scope:
+        """The scope of a call that begins now, the n-th with these arguments in this run."""
+        with self._lock:
+            label = f"{name}:{arguments}"
+            number = self._children.get(label, 0)
+            self._children[label] = number + 1
+        siblings = f"{self.path}/{name}:"
+        scope = Scope(self.book, f"{self.path}/{label}:{number}", self, siblings)
+        return self.book._begin(scope)  # noqa: SLF001 - a scope is a part of its book
+
+    def once_more(self) -> Scope:
+        """Another run of the same scope, which has consumed nothing."""
+        scope = Scope(self.book, self.path, self.parent, self.siblings)
+        if self.parent is None:
+            scope.served = self.served
+        return scope
+
+    def next_of(self, key: str, known: Sequence[Checkpoint]) -> Checkpoint | None:
+        """The next of `known` that is in this scope and not consumed."""
+        at = self._at.get(key, 0)
+        while at < len(known):
+            found = known[at]
+            if found.draft.scope == self.path and found.seq not in self.consumed:
+                self._at[key] = at
+                return found
+            at += 1
+        return None
+
+    def consume(self, checkpoint: Checkpoint, *, own: bool = False) -> None:
+        """Take note that this run has this result, recorded now if it is its `own`."""
+        self.consumed.add(checkpoint.seq)
+        if self.root is not self:
+            self.root.consumed.add(checkpoint.seq)
+        if not own:
+            with self._lock:
+                self.root.served.append(checkpoint)
+
+    def spend(self, cost: float | None, tokens: int | None) -> None:
+        """Add what a model call in this scope cost, or would have cost."""
+        scope: Scope | None = self
+        while scope is not None:
+            with scope._lock:  # noqa: SLF001 - its own kind
+                if cost is not None:
+                    scope.cost = (scope.cost or 0.0) + cost
+                if tokens is not None:
+                    scope.tokens = (scope.tokens or 0) + tokens
+            scope = scope.parent
+
+    def find(self, key: str) -> Checkpoint | None:
+        """See `Book.find`."""
+        return self.book.find(self, key)
+
+    def record(self, entry: Entry, **options: Any) -> Checkpoint:
+        """See `Book.record`."""
+        return self.book.record(self, entry, **options)
+
+    def tell_served(self) -> None:
+        """Put on record what this run was given instead of doing it again. Losing this loses no result."""
+        with self._lock:
+            served, self.served = self.served, []
+        if served:
+            self.book.engine.journal.note_served(self.book.attempt, served_of(served))
+
+
+def served_of(steps: Iterable[Checkpoint]) -> Served:
+    """What serving these results has saved: a call that is served asks for nothing inside it."""
+    duration, cost, tokens = 0.0, None, None
+    numbers = []
+    for step in steps:
+        numbers.append(step.seq)
+        duration += step.draft.duration
+        if step.draft.cost is not None:
+            cost = (cost or 0.0) + step.draft.cost
+        if step.draft.tokens is not None:
+            tokens = (tokens or 0) + step.draft.tokens
+    return Served(tuple(numbers), duration, cost, tokens)
+
+
+def _generation(path: str, number: int) -> str:
+    return path if number == 1 else f"{path}@{number}"

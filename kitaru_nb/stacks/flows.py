@@ -1,0 +1,106 @@
+"""`@flow` as users import it: recorded where the settings say."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from kitaru_nb.engine.call import called_name
+from kitaru_nb.engine.checkpoint import plain_function_of
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.flow import FlowHandle, as_flow
+from kitaru_nb.errors import Suspended, SuspendedExit
+from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
+
+__all__ = ["FlowFunction", "flow", "here"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class FlowFunction(Protocol, Generic[P, R_co]):
+    """A flow: it is called as it was written, and each call is an execution."""
+
+    __name__: str
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run it to its end, going on where an attempt with equal inputs was cut short."""
+        ...
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> FlowHandle:
+        """The same in a thread of its own."""
+        ...
+
+
+class _Here:
+    """This process's settings and the engine that they lead to, opened with the first flow."""
+
+    def __init__(self) -> None:
+        self._engines: dict[tuple[str, str, int], Engine] = {}
+        self._lock = threading.Lock()
+
+    def settings(self) -> Settings:
+        return resolve()
+
+    def engine(self) -> Engine:
+        settings = self.settings()
+        key = str(settings.home), settings.stack, os.getpid()
+        with self._lock:
+            found = self._engines.get(key)
+            if found is None:
+                found = self._engines[key] = open_engine(settings)
+            return found
+
+    def stack(self) -> str:
+        return self.settings().stack
+
+    def stopped(self, suspended: Suspended, execution: ExecutionId) -> BaseException:
+        if "get_ipython" in vars(sys.modules["builtins"]):
+            return suspended
+        wait = f" wait={suspended.wait}" if suspended.wait else ""
+        print(f"kitaru: waiting execution={execution}{wait}", file=sys.stderr)  # noqa: T201 - the last line of a script
+        return SuspendedExit(suspended.message, wait=suspended.wait)
+
+
+here = _Here()
+
+
+@overload
+def flow(function: Callable[P, R], /) -> FlowFunction[P, R]: ...
+@overload
+def flow(
+    function: None = None, /, *, name: str | None = None
+) -> Callable[[Callable[P, R]], FlowFunction[P, R]]: ...
+def flow(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+    """Make each call of a function an execution that survives a crash.
+
+    The body is ordinary Python. Called again with equal inputs after an attempt that was
+    interrupted, failed or waits, it goes on with that execution: the body runs from its top, and
+    what it asks of ``@checkpoint`` functions, model calls, ``once`` and ``wait`` that came to
+    its end is given from the record. After one that completed, a new execution begins.
+
+    ``f.run(...)`` does the same in the background and gives a handle with ``result()``, ``status``
+    and ``cost``. Called inside another execution, it is an execution of its own whose result
+    counts there as that of one call.
+
+    Args:
+        function: A plain or an ``async`` function.
+        name: What its result is called; the function's name without it.
+
+    Raises:
+        UsageError: it is no such function.
+        ConflictError: from a call: another live process runs this execution.
+    """
+    if function is None:
+        return functools.partial(flow, name=name)
+    plain = plain_function_of(function, "flow")
+    return as_flow(plain, called_name(plain, name), here)
