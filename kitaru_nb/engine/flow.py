@@ -197,7 +197,7 @@ def call_flow(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if found is not None:
         return asked.serve(found)
     inner = asked.begin()
-    known = _completed(flow, asked, inner, args, kwargs)
+    known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
     if known is not None:
         result = known[RESULT]
     else:
@@ -223,7 +223,7 @@ async def call_flow_async(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, A
     if found is not None:
         return asked.serve(found)
     inner = asked.begin()
-    known = _completed(flow, asked, inner, args, kwargs)
+    known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
     if known is not None:
         result = known[RESULT]
     else:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from blake3 import blake3
+
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.secrecy import masked_draft
@@ -117,7 +119,9 @@ class Book:
             if fresh and full in self._finished:
                 self._generations[path] = generation + 1
                 full = _generation(path, generation + 1)
-            return self._begin(Scope(self, full))
+            scope = Scope(self, full)
+            scope.repeated = full in self._finished
+            return self._begin(scope)
 
     def _begin(self, scope: Scope) -> Scope:
         self._begun.add(scope.path)
@@ -135,6 +139,11 @@ class Book:
         """The cell at `path` is on record: its results belong to a run that came to its end."""
         with self._lock:
             self._finished.add(path)
+
+    def finish(self, scope: Scope) -> None:
+        """Put on record that a plain cell came to its end; a step's commit says so by itself."""
+        key = CheckpointKey(blake3(f"finished\n{scope.path}".encode()).hexdigest())
+        self.record(scope, Entry(StepKind.RESULT, key, scope.path, {"data": {"finished": scope.path}}))
 
     def find(self, scope: Scope, key: str) -> Checkpoint | None:
         """The next result with this key that this run of the scope has not consumed; consumes it."""
@@ -278,6 +287,8 @@ class Book:
         self._by_scope[draft.scope] = self._by_scope.get(draft.scope, 0) + 1
         if draft.kind is StepKind.CALL and "path" in draft.data:
             self._finished.add(draft.data["path"])
+        elif draft.kind is StepKind.RESULT and "finished" in draft.data:
+            self._finished.add(draft.data["finished"])
 
 
 class Scope:

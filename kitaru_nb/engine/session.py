@@ -52,6 +52,7 @@ from kitaru_nb.engine.recovery import (
 )
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
+from kitaru_nb.engine.scope import Book, Scope
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.steps import Pending, Restore, Run
 from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, UsageError
@@ -93,6 +94,8 @@ class Session:
 
     Attributes:
         last: The newest commit of this session.
+        book: The recorded results of the execution.
+        scope: That of the running cell, once it has asked for it.
     """
 
     def __init__(
@@ -139,6 +142,27 @@ class Session:
             folder=self._folder,
         )
         self._observed = observe.Observed()
+        self.book = Book(engine, self.open)
+        self.scope: Scope | None = None
+
+    def scope_of(self, path: str, *, fresh: bool = False) -> Scope:
+        """The scope of a cell that runs now: what it asks for of the record is counted there.
+
+        With `fresh` it is given nothing that an earlier run recorded which came to its end.
+        """
+        scope = self.book.scope(path, fresh=fresh)
+        scope.notebook = self.identity.notebook
+        self.scope = scope
+        return scope
+
+    def leave_scope(self, *, plain: bool, completed: bool) -> None:
+        """The cell that asked for its scope has ended; a step's commit has its own record of that."""
+        scope, self.scope = self.scope, None
+        if scope is None:
+            return
+        scope.tell_served()
+        if plain and completed and not scope.repeated:
+            self.book.finish(scope)
 
     @property
     def last_bytes(self) -> int:
@@ -173,6 +197,7 @@ class Session:
     def close(self) -> None:
         """End the attempt: interrupted when a step failed or was left half-done, else completed."""
         self._line.trial.close()
+        self.book.close()
         if self._half_done is None:
             self._lease.give_back(ExecutionStatus.COMPLETED)
         else:
@@ -574,8 +599,9 @@ class Session:
             execution_count=outcome.execution_count,
             plain=self._decider.lineage.untold() if self._marked_only else (),
             excluded=tuple(sorted(self._line.excluded)),
-            cost=outcome.cost,
-            tokens=outcome.tokens,
+            cost=outcome.cost if self.scope is None else self.scope.cost,
+            tokens=outcome.tokens if self.scope is None else self.scope.tokens,
+            scope="" if self.scope is None else self.scope.path,
         )
 
     def _record(self, draft: Draft, written: Written, after: State, process: ProcessState) -> Checkpoint:

@@ -294,12 +294,13 @@ def body_of(draft: Draft) -> str:
         }
         | ({} if draft.signature is None else {"signature": dict(draft.signature)})
         | ({} if draft.kind is StepKind.CELL else _within(draft))
+        | ({"scope": draft.scope} if draft.scope else {})
     )
 
 
 def _within(draft: Draft) -> dict[str, Any]:
     """What only a step has that belongs to another."""
-    return {"kind": draft.kind.value, "scope": draft.scope, "number": draft.number, "data": dict(draft.data)}
+    return {"kind": draft.kind.value, "number": draft.number, "data": dict(draft.data)}
 
 
 def checkpoint_of(row: CheckpointRow, execution: ExecutionId) -> Checkpoint:

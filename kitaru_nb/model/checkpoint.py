@@ -110,7 +110,8 @@ class Draft:
         error: For a failed step, `{"ename", "evalue"}`.
         signature: Who vouches for all of this: ``{"key": …, "sig": …}``; see `engine.trust`.
         kind: What the step is; everything but a cell has no `parent` and changes no namespace.
-        scope: For a step that belongs to another: where it is counted, see `engine.scope`.
+        scope: Where the step is counted that belongs to another, see `engine.scope`; for a cell,
+            where those were counted that belong to it, if there are any.
         number: How many steps with this key there were in its scope before it.
         data: What only this kind has, as JSON values: a model call's usage, say.
     """

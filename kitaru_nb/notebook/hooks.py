@@ -9,6 +9,7 @@ call; a step that ran is committed in `post_run_cell`, before the kernel sends i
 from __future__ import annotations
 
 import ast
+import hashlib
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from IPython.core.inputtransformer2 import cell_magic
 from IPython.core.interactiveshell import InteractiveShell
 
 from kitaru_nb.analysis.directive import directive_of, mark_source
+from kitaru_nb.engine.context import provide
 from kitaru_nb.engine.process import Process, began_ns
 from kitaru_nb.errors import KitaruError, UnstorableError, UsageError
 from kitaru_nb.notebook.auto import Auto
@@ -46,6 +48,7 @@ class _Frame:
     planning: float = 0.0
     failed: BaseException | None = None
     on_record: bool = False
+    scope: Any = None
 
 
 class Hooks:
@@ -68,6 +71,7 @@ class Hooks:
         )
         self._pid = os.getpid()
         self._seen: list[str] = []
+        self._last_scope: Any = None
         self._gate = Gate(self)
         self.process = Process(began=began_ns())
 
@@ -77,11 +81,13 @@ class Hooks:
         """Hook into the shell."""
         self.shell.input_transformers_cleanup.append(self.mark)
         self._gate.install(self.shell)
+        provide(self.running_scope)
         self.shell.events.register("pre_run_cell", self.before_cell)
         self.shell.events.register("post_run_cell", self.after_cell)
 
     def remove(self) -> None:
         """Take the hooks out again and end the attempt."""
+        provide(None)
         self.shell.input_transformers_cleanup.remove(self.mark)
         self._gate.remove(self.shell)
         self.shell.events.unregister("pre_run_cell", self.before_cell)
@@ -166,6 +172,7 @@ class Hooks:
             self.session.saw_imports()
         if not frame.possible:
             self._tell_outer(result)
+            self._leave_scope(frame, result)
             return
         failure: BaseException | None = None
         with Shield() as shield:
@@ -195,11 +202,22 @@ class Hooks:
         self._stop_after(frame)
         return None
 
+    def _leave_scope(self, frame: _Frame, result: Any) -> None:
+        """A plain cell has ended that asked for the record."""
+        if frame.scope is None or self._frames:
+            return
+        try:
+            self.session.leave_scope(plain=True, completed=result is not None and result.success)
+        except KitaruError as error:
+            self.shell.showtraceback((type(error), error, None))
+
     def undo_try(self, frame: _Frame, error: BaseException) -> bool:
         """A try of the running step failed; whether it is undone exactly."""
         from kitaru_nb.engine.session import Outcome  # noqa: PLC0415 - loaded by now
 
         undone: bool = self.session.undo_try(frame.plan, error, Outcome(self.sink.end()))
+        self.session.leave_scope(plain=False, completed=False)
+        frame.scope = None  # the next try begins with nothing consumed
         frame.on_record = not undone
         self.sink.begin()
         return undone
@@ -209,6 +227,29 @@ class Hooks:
         """Whether the code being compiled is a cell that may be a step: its plan sees to what it reaches."""
         frame = self._frames[-1] if self._frames else None
         return frame is not None and frame.possible and not frame.decided
+
+    def running_scope(self) -> Any:
+        """Where what runs now is counted: in the running cell, or the last one where none runs."""
+        if os.getpid() != self._pid and self.session is None:
+            return None
+        frame = next((each for each in self._frames if each.running), None)
+        frame = frame or (self._frames[0] if self._frames else None)
+        if frame is None:
+            return self._last_scope
+        if frame.scope is None:
+            frame.scope = self._last_scope = self._scope_of(frame)
+        return frame.scope
+
+    def _scope_of(self, frame: _Frame) -> Any:
+        session = self.open_session()
+        plan = frame.plan
+        if plan is not None and frame.running:
+            cell = plan.pending.cell
+            fresh = cell.directive is not None and cell.directive.fresh
+            return session.scope_of(cell.step or f"name:{plan.pending.name}", fresh=fresh)
+        cell_id = getattr(frame.info, "cell_id", None)
+        raw = frame.info.raw_cell or ""
+        return session.scope_of(f"cell:{cell_id}" if cell_id else f"code:{_source_digest(raw)}")
 
     # -- the parts ---------------------------------------------------------------------
 
@@ -351,9 +392,16 @@ class Hooks:
             outer.failed = result.error_in_exec or result.error_before_exec
 
     def _finish(self, frame: _Frame, result: Any) -> None:
+        outputs = self.sink.end()
+        try:
+            self._record(frame, result, outputs)
+        finally:
+            self.session.leave_scope(plain=False, completed=False)
+
+    def _record(self, frame: _Frame, result: Any, outputs: Any) -> None:
+        """Put on record how the running step ended."""
         from kitaru_nb.engine.session import Outcome  # noqa: PLC0415 - loaded by now
 
-        outputs = self.sink.end()
         failure = self._failure(frame, result)
         count = result.execution_count if result is not None else None
         if frame.auto and not self._keeps(frame):
@@ -404,3 +452,8 @@ class Hooks:
         if value is not None:
             self.shell.displayhook.update_user_ns(value)
             self.shell.displayhook.fill_exec_result(value)
+
+
+def _source_digest(source: str) -> str:
+    """What a cell is told apart by where the front end sends no ids."""
+    return hashlib.blake2b(source.strip().encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

@@ -14,7 +14,7 @@ from blake3 import blake3
 from kitaru_nb.errors import ConflictError, NotFoundError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location
-from kitaru_nb.model.checkpoint import CheckpointKey, CheckpointStatus, Draft, Group
+from kitaru_nb.model.checkpoint import CheckpointKey, CheckpointStatus, Draft, Group, StepKind
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, Owner, current_owner
 from kitaru_nb.model.removal import Removal
 
@@ -378,14 +378,17 @@ class JournalSuite:
         assert [step.ordinal for step in steps] == [1, 2]
         assert [step.draft.origin for step in steps] == [one.seq, two.seq]
         execution = journal.execution(first.execution)
-        assert (execution.cost, execution.saved_cost, execution.saved_duration) == (0.5, 0.5, 5.0)
+        assert (execution.cost, execution.saved_cost, execution.saved_duration) == (None, 0.5, 5.0)
         assert journal.commit_restored(second, []) == []
 
     def test_cost_and_tokens_add_up(self, journal: Journal) -> None:
         attempt, _ = journal.start(self.notebook, owner=current_owner())
         journal.commit(attempt, a_draft("one"))
-        journal.commit(attempt, a_draft("two", cost=0.25, tokens=10))
-        journal.commit(attempt, a_draft("three", cost=0.5, tokens=5, status=CheckpointStatus.FAILED))
+        journal.commit(attempt, a_draft("two", cost=0.25, tokens=10, kind=StepKind.MODEL))
+        journal.commit(
+            attempt, a_draft("three", cost=0.5, tokens=5, kind=StepKind.MODEL, status=CheckpointStatus.FAILED)
+        )
+        journal.commit(attempt, a_draft("the cell around them", cost=0.75, tokens=15))
 
         execution = journal.execution(attempt.execution)
 
