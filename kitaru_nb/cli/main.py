@@ -45,6 +45,7 @@ _ADMIN = {
     "enable": ("kitaru_nb.cli.setup:enable", "Load kitaru_nb in every kernel by itself."),
     "demo": ("kitaru_nb.cli.demo:demo", "Run a real notebook, kill its kernel half-way, run it again."),
     "doctor": ("kitaru_nb.cli.setup:doctor", "Check settings, disk, journal and kernels."),
+    "fake-llm": ("kitaru_nb.cli.fake_llm:fake_llm", "Serve a language model that costs nothing."),
 }
 
 

@@ -1,0 +1,220 @@
+"""The fake's server: its threads, its script, its count."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from types import TracebackType
+from typing import Any, Self
+
+from kitaru_nb.testing.llm.answers import Answer, Failure, Reply
+from kitaru_nb.testing.llm.call import Call, Tokens
+from kitaru_nb.testing.llm.embeddings import EMBEDDINGS, embedded_tokens
+from kitaru_nb.testing.llm.handler import handler_for
+from kitaru_nb.testing.llm.listener import Listener
+from kitaru_nb.testing.llm.script import Answers, Script
+
+__all__ = ["FakeLLM", "fake_llm"]
+
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
+
+
+class FakeLLM:
+    """A language model on this machine, as `fake_llm` starts it.
+
+    It answers as soon as it exists, from any number of threads and processes, and is gone with
+    `close` or at the end of a ``with`` block.
+    """
+
+    def __init__(
+        self,
+        answers: Answers = None,
+        *,
+        latency: float = 0.0,
+        chunk_latency: float = 0.0,
+        gzip: bool = False,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: str = "fake-key",
+    ) -> None:
+        self.latency = latency
+        self.chunk_latency = chunk_latency
+        self.gzip = gzip
+        self.api_key = api_key
+        self.closing = threading.Event()
+        self._script = Script(answers)
+        self._calls: list[Call] = []
+        self._lock = threading.Lock()
+        self._listener = Listener((host, port), handler_for(self))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as ``http://127.0.0.1:49152``."""
+        host, port = self._listener.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    @property
+    def openai_url(self) -> str:
+        """What OpenAI's clients call `base_url`."""
+        return f"{self.url}/v1"
+
+    @property
+    def anthropic_url(self) -> str:
+        """What Anthropic's clients call `base_url`."""
+        return self.url
+
+    def environ(self) -> dict[str, str]:
+        """The variables that send OpenAI's and Anthropic's clients here, and what is built on them."""
+        variables = {
+            "OPENAI_BASE_URL": self.openai_url,
+            "OPENAI_API_BASE": self.openai_url,
+            "OPENAI_API_KEY": self.api_key,
+            "ANTHROPIC_BASE_URL": self.anthropic_url,
+            "ANTHROPIC_API_URL": self.anthropic_url,
+            "ANTHROPIC_API_KEY": self.api_key,
+        }
+        if any(name.lower() in _PROXIES for name in os.environ):
+            # Through a proxy this machine is another one.
+            spared = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+            host = str(self._listener.server_address[0])
+            variables["NO_PROXY"] = variables["no_proxy"] = ",".join(filter(None, [spared, host]))
+        return variables
+
+    @property
+    def calls(self) -> list[Call]:
+        """The requests so far, in the order they came; a copy."""
+        with self._lock:
+            return list(self._calls)
+
+    @property
+    def requests(self) -> int:
+        """How many requests came, failures among them."""
+        return len(self._calls)
+
+    @property
+    def tokens(self) -> Tokens:
+        """What all answers count together."""
+        return sum((call.tokens for call in self.calls), Tokens())
+
+    def count(self) -> dict[str, Any]:
+        """What ``GET /_count`` answers: requests and tokens, together, by endpoint and by model."""
+        calls = self.calls
+        models: dict[str, dict[str, Any]] = {}
+        for name in dict.fromkeys(call.model for call in calls):
+            of_model = [call for call in calls if call.model == name]
+            models[name] = {"requests": len(of_model), "tokens": _tokens(of_model)}
+        return {
+            "requests": len(calls),
+            "answered": sum(call.status == 200 for call in calls),
+            "failed": sum(call.status != 200 for call in calls),
+            "tokens": _tokens(calls),
+            "apis": dict(Counter(call.api for call in calls)),
+            "models": models,
+        }
+
+    def script(self, answers: Answers) -> None:
+        """Answer with these from now on.
+
+        Raises:
+            UsageError: Something among them is no answer.
+        """
+        self._script = Script(answers)
+
+    def reset(self) -> None:
+        """Forget the requests so far, and begin again with the first answer of a list."""
+        with self._lock:
+            self._calls.clear()
+            self._script.rewind()
+
+    def close(self) -> None:
+        """Stop answering; connections that are open are closed. More than once does no harm."""
+        if not self.closing.is_set():
+            self.closing.set()
+            self._listener.stop()
+
+    def begin(self, api: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Call:
+        """Count one more request."""
+        with self._lock:
+            call = Call(len(self._calls) + 1, api, body, headers)
+            self._calls.append(call)
+        return call
+
+    def note(self, call: Call, **outcome: Any) -> Call:
+        """Record how the answer to `call` went; nothing where the count was reset meanwhile."""
+        noted = replace(call, **outcome)
+        with self._lock:
+            place = call.number - 1
+            # Each request has a body of its own: the object says whether this still is that request.
+            if place < len(self._calls) and self._calls[place].body is call.body:
+                self._calls[place] = noted
+        return noted
+
+    def reply_to(self, call: Call) -> Reply:
+        """What the script answers to `call`; a function that raises is a failure that says so."""
+        if call.api == EMBEDDINGS.api:
+            return Answer(input_tokens=embedded_tokens(call.body))
+        try:
+            return self._script.next(call)
+        except Exception as error:  # noqa: BLE001 - the user's function; a status the SDKs do not try again
+            return Failure(400, f"the answer function raised {type(error).__name__}: {error}")
+
+
+def fake_llm(
+    answers: Answers = None,
+    *,
+    latency: float = 0.0,
+    chunk_latency: float = 0.0,
+    gzip: bool = False,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str = "fake-key",
+) -> FakeLLM:
+    """Start a language model that costs nothing and says what it is told to.
+
+    It speaks OpenAI's chat completions, responses and embeddings and Anthropic's messages, streamed
+    or not, and counts requests and tokens. It can be used the moment this returns::
+
+        with fake_llm(answers=["hi", "there"]) as llm:
+            client = openai.OpenAI(base_url=llm.openai_url, api_key=llm.api_key)
+            ...
+            assert llm.requests == 2
+
+    Args:
+        answers: What it says. None: numbered answers. Text, an `Answer`, a `ToolCall` or a
+            `Failure`: that, always. A list of them: one after the other. A function: what it makes
+            of the `Call`.
+        latency: Seconds before each answer.
+        chunk_latency: Seconds before each piece of a streamed answer.
+        gzip: Compress answers for clients that take it.
+        host: The address to listen on.
+        port: The port to listen on; a free one by default.
+        api_key: What `environ` gives as key. Any key is taken.
+
+    Raises:
+        UsageError: Something among the answers is no answer.
+        OSError: The port is taken.
+    """
+    return FakeLLM(
+        answers,
+        latency=latency,
+        chunk_latency=chunk_latency,
+        gzip=gzip,
+        host=host,
+        port=port,
+        api_key=api_key,
+    )
+
+
+def _tokens(calls: list[Call]) -> dict[str, int]:
+    return asdict(sum((call.tokens for call in calls), Tokens()))
