@@ -22,6 +22,9 @@ DOCS := runtime demo docs
 BENCH := runtime demo test bench
 LOCK := lock
 
+# The tests of model calls have two more: openai 2 and openai 3 cannot be installed together.
+LLM := .venv-llm2/.made .venv-llm3/.made
+
 .PHONY: help
 help: ## list the recipes
 	@sed -n 's/^\([a-z-]*\):.*## /\1 :/p' $(firstword $(MAKEFILE_LIST)) | awk -F' :' '{ printf "  make %-12s%s\n", $$1, $$2 }'
@@ -31,12 +34,15 @@ demo: .venv/.ring-demo ## run a real notebook, kill its kernel half-way, resume 
 	$(BIN)/kitaru-nb demo
 
 .PHONY: test
-test: .venv/.ring-test ## everything CI runs but the slowest (what it cannot run here is listed at the end)
+test: .venv/.ring-test $(LLM) ## everything CI runs but the slowest (what it cannot run here is listed at the end)
 	$(BIN)/python -m pytest -q -m "not slow" tests
 
 .PHONY: test-unit
 test-unit: .venv/.ring-test ## the fast ring: no kernel, no network
 	$(BIN)/python -m pytest -q -m "not slow" tests/unit
+
+.PHONY: llm
+llm: $(LLM) ## the two Pythons with model clients that tests of model calls use
 
 .PHONY: check
 check: .venv/.ring-check ## format, lint, types, rooms, spelling, changelog
@@ -79,12 +85,12 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 .PHONY: lock
 lock: .venv/.ring-lock ## resolve requirements/*.in into requirements/*.txt again
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
-	for lock in demo test check docs bench kishu lock; do \
+	for lock in demo test check docs bench kishu llm-2 llm-3 lock; do \
 		$(COMPILE) requirements/$$lock.in -o requirements/$$lock.txt || exit 1; done
 
 .PHONY: clean
 clean: ## remove .venv and everything built
-	rm -rf .venv benchmarks/.venv build dist docs/_build kitaru-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-llm2 .venv-llm3 benchmarks/.venv build dist docs/_build kitaru-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find kitaru_nb tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp comes last: a .venv whose making was cut short is made again.
@@ -107,6 +113,14 @@ $(eval $(call ring,check,$(CHECK)))
 $(eval $(call ring,docs,$(DOCS)))
 $(eval $(call ring,bench,$(BENCH)))
 $(eval $(call ring,lock,$(LOCK)))
+
+.venv-llm%/.made: .venv/.made pyproject.toml requirements/runtime.txt requirements/llm-%.txt
+	$(PYTHON) -m venv .venv-llm$*
+	.venv-llm$*/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--require-hashes -r requirements/runtime.txt -r requirements/llm-$*.txt
+	.venv-llm$*/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--no-deps --no-build-isolation --editable .
+	@touch $@
 
 # Kishu wants packages of its own, so it gets a Python of its own; where it does not install, the
 # benchmark runs without it and says why.

@@ -24,6 +24,8 @@ NOT_OURS = {
     ".pytest_cache",
     ".ruff_cache",
     ".venv",
+    ".venv-llm2",
+    ".venv-llm3",
     "__pycache__",
     "_build",
     "build",
@@ -90,9 +92,18 @@ def test_a_lock_holds_what_its_source_asks_for(source: Path) -> None:
     assert pinned(source) <= pinned(source.with_suffix(".txt"))
 
 
-def test_one_package_has_one_version_in_all_locks() -> None:
+# Of these two each has a Python of its own, where it is beside the runtime and nothing else.
+ALONE = [ROOT / "requirements" / "llm-2.txt", ROOT / "requirements" / "llm-3.txt"]
+TOGETHER = [
+    [lock for lock in LOCKS if lock not in ALONE],
+    *([ROOT / "requirements" / "runtime.txt", lock] for lock in ALONE),
+]
+
+
+@pytest.mark.parametrize("locks", TOGETHER, ids=lambda locks: locks[-1].stem)
+def test_one_package_has_one_version_where_locks_are_installed_together(locks: list[Path]) -> None:
     versions: dict[str, set[str]] = {}
-    for line in (line for lock in LOCKS for line in requirements(lock)):
+    for line in (line for lock in locks for line in requirements(lock)):
         versions.setdefault(name_of(line), set()).add(line.split()[0].partition("==")[2])
 
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
