@@ -1,0 +1,38 @@
+"""What a model call used: tokens, in one shape whichever provider counted them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Usage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one model call.
+
+    Providers disagree on what they include; here the parts are always parts of the whole, so
+    that ``input - cache_read - cache_write`` is what was read at the full price.
+
+    Attributes:
+        input: All input tokens, those read from and written to a cache included.
+        output: All output tokens, those spent on reasoning included.
+        cache_read: Input tokens that came from the provider's cache.
+        cache_write: Input tokens that were written to it.
+        reasoning: Output tokens that were spent on reasoning, where the provider tells.
+        input_audio: Input tokens that were sound.
+        output_audio: Output tokens that were sound.
+    """
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    input_audio: int = 0
+    output_audio: int = 0
+
+    @property
+    def total(self) -> int:
+        """Input and output together."""
+        return self.input + self.output
