@@ -38,6 +38,7 @@ class ModelRequest:
         max_tokens: The most output tokens it may be answered with, over all the answers it asks
             for; None where the request sets no limit.
         input_tokens: Estimate of its input tokens, see `kitaru_nb.llm.estimate`.
+        answers: How many answers it asks for.
     """
 
     key: RequestKey
@@ -50,6 +51,7 @@ class ModelRequest:
     body: bytes
     max_tokens: int | None
     input_tokens: int
+    answers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,9 @@ class ModelAnswer:
     Attributes:
         status: The HTTP status, 2xx.
         headers: Of the response headers only the content type and the provider's request id.
-        body: The answer's bytes, of a stream all of its events up to the terminal one. They are
-            as received except that the transfer's compression has been undone, so they can be
-            searched, redacted and served without a decoder.
+        body: The answer's bytes as the user's client is given them, of a stream all events up to
+            the terminal one. The transfer's compression is undone, so they can be searched,
+            redacted and served without a decoder.
         usage: What the provider says it used; None when it does not say.
         model: The model that answered, as the answer spells it, else the one asked for.
         duration: Seconds from the request to the last byte of the answer.

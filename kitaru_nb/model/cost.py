@@ -19,18 +19,24 @@ class Usage:
         output: All output tokens, those spent on reasoning included.
         cache_read: Input tokens that came from the provider's cache.
         cache_write: Input tokens that were written to it.
+        cache_write_hour: Of these, the ones kept for an hour, which cost more.
         reasoning: Output tokens that were spent on reasoning, where the provider tells.
         input_audio: Input tokens that were sound.
         output_audio: Output tokens that were sound.
+        searches: Searches of the web that the provider made and bills for.
+        tier: The service tier that was billed, such as ``"flex"``; empty for the usual one.
     """
 
     input: int = 0
     output: int = 0
     cache_read: int = 0
     cache_write: int = 0
+    cache_write_hour: int = 0
     reasoning: int = 0
     input_audio: int = 0
     output_audio: int = 0
+    searches: int = 0
+    tier: str = ""
 
     @property
     def total(self) -> int:

@@ -1,0 +1,96 @@
+"""One model call on its way: from the ticket to the record, once, whatever happens."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+
+from kitaru_nb.llm.answers import Reader, reader_of
+from kitaru_nb.llm.meter import ModelAnswer, ModelRequest, Ticket
+from kitaru_nb.llm.usage import from_headers
+
+__all__ = ["Recording", "kept_headers"]
+
+_KEPT = re.compile(r"content-type$|(?:.*-)?request-?id$", re.IGNORECASE)
+
+
+def kept_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of an answer's headers those that are recorded: its type and the provider's request id."""
+    return {name.lower(): value for name, value in headers if _KEPT.match(name)}
+
+
+class Recording:
+    """Ends the ticket of one call exactly once.
+
+    It is made before the call, so that a call that never gets an answer gives back what was
+    reserved for it as well.
+    """
+
+    def __init__(self, request: ModelRequest, ticket: Ticket, *, hide_usage: bool = False) -> None:
+        self.request = request
+        self.hide_usage = hide_usage
+        self._ticket: Ticket | None = ticket
+        self._started = time.perf_counter()
+        self._status = 0
+        self._headers: Mapping[str, str] = {}
+        self._reader: Reader | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the ticket has ended."""
+        return self._ticket is None
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> Reader | None:
+        """Take note of the head of an answer; None, and the end of the ticket, unless it is 2xx."""
+        if not 200 <= status < 300:
+            self.failed(f"status {status}")
+            return None
+        self._status, self._headers = status, headers
+        content_type = headers.get("content-type") or ""
+        self._reader = reader_of(self.request, content_type, hide_usage=self.hide_usage)
+        return self._reader
+
+    def whole(self, status: int, headers: Mapping[str, str], content: bytes) -> bytes:
+        """Settle an answer that is already there, and give what the user is to see of it."""
+        reader = self.answered(status, headers)
+        if reader is None:
+            return content
+        given = reader.feed(content)
+        given += reader.end()
+        self.settle()
+        return given
+
+    def settle(self) -> None:
+        """Record the answer if it is complete and say why not otherwise; only the first time."""
+        reader, ticket = self._reader, self._ticket
+        if reader is None or ticket is None:
+            return
+        if not reader.over:
+            self.failed(reader.problem or "the answer is incomplete")
+            return
+        self._ticket = None
+        ticket.done(
+            ModelAnswer(
+                status=self._status,
+                headers=kept_headers(self._headers.items()),
+                body=reader.body,
+                usage=reader.tally.usage or from_headers(self._headers),
+                model=reader.tally.model or self.request.model,
+                duration=time.perf_counter() - self._started,
+            )
+        )
+
+    def failed(self, reason: str) -> None:
+        """End the ticket without a record, unless it has ended."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.failed(reason, self._reader.tally.usage if self._reader else None)
+
+    def broke(self, error: BaseException) -> None:
+        """End the ticket because `error` came instead of an answer, or in the midst of one."""
+        self.failed(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+    def __del__(self) -> None:
+        """A stream that is neither read to its end nor closed still gives back what was reserved."""
+        self.failed("dropped before its end")
