@@ -12,7 +12,7 @@ import base64
 import json
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from kitaru_nb.llm.meter import ModelRequest
@@ -20,6 +20,9 @@ from kitaru_nb.llm.signs import Sign, Signs, signs_of
 from kitaru_nb.llm.usage import Tally
 
 __all__ = ["Reader", "reader_of"]
+
+
+_decode = json.JSONDecoder().decode  # kept: `json.loads` looks for the encoding of bytes first
 
 
 class Reader(Protocol):
@@ -99,7 +102,7 @@ class Whole:
             # A proxy's page that says "sign in" with status 200 is no answer of a model.
             return "it is a web page" if "html" in self._content_type else ""
         try:
-            document = json.loads(self.body)
+            document = _decode(self.body.decode())
         except ValueError:
             return "it is not JSON"
         self.tally.add(document)
@@ -110,7 +113,7 @@ def problem_in(document: Any) -> str:
     """What an answer that came with status 200 says went wrong, or an empty string."""
     if isinstance(document, list):
         return next(filter(None, map(problem_in, document)), "")
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return ""
     if document.get("error"):
         return f"it says {_short(document['error'])}"
@@ -142,8 +145,7 @@ class Stream:
         if self.over:
             return chunk
         frames, self._rest = self._framing.split(chunk)
-        given = [out for frame in frames if (out := self._take(frame))]
-        return given[0] if len(given) == 1 else b"".join(given)
+        return b"".join([self._take(frame) for frame in frames])
 
     def end(self) -> bytes:
         """Give the rest. Without its end the answer is only complete if the model had stopped."""
@@ -226,9 +228,9 @@ class Events:
 
     def split(self, data: bytes) -> tuple[list[bytes], bytes]:
         """Cut after each blank line."""
+        if 0 <= data.find(b"\n\n") == len(data) - 2:  # nearly always: one event, whole
+            return [data], b""
         frames = self._EVENT.findall(data)
-        if len(frames) == 1 and len(frames[0]) == len(data):
-            return frames, b""
         return frames, data[sum(map(len, frames)) :]
 
     def documents(self, frame: bytes) -> Iterable[tuple[str, Any]]:
@@ -309,7 +311,7 @@ def _amazon_headers(data: bytes) -> dict[str, str]:
 def _json(data: bytes) -> list[Any]:
     """The document in `data`, or none: a comment, a ping, or no JSON."""
     try:
-        return [json.loads(data)] if data.strip() else []
+        return [_decode(data.decode())] if data.strip() else []
     except ValueError:
         return []
 

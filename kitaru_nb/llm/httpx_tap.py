@@ -17,7 +17,7 @@ from typing import Any
 
 from kitaru_nb.llm.answers import Reader
 from kitaru_nb.llm.meter import Meter, ModelAnswer, ModelRequest
-from kitaru_nb.llm.recording import Recording
+from kitaru_nb.llm.recording import READ_HEADERS, Recording
 from kitaru_nb.llm.wire import is_candidate, model_request
 
 __all__ = ["REPLAYED", "patch"]
@@ -174,13 +174,13 @@ class _Library:
         if options.get("include_usage"):
             return None
         body["stream_options"] = {**options, "include_usage": True}
+        headers = self._module.Headers(request.headers)
+        headers.pop("content-length", None)
         return self._module.Request(
             request.method,
             request.url,
-            headers=[pair for pair in request.headers.raw if pair[0].lower() != b"content-length"],
-            content=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(
-                "utf-8", "surrogatepass"
-            ),
+            headers=headers,
+            content=json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"),
             extensions=request.extensions,
         )
 
@@ -204,12 +204,12 @@ class _Library:
         if tee is None or response.is_stream_consumed:
             # Read already: not asked for as a stream, or from a transport that had it all.
             try:
-                content = recording.whole(response.status_code, response.headers, response.content)
+                content = recording.whole(response.status_code, _headers(response), response.content)
             except BaseException as error:
                 recording.broke(error)
                 raise
             return response if len(content) == len(response.content) else self._with(response, content)
-        reader = recording.answered(response.status_code, response.headers)
+        reader = recording.answered(response.status_code, _headers(response))
         if reader is not None:
             response.stream = self._tees[tee](self._decoded(response), response.stream, reader, recording)
         return response
@@ -240,6 +240,15 @@ class _Library:
         with contextlib.suppress(RuntimeError):  # not known where a transport had the answer ready
             changed.elapsed = response.elapsed
         return changed
+
+
+def _headers(response: Any) -> dict[str, str]:
+    """The headers that matter, without the library's own mapping, which decodes them all each time."""
+    found = [(low, value) for name, value in response.headers.raw if (low := name.lower()) in _READ]
+    return {name.decode(): value.decode("latin-1") for name, value in found}
+
+
+_READ = frozenset(name.encode() for name in READ_HEADERS)
 
 
 class _Tee:

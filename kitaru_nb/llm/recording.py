@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from kitaru_nb.llm.answers import Reader, reader_of
 from kitaru_nb.llm.meter import ModelAnswer, ModelRequest, Ticket
-from kitaru_nb.llm.usage import from_headers
+from kitaru_nb.llm.usage import TOKEN_HEADERS, from_headers
 
-__all__ = ["Recording", "kept_headers"]
+__all__ = ["KEPT_HEADERS", "READ_HEADERS", "Recording"]
 
-_KEPT = re.compile(r"content-type$|(?:.*-)?request-?id$", re.IGNORECASE)
+KEPT_HEADERS = {
+    "content-type",
+    "apim-request-id",
+    "request-id",
+    "x-amzn-requestid",
+    "x-goog-request-id",
+    "x-ms-request-id",
+    "x-request-id",
+}
+"""Of an answer's headers those that are recorded: its type and the provider's request id."""
 
 
-def kept_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Of an answer's headers those that are recorded: its type and the provider's request id."""
-    return {name.lower(): value for name, value in headers if _KEPT.match(name)}
+READ_HEADERS = {*KEPT_HEADERS, *TOKEN_HEADERS}
+"""Of an answer's headers those that are looked at."""
 
 
 class Recording:
@@ -42,7 +49,10 @@ class Recording:
         return self._ticket is None
 
     def answered(self, status: int, headers: Mapping[str, str]) -> Reader | None:
-        """Take note of the head of an answer; None, and the end of the ticket, unless it is 2xx."""
+        """Take note of the head of an answer; None, and the end of the ticket, unless it is 2xx.
+
+        Of the headers those in `READ_HEADERS` count, their names in lower case.
+        """
         if not 200 <= status < 300:
             self.failed(f"status {status}")
             return None
@@ -73,7 +83,7 @@ class Recording:
         ticket.done(
             ModelAnswer(
                 status=self._status,
-                headers=kept_headers(self._headers.items()),
+                headers={name: self._headers[name] for name in KEPT_HEADERS & self._headers.keys()},
                 body=reader.body,
                 usage=reader.tally.usage or from_headers(self._headers),
                 model=reader.tally.model or self.request.model,

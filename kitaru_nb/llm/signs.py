@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -39,7 +39,7 @@ class Signs:
 
     def read(self, name: str, document: Any) -> Sign:
         """What this document, of the kind `name`, says."""
-        if isinstance(document, Mapping) and document.get("error"):
+        if isinstance(document, dict) and document.get("error"):
             return Sign.FAILED
         return self._read(name, document)
 
@@ -129,7 +129,7 @@ def _invoke(name: str, document: Any) -> Sign:
 
 
 def _get(document: Any, name: str) -> Any:
-    return document.get(name) if isinstance(document, Mapping) else None
+    return document.get(name) if isinstance(document, dict) else None
 
 
 def _list(document: Any, name: str) -> list[Any]:

@@ -8,14 +8,15 @@ of this.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kitaru_nb.model.cost import Usage
 
-__all__ = ["Tally", "from_headers"]
+__all__ = ["TOKEN_HEADERS", "Tally", "from_headers"]
 
-Json = Mapping[str, Any]
+Json = dict[str, Any]
 
 
 class Tally:
@@ -27,161 +28,171 @@ class Tally:
 
     def __init__(self) -> None:
         self.model: str | None = None
-        self._said: dict[str, Any] = {}
-        self._tier: str | None = None
+        self._said: Json = {}
+        self._tier = ""
 
     def add(self, document: Any) -> None:
         """Take note of the next document, of any provider and any kind."""
         if isinstance(document, list):  # Gemini's stream where it is not framed as events
             for part in document:
                 self.add(part)
-            return
-        if not isinstance(document, Mapping):
-            return
-        inner = _mapping(document, "message") or _mapping(document, "response") or document
-        for place in (document, inner):
-            self.model = self.model or _text(place, "model") or _text(place, "modelVersion")
-            self._tier = _text(place, "service_tier") or self._tier
-            for said in _places(place):
-                self._said.update({name: value for name, value in said.items() if value is not None})
+        elif isinstance(document, dict):
+            self._add(document)
+            for name in _INSIDE & document.keys():
+                if isinstance(inner := document[name], dict):
+                    self._add(inner)
+
+    def _add(self, document: Json) -> None:
+        if self.model is None:
+            named = document.get("model") or document.get("modelVersion")
+            self.model = named if isinstance(named, str) else None
+        for name in _SPOKEN & document.keys():
+            said = document[name]
+            if name == "service_tier":
+                self._tier = said or self._tier
+            elif name in _AT_TOP:
+                self._said = {**self._said, name: said}
+            elif name == "results":  # Titan
+                for result in said if isinstance(said, list) else ():
+                    self._say(result)
+            else:
+                self._say(said["usage"] if name == "x_groq" and "usage" in (said or ()) else said)
+
+    def _say(self, said: Any) -> None:
+        if isinstance(said, dict):
+            told = {name: value for name, value in said.items() if value is not None}
+            self._said = {**self._said, **told} if self._said else told
 
     @property
     def usage(self) -> Usage | None:
         """What was used; None as long as nothing was said about it."""
         said = self._said
-        tier = _text(said, "service_tier") or self._tier or ""
+        counts = _counts(said)
+        tier = _tier(said.get("service_tier") or self._tier)
         if "prompt_tokens" in said or ("total_tokens" in said and "input_tokens" not in said):
-            return _openai_chat(said, tier)
+            return _openai_chat(counts, said, tier)
         if "input_tokens" in said:
-            beside = any(name in said for name in ("cache_read_input_tokens", "cache_creation_input_tokens"))
-            return _anthropic(said, tier) if beside else _openai_responses(said, tier)
+            beside = "cache_read_input_tokens" in said or "cache_creation_input_tokens" in said
+            return _anthropic(counts, said, tier) if beside else _openai_responses(counts, said, tier)
         if "promptTokenCount" in said:
-            return _gemini(said)
-        for input_name, output_name, *cached in _BESIDE:
-            if input_name in said or output_name in said:
-                read, write = (_count(said, name) for name in cached) if cached else (0, 0)
-                fresh = _count(said, input_name)
-                return Usage(fresh + read + write, _count(said, output_name), read, write)
+            return _gemini(counts, said)
+        for into, out, read, write in _BESIDE:
+            if into in said or out in said:
+                return _beside(counts, into, out, read, write)
         return None
 
 
 def from_headers(headers: Mapping[str, str]) -> Usage | None:
     """What Bedrock says in the headers of an answer, which it does for every model."""
-    found = headers.get("x-amzn-bedrock-input-token-count"), headers.get("x-amzn-bedrock-output-token-count")
-    if not any(found):
-        return None
-    read, write = (
-        int(headers.get(f"x-amzn-bedrock-cache-{way}-input-token-count") or 0) for way in ("read", "write")
-    )
-    return Usage(int(found[0] or 0) + read + write, int(found[1] or 0), read, write)
+    counts = {
+        name: int(value) for name, value in headers.items() if name in TOKEN_HEADERS and value.isdigit()
+    }
+    return _beside(counts, *TOKEN_HEADERS) if counts else None
 
+
+Counts = dict[str, int]
+
+_INSIDE = {"message", "response"}
+"""Where Anthropic and OpenAI put the answer inside an event about it."""
 
 # Input, output and, where they are counted beside the input, what was read from and written to a cache.
 _BESIDE = (
     ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),  # Bedrock, Nova
-    (
-        "inputTokenCount",
-        "outputTokenCount",
-        "cacheReadInputTokenCount",
-        "cacheWriteInputTokenCount",
-    ),  # metrics
-    ("prompt_eval_count", "eval_count"),  # Ollama
-    ("prompt_token_count", "generation_token_count"),  # Llama on Bedrock
-    ("inputTextTokenCount", "tokenCount"),  # Titan on Bedrock
+    ("inputTokenCount", "outputTokenCount", "cacheReadInputTokenCount", "cacheWriteInputTokenCount"),
+    ("prompt_eval_count", "eval_count", "", ""),  # Ollama
+    ("prompt_token_count", "generation_token_count", "", ""),  # Llama on Bedrock
+    ("inputTextTokenCount", "tokenCount", "", ""),  # Titan on Bedrock
 )
-_AT_TOP = {name for names in _BESIDE[2:] for name in names}
+TOKEN_HEADERS = tuple(
+    f"x-amzn-bedrock-{what}-token-count"
+    for what in ("input", "output", "cache-read-input", "cache-write-input")
+)
+_AT_TOP = {name for names in _BESIDE[2:] for name in names if name} - {"tokenCount"}
+_SPOKEN = _AT_TOP | {
+    "usage",
+    "usageMetadata",
+    "amazon-bedrock-invocationMetrics",
+    "x_groq",
+    "service_tier",
+    "results",
+}
 
 
-def _places(document: Json) -> Iterable[Json]:
-    """Where a document may speak of usage."""
-    for name in ("usage", "usageMetadata", "amazon-bedrock-invocationMetrics"):
-        if said := _mapping(document, name):
-            yield said
-    if groq := _mapping(document, "x_groq"):
-        yield from _places(groq)
-    if not _AT_TOP.isdisjoint(document):
-        yield {name: document[name] for name in _AT_TOP if name in document}
-    for result in document.get("results") or ():
-        if isinstance(result, Mapping) and "tokenCount" in result:
-            yield result
-
-
-def _openai_chat(said: Json, tier: str) -> Usage:
-    into, out = _mapping(said, "prompt_tokens_details"), _mapping(said, "completion_tokens_details")
-    tokens_in, tokens_out = _count(said, "prompt_tokens"), _count(said, "completion_tokens")
-    total, reasoning = _count(said, "total_tokens"), _count(out, "reasoning_tokens")
-    if total == tokens_in + tokens_out + reasoning:
+def _openai_chat(counts: Counts, said: Json, tier: str) -> Usage:
+    into, out = _counts(said.get("prompt_tokens_details")), _counts(said.get("completion_tokens_details"))
+    tokens_in, tokens_out = counts.get("prompt_tokens", 0), counts.get("completion_tokens", 0)
+    total, reasoning = counts.get("total_tokens", 0), out.get("reasoning_tokens", 0)
+    if reasoning and total == tokens_in + tokens_out + reasoning:
         tokens_out += reasoning  # xAI counts it beside the completion
+    if not tokens_in and total > tokens_out:
+        tokens_in = total - tokens_out  # Voyage tells only the total
     return Usage(
-        input=tokens_in or total - tokens_out if total else tokens_in,
+        input=tokens_in,
         output=tokens_out,
-        cache_read=_count(into, "cached_tokens") or _count(said, "prompt_cache_hit_tokens"),
-        cache_write=_count(into, "cache_write_tokens"),
+        cache_read=into.get("cached_tokens") or counts.get("prompt_cache_hit_tokens", 0),
+        cache_write=into.get("cache_write_tokens", 0),
         reasoning=reasoning,
-        input_audio=_count(into, "audio_tokens"),
-        output_audio=_count(out, "audio_tokens"),
-        searches=_count(said, "num_search_queries"),
-        tier=_tier(tier),
+        input_audio=into.get("audio_tokens", 0),
+        output_audio=out.get("audio_tokens", 0),
+        searches=counts.get("num_search_queries", 0),
+        tier=tier,
     )
 
 
-def _openai_responses(said: Json, tier: str) -> Usage:
-    into, out = _mapping(said, "input_tokens_details"), _mapping(said, "output_tokens_details")
+def _openai_responses(counts: Counts, said: Json, tier: str) -> Usage:
+    into, out = _counts(said.get("input_tokens_details")), _counts(said.get("output_tokens_details"))
     return Usage(
-        input=_count(said, "input_tokens"),
-        output=_count(said, "output_tokens"),
-        cache_read=_count(into, "cached_tokens"),
-        cache_write=_count(into, "cache_write_tokens"),
-        reasoning=_count(out, "reasoning_tokens"),
-        searches=_count(_mapping(said, "server_tool_use"), "web_search_requests"),
-        tier=_tier(tier),
+        input=counts["input_tokens"],
+        output=counts.get("output_tokens", 0),
+        cache_read=into.get("cached_tokens", 0),
+        cache_write=into.get("cache_write_tokens", 0),
+        reasoning=out.get("reasoning_tokens", 0),
+        searches=_counts(said.get("server_tool_use")).get("web_search_requests", 0),
+        tier=tier,
     )
 
 
-def _anthropic(said: Json, tier: str) -> Usage:
-    read, write = _count(said, "cache_read_input_tokens"), _count(said, "cache_creation_input_tokens")
-    return Usage(
-        input=_count(said, "input_tokens") + read + write,
-        output=_count(said, "output_tokens"),
-        cache_read=read,
-        cache_write=write,
-        cache_write_hour=_count(_mapping(said, "cache_creation"), "ephemeral_1h_input_tokens"),
-        searches=_count(_mapping(said, "server_tool_use"), "web_search_requests"),
-        tier=_tier(tier),
+def _anthropic(counts: Counts, said: Json, tier: str) -> Usage:
+    usage = _beside(
+        counts, "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"
+    )
+    return replace(
+        usage,
+        cache_write_hour=_counts(said.get("cache_creation")).get("ephemeral_1h_input_tokens", 0),
+        searches=_counts(said.get("server_tool_use")).get("web_search_requests", 0),
+        tier=tier,
     )
 
 
-def _gemini(said: Json) -> Usage:
-    thoughts = _count(said, "thoughtsTokenCount")
+def _beside(counts: Counts, into: str, out: str, read: str, write: str) -> Usage:
+    """Usage from providers that count what came from and went to a cache beside the input."""
+    cache_read, cache_write = counts.get(read, 0), counts.get(write, 0)
+    return Usage(counts.get(into, 0) + cache_read + cache_write, counts.get(out, 0), cache_read, cache_write)
+
+
+def _gemini(counts: Counts, said: Json) -> Usage:
+    thoughts = counts.get("thoughtsTokenCount", 0)
     return Usage(
-        input=_count(said, "promptTokenCount") + _count(said, "toolUsePromptTokenCount"),
-        output=_count(said, "candidatesTokenCount") + thoughts,
-        cache_read=_count(said, "cachedContentTokenCount"),
+        input=counts.get("promptTokenCount", 0) + counts.get("toolUsePromptTokenCount", 0),
+        output=counts.get("candidatesTokenCount", 0) + thoughts,
+        cache_read=counts.get("cachedContentTokenCount", 0),
         reasoning=thoughts,
-        input_audio=_sound(said, "promptTokensDetails"),
-        output_audio=_sound(said, "candidatesTokensDetails"),
+        input_audio=_sound(said.get("promptTokensDetails")),
+        output_audio=_sound(said.get("candidatesTokensDetails")),
     )
 
 
-def _sound(said: Json, name: str) -> int:
-    parts = [part for part in said.get(name) or () if isinstance(part, Mapping)]
-    return sum(_count(part, "tokenCount") for part in parts if part.get("modality") == "AUDIO")
+def _sound(details: Any) -> int:
+    parts = [part for part in details or () if isinstance(part, dict) and part.get("modality") == "AUDIO"]
+    return sum(_counts(part).get("tokenCount", 0) for part in parts)
 
 
-def _tier(said: str) -> str:
-    return "" if said in ("default", "standard", "auto", "on_demand") else said
+def _tier(said: Any) -> str:
+    return "" if said in ("default", "standard", "auto", "on_demand") or not isinstance(said, str) else said
 
 
-def _mapping(data: Json, name: str) -> Json:
-    found = data.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _text(data: Json, name: str) -> str | None:
-    found = data.get(name)
-    return found if isinstance(found, str) and found else None
-
-
-def _count(data: Json, name: str) -> int:
-    found = data.get(name)
-    return found if isinstance(found, int) and found > 0 else 0
+def _counts(said: Any) -> Counts:
+    """The whole numbers of an object, as they may be trusted to be."""
+    if not isinstance(said, dict):
+        return {}
+    return {name: count for name, count in said.items() if type(count) is int and count >= 0}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -45,6 +45,7 @@ def model_request(method: str, url: str, body: bytes) -> ModelRequest | None:
         return None
     address = f"{scheme}{host}{port}{path}"
     wanted = data if isinstance(data, dict) else {}
+    most, answers = api.limit(wanted)
     return ModelRequest(
         key=_key(method, f"{scheme}{host}{_lasting(host, port)}{path}{_format(query)}", text),
         method=method,
@@ -54,8 +55,9 @@ def model_request(method: str, url: str, body: bytes) -> ModelRequest | None:
         provider=_provider(host, port, api.name),
         streamed=api.streamed(wanted, path),
         body=text,
-        max_tokens=api.limit(wanted),
+        max_tokens=most,
         input_tokens=input_tokens(text),
+        answers=answers,
     )
 
 
@@ -65,12 +67,15 @@ def canonical(body: bytes) -> tuple[Any, bytes]:
     Order of keys, spacing and escapes do not count.
     """
     try:
-        data = json.loads(body)
-        return data, json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
-            "utf-8", "surrogatepass"
-        )
+        data = _decode(body.decode())
     except ValueError:
         return None, body
+    return data, _encode(data).encode("utf-8", "surrogatepass")
+
+
+# Kept: `json.loads` and `json.dumps` set these up anew for each call.
+_decode = json.JSONDecoder().decode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def _key(method: str, address: str, text: bytes) -> RequestKey:
@@ -107,20 +112,27 @@ class _Api:
         name: What `ModelRequest.api` says.
         fits: Whether a body, with the path, is such a request.
         streamed: Whether it asks for a stream.
-        limit: The most output tokens it may be answered with, or None.
+        limit: The most output tokens it may be answered with, or None; and how many answers it
+            asks for.
     """
 
     name: str
     fits: Callable[[Any, str], bool]
     streamed: Callable[[Json, str], bool]
-    limit: Callable[[Json], int | None]
+    limit: Callable[[Json], tuple[int | None, int]]
 
 
 def _has(*names: str) -> Callable[[Any, str], bool]:
-    """A body with one of the names of each group ``a|b``."""
-    groups = [name.split("|") for name in names]
+    """A body that has all of these names."""
+    wanted = frozenset(names)
+    return lambda data, _: isinstance(data, dict) and wanted <= data.keys()
+
+
+def _has_model_or(other: str, *names: str) -> Callable[[Any, str], bool]:
+    """A body that has all of these names, and `other` if not the model."""
+    wanted = frozenset(names)
     return lambda data, _: (
-        isinstance(data, dict) and all(any(name in data for name in group) for group in groups)
+        isinstance(data, dict) and wanted <= data.keys() and ("model" in data or other in data)
     )
 
 
@@ -145,57 +157,54 @@ def _never(_: Json, __: str) -> bool:
     return False
 
 
-def _at(*paths: str, times: str = "") -> Callable[[Json], int | None]:
-    """The number at the first of these dotted paths that has one, times the number of answers."""
+def _at(*names: str, inside: str = "", times: str = "") -> Callable[[Json], tuple[int | None, int]]:
+    """The number under the first of these names that has one, and the number of answers.
 
-    def limit(data: Json) -> int | None:
-        found = next((n for path in paths if (n := _number(data, path)) is not None), None)
-        if found is None or found < 0:
-            return None
-        return found * max(1, _number(data, times) or 1) if times else found
+    Args:
+        names: Names that providers give to the limit.
+        inside: The object that holds them and `times`, or the body itself.
+        times: The name of how many answers are asked for.
+    """
+
+    def limit(data: Json) -> tuple[int | None, int]:
+        place = data.get(inside) if inside else data
+        if not isinstance(place, dict):
+            return None, 1
+        answers = place.get(times) if times else 1
+        answers = answers if isinstance(answers, int) and answers > 1 else 1
+        for name in names:
+            # Ollama writes -1 for no limit.
+            if name in place and isinstance(found := place[name], int) and found >= 0:
+                return found * answers, answers
+        return None, answers
 
     return limit
 
 
-def _number(data: Any, path: str) -> int | None:
-    for name in path.split("."):
-        data = data.get(name) if isinstance(data, Mapping) else None
-    return data if isinstance(data, int) and not isinstance(data, bool) else None
-
-
-def _nothing(_: Json) -> int | None:
-    return 0
+def _nothing(_: Json) -> tuple[int | None, int]:
+    return 0, 1
 
 
 _CHAT = _Api(
     "openai-chat", _has("messages"), _body_says, _at("max_completion_tokens", "max_tokens", times="n")
 )
 _TEXT = _Api("openai-text", _has("prompt"), _body_says, _at("max_tokens", times="n"))
-_RESPONSES = _Api("openai-responses", _has("model|prompt"), _body_says, _at("max_output_tokens"))
+_RESPONSES = _Api("openai-responses", _has_model_or("prompt"), _body_says, _at("max_output_tokens"))
 _EMBEDDINGS = _Api("embeddings", _has_in_azure, _never, _nothing)
-_ANTHROPIC = _Api("anthropic", _has("messages", "model|anthropic_version"), _body_says, _at("max_tokens"))
-_ANTHROPIC_VERTEX = _Api(
-    "anthropic",
-    _has("messages"),
-    lambda data, path: _body_says(data, path) or _path_says(data, path),
-    _at("max_tokens"),
-)
+_ANTHROPIC = _Api("anthropic", _has_model_or("anthropic_version", "messages"), _body_says, _at("max_tokens"))
+_ANTHROPIC_ON_VERTEX = _Api("anthropic", _has("messages"), _path_says, _at("max_tokens"))
 _GEMINI = _Api(
     "gemini",
     _has("contents"),
     _path_says,
-    _at("generationConfig.maxOutputTokens", times="generationConfig.candidateCount"),
+    _at("maxOutputTokens", inside="generationConfig", times="candidateCount"),
 )
-_GEMINI_EMBEDDINGS = _Api("embeddings", _has("content|requests"), _never, _nothing)
-_OLLAMA = _Api("ollama", _has("model", "messages|prompt"), _unless_told, _at("options.num_predict"))
-_OLLAMA_EMBEDDINGS = _Api("embeddings", _has("model", "input|prompt"), _never, _nothing)
-_CONVERSE = _Api("bedrock-converse", _has("messages"), _path_says, _at("inferenceConfig.maxTokens"))
-_INVOKE = _Api(
-    "bedrock-invoke",
-    lambda _, __: True,
-    _path_says,
-    _at("max_tokens", "max_gen_len", "inferenceConfig.maxTokens", "textGenerationConfig.maxTokenCount"),
-)
+_GEMINI_EMBEDDING = _Api("embeddings", _has("content"), _never, _nothing)
+_GEMINI_EMBEDDINGS = _Api("embeddings", _has("requests"), _never, _nothing)
+_OLLAMA = _Api("ollama", _has("model"), _unless_told, _at("num_predict", inside="options"))
+_OLLAMA_EMBEDDINGS = _Api("embeddings", _has("model"), _never, _nothing)
+_CONVERSE = _Api("bedrock-converse", _has("messages"), _path_says, _at("maxTokens", inside="inferenceConfig"))
+_INVOKE = _Api("bedrock-invoke", lambda _, __: True, _path_says, _at("max_tokens", "max_gen_len"))
 
 _APIS = {
     "chat": _CHAT,
@@ -205,8 +214,9 @@ _APIS = {
     "ollama_embeddings": _OLLAMA_EMBEDDINGS,
     "embeddings": _EMBEDDINGS,
     "gemini": _GEMINI,
+    "gemini_embedding": _GEMINI_EMBEDDING,
     "gemini_embeddings": _GEMINI_EMBEDDINGS,
-    "predict": _ANTHROPIC_VERTEX,
+    "predict": _ANTHROPIC_ON_VERTEX,
     "ollama": _OLLAMA,
     "converse": _CONVERSE,
     "invoke": _INVOKE,
@@ -216,10 +226,11 @@ _PATHS = re.compile(
     r"|(?P<text>/completions)"
     r"|(?P<responses>/responses)"
     r"|(?P<messages>/messages)"
-    r"|(?P<ollama_embeddings>/api/embed)"
+    r"|(?P<ollama_embeddings>/api/embed(?:dings)?)"
     r"|(?P<embeddings>/embeddings)"
     r"|(?P<gemini>:(?:g|streamG)enerateContent)"
-    r"|(?P<gemini_embeddings>:(?:e|batchE)mbedContents?)"
+    r"|(?P<gemini_embedding>:embedContent)"
+    r"|(?P<gemini_embeddings>:batchEmbedContents)"
     r"|(?P<predict>/publishers/anthropic/models/[^/]+:(?:r|streamR)awPredict)"
     r"|(?P<ollama>/api/(?:chat|generate))"
     r"|(?P<converse>/model/[^/]+/converse(?:-stream)?)"
