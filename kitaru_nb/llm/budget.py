@@ -1,0 +1,219 @@
+"""A hard limit on what model calls may cost, kept before each call and not found out after it.
+
+What a call may cost at most is reserved before it is made: its input by estimate, its output by
+the limit it sets itself. Calls under way at the same time share what is left, so together they do
+not go over it either. Who is refused has not paid anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from kitaru_nb.llm.meter import ModelRequest
+from kitaru_nb.llm.prices import Prices, price_hint
+from kitaru_nb.model.cost import Usage
+
+__all__ = ["DEFAULT_OUTPUT_TOKENS", "WARN_AT", "Budget", "Refusal", "Reservation", "reserve", "worst_cost"]
+
+DEFAULT_OUTPUT_TOKENS = 4_096
+"""What is reserved for the output of a call that sets no limit of its own.
+
+It is the one way past a budget: an answer that comes out longer is paid all the same, and then the
+next call is refused. With a limit in each request there is none.
+"""
+
+WARN_AT = Decimal("0.8")
+"""The part of the limit at which it is said that the end is near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call was not made.
+
+    Attributes:
+        kind: ``"over-budget"`` or ``"no-price"``.
+        message: What and why, in the words of `kitaru_nb.errors`.
+        hint: What to type now.
+        limit: The limit in US dollars.
+        spent: What has been spent of it.
+        over: By how much the call would have gone over it; None without a price.
+        suggested: A limit with which the call would have been made; None without a price.
+    """
+
+    kind: str
+    message: str
+    hint: str
+    limit: float
+    spent: float
+    over: float | None = None
+    suggested: float | None = None
+
+
+class Budget:
+    """A limit that any number of threads share.
+
+    It lives in memory: after a crash it is made again with what the journal says was spent. A
+    reservation that a crash cut short was never spent as far as the record knows.
+
+    Args:
+        limit: US dollars.
+        spent: What earlier attempts spent of it.
+        name: What it limits, for messages, such as ``"the budget of cell `draft`"``.
+        warn: Called with a sentence the first time 80 % is spent, outside of any lock. It is not
+            called for what was spent before.
+    """
+
+    def __init__(
+        self,
+        limit: float,
+        *,
+        spent: float = 0.0,
+        name: str = "the budget",
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._limit = _exact(limit)
+        self._spent = _exact(spent)
+        self._reserved = Decimal(0)
+        self._name = name
+        self._warn = warn
+        self._warned = self._spent >= self._limit * WARN_AT
+        self._lock = threading.RLock()  # a stream that is garbage-collected gives back from anywhere
+
+    @property
+    def limit(self) -> float:
+        """US dollars."""
+        return float(self._limit)
+
+    @property
+    def spent(self) -> float:
+        """US dollars that are gone."""
+        return float(self._spent)
+
+    @property
+    def left(self) -> float:
+        """US dollars that are neither spent nor reserved; never below zero."""
+        return float(max(Decimal(0), self._limit - self._spent - self._reserved))
+
+    def take(self, amount: Decimal) -> Refusal | None:
+        """Set `amount` aside; None when there was room for it."""
+        with self._lock:
+            over = self._spent + self._reserved + amount - self._limit
+            if over <= 0:
+                self._reserved += amount
+                return None
+            spent, reserved = self._spent, self._reserved
+        return self._refusal(amount, over, spent, reserved)
+
+    def give_back(self, amount: Decimal, spent: Decimal = Decimal(0)) -> None:
+        """End a reservation of `amount`, of which so much was `spent` (it may be more)."""
+        with self._lock:
+            self._reserved -= amount
+            self._spent += spent
+            now, crossed = self._spent, not self._warned and self._spent >= self._limit * WARN_AT
+            self._warned = self._warned or crossed
+        if crossed:
+            part = f"{now / self._limit:.0%} of {self._name}"
+            self._warn(f"{part} is spent: {_dollars(now)} of {_dollars(self._limit)}")
+
+    def _refusal(self, amount: Decimal, over: Decimal, spent: Decimal, reserved: Decimal) -> Refusal:
+        under_way = f" and {_dollars(reserved)} set aside for calls under way" if reserved else ""
+        suggested = (self._limit + over).quantize(Decimal("0.01"), rounding="ROUND_UP")
+        return Refusal(
+            kind="over-budget",
+            message=(
+                f"{self._name} of {_dollars(self._limit)} would be exceeded by {_dollars(over)}: "
+                f"the call may cost {_dollars(amount)}, with {_dollars(spent)} spent{under_way}"
+            ),
+            hint=f"resume with --budget {suggested} or more, or give the request a lower `max_tokens`",
+            limit=float(self._limit),
+            spent=float(spent),
+            over=float(over),
+            suggested=float(suggested),
+        )
+
+
+class Reservation:
+    """What is set aside for one call, in each budget that it counts against."""
+
+    def __init__(self, budgets: Sequence[Budget], amount: Decimal) -> None:
+        self._budgets = tuple(budgets)
+        self._amount = amount
+        self._lock = threading.Lock()
+
+    @property
+    def amount(self) -> float:
+        """US dollars."""
+        return float(self._amount)
+
+    def settle(self, cost: float | None) -> None:
+        """The call cost this much; None, where nobody said, counts all that was set aside.
+
+        Only the first of `settle` and `release` counts.
+        """
+        self._end(self._amount if cost is None else _exact(cost))
+
+    def release(self, cost: float | None = None) -> None:
+        """The call failed. What the provider said it cost all the same, if anything, is spent."""
+        self._end(Decimal(0) if cost is None else _exact(cost))
+
+    def _end(self, spent: Decimal) -> None:
+        with self._lock:
+            budgets, self._budgets = self._budgets, ()
+        for budget in budgets:
+            budget.give_back(self._amount, spent)
+
+
+def reserve(request: ModelRequest, budgets: Sequence[Budget], prices: Prices) -> Reservation | Refusal:
+    """Set aside what a call may cost at most in all of `budgets`, or in none of them.
+
+    With no budgets nothing is looked up and nothing refused.
+    """
+    if not budgets:
+        return Reservation((), Decimal(0))
+    amount = worst_cost(request, prices)
+    if amount is None:
+        return _without_price(request, budgets[0])
+    for taken, budget in enumerate(budgets):
+        refused = budget.take(amount)
+        if refused is not None:
+            for earlier in budgets[:taken]:
+                earlier.give_back(amount)
+            return refused
+    return Reservation(budgets, amount)
+
+
+def worst_cost(request: ModelRequest, prices: Prices) -> Decimal | None:
+    """The most that a call may cost, or None without a price; see `DEFAULT_OUTPUT_TOKENS`."""
+    output = request.max_tokens
+    if output is None:
+        output = DEFAULT_OUTPUT_TOKENS * request.answers
+    input_, body = request.input_tokens, request.body
+    # Where a request asks for a cache, all of it may be written there, at a higher price.
+    cached = input_ if b'"cache_control"' in body or b'"cachePoint"' in body else 0
+    hour = cached if b'"ttl":"1h"' in body else 0
+    tier = "priority" if b'"service_tier":"priority"' in body else ""
+    usage = Usage(input_, output, cache_write=cached, cache_write_hour=hour, tier=tier)
+    return prices.exact(usage, request.model, provider=request.provider)
+
+
+def _without_price(request: ModelRequest, budget: Budget) -> Refusal:
+    model = request.model or "the model"
+    return Refusal(
+        kind="no-price",
+        message=f"`{model}` has no price, so a budget cannot be kept: its first call was not made",
+        hint=price_hint(model),
+        limit=budget.limit,
+        spent=budget.spent,
+    )
+
+
+def _exact(dollars: float) -> Decimal:
+    return Decimal(repr(float(dollars)))
+
+
+def _dollars(amount: Decimal) -> str:
+    """Two decimals, or as many as a small amount needs."""
+    return f"${amount:.2f}" if not amount or amount >= Decimal("0.1") else f"${amount:.6f}".rstrip("0")
