@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kitaru_nb.artifacts.secret import Secret as Secret
     from kitaru_nb.engine.checkpoint import checkpoint as checkpoint
     from kitaru_nb.engine.futures import gather as gather
+    from kitaru_nb.engine.meter import budget as budget
+    from kitaru_nb.engine.meter import record_usage as record_usage
     from kitaru_nb.stacks.flows import flow as flow
     from kitaru_nb.stacks.open import ZarrStore as ZarrStore
     from kitaru_nb.stacks.open import load as load
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Secret": "kitaru_nb.artifacts.secret:Secret",
+    "budget": "kitaru_nb.engine.meter:budget",
     "checkpoint": "kitaru_nb.engine.checkpoint:checkpoint",
     "flow": "kitaru_nb.stacks.flows:flow",
     "gather": "kitaru_nb.engine.futures:gather",
     "ZarrStore": "kitaru_nb.stacks.open:ZarrStore",
     "errors": "kitaru_nb.errors",
     "load": "kitaru_nb.stacks.open:load",
+    "record_usage": "kitaru_nb.engine.meter:record_usage",
     "resource": "kitaru_nb.artifacts.resource:resource",
     "testing": "kitaru_nb.testing",
 }
@@ -46,11 +50,13 @@ _HOMES = {
 __all__ = [
     "Secret",
     "ZarrStore",
+    "budget",
     "checkpoint",
     "errors",
     "flow",
     "gather",
     "load",
+    "record_usage",
     "resource",
     "testing",
 ]

@@ -28,6 +28,7 @@ import copyreg
 from typing import Any
 
 __all__ = [
+    "BudgetWarning",
     "ConflictError",
     "CorruptError",
     "DivergenceError",
@@ -123,16 +124,24 @@ class Suspended(BaseException):
     Args:
         message: What it waits for.
         wait: The address of the wait, as `kitaru-nb answer` takes it; nothing for a budget.
+
+    Attributes:
+        kind: ``"waiting"``, or for a budget ``"over-budget"`` or ``"no-price"``.
     """
 
     def __init__(self, message: str = "", *, wait: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.wait = wait
+        self.kind = "waiting"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from class, arguments and attributes."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined] # typeshed lacks it
+
+
+class BudgetWarning(UserWarning):
+    """The end of a budget is near: 80 % of it is spent."""
 
 
 class SuspendedExit(Suspended, SystemExit):

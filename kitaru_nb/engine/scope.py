@@ -13,7 +13,9 @@ done is found when its function was edited meanwhile.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +26,9 @@ from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.secrecy import masked_draft
 from kitaru_nb.engine.trial import Trial
-from kitaru_nb.errors import ConflictError, StoreError
+from kitaru_nb.errors import BudgetWarning, ConflictError, StoreError
+from kitaru_nb.llm.budget import Budget
+from kitaru_nb.llm.prices import Prices
 from kitaru_nb.model.artifact import Artifact, Digest, Location
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Draft, StepKind
 from kitaru_nb.model.execution import Attempt, ExecutionId
@@ -64,9 +68,14 @@ class Book:
         engine: Journal and store.
         attempt: Gives the attempt to work in, taking the lease if need be.
         lend: Further results that may be served, of the execution that this one replays.
+        limit: What the execution may cost in US dollars; else what was said last counts, or the
+            setting.
 
     Attributes:
         trial: Loads objects of foreign classes before what is stored counts.
+        prices: What model calls cost.
+        last_request: What the last request to a model was stored as.
+        budget: What is left of the limit; None without one, and before the record was read.
     """
 
     def __init__(
@@ -75,10 +84,15 @@ class Book:
         attempt: Callable[[], Attempt],
         *,
         lend: Sequence[Checkpoint] = (),
+        limit: float | None = None,
     ) -> None:
         self.engine = engine
         self._attempt = attempt
         self.trial = Trial(engine.settings.home)
+        self.prices = Prices(engine.settings.prices)
+        self.last_request: Digest | None = None
+        self.budget: Budget | None = None
+        self._asked_limit = limit
         self._lend = lend
         self._lock = threading.RLock()
         self._by_key: dict[str, list[Checkpoint]] = {}
@@ -279,7 +293,41 @@ class Book:
             number = int(generation.partition("/")[0] or 1)
             base = base.partition("/")[0]
             self._generations[base] = max(number, self._generations.get(base, 1))
+        self._set_budget(execution)
         self._read = execution
+
+    def set_limit(self, dollars: float) -> None:
+        """What the execution may cost from now on, also in later attempts."""
+        with self._lock:
+            self._asked_limit = dollars
+            self._load()
+            self._set_budget(self.execution)
+
+    def _set_budget(self, execution: ExecutionId) -> None:
+        """Make the execution's budget, with what it has cost so far."""
+        said = self._said_limit(execution)
+        limit = self._asked_limit if self._asked_limit is not None else said
+        if limit is None:
+            limit = self.engine.settings.budget
+        if limit is None:
+            self.budget = None
+            return
+        if self._asked_limit is not None and said != limit:
+            self.engine.journal.record_event(execution, "budget.set", {"limit": limit})
+        spent = self.engine.journal.execution(execution).cost or 0.0
+        self.budget = Budget(limit, spent=spent, name="the budget of the execution", warn=self._warn)
+
+    def _said_limit(self, execution: ExecutionId) -> float | None:
+        """What an earlier attempt was told."""
+        if not self._by_key and self._asked_limit is None:
+            return None  # nothing was called yet, so no budget was looked at
+        events = self.engine.journal.events(execution)
+        said = [event.data["limit"] for event in events if event.kind == "budget.set"]
+        return float(said[-1]) if said else None
+
+    def _warn(self, sentence: str) -> None:
+        self.engine.journal.record_event(self.execution, "budget.warning", {"message": sentence})
+        warnings.warn(f"kitaru: {sentence}", BudgetWarning, stacklevel=2)
 
     def _add(self, checkpoint: Checkpoint) -> None:
         draft = checkpoint.draft
@@ -301,6 +349,9 @@ class Scope:
         siblings: How the paths of calls of the same function in `parent` begin.
         root: The flow or cell that it is in.
         consumed: Results that this run, and those inside it, were given or have recorded.
+        reuse: Model calls in it may be served from other executions, too.
+        meter: Of its model calls, once there was one.
+        limits: Budgets that began in it and have not ended.
         notebook: For a cell: the path of its notebook.
         repeated: It is a plain cell that came to its end before: a flow that it calls begins anew.
     """
@@ -313,8 +364,11 @@ class Scope:
         self.parent = parent
         self.siblings = siblings
         self.root: Scope = self if parent is None else parent.root
-        self.notebook: str | None = None
+        self.notebook: str | None = None if parent is None else parent.notebook
         self.repeated = False
+        self.reuse: bool = parent is not None and parent.reuse
+        self.meter: Any = None
+        self.limits: list[Budget] = []
         self.consumed: set[int] = set()
         self.cost: float | None = None
         self.tokens: int | None = None
@@ -360,8 +414,12 @@ class Scope:
             with self._lock:
                 self.root.served.append(checkpoint)
 
-    def spend(self, cost: float | None, tokens: int | None) -> None:
-        """Add what a model call in this scope cost, or would have cost."""
+    def spend(self, cost: float | None, tokens: int | None, *, served: bool = False) -> None:
+        """Add what a model call in this scope cost; `served` says that an earlier attempt paid it."""
+        if served and cost is not None:
+            for each in self.budgets():
+                if each is not self.book.budget:  # which knows what was paid
+                    each.give_back(each.nothing, each.exact(cost))
         scope: Scope | None = self
         while scope is not None:
             with scope._lock:  # noqa: SLF001 - its own kind
@@ -370,6 +428,29 @@ class Scope:
                 if tokens is not None:
                     scope.tokens = (scope.tokens or 0) + tokens
             scope = scope.parent
+
+    def budgets(self) -> Iterator[Budget]:
+        """Every limit that a model call in this scope counts against, the innermost first."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield from reversed(scope.limits)
+            scope = scope.parent
+        if self.book.budget is not None:
+            yield self.book.budget
+
+    @contextmanager
+    def limited(self, dollars: float, name: str) -> Iterator[Budget]:
+        """Inside the block, model calls of this scope count against one more limit.
+
+        What is served from the record was paid by an earlier attempt of the same block, and
+        counts.
+        """
+        limit = Budget(dollars, name=name, warn=self.book._warn)  # noqa: SLF001 - a scope is a part of its book
+        self.limits.append(limit)
+        try:
+            yield limit
+        finally:
+            self.limits.remove(limit)
 
     def find(self, key: str) -> Checkpoint | None:
         """See `Book.find`."""

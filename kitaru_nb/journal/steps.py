@@ -84,7 +84,7 @@ def roll_up(
         known = json.loads(ledger.fetch(EventRow, before).data)
         cost, tokens = known["cost"] or 0.0, known["tokens"] or 0
     if spent.cost is not None:
-        state = state._replace(cost=(state.cost or 0.0) + spent.cost - cost)
+        state = state._replace(cost=_sum(state.cost, spent.cost - cost))
     if spent.tokens is not None:
         state = state._replace(tokens=(state.tokens or 0) + spent.tokens - tokens)
     data = {"child": child, "cost": spent.cost, "tokens": spent.tokens}
@@ -131,4 +131,5 @@ def _counted(ledger: Ledger, state: State, draft: Draft) -> State:
 
 
 def _sum(total: float | None, part: float | None) -> float | None:
-    return total if part is None else (total or 0.0) + part
+    # Sums of dollars and seconds without the noise of floats: a picodollar is nothing.
+    return total if part is None else round((total or 0.0) + part, 12)

@@ -97,6 +97,14 @@ class Budget:
         """US dollars that are neither spent nor reserved; never below zero."""
         return float(max(Decimal(0), self._limit - self._spent - self._reserved))
 
+    nothing = Decimal(0)
+    """What is set aside for a call that is paid already."""
+
+    @staticmethod
+    def exact(dollars: float) -> Decimal:
+        """An amount without the noise of a float."""
+        return _exact(dollars)
+
     def take(self, amount: Decimal) -> Refusal | None:
         """Set `amount` aside; None when there was room for it."""
         with self._lock:

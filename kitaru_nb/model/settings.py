@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kitaru_nb.model.stack import LOCAL, Stack
 
@@ -86,6 +87,10 @@ class Settings:
         max_bytes: How much disk the store may take.
         keep_days: For how many days the values of finished executions are kept when it is reached.
         paranoid: Whether each commit is compared with what a restore of it would give.
+        budget: What one execution may cost in US dollars; None for no limit.
+        llm_bodies: What is kept of model calls: ``store`` the requests and the answers,
+            ``redact`` the answers only, ``off`` neither.
+        prices: Of models, per million tokens; before all other prices.
         sources: For each setting, where its value came from; `doctor` prints it.
     """
 
@@ -100,4 +105,7 @@ class Settings:
     max_bytes: Quota = Quota()
     keep_days: float = 30.0
     paranoid: bool = False
+    budget: float | None = None
+    llm_bodies: str = "store"
+    prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 from typing import Any
 
+from kitaru_nb.engine.context import current_scope
 from kitaru_nb.errors import UsageError
+from kitaru_nb.llm import tap
 from kitaru_nb.notebook.hooks import Hooks
 
 __all__ = ["hooks", "load", "unload"]
@@ -28,6 +30,7 @@ def load(shell: Any) -> None:
         raise UsageError(message, kind="old-ipython", hint="pip install --upgrade ipython ipykernel")
     _hooks = Hooks(shell)
     _hooks.install()
+    tap.install(_meter)
     _register_magics(shell)
     atexit.register(_hooks.close)
     _tell_when_unfinished(shell)
@@ -38,6 +41,7 @@ def unload(shell: Any) -> None:
     global _hooks  # noqa: PLW0603 - one kernel, one set of hooks
     if _hooks is None:
         return
+    tap.uninstall()
     atexit.unregister(_hooks.close)
     _hooks.remove()
     _hooks = None
@@ -56,6 +60,16 @@ def hooks() -> Hooks:
             "kitaru_nb is not loaded in this kernel", kind="not-loaded", hint="%load_ext kitaru_nb"
         )
     return _hooks
+
+
+def _meter() -> Any:
+    """The meter of the running cell; the engine loads with the first model call."""
+    scope = current_scope()
+    if scope is None:
+        return None
+    from kitaru_nb.engine.meter import meter_of_scope  # noqa: PLC0415 - as above
+
+    return meter_of_scope(scope)
 
 
 _MAGICS = (

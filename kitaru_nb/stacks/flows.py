@@ -13,6 +13,7 @@ from kitaru_nb.engine.call import called_name
 from kitaru_nb.engine.checkpoint import plain_function_of
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.flow import FlowHandle, as_flow
+from kitaru_nb.engine.meter import install
 from kitaru_nb.errors import Suspended, SuspendedExit
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.settings import Settings
@@ -58,6 +59,7 @@ class _Here:
             found = self._engines.get(key)
             if found is None:
                 found = self._engines[key] = open_engine(settings)
+                install()
             return found
 
     def stack(self) -> str:
@@ -67,7 +69,8 @@ class _Here:
         if "get_ipython" in vars(sys.modules["builtins"]):
             return suspended
         wait = f" wait={suspended.wait}" if suspended.wait else ""
-        print(f"kitaru: waiting execution={execution}{wait}", file=sys.stderr)  # noqa: T201 - the last line of a script
+        print(f"kitaru: {suspended.message}", file=sys.stderr)  # noqa: T201 - a script's last words
+        print(f"kitaru: waiting execution={execution}{wait}", file=sys.stderr)  # noqa: T201 - as above
         return SuspendedExit(suspended.message, wait=suspended.wait)
 
 

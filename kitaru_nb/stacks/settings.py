@@ -29,6 +29,9 @@ NAMES = (
     "max_bytes",
     "keep_days",
     "paranoid",
+    "budget",
+    "llm_bodies",
+    "prices",
 )
 """Every setting, in the order `doctor` prints them."""
 
@@ -303,6 +306,44 @@ def _rerun_limit(raw: object, _base: Path, what: str) -> RerunLimit:
     return RerunLimit(seconds, cost)
 
 
+def _budget(raw: object, _base: Path, what: str) -> float | None:
+    """US dollars above zero, with or without a ``$``; ``off`` for no limit."""
+    text = str(raw).strip().lower().removeprefix("$")
+    if text in ("off", "none", "false"):
+        return None
+    try:
+        dollars = float(text)
+    except ValueError:
+        dollars = math.nan
+    if isinstance(raw, bool) or not 0 < dollars < math.inf:
+        raise UsageError(
+            f"{what} is `{raw}`, which is no amount of dollars", kind="bad-budget", hint="5.00, or off"
+        )
+    return dollars
+
+
+def _bodies(raw: object, _base: Path, what: str) -> str:
+    text = str(raw).strip().lower()
+    if text not in ("store", "redact", "off"):
+        raise UsageError(f"{what} is `{raw}`", kind="bad-setting", hint="store, redact or off")
+    return text
+
+
+def _prices(raw: object, _base: Path, what: str) -> Mapping[str, Any]:
+    """A table in a file; in the environment the same as JSON."""
+    if isinstance(raw, str):
+        import json  # noqa: PLC0415 - seldom, and settings are read at every kernel start
+
+        try:
+            raw = json.loads(raw)
+        except ValueError:
+            raw = None
+    if not isinstance(raw, dict):
+        hint = '[tool.kitaru_nb.prices] "my-model" = { input = 0.15, output = 0.60 }'
+        raise UsageError(f"{what} is no table of prices", kind="bad-price", hint=hint)
+    return raw
+
+
 _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
     "home": _home,
     "notebook": _text,
@@ -314,6 +355,9 @@ _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
     "max_bytes": _quota,
     "keep_days": _days,
     "paranoid": _switch,
+    "budget": _budget,
+    "llm_bodies": _bodies,
+    "prices": _prices,
 }
 
 

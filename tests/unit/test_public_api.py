@@ -13,7 +13,10 @@ import pytest
 import kitaru_nb
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
-PUBLIC = ["Secret", "ZarrStore", "errors", "load", "resource", "testing"]
+PUBLIC = [
+    *("Secret", "ZarrStore", "budget", "checkpoint", "errors", "flow", "gather", "load"),
+    *("record_usage", "resource", "testing"),
+]
 
 
 def test_the_public_names_are_the_recorded_ones() -> None:
