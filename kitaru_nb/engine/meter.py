@@ -120,7 +120,14 @@ class _Ticket:
         self._started_at = datetime.now(UTC)
 
     def done(self, answer: ModelAnswer) -> None:
-        """Put the answer on record; durable when this returns."""
+        """Put the answer on record; durable when this returns.
+
+        What there is to do for it is done by the book's own thread, so that it is little for
+        the thread, or the event loop, that has called the model.
+        """
+        self._scope.book.write(lambda: self._done(answer))
+
+    def _done(self, answer: ModelAnswer) -> None:
         cost = self._cost(answer.usage, answer.model)
         try:
             self._record(answer, cost)

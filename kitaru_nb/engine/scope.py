@@ -12,9 +12,11 @@ done is found when its function was edited meanwhile.
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -92,6 +94,8 @@ class Book:
         self.prices = Prices(engine.settings.prices)
         self.last_request: Digest | None = None
         self.budget: Budget | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._pid = os.getpid()
         self._asked_limit = limit
         self._lend = lend
         self._lock = threading.RLock()
@@ -103,8 +107,22 @@ class Book:
         self._begun: set[str] = set()
 
     def close(self) -> None:
-        """End what was started to look at stored values."""
+        """End what was started to look at stored values, and to write."""
         self.trial.close()
+        writer, self._writer = self._writer, None
+        if writer is not None and self._pid == os.getpid():
+            writer.shutdown(wait=False)
+
+    def write(self, job: Callable[[], None]) -> None:
+        """Do `job` in the book's own thread and wait for its end; raises what it raises."""
+        if self._pid != os.getpid():
+            job()  # a forked child has none of its parent's threads
+            return
+        with self._lock:
+            if self._writer is None:
+                self._writer = ThreadPoolExecutor(1, thread_name_prefix="kitaru-nb-record")
+            writer = self._writer
+        writer.submit(job).result()
 
     @property
     def attempt(self) -> Attempt:
