@@ -22,10 +22,18 @@ if TYPE_CHECKING:
     from kitaru_nb import testing as testing
     from kitaru_nb.artifacts.resource import resource as resource
     from kitaru_nb.artifacts.secret import Secret as Secret
+    from kitaru_nb.engine.channel import channel as channel
     from kitaru_nb.engine.checkpoint import checkpoint as checkpoint
     from kitaru_nb.engine.futures import gather as gather
     from kitaru_nb.engine.meter import budget as budget
     from kitaru_nb.engine.meter import record_usage as record_usage
+    from kitaru_nb.engine.positions import steps as steps
+    from kitaru_nb.engine.primitives import current_execution as current_execution
+    from kitaru_nb.engine.primitives import idempotency_key as idempotency_key
+    from kitaru_nb.engine.primitives import log as log
+    from kitaru_nb.engine.primitives import once as once
+    from kitaru_nb.engine.primitives import save as save
+    from kitaru_nb.engine.primitives import stream as stream
     from kitaru_nb.stacks.flows import flow as flow
     from kitaru_nb.stacks.open import ZarrStore as ZarrStore
     from kitaru_nb.stacks.open import load as load
@@ -34,15 +42,23 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Secret": "kitaru_nb.artifacts.secret:Secret",
+    "ZarrStore": "kitaru_nb.stacks.open:ZarrStore",
     "budget": "kitaru_nb.engine.meter:budget",
+    "channel": "kitaru_nb.engine.channel:channel",
     "checkpoint": "kitaru_nb.engine.checkpoint:checkpoint",
+    "current_execution": "kitaru_nb.engine.primitives:current_execution",
+    "errors": "kitaru_nb.errors",
     "flow": "kitaru_nb.stacks.flows:flow",
     "gather": "kitaru_nb.engine.futures:gather",
-    "ZarrStore": "kitaru_nb.stacks.open:ZarrStore",
-    "errors": "kitaru_nb.errors",
+    "idempotency_key": "kitaru_nb.engine.primitives:idempotency_key",
     "load": "kitaru_nb.stacks.open:load",
+    "log": "kitaru_nb.engine.primitives:log",
+    "once": "kitaru_nb.engine.primitives:once",
     "record_usage": "kitaru_nb.engine.meter:record_usage",
     "resource": "kitaru_nb.artifacts.resource:resource",
+    "save": "kitaru_nb.engine.primitives:save",
+    "steps": "kitaru_nb.engine.positions:steps",
+    "stream": "kitaru_nb.engine.primitives:stream",
     "testing": "kitaru_nb.testing",
 }
 """Where each public name lives: ``module`` for a module, ``module:attribute`` for the rest."""
@@ -51,13 +67,21 @@ __all__ = [
     "Secret",
     "ZarrStore",
     "budget",
+    "channel",
     "checkpoint",
+    "current_execution",
     "errors",
     "flow",
     "gather",
+    "idempotency_key",
     "load",
+    "log",
+    "once",
     "record_usage",
     "resource",
+    "save",
+    "steps",
+    "stream",
     "testing",
 ]
 

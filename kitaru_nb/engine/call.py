@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import FunctionType
@@ -18,6 +18,7 @@ from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import is_marker, marker_details
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.callee import Callee, Look, callee_of
+from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.effects import Effects, Left, put_effects
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.scope import Entry, Scope
@@ -221,7 +222,7 @@ class Call:
 
     def _store(
         self, result: object, left: Left | None, data: dict[str, Any]
-    ) -> tuple[Mapping[str, Any], Sequence[Stored]]:
+    ) -> tuple[Mapping[str, Any], Written]:
         engine = self.scope.book.engine
         with judging(self.scope.book.trial):
             if left is None:
@@ -230,9 +231,10 @@ class Call:
                 stored, data["present"] = left.store(engine, result, namespace=self._callee.scope)
         refuse_unstorable(self.options.name, stored, result)
         value = digest_values({RESULT: result}, namespace=self._callee.scope)
+        written = Written()
         names = (RESULT,) if left is None else (RESULT, "left")
-        group = Group(names, stored.artifact.digest, value, unstorable=stored.unstorable)
-        return {"groups": (group,), "data": data}, [stored]
+        group = Group(names, written.add(stored), value)
+        return {"groups": (group,), "data": data}, written
 
     def again(self) -> Scope:
         """The call failed and is made once more, on what it was given at first."""

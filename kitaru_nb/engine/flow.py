@@ -19,6 +19,7 @@ from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
 from kitaru_nb.engine.callee import callee_of
+from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.lease import Lease
@@ -139,12 +140,12 @@ class Turn:
         namespace = self.flow.function.__globals__
 
         def store() -> Any:
-            stored = [self.engine.put({name: value}, namespace=namespace) for name, value in values.items()]
-            groups = tuple(
-                Group((name,), each.artifact.digest, Digest(""), unstorable=each.unstorable)
-                for name, each in zip(values, stored, strict=True)
-            )
-            return {"groups": groups}, stored
+            written = Written()
+            groups = []
+            for name, value in values.items():
+                stored = self.engine.put({name: value}, namespace=namespace)
+                groups.append(Group((name,), written.add(stored), Digest(""), unstorable=stored.unstorable))
+            return {"groups": tuple(groups)}, written
 
         data = {"module": self.flow.function.__module__, "qualname": self.flow.function.__qualname__}
         self.scope.record(Entry(StepKind.VALUE, key, INPUTS, {"data": data}, store=store))
@@ -157,7 +158,8 @@ class Turn:
             stored = self.engine.put({RESULT: result}, namespace=namespace)
             refuse_unstorable(self.flow.name, stored, result)
             value = digest_values({RESULT: result}, namespace=namespace)
-            return {"groups": (Group((RESULT,), stored.artifact.digest, value),)}, [stored]
+            written = Written()
+            return {"groups": (Group((RESULT,), written.add(stored), value),)}, written
 
         fields = {"cost": self.scope.cost, "tokens": self.scope.tokens}
         return self.scope.record(

@@ -41,6 +41,7 @@ class Line:
         excluded: Names that are never stored here.
         last_bytes: Size of the values of the last commit that were not on record before.
         tell: Shows a line before the commit is done; the front end's.
+        definitions: Where functions and classes of the notebook are on record.
         trial: Loads objects of foreign classes before what is stored counts.
     """
 
@@ -56,7 +57,7 @@ class Line:
         self._namespace = namespace
         self._process = process
         self._recorded_process: ProcessState = {}
-        self._definitions = Definitions()
+        self.definitions = Definitions()
         self._committed = State()  # the namespace when all in it was on record
         namespace.recorded_whole = self.recorded.whole
         # For each group on record, the definitions that its artifact refers to, by their ids.
@@ -90,8 +91,8 @@ class Line:
             restored.problems += self._process.apply(loader.process(digest))
         self.parent, self.recorded, self._committed = line[-1].seq, recorded, State()
         self._namespace.recorded_whole = recorded.whole
-        self._definitions = Definitions()
-        self._definitions.put_back(self._namespace, groups, loader.refers)
+        self.definitions = Definitions()
+        self.definitions.put_back(self._namespace, groups, loader.refers)
         self._refers = {group.names: loader.refers(group) for group in groups}
         self._checked = State()
         self._recorded_process = self._process.snapshot()
@@ -138,7 +139,7 @@ class Line:
                 on_record={k: v for k, v in on_record.items() if k not in step.groups}
                 if fresh
                 else on_record,
-                stored=self._definitions,
+                stored=self.definitions,
                 anew=grown,
                 exclude=self.excluded.union(directive.exclude if directive is not None else ()),
             )
@@ -165,7 +166,7 @@ class Line:
             if names in after.groups and names in on_record and on_record[names].value == after.groups[names]
         }
         keys = {*after.definitions}.union(*known.values())
-        twice = {key for key in keys if self._definitions.is_doubled(key, after, self._namespace)}
+        twice = {key for key in keys if self.definitions.is_doubled(key, after, self._namespace)}
         own = {after.group_of[after.definitions[key]] for key in twice & after.definitions.keys()}
         doubled = {names for names, refers in known.items() if names in own or not refers.isdisjoint(twice)}
         return doubled | grown_groups(after, known)
@@ -222,7 +223,7 @@ class Line:
         known = self._engine.journal.artifact_digests()
         for group in [group for group in self.recorded.groups.values() if group.artifact not in known]:
             self.recorded.forget(group)
-        self._definitions = Definitions()
+        self.definitions = Definitions()
 
     def add(
         self,
@@ -264,7 +265,7 @@ class Line:
         self.parent, self._recorded_process, self._committed = checkpoint.seq, process, after
         self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
         self.recorded.add(draft)
-        self._definitions.add(self._namespace.live, written.anchors, after)
+        self.definitions.add(self._namespace.live, written.anchors, after)
         for group in written.groups:
             self._refers[group.names] = after.refers.get(group.names, frozenset())
         self._checked = after

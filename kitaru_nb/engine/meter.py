@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,8 +11,8 @@ from typing import Any
 
 from blake3 import blake3
 
-from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.errors import Suspended, UsageError
@@ -173,21 +173,21 @@ class _Ticket:
         self._scope.record(entry, started_at=self._started_at, duration=answer.duration)
         self._scope.spend(cost, None if answer.usage is None else answer.usage.total)
 
-    def _store(self, answer: ModelAnswer) -> tuple[Mapping[str, Any], Sequence[Stored]]:
+    def _store(self, answer: ModelAnswer) -> tuple[Mapping[str, Any], Written]:
         engine, book = self._scope.book.engine, self._scope.book
         kept = engine.settings.llm_bodies
         if kept == _NOTHING:
-            return {}, []
-        stored = [engine.put({ANSWER: answer.body}, namespace={})]
-        groups = [Group((ANSWER,), stored[0].artifact.digest, Digest(""))]
+            return {}, Written()
+        written = Written()
+        stored = engine.put({ANSWER: answer.body}, namespace={})
+        groups = [Group((ANSWER,), written.add(stored), Digest(""))]
         if kept == _WHOLE:
             request = engine.put(
                 {REQUEST: _parts(self._request.body)}, namespace={}, before=book.last_request
             )
             book.last_request = request.artifact.digest
-            stored.append(request)
-            groups.append(Group((REQUEST,), request.artifact.digest, Digest("")))
-        return {"groups": tuple(groups)}, stored
+            groups.append(Group((REQUEST,), written.add(request), Digest("")))
+        return {"groups": tuple(groups)}, written
 
 
 def _parts(body: bytes) -> Any:

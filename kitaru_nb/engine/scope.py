@@ -24,14 +24,14 @@ from typing import Any
 
 from blake3 import blake3
 
-from kitaru_nb.artifacts.values import Stored
+from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.secrecy import masked_draft
 from kitaru_nb.engine.trial import Trial
 from kitaru_nb.errors import BudgetWarning, ConflictError, StoreError
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.llm.prices import Prices
-from kitaru_nb.model.artifact import Artifact, Digest, Location
+from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Draft, StepKind
 from kitaru_nb.model.execution import Attempt, ExecutionId
 from kitaru_nb.model.served import Served
@@ -58,7 +58,7 @@ class Entry:
     key: CheckpointKey
     name: str
     fields: Mapping[str, Any] = field(default_factory=dict)
-    store: Callable[[], tuple[Mapping[str, Any], Sequence[Stored]]] | None = None
+    store: Callable[[], tuple[Mapping[str, Any], Written]] | None = None
 
 
 class Book:
@@ -112,6 +112,12 @@ class Book:
         writer, self._writer = self._writer, None
         if writer is not None and self._pid == os.getpid():
             writer.shutdown(wait=False)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """One transaction around all that this thread reads and records inside the block."""
+        with self._lock, self.engine.journal.holding():  # in this order, as everywhere
+            yield
 
     def write(self, job: Callable[[], None]) -> None:
         """Do `job` in the book's own thread and wait for its end; raises what it raises."""
@@ -260,25 +266,19 @@ class Book:
         raise AssertionError("the last try either returns or raises")
 
     def _commit_once(self, draft: Draft, entry: Entry) -> Checkpoint:
-        artifacts: list[Artifact] = []
-        locations: list[Location] = []
-        needs: set[Digest] = set()
+        written = Written()
         if entry.store is not None:
-            more, stored = entry.store()
+            more, written = entry.store()
             draft = replace(draft, **more)
-            for each in stored:
-                artifacts.append(each.artifact)
-                locations.extend(each.locations)
-                needs |= each.needs
             self._flush()
         attempt = self.attempt
-        draft = self.engine.trust.signed(masked_draft(draft), attempt.execution, fresh=artifacts)
+        draft = self.engine.trust.signed(masked_draft(draft), attempt.execution, fresh=written.artifacts)
         checkpoint = self.engine.journal.commit(
             attempt,
             draft,
-            artifacts=artifacts,
-            locations=locations,
-            needs=needs - {artifact.digest for artifact in artifacts},
+            artifacts=written.artifacts,
+            locations=written.locations,
+            needs=written.needs - {artifact.digest for artifact in written.artifacts},
         )
         self.engine.trust.committed(checkpoint)
         return checkpoint
@@ -369,6 +369,8 @@ class Scope:
         consumed: Results that this run, and those inside it, were given or have recorded.
         reuse: Model calls in it may be served from other executions, too.
         meter: Of its model calls, once there was one.
+        positions: For a step of a notebook: what commits long loops in it, see `engine.positions`.
+        loops: The names of those loops.
         limits: Budgets that began in it and have not ended.
         notebook: For a cell: the path of its notebook.
         repeated: It is a plain cell that came to its end before: a flow that it calls begins anew.
@@ -387,6 +389,8 @@ class Scope:
         self.reuse: bool = parent is not None and parent.reuse
         self.meter: Any = None
         self.limits: list[Budget] = []
+        self.positions: Any = None
+        self.loops: set[str] = set()
         self.consumed: set[int] = set()
         self.cost: float | None = None
         self.tokens: int | None = None
@@ -473,6 +477,11 @@ class Scope:
     def find(self, key: str) -> Checkpoint | None:
         """See `Book.find`."""
         return self.book.find(self, key)
+
+    def latest(self, key: str) -> Checkpoint | None:
+        """The newest result with this key in this scope, consumed or not."""
+        found = [each for each in self.book.results() if each.draft.key == key]
+        return next((each for each in reversed(found) if each.draft.scope == self.path), None)
 
     def record(self, entry: Entry, **options: Any) -> Checkpoint:
         """See `Book.record`."""

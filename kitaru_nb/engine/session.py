@@ -37,6 +37,7 @@ from kitaru_nb.engine.packages import (
     versions_of,
 )
 from kitaru_nb.engine.passing import passed_on
+from kitaru_nb.engine.positions import CellPositions
 from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recipes import MadeAgain, Parse, parse_plain, remake
@@ -144,6 +145,7 @@ class Session:
         self._observed = observe.Observed()
         self.book = Book(engine, self.open)
         self.scope: Scope | None = None
+        self._pending: Pending | None = None
 
     def scope_of(self, path: str, *, fresh: bool = False) -> Scope:
         """The scope of a cell that runs now: what it asks for of the record is counted there.
@@ -152,12 +154,16 @@ class Session:
         """
         scope = self.book.scope(path, fresh=fresh)
         scope.notebook = self.identity.notebook
+        if self._pending is not None:
+            scope.positions = CellPositions(
+                self.engine, self.namespace, self._process, self._line, self._pending
+            )
         self.scope = scope
         return scope
 
     def leave_scope(self, *, plain: bool, completed: bool) -> None:
         """The cell that asked for its scope has ended; a step's commit has its own record of that."""
-        scope, self.scope = self.scope, None
+        scope, self.scope, self._pending = self.scope, None, None
         if scope is None:
             return
         scope.tell_served()
@@ -286,6 +292,7 @@ class Session:
 
     def begin(self, run: Run) -> None:
         """The step's body is about to run."""
+        self._pending = run.pending
         self.namespace.seals.allowed = False
         self._half_done_before, self._half_done = self._half_done, run.pending.name
         self._observed = observe.Observed()

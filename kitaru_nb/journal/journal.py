@@ -111,6 +111,14 @@ class Journal(Protocol):
         """
         ...
 
+    def claim(self, attempt: Attempt, name: str) -> bool:
+        """Take what is called `name` for the attempt's execution, for good; False where it is taken.
+
+        Raises:
+            ConflictError: kind ``superseded``.
+        """
+        ...
+
     def roll_up(self, attempt: Attempt, child: ExecutionId) -> None:
         """Add what a child execution has cost since the last time to the attempt's execution.
 

@@ -228,6 +228,20 @@ class SqlJournal:
             ledger.update(head)
         self._session.remember(head)
 
+    def claim(self, attempt: Attempt, name: str) -> bool:
+        """Take something for the attempt's execution, for good. See `Journal.claim`."""
+        with self._session.writing() as ledger:
+            head, state = ledger.head(), self._leases.fenced(ledger, attempt)[0]
+            if ledger.newest("claim:" + name):
+                return False
+            data = {"name": name, "epoch": attempt.epoch}
+            head, state, event = ledger.append_event(head, state, "claimed", data, at=self._leases.now())
+            ledger.put_newest("claim:" + name, event.seq)
+            ledger.update(state)
+            ledger.update(head)
+        self._session.remember(head)
+        return True
+
     def roll_up(self, attempt: Attempt, child: ExecutionId) -> None:
         """Add what a child execution has cost to the attempt's execution. See `Journal.roll_up`."""
         with self._session.writing() as ledger:

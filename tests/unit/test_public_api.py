@@ -14,8 +14,9 @@ import kitaru_nb
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
 PUBLIC = [
-    *("Secret", "ZarrStore", "budget", "checkpoint", "errors", "flow", "gather", "load"),
-    *("record_usage", "resource", "testing"),
+    *("Secret", "ZarrStore", "budget", "channel", "checkpoint", "current_execution", "errors", "flow"),
+    *("gather", "idempotency_key", "load", "log", "once", "record_usage", "resource", "save", "steps"),
+    *("stream", "testing"),
 ]
 
 

@@ -1,0 +1,237 @@
+"""Small durable things: effects that happen once, keys, notes, saved values, streams."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from blake3 import blake3
+
+from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.call import RESULT, load_result, refuse_unstorable
+from kitaru_nb.engine.commit import Written
+from kitaru_nb.engine.context import current_scope, inside
+from kitaru_nb.engine.scope import Entry, Scope
+from kitaru_nb.errors import UsageError
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
+from kitaru_nb.model.execution import Execution
+
+__all__ = ["Stream", "current_execution", "idempotency_key", "log", "once", "save", "stream"]
+
+T = TypeVar("T")
+
+_once_locks: dict[str, threading.RLock] = {}
+_once_lock = threading.Lock()
+
+
+def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Do one effect a single time in an execution, and give its recorded result ever after.
+
+    The key is the effect's name in the whole execution, whatever cell or function asks for it.
+    When this has returned, `fn` is never called for that key again, in a later attempt either. If
+    the process dies after the effect and before its record, the next attempt does it again: give
+    the other side ``idempotency_key(key)``, so that it can tell.
+
+    Outside any execution `fn` is simply called.
+
+    Args:
+        key: Such as ``"charge order 17"``.
+        fn: A plain function, or a coroutine function, whose result is then to be awaited.
+        *args: For `fn`.
+        **kwargs: For `fn`.
+
+    Raises:
+        UnstorableError: what `fn` returned cannot be stored.
+        UsageError: `key` is no text.
+    """
+    if type(key) is not str or not key:
+        message = f"the key of `once` is `{key!r}`, and has to be text"
+        raise UsageError(message, kind="bad-key", hint='once("charge order 17", charge, order)')
+    scope = current_scope()
+    if scope is None:
+        return fn(*args, **kwargs)
+    if inspect.iscoroutinefunction(fn):
+        return _once_async(scope, key, fn, args, kwargs)  # type: ignore[return-value] # T is the coroutine
+    with _lock_of(f"{scope.book.execution}\n{key}"):
+        found = scope.book.is_recorded(_once_key(key))
+        if found is not None:
+            return _known(scope, found)  # type: ignore[no-any-return] # what fn returned
+        with inside(scope.inner("once", _once_key(key)[:16])) as inner:
+            result = fn(*args, **kwargs)
+        _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
+    return result
+
+
+async def _once_async(
+    scope: Scope, key: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    found = scope.book.is_recorded(_once_key(key))
+    if found is not None:
+        return _known(scope, found)
+    with inside(scope.inner("once", _once_key(key)[:16])) as inner:
+        result = await fn(*args, **kwargs)
+    _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
+    return result
+
+
+def _lock_of(what: str) -> threading.RLock:
+    with _once_lock:
+        return _once_locks.setdefault(what, threading.RLock())
+
+
+def _once_key(key: str) -> CheckpointKey:
+    return CheckpointKey(blake3(f"once\n{key}".encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def _known(scope: Scope, found: Checkpoint) -> Any:
+    scope.book.engine.trust.require([found])
+    scope.consume(found)
+    return load_result(scope, found, namespace={})[RESULT]
+
+
+def _keep(
+    scope: Scope, kind: StepKind, key: CheckpointKey, name: str, result: object, *, inner: Scope | None = None
+) -> Checkpoint:
+    """Put a value on record under `name`."""
+    label = RESULT if kind is StepKind.ONCE else name
+
+    def store() -> tuple[Mapping[str, Any], Written]:
+        stored = scope.book.engine.put({label: result}, namespace={})
+        refuse_unstorable(name, stored, result)
+        value = digest_values({label: result}, namespace={})
+        written = Written()
+        return {"groups": (Group((label,), written.add(stored), value),)}, written
+
+    fields: dict[str, Any] = {} if inner is None else {"cost": inner.cost, "tokens": inner.tokens}
+    return scope.record(Entry(kind, key, name, fields, store=store))
+
+
+def idempotency_key(name: str) -> str:
+    """A key for `name` that is the same in every attempt of this execution, and in no other one.
+
+    Hand it to a payment provider or queue, so that an effect that was done just before a crash is
+    not done twice.
+
+    Raises:
+        UsageError: outside any execution there is no such key.
+    """
+    scope = _scope_for(f'idempotency_key("{name}")')
+    told = f"idempotency\n{scope.book.execution}\n{name}"
+    return f"{name[:40]}-{blake3(told.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+
+
+def log(**values: object) -> None:
+    """Note values on the running cell, flow or checkpoint; `show` and the panel tell them.
+
+    What is noted again by a later attempt of the same place is there once. Values that are no JSON
+    are noted as text. Outside any execution nothing is noted.
+    """
+    scope = current_scope()
+    if scope is None:
+        return
+    noted = {name: VAULT.mask_json(_plain(value)) for name, value in values.items()}
+    _note(scope, "log", {"log": noted})
+
+
+def _note(scope: Scope, name: str, data: Mapping[str, Any]) -> None:
+    told = json.dumps([name, data], sort_keys=True)
+    key = CheckpointKey(blake3(f"note\n{told}".encode("utf-8", "surrogatepass")).hexdigest())
+    if scope.find(key) is None:
+        scope.record(Entry(StepKind.VALUE, key, name, {"data": dict(data)}))
+
+
+def _plain(value: object) -> Any:
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)[:2000]
+
+
+def save(name: str, value: object) -> str:
+    """Keep a value under a name of your own; gives the reference that `load` takes.
+
+    It is durable when this returns. Saved again with another value, the newest counts, and the
+    older ones stay on record.
+
+    Args:
+        name: A Python name.
+        value: Anything that can be stored.
+
+    Returns:
+        ``EXECUTION/NAME/NAME``, with ``#n`` from the second value of that name on.
+
+    Raises:
+        UnstorableError: the value, or a part of it, cannot be stored.
+        UsageError: `name` is no name; or this is outside any execution.
+    """
+    if type(name) is not str or not name.isidentifier():
+        message = f"`{name}` is no name for a saved value"
+        raise UsageError(message, kind="bad-name", hint='save("draft", text)')
+    scope = _scope_for(f'save("{name}", ...)')
+    digest = digest_values({"": value}, namespace={})
+    key = CheckpointKey(blake3(f"save\n{name}\n{digest}".encode()).hexdigest())
+    found = scope.find(key) or _keep(scope, StepKind.VALUE, key, name, value)
+    saved = [each for each in scope.book.results() if _is_saved(each, name)]
+    number = [each.seq for each in saved].index(found.seq) + 1
+    return f"{scope.book.execution}/{name}{f'#{number}' if number > 1 else ''}/{name}"
+
+
+def _is_saved(checkpoint: Checkpoint, name: str) -> bool:
+    draft = checkpoint.draft
+    return draft.kind is StepKind.VALUE and draft.name == name and any(name in g.names for g in draft.groups)
+
+
+class Stream:
+    """Events of the running execution, kept as they come.
+
+    Args:
+        name: What the stream is called.
+        scope: Where it is written.
+    """
+
+    def __init__(self, name: str, scope: Scope) -> None:
+        self.name = name
+        self._scope = scope
+
+    def append(self, event: object) -> None:
+        """Add one event, a JSON value; durable when this returns.
+
+        An event that an earlier attempt of the same place appended is there once.
+        """
+        _note(self._scope, self.name, {"stream": self.name, "event": VAULT.mask_json(_plain(event))})
+
+    def __iter__(self) -> Iterator[Any]:
+        """The events so far, of this execution, in order."""
+        for each in self._scope.book.results():
+            if each.draft.data.get("stream") == self.name:
+                yield each.draft.data["event"]
+
+
+def stream(name: str) -> Stream:
+    """A stream of events of the running execution, such as tokens or progress.
+
+    Raises:
+        UsageError: outside any execution.
+    """
+    return Stream(name, _scope_for(f'stream("{name}")'))
+
+
+def current_execution() -> Execution | None:
+    """The execution that this code runs in, as the journal has it now; None outside of any."""
+    scope = current_scope()
+    return None if scope is None else scope.book.engine.journal.execution(scope.book.execution)
+
+
+def _scope_for(what: str) -> Scope:
+    scope = current_scope()
+    if scope is None:
+        raise UsageError(
+            f"`{what}` belongs to an execution, and none runs here",
+            kind="outside-execution",
+            hint="%load_ext kitaru_nb in a notebook, or @kt.flow above the function",
+        )
+    return scope
