@@ -195,8 +195,14 @@ class Reference:
 
 
 def present(number: int) -> Any:
-    """The object with that number that was there before the values were loaded; pickles refer to this."""
-    return _decoding.present[number]
+    """The object with that number that was there before the values were loaded; pickles refer to this.
+
+    Where a call's result is looked at by itself, a marker stands for what the call was given.
+    """
+    there: Sequence[object] = getattr(_decoding, "present", ())
+    if number < len(there):
+        return there[number]
+    return Marker("", "object", "it was given to the call, and is not stored with its result")
 
 
 @contextlib.contextmanager

@@ -12,10 +12,11 @@ from cyclopts import Parameter
 
 from kitaru_nb.cli.output import Json, age, clean, counted, duration, print_json, print_table, size, tidy_path
 from kitaru_nb.engine.describe import execution_json, show_json
+from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.engine.refs import LATEST, checkpoint_names, find_execution, steps
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint, error_line
+from kitaru_nb.model.checkpoint import Checkpoint, StepKind, error_line
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import parse_duration, resolve
@@ -177,7 +178,7 @@ def _step_row(step: Checkpoint, name: str, stored: str) -> list[str]:
     draft = step.draft
     return [
         str(step.ordinal),
-        name,
+        "  " * _depth(draft.scope) + name if draft.kind is StepKind.CALL else name,
         draft.status.value,
         duration(draft.duration),
         _names(sorted(draft.reads)),
@@ -185,6 +186,11 @@ def _step_row(step: Checkpoint, name: str, stored: str) -> list[str]:
         stored,
         _money(draft.cost),
     ]
+
+
+def _depth(scope: str) -> int:
+    """How far inside a call is: in a cell one step, in a flow as many as there are calls around it."""
+    return scope.count("/") + (0 if scope == FLOW or scope.startswith(f"{FLOW}/") else 1)
 
 
 def _print_failures(found: Sequence[Checkpoint]) -> None:

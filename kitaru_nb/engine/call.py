@@ -232,8 +232,7 @@ class Call:
         refuse_unstorable(self.options.name, stored, result)
         value = digest_values({RESULT: result}, namespace=self._callee.scope)
         written = Written()
-        names = (RESULT,) if left is None else (RESULT, "left")
-        group = Group(names, written.add(stored), value)
+        group = Group((RESULT,), written.add(stored), value)
         return {"groups": (group,), "data": data}, written
 
     def again(self) -> Scope:

@@ -29,7 +29,7 @@ from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity
 
-__all__ = ["INPUTS", "Flow", "FlowHandle", "Place", "Turn", "as_flow", "flow_label", "told_inputs"]
+__all__ = ["FLOW", "INPUTS", "Flow", "FlowHandle", "Place", "Turn", "as_flow", "flow_label", "told_inputs"]
 
 FLOW = "flow"
 INPUTS = "inputs"

@@ -10,13 +10,14 @@ from __future__ import annotations
 import difflib
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group, StepKind
 from kitaru_nb.model.execution import Execution, ExecutionId
+from kitaru_nb.model.served import unranged
 
 __all__ = [
     "LATEST",
@@ -26,6 +27,7 @@ __all__ = [
     "find_artifact",
     "find_execution",
     "find_step",
+    "named_steps",
     "parse_ref",
     "steps",
     "value_refs",
@@ -125,9 +127,55 @@ def find_execution(journal: Journal, text: str) -> Execution:
 def steps(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
     """The execution's steps, each once, in order: what stands, not everything that happened.
 
-    Of each step the latest record on the line of commits of the newest attempt counts, and
-    after it a failure of that attempt that no later record of the step has made good.
+    Of each cell the latest record on the line of commits of the newest attempt counts, and
+    after it a failure of that attempt that no later record of the cell has made good. Recorded
+    calls come with the place that they have among all steps; one that the newest attempt was
+    given from the record counts as restored.
     """
+    cells, calls = _cells(journal, execution), _calls(journal, execution)
+    if not calls:
+        return cells
+    merged = sorted([*cells, *calls], key=lambda checkpoint: checkpoint.seq)
+    return [replace(checkpoint, ordinal=number) for number, checkpoint in enumerate(merged, 1)]
+
+
+def _calls(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
+    recorded = [c for c in journal.steps_within(execution) if c.draft.kind is StepKind.CALL]
+    if not recorded:
+        return []
+    epoch = journal.execution(execution).epoch
+    served = {
+        seq
+        for event in journal.events(execution)
+        if event.kind == "served" and event.data["epoch"] == epoch
+        for seq in unranged(event.data["steps"])
+    }
+    done = {(c.draft.scope, c.draft.key) for c in recorded if c.draft.status is not CheckpointStatus.FAILED}
+    found = []
+    for call in recorded:
+        if call.draft.status is CheckpointStatus.FAILED:
+            if call.epoch == epoch and (call.draft.scope, call.draft.key) not in done:
+                found.append(call)
+        elif call.seq in served:
+            found.append(replace(call, draft=replace(call.draft, status=CheckpointStatus.RESTORED)))
+        else:
+            found.append(call)
+    return found
+
+
+def named_steps(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
+    """The steps, and what else has a name that values can be asked for by: results and saved values."""
+    others = [
+        c
+        for c in journal.steps_within(execution)
+        if c.draft.groups
+        and c.draft.kind in (StepKind.ONCE, StepKind.VALUE, StepKind.MESSAGE, StepKind.RESULT)
+        and c.draft.status is not CheckpointStatus.FAILED
+    ]
+    return sorted([*steps(journal, execution), *others], key=lambda checkpoint: checkpoint.seq)
+
+
+def _cells(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
     recorded = journal.checkpoints(execution)
     if not recorded:
         return []
@@ -157,7 +205,7 @@ def find_step(journal: Journal, execution: Execution, text: str) -> Checkpoint:
     Raises:
         NotFoundError: kind ``unknown-checkpoint``; the message lists close names.
     """
-    found = steps(journal, execution.id)
+    found = named_steps(journal, execution.id)
     names = checkpoint_names(found)
     for name, checkpoint in zip(names, found, strict=True):
         if text in (name, f"{name}#1"):
@@ -205,7 +253,7 @@ def value_refs(execution: ExecutionId, checkpoint_name: str, group: Group) -> li
 
 
 def _newest_value(journal: Journal, execution: Execution, name: str) -> tuple[Checkpoint, Group]:
-    found = steps(journal, execution.id)
+    found = named_steps(journal, execution.id)
     for checkpoint in reversed(found):
         for group in checkpoint.draft.groups:
             if name in group.names:
@@ -220,7 +268,7 @@ def _value_of_step(journal: Journal, execution: Execution, ref: Ref) -> tuple[Ch
         if ref.name in group.names:
             return checkpoint, group
     stored = sorted(name for group in checkpoint.draft.groups for name in group.names)
-    found = steps(journal, execution.id)
+    found = named_steps(journal, execution.id)
     for label, other in zip(checkpoint_names(found), found, strict=True):
         if any(ref.name in group.names for group in other.draft.groups):
             message = f"checkpoint `{ref.checkpoint}` did not store `{ref.name}`; checkpoint `{label}` did"
