@@ -107,6 +107,7 @@ def resume_executions(
     timeout: str | None = None,
     log_output: bool = False,
     dry_run: bool = False,
+    budget: float | None = None,
     json: bool = False,
     progress: bool = True,
 ) -> int:
@@ -125,6 +126,7 @@ def resume_executions(
         timeout: As there.
         log_output: As there.
         dry_run: As there.
+        budget: What each may cost from now on, in US dollars.
         json: As there.
         progress: As there.
 
@@ -141,12 +143,55 @@ def resume_executions(
             found = [find_execution(engine.journal, each) for each in executions]
             chosen = [_resumable(each) for each in found or [_newest(engine)]]
     shown = progress and not log_output and not json
-    jobs = [_job_again(e, timeout=seconds, log_output=log_output, progress=shown) for e in chosen]
-    if not jobs and not json:
+    flows = [each for each in chosen if each.identity.flow is not None]
+    notebooks = [each for each in chosen if each.identity.flow is None]
+    jobs = [_job_again(e, timeout=seconds, log_output=log_output, progress=shown) for e in notebooks]
+    if not jobs and not flows and not json:
         print("nothing to resume: no execution is interrupted or failed")
-    return _do(
-        jobs, settings, retries=retries, dry_run=dry_run, json=json, several=all or len(executions) > 1
-    )
+    several = all or len(executions) > 1
+    if flows and not jobs:
+        return _do_flows(flows, dry_run=dry_run, json=json, several=several, budget=budget)
+    if flows:
+        worst = _do_flows(flows, dry_run=dry_run, json=False, several=True, budget=budget)
+        return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json, several=True) or worst
+    return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json, several=several)
+
+
+def _do_flows(
+    executions: Sequence[Execution], *, dry_run: bool, json: bool, several: bool, budget: float | None
+) -> int:
+    """Go on with executions of flows, in this process; the exit code."""
+    from kitaru_nb.stacks.flow_runs import resume_flow  # noqa: PLC0415 - notebooks need nothing of it
+
+    documents: list[Any] = []
+    worst = Exit.COMPLETED
+    for execution in executions:
+        if dry_run:
+            documents.append(execution_json(execution))
+            if not json:
+                print(f"{execution.id}  {clean(execution.identity.flow or '')}: would go on")
+            continue
+        try:
+            outcome, _ = resume_flow(execution, budget=budget)
+        except KitaruError as error:
+            if not several:
+                raise
+            print_error(error, as_json=False)
+            documents.append(error_json(error))
+            worst = worst or exit_code_of(error)
+            continue
+        if not json and outcome.traceback:
+            print(outcome.traceback, file=sys.stderr, end="")
+        if not json and outcome.error is not None:
+            print_error(outcome.error, as_json=False)
+        elif not json and outcome.exit is Exit.WAITING:
+            print(outcome.reason, file=sys.stderr)
+        print(status_line(outcome), file=sys.stderr)
+        worst = worst or outcome.exit
+        documents.append(_execution_document(outcome, resolve()))
+    if json:
+        print_json(documents if several else documents[0])
+    return int(worst)
 
 
 def _do(
@@ -275,18 +320,22 @@ def _has_files(execution: Execution) -> bool:
 
 
 def _can_go_on(execution: Execution) -> bool:
+    if execution.identity.flow is not None:
+        return execution.status.continues and execution.identity.within is None
     return execution.status.continues and _is_headless(execution) and _has_files(execution)
 
 
 def _resumable(execution: Execution) -> Execution:
     """`execution`, when it is one that a command can go on with."""
-    if not _is_headless(execution):
+    if execution.identity.flow is not None and execution.status.continues:
+        return execution
+    if execution.identity.flow is None and not _is_headless(execution):
         raise UsageError(
             f"`{execution.id}` is run by hand in a kernel, not by a command",
             kind="interactive-execution",
             hint="open its notebook and type %resume",
         )
-    if not _has_files(execution):
+    if execution.identity.flow is None and not _has_files(execution):
         raise UsageError(
             f"`{execution.id}` was run from memory or to standard output, so its files are not known here",
             kind="unknown-files",
@@ -296,7 +345,9 @@ def _resumable(execution: Execution) -> Execution:
         raise UsageError(
             f"`{execution.id}` is {execution.status}, so there is nothing to go on with",
             kind="nothing-to-resume",
-            hint=f"kitaru-nb run {execution.identity.notebook}, for a new execution",
+            hint=f"kitaru-nb run {execution.identity.notebook}, for a new execution"
+            if execution.identity.flow is None
+            else f"call `{execution.identity.flow}` again, for a new execution",
         )
     return execution
 

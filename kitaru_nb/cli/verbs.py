@@ -89,11 +89,12 @@ def resume(
     log_output: bool = False,
     no_progress: bool = False,
     dry_run: bool = False,
+    budget: Annotated[float | None, Parameter(metavar="USD")] = None,
     json: Json = False,
 ) -> int:
-    """Go on with executions that were interrupted or failed.
+    """Go on with executions that were interrupted or failed, or that wait.
 
-    Each runs as it was begun: same notebook, output and parameters.
+    Each runs as it was begun: same notebook, output and parameters, or the same flow and inputs.
 
     Args:
         executions: Ids, starts of ids, or latest; the newest one that can go on by default.
@@ -105,6 +106,7 @@ def resume(
         log_output: Log what cells print.
         no_progress: Show no progress bar.
         dry_run: Only say what would be restored and what would run.
+        budget: What each may cost in US dollars from now on, earlier attempts included.
         json: Print one JSON document.
     """
     from kitaru_nb.cli.run import resume_executions  # noqa: PLC0415 - as above
@@ -119,5 +121,6 @@ def resume(
         log_output=log_output,
         progress=not no_progress,
         dry_run=dry_run,
+        budget=budget,
         json=json,
     )

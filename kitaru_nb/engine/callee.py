@@ -45,11 +45,13 @@ class Look:
         code: Digest of the code that it reaches, and of the plain values that it reads.
         data: Objects that it reads, by a name for messages.
         bindings: Names in its own globals that code it reaches binds or deletes.
+        reads: Everything that it reads of its own globals, by name.
     """
 
     code: Digest
     data: Mapping[str, object]
     bindings: tuple[str, ...] = ()
+    reads: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -152,7 +154,9 @@ class _Walk:
         self._own = function.__globals__
         self._see(function.__name__, function)
         found = self._found
-        found.look = Look(Digest(found.token.hexdigest()), dict(found.data), tuple(sorted(found.bindings)))
+        reads = {name: value for scope, name, value in found.read if scope is self._own}
+        code = Digest(found.token.hexdigest())
+        found.look = Look(code, dict(found.data), tuple(sorted(found.bindings)), reads)
         return found
 
     def _tell(self, *words: object) -> None:

@@ -136,18 +136,23 @@ class Turn:
         if self.scope.find(key) is not None:
             self.scope.served.clear()
             return
-        values = {INPUTS: {"args": self._args, "kwargs": self._kwargs}, FLOW: self.flow.function}
-        namespace = self.flow.function.__globals__
+        function = self.flow.function
+        values: list[dict[str, object]] = [{INPUTS: {"args": self._args, "kwargs": self._kwargs}}]
+        if self.identity.file is not None and self.identity.file.endswith(".ipynb"):
+            # Its cells may not be there where it is gone on with: all that it reads comes along.
+            values.append({FLOW: function, **callee_of(function).look().reads})
+        namespace = function.__globals__
 
         def store() -> Any:
             written = Written()
             groups = []
-            for name, value in values.items():
-                stored = self.engine.put({name: value}, namespace=namespace)
-                groups.append(Group((name,), written.add(stored), Digest(""), unstorable=stored.unstorable))
+            for together in values:
+                stored = self.engine.put(together, namespace=namespace)
+                names = tuple(sorted(together))
+                groups.append(Group(names, written.add(stored), Digest(""), unstorable=stored.unstorable))
             return {"groups": tuple(groups)}, written
 
-        data = {"module": self.flow.function.__module__, "qualname": self.flow.function.__qualname__}
+        data = {"module": function.__module__, "qualname": function.__qualname__, "folder": str(Path.cwd())}
         self.scope.record(Entry(StepKind.VALUE, key, INPUTS, {"data": data}, store=store))
 
     def commit(self, result: object) -> Checkpoint:
@@ -302,17 +307,21 @@ def result_key(flow: Flow, identity: Identity) -> CheckpointKey:
 def flow_label(function: FunctionType, notebook: str | None) -> str:
     """``module:qualname``; a script's or notebook's module is called like its file."""
     module = function.__module__
-    if module == "__main__":
+    if module == "__main__" or module not in sys.modules:
         file = _file_of(function, notebook)
-        spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-        module = spec.name if spec is not None else Path(file).stem if file else "__main__"
+        spec: Any = getattr(sys.modules.get("__main__"), "__spec__", None)
+        named = spec is not None and module == "__main__"  # python -m
+        module = spec.name if named else Path(file).stem if file else "__main__"
     return f"{module}:{function.__qualname__}"
 
 
 def _file_of(function: FunctionType, notebook: str | None) -> str | None:
-    if function.__module__ != "__main__":
+    if function.__module__ != "__main__" and function.__module__ in sys.modules:
         return None
-    if getattr(sys.modules.get("__main__"), "__spec__", None) is not None:
+    if (
+        function.__module__ == "__main__"
+        and getattr(sys.modules.get("__main__"), "__spec__", None) is not None
+    ):
         return None  # python -m module
     file = function.__globals__.get("__file__")
     return notebook or (str(Path(file).absolute()) if isinstance(file, str) else None)

@@ -1,0 +1,165 @@
+"""Executions of flows that are gone on with from outside: by a command, after an answer, in a replay."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from kitaru_nb.engine.callee import plain_function
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.flow import FLOW, INPUTS, Flow, Turn
+from kitaru_nb.errors import KitaruError, NotFoundError, Suspended, UsageError
+from kitaru_nb.model.checkpoint import Checkpoint, StepKind
+from kitaru_nb.model.execution import Execution, ExecutionStatus
+from kitaru_nb.stacks.flows import here
+from kitaru_nb.stacks.outcome import Exit, Outcome
+
+__all__ = ["begun_with", "resume_flow", "run_flow"]
+
+_MODULE = "kitaru_flow"
+
+
+def resume_flow(execution: Execution, *, budget: float | None = None) -> tuple[Outcome, Any]:
+    """Go on with an execution of a flow, in this process; how it ended, and what it returned.
+
+    The flow's code is what its file holds now. A flow that was defined in a notebook comes from
+    the record, as it was when the execution began.
+
+    Args:
+        execution: Which one.
+        budget: What it may cost from now on, in US dollars.
+
+    Raises:
+        KitaruError: it could not be begun, and why.
+    """
+    engine = here.engine()
+    began = _beginning(engine, execution)
+    function, name = function_of(engine, execution, began)
+    args, kwargs = begun_with(engine, began)
+    turn = Flow(function, name, here).turn(args, kwargs, execution=execution.id)
+    if budget is not None:
+        turn.book.set_limit(budget)
+    return run_flow(turn)
+
+
+def run_flow(turn: Turn) -> tuple[Outcome, Any]:
+    """Run an attempt to its end; how it ended, and what the flow returned."""
+    try:
+        if inspect.iscoroutinefunction(turn.flow.function):
+            result = asyncio.run(turn.run_async())
+        else:
+            result = turn.run()
+    except BaseException as error:  # noqa: BLE001 - whatever ended it is its outcome
+        return _ended(turn, error), None
+    return Outcome(ExecutionStatus.COMPLETED, Exit.COMPLETED, turn.execution), result
+
+
+def _ended(turn: Turn, error: BaseException) -> Outcome:
+    execution = turn.engine.journal.execution(turn.execution)
+    reason = execution.reason or str(error)
+    if isinstance(error, Suspended):
+        return Outcome(execution.status, Exit.WAITING, turn.execution, checkpoint=None, reason=error.message)
+    if isinstance(error, KeyboardInterrupt):
+        return Outcome(execution.status, Exit.SIGINT, turn.execution, reason=reason)
+    if isinstance(error, KitaruError):
+        return Outcome(execution.status, Exit.FAILED, turn.execution, reason=reason, error=error)
+    told = "".join(traceback.format_exception(error)) if isinstance(error, Exception) else ""
+    return Outcome(execution.status, Exit.FAILED, turn.execution, reason=reason, traceback=told)
+
+
+def begun_with(engine: Engine, began: Checkpoint) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments that an execution was begun with."""
+    group = next(group for group in began.draft.groups if group.names == (INPUTS,))
+    for reason in group.unstorable.values():
+        message = f"the inputs of `{began.execution}` could not all be stored: {reason}"
+        raise UsageError(message, kind="unstorable-inputs", hint="call the flow again where it was called")
+    engine.trust.require([began])
+    stored: Any = engine.get(group.artifact, namespace={})[INPUTS]
+    return tuple(stored["args"]), dict(stored["kwargs"])
+
+
+def _beginning(engine: Engine, execution: Execution) -> Checkpoint:
+    for step in reversed(engine.journal.steps_within(execution.id)):
+        if step.draft.kind is StepKind.VALUE and step.draft.name == INPUTS and step.draft.scope == FLOW:
+            return step
+    message = f"`{execution.id}` died before its inputs were on record"
+    raise NotFoundError(message, kind="no-inputs", hint="call the flow again where it was called")
+
+
+def function_of(engine: Engine, execution: Execution, began: Checkpoint) -> tuple[FunctionType, str]:
+    """The flow's function, and what its result is called.
+
+    Raises:
+        NotFoundError: kind ``unknown-flow``: its file is gone, or does not define it any more.
+    """
+    file, told = execution.identity.file, began.draft.data
+    folder = str(told.get("folder", ""))
+    name = str(told["qualname"]).rpartition(".")[2]
+    if file is not None and file.endswith(".ipynb"):
+        return _from_record(engine, began), name
+    scope = _run_file(file) if file is not None else _imported(str(told["module"]), folder)
+    found: Any = scope.get(str(told["qualname"]).partition(".")[0])
+    for part in str(told["qualname"]).split(".")[1:]:
+        found = getattr(found, part, None)
+    function = plain_function(found)
+    if type(function) is not FunctionType:
+        message = f"`{file or told['module']}` does not define the flow `{told['qualname']}` any more"
+        raise NotFoundError(
+            message, kind="unknown-flow", hint="bring it back, or call the flow that there is"
+        )
+    return function, name
+
+
+def _run_file(file: str) -> Mapping[str, Any]:
+    if not Path(file).is_file():
+        message = f"the file `{file}`, which defines the flow, is not there"
+        raise NotFoundError(message, kind="unknown-flow", hint="bring it back, or resume where it is")
+    with _importing_from(str(Path(file).parent)):
+        return runpy.run_path(file, run_name=_MODULE)
+
+
+def _imported(module: str, folder: str) -> Mapping[str, Any]:
+    with _importing_from(folder):
+        try:
+            return vars(importlib.import_module(module))
+        except ImportError as error:
+            message = f"the module `{module}`, which defines the flow, cannot be imported: {error}"
+            hint = (
+                f"cd {folder}"
+                if folder and folder != str(Path.cwd())
+                else f"PYTHONPATH with the folder of `{module}`"
+            )
+            raise NotFoundError(message, kind="unknown-flow", hint=hint) from error
+
+
+@contextmanager
+def _importing_from(folder: str) -> Iterator[None]:
+    if folder and folder not in sys.path:
+        sys.path.insert(0, folder)  # stays: the flow imports while it runs, too
+    yield
+
+
+def _from_record(engine: Engine, began: Checkpoint) -> FunctionType:
+    group = next((group for group in began.draft.groups if FLOW in group.names), None)
+    if group is None:
+        message = f"the flow of `{began.execution}` is not on record"
+        raise NotFoundError(message, kind="unknown-flow", hint="run its notebook's cells, and call it there")
+    engine.trust.require([began])
+    scope: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+    stored = engine.get(group.artifact, namespace=scope)
+    scope.update({name: value for name, value in stored.items() if name != FLOW})
+    return _only_function(stored[FLOW])
+
+
+def _only_function(found: object) -> FunctionType:
+    assert type(found) is FunctionType
+    return found
