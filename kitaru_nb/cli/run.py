@@ -6,6 +6,7 @@ import keyword
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from papermill.iorw import read_yaml_file
@@ -47,6 +48,7 @@ def run_notebooks(
     report_mode: bool = False,
     dry_run: bool = False,
     trust: bool = False,
+    budget: float | None = None,
     json: bool = False,
     progress: bool = True,
 ) -> int:
@@ -70,6 +72,7 @@ def run_notebooks(
         report_mode: Hide the code in the output.
         dry_run: Only say what would be restored and what would run.
         trust: Put back what anybody signed, this once.
+        budget: What each execution may cost in US dollars, earlier attempts included.
         json: Print one JSON document: an execution, or an array for several notebooks.
         progress: Show the progress bar.
 
@@ -90,6 +93,7 @@ def run_notebooks(
             report_mode=report_mode,
             progress=progress and not log_output and not json,
             trust=trust,
+            budget=dollars_of(budget),
         )
         for notebook in notebooks
     ]
@@ -145,16 +149,33 @@ def resume_executions(
     shown = progress and not log_output and not json
     flows = [each for each in chosen if each.identity.flow is not None]
     notebooks = [each for each in chosen if each.identity.flow is None]
-    jobs = [_job_again(e, timeout=seconds, log_output=log_output, progress=shown) for e in notebooks]
+    dollars = dollars_of(budget)
+    jobs = [
+        replace(_job_again(e, timeout=seconds, log_output=log_output, progress=shown), budget=dollars)
+        for e in notebooks
+    ]
     if not jobs and not flows and not json:
         print("nothing to resume: no execution is interrupted or failed")
     several = all or len(executions) > 1
     if flows and not jobs:
-        return _do_flows(flows, dry_run=dry_run, json=json, several=several, budget=budget)
+        return _do_flows(flows, dry_run=dry_run, json=json, several=several, budget=dollars)
     if flows:
-        worst = _do_flows(flows, dry_run=dry_run, json=False, several=True, budget=budget)
+        worst = _do_flows(flows, dry_run=dry_run, json=False, several=True, budget=dollars)
         return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json, several=True) or worst
     return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json, several=several)
+
+
+def dollars_of(budget: float | None) -> float | None:
+    """A budget as it was typed.
+
+    Raises:
+        UsageError: kind ``bad-budget``.
+    """
+    if budget is not None and not 0 < budget < float("inf"):
+        raise UsageError(
+            f"--budget is {budget}, which is no amount of dollars", kind="bad-budget", hint="--budget 5.00"
+        )
+    return budget
 
 
 def _do_flows(

@@ -32,6 +32,7 @@ def run(
     report_mode: bool = False,
     dry_run: bool = False,
     trust: bool = False,
+    budget: Annotated[float | None, Parameter(metavar="USD")] = None,
     json: Json = False,
 ) -> int:
     """Run notebooks; what was interrupted or failed goes on where it stopped.
@@ -53,6 +54,7 @@ def run(
         no_progress: Show no progress bar.
         report_mode: Hide the code in the output.
         dry_run: Only say what would be restored and what would run.
+        budget: What each execution may cost in US dollars, earlier attempts included.
         trust: Put back what anybody signed, this once. It can run code of whoever recorded it.
         json: Print one JSON document.
     """
@@ -75,6 +77,7 @@ def run(
         report_mode=report_mode,
         dry_run=dry_run,
         trust=trust,
+        budget=budget,
         json=json,
     )
 

@@ -460,6 +460,12 @@ class Scope:
         if self.book.budget is not None:
             yield self.book.budget
 
+    def limit(self, dollars: float, name: str) -> Budget:
+        """From now on, model calls of this scope count against one more limit."""
+        limit = Budget(dollars, name=name, warn=self.book._warn)  # noqa: SLF001 - a scope is a part of its book
+        self.limits.append(limit)
+        return limit
+
     @contextmanager
     def limited(self, dollars: float, name: str) -> Iterator[Budget]:
         """Inside the block, model calls of this scope count against one more limit.
@@ -467,8 +473,7 @@ class Scope:
         What is served from the record was paid by an earlier attempt of the same block, and
         counts.
         """
-        limit = Budget(dollars, name=name, warn=self.book._warn)  # noqa: SLF001 - a scope is a part of its book
-        self.limits.append(limit)
+        limit = self.limit(dollars, name)
         try:
             yield limit
         finally:

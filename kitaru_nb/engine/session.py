@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kitaru_nb.analysis.directive import Directive
 from kitaru_nb.artifacts.census import touched_opaque
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.vault import VAULT
@@ -56,7 +55,7 @@ from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.scope import Book, Scope
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.steps import Pending, Restore, Run
-from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, UsageError
+from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionStatus, Identity
 
@@ -154,10 +153,13 @@ class Session:
         """
         scope = self.book.scope(path, fresh=fresh)
         scope.notebook = self.identity.notebook
-        if self._pending is not None:
-            scope.positions = CellPositions(
-                self.engine, self.namespace, self._process, self._line, self._pending
-            )
+        pending = self._pending
+        if pending is not None:
+            scope.positions = CellPositions(self.engine, self.namespace, self._process, self._line, pending)
+            directive = pending.cell.directive
+            scope.reuse = directive is not None and directive.reuse
+            if directive is not None and directive.budget is not None:
+                scope.limit(directive.budget, f"the budget of `{pending.name}`")
         self.scope = scope
         return scope
 
@@ -276,7 +278,6 @@ class Session:
             UntrustedError: it is on record, and nobody who is trusted here has signed that.
             StoreError: the journal cannot be read or written, so running it would be in vain.
         """
-        _refuse_unbuilt(cell.directive)
         execution = self.open().execution
         self._decider.names.forget(deleted_steps)
         return self._decider.plan(cell, execution)
@@ -652,11 +653,3 @@ class Session:
             files = [{key: file[key] for key in file if key != "artifact"} for file in draft.files]
             draft = replace(draft, files=tuple(files), result=None)
         self._record(draft, written, after, process)
-
-
-def _refuse_unbuilt(directive: Directive | None) -> None:
-    """Options that parse and do nothing yet are refused rather than ignored."""
-    for option in ("budget",):
-        if directive is not None and getattr(directive, option):
-            message = f"`--{option.replace('_', '-')}` is not available in this version"
-            raise UsageError(message, kind="not-available", hint="%%checkpoint without it")

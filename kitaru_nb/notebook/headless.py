@@ -32,7 +32,8 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     Args:
         turn: ``home``, ``stack`` (its fields), ``execution``, ``epoch``, ``notebook`` and
             ``restore`` (the `seq` of the commit to go on from, or None); ``secrets``, with labels,
-            that the worker knows; ``trust``, whether anybody's records count.
+            that the worker knows; ``trust``, whether anybody's records count; ``budget``, what the
+            execution may cost, or None.
 
     Returns:
         ``lost``: names that could not come back, with the reason; ``problems``: sentences.
@@ -64,6 +65,8 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
         process=hooks.process,
         callbacks=callbacks_of(shell),
     )
+    if turn.get("budget") is not None:
+        hooks.session.book.set_limit(turn["budget"])
     hooks.sink = sink_for(shell)
     return _restore(hooks.session, turn["restore"])
 

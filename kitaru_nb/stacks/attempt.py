@@ -93,6 +93,7 @@ class AttemptRun:
         timeout: Seconds the attempt may take, or None.
         options: papermill's options for an engine.
         trust: Put back what anybody signed.
+        budget: What the execution may cost from now on, in US dollars.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class AttemptRun:
         timeout: float | None,
         options: dict[str, Any],
         trust: bool = False,
+        budget: float | None = None,
     ) -> None:
         self._nb = nb
         self._engine = engine
@@ -116,6 +118,7 @@ class AttemptRun:
         self._identity = identity
         self._recorded = recorded
         self._trust = trust
+        self._budget = budget
         self._kernel_name = kernel_name
         self._kernel: HeadlessKernel | None = None
         self._start_timeout = float(options.pop("start_timeout", None) or 60)
@@ -220,6 +223,7 @@ class AttemptRun:
             "parameters": self._identity.parameters,
             "secrets": VAULT.met(),
             "trust": self._trust,
+            "budget": self._budget,
             "restore": commits[-1].seq if commits else None,
         }
         code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)

@@ -66,6 +66,7 @@ class Job:
         report_mode: Hide the code in the output notebook.
         progress: Show papermill's progress bar.
         trust: Put back what anybody signed, this once.
+        budget: What the execution may cost in US dollars, earlier attempts included.
     """
 
     notebook: str
@@ -79,6 +80,7 @@ class Job:
     report_mode: bool = False
     progress: bool = True
     trust: bool = False
+    budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,16 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
     """
     kernel = _check(job)
     ended: list[Outcome] = []
-    options = RunOptions(settings, job.tags, job.new, job.execution, job.timeout, ended.append, job.trust)
+    options = RunOptions(
+        settings,
+        job.tags,
+        job.new,
+        job.execution,
+        job.timeout,
+        ended.append,
+        job.trust,
+        job.budget,
+    )
     if job.log_output:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
     papermill_engines.register(

@@ -60,6 +60,7 @@ class RunOptions:
         timeout: Seconds the whole attempt may take, or None.
         report: Receives the outcome; without it the status line is printed.
         trust: Put back what anybody signed, this once.
+        budget: What the execution may cost from now on, in US dollars.
     """
 
     settings: Settings | None = None
@@ -69,6 +70,7 @@ class RunOptions:
     timeout: float | None = None
     report: Report | None = None
     trust: bool = False
+    budget: float | None = None
 
 
 class ExecutionStopped(PapermillException, SystemExit):  # type: ignore[misc] # papermill has no types
@@ -195,6 +197,7 @@ def _execute(
                 timeout=run.timeout,
                 options=options,
                 trust=run.trust,
+                budget=run.budget,
             )
         except BaseException as error:
             # in a program that lives on, an attempt left open would look like a run that is going on

@@ -686,15 +686,6 @@ def test_an_excluded_name_is_not_stored(start: Start) -> None:
     assert kernel["total"] == 1
 
 
-@pytest.mark.parametrize("option", ["--budget 1"])
-def test_an_option_that_does_nothing_yet_is_refused(start: Start, option: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        start().plan(f"%%checkpoint load {option}\nx = 1")
-
-    assert refused.value.kind == "not-available"
-    assert option.split(maxsplit=1)[0] in refused.value.message
-
-
 # Names
 
 
