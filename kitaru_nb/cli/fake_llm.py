@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from kitaru_nb.cli.output import Json, print_json
+from kitaru_nb.cli.output import Json
 from kitaru_nb.errors import NotFoundError, UsageError
-from kitaru_nb.testing.llm.script import Answers, answers_from_json
+from kitaru_nb.testing.llm.files import answers_from_json
+from kitaru_nb.testing.llm.script import Answers
 from kitaru_nb.testing.llm.server import FakeLLM
 from kitaru_nb.testing.llm.server import fake_llm as started
 
@@ -85,7 +86,7 @@ def _tell(model: FakeLLM, *, as_json: bool) -> None:
             "anthropic_url": model.anthropic_url,
             "environ": environ,
         }
-        print_json(document)
+        print(json_text.dumps(document))  # on one line: who reads it need not wait for the end
     else:
         for name, value in environ.items():
             print(f"export {name}={shlex.quote(value)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 from kitaru_nb.errors import UsageError
 
@@ -15,17 +15,16 @@ __all__ = [
     "Cut",
     "Failure",
     "Finish",
+    "How",
     "Reply",
     "ToolCall",
     "as_reply",
     "count_tokens",
     "pieces",
-    "reply_from_json",
 ]
 
 Finish: TypeAlias = Literal["stop", "length", "tools", "filtered"]
 How: TypeAlias = Literal["drop", "error", "malformed"]
-T = TypeVar("T", "Answer", "Cut", "Failure", "ToolCall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,32 +158,3 @@ def as_reply(value: object) -> Reply:
                 kind="bad-answer",
                 hint="give text, Answer(...), ToolCall(...) or Failure(...)",
             )
-
-
-def reply_from_json(value: object) -> Reply:
-    """One answer of a file: a string, or an object with the fields of `Answer` or of `Failure`.
-
-    Raises:
-        UsageError: A field is not known, or it is neither string nor object.
-    """
-    if not isinstance(value, dict):
-        return as_reply(value)
-    made = dict(value)
-    if "status" in made:
-        return _made(Failure, made)
-    made["tools"] = tuple(_made(ToolCall, tool) for tool in made.get("tools", ()))
-    if made.get("cut") is not None:
-        made["cut"] = _made(Cut, made["cut"])
-    return _made(Answer, made)
-
-
-def _made(kind: type[T], values: object) -> T:
-    known = [field.name for field in fields(kind)]
-    if not isinstance(values, dict) or not set(values) <= set(known):
-        unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else [f"{values!r:.80}"]
-        raise UsageError(
-            f"`{', '.join(unknown)}` is no part of {kind.__name__}, as an answer of the fake model needs it",
-            kind="bad-answer",
-            hint=f"write an object with some of: {', '.join(known)}",
-        )
-    return kind(**values)

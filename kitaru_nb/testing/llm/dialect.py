@@ -74,8 +74,13 @@ def cut_short(events: Sequence[Event], cut: Cut | None, error: Callable[[int], E
     """
     if cut is None:
         return list(events)
-    places = [place for place, event in enumerate(events) if event.piece] or [1]
-    end = places[0] if cut.after == 0 else places[min(cut.after, len(places)) - 1] + 1
+    places = [place for place, event in enumerate(events) if event.piece]
+    if not places:
+        end = 1  # it has begun, and that is all
+    elif cut.after == 0:
+        end = places[0]
+    else:
+        end = places[min(cut.after, len(places)) - 1] + 1
     match cut.how:
         case "drop":
             return list(events[:end])

@@ -15,9 +15,10 @@ from kitaru_nb.testing.llm.chat import CHAT
 from kitaru_nb.testing.llm.dialect import Dialect, Event, cut_short
 from kitaru_nb.testing.llm.embeddings import EMBEDDINGS
 from kitaru_nb.testing.llm.exchange import BadRequestError, Exchange
+from kitaru_nb.testing.llm.files import answers_from_json
 from kitaru_nb.testing.llm.messages import MESSAGES
 from kitaru_nb.testing.llm.responses import RESPONSES
-from kitaru_nb.testing.llm.script import Answers, answers_from_json
+from kitaru_nb.testing.llm.script import Answers
 
 __all__ = ["Fake", "handler_for"]
 

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
-from kitaru_nb.testing.llm.answers import Answer, Failure, Reply, ToolCall, as_reply, reply_from_json
+from kitaru_nb.testing.llm.answers import Answer, Failure, Reply, ToolCall, as_reply
 from kitaru_nb.testing.llm.call import Call
 
-__all__ = ["Answers", "Script", "answers_from_json"]
+__all__ = ["Answers", "Script"]
 
 One: TypeAlias = str | Answer | ToolCall | Failure
 Answers: TypeAlias = One | Iterable[One | list[ToolCall]] | Callable[[Call], One | list[ToolCall]] | None
@@ -64,19 +64,6 @@ class Script:
         with self._lock:
             if self._list:
                 self._left = iter(self._list)
-
-
-def answers_from_json(document: object) -> Answers:
-    """The answers of a file: null, one answer, or a list of them in order.
-
-    Raises:
-        UsageError: Something among them is no answer.
-    """
-    if document is None:
-        return None
-    if isinstance(document, list):
-        return [reply_from_json(one) for one in document]
-    return reply_from_json(document)
 
 
 def _numbered(call: Call) -> str:

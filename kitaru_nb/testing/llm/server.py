@@ -83,6 +83,7 @@ class FakeLLM:
             "ANTHROPIC_BASE_URL": self.anthropic_url,
             "ANTHROPIC_API_URL": self.anthropic_url,
             "ANTHROPIC_API_KEY": self.api_key,
+            "OPENAI_AGENTS_DISABLE_TRACING": "1",  # its traces go to OpenAI itself, whatever the base URL
         }
         if any(name.lower() in _PROXIES for name in os.environ):
             # Through a proxy this machine is another one.
