@@ -7,6 +7,8 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,9 +57,9 @@ def fake_llm(
             kind="cannot-listen",
             hint="leave `--port` out for a free port",
         ) from error
-    with model:
+    with model, _ends_well():
         _tell(model, as_json=json)
-        _until_stopped()
+        threading.Event().wait()
     if not json:
         tokens = model.tokens
         said = f"{model.requests} requests, {tokens.input} input tokens, {tokens.output} output tokens"
@@ -93,11 +95,12 @@ def _tell(model: FakeLLM, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _until_stopped() -> None:
-    """Wait for Ctrl-C or SIGTERM: both are how this command ends well."""
+@contextmanager
+def _ends_well() -> Iterator[None]:
+    """Leave the block at Ctrl-C or SIGTERM: both are how this command ends."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        threading.Event().wait()
+        yield
     except KeyboardInterrupt:
         return
     finally:
