@@ -36,6 +36,15 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
+def ends(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What else it printed until its end: `communicate` would lose what `readline` has read ahead."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    printed = process.stdout.read(), process.stderr.read()
+    process.wait()
+    return printed
+
+
 def post(url: str, body: object) -> Any:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -53,7 +62,7 @@ def test_it_answers_once_it_has_said_where_and_ends_well(number: signal.Signals)
         name, _, url = exports[0].strip().removeprefix("export ").partition("=")
         text = said(url)
         process.send_signal(number)
-        rest, told = process.communicate(timeout=60)
+        rest, told = ends(process)
 
     exports += rest.splitlines()
     assert (name, text, process.returncode) == ("OPENAI_BASE_URL", "answer 1 to say it", 0)
@@ -66,7 +75,7 @@ def test_a_shell_that_reads_its_lines_has_the_variables() -> None:
     with serving() as process:
         first = line_of(process)
         process.terminate()
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = ends(process)
 
     shown = subprocess.run(
         ["/bin/sh", "-c", first + rest + 'echo "$ANTHROPIC_API_KEY"'],
@@ -87,7 +96,7 @@ def test_the_document_is_one_line_and_the_answers_come_from_a_file(tmp_path: Pat
         with pytest.raises(urllib.error.HTTPError, match="429"):
             said(document["openai_url"])
         process.terminate()
-        rest, told = process.communicate(timeout=60)
+        rest, told = ends(process)
 
     assert text == "one"
     assert document["environ"]["OPENAI_BASE_URL"] == document["openai_url"] == document["url"] + "/v1"
