@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -418,6 +419,31 @@ def test_many_threads_get_each_answer_once() -> None:
     assert [call.number for call in llm.calls] == list(range(1, 201))
     assert llm.requests == 200
     assert llm.tokens == Tokens(600, 600)
+
+
+def test_a_generator_is_asked_by_one_thread_at_a_time() -> None:
+    def answers() -> Iterator[str]:
+        while True:
+            time.sleep(0.001)  # gives way while it runs: who asks meanwhile must wait
+            yield "fine"
+
+    with fake_llm(answers()) as llm, ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda n: ask(llm).status, range(40)))
+
+    assert got == [200] * 40
+
+
+def test_what_was_asked_before_a_reset_is_not_counted_after_it() -> None:
+    def answer(call: Call) -> str:
+        if call.prompt == "first":
+            llm.reset()
+            ask(llm)
+        return "two words"
+
+    with fake_llm(answer) as llm:
+        ask(llm, messages=[{"role": "user", "content": "first"}])
+
+    assert [(call.prompt, call.tokens) for call in llm.calls] == [("say it again", Tokens(3, 2))]
 
 
 def test_answers_are_on_their_way_at_the_same_time() -> None:
