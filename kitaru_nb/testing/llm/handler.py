@@ -3,60 +3,28 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import Any
 
 from kitaru_nb.errors import UsageError
-from kitaru_nb.testing.llm.answers import Answer, Failure, Reply
+from kitaru_nb.testing.llm.answers import Answer, Failure
 from kitaru_nb.testing.llm.call import Call, Tokens, tokens_of
 from kitaru_nb.testing.llm.chat import CHAT
 from kitaru_nb.testing.llm.dialect import Dialect, Event, cut_short
 from kitaru_nb.testing.llm.embeddings import EMBEDDINGS
 from kitaru_nb.testing.llm.exchange import BadRequestError, Exchange
+from kitaru_nb.testing.llm.fake import Fake
 from kitaru_nb.testing.llm.files import answers_from_json
 from kitaru_nb.testing.llm.messages import MESSAGES
 from kitaru_nb.testing.llm.responses import RESPONSES
-from kitaru_nb.testing.llm.script import Answers
 
-__all__ = ["Fake", "handler_for"]
+__all__ = ["handler_for"]
 
 _DIALECTS = (CHAT, RESPONSES, MESSAGES, EMBEDDINGS)
 _PATHS = ", ".join(f"/v1/{dialect.path}" for dialect in _DIALECTS)
 _OK = 200
 _MIDWAY = Failure(message="the fake was told to fail in the middle of its answer")
-
-
-class Fake(Protocol):
-    """What a handler needs of the server it belongs to."""
-
-    latency: float
-    chunk_latency: float
-    gzip: bool
-    closing: threading.Event
-
-    @property
-    def calls(self) -> list[Call]:
-        """The requests so far."""
-
-    def begin(self, api: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Call:
-        """Count one more request."""
-
-    def note(self, call: Call, **outcome: Any) -> Call:
-        """Record how the answer to `call` went."""
-
-    def reply_to(self, call: Call) -> Reply:
-        """What is answered to `call`."""
-
-    def count(self) -> dict[str, Any]:
-        """Requests and tokens."""
-
-    def script(self, answers: Answers) -> None:
-        """Answer with these from now on."""
-
-    def reset(self) -> None:
-        """Forget the requests so far."""
 
 
 class ClosingError(ConnectionError):

@@ -1,21 +1,16 @@
-"""The fake's server: its threads, its script, its count."""
+"""The fake model as its user holds it: where it is, what it was asked, how to end it."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Self
 
-from kitaru_nb.testing.llm.answers import Answer, Failure, Reply
 from kitaru_nb.testing.llm.call import Call, Tokens
-from kitaru_nb.testing.llm.embeddings import EMBEDDINGS, embedded_tokens
+from kitaru_nb.testing.llm.fake import Fake
 from kitaru_nb.testing.llm.handler import handler_for
 from kitaru_nb.testing.llm.listener import Listener
-from kitaru_nb.testing.llm.script import Answers, Script
+from kitaru_nb.testing.llm.script import Answers
 
 __all__ = ["FakeLLM", "fake_llm"]
 
@@ -40,15 +35,9 @@ class FakeLLM:
         port: int = 0,
         api_key: str = "fake-key",
     ) -> None:
-        self.latency = latency
-        self.chunk_latency = chunk_latency
-        self.gzip = gzip
         self.api_key = api_key
-        self.closing = threading.Event()
-        self._script = Script(answers)
-        self._calls: list[Call] = []
-        self._lock = threading.Lock()
-        self._listener = Listener((host, port), handler_for(self))
+        self._fake = Fake(answers, latency=latency, chunk_latency=chunk_latency, gzip=gzip)
+        self._listener = Listener((host, port), handler_for(self._fake))
 
     def __enter__(self) -> Self:
         return self
@@ -95,13 +84,12 @@ class FakeLLM:
     @property
     def calls(self) -> list[Call]:
         """The requests so far, in the order they came; a copy."""
-        with self._lock:
-            return list(self._calls)
+        return self._fake.calls
 
     @property
     def requests(self) -> int:
         """How many requests came, failures among them."""
-        return len(self._calls)
+        return len(self.calls)
 
     @property
     def tokens(self) -> Tokens:
@@ -110,19 +98,7 @@ class FakeLLM:
 
     def count(self) -> dict[str, Any]:
         """What ``GET /_count`` answers: requests and tokens, together, by endpoint and by model."""
-        calls = self.calls
-        models: dict[str, dict[str, Any]] = {}
-        for name in dict.fromkeys(call.model for call in calls):
-            of_model = [call for call in calls if call.model == name]
-            models[name] = {"requests": len(of_model), "tokens": _tokens(of_model)}
-        return {
-            "requests": len(calls),
-            "answered": sum(call.status == 200 for call in calls),
-            "failed": sum(call.status != 200 for call in calls),
-            "tokens": _tokens(calls),
-            "apis": dict(Counter(call.api for call in calls)),
-            "models": models,
-        }
+        return self._fake.count()
 
     def script(self, answers: Answers) -> None:
         """Answer with these from now on.
@@ -130,45 +106,17 @@ class FakeLLM:
         Raises:
             UsageError: Something among them is no answer.
         """
-        self._script = Script(answers)
+        self._fake.script(answers)
 
     def reset(self) -> None:
         """Forget the requests so far, and begin again with the first answer of a list."""
-        with self._lock:
-            self._calls.clear()
-            self._script.rewind()
+        self._fake.reset()
 
     def close(self) -> None:
         """Stop answering; connections that are open are closed. More than once does no harm."""
-        if not self.closing.is_set():
-            self.closing.set()
+        if not self._fake.closing.is_set():
+            self._fake.closing.set()
             self._listener.stop()
-
-    def begin(self, api: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Call:
-        """Count one more request."""
-        with self._lock:
-            call = Call(len(self._calls) + 1, api, body, headers)
-            self._calls.append(call)
-        return call
-
-    def note(self, call: Call, **outcome: Any) -> Call:
-        """Record how the answer to `call` went; nothing where the count was reset meanwhile."""
-        noted = replace(call, **outcome)
-        with self._lock:
-            place = call.number - 1
-            # Each request has a body of its own: the object says whether this still is that request.
-            if place < len(self._calls) and self._calls[place].body is call.body:
-                self._calls[place] = noted
-        return noted
-
-    def reply_to(self, call: Call) -> Reply:
-        """What the script answers to `call`; a function that raises is a failure that says so."""
-        if call.api == EMBEDDINGS.api:
-            return Answer(input_tokens=embedded_tokens(call.body))
-        try:
-            return self._script.next(call)
-        except Exception as error:  # noqa: BLE001 - the user's function; a status the SDKs do not try again
-            return Failure(400, f"the answer function raised {type(error).__name__}: {error}")
 
 
 def fake_llm(
@@ -215,7 +163,3 @@ def fake_llm(
         port=port,
         api_key=api_key,
     )
-
-
-def _tokens(calls: list[Call]) -> dict[str, int]:
-    return asdict(sum((call.tokens for call in calls), Tokens()))
