@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -79,19 +79,21 @@ def _read(path: Path) -> Answers:
 
 
 def _tell(model: FakeLLM, *, as_json: bool) -> None:
-    """Print where it is; whoever reads the last line can use it."""
+    """Print where it is, in one piece: whoever has read a line has the rest, even if it stops it then."""
     environ = model.environ()
     if as_json:
-        document: dict[str, Any] = {
+        document = {
             "url": model.url,
             "openai_url": model.openai_url,
             "anthropic_url": model.anthropic_url,
             "environ": environ,
         }
-        print(json_text.dumps(document))  # on one line: who reads it need not wait for the end
+        said = (
+            json_text.dumps(document) + "\n"
+        )  # one line: the command goes on, so there is no end to wait for
     else:
-        for name, value in environ.items():
-            print(f"export {name}={shlex.quote(value)}")
+        said = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environ.items())
+    sys.stdout.write(said)
     sys.stdout.flush()
 
 
