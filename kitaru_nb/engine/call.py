@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
 from blake3 import blake3
@@ -16,11 +16,11 @@ from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import is_marker, marker_details
+from kitaru_nb.artifacts.pickle_codec import referring
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.callee import Callee, Look, callee_of
 from kitaru_nb.engine.commit import Written
-from kitaru_nb.engine.effects import Effects, Left, put_effects
-from kitaru_nb.engine.rollback import Shadow
+from kitaru_nb.engine.effects import Effects, Left
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.errors import Suspended, UnstorableError, UsageError
 from kitaru_nb.model.artifact import Digest
@@ -95,14 +95,15 @@ class Call:
         self._globals = {f"global {name}": value for name, value in self._look.data.items()}
         self._roots: dict[str, object] = {**given, **self._globals}
         self._refuse_markers()
-        self._digests = {name: self._digest(name, value) for name, value in self._roots.items()}
+        self._digests = {name: self._digest(value) for name, value in self._roots.items()}
         told = self._told(given) if identity is None else f"as {identity!r}"
         self.key = call_key(options.name, self._look.code, told)
         self._label = blake3((self._told_of(given) if identity is None else told).encode()).hexdigest()[:16]
-        self._effects = Effects(self._roots, self._callee.scope, self._look.bindings)
+        self._effects = Effects(
+            self._roots, self._digests, self._digest, self._callee.scope, self._look.bindings
+        )
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         self.inner: Scope | None = None
-        self.shadow: Shadow | None = None
 
     def _refuse_markers(self) -> None:
         for name, value in self._look.data.items():
@@ -112,14 +113,19 @@ class Call:
                 hint = f"%resume --remake {name}, or run its cell again"
                 raise UnstorableError(message, kind="reads-marker", hint=hint)
 
-    def _digest(self, _name: str, value: object) -> str:
+    def _digest(self, value: object) -> str:
+        if type(value) is CellType:
+            try:
+                value = value.cell_contents
+            except ValueError:
+                return "unbound"
         digest = digest_values({"": value}, namespace=self._callee.scope)
         # Of an open connection only its kind counts: which one it is differs from attempt to attempt.
         return f"a {kind_name(value)}" if opaque_in(digest) else digest
 
     def _told(self, given: Mapping[str, object]) -> str:
-        parts = [self._told_of(given), *(f"{name}={self._digests[name]}" for name in self._globals)]
-        mutable = {name: value for name, value in self._roots.items() if not is_immutable_atom(value)}
+        parts = [self._told_of(given)]
+        mutable = {name: value for name, value in given.items() if not is_immutable_atom(value)}
         if len(mutable) > 1:  # whether they share objects counts, too
             whole = digest_values(mutable, namespace=self._callee.scope)
             parts += [] if opaque_in(whole) else [whole]
@@ -132,12 +138,22 @@ class Call:
 
     def find(self) -> Checkpoint | None:
         """The result on record that this call is to have; it is consumed."""
-        found = self.scope.find(self.key)
+        found = self.scope.find(self.key, self._fits)
         if found is None and self.options.reuse:
             found = self._elsewhere()
         if found is not None:
             self.scope.book.engine.trust.require([found])
         return found
+
+    def _fits(self, found: Checkpoint) -> bool:
+        """Whether what the call reads besides its arguments is as it was then.
+
+        What it changed itself, such as a counter, does not count: a later attempt in the same
+        process finds that changed already.
+        """
+        changed = found.draft.data.get("changed", ())
+        reads = found.draft.reads
+        return all(self._digests[name] == reads.get(name) for name in self._globals if name not in changed)
 
     def _elsewhere(self) -> Checkpoint | None:
         """The newest result of this call in any other execution, from now on on record in this one."""
@@ -145,6 +161,8 @@ class Call:
         journal = book.engine.journal
         for found in journal.find_anywhere(self.key):
             if found.execution == book.execution or found.draft.kind is not StepKind.CALL:
+                continue
+            if not self._fits(found):
                 continue
             if journal.removed(found.draft.stored):
                 continue
@@ -167,16 +185,14 @@ class Call:
             CorruptError: stored bytes are damaged; nothing was changed.
             UnstorableError: kind ``not-put-back``: what it changed cannot be put back.
         """
-        if "objects" in found.draft.data:
-            self._effects.take(compare=False)
-            return put_effects(
-                self.options.name,
-                self._effects,
-                found.draft.data["present"],
-                lambda: self._loaded(found),
-                count=found.draft.data["objects"],
-            )
-        return self._loaded(found)[RESULT]
+        told, called = found.draft.data, self.options.name
+        if "counts" not in told:
+            return self._loaded(found)[RESULT]
+        moved = {name for name in self._globals if self._digests[name] != found.draft.reads.get(name)}
+        with referring(self._effects.present(called, told["present"], told["counts"], moved)):
+            stored = self._loaded(found)
+        self._effects.put(called, stored["left"], moved)
+        return stored[RESULT]
 
     def _loaded(self, found: Checkpoint) -> Mapping[str, Any]:
         return load_result(self.scope, found, namespace=self._callee.scope)
@@ -186,9 +202,6 @@ class Call:
     def begin(self) -> Scope:
         """The call is made now: the scope of what happens in it."""
         self._effects.take()
-        if self.options.retries:
-            self.shadow = Shadow(dict(self._roots), list(self._roots))
-            self.shadow.take()
         self.inner = self.scope.inner(self.options.name, self._label)
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         return self.inner
@@ -204,8 +217,6 @@ class Call:
         left = self._effects.left(self.options.name)
         assert self.inner is not None
         data: dict[str, Any] = {"path": self.inner.path}
-        if left is not None:
-            data |= {"objects": len(left.objects)}
         entry = Entry(
             StepKind.CALL,
             self.key,
@@ -228,7 +239,8 @@ class Call:
             if left is None:
                 stored = engine.put({RESULT: result}, namespace=self._callee.scope)
             else:
-                stored, data["present"] = left.store(engine, result, namespace=self._callee.scope)
+                stored, more = left.store(engine, result, namespace=self._callee.scope)
+                data |= {**more, "changed": sorted(left.after)}
         refuse_unstorable(self.options.name, stored, result)
         value = digest_values({RESULT: result}, namespace=self._callee.scope)
         written = Written()
@@ -236,12 +248,8 @@ class Call:
         return {"groups": (group,), "data": data}, written
 
     def again(self) -> Scope:
-        """The call failed and is made once more, on what it was given at first."""
+        """The call failed and is made once more; what came to its end inside it is given again."""
         assert self.inner is not None
-        if self.shadow is not None:
-            self.shadow.settle()
-            self.shadow.undo()
-            self.shadow.take()
         self.inner = self.inner.once_more()
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         return self.inner

@@ -2,8 +2,8 @@
 
 Every function and class of the project that it leads to counts by what it does, each in its own
 module, so that an edit elsewhere in the file is none of its business. Numbers and text that it
-reads count by value. Other objects that it reads are given back by name: they count by what they
-hold when the call is made, and may be changed by it.
+reads count by value. What it may change, objects that it reads and variables that it binds, is
+given back by name: whether that counts is told by the record of a call, which knows what it changed.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Look:
     """What a function is at one moment.
 
     Attributes:
-        code: Digest of the code that it reaches, and of the plain values that it reads.
-        data: Objects that it reads, by a name for messages.
+        code: Digest of the code that it reaches, and of the plain values that it only reads.
+        data: Objects that it reads and variables that it binds, by a name for messages; a variable
+            of an outer function by its cell.
         bindings: Names in its own globals that code it reaches binds or deletes.
         reads: Everything that it reads of its own globals, by name.
     """
@@ -204,20 +205,26 @@ class _Walk:
         self._tell(label, code_token(code), code.co_freevars)
         self._see_all(f"{label}.__defaults__", function.__defaults__ or ())
         self._see_all(f"{label}.__kwdefaults__", (function.__kwdefaults__ or {}).values())
+        rebound = _rebound_by(code)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            if name in rebound:
+                self._found.data.setdefault(f"{label}.{name}", cell)
+                continue
             content = _content(cell)
             self._found.cells.append((cell, content))
             if content is not _MISSING:
                 self._see(f"{label}.{name}", content)
         scope = function.__globals__
         names = function_names(code)
-        if scope is self._own:
-            self._found.bindings |= _bound_by(code)
+        bound = _bound_by(code) if scope is self._own else frozenset()
+        self._found.bindings |= bound
         where = "" if scope is self._own else f"{scope.get('__name__')}."
         wanted = sorted(names.names & scope.keys())
         if names.dynamic:
             wanted = [name for name in scope if not name.startswith("_")]
         for name in wanted:
+            if name in bound and is_immutable_atom(scope[name]):
+                continue  # a variable that calls change, such as a counter
             self._read(where, scope, name, names.names)
 
     def _read(self, where: str, scope: Mapping[str, object], name: str, names: frozenset[str]) -> None:
@@ -291,6 +298,20 @@ def _content(cell: CellType) -> object:
         return cell.cell_contents
     except ValueError:
         return _MISSING
+
+
+@functools.lru_cache(maxsize=4096)
+def _rebound_by(code: CodeType) -> frozenset[str]:
+    """Variables of outer functions that `code`, and code nested in it, binds or deletes."""
+    found = {
+        str(each.argval)
+        for each in dis.get_instructions(code)
+        if each.opname in ("STORE_DEREF", "DELETE_DEREF")
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _rebound_by(constant)
+    return frozenset(found) & frozenset(code.co_freevars)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -88,8 +88,8 @@ def checkpoint(
     Args:
         function: A plain or an ``async`` function.
         name: What its calls are called; the function's name without it.
-        retries: How often a call that raised is tried again, after 1, 2, 4 ... seconds, on its
-            arguments as they were.
+        retries: How often a call that raised is tried again, after 1, 2, 4 ... seconds. What the
+            try that failed has changed stays changed, as with any retry.
         reuse: Also be given results of other executions.
         timeout: Seconds (or text such as ``"10m"``) that one try may take.
 
@@ -307,7 +307,7 @@ def _begun(
         asked = Call(scope, function, options, args, kwargs, identity=identity)
         found = asked.find()
         if found is not None:
-            return Future.of(asked.serve(found))
+            return Future.of(asked.serve(found), awaited=inspect.iscoroutinefunction(function))
         asked.begin()
     if inspect.iscoroutinefunction(function):
         return Future.of_coroutine(lambda: _tried_async(function, options, args, kwargs, asked))

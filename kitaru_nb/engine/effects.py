@@ -11,23 +11,25 @@ compared with how the call left it; a difference is an error, never wrong data.
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any
 
 import xxhash
 
-from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.anew import RUNTIME, is_shared
+from kitaru_nb.artifacts.clients import is_client
 from kitaru_nb.artifacts.kinds import is_immutable_atom
 from kitaru_nb.artifacts.pickle_codec import referring
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.rollback import Kind, kind_of, reached
 from kitaru_nb.errors import UnstorableError
-from kitaru_nb.model.artifact import Digest
 
-__all__ = ["ABSENT", "Effects", "Left", "put_effects"]
+__all__ = ["ABSENT", "Effects", "Left", "Place"]
 
 _identity = object.__hash__
 _MANY = 1_000_000
@@ -43,80 +45,138 @@ class _Absent:
 ABSENT = _Absent()
 
 
-@dataclass(slots=True)
+Place = tuple[str, int]
+"""Where an object is: what leads to it, and its number among all that is reached from there."""
+
+
 class Effects:
     """What a call can reach, before it runs.
 
     Args:
         roots: The call's arguments, and what else it leads to, by a name for messages.
-        scope: The globals of the function; None where no binding of it can matter.
+        digests: For each of them what tells whether it has changed.
+        digest: Gives that for a root as it is now.
+        scope: The globals of the function.
         names: Globals that the code it reaches may bind.
-        objects: What it can reach, numbered; empty before `take`.
     """
 
-    roots: Mapping[str, object]
-    scope: dict[str, Any] | None = None
-    names: Iterable[str] = ()
-    objects: list[Any] = field(default_factory=list)
-    _before: list[tuple[int, Kind, Any]] = field(default_factory=list)
-    _bound: dict[str, object] = field(default_factory=dict)
-    _before_all: Digest | None = None
+    def __init__(
+        self,
+        roots: Mapping[str, object],
+        digests: Mapping[str, str],
+        digest: Callable[[object], str],
+        scope: dict[str, Any],
+        names: Iterable[str] = (),
+    ) -> None:
+        self.roots = roots
+        self._digests = digests
+        self._digest = digest
+        self._scope = scope
+        self._names = tuple(names)
+        self._bound: dict[str, object] = {}
+        self._objects: dict[str, list[Any]] = {}
+        self._before: dict[str, list[tuple[int, Kind, Any]]] = {}
+        self._present: list[Place] = []
 
-    def take(self, *, compare: bool = True) -> None:
-        """Number what is there now, and with `compare` note what each object holds."""
-        live = [value for value in self.roots.values() if not is_immutable_atom(value)]
-        if self.scope is not None:
-            self._bound = {name: self.scope.get(name, ABSENT) for name in self.names}
-        if not live:
-            return
-        for level in reached(live):
-            self.objects += level
-            if len(self.objects) > _MANY:
-                break  # a difference is seen by the digests, and cannot be put back
-        if compare:
-            self._before_all = self.digest()
-            for number, obj in enumerate(self.objects):
-                kind = _kind_of(obj)
-                if kind is not None:
-                    self._before.append((number, kind, kind.copy(obj)))
+    def take(self) -> None:
+        """Number what is there now, and note what each object holds."""
+        self._bound = {name: self._scope.get(name, ABSENT) for name in self._names}
+        for name, root in self.roots.items():
+            if not is_immutable_atom(root) and not is_closed(type(root)):
+                kinds = ((number, _kind_of(obj), obj) for number, obj in enumerate(self.objects(name)))
+                self._before[name] = [(n, kind, kind.copy(obj)) for n, kind, obj in kinds if kind is not None]
 
-    def digest(self) -> Digest:
-        """Digest of all that the call leads to, as it is now."""
-        return digest_values(self.roots, namespace=self.scope or {})
-
-    def bind(self, bound: Mapping[str, object]) -> None:
-        """Bind globals as the call left them."""
-        scope = self.scope if self.scope is not None else {}
-        for name, value in bound.items():
-            if value is ABSENT:
-                scope.pop(name, None)
-            else:
-                scope[name] = value
+    def objects(self, root: str) -> list[Any]:
+        """All that a root leads to, numbered by their place in the list."""
+        found = self._objects.get(root)
+        if found is None:
+            met = itertools.islice(reached(self.roots[root], is_closed), _MANY)
+            found = self._objects[root] = list(met)
+        return found
 
     def left(self, called: str) -> Left | None:
         """What the call changed; None where that is nothing.
 
         Raises:
-            UnstorableError: kind ``unseen-change``: it changed something that cannot be put back.
+            UnstorableError: kind ``not-put-back``: it changed something that cannot be put back.
         """
-        changed: list[tuple[int, object]] = []
-        bound: dict[str, object] = {}
-        if self.scope is not None:
-            for name, before in self._bound.items():
-                now = self.scope.get(name, ABSENT)
-                if now is not before:
-                    bound[name] = now
-        after = self.digest() if self._before_all is not None else None
-        if after != self._before_all:
-            for number, kind, before in self._before:
-                obj = self.objects[number]
-                if not kind.same(obj, before):
-                    changed.append((number, _apart(kind, obj)))
-            if not changed:
-                raise _not_back(called, self.roots, "in a way that cannot be put back")
-        if not changed and not bound:
-            return None
-        return Left(self.objects, changed, bound, after)
+        bound = {
+            name: now
+            for name, before in self._bound.items()
+            if (now := self._scope.get(name, ABSENT)) is not before
+        }
+        changed: list[tuple[Place, object]] = []
+        after: dict[str, str] = {}
+        seen: set[int] = set()
+        for root, before in self._before.items():
+            now = self._digest(self.roots[root])
+            if now == self._digests[root]:
+                continue
+            after[root] = now
+            found = [
+                ((root, number), _apart(kind, obj))
+                for number, kind, held in before
+                if not kind.same(obj := self._objects[root][number], held) and _identity(obj) not in seen
+            ]
+            if not found and not seen:
+                raise _not_back(called, [root], "in a way that cannot be put back")
+            seen.update(_identity(self._objects[root][number]) for (_, number), _ in found)
+            changed += found
+        return Left(self._objects, changed, bound, after) if after or bound else None
+
+    def put(self, called: str, left: Mapping[str, Any], moved: AbstractSet[str]) -> None:
+        """Do to what is there now what the call did then; `left` refers to what is there now.
+
+        What is `moved` was changed by an earlier attempt in this process: it is given what the
+        call left where that is told by itself, and else is as that attempt has left it.
+
+        Raises:
+            UnstorableError: kind ``not-put-back``: that gives something else than the call left.
+        """
+        for (root, number), state in left["changed"]:
+            if root in moved and not self._is_whole(root, left):
+                continue
+            obj = self.objects(root)[number]
+            kind = _kind_of(obj)
+            if kind is None:
+                raise _not_back(called, [root], f"and `{type(obj).__name__}` cannot be given what it held")
+            kind.put(obj, _given(kind, state))
+        for name, value in left["bound"].items():
+            if value is ABSENT:
+                self._scope.pop(name, None)
+            else:
+                self._scope[name] = value
+        wrong = [
+            root
+            for root, then in left["after"].items()
+            if root not in moved and self._digest(self.roots[root]) != then
+        ]
+        if wrong:
+            raise _not_back(called, wrong, "and putting that back gave something else")
+
+    def _is_whole(self, root: str, left: Mapping[str, Any]) -> bool:
+        """Whether of a root only the object itself changed, and that refers to nothing that was there."""
+        numbers = {number for (where, number), _ in left["changed"] if where == root}
+        return numbers == {0} and not any(where == root and number for where, number in self._present)
+
+    def present(
+        self, called: str, places: Sequence[Place], counts: Mapping[str, int], moved: AbstractSet[str]
+    ) -> list[Any]:
+        """The objects at these places now, where roots lead to as many objects as then.
+
+        Of what is `moved` objects may be missing; nothing stands for them.
+
+        Raises:
+            UnstorableError: kind ``not-put-back``.
+        """
+        self._present = [(root, number) for root, number in places]
+        for root, count in counts.items():
+            if root not in moved and len(self.objects(root)) != count:
+                raise _not_back(called, [root], "which now leads to other objects than when it ran")
+        return [
+            self.objects(root)[number] if number < len(self.objects(root)) else None
+            for root, number in places
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,67 +184,32 @@ class Left:
     """What a call changed in objects that were there before it.
 
     Attributes:
-        objects: What it could reach, numbered.
-        changed: Numbers of those that changed, with what they hold now.
+        objects: For each root what it leads to, numbered.
+        changed: Places of those that changed, with what they hold now.
         bound: Globals that it bound or deleted, with what they hold now.
-        after: Digest of the roots after it; None where there is nothing in them that can change.
+        after: For each root that has changed, what tells how it is now.
     """
 
-    objects: Sequence[object]
-    changed: Sequence[tuple[int, object]]
+    objects: Mapping[str, Sequence[object]]
+    changed: Sequence[tuple[Place, object]]
     bound: Mapping[str, object]
-    after: Digest | None
+    after: Mapping[str, str]
 
     def store(
         self, engine: Engine, result: object, *, namespace: dict[str, Any]
-    ) -> tuple[Stored, Sequence[int]]:
+    ) -> tuple[Stored, dict[str, Any]]:
         """Write the changes and the call's result as one value, in which they share objects.
 
         Returns:
-            What was stored, and the numbers of the objects that it refers to.
+            What was stored, and what the record of the call needs besides.
         """
-        used = _used([*self.changed, self.bound, result], self.objects)
-        left = {"changed": list(self.changed), "bound": dict(self.bound), "after": self.after}
-        with referring([self.objects[number] for number in used]):
-            return engine.put({"result": result, "left": left}, namespace=namespace), used
-
-
-def put_effects(
-    called: str,
-    effects: Effects,
-    used: Sequence[int],
-    load: Callable[[], Mapping[str, Any]],
-    *,
-    count: int,
-) -> object:
-    """Do to what is there now what the call did then; its result.
-
-    Args:
-        called: What the call is named, for messages.
-        effects: What the call would reach now, taken.
-        used: Numbers of the objects that the stored value refers to.
-        load: Loads the stored value, inside `referring`.
-        count: How many objects the call could reach then.
-
-    Raises:
-        UnstorableError: kind ``not-put-back``: what is there now is not as it was before the call.
-    """
-    objects = effects.objects
-    if len(objects) != count:
-        raise _not_back(called, effects.roots, "which now lead to other objects than when it ran")
-    with referring([objects[number] for number in used]):
-        stored = load()
-    left = stored["left"]
-    for number, state in left["changed"]:
-        kind = _kind_of(objects[number])
-        if kind is None:
-            what = type(objects[number]).__name__
-            raise _not_back(called, effects.roots, f"and `{what}` cannot be given what it held")
-        kind.put(objects[number], _given(kind, state))
-    effects.bind(left["bound"])
-    if left["after"] is not None and effects.digest() != left["after"]:
-        raise _not_back(called, effects.roots, "and putting that back gave something else")
-    return stored["result"]
+        places = _used([*self.changed, self.bound, result], self.objects)
+        left = {"changed": list(self.changed), "bound": dict(self.bound), "after": dict(self.after)}
+        with referring([self.objects[root][number] for root, number in places]):
+            stored = engine.put({"result": result, "left": left}, namespace=namespace)
+        roots = {root for root, _ in [*places, *(place for place, _ in self.changed)]}
+        counts = {root: len(self.objects[root]) for root in sorted(roots)}
+        return stored, {"present": [list(place) for place in places], "counts": counts}
 
 
 def _not_back(called: str, roots: Iterable[str], why: str) -> UnstorableError:
@@ -194,10 +219,13 @@ def _not_back(called: str, roots: Iterable[str], why: str) -> UnstorableError:
     return UnstorableError(message, kind="not-put-back", hint=hint)
 
 
-def _used(values: Iterable[object], objects: Sequence[object]) -> list[int]:
-    """Numbers of those objects that `values` refer to, other than through one another."""
-    known = {_identity(obj): number for number, obj in enumerate(objects)}
-    found: set[int] = set()
+def _used(values: Iterable[object], objects: Mapping[str, Sequence[object]]) -> list[Place]:
+    """Places of those objects that `values` refer to, other than through one another."""
+    known: dict[int, Place] = {}
+    for root, found in objects.items():
+        for number, obj in enumerate(found):
+            known.setdefault(_identity(obj), (root, number))
+    places: set[Place] = set()
     seen: set[int] = set()
     level: list[object] = list(values)
     while level:
@@ -205,12 +233,12 @@ def _used(values: Iterable[object], objects: Sequence[object]) -> list[int]:
         for obj in level:
             key = _identity(obj)
             if key in known:
-                found.add(known[key])
+                places.add(known[key])
             elif key not in seen and not is_immutable_atom(obj):
                 seen.add(key)
                 inside.append(obj)
         level = _referents(inside)
-    return sorted(found)
+    return sorted(places)
 
 
 def _referents(level: list[object]) -> list[object]:
@@ -223,6 +251,42 @@ def _referents(level: list[object]) -> list[object]:
             found += obj.ravel().tolist()  # type: ignore[attr-defined] # as above
     return [obj for obj in found if type(obj) is not type(sys)]
 
+
+def is_closed(cls: type) -> bool:
+    """Whether what instances of `cls` hold is none of a call's effects: clients, locks, connections.
+
+    They are made again in another process, and what they hold changes with every use.
+    """
+    module = cls.__module__.partition(".")[0]
+    return module in _MACHINERY or is_client(cls) or cls in RUNTIME or is_shared(cls)
+
+
+_MACHINERY = frozenset(
+    [
+        *(
+            "kitaru_nb",
+            "sqlite3",
+            "socket",
+            "ssl",
+            "selectors",
+            "asyncio",
+            "_asyncio",
+            "_thread",
+            "threading",
+        ),
+        *(
+            "logging",
+            "concurrent",
+            "multiprocessing",
+            "subprocess",
+            "_io",
+            "io",
+            "IPython",
+            "ipykernel",
+            "zmq",
+        ),
+    ]
+)
 
 # Arrays and tensors are not copied beforehand: that they changed is told by a digest, and what they
 # hold is stored only then.

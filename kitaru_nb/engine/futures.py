@@ -34,15 +34,17 @@ class Future(Generic[T]):
         self._job = job
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._awaited = False
         self._context = contextvars.copy_context()
         if job is not None:
             _threads().submit(self._take)
 
     @classmethod
-    def of(cls, value: T) -> Future[T]:
-        """One whose result is there."""
+    def of(cls, value: T, *, awaited: bool = False) -> Future[T]:
+        """One whose result is there; `awaited` where it is that of a coroutine."""
         future = cls(None)
         future._done.set_result(value)
+        future._awaited = awaited
         return future
 
     @classmethod
@@ -53,7 +55,7 @@ class Future(Generic[T]):
         except RuntimeError:
             return cls(lambda: asyncio.run(make()))
         future = cls(None)
-        future._loop = loop
+        future._loop, future._awaited = loop, True
         task = loop.create_task(make())
         task.add_done_callback(future._follow)
         return future
@@ -120,10 +122,9 @@ def gather(*futures: Future[Any], on_error: OnError = "raise") -> Any:
     with ``on_error="collect"`` each failure stands in the place of its result.
 
     Returns:
-        A list; in an event loop whose tasks are among the futures, what to await for it.
+        A list; where a coroutine's is among the futures and an event loop runs, what to await for it.
     """
-    loop = _running()
-    if loop is not None and any(future._loop is loop for future in futures):  # noqa: SLF001 - same module
+    if _running() is not None and any(future._awaited for future in futures):  # noqa: SLF001 - same module
         return _gathered(futures, on_error)
     return _told([_outcome(future) for future in futures], on_error)
 

@@ -171,17 +171,19 @@ class Shadow:
                 self.live[name] = left
 
 
-def reached(roots: Iterable[Any]) -> Iterator[list[Any]]:
-    """What `roots` lead to and can change or hold what can, level by level, each object once.
+def reached(root: Any, closed: Callable[[type], bool]) -> Iterator[Any]:
+    """What `root` leads to and can change or hold what can, each object once.
 
-    Equal graphs are met in the same order, whichever process they are in.
+    Equal graphs are met in the same order, whichever process they are in. Objects of a type that
+    is `closed` are met and not looked into.
     """
     seen = {_identity(sys.modules)}
-    level = list(roots)
+    level = [root]
     while level:
         fresh = _new(level, seen)
-        yield fresh
-        level = _opened(fresh)[1]
+        yield from fresh
+        shut = {cls for cls in set(map(type, fresh)) if closed(cls)}
+        level = _opened([obj for obj in fresh if type(obj) not in shut] if shut else fresh)[1]
 
 
 def _opened(level: list[Any]) -> tuple[list[Any], list[Any]]:

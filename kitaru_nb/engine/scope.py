@@ -12,6 +12,7 @@ done is found when its function was edited meanwhile.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import warnings
@@ -183,16 +184,22 @@ class Book:
         key = CheckpointKey(blake3(f"finished\n{scope.path}".encode()).hexdigest())
         self.record(scope, Entry(StepKind.RESULT, key, scope.path, {"data": {"finished": scope.path}}))
 
-    def find(self, scope: Scope, key: str) -> Checkpoint | None:
-        """The next result with this key that this run of the scope has not consumed; consumes it."""
+    def find(
+        self, scope: Scope, key: str, fits: Callable[[Checkpoint], bool] | None = None
+    ) -> Checkpoint | None:
+        """The next result with this key that this run of the scope has not consumed; consumes it.
+
+        With `fits`, the next one that it says yes to.
+        """
         with self._lock:
             self._load()
             known = self._by_key.get(key)
             if not known:
                 return None
-            found = scope.next_of(key, known)
+            found = scope.next_of(key, known, fits)
             if found is None and scope.siblings is not None:
-                found = next((each for each in known if self._is_left(scope, each)), None)
+                left = (each for each in known if self._is_left(scope, each))
+                found = next((each for each in left if fits is None or fits(each)), None)
             if found is not None:
                 scope.consume(found)
             return found
@@ -416,15 +423,21 @@ class Scope:
             scope.served = self.served
         return scope
 
-    def next_of(self, key: str, known: Sequence[Checkpoint]) -> Checkpoint | None:
-        """The next of `known` that is in this scope and not consumed."""
+    def next_of(
+        self, key: str, known: Sequence[Checkpoint], fits: Callable[[Checkpoint], bool] | None = None
+    ) -> Checkpoint | None:
+        """The next of `known` that is in this scope, not consumed, and fits."""
         at = self._at.get(key, 0)
-        while at < len(known):
-            found = known[at]
-            if found.draft.scope == self.path and found.seq not in self.consumed:
-                self._at[key] = at
-                return found
+        while at < len(known) and (known[at].draft.scope != self.path or known[at].seq in self.consumed):
             at += 1
+        self._at[key] = at
+        for found in itertools.islice(known, at, None):
+            if (
+                found.draft.scope == self.path
+                and found.seq not in self.consumed
+                and (not fits or fits(found))
+            ):
+                return found
         return None
 
     def consume(self, checkpoint: Checkpoint, *, own: bool = False) -> None:
@@ -479,9 +492,9 @@ class Scope:
         finally:
             self.limits.remove(limit)
 
-    def find(self, key: str) -> Checkpoint | None:
+    def find(self, key: str, fits: Callable[[Checkpoint], bool] | None = None) -> Checkpoint | None:
         """See `Book.find`."""
-        return self.book.find(self, key)
+        return self.book.find(self, key, fits)
 
     def latest(self, key: str) -> Checkpoint | None:
         """The newest result with this key in this scope, consumed or not."""
