@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 
 __all__ = [
+    "AWAY",
     "BEGINNINGS",
     "LEAST",
     "SECRET_WORDS",
@@ -229,9 +230,10 @@ def _beginnings(text: str) -> set[int]:
         for begin in begins:
             at = text.find(begin)
             while at >= 0:
-                places.add(at + _AWAY.get(begin, 0))
+                places.add(at + AWAY.get(begin, 0))
                 at = text.find(begin, at + 1)
     return {place for place in places if place >= 0}
 
 
-_AWAY = {"://": 3, "earer ": -1, "asic ": -1, "_v1_": -3}
+AWAY = {"://": 3, "earer ": -1, "asic ": -1, "_v1_": -3}
+"""Where a key begins, seen from one of `BEGINNINGS`, if not there."""

@@ -6,10 +6,12 @@ import pickle
 import sys
 from typing import Any
 
-import numpy as np  # noqa: F401 - the scan uses it where it is loaded
+import numpy as np
 import pytest
 
 from kitaru_nb.artifacts import secret_scan
+from kitaru_nb.artifacts.secret_places import places_in
+from kitaru_nb.artifacts.secret_rules import BEGINNINGS, shapes_in
 from kitaru_nb.artifacts.secret_scan import may_hold_secret
 from tests.unit.artifacts.test_secret_rules import VALUE
 
@@ -39,7 +41,12 @@ HELD = [
         "lsv2_pt_" + "a1" * 12,
         "dop_v1_" + "a1" * 24,
     ],
+    *[
+        {name: VALUE}
+        for name in ("passwd", "passphrases", "credentials_x", "authorization", "secrets", "TOKENS_A")
+    ],
     *["github_pat_" + "a1" * 12, "xapp-" + "a1" * 12, "GOCSPX-" + "a1" * 12],
+    *["SG." + "a1" * 11 + "." + "b2" * 20, "ya29." + "a1" * 12, "glptt-" + "a1" * 12, "ghs_" + "a1" * 12],
 ]
 CLEAN: list[object] = [
     *[{"primary_key": VALUE}, {"monkey": VALUE}, {"eos_token": "<|endoftext|>"}, {"key": "customer_segment"}],
@@ -75,6 +82,51 @@ def test_what_is_none_is_not_suspected(value: object, ahead: int) -> None:
 
 
 @pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("begin", [text for _, texts in BEGINNINGS for text in texts])
+def test_every_beginning_of_a_known_shape_leads_to_its_shape(begin: str) -> None:
+    texts = [begin, *(before + begin for before in ("githu", "do", "dop"))]
+    ends = [
+        "a1" * 30,
+        "a1" * 30 + ".eyJ" + "a1" * 9 + "." + "a1" * 9,
+        "GPAT-" + "a1" * 30,
+        "a1" * 9 + "." + "a1" * 9,
+    ]
+    ends += ["-" + "a1" * 30, "live_" + "a1" * 30, "pt_" + "a1" * 30, "A1" * 8, "b-" + "a1" * 30]
+    ends += [" PRIVATE KEY-----", "user:" + "a1" * 30 + "@host"]
+    held = [text + end for text in texts for end in ends if shaped(text + end)]
+
+    missed = [text for text in held if not may_hold_secret(streamed([text]))]
+
+    assert held or begin in ("asic ", "earer ")
+    assert missed == []
+
+
+@pytest.mark.usefixtures("way")
+def test_a_key_is_suspected_at_the_very_beginning_of_the_bytes() -> None:
+    assert may_hold_secret(b"sk-abcdefghijklmnopqrstuvwx")
+    assert may_hold_secret(b"hf_abcdefghijklmnopqrstuvwxyz" + b" " * 40_000)
+
+
+@pytest.mark.parametrize("memo", [False, True])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [number / 7 for number in range(100_000)],
+        np.random.default_rng(1).bytes(1 << 20),
+        [f"information {number} of a_station, at-most the long-word" for number in range(20_000)],
+        [{"name": f"on{number}", "last_value": number, "see": "false"} for number in range(20_000)],
+    ],
+    ids=["floats", "image", "texts", "dicts"],
+)
+def test_next_to_nothing_has_to_be_looked_at_closer(value: object, memo: bool) -> None:
+    stream = streamed(value, fast=not memo)
+
+    places = places_in(stream, np, memo=memo)
+
+    assert len(places.begins) + len(places.names) < len(stream) / 1000
+
+
+@pytest.mark.usefixtures("way")
 def test_a_secret_of_the_environment_is_found_at_every_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", VALUE)
     text = "a" * 40_000
@@ -93,6 +145,11 @@ def test_a_block_is_looked_through_again_when_another_secret_is_known(
     monkeypatch.setenv("OTHER_API_KEY", "hunter3hunter3x")
 
     assert (before, may_hold_secret(data)) == (False, True)
+
+
+def shaped(text: str) -> bool:
+    """Whether the exact way finds a key in it; not one that only a header tells."""
+    return any(family != "header" for _, _, family in shapes_in(text))
 
 
 def streamed(value: object, *, fast: bool = False) -> bytes:
