@@ -31,8 +31,8 @@ _SMALL_BLOCK = 8 << 10
 _OVERLAP = 640
 _MARGIN = bytes(AHEAD)
 _LONGEST_NAME = 102
-_WITH_NUMPY = 8 << 10
-_WORTH_NUMPY = 2 << 20  # bytes for which numpy is loaded where it is not
+_WITH_NUMPY = 4 << 10
+_WORTH_NUMPY = 8 << 20  # bytes that were looked through without it before numpy is loaded
 _LONG = 2048
 _REMEMBERED = 1 << 16
 
@@ -83,9 +83,10 @@ def may_hold_secret(data: Any, *, memo: bool = False) -> bool:
     if changes != _needles[0]:
         _needles[:] = changes, [value.encode("utf-8", "surrogatepass") for value in VAULT.values()]
     needles = _needles[1]
-    step = _BLOCK if "numpy" in sys.modules else _SMALL_BLOCK
+    numpy = _numpy_for(size)
+    step = _SMALL_BLOCK if numpy is None else _BLOCK
     if size <= step:
-        return _is_suspect(bytes(view), needles, memo=memo)
+        return _is_suspect(bytes(view), needles, numpy, memo=memo)
     if changes != _clean[0]:
         _clean[0] = changes
         _clean[1].clear()
@@ -95,7 +96,7 @@ def may_hold_secret(data: Any, *, memo: bool = False) -> bool:
         mark = xxhash.xxh3_128_intdigest(block, memo)
         if mark in known:
             continue
-        if _is_suspect(bytes(block), needles, size, memo=memo):
+        if _is_suspect(bytes(block), needles, numpy, memo=memo):
             return True
         if len(known) >= _REMEMBERED:
             known.clear()
@@ -104,19 +105,28 @@ def may_hold_secret(data: Any, *, memo: bool = False) -> bool:
 
 
 _clean: list[Any] = [-1, set()]
+_looked_at = [0]
 _needles: list[Any] = [-1, []]
 
 
-def _is_suspect(data: bytes, needles: list[bytes], whole: int = 0, *, memo: bool) -> bool:
+def _numpy_for(size: int) -> Any:
+    """Gives numpy where it is loaded, or pays from here on for what is looked through; else None."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        if _looked_at[0] + size < _WORTH_NUMPY:
+            return None
+        import numpy  # noqa: PLC0415, ICN001 - it pays from here on
+    return numpy if hasattr(numpy, "frombuffer") else None  # it may be half-way through its import
+
+
+def _is_suspect(data: bytes, needles: list[bytes], numpy: Any, *, memo: bool) -> bool:
     if any(needle in data for needle in needles):
         return True
-    numpy = sys.modules.get("numpy") if len(data) >= _WITH_NUMPY else None
-    if numpy is None and whole >= _WORTH_NUMPY:
-        import numpy  # noqa: PLC0415, ICN001 - it pays from here on
-    if numpy is not None and hasattr(numpy, "frombuffer"):
+    if numpy is not None and len(data) >= _WITH_NUMPY:
         data = _MARGIN + data
         places = places_in(data, numpy, memo=memo)
     else:
+        _looked_at[0] += len(data)
         places = plain_places_in(data)
     return (
         any(_is_shape(data, at) for at in places.begins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 from typing import Any
 
@@ -124,6 +125,20 @@ def test_next_to_nothing_has_to_be_looked_at_closer(value: object, memo: bool) -
     places = places_in(stream, np, memo=memo)
 
     assert len(places.begins) + len(places.names) < len(stream) / 1000
+
+
+def test_numpy_is_loaded_once_it_pays_and_not_before() -> None:
+    program = """
+import sys
+from kitaru_nb.artifacts.secret_scan import may_hold_secret
+for number in range(2000):
+    may_hold_secret(b"a" * 6000)  # the same again counts: short ones are not taken note of
+    if "numpy" in sys.modules: break
+print(number)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert 1000 < int(ended.stdout) < 1500
 
 
 @pytest.mark.usefixtures("way")
