@@ -22,10 +22,13 @@ from benchmarks.frame import FRAME
 from benchmarks.headless import HEADLESS
 from benchmarks.objects import OBJECTS
 from benchmarks.plain_cells import PLAIN_CELLS
+from benchmarks.resume import RESUME
 from benchmarks.runner import Found, run, table
 from benchmarks.save import SAVE
 from benchmarks.start import START
+from benchmarks.tiny import TINY
 from benchmarks.trivial import TRIVIAL
+from benchmarks.values import VALUES
 from benchmarks.workload import Options, Workload
 
 WORKLOADS: tuple[Workload, ...] = (
@@ -35,6 +38,9 @@ WORKLOADS: tuple[Workload, ...] = (
     PLAIN_CELLS,
     HEADLESS,
     SAVE,
+    *VALUES,
+    TINY,
+    RESUME,
     OBJECTS,
     START,
     COLLECT,
@@ -51,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = {name: getattr(asked, name) for name in SIZES}
     without = (CONTESTANTS - {*asked.beside} if asked.beside else frozenset()) | {*asked.without}
     options = Options(**sizes, without=without)
-    chosen = [w for w in WORKLOADS if (w.name in asked.only if asked.only else asked.full or not w.full)]
+    chosen = [w for w in WORKLOADS if _is_chosen(w, asked)]
     machine = _machine()
     print(" · ".join(machine.values()), flush=True)
     print(f"median of {asked.runs} (lowest-highest)", flush=True)
@@ -66,9 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if any(found.failed for found in done) else 0
 
 
+def _is_chosen(workload: Workload, asked: argparse.Namespace) -> bool:
+    if asked.only:
+        return workload.name in asked.only or workload.family in asked.only
+    return asked.full or not workload.full
+
+
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = [workload.name for workload in WORKLOADS]
+    names = list(dict.fromkeys(name for w in WORKLOADS for name in (w.family, w.name) if name))
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(
         "--full", action="store_true", help="the workloads that take minutes and gigabytes too"

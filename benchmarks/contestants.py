@@ -8,7 +8,7 @@ that returns what it changes; that function is cached. `kishu` follows the names
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,13 +74,20 @@ def brought_back(
 
 
 @contextmanager
-def entered(contestant: str, folder: Path, *, ready: Sequence[str] | None = None) -> Iterator[Kernel]:
+def entered(
+    contestant: str,
+    folder: Path,
+    *,
+    ready: Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Kernel]:
     """A kernel in which `contestant` keeps the state below `folder`, ready for the first cell.
 
     Args:
         contestant: Who keeps it.
         folder: Where the kernel works; everything is written below it.
         ready: Cells that make the kernel ready, other than the contestant's own.
+        env: More environment variables for the kernel.
 
     Raises:
         Absent: it is not installed, or does not work here.
@@ -90,7 +97,8 @@ def entered(contestant: str, folder: Path, *, ready: Sequence[str] | None = None
     if contestant in ("dill", "joblib") and not installed(contestant):
         raise Absent("not installed: `make bench` does")
     python = str(KISHU_HOME / "bin" / "python") if contestant == "kishu" else sys.executable
-    with started(folder, python=python, env=_KISHU if contestant == "kishu" else None) as kernel:
+    own = _KISHU if contestant == "kishu" else {}
+    with started(folder, python=python, env={**own, **(env or {})}) as kernel:
         for code in SETUP[contestant] if ready is None else ready:
             try:
                 kernel.run(code)

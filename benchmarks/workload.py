@@ -39,6 +39,9 @@ class Options:
         big_cells: Cells that change it.
         rows: Rows of the data frame.
         checkpoints: Checkpoints of the store that values are removed from.
+        percent: How large the values of many kinds are, in percent of what their titles say.
+        tiny: Tiny values that one commit keeps.
+        resumed: Checkpoints that a new kernel brings back.
         without: Contestants that are left out.
     """
 
@@ -52,6 +55,9 @@ class Options:
     big_cells: int = 20
     rows: int = 2_000_000
     checkpoints: int = 10_000
+    percent: int = 100
+    tiny: int = 1000
+    resumed: int = 100
     without: frozenset[str] = frozenset()
 
 
@@ -67,6 +73,7 @@ class Workload:
         turn: Runs one contestant in an empty folder. Raises `Absent`.
         judge: From a round's raw figures, those to print, by contestant and column.
         full: Too long for every day: runs with `--full` only.
+        family: What `--only` calls it together with others.
     """
 
     name: str
@@ -76,3 +83,4 @@ class Workload:
     turn: Callable[[str, Options, Path], Turn]
     judge: Callable[[Round], Round]
     full: bool = False
+    family: str = ""

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import objects
+from benchmarks import __main__ as command
+from benchmarks import inside, objects
 from benchmarks.__main__ import WORKLOADS, main
-from benchmarks.runner import run, table
+from benchmarks.kinds import KINDS
+from benchmarks.runner import Found, run, table
+from benchmarks.ways import COMMON, synced
 from benchmarks.workload import Absent, Options, Round, Turn, Workload
 from tests.s3_server import s3_options
 
@@ -25,6 +28,9 @@ TINY = Options(
     big_cells=2,
     rows=100,
     checkpoints=4,
+    percent=1,
+    tiny=3,
+    resumed=2,
 )
 # A kernel each is all there is time for, so the contestants are spread over the workloads.
 CHOSEN = {
@@ -36,6 +42,8 @@ CHOSEN = {
     "headless": "papermill --engine kitaru",
     "start": "%load_ext kitaru_nb",
     "gc": "gc",
+    "value-image": "kitaru's store",
+    "value-small": "pickle5",
 }
 
 
@@ -55,6 +63,42 @@ def test_a_workload_runs_and_its_figures_are_judged(
     assert contestant in workload.contestants
     assert judged[contestant]
     assert all(isinstance(figure, float | int) for figure in judged[contestant].values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"), [(kind, way) for kind in KINDS for way in {**COMMON, **KINDS[kind].ways}]
+)
+def test_a_way_of_others_gives_back_what_it_kept(kind: str, way: str, tmp_path: Path) -> None:
+    chosen = {**COMMON, **KINDS[kind].ways}[way]
+    if chosen.needs:
+        pytest.importorskip(chosen.needs)
+    value = KINDS[kind].make(max(1, KINDS[kind].size // 1000))
+    path = tmp_path / "kept"
+
+    for _ in range(2):  # over what is there
+        chosen.save(value, path)
+        synced(path)
+
+    assert KINDS[kind].use(chosen.load(path)) == KINDS[kind].use(value)
+
+
+def test_a_value_that_came_back_as_another_one_is_noticed() -> None:
+    with pytest.raises(ValueError, match=r"it was 3\.0 and is 2\.0"):
+        inside.use("short-texts", ["ab"], 3.0)
+
+
+def test_a_family_of_workloads_is_chosen_by_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def noted(workload: Workload, _options: Options, **_rest: object) -> Found:
+        asked.append(workload.name)
+        return Found(workload, 1)
+
+    monkeypatch.setattr(command, "run", noted)
+
+    main(["--only", "values", "--only", "tiny"])
+
+    assert asked == [*(f"value-{kind}" for kind in KINDS), "tiny"]
 
 
 def test_the_command_prints_a_table_and_writes_the_figures(
