@@ -33,7 +33,7 @@ __all__ = [
 INLINE_TOTAL = 1 << 20
 """Small chunks ride in the journal until one save has handed it this many bytes."""
 
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 8 << 20
 _WINDOW = 64
 _SYNC_BYTES = 64 << 20
 _REMEMBERED = 1 << 16
@@ -173,11 +173,14 @@ class ExtentSave:
 
     def _fresh(self, chunks: Sequence[memoryview], batch: Sequence[int]) -> dict[int, Location]:
         """Copy the batch, name each copy by its digest, and write those that are stored nowhere."""
-        copies = self._copy([chunks[number] for number in batch])
-        digests = [digest_of(copy) for copy in copies]
-        for copy, digest in zip(copies, digests, strict=True):
+        copies, digests = [], []
+        for copy in self._copied([chunks[number] for number in batch]):
+            # one chunk after the other: what was just copied is still in the processor's cache
+            digest = digest_of(copy)
             if len(copy) > INLINE_BYTES:
                 self._known.remember(copy, digest)
+            copies.append(copy)
+            digests.append(digest)
         places = self._places(digests)
         pieces: list[tuple[int, memoryview]] = []
         pack: PackWriter | None = None
@@ -206,7 +209,7 @@ class ExtentSave:
             places.update(self._find(asked))
         return places
 
-    def _copy(self, chunks: Sequence[memoryview]) -> list[memoryview]:
+    def _copied(self, chunks: Sequence[memoryview]) -> Iterator[memoryview]:
         """Private copies of `chunks`, in memory that no job writes from any more."""
         self._turn ^= 1
         job = self._jobs[self._turn]
@@ -216,13 +219,12 @@ class ExtentSave:
         stage = self._stages[self._turn]
         if stage is None or len(stage) < need:
             stage = self._stages[self._turn] = bytearray(need)
-        room, copies, at = memoryview(stage), [], 0
+        room, at = memoryview(stage), 0
         for chunk in chunks:
             copy = room[at : at + len(chunk)]
             copy[:] = chunk
-            copies.append(copy)
+            yield copy
             at += padded(len(chunk))
-        return copies
 
     def _rides_inline(self, length: int) -> bool:
         if length > INLINE_BYTES or (length > SMALL_BYTES and self._inline + length > INLINE_TOTAL):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import contextlib
 import gc
-import io
 import pickle
 import sys
 import threading
@@ -52,6 +51,7 @@ from kitaru_nb.artifacts.reducers import (
 from kitaru_nb.artifacts.resource import any_resource, is_resource
 from kitaru_nb.artifacts.secret_rules import shapes_in
 from kitaru_nb.artifacts.secret_scan import may_hold_secret
+from kitaru_nb.artifacts.sink import Sink
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.artifacts.views import (
     Block,
@@ -272,7 +272,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     """One pass over a group. What it finds out on the way may ask for a second pass."""
 
     def __init__(self, context: _Context, blocks: Mapping[int, Block], cautious: _Cautious | None) -> None:
-        self.file = io.BytesIO()
+        self.file = Sink()
         self.buffers: list[memoryview] = []
         super().__init__(self.file, protocol=5, buffer_callback=partial(_keep_inside, self.buffers))
         self.namespace, self.anchors, self.refused, self.bare, _ = context
@@ -389,7 +389,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     @property
     def stream(self) -> memoryview:
         """What was written so far."""
-        return self.file.getbuffer()
+        return self.file.view
 
 
 def _keep_inside(buffers: list[memoryview], buffer: pickle.PickleBuffer) -> bool:

@@ -34,6 +34,7 @@ _WORDS = (
     "key keys token tokens secret secrets password passwords passwd passphrase passphrases credential "
     "credentials authorization"
 ).split()
+_FREQUENT, _BEFORE_IT = b"zI"  # the one beginning that ends in a letter of many texts: asked for as a pair
 _GOES_ON = b"_-"
 _GOES_ON_PLAIN = b"\x94\x8cxc_-.0123456789"  # in lower case
 _BEHIND_NOTED = b"\x94"  # a pickle that takes notes does so after each string
@@ -62,9 +63,9 @@ def places_in(data: bytes, numpy: Any, *, memo: bool) -> Places:
         _tables.append(_Tables(numpy))
     tables = _tables[0]
     x = numpy.frombuffer(data, numpy.uint8)
-    first, *others = tables.noted if memo else tables.all
-    wanted = x == first
-    for byte in others:
+    wanted = x == _FREQUENT
+    wanted[1:] &= x[:-1] == _BEFORE_IT
+    for byte in tables.noted if memo else tables.all:
         wanted |= x == byte
     wanted[:AHEAD] = False
     at = wanted.nonzero()[0]
@@ -182,6 +183,7 @@ class _Tables:
             bit, [a + b for one, other in two for a in one + one.upper() for b in other + other.upper()]
         )
         begin = [*map(ord, stands)]
+        begin.remove(_FREQUENT)
         self.noted = list(dict.fromkeys([*begin, *_GOES_ON, *_BEHIND_NOTED]))
         self.all = list(dict.fromkeys([*begin, *_GOES_ON, *_BEHIND]))
 
