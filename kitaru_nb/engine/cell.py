@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kitaru_nb.analysis.directive import Directive
+from kitaru_nb.analysis.outline import Outline, outline_of
 
 __all__ = ["Cell"]
 
@@ -20,9 +21,14 @@ class Cell:
         directive: The parsed `%%checkpoint` line; None when the cell carries none and is a
             step all the same (headless, or by a tag).
         step: ``cell:ID`` where the front end sends an id, else None.
+        outline: The outline of `tree`.
     """
 
     source: str
     tree: ast.Module
     directive: Directive | None = None
     step: str | None = None
+    outline: Outline = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outline", outline_of(self.tree))  # frozen

@@ -14,14 +14,15 @@ carries conditions, and a step is restored from it only where all of them hold n
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType
 from typing import Any
 
+from kitaru_nb.analysis.outline import Outline
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.namespace import Change
@@ -35,6 +36,7 @@ __all__ = ["conditions_of", "holds", "named_environment", "named_files", "seeds"
 _SEEDS = re.compile(r"seed|set_?state|random_state|RandomState")
 _LONGEST_PATH = 4096
 _SMALL = 100  # items of a container that are looked at
+_PATHS = (str, PurePath)
 _ASKS = frozenset(
     {"exists", "lexists", "isfile", "is_file", "isdir", "is_dir", "getsize", "getmtime", "stat", "access"}
 )
@@ -100,23 +102,21 @@ def conditions_of(
     return found
 
 
-def named_files(tree: ast.Module, values: Iterable[object], *, ignored: Path) -> dict[str, str]:
+def named_files(code: Outline, values: Iterable[object], *, ignored: Path) -> dict[str, str]:
     """Files that a cell names in its strings, or in the strings and paths it reads, with their digests.
 
     So a file counts that is read by code which does not open it through Python. Where the code
     asks whether files are there, those that are not count as well, and folders.
     """
     values = list(values)
-    nodes = list(ast.walk(tree))
-    constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
-    asks = _asks(nodes, values)
-    words = (
-        word for text in constants if isinstance(text, str) for word in text.split()[:_SMALL]
-    )  # of `!cat a.txt`
-    named = (part for value in values for part in _parts(value))
+    texts = [text for text in code.constants if isinstance(text, str)]
+    asks = _asks(code.words, values)
+    words = [word for text in texts for word in text.split()[:_SMALL]]  # of `!cat a.txt`
+    named = [part for value in values for part in _parts(value)]
     found = {}
-    for candidate in (*constants, *words, *named):
-        text = os.fspath(candidate) if isinstance(candidate, str | PurePath) else ""
+    for text in dict.fromkeys(
+        os.fspath(each) for each in (*texts, *words, *named) if isinstance(each, _PATHS)
+    ):
         if not text or len(text) > _LONGEST_PATH or "\n" in text or "\0" in text:
             continue
         path = os.path.abspath(text)
@@ -126,13 +126,10 @@ def named_files(tree: ast.Module, values: Iterable[object], *, ignored: Path) ->
     return found
 
 
-def _asks(nodes: Iterable[ast.AST], values: Iterable[object]) -> bool:
+def _asks(used: AbstractSet[str], values: Iterable[object]) -> bool:
     """Whether code asks if files are there, which no audit event tells."""
-    used = {getattr(node, "attr", None) or getattr(node, "id", None) for node in nodes}
-    for value in values:
-        if isinstance(value, FunctionType):
-            used.update(value.__code__.co_names)
-    return not _ASKS.isdisjoint(used)
+    codes = (value.__code__.co_names for value in values if isinstance(value, FunctionType))
+    return not _ASKS.isdisjoint(used) or not all(map(_ASKS.isdisjoint, codes))
 
 
 def _parts(value: object) -> Iterable[object]:
@@ -143,14 +140,13 @@ def _parts(value: object) -> Iterable[object]:
     return (value,)
 
 
-def named_environment(tree: ast.Module, values: Iterable[object]) -> dict[str, str | None]:
+def named_environment(code: Outline, values: Iterable[object]) -> dict[str, str | None]:
     """The environment variables that a cell names, with their values now.
 
     Named in its strings, in strings it reads, or in strings of the notebook's functions it
     reaches. A name in capitals counts before it is set, too.
     """
-    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    words = {value for value in (*constants, *values) if isinstance(value, str)}
+    words = {value for value in (*code.constants, *values) if isinstance(value, str)}
     for value in values:
         if isinstance(value, FunctionType):
             words.update(_strings(value.__code__))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kitaru_nb.analysis.attributes import attribute_targets
+from kitaru_nb.analysis.outline import outline_of
 from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.cell import Cell
@@ -227,8 +227,8 @@ class Decider:
             self._seeded,
             started_at or datetime.now(UTC),
             started,
-            environment=named_environment(cell.tree, read),
-            files=named_files(cell.tree, read, ignored=self._engine.settings.home),
+            environment=named_environment(cell.outline, read),
+            files=named_files(cell.outline, read, ignored=self._engine.settings.home),
         )
 
     def watch_attributes(self, cell: Cell) -> None:
@@ -237,9 +237,9 @@ class Decider:
             self._process.hear(source)
         for source in self._plain:
             with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
-                self._process.watch(self._namespace.live, attribute_targets(ast.parse(source)))
+                self._process.watch(self._namespace.live, outline_of(ast.parse(source)).targets)
         self._plain.clear()
-        self._process.watch(self._namespace.live, attribute_targets(cell.tree))
+        self._process.watch(self._namespace.live, cell.outline.targets)
 
     def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
         if opaque_read(pending.needs):

@@ -18,6 +18,7 @@ from typing import Any
 
 from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.analysis.names import names_of
+from kitaru_nb.analysis.outline import Outline, outline_of
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.conditions import named_environment, named_files
@@ -120,20 +121,21 @@ class Lineage:
         try:
             tree = ast.parse(source)
             names = names_of(tree)
+            outline = outline_of(tree)
         except (SyntaxError, ValueError, UsageError):  # magics; what they bind is not known
             return Seen(code, source=source)
         reads = frozenset(self._reached(names.reads))
         values = [self._live[name] for name in names.reads if name in self._live]
-        named = {f"file:{path}": digest for path, digest in self._files(tree, values).items()}
-        for name, value in named_environment(tree, values).items():
+        named = {f"file:{path}": digest for path, digest in self._files(outline, values).items()}
+        for name, value in named_environment(outline, values).items():
             named[f"env:{name}"] = digest_values({"": value}, namespace={})
         asks = not _ASKS.isdisjoint(names.reads) or any(map(_is_widget, values))
         alters = _may_change(tree, names.reads) | (reads - names.reads)
         binds = names.writes | names.deletes
         return Seen(code, reads, binds, alters, names.certain, named, asks, source=source)
 
-    def _files(self, tree: ast.Module, values: Sequence[object]) -> Mapping[str, str]:
-        return named_files(tree, values, ignored=self._ignored)
+    def _files(self, code: Outline, values: Sequence[object]) -> Mapping[str, str]:
+        return named_files(code, values, ignored=self._ignored)
 
     def _reached(self, names: Iterable[str]) -> set[str]:
         """`names`, and those that the notebook's functions among them read in turn."""

@@ -1,4 +1,4 @@
-"""Which attributes a cell sets: what is looked at before and after it."""
+"""What a cell's code holds, and which attributes it sets: what is looked at before and after it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from kitaru_nb.analysis.attributes import attribute_targets
+from kitaru_nb.analysis.outline import outline_of
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,18 @@ from kitaru_nb.analysis.attributes import attribute_targets
     ],
 )
 def test_the_dotted_names_that_a_cell_sets(source: str, found: set[tuple[str, ...]]) -> None:
-    assert attribute_targets(ast.parse(source)) == found
+    assert outline_of(ast.parse(source)).targets == found
+
+
+def test_constants_and_words_wherever_they_stand() -> None:
+    head = "@deco(1)\ndef f(a, *, b='two', **c: 'three'):\n"
+    source = head + "    return {**a.x, 'k': [y for y in (3.5, None)]}, f'{z:>4}'"
+
+    found = outline_of(ast.parse(source))
+
+    assert sorted(map(repr, found.constants)) == sorted(map(repr, [1, "two", "three", "k", 3.5, None, ">4"]))
+    assert found.words == {"deco", "a", "x", "y", "z"}
+
+
+def test_a_constant_is_listed_as_often_as_it_stands_there() -> None:
+    assert outline_of(ast.parse("x = 'a' + 'a'")).constants == ("a", "a")
