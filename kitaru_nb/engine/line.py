@@ -179,6 +179,8 @@ class Line:
         Objects that attributes of libraries share with names, in `state`, are stored with the
         names; so are functions and classes of the notebook.
         """
+        if after is before and after is self._recorded_process and "attributes" not in after:
+            return None
         parts = {part: value for part, value in after.items() if value != self._recorded_process.get(part)}
         by_step = [part for part, value in after.items() if value != before.get(part)]
         held = after.get("attributes", {})

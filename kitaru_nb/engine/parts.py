@@ -18,6 +18,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kitaru_nb.engine.loggers import LOGGERS
+
 __all__ = ["PARTS", "mark_of"]
 
 Mark = tuple[Callable[[Any], Any], Callable[[Any, Any], bool]]
@@ -48,15 +50,6 @@ def _read_torch(module: Any) -> bytes:
 
 def _put_torch(module: Any, value: bytes) -> None:
     module.set_rng_state(module.frombuffer(bytearray(value), dtype=module.uint8))
-
-
-def _read_levels(_module: Any) -> dict[str, tuple[int, bool, bool]]:
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    return {
-        logger.name: (logger.level, logger.disabled, logger.propagate)
-        for logger in loggers
-        if isinstance(logger, logging.Logger) and (logger.level or logger.disabled or not logger.propagate)
-    }
 
 
 def _put_levels(_module: Any, value: Mapping[str, tuple[int, bool, bool]]) -> None:
@@ -128,7 +121,7 @@ PARTS: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]]
     "random": ("random", lambda _: random.getstate(), lambda _, state: random.setstate(state)),
     "numpy": ("numpy.random", _read_numpy, _put_numpy),
     "torch": ("torch", _read_torch, _put_torch),
-    "logging": ("logging", _read_levels, _put_levels),
+    "logging": ("logging", lambda _: LOGGERS.levels(), _put_levels),
     "warnings": ("warnings", _read_warnings, _put_warnings),
     "recursion limit": (
         "sys",

@@ -23,6 +23,7 @@ from typing import Any
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.secret_rules import is_secret_name
+from kitaru_nb.engine.glance import Glance
 from kitaru_nb.engine.observe import now_ns
 from kitaru_nb.engine.parts import PARTS, mark_of
 from kitaru_nb.engine.switches import SETTING, Switches
@@ -77,6 +78,9 @@ class Process:
         self._env: tuple[Mapping[Any, Any], dict[str, str | None]] = ({}, {})
         self._marks: dict[str, tuple[Any, Any]] = {}
         self._switches = Switches()
+        self._glance = Glance(self._switches.heard)
+        self._surroundings: tuple[object, object] | None = None
+        self._settings: ProcessState = {}  # all that is no attribute and no annotation
         self._path = list(sys.path)
         self._entries: set[str] = set()  # that were on the import path at some time
         self._variables: set[str] = set()  # that were changed at some time
@@ -101,21 +105,34 @@ class Process:
                 self._watched.add((owner, names[-1]))
 
     def snapshot(self) -> ProcessState:
-        """The state now. Looks only into libraries that are loaded."""
-        state: ProcessState = {"path": self._import_path(), "env": self._changed_environment()}
-        for part, (module, read, _) in PARTS.items():
-            if module in sys.modules:
-                with suppress(OSError, AttributeError):  # no working folder; a library without that part
-                    state[part] = self._part(part, sys.modules[module], read)
-        state |= self._switches.parts()
+        """The state now: the very one of the last time where nothing has changed, so never change it.
+
+        Looks only into libraries that are loaded.
+        """
+        same = self._glance.is_same()
+        surroundings = self._import_path(), self._changed_environment()
+        if not same or surroundings != self._surroundings:
+            self._surroundings, self._settings = surroundings, self._read(*surroundings)
+        state = self._settings
+        noted = self._names.get("__annotations__")
+        if not self._watched and not noted:
+            return state
+        state = dict(state)
         if self._watched:
             state["attributes"] = {
                 f"{owner}:{name}": Held(_attribute(owner, name)) for owner, name in self._watched
             }
-        noted = self._names.get("__annotations__")
         if noted and type(noted) is dict:
             state |= {f"{_ANNOTATION}{name}": {name: Held(value)} for name, value in noted.items()}
         return state
+
+    def _read(self, path: object, env: object) -> ProcessState:
+        state: ProcessState = {"path": path, "env": env}
+        for part, (module, read, _) in PARTS.items():
+            if module in sys.modules:
+                with suppress(OSError, AttributeError):  # no working folder; a library without that part
+                    state[part] = self._part(part, sys.modules[module], read)
+        return state | self._switches.parts()
 
     def _part(self, part: str, module: ModuleType, read: Callable[[Any], Any]) -> Any:
         """One part; the very object of the last look where nothing has changed."""

@@ -15,30 +15,36 @@ from collections.abc import Callable, Mapping
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-__all__ = ["SETTING", "Switches"]
+from kitaru_nb.engine.loggers import LOGGERS, described
+
+__all__ = ["RARE", "SETTING", "SIGNALS", "SWITCHES", "Switches", "handler_of"]
 
 SETTING = "setting "
 """What the parts of process state that a `Switches` tells begin with."""
 
-_RARE = {"umask": "umask", "resource limits": "setrlimit"}
-_getsignal: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001 - the other makes an enum of each answer
-_SIGNALS = [int(number) for number in signal.valid_signals() if number != signal.SIGINT and number < 32]
+RARE = {"umask": "umask", "resource limits": "setrlimit"}
+handler_of: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001 - the other makes an enum of each answer
+SIGNALS = [int(number) for number in signal.valid_signals() if number != signal.SIGINT and number < 32]
 
 
 class Switches:
-    """The settings of this process, told relative to how they were when the object was made."""
+    """The settings of this process, told relative to how they were when the object was made.
+
+    Attributes:
+        heard: Those in `RARE` that a cell has named: they are looked at.
+    """
 
     def __init__(self) -> None:
-        self._heard: set[str] = set(_RARE)
+        self.heard: set[str] = set(RARE)
         self._found = self._read()
-        self._heard.clear()
-        self._unchanged: dict[str, Any] = {f"{SETTING}{name}": None for name in _SWITCHES}
+        self.heard.clear()
+        self._unchanged: dict[str, Any] = {f"{SETTING}{name}": None for name in SWITCHES}
 
     def hear(self, source: str) -> None:
         """Take note of a cell's code: two settings are only looked at once a cell names them."""
-        for name, word in _RARE.items():
+        for name, word in RARE.items():
             if word in source:
-                self._heard.add(name)
+                self.heard.add(name)
 
     def parts(self) -> dict[str, Any]:
         """Each setting by its name; None where it is as it was found."""
@@ -59,7 +65,7 @@ class Switches:
         wanted = self._found.get(name) if value is None else value
         if wanted is None and name not in self._found:
             return
-        module, _, put = _SWITCHES[name]
+        module, _, put = SWITCHES[name]
         try:
             put(importlib.import_module(module), wanted)
         except Exception as error:
@@ -67,8 +73,8 @@ class Switches:
 
     def _read(self) -> dict[str, Any]:
         found = {}
-        for name, (module, read, _) in _SWITCHES.items():
-            if module in sys.modules and (name not in _RARE or name in self._heard):
+        for name, (module, read, _) in SWITCHES.items():
+            if module in sys.modules and (name not in RARE or name in self.heard):
                 try:
                     found[name] = read(sys.modules[module])
                 except Exception:  # noqa: BLE001, S112 - a version of the library without that setting
@@ -90,8 +96,8 @@ def _put_gc(module: Any, value: Any) -> None:
 def _read_signals(_module: Any) -> dict[int, object]:
     """The handlers that a new process can have as well; `engine.live` sees the others."""
     found = {}
-    for number in _SIGNALS:
-        handler = _getsignal(number)
+    for number in SIGNALS:
+        handler = handler_of(number)
         if isinstance(handler, int) or _is_importable(handler):
             found[number] = handler
     return found
@@ -99,7 +105,7 @@ def _read_signals(_module: Any) -> dict[int, object]:
 
 def _put_signals(module: Any, value: Mapping[int, Any]) -> None:
     for number, handler in value.items():
-        if _getsignal(number) is not handler and _getsignal(number) != handler:
+        if handler_of(number) is not handler and handler_of(number) != handler:
             module.signal(number, handler)
 
 
@@ -175,51 +181,21 @@ def _put_torch(module: Any, value: Mapping[str, Any]) -> None:
     module.use_deterministic_algorithms(value["deterministic"])
 
 
-def _read_log_handlers(module: Any) -> dict[str, list[tuple[Any, ...]]]:
-    """The plain handlers of the standard library: to the console, to a file, to nowhere."""
-    found = {}
-    for logger in (module.root, *module.root.manager.loggerDict.values()):
-        handlers = getattr(logger, "handlers", None)
-        if handlers:
-            described = list(filter(None, map(_described, handlers)))
-            if described:
-                found[logger.name] = described
-    return found
-
-
-def _described(handler: Any) -> tuple[Any, ...] | None:
-    formatter = handler.formatter
-    if handler.filters or type(formatter) not in (logging.Formatter, type(None)):
-        return None
-    form = None if formatter is None else (formatter._fmt, formatter.datefmt, _style_of(formatter))  # noqa: SLF001
-    kind = type(handler)
-    if kind is logging.FileHandler:
-        return "file", handler.baseFilename, handler.mode, handler.encoding, handler.level, form
-    if kind is logging.StreamHandler and handler.stream in (sys.stderr, sys.stdout):
-        return "stream", "stdout" if handler.stream is sys.stdout else "stderr", handler.level, form
-    return ("null", handler.level, form) if kind is logging.NullHandler else None
-
-
-def _style_of(formatter: logging.Formatter) -> str:
-    signs = {type(logging.Formatter(style=sign)._style): sign for sign in ("{", "$")}  # noqa: SLF001
-    return signs.get(type(formatter._style), "%")  # noqa: SLF001
-
-
 def _put_log_handlers(module: Any, value: Mapping[str, list[tuple[Any, ...]]]) -> None:
-    now = _read_log_handlers(module)
+    now = LOGGERS.handlers()
     for name in value.keys() | now.keys():
         logger = module.getLogger(None if name == "root" else name)
         for handler in list(logger.handlers):
-            described = _described(handler)
-            if described is not None and described not in value.get(name, []):
+            plain = described(handler)
+            if plain is not None and plain not in value.get(name, []):
                 logger.removeHandler(handler)
-        for described in value.get(name, []):
-            if described not in now.get(name, []):
-                logger.addHandler(_handler(described))
+        for plain in value.get(name, []):
+            if plain not in now.get(name, []):
+                logger.addHandler(_handler(plain))
 
 
-def _handler(described: tuple[Any, ...]) -> logging.Handler:
-    kind, *rest, level, form = described
+def _handler(plain: tuple[Any, ...]) -> logging.Handler:
+    kind, *rest, level, form = plain
     handler: logging.Handler
     if kind == "file":
         path, mode, encoding = rest
@@ -234,7 +210,7 @@ def _handler(described: tuple[Any, ...]) -> logging.Handler:
     return handler
 
 
-_SWITCHES: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]] = {
+SWITCHES: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]] = {
     "gc": ("gc", _read_gc, _put_gc),
     "signals": ("signal", _read_signals, _put_signals),
     "locale": ("locale", lambda m: m.setlocale(m.LC_ALL), lambda m, value: m.setlocale(m.LC_ALL, value)),
@@ -264,7 +240,7 @@ _SWITCHES: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], objec
         lambda m: m.getdefaulttimeout(),
         lambda m, value: m.setdefaulttimeout(value),
     ),
-    "log handlers": ("logging", _read_log_handlers, _put_log_handlers),
+    "log handlers": ("logging", lambda _: LOGGERS.handlers(), _put_log_handlers),
     "umask": ("os", _read_umask, lambda m, value: m.umask(value)),
     "resource limits": ("resource", _read_limits, _put_limits),
     "numpy errors": ("numpy", lambda m: m.geterr(), lambda m, value: m.seterr(**value)),

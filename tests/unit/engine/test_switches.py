@@ -17,6 +17,7 @@ import resource
 import signal
 import socket
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,67 @@ def test_a_setting_that_cannot_be_made_is_named() -> None:
 
 
 # What is seen without reading
+
+CHANGES: dict[str, str] = {
+    **{name: source for name, (source, _) in CELLS.items()},
+    "limit": "import resource\nsoft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))",
+    "random": "import random\nrandom.random()",
+    "numpy random": "import numpy as np\nnp.random.random()",
+    "folder": "import os\nos.chdir('/')",
+    "path": "import sys\nsys.path.append('/nowhere')",
+    "environment": "import os\nos.environ['SEEN_BY_A_TEST'] = '1'",
+    "level": "import logging\nlogging.getLogger('switches.of.a.test').setLevel(17)",
+    "propagation": "import logging\nlogging.getLogger('switches.of.a.test').propagate = False",
+    "handler's level": "import logging\nlogging.getLogger('kept.by.a.test').handlers[0].setLevel(17)",
+    "warnings": "import warnings\nwarnings.simplefilter('error', ImportWarning)",
+    "numpy options": "import numpy as np\nnp.set_printoptions(precision=3)",
+    "pandas options": "import pandas as pd\npd.set_option('display.max_rows', 7)",
+}
+
+
+@pytest.mark.parametrize("source", CHANGES.values(), ids=CHANGES)
+def test_every_change_makes_another_state_and_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("SEEN_BY_A_TEST", "0")
+    monkeypatch.setattr(logging.getLogger("kept.by.a.test"), "handlers", [logging.NullHandler()])
+    process = Process()
+    process.hear(source)
+    before = process.snapshot()
+
+    assert process.snapshot() is before
+    exec(source, {})
+    after = process.snapshot()
+
+    assert after != before
+    assert process.snapshot() is after
+
+
+def test_a_library_that_is_loaded_meanwhile_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["decimal"]
+    monkeypatch.delitem(sys.modules, "decimal")
+    process = Process()
+    before = process.snapshot()
+    monkeypatch.setitem(sys.modules, "decimal", module)
+
+    assert "decimal" not in before
+    assert "decimal" in process.snapshot()
+
+
+def test_a_handler_that_was_taken_out_is_not_held() -> None:
+    logger, process = logging.getLogger("switches.of.a.test"), Process()
+    handler = logging.StreamHandler(sys.stderr)
+    logger.addHandler(handler)
+    process.snapshot()
+    seen = weakref.ref(handler)
+
+    logger.removeHandler(handler)
+    del handler
+    gc.collect()
+
+    assert seen() is None
 
 
 def test_the_state_of_a_generator_is_exact_after_each_kind_of_draw() -> None:
