@@ -75,6 +75,7 @@ class Live:
         self._callbacks = callbacks
         self._before: _Seen | None = None
         self._in_place: dict[str, Callable[[], bool]] = {}
+        self._project_files: dict[str, bool] = {}
 
     def begin(self) -> None:
         """A step is about to run."""
@@ -90,10 +91,10 @@ class Live:
         Args:
             source: Its code, for registrations that leave no other trace.
         """
-        before, now = self._before or self._look(), self._look()
-        self._before = now
+        before, tasks = self._before or self._look(), _tasks()
+        self._before = now = self._look(tasks)
         found: dict[str, str] = {}
-        for what, check in self._new(before, now, source):
+        for what, check in self._new(before, now, tasks, source):
             token = secrets.token_hex(8)
             self._in_place[token] = check
             found[_PREFIX + what] = token
@@ -115,11 +116,11 @@ class Live:
             )
         )
 
-    def _look(self) -> _Seen:
+    def _look(self, tasks: Iterable[Any] | None = None) -> _Seen:
         return _Seen(
             dict(threading._active),  # type: ignore[attr-defined] # noqa: SLF001 - enumerate() takes a lock and lists
             self._registered(),
-            frozenset(map(id, _tasks())),
+            frozenset(map(id, _tasks() if tasks is None else tasks)),
             len(logging._handlerList),  # type: ignore[attr-defined] # noqa: SLF001 - the only list of all
             frozenset(weakref.finalize._registry),  # type: ignore[attr-defined] # noqa: SLF001
             atexit._ncallbacks(),  # noqa: SLF001
@@ -145,12 +146,14 @@ class Live:
             found |= {name: registered.copy() for name, registered in self._callbacks().items()}
         return found
 
-    def _new(self, before: _Seen, now: _Seen, source: str) -> Iterator[tuple[str, Callable[[], bool]]]:
+    def _new(
+        self, before: _Seen, now: _Seen, tasks: Iterable[Any], source: str
+    ) -> Iterator[tuple[str, Callable[[], bool]]]:
         """What came between the two looks and reaches the notebook, and how to tell that it is there."""
         if now.threads != before.threads:
             yield from self._new_threads(before)
         if now.tasks != before.tasks:
-            yield from self._new_tasks(before)
+            yield from self._new_tasks(before, tasks)
         if now.callbacks != before.callbacks:
             yield from self._new_callbacks(before, now)
         if now.handlers != before.handlers:
@@ -182,8 +185,8 @@ class Live:
             if any(self._reaches(part) for part in (type(child), target)) and child.is_alive():
                 yield f"process:{_name_of(child.name, target)}", child.is_alive
 
-    def _new_tasks(self, before: _Seen) -> Iterator[tuple[str, Callable[[], bool]]]:
-        for task in _tasks():
+    def _new_tasks(self, before: _Seen, tasks: Iterable[Any]) -> Iterator[tuple[str, Callable[[], bool]]]:
+        for task in tasks:
             if id(task) in before.tasks or task.done():
                 continue
             coroutine = task.get_coro()
@@ -255,7 +258,11 @@ class Live:
         return code is not None and self._is_project_file(code.co_filename)
 
     def _is_project_file(self, name: str) -> bool:
-        return name.endswith(".py") and is_local_file(Path(name), [self._folder])
+        found = self._project_files.get(name)
+        if found is None:
+            found = name.endswith(".py") and is_local_file(Path(name), [self._folder])
+            self._project_files[name] = found
+        return found
 
 
 def is_live(what: str) -> bool:

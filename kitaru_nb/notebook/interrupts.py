@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
 __all__ = ["Guard", "Shield", "stop_queue"]
+
+# The C functions, at each step: the others make enums of what goes in and comes out.
+_INTERRUPT = int(signal.SIGINT)
+_handle_with: Callable[[int, Any], Any] = signal._signal.signal  # type: ignore[attr-defined] # noqa: SLF001
+_handler_of: Callable[[int], Any] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def stop_queue(shell: Any) -> None:
@@ -56,17 +61,17 @@ class Guard:
         if (
             not self._active
             and threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            and _handler_of(_INTERRUPT) is signal.default_int_handler
         ):
-            signal.signal(signal.SIGINT, self._handle)
+            _handle_with(_INTERRUPT, self._handle)
             self._active = True
 
     def stop(self) -> bool:
         """The cell's hooks have ended; whether an interrupt was noted."""
         if self._active:
             # the cell may have set its own
-            if not self._lasting and signal.getsignal(signal.SIGINT) == self._handle:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            if not self._lasting and _handler_of(_INTERRUPT) == self._handle:
+                _handle_with(_INTERRUPT, signal.default_int_handler)
             self._active = False
         pressed, self.pressed = self.pressed, False
         return pressed
@@ -98,7 +103,7 @@ class Shield:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            self._before = _handle_with(_INTERRUPT, self._note)
             self._active = True
         return self
 
@@ -106,7 +111,7 @@ class Shield:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._active:
-            signal.signal(signal.SIGINT, self._before)
+            _handle_with(_INTERRUPT, self._before)
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.pressed = True

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import is_
 from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
@@ -44,10 +45,12 @@ class KernelSink:
         self._stream, self._publisher = OutStream, ZMQDisplayPublisher
         self._frames: list[Sequence[Any]] = []
         self._send: Callable[..., Any] | None = None
+        self._texts: list[object] | None = None  # what the streams had not sent, as objects
 
     def begin(self) -> None:
         """Start recording."""
         self._frames = []
+        self._texts = self._unsent()
         if self._send is None:
             thread = self._kernel.iopub_thread
             self._send = thread.send_multipart
@@ -55,7 +58,9 @@ class KernelSink:
 
     def end(self) -> list[Output]:
         """Stop recording; what the running request showed, folded."""
-        self._flush()
+        if not self._is_quiet():
+            self._flush()
+        self._texts = None
         if self._send is not None:
             self._kernel.iopub_thread.send_multipart = self._send
             self._send = None
@@ -104,6 +109,22 @@ class KernelSink:
         stdout, stderr = streams
         stdout.pub_thread.schedule(stdout._flush)  # noqa: SLF001
         stderr.flush()  # type: ignore[no-untyped-call] # ipykernel is half typed
+
+    def _unsent(self) -> list[object] | None:
+        """What will hold the streams' next text; None where text is waiting, or it cannot be told."""
+        streams = (sys.stdout, sys.stderr)
+        held = [vars(stream).get("_buffers") for stream in streams if isinstance(stream, self._stream)]
+        return held if len(held) == len(streams) and not any(text is None or text for text in held) else None
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing was written since `begin`.
+
+        A stream that sends takes another object for what comes next. So where both still have the
+        empty ones that they had, no text has gone through them, and no turn of the sending thread
+        has to be waited for.
+        """
+        now = self._unsent()
+        return self._texts is not None and now is not None and all(map(is_, now, self._texts))
 
     def _parent(self) -> Mapping[str, Any]:
         parent: Mapping[str, Any] = self._kernel.get_parent("shell")

@@ -228,8 +228,9 @@ def check_home(home: Path) -> None:
     Raises:
         StoreError: see `open_engine`.
     """
-    nearest = next(folder for folder in (home, *home.parents) if _exists(folder))
-    if not nearest.is_dir():
+    there = os.path.isdir(home)  # noqa: PTH112 - asked before each step, where a path object costs more than the answer
+    nearest = home if there else next(folder for folder in (home, *home.parents) if _exists(folder))
+    if not there and not nearest.is_dir():
         raise StoreError(
             f"nothing can be recorded in `{home}`: `{nearest}` is a file, not a folder",
             kind="home-not-a-folder",
@@ -237,8 +238,8 @@ def check_home(home: Path) -> None:
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise _refused(home, errno.EROFS if _on_frozen_media(nearest) else errno.EACCES)
-    journal = home / JOURNAL_FILE
-    if nearest == home and _exists(journal) and not os.access(journal, os.W_OK):
+    journal = os.path.join(home, JOURNAL_FILE)  # noqa: PTH118 - as above
+    if there and not os.access(journal, os.W_OK) and _exists(journal):
         raise _refused(home, errno.EACCES)
     if shutil.disk_usage(nearest).free < LEAST_FREE:
         raise _refused(home, errno.ENOSPC)
@@ -273,7 +274,7 @@ def _check_readable(settings: Settings, stack: Stack) -> None:
         )
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: Path | str) -> bool:
     return os.path.lexists(path)  # unlike `Path.exists`, False instead of an error where it cannot be seen
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ipykernel.iostream import IOPubThread, OutStream
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.session import Session
 from traitlets.config import Config
@@ -117,7 +121,7 @@ class Kernel:
     def __init__(self) -> None:
         self.session = Session(key=b"key")
         self.sent: list[list[bytes]] = []
-        self.iopub_thread = SimpleNamespace(send_multipart=self._send)
+        self.iopub_thread: Any = SimpleNamespace(send_multipart=self._send)
         self.iopub_socket = SimpleNamespace(send_multipart=lambda message, **_: self._out(message))
         self.request = self.session.msg("execute_request")
 
@@ -225,3 +229,87 @@ def test_a_record_is_sent_again_as_this_requests_own(kernel: Kernel, sink: Kerne
         ("execute_result", request, {**result, "execution_count": 7}),
     ]
     assert outputs[1]["execution_count"] == 2
+
+
+class Sender(IOPubThread):
+    """A sending thread as the kernel's streams want it, without a timer: they send when they are told to."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.io_loop = SimpleNamespace(call_later=lambda *_: None)
+        self.jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self.schedule: Callable[[Callable[[], object]], None] = self.jobs.put
+        self.thread = threading.Thread(target=self._work)
+        self.thread.start()
+
+    def send_multipart(self, message: list[bytes], **_: Any) -> None:
+        self.kernel.sent.append(message)
+
+    def stop(self) -> None:
+        self.jobs.put(None)
+        self.thread.join()
+
+    def _work(self) -> None:
+        for job in iter(self.jobs.get, None):
+            job()
+
+
+@contextmanager
+def streams_of(kernel: Kernel) -> Iterator[Sender]:
+    """The streams of a kernel in place, and the thread that sends for them."""
+    sender = kernel.iopub_thread = Sender(kernel)
+    streams = {name: OutStream(kernel.session, sender, name, watchfd=False) for name in ("stdout", "stderr")}
+    for stream in streams.values():
+        stream.set_parent(kernel.request)
+    try:
+        with redirect_stdout(streams["stdout"]), redirect_stderr(streams["stderr"]):
+            yield sender
+    finally:
+        sender.stop()
+
+
+@pytest.mark.parametrize("sending", [False, True], ids=["waiting", "sending"])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_text_that_the_sending_thread_still_has_is_in_the_record(
+    kernel: Kernel, sink: KernelSink, monkeypatch: pytest.MonkeyPatch, name: str, sending: bool
+) -> None:
+    free, begun = threading.Event(), threading.Event()
+    with streams_of(kernel) as sender:
+        sink.begin()
+        getattr(sys, name).write("one")
+        if sending:
+            make = kernel.session.msg
+            monkeypatch.setattr(
+                kernel.session, "msg", lambda *a, **k: (begun.set(), free.wait(), make(*a, **k))[2]
+            )
+            sender.schedule(getattr(sys, name)._flush)
+            begun.wait()
+        threading.Timer(0.05, free.set).start()
+
+        outputs = sink.end()
+
+    assert outputs == [{"output_type": "stream", "name": name, "text": "one"}]
+
+
+def test_what_was_waiting_before_the_step_is_sent_before_its_end(kernel: Kernel, sink: KernelSink) -> None:
+    with streams_of(kernel):
+        sys.stdout.write("one")
+        sink.begin()
+
+        outputs = sink.end()
+
+    assert [output["text"] for output in outputs] == ["one"]
+
+
+def test_a_step_that_shows_nothing_waits_for_no_other_thread(kernel: Kernel, sink: KernelSink) -> None:
+    scheduled: list[object] = []
+    with streams_of(kernel) as sender:
+        sys.stdout.flush()
+        sink.begin()
+        schedule, sender.schedule = sender.schedule, scheduled.append
+
+        outputs = sink.end()
+
+        sender.schedule = schedule
+    assert outputs == []
+    assert scheduled == []
