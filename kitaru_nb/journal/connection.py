@@ -19,7 +19,14 @@ from kitaru_nb.journal.integrity import HeadFile, recovery_hint
 from kitaru_nb.journal.mounts import file_system, is_network
 from kitaru_nb.journal.schema import check_format, is_blank, migrate, stand_in
 
-__all__ = ["BUSY_SECONDS", "open_to_read", "open_to_write", "read_only_error", "translated"]
+__all__ = [
+    "BUSY_SECONDS",
+    "in_our_words",
+    "open_to_read",
+    "open_to_write",
+    "read_only_error",
+    "translated",
+]
 
 T = TypeVar("T")
 
@@ -241,20 +248,28 @@ def translated(path: Path) -> Iterator[None]:
     """Turn what SQLite and the operating system raise inside into `StoreError` or `CorruptError`."""
     try:
         yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None:  # a mistake in the use of the driver, not a fault of the store
+    except (sqlite3.Error, UnicodeDecodeError, OSError) as error:
+        ours = in_our_words(error, path)
+        if ours is error:
             raise
-        raise _in_our_words(error, code, path) from error
-    except UnicodeDecodeError as error:  # SQLite quotes damaged bytes in its message; the driver chokes on it
-        raise _damage_error("its tables cannot be read", path) from error
-    except StoreError:
-        raise
-    except OSError as error:
-        raise _system_error(error, path) from error
+        raise ours from error
 
 
-def _in_our_words(error: sqlite3.Error, code: int, path: Path) -> StoreError:
+def in_our_words(error: Exception, path: Path) -> Exception:
+    """The error that stands for one of SQLite or of the operating system; others stand for themselves."""
+    match error:
+        case sqlite3.Error():
+            code = getattr(error, "sqlite_errorcode", None)
+            # without one: a mistake in the use of the driver, not a fault of the store
+            return error if code is None else _sqlite_error(error, code, path)
+        case UnicodeDecodeError():  # SQLite quotes damaged bytes in its message; the driver chokes on it
+            return _damage_error("its tables cannot be read", path)
+        case OSError() if not isinstance(error, StoreError):
+            return _system_error(error, path)
+    return error
+
+
+def _sqlite_error(error: sqlite3.Error, code: int, path: Path) -> StoreError:
     primary = code & _PRIMARY
     if primary in _DAMAGE or primary in _NOT_AS_WRITTEN:
         return _damage_error(f"{error} ({error.sqlite_errorname})", path)

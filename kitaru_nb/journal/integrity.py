@@ -26,13 +26,16 @@ def checksum(table: str, columns: Iterable[Any]) -> bytes:
     """The checksum of a row: 32 bytes over its table's name and every column with its type."""
     parts = [table.encode()]
     for value in columns:
-        if value is None:
+        kind = type(value)
+        if kind is int:
+            parts.append(b"i%d;" % value)
+        elif value is None:
             parts.append(b"n")
-        elif isinstance(value, str):
+        elif kind is bytes or isinstance(value, bytes):
+            parts += (b"b%d:" % len(value), value)
+        elif kind is str or isinstance(value, str):
             content = value.encode("utf-8", "surrogateescape")
             parts += (b"s%d:" % len(content), content)
-        elif isinstance(value, bytes):
-            parts += (b"b%d:" % len(value), value)
         elif isinstance(value, float):
             parts += (b"f", _real(value))
         else:
@@ -87,14 +90,21 @@ class HeadFile:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         number, link = b"%020d" % events, chain.hex().encode()
         # One short write at the start: a reader sees the old line or the new one.
-        os.lseek(self._file, 0, os.SEEK_SET)
-        os.write(self._file, b"%s %s %s\n" % (number, link, _seal(number, link)))
+        _write_at_start(self._file, b"%s %s %s\n" % (number, link, _seal(number, link)))
 
     def close(self) -> None:
         """Give the file back; `write` opens it again."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _write_at_start(file: int, line: bytes) -> None:
+    if hasattr(os, "pwrite"):
+        os.pwrite(file, line, 0)
+    else:  # Windows
+        os.lseek(file, 0, os.SEEK_SET)
+        os.write(file, line)
 
 
 def _seal(number: bytes, link: bytes) -> bytes:

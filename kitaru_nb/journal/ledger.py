@@ -30,7 +30,7 @@ from kitaru_nb.journal.rows import (
 )
 from kitaru_nb.model.execution import ExecutionId
 
-__all__ = ["TABLES", "Cursor", "Ledger", "Sql"]
+__all__ = ["TABLES", "Cursor", "Known", "Ledger", "Sql"]
 
 Row = TypeVar(
     "Row",
@@ -64,6 +64,12 @@ TABLES: dict[type, str] = {
 _NAME_BYTES = 16
 _ENTRY_BYTES = _NAME_BYTES + 8
 _MANY = 500  # digests per statement
+
+Known = dict[tuple[object, object], Any]
+"""Rows by kind and number."""
+
+_SMALL = frozenset([Head, State, AttemptRow, ExecutionRow])  # what every commit asks for
+_REMEMBERED = 256
 
 
 def _fields(kind: type) -> tuple[str, ...]:
@@ -123,23 +129,40 @@ class Sql(Protocol):
 
 
 class Ledger:
-    """The rows of one journal, as one transaction sees them."""
+    """The rows of one journal, as one transaction sees them.
 
-    def __init__(self, connection: Sql, path: Path | str, numbers: dict[str, int]) -> None:
-        """`numbers` remembers the number of each execution id across transactions."""
+    Args:
+        connection: Runs the statements.
+        path: Names the journal in errors.
+        numbers: Remembers the number of each execution id across transactions.
+        known: Rows that are on record as they are here: verified when they were read, or written
+            by this connection. Whoever gives one that is not empty knows that nobody else has
+            written since, and forgets it where the transaction is undone.
+    """
+
+    def __init__(
+        self, connection: Sql, path: Path | str, numbers: dict[str, int], known: Known | None = None
+    ) -> None:
         self._sql = connection
         self._path = path
         self._numbers = numbers
+        self._known: Known = {} if known is None else known
 
     # Rows by number
 
     def fetch(self, kind: type[Row], number: int | None, what: str = "") -> Row:
         """The row with this number. It must be there."""
+        known = self._known.get((kind, number))
+        if known is not None:
+            return cast("Row", known)
         found = self._sql.execute(_SELECT[kind], (number,)).fetchone()
         if found is None:
             label = what or f"row {number} of `{TABLES[kind]}`"
             raise damaged(label, self._path, why="it is not where it must be")
-        return self.verified(kind, found)
+        row = self.verified(kind, found)
+        if kind in _SMALL:
+            self._know((kind, number), row)
+        return row
 
     def verified(self, kind: type[Row], found: Sequence[Any]) -> Row:
         """The row, once its checksum agrees."""
@@ -149,8 +172,10 @@ class Ledger:
 
     def insert(self, row: Row) -> bytes:
         """Add a row; its checksum comes back."""
-        seal = checksum(TABLES[type(row)], row)
-        self._sql.execute(_INSERT[type(row)], (*row, seal))
+        kind = type(row)
+        seal = checksum(TABLES[kind], row)
+        self._sql.execute(_INSERT[kind], (*row, seal))
+        self._known.pop((kind, None), None)
         return seal
 
     def keep(
@@ -167,7 +192,15 @@ class Ledger:
 
     def update(self, row: Row) -> None:
         """Replace the row with the same number."""
-        self._sql.execute(_UPDATE[type(row)], (*row[1:], checksum(TABLES[type(row)], row), row[0]))
+        kind = type(row)
+        self._sql.execute(_UPDATE[kind], (*row[1:], checksum(TABLES[kind], row), row[0]))
+        if kind in _SMALL:
+            self._know((kind, row[0]), row)
+
+    def _know(self, key: tuple[object, object], row: Any) -> None:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key] = row
 
     def by_digest(self, kind: type[Row], digests: Iterable[str]) -> Iterator[Row]:
         """The content-addressed rows with these digests; unknown ones are left out."""
@@ -199,7 +232,11 @@ class Ledger:
 
     def sweeps(self) -> int:
         """How many sweeps there were, from the table itself: cheap, and only good to see a new one."""
-        return cast("int", self._sql.execute("SELECT max(n) FROM sweeps").fetchone()[0]) or 0
+        known = self._known.get((SweepRow, None))
+        if known is None:
+            known = self._sql.execute("SELECT max(n) FROM sweeps").fetchone()[0] or 0
+            self._know((SweepRow, None), known)
+        return cast("int", known)
 
     def condemned(self, packs: Iterable[str]) -> set[str]:
         """Which of `packs` are removed or about to be."""
@@ -254,10 +291,14 @@ class Ledger:
             "UPDATE newest SET entries = ?, checksum = ? WHERE bucket = ?",
             (entries, checksum("newest", (bucket, entries)), bucket),
         )
+        self._know(("newest", bucket), entries)
         return before
 
     def _bucket(self, short: bytes) -> bytes:
         number = _bucket_number(short)
+        known = self._known.get(("newest", number))
+        if known is not None:
+            return cast("bytes", known)
         found = self._sql.execute(
             "SELECT entries, checksum FROM newest WHERE bucket = ?", (number,)
         ).fetchone()
@@ -265,6 +306,7 @@ class Ledger:
             return b""
         if found is None or found[1] != checksum("newest", (number, found[0])):
             raise damaged(f"row {number} of `newest`, which says what is on record,", self._path)
+        self._know(("newest", number), found[0])
         return cast("bytes", found[0])
 
     # Executions

@@ -8,16 +8,25 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from kitaru_nb.errors import CorruptError, StoreError
-from kitaru_nb.journal.connection import open_to_read, open_to_write, read_only_error, translated
+from kitaru_nb.journal.connection import (
+    in_our_words,
+    open_to_read,
+    open_to_write,
+    read_only_error,
+    translated,
+)
 from kitaru_nb.journal.forks import leave_open, minding_forks
 from kitaru_nb.journal.integrity import HeadFile, damaged, recovery_hint
-from kitaru_nb.journal.ledger import Ledger
+from kitaru_nb.journal.ledger import Known, Ledger
 from kitaru_nb.journal.rows import Head
 
 __all__ = ["SqliteSession"]
+
+_FAULTS = (sqlite3.Error, UnicodeDecodeError, OSError)
 
 
 class SqliteSession:
@@ -40,25 +49,23 @@ class SqliteSession:
         self._held: Ledger | None = None
         self._held_head: Head | None = None
         self._numbers: dict[str, int] = {}
+        self._known: Known = {}
+        self._version = 0  # of the database when `_known` was right
         minding_forks(self)
         with self.reading():
             pass  # a store that cannot be used says so now, not after the first paid step
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Ledger]:
+    def reading(self) -> AbstractContextManager[Ledger]:
         """One consistent view of the journal."""
-        with self._begun("BEGIN") as ledger:
-            yield ledger
+        return self._begun("BEGIN")
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[Ledger]:
+    def writing(self) -> AbstractContextManager[Ledger]:
         """One transaction, durable when the block has ended, undone when it raises."""
         if self.read_only:
             raise read_only_error(self.path)
         if self._damage is not None:  # writing to broken tables would spread the damage
             raise self._damage
-        with self._begun("BEGIN IMMEDIATE") as ledger:
-            yield ledger
+        return self._begun("BEGIN IMMEDIATE")
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
@@ -78,9 +85,12 @@ class SqliteSession:
         if self._held is not None:
             self._held_head = head  # not committed yet: the note must never be ahead
             return
-        with self._lock, translated(self.path):
+        with self._lock:
             self._events_seen = max(self._events_seen, head.events)
-            self._head_file.write(head.events, head.chain)
+            try:
+                self._head_file.write(head.events, head.chain)
+            except OSError as error:
+                raise in_our_words(error, self.path) from error
 
     def space(self) -> tuple[int, int]:
         """Bytes of the database, and how many of them are free inside it."""
@@ -124,20 +134,42 @@ class SqliteSession:
     def _begun(self, begin: str) -> Iterator[Ledger]:
         if self._process != os.getpid():
             self.in_child()  # forked by code that does not tell Python
-        with self._lock, self._faults_noted():
-            if self._held is not None:
-                yield self._held
-                return
-            connection = self._open()
-            if connection.in_transaction:  # an interrupt hit between BEGIN and the `try` below
-                connection.rollback()
+        # All in one block: this is run at each step, and each context of its own costs.
+        with self._lock:
             try:
-                connection.execute(begin)
-                yield Ledger(connection, self.path, self._numbers)
-                connection.execute("COMMIT")
-            except BaseException:
-                _undo(connection)
-                raise
+                if self._held is not None:
+                    yield self._held
+                    return
+                connection = self._open()
+                if connection.in_transaction:  # an interrupt hit between BEGIN and the `try` below
+                    connection.rollback()
+                try:
+                    connection.execute(begin)
+                    yield self._ledger(connection)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    self._known.clear()
+                    _undo(connection)
+                    raise
+            except _FAULTS as error:
+                ours = in_our_words(error, self.path)
+                if ours is error:
+                    self._note_fault(error, error.__cause__)
+                    raise
+                self._note_fault(ours, error)
+                raise ours from error
+
+    def _ledger(self, connection: sqlite3.Connection) -> Ledger:
+        """The rows as this transaction sees them; those that are known are not read again."""
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:  # another connection has written
+            self._version = version
+            self._known.clear()
+        return Ledger(connection, self.path, self._numbers, self._known)
+
+    def _note_fault(self, ours: BaseException, cause: BaseException | None) -> None:
+        if isinstance(ours, CorruptError) and isinstance(cause, sqlite3.Error | UnicodeDecodeError):
+            self._damage = ours
 
     @contextlib.contextmanager
     def _faults_noted(self) -> Iterator[None]:
@@ -145,8 +177,7 @@ class SqliteSession:
             with translated(self.path):
                 yield
         except CorruptError as error:
-            if isinstance(error.__cause__, sqlite3.Error | UnicodeDecodeError):
-                self._damage = error
+            self._note_fault(error, error.__cause__)
             raise
 
     def _open(self) -> sqlite3.Connection:
@@ -188,6 +219,7 @@ class SqliteSession:
 
     def _forget_connection(self) -> None:
         connection, self._connection = self._connection, None
+        self._known.clear()
         if connection is not None:
             connection.close()
         self._head_file.close()
@@ -210,6 +242,7 @@ class SqliteSession:
         if self._connection is not None:
             leave_open(self._connection)  # closing it here could remove the parent's log
             self._connection = None
+        self._known = {}
         self._process = os.getpid()
         self._lock = threading.RLock()
 

@@ -87,6 +87,67 @@ def a_journal_with_steps(path: Path, steps: int) -> Attempt:
     return attempt
 
 
+# What is known without being read
+
+
+def statements_of(journal: SqliteJournal, work: Callable[[], object]) -> list[str]:
+    """The tables and verbs of the statements that `work` has SQLite run."""
+    found: list[str] = []
+    connection = journal._session._connection
+    connection.set_trace_callback(found.append)
+    work()
+    connection.set_trace_callback(None)
+    return found
+
+
+def test_a_commit_reads_nothing_that_this_process_wrote_itself(path, opened) -> None:
+    journal = opened(path)
+    attempt, _ = journal.start(NOTEBOOK, owner=current_owner())
+    parent = journal.commit(attempt, a_draft("one")).seq
+
+    ran = statements_of(journal, lambda: journal.commit(attempt, a_draft("two", parent=parent)))
+
+    assert [each for each in ran if each.startswith("SELECT") and "newest" not in each] == []
+
+
+def test_what_another_connection_wrote_is_read_before_the_next_commit(path, opened) -> None:
+    one, two = opened(path), opened(path)
+    attempt, _ = one.start(NOTEBOOK, owner=current_owner())
+    other, _ = two.start(Identity(notebook="/home/ana/other.ipynb"), owner=current_owner())
+    mine: list[int | None] = [None]
+    others: list[int | None] = [None]
+    for number in range(3):
+        mine.append(one.commit(attempt, a_draft(f"one{number}", parent=mine[-1])).seq)
+        others.append(two.commit(other, a_draft(f"two{number}", parent=others[-1])).seq)
+
+    assert (mine[1:], others[1:]) == ([1, 3, 5], [2, 4, 6])
+    assert one.verify() == []
+
+    two.start(NOTEBOOK, owner=current_owner(), take_over=True)
+    with pytest.raises(ConflictError, match="superseded"):
+        one.commit(attempt, a_draft("late", parent=mine[-1]))
+
+
+def test_a_transaction_that_was_undone_is_forgotten(path, opened, monkeypatch) -> None:
+    journal = opened(path)
+    attempt, _ = journal.start(NOTEBOOK, owner=current_owner())
+    first = journal.commit(attempt, a_draft("one"))
+
+    def cut(instant: str) -> None:
+        if instant == "inside-commit":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kitaru_nb.journal.sql_journal.crash_point", cut)
+        with pytest.raises(KeyboardInterrupt):
+            journal.commit(attempt, a_draft("cut", parent=first.seq))
+    second = journal.commit(attempt, a_draft("two", parent=first.seq))
+
+    assert second.seq == first.seq + 1
+    assert journal.verify() == []
+    assert [step.draft.name for step in journal.checkpoints(attempt.execution)] == ["one", "two"]
+
+
 # Leases and time
 
 
