@@ -10,6 +10,7 @@ from typing import Any
 from kitaru_nb.cli.output import Json, print_json, print_table, size
 from kitaru_nb.engine.describe import artifact_json, artifacts_json
 from kitaru_nb.engine.refs import LATEST, find_artifact, find_execution
+from kitaru_nb.model.artifact import LEFT_OUT
 from kitaru_nb.stacks.open import load_stored, open_engine
 from kitaru_nb.stacks.plain_files import write_plain
 from kitaru_nb.stacks.settings import resolve
@@ -39,7 +40,10 @@ def artifacts(execution: str = LATEST, /, *, json: Json = False) -> int:
 
 def _codec(known: Mapping[str, Any]) -> str:
     if "removed" in known:
-        return f"removed by gc on {known['removed']['at'][:10]} under the policy {known['removed']['policy']}"
+        day, policy = known["removed"]["at"][:10], known["removed"]["policy"]
+        if policy == LEFT_OUT:
+            return f"not in the file that it was imported from on {day}"
+        return f"removed by gc on {day} under the policy {policy}"
     return str(known["codec"] or "missing")
 
 

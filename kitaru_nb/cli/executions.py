@@ -122,7 +122,13 @@ def _row(execution: Execution) -> list[str]:
 def _print_execution(journal: Journal, execution: Execution) -> None:
     found = steps(journal, execution.id)
     pinned = execution.id in journal.pinned()
-    print(*_heading(execution), *(["pinned: its values are kept"] if pinned else []), sep="\n")
+    arrived = journal.guests().get(execution.id)
+    print(
+        *_heading(execution),
+        *(["pinned: its values are kept"] if pinned else []),
+        *([f"imported {age(arrived)}: somebody else recorded it"] if arrived else []),
+        sep="\n",
+    )
     if not found:
         print("\nno checkpoints yet")
         return
@@ -148,7 +154,7 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     _print_failures(found)
     for said in dict.fromkeys(str(stone) for stone in removed.values()):
         print(f"values were {said}")
-    if execution.status.continues:
+    if execution.status.continues and not arrived:
         print(f"go on with: kitaru-nb resume {execution.id}")
 
 

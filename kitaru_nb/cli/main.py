@@ -37,6 +37,11 @@ _ADMIN = {
     "artifacts": ("kitaru_nb.cli.artifacts:artifacts", "List what an execution stored."),
     "artifact": ("kitaru_nb.cli.artifacts:artifact", "Show one stored value, or write it to a file."),
     "trust": ("kitaru_nb.cli.trust:trust", "Trust what somebody else signed; without KEY, list whom."),
+    "export": (
+        "kitaru_nb.cli.handover:export",
+        "Write an execution to a file that somebody else can import.",
+    ),
+    "import": ("kitaru_nb.cli.handover:import_", "Take in an execution that somebody exported."),
     "pin": ("kitaru_nb.cli.keep:pin", "Keep an execution's values for good."),
     "unpin": ("kitaru_nb.cli.keep:unpin", "Let an execution's values go with the others."),
     "gc": ("kitaru_nb.cli.keep:gc", "Remove the values of executions that completed long ago."),

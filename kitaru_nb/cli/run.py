@@ -318,14 +318,16 @@ def _all_resumable(settings: Settings, *, tag: str | None, since: str | None) ->
     except NotFoundError:
         return []
     with closing(engine):
+        guests = engine.journal.guests()
         found = engine.journal.executions(tag=tag, since=moment)
-    return [e for e in found if _can_go_on(e)][::-1]
+    return [e for e in found if _can_go_on(e) and e.id not in guests][::-1]
 
 
 def _newest(engine: Engine) -> Execution:
     """The newest headless execution that can go on, else the newest of all, to be told why it cannot."""
+    guests = engine.journal.guests()
     for execution in engine.journal.executions():
-        if _can_go_on(execution):
+        if _can_go_on(execution) and execution.id not in guests:
             return execution
     return find_execution(engine.journal, LATEST)
 

@@ -85,6 +85,7 @@ class Decider:
         self._live = live
         self._plain: list[str] = []
         self._seeded = False
+        self._of_another: tuple[ExecutionId, bool] | None = None
 
     def saw(self, source: str) -> None:
         """Take note of a cell that is not a step and is about to run."""
@@ -246,14 +247,24 @@ class Decider:
             return []  # what the step would find in them is not known to be what it found
         everywhere = self._marked_only or pending.cell.directive is not None
         journal, notebook = self._engine.journal, self._identity.notebook or ""
-        executions = None if everywhere else [execution]
+        places: list[Sequence[ExecutionId] | None] = [None] if everywhere else [[execution]]
+        if everywhere and self._is_of_another(execution):
+            places.insert(0, [execution])
         recorded = [
             found
             for key in pending.needs.keys
+            for executions in places
             for found in journal.find(key, executions=executions, notebook=notebook)
             if found.draft.key == key  # the journal's own lists are not signed, the key is
         ]
         return [] if any(map(self._files.went_on, recorded)) else recorded
+
+    def _is_of_another(self, execution: ExecutionId) -> bool:
+        """Whether this kernel goes on with an execution of another notebook, or of somebody else's copy."""
+        if self._of_another is None or self._of_another[0] != execution:
+            identity = self._engine.journal.execution(execution).identity
+            self._of_another = execution, identity.notebook != self._identity.notebook
+        return self._of_another[1]
 
     def _trusted(
         self, cell: Cell, found: Sequence[Checkpoint]

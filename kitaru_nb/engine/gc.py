@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -166,7 +166,11 @@ def _decide(census: Census, policy: Policy, now: datetime, settled: frozenset[st
     journal = census.journal
     marks = Marks(census)
     pinned = journal.pinned()
-    executions = journal.executions()
+    arrived = journal.guests()
+    executions = [
+        replace(each, ended_at=max(_ended(each), arrived[each.id])) if each.id in arrived else each
+        for each in journal.executions()  # what was imported is kept as long as what ended then
+    ]
     spared = _spared(executions, policy.keep_last)
     finished = [each for each in executions if each.status in _FINISHED and each.id not in pinned]
     for each in executions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
@@ -102,7 +102,7 @@ def find_execution(journal: Journal, text: str) -> Execution:
         return journal.execution(text)
     except NotFoundError:
         if text == LATEST:
-            raise _nothing_recorded() from None
+            raise _nothing_recorded(journal.guests()) from None
     everything = journal.executions()
     wanted = text.lower() if text.lower().startswith(_PREFIX) else _PREFIX + text.lower()
     found = [execution for execution in everything if execution.id.startswith(wanted)] if text else []
@@ -115,7 +115,7 @@ def find_execution(journal: Journal, text: str) -> Execution:
             hint=f"more of the id, such as {_shortest(found[0].id, found)}",
         )
     if not everything:
-        raise _nothing_recorded()
+        raise _nothing_recorded(())
     close = difflib.get_close_matches(wanted, [execution.id for execution in everything], n=1)
     raise NotFoundError(
         f"there is no execution `{text}`",
@@ -306,7 +306,10 @@ def _artifact(journal: Journal, digest: Digest) -> Artifact:
     return found
 
 
-def _nothing_recorded() -> NotFoundError:
+def _nothing_recorded(guests: Collection[ExecutionId]) -> NotFoundError:
+    if guests:
+        message = f"nothing has been recorded here yet, only imported: {_some(guests)}"
+        return NotFoundError(message, kind="unknown-execution", hint=f"{next(iter(guests))}, by its id")
     return NotFoundError(
         "nothing has been recorded yet",
         kind="unknown-execution",

@@ -140,12 +140,15 @@ class Trust:
         journal: Where the records are.
         keys: Whose they may be.
 
+    Attributes:
+        keys: The same.
+
     Each record is verified once in a process.
     """
 
     def __init__(self, journal: Journal, keys: Keys) -> None:
+        self.keys = keys
         self._journal = journal
-        self._keys = keys
         self._marks: dict[int, str] = {}
         self._made: dict[str, str] = {}
         self._standing: dict[str, Standing] = {}
@@ -153,6 +156,27 @@ class Trust:
         self._everything = False
 
     # Signing
+
+    def vouched(self, checkpoint: Checkpoint) -> Draft:
+        """A record of this journal that is to leave it: signed, as nothing else counts anywhere.
+
+        One that carries no signature, and that the user has taken for their own, is signed here.
+
+        Raises:
+            UntrustedError: it was changed after it was signed, or nobody vouches for it.
+        """
+        standing, draft = self.standing(checkpoint), checkpoint.draft
+        if draft.signature is None and standing is Standing.TRUSTED and holds_something(draft):
+            statement = self._statement(checkpoint)
+            return replace(draft, signature=self.keys.sign(statement))
+        if standing is Standing.FORGED or (standing is Standing.UNSIGNED and holds_something(draft)):
+            error = self.refusal(checkpoint)
+            message = f"checkpoint `{draft.name}` is not exported: {self._reason(checkpoint, standing)}"
+            hint = (
+                "kitaru-nb trust unsigned, if this store is your own" if standing is Standing.UNSIGNED else ""
+            )
+            raise UntrustedError(message, kind=error.kind, hint=hint or "kitaru-nb store verify")
+        return draft
 
     def signed(
         self,
@@ -176,7 +200,7 @@ class Trust:
         self._refuse_foreign(draft, draft.stored - made - self._vouched)
         self._vouched |= made
         statement = statement_of(draft, execution, self._mark(draft.parent))
-        signature = self._keys.sign(statement)
+        signature = self.keys.sign(statement)
         self._made[signature["sig"]] = mark_of(statement)
         return replace(draft, signature=signature)
 
@@ -192,7 +216,7 @@ class Trust:
         mark = None
         for draft in drafts:
             statement = statement_of(draft, execution, mark)
-            found.append(replace(draft, signature=self._keys.sign(statement)))
+            found.append(replace(draft, signature=self.keys.sign(statement)))
             mark = mark_of(statement)
         return found
 
@@ -223,14 +247,22 @@ class Trust:
             return Standing.TRUSTED
         return known
 
+    def judge(self, draft: Draft, execution: ExecutionId, parent: str | None) -> tuple[Standing, str]:
+        """What the signature of a record that is not in this journal says, and the record's mark.
+
+        `parent` is the mark of the record before it.
+        """
+        statement = statement_of(draft, execution, parent)
+        return self._judge(draft, statement), mark_of(statement)
+
     def _judge(self, draft: Draft, statement: bytes) -> Standing:
         signature = draft.signature
         if signature is None:
-            adopted = self._keys.adopted(mark_of(statement))
+            adopted = self.keys.adopted(mark_of(statement))
             return Standing.TRUSTED if adopted else Standing.UNSIGNED
-        if not self._keys.is_valid(signature, statement):
+        if not self.keys.is_valid(signature, statement):
             return Standing.FORGED
-        return Standing.TRUSTED if self._keys.trusts(signature["key"]) else Standing.UNKNOWN
+        return Standing.TRUSTED if self.keys.trusts(signature["key"]) else Standing.UNKNOWN
 
     def may_load(self, artifact: Artifact) -> bool:
         """Whether making the value again runs nothing, or nothing but what a trusted record holds."""

@@ -20,6 +20,7 @@ from kitaru_nb.model.execution import (
 )
 from kitaru_nb.model.removal import Removal
 from kitaru_nb.model.served import Served
+from kitaru_nb.model.transcript import Transcript
 
 __all__ = ["Journal"]
 
@@ -127,8 +128,29 @@ class Journal(Protocol):
         """
         ...
 
+    def take_in(self, transcript: Transcript, *, told: Mapping[str, Any]) -> None:
+        """Add executions that another journal recorded, in one transaction that only adds rows.
+
+        An artifact or extent that is on record stays as it is. The executions are *guests* until
+        somebody takes their lease here with `resume`: they are found by their ids and in the list
+        of all, and by nothing else. Call it inside `holding` to look first whether they are here.
+
+        Args:
+            transcript: What to add; none of its executions is on record.
+            told: What the event of the import (``execution.imported``) says.
+
+        Raises:
+            ConflictError: kind ``values-removed``: `sweep` gave up meanwhile what a location is
+                in; nothing was recorded. What is written anew can be taken in.
+        """
+        ...
+
+    def guests(self) -> Mapping[ExecutionId, datetime]:
+        """Executions that were imported and not gone on with here, each with when that was."""
+        ...
+
     def execution(self, execution: str) -> Execution:
-        """The execution with that id, or the newest one for ``"latest"``.
+        """The execution with that id, or the newest one of this place for ``"latest"``.
 
         An execution whose owner died reads as `interrupted`, with the reason.
 
@@ -147,7 +169,7 @@ class Journal(Protocol):
         since: datetime | None = None,
         limit: int | None = None,
     ) -> list[Execution]:
-        """Executions that fit every filter given, newest first."""
+        """Executions that fit every filter given, newest first; guests only without identity and notebook."""
         ...
 
     def attempts(self, execution: ExecutionId) -> list[Attempt]:
@@ -163,7 +185,7 @@ class Journal(Protocol):
     ) -> list[Checkpoint]:
         """Completed checkpoints with this key, newest first.
 
-        Looks in `executions` when given, else in all executions of `notebook`.
+        Looks in `executions` when given, else in all executions of `notebook` but guests.
         """
         ...
 

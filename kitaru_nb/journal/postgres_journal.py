@@ -83,6 +83,7 @@ class PostgresJournal(SqlJournal):
     commit_restored = _again(SqlJournal.commit_restored)
     pin = _again(SqlJournal.pin)
     unpin = _again(SqlJournal.unpin)
+    guests = _again(SqlJournal.guests)
     record_event = _again(SqlJournal.record_event)
     execution = _again(SqlJournal.execution)
     executions = _again(SqlJournal.executions)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from kitaru_nb.errors import CorruptError, NotFoundError, UsageError
 from kitaru_nb.journal import rows
+from kitaru_nb.journal.guests import Guests, candidates, latest
 from kitaru_nb.journal.lease import Leases, closed
 from kitaru_nb.journal.ledger import Ledger
 from kitaru_nb.journal.removing import SWEEPS, Footing, sweep, tombstones
@@ -26,6 +27,7 @@ from kitaru_nb.journal.rows import (
     TombstoneRow,
 )
 from kitaru_nb.journal.steps import append_step, note_served, require_artifacts, roll_up, within
+from kitaru_nb.journal.taking_in import take_in
 from kitaru_nb.model.artifact import Artifact, Digest, Location, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Draft, StepKind
 from kitaru_nb.model.crash import crash_point
@@ -33,6 +35,7 @@ from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity, Owner
 from kitaru_nb.model.removal import Removal
 from kitaru_nb.model.served import Served
+from kitaru_nb.model.transcript import Transcript
 
 __all__ = ["Session", "SqlJournal"]
 
@@ -109,7 +112,7 @@ class SqlJournal:
         """Go on with the identity's last execution, or begin a new one. See `Journal.start`."""
         with self._session.writing() as ledger:
             head, before = ledger.head(), None
-            number = ledger.newest("identity:" + rows.identity_digest(identity).hex())
+            number = next((row.n for row in candidates(ledger, identity, None)), None)
             if number is not None:
                 head, before = self._leases.settle(ledger, head, number, take_over=take_over, leave=new)
             if number is None or before is None or new or not before.status.continues:
@@ -129,6 +132,7 @@ class SqlJournal:
             head, _ = self._leases.settle(ledger, ledger.head(), number, take_over=take_over)
             state = ledger.state(number)
             head, attempt = self._leases.next_attempt(ledger, head, state, owner, execution=execution)
+            Guests(ledger).welcome(execution)
             ledger.update(head)
         self._session.remember(head)
         return attempt
@@ -252,6 +256,21 @@ class SqlJournal:
             ledger.update(head)
         self._session.remember(head)
 
+    # What comes from elsewhere
+
+    def take_in(self, transcript: Transcript, *, told: Mapping[str, Any]) -> None:
+        """Add executions that another journal recorded, in one transaction. See `Journal.take_in`."""
+        with self._session.writing() as ledger:
+            head = take_in(ledger, transcript, told, self._footing, at=self._leases.now())
+            ledger.update(head)
+            crash_point("inside-import")
+        self._session.remember(head)
+
+    def guests(self) -> Mapping[ExecutionId, datetime]:
+        """Executions that were imported and not gone on with here, each with when that was."""
+        with self._session.reading() as ledger:
+            return {each: rows.moment(at) for each, at in Guests(ledger).since().items()}
+
     # Removing
 
     def pin(self, execution: ExecutionId) -> bool:
@@ -358,7 +377,7 @@ class SqlJournal:
         with self._session.reading() as ledger:
             if execution != "latest":
                 number = ledger.known(execution)
-            elif (number := ledger.head().executions) == 0:
+            elif (number := latest(ledger)) == 0:
                 raise NotFoundError(
                     "there is no execution yet", kind="unknown-execution", hint="run a `%%checkpoint` cell"
                 )
@@ -379,7 +398,7 @@ class SqlJournal:
         if limit is not None and limit <= 0:
             return found
         with self._session.reading() as ledger:
-            for row in _candidates(ledger, identity, notebook):
+            for row in candidates(ledger, identity, notebook):
                 if tag is not None and tag not in json.loads(row.tags):
                     continue
                 if since is not None and row.started_at < rows.microseconds(since):
@@ -410,11 +429,16 @@ class SqlJournal:
         wanted = None if executions is None else set(executions)
         found: list[Checkpoint] = []
         with self._session.reading() as ledger:
+            guests = Guests(ledger)
             seq = ledger.newest("key:" + key)
             while seq is not None:
                 step = ledger.step(seq)
                 row = ledger.fetch(ExecutionRow, step.execution)
-                if row.id in wanted if wanted is not None else rows.identity_of(row).notebook == notebook:
+                if wanted is None:
+                    fits = rows.identity_of(row).notebook == notebook and row.id not in guests
+                else:
+                    fits = row.id in wanted
+                if fits:
                     found.append(rows.checkpoint_of(step, ExecutionId(row.id)))
                 seq = step.previous_of_key
         return found
@@ -537,24 +561,6 @@ class SqlJournal:
         if len(self._ordinals) >= _REMEMBERED:
             self._ordinals.clear()
         self._ordinals[step.seq] = step.ordinal
-
-
-def _candidates(ledger: Ledger, identity: Identity | None, notebook: str | None) -> Iterator[ExecutionRow]:
-    """The shortest list on record that holds every execution asked for, newest first."""
-    if identity is not None:
-        number = ledger.newest("identity:" + rows.identity_digest(identity).hex())
-        while number is not None:
-            row = ledger.fetch(ExecutionRow, number)
-            yield row
-            number = row.previous_of_identity
-    elif notebook is not None:
-        number = ledger.newest("notebook:" + notebook)
-        while number is not None:
-            row = ledger.fetch(ExecutionRow, number)
-            yield row
-            number = row.previous_of_notebook
-    else:
-        yield from ledger.numbers_of(ExecutionRow, ledger.head().executions)
 
 
 def _plain(text: str | None) -> str | None:

@@ -11,7 +11,7 @@ import json
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.journal import rows
 from kitaru_nb.journal.ledger import Ledger
-from kitaru_nb.journal.rows import ArtifactRow, CheckpointRow, EventRow, Head, State
+from kitaru_nb.journal.rows import ArtifactRow, CheckpointRow, EventRow, Head, State, TombstoneRow
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, StepKind
 from kitaru_nb.model.execution import Attempt, ExecutionId
@@ -93,8 +93,10 @@ def roll_up(
     return head, state
 
 
-def require_artifacts(ledger: Ledger, draft: Draft, given: set[Digest]) -> None:
+def require_artifacts(ledger: Ledger, draft: Draft, given: set[Digest], *, removed: bool = False) -> None:
     """Refuse a step that points at an artifact which is neither given nor on record.
+
+    With `removed`, one of which it is on record that it is gone will do.
 
     Raises:
         NotFoundError: kind ``unknown-artifact``.
@@ -102,6 +104,8 @@ def require_artifacts(ledger: Ledger, draft: Draft, given: set[Digest]) -> None:
     missing = draft.stored - given
     if missing:
         missing -= {Digest(row.digest.hex()) for row in ledger.by_digest(ArtifactRow, missing)}
+    if missing and removed:
+        missing -= {Digest(row.digest.hex()) for row in ledger.by_digest(TombstoneRow, missing)}
     if missing:
         names = [name for group in draft.groups if group.artifact in missing for name in group.names]
         shown = ", ".join(f"`{name}`" for name in names) or "what it showed, or files"

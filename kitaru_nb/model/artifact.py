@@ -10,6 +10,7 @@ from typing import Any, NewType
 __all__ = [
     "EXTENT_BYTES",
     "INLINE_BYTES",
+    "LEFT_OUT",
     "Anchor",
     "Artifact",
     "Digest",
@@ -27,6 +28,9 @@ EXTENT_BYTES = 1 << 20
 
 INLINE_BYTES = 64 << 10
 """Content up to this size is kept in the journal, inside the commit itself."""
+
+LEFT_OUT = "import of records alone"
+"""The policy under which values are missing that an imported file did not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +126,6 @@ class Tombstone:
 
     def __str__(self) -> str:
         """In a sentence, after "its values were"."""
+        if self.policy == LEFT_OUT:
+            return f"not in the file that it was imported from on {self.at:%Y-%m-%d}"
         return f"removed by gc on {self.at:%Y-%m-%d} under the policy `{self.policy}`"
