@@ -13,12 +13,25 @@ from blake3 import blake3
 
 from kitaru_nb.errors import ConflictError, NotFoundError
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location
-from kitaru_nb.model.checkpoint import CheckpointKey, CheckpointStatus, Draft, Group, StepKind
-from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, Owner, current_owner
+from kitaru_nb.model.artifact import LEFT_OUT, Artifact, Digest, Extent, Location, Tombstone
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Draft, Group, StepKind
+from kitaru_nb.model.event import Event
+from kitaru_nb.model.execution import (
+    Attempt,
+    Execution,
+    ExecutionId,
+    ExecutionStatus,
+    Identity,
+    Owner,
+    current_owner,
+)
 from kitaru_nb.model.removal import Removal
+from kitaru_nb.model.transcript import Run, Transcript
 
-__all__ = ["JournalSuite", "a_draft", "a_stored_value", "dead_owner", "digest_of", "unseen_owner"]
+__all__ = ["GUEST", "JournalSuite", "a_draft", "a_stored_value", "dead_owner", "digest_of", "unseen_owner"]
+
+GUEST = ExecutionId("ex_01hqzzzzzzzzzzzzzzzzzzzzzz")
+"""The id of an execution that another journal recorded."""
 
 _STARTED = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -585,3 +598,164 @@ class JournalSuite:
         assert again.checkpoints(attempt.execution) == [step]
         assert again.events() == journal.events()
         again.close()
+
+    # What comes from elsewhere
+
+    def a_transcript(self, *, id_: ExecutionId = GUEST, **changes: Any) -> Transcript:
+        """An execution of two steps that another journal recorded; `changes` replace its parts."""
+        execution = Execution(
+            id_,
+            self.notebook,
+            ExecutionStatus.FAILED,
+            _STARTED,
+            _STARTED + timedelta(seconds=9),
+            "a cell raised",
+            tags=("night",),
+            duration=9.0,
+            cost=0.25,
+            tokens=7,
+        )
+        attempt = Attempt(
+            id_,
+            1,
+            unseen_owner(),
+            _STARTED,
+            _STARTED,
+            execution.ended_at,
+            execution.status,
+            execution.reason,
+        )
+        artifact, location = a_stored_value(b"theirs")
+        groups = (Group(("a",), artifact.digest, digest_of("a")),)
+        steps = [
+            Checkpoint(1, id_, 1, 1, a_draft("load", groups=groups)),
+            Checkpoint(2, id_, 1, 2, a_draft(parent=1)),
+        ]
+        parts: dict[str, Any] = {
+            "runs": [Run(execution, [attempt])],
+            "checkpoints": steps,
+            "events": [
+                Event(1, _STARTED, id_, "execution.started", {}),
+                Event(2, _STARTED, id_, "resumed", {"seq": 2, "left": 1, "n": 5}),
+                Event(3, _STARTED, id_, "resumed", {"seq": 9}),
+            ],
+            "artifacts": [artifact],
+            "locations": [location],
+        }
+        return Transcript(**(parts | changes))
+
+    def test_what_another_journal_recorded_is_taken_in_whole(self, journal: Journal, other: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        first = journal.commit(attempt, a_draft("own"))
+        theirs = self.a_transcript()
+
+        journal.take_in(theirs, told={"key": "k"})
+
+        assert other.execution(GUEST) == theirs.runs[0].execution
+        assert other.attempts(GUEST) == theirs.runs[0].attempts
+        load, train = other.checkpoints(GUEST)
+        assert (load.seq, train.seq) == (first.seq + 1, first.seq + 2)
+        assert train.draft == a_draft(parent=load.seq)
+        assert [step.seq for step in other.line(train.seq)] == [load.seq, train.seq]
+        assert (load.ordinal, train.ordinal) == (1, 2)
+        artifact, location = a_stored_value(b"theirs")
+        assert other.artifacts([artifact.digest]) == {artifact.digest: artifact}
+        assert other.locate([location.extent.digest]) == {location.extent.digest: location}
+        told = other.events(GUEST)
+        assert [event.kind for event in told] == [
+            "execution.started",
+            "resumed",
+            "resumed",
+            "execution.imported",
+        ]
+        assert told[1].data == {"seq": train.seq, "left": load.seq, "n": 5}, "steps have other numbers here"
+        assert told[2].data == {}
+        assert told[3].data == {"key": "k"}
+        assert told[0].at == _STARTED < told[3].at
+        assert len(other.events()) == len(told) + len(other.events(attempt.execution))
+
+    def test_what_was_taken_in_meets_nobody_who_did_not_name_it(self, journal: Journal) -> None:
+        own, _ = journal.start(self.notebook, owner=current_owner())
+        step = journal.commit(own, a_draft())
+        journal.finish(own, ExecutionStatus.COMPLETED)
+
+        journal.take_in(self.a_transcript(), told={})
+
+        assert journal.execution("latest").id == own.execution
+        assert [each.id for each in journal.executions(identity=self.notebook)] == [own.execution]
+        assert [each.id for each in journal.executions(notebook=self.notebook.notebook)] == [own.execution]
+        assert journal.find(step.draft.key, notebook=self.notebook.notebook) == [step]
+        assert [each.id for each in journal.executions()] == [own.execution, GUEST], "each at its time"
+        assert journal.guests().keys() == {GUEST}
+        begun, before = journal.start(self.notebook, owner=current_owner())
+        assert (begun.execution != GUEST, before) == (True, None), "it failed, and is not gone on with"
+
+    def test_whoever_names_what_was_taken_in_goes_on_with_it(self, journal: Journal) -> None:
+        journal.take_in(self.a_transcript(), told={})
+        assert len(journal.find(a_draft().key, executions=[GUEST])) == 1
+        with pytest.raises(NotFoundError):
+            journal.execution("latest")
+
+        attempt = journal.resume(GUEST, owner=current_owner())
+
+        assert (attempt.epoch, attempt.execution) == (2, GUEST)
+        assert journal.guests() == {}
+        assert journal.execution("latest").id == GUEST
+        assert [each.id for each in journal.executions(identity=self.notebook)] == [GUEST]
+        assert len(journal.find(a_draft().key, notebook=self.notebook.notebook)) == 1
+        assert journal.commit(attempt, a_draft("more", parent=2)).ordinal == 3
+
+    def test_nothing_that_is_on_record_is_changed_by_what_is_taken_in(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        artifact, location = a_stored_value(b"theirs")
+        journal.commit(attempt, a_draft(), artifacts=[artifact], locations=[location])
+        moved = Location(location.extent, pack="stranger.pack", offset=4096)
+        other_codec = replace(artifact, codec="zarr")
+
+        journal.take_in(self.a_transcript(artifacts=[other_codec], locations=[moved]), told={})
+
+        assert journal.artifacts([artifact.digest]) == {artifact.digest: artifact}
+        assert journal.locate([location.extent.digest]) == {location.extent.digest: location}
+
+    def test_what_is_taken_in_may_build_on_what_is_here(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        here = [journal.commit(attempt, a_draft("own"))]
+        here.append(journal.commit(attempt, a_draft("own", parent=here[0].seq)))
+        steps = [Checkpoint(8, GUEST, 1, 1, a_draft(parent=7, origin=3))]
+
+        journal.take_in(self.a_transcript(checkpoints=steps, known={7: here[1].seq}), told={})
+
+        (step,) = journal.checkpoints(GUEST)
+        assert (step.ordinal, step.draft.parent, step.draft.origin) == (3, here[1].seq, None)
+
+    def test_values_that_did_not_come_along_are_told_of(self, journal: Journal) -> None:
+        artifact, _ = a_stored_value(b"theirs")
+        stone = Tombstone(artifact.digest, artifact.codec, artifact.bytes, _STARTED, LEFT_OUT)
+
+        journal.take_in(self.a_transcript(artifacts=[], locations=[], removed=[stone]), told={})
+
+        left = journal.removed([artifact.digest])[artifact.digest]
+        assert (left.codec, left.bytes, left.policy) == (artifact.codec, artifact.bytes, LEFT_OUT)
+        assert "not in the file" in str(left)
+
+    def test_a_step_without_its_values_is_not_taken_in_nor_anything_with_it(self, journal: Journal) -> None:
+        before = journal.events()
+
+        with pytest.raises(NotFoundError) as refused:
+            journal.take_in(self.a_transcript(artifacts=[]), told={})
+
+        assert refused.value.kind == "unknown-artifact"
+        assert (journal.executions(), journal.events(), journal.every_extent()) == ([], before, [])
+        with pytest.raises(NotFoundError):
+            journal.execution(GUEST)
+
+    def test_what_lies_in_a_pack_that_was_given_up_is_not_taken_in(self, journal: Journal) -> None:
+        artifact, location = a_stored_value(b"theirs")
+        packed = Location(location.extent, pack="gone.pack")
+        journal.sweep(Removal("p", packs=frozenset(["gone.pack"])))
+
+        with pytest.raises(ConflictError) as refused:
+            journal.take_in(self.a_transcript(locations=[packed]), told={})
+
+        assert refused.value.kind == "values-removed"
+        assert journal.artifacts([artifact.digest]) == {}
