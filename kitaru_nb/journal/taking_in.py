@@ -147,9 +147,9 @@ class _Arrival:
             epoch=last.epoch,
             attempt=last.n,
             spent=float(execution.duration),
-            cost=execution.cost,
+            cost=_real(execution.cost),
             tokens=execution.tokens,
-            saved_cost=execution.saved_cost,
+            saved_cost=_real(execution.saved_cost),
             saved_duration=float(execution.saved_duration),
         )
         ledger.insert(state)
@@ -176,7 +176,7 @@ class _Arrival:
             key=draft.key,
             started_at=rows.microseconds(draft.started_at),
             duration=float(draft.duration),
-            cost=None if draft.cost is None else float(draft.cost),
+            cost=_real(draft.cost),
             tokens=draft.tokens,
             body=rows.body_of(draft),
         )
@@ -202,6 +202,11 @@ class _Arrival:
         """All of an execution is here: from now on it is a guest."""
         receive(self._ledger, execution, self.tell(execution, IMPORTED, told, at=at))
         self._ledger.update(self._states[execution])
+
+
+def _real(number: float | None) -> float | None:
+    """As a column of real numbers gives it back: an integer would not have the same checksum."""
+    return None if number is None else float(number)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
