@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import mmap
 import sys
 import threading
@@ -120,12 +121,15 @@ def adopted(buffer: Any, shape: tuple[int, ...], dtype: Any, order: str = "C") -
 
     Args:
         buffer: A view of a whole `Memory`, or anything else, which gives None.
-        shape: The array's shape; with `dtype` it takes as many bytes as `buffer` has.
-        dtype: A numpy dtype without objects.
+        shape: The array's shape.
+        dtype: A numpy dtype. With `shape` it takes as many bytes as `buffer` has, and none of them is a
+            pointer; else there is no array.
         order: ``"C"`` or ``"F"``.
     """
     view = memoryview(buffer)
-    if not isinstance(view.obj, ctypes.Array):
+    if not isinstance(view.obj, ctypes.Array) or dtype.hasobject:
+        return None
+    if math.prod(shape) * dtype.itemsize != view.nbytes:  # numpy would believe it, and read on
         return None
     address = ctypes.addressof(view.obj)
     handler = _handler()

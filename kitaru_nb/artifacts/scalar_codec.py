@@ -10,6 +10,7 @@ from typing import Any
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.secret_rules import LEAST
 from kitaru_nb.artifacts.secret_scan import is_secret_text
+from kitaru_nb.errors import CorruptError
 
 __all__ = ["ScalarCodec"]
 
@@ -47,8 +48,14 @@ class ScalarCodec:
         namespace: dict[str, Any],  # noqa: ARG002 - as the protocol has it
         resolve: Resolve | None = None,  # noqa: ARG002 - as the protocol has it
     ) -> dict[str, object]:
-        """The names with their values."""
-        found: dict[str, object] = json.loads(bytes(read(0)))
+        """The names with their values.
+
+        Raises:
+            CorruptError: kind ``corrupt-artifact``: it is something else than names with values.
+        """
+        found = json.loads(bytes(read(0)))
+        if not isinstance(found, dict):
+            raise CorruptError("it holds no names", kind="corrupt-artifact", hint="kitaru-nb store verify")
         return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.memory import adopted
 from kitaru_nb.artifacts.views import is_mapped
+from kitaru_nb.errors import CorruptError
 
 __all__ = ["ZarrCodec", "array_document", "chunk_shape", "dtype_of", "plain_data_type"]
 
@@ -77,18 +78,43 @@ class ZarrCodec:
         namespace: dict[str, Any],  # noqa: ARG002 - a codec's signature
         resolve: Resolve | None = None,  # noqa: ARG002 - a codec's signature
     ) -> dict[str, object]:
-        """The array again, over the bytes `read` gives (not copied when they are writable)."""
+        """The array again, over the bytes `read` gives (not copied when they are writable).
+
+        Anybody's array is loaded, so it is one of plain numbers and exactly as large as its bytes,
+        whatever its description says.
+
+        Raises:
+            CorruptError: kind ``corrupt-artifact``: it describes something else.
+        """
         import numpy as np  # noqa: PLC0415 - a process that restores no array does not need it
 
-        document = meta["zarr"]
-        data, dtype = read(0), dtype_of(document["data_type"])
-        array = adopted(data, tuple(document["shape"]), dtype)
+        data, shape, dtype = read(0), *_described(meta["zarr"])
+        if memoryview(data).nbytes != prod(shape) * dtype.itemsize:
+            raise _not_described()
+        array = adopted(data, shape, dtype)
         if array is None:
-            array = np.frombuffer(data, dtype=dtype).reshape(document["shape"])
+            array = np.frombuffer(data, dtype=dtype).reshape(shape)
             if not is_mapped(data, writeable=meta["writeable"]):
                 array = array.copy()  # it owns its memory, as nearly every array does
         array.flags.writeable = meta["writeable"]
         return {meta["name"]: array}
+
+
+def _described(document: Mapping[str, Any]) -> tuple[tuple[int, ...], Any]:
+    """The shape and dtype that a document gives."""
+    shape, dtype = tuple(document["shape"]), dtype_of(document["data_type"])
+    if (
+        not shape
+        or not all(type(size) is int and size > 0 for size in shape)
+        or plain_data_type(dtype) is None
+    ):
+        raise _not_described()
+    return shape, dtype
+
+
+def _not_described() -> CorruptError:
+    message = "it is not the array that its description tells of"
+    return CorruptError(message, kind="corrupt-artifact", hint="kitaru-nb store verify")
 
 
 def chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

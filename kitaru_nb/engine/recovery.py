@@ -457,6 +457,7 @@ def put_back(
         wanted = [name for name in group.names if names.get(name) is group]
         try:
             values = loader.group(group)
+            _require_names(values, group)
             if len(wanted) < len(group.names):
                 loader.checked(group)
         except (StoreError, UnstorableError) as error:
@@ -530,6 +531,14 @@ def how_made(value: object, notes: Iterable[Note]) -> str:
 
 def _are_definitions(values: Iterable[object]) -> bool:
     return all(issubclass(type(value), (FunctionType, type)) for value in values)
+
+
+def _require_names(values: Mapping[str, object], group: Group) -> None:
+    """Raise unless the artifact holds what the record says; anybody may have written either of them."""
+    missing = [name for name in group.names if name not in values]
+    if missing:
+        message = f"the artifact `{group.artifact[:12]}` holds no `{missing[0]}`"
+        raise CorruptError(message, kind="corrupt-artifact", hint="kitaru-nb store verify")
 
 
 def _mark_damaged(

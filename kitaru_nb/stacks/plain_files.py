@@ -24,6 +24,7 @@ from kitaru_nb.stacks.views import View, view_of
 __all__ = ["write_plain"]
 
 _ZARR = ".zarr"
+_NO_NAMES = frozenset(("", ".", ".."))
 _AS_IT_IS = frozenset(("", ".bin", ".dat", ".pickle"))
 
 
@@ -91,11 +92,26 @@ def _write_zarr(partial: Path, view: View, path: Path) -> None:
         raise UsageError(str(left_out[0].message), kind="not-this-form", hint=_fitting(view.load(), path))
     partial.mkdir()
     for key in tree.keys(""):
+        _refuse_path(key)
         target = partial / key
         target.parent.mkdir(parents=True, exist_ok=True)
         data = tree.read(key)
         assert data is not None
         target.write_bytes(data)
+
+
+def _refuse_path(key: str) -> None:
+    """Raise where a name in a record, which anybody may have written, would lead out of the folder.
+
+    Raises:
+        UsageError: kind ``not-this-form``.
+    """
+    if any(part in _NO_NAMES or "\0" in part or os.sep in part for part in key.split("/")):
+        raise UsageError(
+            f"a part of it is called `{key}`, which can be no file in a folder",
+            kind="not-this-form",
+            hint="--out FILE.pkl",
+        )
 
 
 def _write_text(partial: Path, value: str | bytes | bytearray) -> None:

@@ -22,6 +22,7 @@ from zarr.storage import MemoryStore
 
 from kitaru_nb.artifacts import zarr_codec
 from kitaru_nb.artifacts.local_store import LocalStore
+from kitaru_nb.artifacts.memory import Memory
 from kitaru_nb.artifacts.values import store_values
 from kitaru_nb.artifacts.zarr_codec import ZarrCodec, chunk_shape
 from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
@@ -376,3 +377,41 @@ def test_an_extent_without_a_place_is_an_error_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(CorruptError, match="`a` cannot be restored"):
         kept.zarr_store()
+
+
+@pytest.mark.parametrize("size", [1 << 12, 1 << 20], ids=["small", "memory that numpy adopts"])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"shape": [1 << 40]},
+        {"shape": [1 << 62, 1 << 62]},
+        {"shape": [1]},
+        {"shape": [-1]},
+        {"shape": [True]},
+        {"shape": ["512"]},
+        {"shape": []},
+        {"data_type": "object"},
+        {"data_type": "O"},
+        {"data_type": "|V8"},
+        {"data_type": "f8,O"},
+        {"data_type": "str"},
+        {"data_type": "(2,)f4"},
+        {"data_type": {"name": "numpy.O", "configuration": {"unit": "8", "scale_factor": ""}}},
+    ],
+    ids=str,
+)
+def test_anybodys_description_of_an_array_is_believed_only_where_it_fits_the_bytes(
+    lie: dict[str, object], size: int
+) -> None:
+    """Arrays load from stores of strangers: a description must not make numpy read or write beyond them."""
+    honest = zarr_codec.array_document((size // 8,), np.dtype("f8"))
+
+    def read(_number: int) -> memoryview:
+        memory = Memory.of(size)
+        return memoryview(bytearray(size)) if memory is None else memory.view
+
+    whole = ZarrCodec().decode({"name": "a", "writeable": True, "zarr": honest}, read, namespace={})["a"]
+    assert whole.nbytes == size  # type: ignore[attr-defined]
+
+    with pytest.raises((CorruptError, TypeError, ValueError)):
+        ZarrCodec().decode({"name": "a", "writeable": True, "zarr": {**honest, **lie}}, read, namespace={})

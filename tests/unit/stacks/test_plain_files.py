@@ -6,7 +6,8 @@ import csv
 import json
 import os
 import pickle
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import scipy.sparse
 import xarray as xr
 import zarr
 
+from kitaru_nb.artifacts.values import manifest_digest
 from kitaru_nb.errors import CorruptError, NotFoundError, StoreError, UsageError
 from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.model.execution import Identity, current_owner
@@ -305,3 +307,29 @@ def test_a_name_that_is_not_stored_writes_nothing(home: Path) -> None:
         with pytest.raises(NotFoundError) as caught:
             write_plain("value2", home.parent / name)
         assert caught.value.hint == "value"
+
+
+@pytest.mark.parametrize("name", ["../../outside", "..", "/tmp/outside", "a/../../../outside", "a\0b"])
+def test_a_name_in_a_strangers_record_leads_out_of_no_folder(home: Path, name: str) -> None:
+    keep(home, pd.DataFrame({"n": np.arange(200_000), "m": np.arange(200_000)}))
+    with closing(open_engine(Settings(home=home))) as engine:
+        (step,) = engine.journal.every_checkpoint()
+        (honest,) = engine.journal.artifacts(step.draft.stored).values()
+        manifest: Any = json.loads(json.dumps(honest.manifest))
+        members = manifest["meta"]["arrays"]["value"]["members"]
+        members[name] = members.pop("m")
+        artifact = replace(honest, digest=manifest_digest(manifest), manifest=manifest)
+        attempt, _ = engine.journal.start(Identity(notebook="/b.ipynb"), owner=current_owner())
+        draft = a_draft("train", groups=(Group(("value",), artifact.digest, artifact.digest),))
+        engine.journal.commit(attempt, draft, artifacts=[artifact])
+
+    folder = home.parent / "out"
+    folder.mkdir()
+
+    with pytest.raises(UsageError, match="no file in a folder") as refused:
+        write_plain("latest/train/value", folder / "a.zarr")
+
+    assert refused.value.kind == "not-this-form"
+    assert not list(home.parent.rglob("*outside*"))
+    assert not Path("/tmp/outside").exists()
+    assert not list(folder.iterdir())
