@@ -44,7 +44,7 @@ def export(
     if json:
         print_json(_exported(file, written))
         return 0
-    others = f" and {_counted(len(written.others), 'execution')} it was built on" if written.others else ""
+    others = f" and {_counted(len(written.others), 'execution')} that it needs" if written.others else ""
     print(
         clean(
             f"wrote {file} ({size(written.bytes)}): {chosen.id}{others}, "

@@ -1,8 +1,8 @@
 """Writing an execution into a file that a colleague imports.
 
-The file holds everything that a restore, a replay or a look at it needs: the execution and those
-that its steps were built on, whole, with every step whatever its kind, their events, and the
-values that the steps hold and refer to.
+The file holds everything that a restore, a replay or a look at it needs: the execution, those that
+its steps were built on and those of flows that it called, each whole, with every step whatever its
+kind, their events, and the values that the steps hold and refer to.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from kitaru_nb.artifacts.values import checked_buffers, extent_reader
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.export_file import ARTIFACTS, EXTENTS, RECORDS, ExportWriter
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError
+from kitaru_nb.journal.journal import Journal
 from kitaru_nb.journal.portable import artifact_text, event_text, run_text, step_text
 from kitaru_nb.journal.taking_in import IMPORTED
 from kitaru_nb.model.artifact import Artifact, Digest, Tombstone
@@ -24,7 +25,7 @@ from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Execution, ExecutionId
 from kitaru_nb.model.transcript import renumbered
 
-__all__ = ["Exported", "export_execution"]
+__all__ = ["Exported", "all_steps", "export_execution"]
 
 _OF_THIS_STORE = frozenset({IMPORTED, "execution.pinned", "execution.unpinned", "values.removed", "trusted"})
 _MANY = 200
@@ -36,7 +37,7 @@ class Exported:
 
     Attributes:
         execution: The one asked for.
-        others: Those that its steps were built on.
+        others: Those that its steps were built on, and those of flows that it called.
         checkpoints: How many steps, of all of them.
         artifacts: How many values; 0 with records alone.
         bytes: Size of the file.
@@ -69,13 +70,13 @@ def export_execution(engine: Engine, execution: ExecutionId, path: Path, *, valu
         CorruptError: something stored is damaged.
         UntrustedError: kinds ``forged-record``, ``unsigned-record``.
     """
-    steps = _steps(engine, execution)
+    steps, needed = _steps(engine, execution)
     wanted = sorted({digest for step in steps for digest in step.draft.stored})
     known, missing = _with_all_they_refer_to(engine, wanted) if values else ({}, [])
     if missing:
         _refuse_removed(engine, execution, missing)
     chosen = engine.journal.execution(execution)
-    others = tuple(dict.fromkeys(step.execution for step in steps if step.execution != execution))
+    others = tuple(sorted(needed))
     try:
         with ExportWriter(path) as writer:
             _write_records(engine, (execution, *others), steps, writer)
@@ -94,19 +95,33 @@ def export_execution(engine: Engine, execution: ExecutionId, path: Path, *, valu
     return Exported(chosen, others, len(steps), len(known), size, writer.key)
 
 
-def _steps(engine: Engine, execution: ExecutionId) -> list[Checkpoint]:
-    """The steps of an execution and of those that it was built on, oldest first, each signed."""
+def _steps(engine: Engine, execution: ExecutionId) -> tuple[list[Checkpoint], set[ExecutionId]]:
+    """The steps of an execution and of those that it needs, oldest first, each signed; and which these are.
+
+    It needs those that its steps were built on, and those of the flows that it called.
+    """
+    children: dict[ExecutionId | None, list[ExecutionId]] = {}
+    for each in engine.journal.executions():
+        if each.identity.within is not None:
+            children.setdefault(each.parent, []).append(each.id)
     found: dict[int, Checkpoint] = {}
     waiting, seen = [execution], {execution}
     while waiting:
-        for step in engine.journal.checkpoints(waiting.pop()):
+        now = waiting.pop()
+        others = set(children.get(now, ()))
+        for step in all_steps(engine.journal, now):
             found[step.seq] = replace(step, draft=engine.trust.vouched(step))
-            parent = step.draft.parent
-            if parent is not None and parent not in found:
-                other = engine.journal.checkpoint(parent).execution
-                waiting += [other] if other not in seen else []
-                seen.add(other)
-    return [found[seq] for seq in sorted(found)]
+            if step.draft.parent is not None and step.draft.parent not in found:
+                others.add(engine.journal.checkpoint(step.draft.parent).execution)
+        waiting += others - seen
+        seen |= others
+    return [found[seq] for seq in sorted(found)], seen - {execution}
+
+
+def all_steps(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
+    """Every step on record for an execution, whatever its kind, in order."""
+    found = [*journal.checkpoints(execution), *journal.steps_within(execution)]
+    return sorted(found, key=lambda step: step.seq)
 
 
 def _with_all_they_refer_to(

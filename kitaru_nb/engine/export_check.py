@@ -25,7 +25,7 @@ from kitaru_nb.journal.portable import (
     step_from,
 )
 from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Extent
-from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.checkpoint import Checkpoint, StepKind
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.transcript import Run
@@ -214,6 +214,8 @@ def _check_step(
     """The step's mark, once its place, its values and its signature are right."""
     draft, run = step.draft, found.runs.get(step.execution)
     before = [place for place in (draft.parent, draft.origin) if place is not None]
+    if draft.kind is not StepKind.CELL and draft.parent is not None:
+        raise damaged_file(reader.path, f"`{draft.name}` in it is no cell and follows one")
     if run is None or not 0 < step.epoch <= len(run.attempts) or not all(0 < p < step.seq for p in before):
         raise damaged_file(reader.path, f"checkpoint `{draft.name}` in it is in no place")
     if draft.stored - found.artifacts:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.export import all_steps
 from kitaru_nb.engine.export_check import Checked, artifacts_in, check_export, extents_in, records_in
 from kitaru_nb.engine.export_file import ExportReader, damaged_file
 from kitaru_nb.errors import ConflictError, NotFoundError, StoreError
@@ -145,7 +146,7 @@ def _placed(engine: Engine, found: Checked, path: Path) -> _Places:
         except NotFoundError:
             new.append(run)
             continue
-        steps = engine.journal.checkpoints(execution)
+        steps = all_steps(engine.journal, execution)
         marks = [engine.trust.marks([step])[0] for step in steps]
         told = [mark for _, mark in found.marks[execution]]
         if here.identity != run.execution.identity or marks[: len(told)] != told:

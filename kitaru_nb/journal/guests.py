@@ -54,10 +54,15 @@ class Guests:
         return {each: ledger.fetch(EventRow, event).at for each, event in found.items() if event}
 
     def welcome(self, execution: str) -> None:
-        """Somebody goes on with it here: from now on it is one of this place."""
-        if execution in self:
-            self._ledger.put_newest(_name(execution), 0)
-            self._known[execution] = 0
+        """Somebody goes on with it here: from now on it is one of this place, and its children are."""
+        if execution not in self:
+            return
+        ledger, welcome = self._ledger, {execution}
+        for row in list(ledger.numbers_of(ExecutionRow, ledger.head().executions))[::-1]:
+            if row.id == execution or (row.parent in welcome and row.id in self):
+                welcome.add(row.id)
+                ledger.put_newest(_name(row.id), 0)
+                self._known[row.id] = 0
 
 
 def receive(ledger: Ledger, execution: ExecutionId, event: int) -> None:

@@ -133,7 +133,9 @@ class Journal(Protocol):
 
         An artifact or extent that is on record stays as it is. The executions are *guests* until
         somebody takes their lease here with `resume`: they are found by their ids and in the list
-        of all, and by nothing else. Call it inside `holding` to look first whether they are here.
+        of all, and by nothing else. With one its children stop being guests, too.
+
+        Call it inside `holding` to look first whether they are here.
 
         Args:
             transcript: What to add; none of its executions is on record.
@@ -190,7 +192,7 @@ class Journal(Protocol):
         ...
 
     def find_anywhere(self, key: CheckpointKey) -> Iterator[Checkpoint]:
-        """Completed steps with this key in any execution, newest first."""
+        """Completed steps with this key in any execution but guests, newest first."""
         ...
 
     def checkpoints(self, execution: ExecutionId) -> list[Checkpoint]:

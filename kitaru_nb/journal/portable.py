@@ -67,7 +67,7 @@ def run_text(execution: Execution, attempts: list[Attempt]) -> str:
     return rows.dumps(
         {
             "id": execution.id,
-            "identity": asdict(execution.identity),
+            "identity": json.loads(rows.identity_text(execution.identity)),
             "started_at": rows.microseconds(execution.started_at),
             "parent": execution.parent,
             "tags": list(execution.tags),
@@ -106,7 +106,11 @@ def run_from(told: Mapping[str, Any]) -> Run:
     (id_, identity, started_at, parent, tags, status, *figures, attempts) = _all(told, names)
     if not is_execution_id(id_) or not (parent is None or is_execution_id(parent)):
         raise ValueError("the id of an execution has another form")
-    _all(identity, "notebook flow output parameters stack")
+    if not isinstance(identity, dict):
+        raise TypeError("its identity is no object")
+    later = identity.keys() - asdict(Identity())
+    if later:
+        raise NewerError(f"an execution with `{min(later)}`")
     found = [_attempt_from(id_, epoch, each) for epoch, each in enumerate(_list(attempts), 1)]
     if not found or found[-1].status != status:
         raise ValueError("its attempts do not lead to its status")
@@ -212,7 +216,7 @@ def step_from(told: Mapping[str, Any]) -> Checkpoint:
 
 
 def _digests(draft: Draft) -> list[object]:
-    named = [file.get("artifact", draft.code) for file in draft.files]
+    named: list[object] = [file["artifact"] for file in draft.files if "artifact" in file]
     for group in draft.groups:
         named += dict((group.recipe or {}).get("inputs", {})).values()
     return [*named, *draft.stored]

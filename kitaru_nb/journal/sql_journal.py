@@ -444,14 +444,16 @@ class SqlJournal:
         return found
 
     def find_anywhere(self, key: CheckpointKey) -> Iterator[Checkpoint]:
-        """Completed steps with this key in any execution, newest first."""
+        """Completed steps with this key in any execution but guests, newest first."""
         with self._session.reading() as ledger:
             seq = ledger.newest("key:" + key)
         while seq is not None:
             with self._session.reading() as ledger:
                 step = ledger.step(seq)
                 found = rows.checkpoint_of(step, ledger.execution_id(step.execution))
-            yield found
+                visiting = found.execution in Guests(ledger)
+            if not visiting:
+                yield found
             seq = step.previous_of_key
 
     def checkpoints(self, execution: ExecutionId) -> list[Checkpoint]:

@@ -17,23 +17,45 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Step
 from kitaru_nb.model.execution import Attempt, ExecutionId
 from kitaru_nb.model.served import Served
 
-__all__ = ["append_step", "note_served", "require_artifacts", "roll_up", "within"]
+__all__ = [
+    "ROLLED_UP",
+    "append_step",
+    "note_served",
+    "place_step",
+    "require_artifacts",
+    "roll_up",
+    "rolled",
+    "within",
+]
+
+ROLLED_UP = "child.cost"
+"""The event that a child's cost was added to the execution around it."""
 
 
 def append_step(
     ledger: Ledger, head: Head, state: State, draft: Draft, *, attempt: Attempt, ordinal: int, at: int
 ) -> tuple[Head, State, Checkpoint]:
     """Add one step and its event; the caller updates head and state."""
-    seq = head.checkpoints + 1
+    step = Checkpoint(head.checkpoints + 1, attempt.execution, attempt.epoch, ordinal, draft)
+    head, state = place_step(ledger, head, _counted(ledger, state, draft), step)
+    data = {"seq": step.seq, "name": draft.name, "ordinal": ordinal, "epoch": attempt.epoch}
+    kind = "checkpoint" if draft.kind is StepKind.CELL else draft.kind.value
+    head, state, _ = ledger.append_event(head, state, f"{kind}.{draft.status.value}", data, at=at)
+    return head, state, step
+
+
+def place_step(ledger: Ledger, head: Head, state: State, step: Checkpoint) -> tuple[Head, State]:
+    """Add the row of one step to the lists that it is found in; the caller updates head and state."""
+    draft, seq = step.draft, step.seq
     completed = draft.status is CheckpointStatus.COMPLETED
     cell = draft.kind is StepKind.CELL
     ledger.insert(
         CheckpointRow(
             seq=seq,
             execution=state.n,
-            epoch=attempt.epoch,
-            ordinal=ordinal,
-            previous=state.last_step if cell else ledger.put_newest(within(attempt.execution), seq),
+            epoch=step.epoch,
+            ordinal=step.ordinal,
+            previous=state.last_step if cell else ledger.put_newest(within(step.execution), seq),
             previous_of_key=ledger.put_newest("key:" + draft.key, seq) if completed else None,
             parent=draft.parent,
             origin=draft.origin,
@@ -46,14 +68,9 @@ def append_step(
             body=rows.body_of(draft),
         )
     )
-    state = _counted(ledger, state, draft)
     if cell:
         state = state._replace(steps=state.steps + 1, last_step=seq)
-    head = head._replace(checkpoints=seq)
-    data = {"seq": seq, "name": draft.name, "ordinal": ordinal, "epoch": attempt.epoch}
-    kind = "checkpoint" if cell else draft.kind.value
-    head, state, _ = ledger.append_event(head, state, f"{kind}.{draft.status.value}", data, at=at)
-    return head, state, Checkpoint(seq, attempt.execution, attempt.epoch, ordinal, draft)
+    return head._replace(checkpoints=seq), state
 
 
 def within(execution: ExecutionId) -> str:
@@ -78,7 +95,7 @@ def roll_up(
     ledger: Ledger, head: Head, state: State, spent: State, *, child: ExecutionId, at: int
 ) -> tuple[Head, State]:
     """Add to `state` what the child whose state is `spent` has cost and was not added yet."""
-    before = ledger.newest(f"rolled:{child}")
+    before = ledger.newest(rolled(child))
     cost, tokens = 0.0, 0
     if before:
         known = json.loads(ledger.fetch(EventRow, before).data)
@@ -88,9 +105,14 @@ def roll_up(
     if spent.tokens is not None:
         state = state._replace(tokens=(state.tokens or 0) + spent.tokens - tokens)
     data = {"child": child, "cost": spent.cost, "tokens": spent.tokens}
-    head, state, event = ledger.append_event(head, state, "child.cost", data, at=at)
-    ledger.put_newest(f"rolled:{child}", event.seq)
+    head, state, event = ledger.append_event(head, state, ROLLED_UP, data, at=at)
+    ledger.put_newest(rolled(child), event.seq)
     return head, state
+
+
+def rolled(child: ExecutionId) -> str:
+    """The name under which the event is that last added a child's cost to the execution around it."""
+    return "rolled:" + child
 
 
 def require_artifacts(ledger: Ledger, draft: Draft, given: set[Digest], *, removed: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -13,7 +14,6 @@ from kitaru_nb.journal.removing import SWEEPS, Footing
 from kitaru_nb.journal.rows import (
     ArtifactRow,
     AttemptRow,
-    CheckpointRow,
     ExecutionRow,
     ExtentRow,
     Head,
@@ -21,9 +21,10 @@ from kitaru_nb.journal.rows import (
     SweepRow,
     TombstoneRow,
 )
-from kitaru_nb.journal.steps import require_artifacts
+from kitaru_nb.journal.steps import ROLLED_UP, place_step, require_artifacts, rolled, within
 from kitaru_nb.model.artifact import Tombstone
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.checkpoint import Checkpoint, StepKind
+from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.transcript import Run, Transcript, renumbered
 
@@ -68,8 +69,7 @@ def take_in(
     for checkpoint in transcript.checkpoints:
         arrival.add(checkpoint)
     for event in transcript.events:
-        data = renumbered(event.data, arrival.numbers)
-        arrival.tell(event.execution, event.kind, data, at=rows.microseconds(event.at))
+        arrival.retell(event)
     for run in transcript.runs:
         arrival.end(run.execution.id, dict(told), at=at)
     return arrival.head
@@ -160,36 +160,34 @@ class _Arrival:
         """Add a step; its parent must be here. An origin that is not is left out."""
         draft, state = checkpoint.draft, self._states[checkpoint.execution]
         require_artifacts(self._ledger, draft, set(), removed=True)
-        seq = self.head.checkpoints + 1
         parent = None if draft.parent is None else self.numbers[draft.parent]
-        completed = draft.status is CheckpointStatus.COMPLETED
-        row = CheckpointRow(
-            seq=seq,
-            execution=state.n,
-            epoch=checkpoint.epoch,
-            ordinal=self._ordinal_after(parent),
-            previous=state.last_step,
-            previous_of_key=self._ledger.put_newest("key:" + draft.key, seq) if completed else None,
-            parent=parent,
-            origin=None if draft.origin is None else self.numbers.get(draft.origin),
-            status=draft.status.value,
-            key=draft.key,
-            started_at=rows.microseconds(draft.started_at),
-            duration=float(draft.duration),
-            cost=_real(draft.cost),
-            tokens=draft.tokens,
-            body=rows.body_of(draft),
+        origin = None if draft.origin is None else self.numbers.get(draft.origin)
+        cell = draft.kind is StepKind.CELL
+        before = parent if cell else self._ledger.newest(within(checkpoint.execution))
+        step = replace(
+            checkpoint,
+            seq=self.head.checkpoints + 1,
+            ordinal=self._ordinal_after(before),
+            draft=replace(draft, parent=parent, origin=origin),
         )
-        self._ledger.insert(row)
-        self.numbers[checkpoint.seq], self._ordinals[seq] = seq, row.ordinal
-        self.head = self.head._replace(checkpoints=seq)
-        self._states[checkpoint.execution] = state._replace(steps=state.steps + 1, last_step=seq)
+        self.head, self._states[checkpoint.execution] = place_step(self._ledger, self.head, state, step)
+        self.numbers[checkpoint.seq], self._ordinals[step.seq] = step.seq, step.ordinal
 
-    def _ordinal_after(self, parent: int | None) -> int:
-        if parent is None:
+    def _ordinal_after(self, before: int | None) -> int:
+        if before is None:
             return 1
-        known = self._ordinals.get(parent)
-        return (self._ledger.known_step(parent).ordinal if known is None else known) + 1
+        known = self._ordinals.get(before)
+        return (self._ledger.known_step(before).ordinal if known is None else known) + 1
+
+    def retell(self, event: Event) -> None:
+        """Add an event of before."""
+        data = renumbered(event.data, self.numbers)
+        seq = self.tell(event.execution, event.kind, data, at=rows.microseconds(event.at))
+        match data if event.kind == ROLLED_UP else {}:
+            case {"child": str(child), "cost": float() | None, "tokens": int() | None} if (
+                child in self._states
+            ):
+                self._ledger.put_newest(rolled(ExecutionId(child)), seq)  # it is not added once more
 
     def tell(self, execution: ExecutionId, kind: str, data: object, *, at: int) -> int:
         """Add an event; its number."""

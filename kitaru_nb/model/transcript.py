@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,11 @@ from kitaru_nb.model.artifact import Artifact, Location, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, Execution
+from kitaru_nb.model.served import ranges
 
 __all__ = ["Run", "Transcript", "renumbered"]
 
-_NUMBERS = ("seq", "left")
+_NUMBERS, _RANGES = ("seq", "left"), "steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,27 @@ class Transcript:
 def renumbered(data: Mapping[str, Any], numbers: Mapping[int, int]) -> dict[str, Any]:
     """An event's data where steps have other numbers.
 
-    By its convention ``seq`` and ``left`` are the numbers of steps. One that is not in `numbers`
-    names nothing there, and goes.
+    By their convention ``seq`` and ``left`` are the numbers of steps, and ``steps`` is many of them
+    as `served.ranges` writes them. One that is not in `numbers` names nothing there, and goes.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in data.items():
         if name in _NUMBERS and type(value) is int:
             if value in numbers:
                 found[name] = numbers[value]
+        elif name == _RANGES:
+            found[name] = ranges(_inside(value, numbers))
         else:
             found[name] = value
     return found
+
+
+def _inside(pairs: Any, numbers: Mapping[int, int]) -> Iterator[int]:
+    """The numbers there of what is in the ranges; these may have been written by anybody."""
+    known = sorted(numbers)
+    for pair in pairs if isinstance(pairs, list) else ():
+        match pair:
+            case [int(first), int(last)]:
+                yield from map(
+                    numbers.__getitem__, known[bisect_left(known, first) : bisect_right(known, last)]
+                )

@@ -728,6 +728,41 @@ class JournalSuite:
         (step,) = journal.checkpoints(GUEST)
         assert (step.ordinal, step.draft.parent, step.draft.origin) == (3, here[1].seq, None)
 
+    def test_calls_and_children_are_taken_in_with_their_cells(self, journal: Journal, other: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        journal.commit(attempt, a_draft("own"))
+        journal.finish(attempt, ExecutionStatus.COMPLETED)
+        theirs = self.a_transcript().runs[0]
+        child = ExecutionId(GUEST[:-1] + "0")
+        call = a_draft("call", kind=StepKind.CALL, scope="cell:c1", data={"path": "p"})
+        steps = [
+            Checkpoint(1, GUEST, 1, 1, call),
+            Checkpoint(2, GUEST, 1, 1, a_draft()),
+            Checkpoint(3, child, 1, 1, replace(call, kind=StepKind.MODEL, cost=0.5)),
+            Checkpoint(4, GUEST, 1, 2, replace(call, number=1)),
+        ]
+        inner = replace(theirs.execution, id=child, parent=GUEST, cost=0.5, tokens=3)
+        rolled = {"child": child, "cost": 0.5, "tokens": 3}
+        events = [
+            Event(1, _STARTED, GUEST, "served", {"steps": [[1, 2], [4, 9]], "epoch": 1}),
+            Event(2, _STARTED, GUEST, "child.cost", rolled),
+        ]
+        runs = [theirs, Run(inner, [replace(theirs.attempts[0], execution=child)])]
+
+        journal.take_in(self.a_transcript(runs=runs, checkpoints=steps, events=events), told={})
+
+        assert [step.draft.name for step in other.checkpoints(GUEST)] == ["train"]
+        calls = other.steps_within(GUEST)
+        assert [(step.seq, step.ordinal, step.draft.number) for step in calls] == [(2, 1, 0), (5, 2, 1)]
+        assert [step.seq for step in other.steps_within(child)] == [4]
+        assert other.events(GUEST)[0].data["steps"] == [[2, 3], [5, 5]]
+        assert list(other.find_anywhere(call.key)) == []
+        resumed = journal.resume(GUEST, owner=current_owner())
+        assert journal.guests() == {}, "a child goes with its parent"
+        assert [step.seq for step in other.find_anywhere(call.key)] == [5, 4, 2]
+        journal.roll_up(resumed, child)
+        assert other.execution(GUEST).cost == theirs.execution.cost, "it was counted there already"
+
     def test_values_that_did_not_come_along_are_told_of(self, journal: Journal) -> None:
         artifact, _ = a_stored_value(b"theirs")
         stone = Tombstone(artifact.digest, artifact.codec, artifact.bytes, _STARTED, LEFT_OUT)

@@ -96,6 +96,11 @@ class People:
         with closing(open_engine(Settings(home=self.home(name)), read_only=True)) as engine:
             return engine.journal.checkpoints(ExecutionId(execution))
 
+    def within(self, name: str, execution: str) -> list[Checkpoint]:
+        self.be(name)
+        with closing(open_engine(Settings(home=self.home(name)), read_only=True)) as engine:
+            return engine.journal.steps_within(ExecutionId(execution))
+
 
 def members(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as file:

@@ -28,6 +28,7 @@ from kitaru_nb.errors import (
 )
 from kitaru_nb.model.execution import Identity, current_owner
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.flows import here
 from kitaru_nb.stacks.keys import CONFIG
 from kitaru_nb.stacks.open import open_engine
 from tests.unit.engine.people import ARRAY, CELLS, LOAD, People, members, told
@@ -407,3 +408,36 @@ def test_the_command_says_whom_to_trust(people: People, capsys: pytest.CaptureFi
     assert document["execution"]["id"] == theirs
     assert document["executions"] == [{"id": theirs, "new": False}]
     assert document["signed_by"] == [{"key": key, "checkpoints": 4, "trusted": False}]
+
+
+def test_calls_and_flows_that_a_flow_called_come_along(people: People) -> None:
+    made: list[int] = []
+
+    @kitaru_nb.checkpoint
+    def twice(number: int) -> list[int]:
+        made.append(number)
+        return [number, number]
+
+    @kitaru_nb.flow
+    def inner(number: int) -> list[int]:
+        return twice(number)
+
+    @kitaru_nb.flow
+    def outer() -> list[int]:
+        return inner(1) + twice(2)
+
+    people.be("ana")
+    assert outer() == [1, 1, 2, 2]
+    here.engine().close()
+    with closing(open_engine(Settings(home=people.home("ana")), read_only=True)) as engine:
+        by_name = {
+            str(each.identity.flow).rpartition(".")[2]: each.id for each in engine.journal.executions()
+        }
+
+    found = people.imports("ben", people.exports("ana", by_name["outer"]))
+
+    assert found.executions == dict.fromkeys(by_name.values(), True)
+    for name, kinds in (("outer", "RCCR"), ("inner", "RCR")):
+        theirs, mine = people.within("ana", by_name[name]), people.within("ben", by_name[name])
+        assert [step.draft for step in mine] == [step.draft for step in theirs]
+        assert "".join(step.draft.kind[0].upper() for step in mine) == kinds
