@@ -437,7 +437,7 @@ def test_calls_and_flows_that_a_flow_called_come_along(people: People) -> None:
     found = people.imports("ben", people.exports("ana", by_name["outer"]))
 
     assert found.executions == dict.fromkeys(by_name.values(), True)
-    for name, kinds in (("outer", "RCCR"), ("inner", "RCR")):
+    for name, kinds in (("outer", "VCCR"), ("inner", "VCR")):
         theirs, mine = people.within("ana", by_name[name]), people.within("ben", by_name[name])
         assert [step.draft for step in mine] == [step.draft for step in theirs]
         assert "".join(step.draft.kind[0].upper() for step in mine) == kinds
