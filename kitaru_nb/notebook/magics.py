@@ -155,9 +155,13 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
     if arguments == ["plan"]:
         _say(hooks, live_plan(hooks))
         return
-    finished = subprocess.run(  # noqa: S603 - our own command, with the user's arguments
-        [sys.executable, "-m", "kitaru_nb", *arguments], capture_output=True, text=True, check=False
-    )
+    try:
+        finished = subprocess.run(  # noqa: S603 - our own command, with the user's arguments
+            [sys.executable, "-m", "kitaru_nb", *arguments], capture_output=True, text=True, check=False
+        )
+    except ValueError as error:  # a NUL, or half a character
+        message = f"`%kitaru` cannot be given that: {error}"
+        raise UsageError(message, kind="bad-argument", hint="%kitaru --help") from None
     sys.stdout.write(finished.stdout)
     sys.stderr.write(finished.stderr)
 

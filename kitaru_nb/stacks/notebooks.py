@@ -86,6 +86,10 @@ def read_notebook(path: str) -> NotebookNode:
         raise UsageError(
             f"`{path}` is not a notebook: it is not text", kind="not-a-notebook", hint="a .ipynb file"
         ) from None
+    except ValueError:  # a NUL, or half a character
+        raise UsageError(
+            f"no notebook can be called {path!r}", kind="no-notebook", hint="a .ipynb file"
+        ) from None
     except OSError as error:
         raise NotFoundError(
             f"notebook `{path}` could not be read: {error.strerror or error}",
