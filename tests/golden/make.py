@@ -4,9 +4,11 @@ Run it once for each new format, on the release that writes it, and commit what 
 
     python tests/golden/make.py tests/golden/format-N
 
-It runs two notebooks with the real command: one that completes, one that fails half-way and
-can be resumed. They hold one of each thing a store can hold: small and large values, names
-that share, classes and functions of cells, a file that a cell wrote, process state, outputs.
+It runs notebooks with the real command: one that completes, one that fails half-way and can be
+resumed, one with recorded calls, one whose values are removed by `gc`. They hold one of each
+thing a store can hold: small and large values, names that share, classes and functions of cells, a
+file that a cell wrote, process state, outputs, calls, pins, removals. The one with calls is also
+exported to a file, which later releases must be able to import.
 """
 
 from __future__ import annotations
@@ -36,6 +38,17 @@ CELLS = (
     "drawn = random.random()\nprint('drawn')",
 )
 FAILS = "raise RuntimeError('half-way')"
+CALLS = (
+    "import kitaru_nb as kt\n@kt.checkpoint\ndef twice(number):\n    return [number, number]",
+    "pairs = [twice(number) for number in range(3)]\nsame = pairs[0]",
+)
+GONE = ("lost = ['gone']",)
+RUNS = (
+    ("whole", CELLS, 0),
+    ("broken", (*CELLS, FAILS, "after = 1"), 1),
+    ("calls", CALLS, 0),
+    ("gone", GONE, 0),
+)
 
 
 def main(target: Path) -> None:
@@ -43,33 +56,45 @@ def main(target: Path) -> None:
     shutil.rmtree(PLACE, ignore_errors=True)
     PLACE.mkdir()
     home = PLACE / "home"
-    for name, cells, code in (("whole", CELLS, 0), ("broken", (*CELLS, FAILS, "after = 1"), 1)):
+    env = {**os.environ, "KITARU_NB_HOME": str(home), "KITARU_NB_CONFIG": str(PLACE / "config")}
+
+    def command(*words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "kitaru_nb", *words],
+            cwd=PLACE,
+            env=env,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode != code:
+            raise SystemExit(f"{words} ended with {done.returncode}, not {code}")
+        return done.stdout
+
+    for name, cells, code in RUNS:
         notebook = nbformat.v4.new_notebook(
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
             cells=[nbformat.v4.new_code_cell(source, id=f"c{place}") for place, source in enumerate(cells)],
         )
         nbformat.write(notebook, PLACE / f"{name}.ipynb")
-        command = [sys.executable, "-m", "kitaru_nb", "run", f"{name}.ipynb", "--no-progress"]
-        env = {**os.environ, "KITARU_NB_HOME": str(home)}
-        done = subprocess.run(command, cwd=PLACE, env=env, check=False)
-        if done.returncode != code:
-            raise SystemExit(f"{name} ended with {done.returncode}, not {code}")
+        command("run", f"{name}.ipynb", "--no-progress", code=code)
+    listing = json.loads(command("executions", "--json"))
+    expected = {Path(each["notebook"]).stem: [each["id"], each["status"]] for each in listing}
+    for name in ("whole", "calls"):
+        command("pin", expected[name][0])
+    command("gc", "--keep-days", "0")
+    command("export", expected["calls"][0], "calls.kitaru")
+    (own,) = json.loads(command("trust", "--json"))
     SqliteJournal(home / "journal.db").close()  # the last one to close folds the log into the file
-    for part in ("journal.db", "journal.db-head", "store"):
-        source = home / part
+    for source in (
+        *(home / part for part in ("journal.db", "journal.db-head", "store")),
+        PLACE / "calls.kitaru",
+    ):
+        part = source.name
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
         target.mkdir(parents=True, exist_ok=True)
         copy(source, target / part)
-    listing = json.loads(
-        subprocess.run(
-            [sys.executable, "-m", "kitaru_nb", "executions", "--json"],
-            env={**os.environ, "KITARU_NB_HOME": str(home)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    )
-    expected = {Path(each["notebook"]).stem: [each["id"], each["status"]] for each in listing}
+    (target / "signer.pub").write_text(own["key"] + "\n")
     (target / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
     shutil.rmtree(PLACE)
 
