@@ -23,7 +23,7 @@ from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["CONFIG", "Keyring", "config_folder", "read_key"]
+__all__ = ["CONFIG", "Keyring", "config_folder", "make_folder", "read_key"]
 
 CONFIG = "KITARU_NB_CONFIG"
 """Names the environment variable that moves the configuration folder."""
@@ -193,7 +193,7 @@ class Keyring:
     def _append(self, name: str, lines: list[str]) -> None:
         text = "".join(f"{line}\n" for line in [*self._lines(name), *lines])
         try:
-            _make_folder(self.folder)
+            make_folder(self.folder)
             _write(self.folder / name, text, replace=True)
         except OSError as error:
             raise StoreError(
@@ -215,7 +215,7 @@ class Keyring:
 
     def _make_seed(self) -> bytes:
         try:
-            _make_folder(self.folder)
+            make_folder(self.folder)
             with contextlib.suppress(FileExistsError):  # of two processes the first one's key counts
                 _write(self.path, secrets.token_hex(_SEED_BYTES) + "\n", replace=False)
         except OSError as error:
@@ -247,7 +247,11 @@ def _unreadable(path: Path, error: Exception | None) -> StoreError:
     )
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for its owner alone, whatever the umask.
+
+    Others who could write to one above it could put another in its place.
+    """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)

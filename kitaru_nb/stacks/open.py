@@ -23,7 +23,7 @@ from kitaru_nb.model.settings import JOURNAL_FILE, Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.config import StackFiles, read_stacks, reveal
 from kitaru_nb.stacks.disk import DiskLimit
-from kitaru_nb.stacks.keys import Keyring, config_folder
+from kitaru_nb.stacks.keys import Keyring, config_folder, make_folder
 from kitaru_nb.stacks.parts import STORE_FOLDER, journal_file, journal_of, object_store, store_folder
 from kitaru_nb.stacks.settings import resolve
 
@@ -250,8 +250,7 @@ def _prepare(home: Path) -> None:
     check_home(home)
     if not home.is_dir():
         try:
-            home.parent.mkdir(parents=True, exist_ok=True)
-            home.mkdir(mode=0o700, exist_ok=True)
+            make_folder(home)
         except OSError as error:
             raise _refused(home, error.errno or errno.EIO) from error
 
