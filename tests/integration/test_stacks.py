@@ -70,6 +70,31 @@ def test_a_notebook_runs_and_resumes_on_a_teams_stack(
     assert document("stack", "current")["name"] == "local"
 
 
+def test_an_execution_goes_from_a_laptop_to_a_team_and_back_in_a_file(
+    project: Path, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_server.schema("team_import")
+    document("stack", "create", "team", "--journal", url, "--store", str(tmp_path / "values"), "--project")
+    nb = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("import os\nblob = os.urandom(300_000)\nrows = [[1], [2]]")]
+    )
+    nbformat.write(nb, project / "job.ipynb")
+    assert kitaru("run", "job.ipynb", "--no-progress").returncode == 0
+    id_ = document("export", "latest", "here.kitaru")["execution"]
+    monkeypatch.setenv("KITARU_NB_STACK", "team")
+
+    arrived = document("import", "here.kitaru")
+    again = document("import", "here.kitaru")
+    document("export", id_, "there.kitaru")
+
+    assert arrived["executions"] == [{"id": id_, "new": True}]
+    assert (again["checkpoints"], again["artifacts"]) == (0, 0)
+    assert arrived["signed_by"][0]["trusted"], "the same user's key"
+    assert kitaru("artifact", f"{id_}/blob/rows").stdout.endswith("[[1], [2]]\n")
+    assert kitaru("store", "verify").returncode == 0
+    assert (project / "here.kitaru").read_bytes() == (project / "there.kitaru").read_bytes()
+
+
 def test_a_stack_that_does_not_work_is_told_part_by_part(project: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     nowhere = f"postgresql://ana@/work?host={tmp_path}"
