@@ -114,7 +114,7 @@ class _Tee:
                 yield given
         except Exception as error:
             self._recording.broke(error)
-            if given := self._reader.held():
+            if not self._reader.over and (given := self._reader.held()):
                 yield given
             raise
 

@@ -19,7 +19,12 @@ IMAGE_TOKENS = 5_000
 PDF_CHARACTERS_PER_TOKEN = 25
 """A page of a PDF is read both as text and as an image; this is base64 characters per token."""
 
-_BASE64 = re.compile(rb'(?<=[",])[A-Za-z0-9+/_-]{512,}={0,2}(?=")')
+# Where it stands or what it begins with (PNG, JPEG, GIF, WebP and WAV, PDF) tells a file from a text
+# without spaces, such as a genome, which is billed by its length.
+_BASE64 = re.compile(
+    rb'(?:(?<=;base64,)|(?<="data":")|(?<="bytes":")|(?<=")(?=iVBORw0K|/9j/|R0lGOD|UklGR|JVBERi))'
+    rb'[A-Za-z0-9+/_-]{512,}={0,2}(?=")'
+)
 _LINKED = re.compile(rb'"(?:image_url|url|file_uri|fileUri|file_url)":"(?:https?|gs|s3):')
 _DIGITS = b"0123456789"
 _MARKS = bytes(set(range(33, 127)) - {*range(48, 58), *range(65, 91), *range(97, 123)})

@@ -271,6 +271,10 @@ class _Tee:
             self._recording.settle()
         return given
 
+    def _held(self) -> bytes:
+        """What the network gave before it failed; of an answer that could not be recorded nothing."""
+        return b"" if self._reader.over else self._reader.held()
+
     def _rest(self) -> bytes:
         given = self._reader.end()
         self._recording.settle()
@@ -287,7 +291,7 @@ class _SyncTee(_Tee):
                 yield given
         except Exception as error:
             self._recording.broke(error)
-            if given := self._reader.held():
+            if given := self._held():
                 yield given
             raise
         except GeneratorExit:
@@ -314,7 +318,7 @@ class _AsyncTee(_Tee):
                 yield given
         except Exception as error:
             self._recording.broke(error)
-            if given := self._reader.held():
+            if given := self._held():
                 yield given
             raise
         except GeneratorExit:
