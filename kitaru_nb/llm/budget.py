@@ -218,10 +218,16 @@ def _without_price(request: ModelRequest, budget: Budget) -> Refusal:
     )
 
 
+_NANO = Decimal("0.000000001")
+
+
 def _exact(dollars: float) -> Decimal:
-    return Decimal(repr(float(dollars)))
+    """To a billionth: sums of floats carry dust that must not refuse the last cent."""
+    return Decimal(repr(float(dollars))).quantize(_NANO)
 
 
 def _dollars(amount: Decimal) -> str:
     """Two decimals, or as many as a small amount needs."""
-    return f"${amount:.2f}" if not amount or amount >= Decimal("0.1") else f"${amount:.6f}".rstrip("0")
+    if not amount or amount >= Decimal("0.1"):
+        return f"${amount:.2f}"
+    return f"${amount.quantize(Decimal('0.000001'), rounding='ROUND_UP'):f}".rstrip("0")
