@@ -104,7 +104,7 @@ class _Tee:
         try:
             for chunk in self._raw.stream(*args, **options):
                 given = self._reader.feed(chunk)
-                if self._reader.over:
+                if self._reader.over or self._reader.problem:
                     self._recording.settle()
                 if given:
                     yield given

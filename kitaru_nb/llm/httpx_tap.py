@@ -267,7 +267,7 @@ class _Tee:
 
     def _next(self, chunk: bytes) -> bytes:
         given = self._reader.feed(chunk)
-        if self._reader.over:
+        if self._reader.over or self._reader.problem:
             self._recording.settle()
         return given
 

@@ -311,6 +311,20 @@ def test_a_stream_that_breaks_off_gives_what_it_had_first(lib, meter):
     assert meter.failures == [("ReadError: connection lost", None)]
 
 
+def test_an_error_in_the_midst_of_a_stream_ends_the_call_at_once(lib, meter):
+    """Some clients raise what it says and close nothing."""
+    server = Server(lib, cut=(1, event({"error": {"message": "overloaded"}})))
+    client = server.client()
+    response = client.send(client.build_request("POST", URL, json=STREAMED), stream=True)
+    chunks = response.iter_bytes()
+
+    assert b"overloaded" not in next(chunks)
+    assert b"overloaded" in next(chunks)
+
+    assert [reason for reason, _ in meter.failures] == ['it says {"message": "overloaded"}']
+    chunks.close()
+
+
 def test_a_stream_that_is_closed_early_is_not_recorded(lib, meter):
     server = Server(lib)
     with server.client().stream("POST", URL, json=STREAMED) as response:
