@@ -1,9 +1,9 @@
 """Every client path through the tap: a program for the Pythons with the clients.
 
 ``python tests/integration/llm/matrix.py PATTERN…`` walks each path under every trial with a meter in
-memory and a fake model, and prints one JSON line for each path: what went wrong in which trial, nothing
-where all is well, null where the trial makes no sense. The tap is on before any client is imported, as it is for ``import openai`` in the
-first cell.
+memory and a fake model, and prints one JSON line for each path: what went wrong in which trial,
+nothing where all is well, null where the trial makes no sense. The tap is on before any client is
+imported, as it is for ``import openai`` in the first cell.
 """
 
 from __future__ import annotations
@@ -25,12 +25,21 @@ HERE = FilePath(__file__).parent
 sys.path[:0] = [str(HERE / "clients"), str(HERE.parents[2])]
 
 import anyio  # noqa: E402
-from tests.llm_meter import MemoryMeter  # noqa: E402
 
 from kitaru_nb.llm import tap  # noqa: E402
 from kitaru_nb.testing import Answer, Call, Cut, Failure, FakeLLM, ToolCall, fake_llm  # noqa: E402
+from tests.llm_meter import MemoryMeter  # noqa: E402
 
-LIBRARIES = ["openai", "openai_ways", "anthropic", "anthropic_ways", "litellm", "pydantic_ai", "agents", "langchain"]
+LIBRARIES = [
+    "openai",
+    "openai_ways",
+    "anthropic",
+    "anthropic_ways",
+    "litellm",
+    "pydantic_ai",
+    "agents",
+    "langchain",
+]
 AT_ONCE = 4
 ATTEMPTS = 3
 
@@ -54,7 +63,7 @@ class Walk:
         for _ in range(ATTEMPTS - 1):
             try:
                 return self.once()
-            except Exception:  # noqa: BLE001, S112 - whatever the client makes of the failure
+            except Exception:  # noqa: BLE001 - whatever the client makes of the failure
                 continue
         return self.once()
 
@@ -83,7 +92,9 @@ class Walk:
         assert None not in usages, "an answer without its usage"
         told = sum(usage.input for usage in usages), sum(usage.output for usage in usages)
         counted = self.llm.tokens
-        assert told == (counted.input, counted.output), f"{told} tokens on record, the server counts {counted}"
+        assert told == (counted.input, counted.output), (
+            f"{told} tokens on record, the server counts {counted}"
+        )
 
 
 def say(call: Call) -> str | ToolCall:
