@@ -203,12 +203,8 @@ class _Library:
             response.request = request
         if tee is None or response.is_stream_consumed:
             # Read already: not asked for as a stream, or from a transport that had it all.
-            try:
-                content = recording.whole(response.status_code, _headers(response), response.content)
-            except BaseException as error:
-                recording.broke(error)
-                raise
-            return response if len(content) == len(response.content) else self._with(response, content)
+            content = recording.whole(response.status_code, _headers(response), response.content)
+            return self._with(response, content) if recording.hide_usage else response
         reader = recording.answered(response.status_code, _headers(response))
         if reader is not None:
             response.stream = self._tees[tee](self._decoded(response), response.stream, reader, recording)
