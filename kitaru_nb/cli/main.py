@@ -30,6 +30,7 @@ _DAILY = {
     "resume": ("kitaru_nb.cli.verbs:resume", "Go on with executions that were interrupted or failed."),
     "executions": ("kitaru_nb.cli.executions:executions", "List executions, newest first."),
     "show": ("kitaru_nb.cli.executions:show", "Show one execution with its checkpoints."),
+    "cost": ("kitaru_nb.cli.cost:cost", "Say what model calls have cost, and what was saved."),
     "plan": ("kitaru_nb.cli.plan:plan", "Say what running a notebook would do, and why."),
     "why": ("kitaru_nb.cli.why:why", "Say why a checkpoint was restored or run."),
 }

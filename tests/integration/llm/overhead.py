@@ -49,7 +49,9 @@ class Transport(library.BaseTransport):
     def handle_request(self, request: Any) -> Any:
         body = json.loads(request.content)
         if body.get("stream"):
-            parts = [chunk({"index": 0, "delta": {"content": f"w{n}"}, "finish_reason": None}) for n in range(50)]
+            parts = [
+                chunk({"index": 0, "delta": {"content": f"w{n}"}, "finish_reason": None}) for n in range(50)
+            ]
             parts.append(chunk({"index": 0, "delta": {}, "finish_reason": "stop"}))
             if body.get("stream_options"):
                 parts.append(chunk(usage=USAGE))
@@ -57,7 +59,13 @@ class Transport(library.BaseTransport):
             kind = "text/event-stream"
         else:
             said = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": TEXT}}
-            whole = {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4o", "choices": [said]}
+            whole = {
+                "id": "c",
+                "object": "chat.completion",
+                "created": 1,
+                "model": "gpt-4o",
+                "choices": [said],
+            }
             parts, kind = [json.dumps({**whole, "usage": USAGE}).encode()], "application/json"
         return library.Response(200, headers={**HEADERS, "content-type": kind}, stream=Body(parts))
 

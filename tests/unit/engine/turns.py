@@ -47,6 +47,9 @@ class Attempts:
             second = body()
         return first, second, list(self.ran)
 
+    def __reduce_ex__(self, _protocol: object) -> Any:
+        raise TypeError("what tests note down is no input of a call")
+
     @property
     def execution(self) -> Execution:
         """The execution as the journal has it."""
