@@ -10,6 +10,7 @@ compared with how the call left it; a difference is an error, never wrong data.
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import sys
@@ -244,7 +245,8 @@ def _used(values: Iterable[object], objects: Mapping[str, Sequence[object]]) -> 
 def _referents(level: list[object]) -> list[object]:
     found = gc.get_referents(*level) if level else []
     for obj in level:
-        own = getattr(obj, "__dict__", None)
+        # Asked for its `__dict__` a partial would get one, and pickle otherwise.
+        own = None if type(obj) is functools.partial else getattr(obj, "__dict__", None)
         if type(own) is dict:
             found.append(own)
         if _is_array(obj) and obj.dtype.hasobject:  # type: ignore[attr-defined] # an array has it

@@ -29,7 +29,19 @@ from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity
 
-__all__ = ["FLOW", "INPUTS", "Flow", "FlowHandle", "Place", "Turn", "as_flow", "flow_label", "told_inputs"]
+__all__ = [
+    "FLOW",
+    "INPUTS",
+    "Defined",
+    "Flow",
+    "FlowHandle",
+    "Place",
+    "Turn",
+    "as_flow",
+    "defining",
+    "flow_label",
+    "told_inputs",
+]
 
 FLOW = "flow"
 INPUTS = "inputs"
@@ -421,6 +433,24 @@ class FlowHandle:
         return f"<{self._turn.flow.name} {self.execution}: {self.status.value}>"
 
 
+class Defined(BaseException):
+    """A script that is run for its definitions has come to where it calls a flow."""
+
+
+class _Defining(threading.local):
+    """Whether this thread runs a script for its definitions alone."""
+
+    on = False
+
+    def refuse(self) -> None:
+        """End the script here, where it is run for its definitions."""
+        if self.on:
+            raise Defined
+
+
+defining = _Defining()
+
+
 def as_flow(function: FunctionType, name: str, place: Place) -> Any:
     """The decorated function: called as it was written, each run an execution."""
     flow = Flow(function, name, place)
@@ -428,16 +458,19 @@ def as_flow(function: FunctionType, name: str, place: Place) -> Any:
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            defining.refuse()
             return await call_flow_async(flow, args, kwargs)
 
     else:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            defining.refuse()
             return call_flow(flow, args, kwargs)
 
     def run(*args: Any, **kwargs: Any) -> FlowHandle:
         """Begin an execution in the background."""
+        defining.refuse()
         scope = current_scope()
         if scope is not None and scope.parent is not None:
             message = f"`{name}.run` inside a checkpoint would outlive it"

@@ -10,6 +10,7 @@ user changed in between is theirs and is left alone.
 from __future__ import annotations
 
 import collections
+import functools
 import gc
 import operator
 import random
@@ -229,6 +230,8 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return None if by_reference(obj) else [*vars(obj).values(), *obj.__bases__]
     if isinstance(obj, types.ModuleType):
         return None if type(obj) is not types.ModuleType or is_imported(obj) else [vars(obj)]
+    if type(obj) is functools.partial:  # asked for its `__dict__` it would get one, and pickle otherwise
+        return [part for part in obj.__reduce__()[2] if part is not None]
     if _is_array(obj):
         return [*(obj.ravel().tolist() if obj.dtype == object else ()), obj.base]
     if _is_frame(obj):

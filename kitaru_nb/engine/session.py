@@ -618,6 +618,8 @@ class Session:
         self._decider.confirm.committed(self.last)
         self._files.took(self.last)
         self._half_done = None
+        if draft.scope:
+            self.book.note_finished(draft.scope)
         return self.last
 
     def _record_restored(self, plan: Restore, groups: Sequence[Group], loader: Loader) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import runpy
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from kitaru_nb.engine.callee import plain_function
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FLOW, INPUTS, Flow, Turn
+from kitaru_nb.engine.flow import FLOW, INPUTS, Defined, Flow, Turn, defining
 from kitaru_nb.errors import KitaruError, NotFoundError, Suspended, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind
 from kitaru_nb.model.execution import Execution, ExecutionStatus
@@ -123,8 +122,16 @@ def _run_file(file: str) -> Mapping[str, Any]:
     if not Path(file).is_file():
         message = f"the file `{file}`, which defines the flow, is not there"
         raise NotFoundError(message, kind="unknown-flow", hint="bring it back, or resume where it is")
-    with _importing_from(str(Path(file).parent)):
-        return runpy.run_path(file, run_name=_MODULE)
+    module = ModuleType(_MODULE)
+    vars(module)["__file__"] = file
+    code = compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
+    with _importing_from(str(Path(file).parent)), suppress(Defined):
+        defining.on = True
+        try:
+            exec(code, vars(module))  # noqa: S102 - the user's own script
+        finally:
+            defining.on = False
+    return vars(module)
 
 
 def _imported(module: str, folder: str) -> Mapping[str, Any]:

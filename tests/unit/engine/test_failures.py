@@ -35,3 +35,14 @@ def test_a_name_bound_anew_where_nothing_was_kept_is_not_passed_over(start: Star
 
     with pytest.raises(ConflictError, match="`n`"):
         kernel.plan("w; n += 1; 1/0", step="q")
+
+
+def test_looking_at_a_partial_before_a_step_leaves_it_as_it_was(start: Start) -> None:
+    kernel = start()
+    kernel.plain("import functools\nhalf = functools.partial(int, base=2)")
+
+    with pytest.raises(ValueError, match="broken"):
+        kernel.cell("%%checkpoint a\nx = half('10')\nraise ValueError('broken')", step="a")
+
+    assert kernel.cell("%%checkpoint a\nx = half('10')", step="a") == "completed"
+    assert kernel["x"] == 2

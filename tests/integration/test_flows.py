@@ -1,0 +1,527 @@
+"""Flows and recorded calls in real processes that are really killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.kernel import Kernel
+
+KILLED = -signal.SIGKILL
+
+
+class Script:
+    """A script of a user's, run as often as it takes in one folder with one home."""
+
+    def __init__(self, folder: Path, source: str) -> None:
+        self.folder = folder
+        self.path = folder / "my_agent.py"
+        self.ran = folder / "ran.txt"
+        self.write(source)
+
+    def write(self, source: str) -> None:
+        self.path.write_text(_HEAD + source, encoding="utf-8")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {**os.environ, "KITARU_NB_HOME": str(self.folder / "home"), "RAN": str(self.ran)}
+
+    def run(self, *, kill_at: str = "", expect: int = 0, **variables: str) -> str:
+        """Run it; what it printed."""
+        done = subprocess.run(
+            [sys.executable, str(self.path)],
+            env={**self.environ, "KILL_AT": kill_at, **variables},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expect, done.stderr
+        return done.stdout
+
+    def cli(self, *words: str, expect: int = 0) -> str:
+        """One command about it."""
+        command = [sys.executable, "-m", "kitaru_nb", *words]
+        done = subprocess.run(command, env=self.environ, cwd="/", capture_output=True, text=True, check=False)
+        assert done.returncode == expect, done.stderr
+        return done.stdout
+
+    def executions(self) -> list[Mapping[str, Any]]:
+        found: list[Mapping[str, Any]] = json.loads(self.cli("executions", "--json"))
+        return found
+
+    def notes(self) -> list[str]:
+        """What ran, in the order in which it ran, over all attempts."""
+        return self.ran.read_text(encoding="utf-8").split() if self.ran.exists() else []
+
+
+_HEAD = """
+import os, signal, sys
+import kitaru_nb as kt
+
+def note(what):
+    with open(os.environ["RAN"], "a") as file:
+        file.write(f"{what}\\n")
+    if os.environ.get("KILL_AT") == str(what):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+LOOP = """
+@kt.checkpoint
+def step(i, history):
+    history.append(i * 10)
+    note(f"step{i}")
+    return sum(history)
+
+@kt.flow
+def agent(count):
+    history = []
+    totals = []
+    for i in range(count):
+        totals.append(step(i, history))
+        note(f"after{i}")
+    return {"totals": totals, "history": history}
+
+if __name__ == "__main__":
+    print(agent(5))
+"""
+
+
+def test_a_script_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    script = Script(tmp_path, LOOP)
+
+    script.run(kill_at="after2", expect=KILLED)
+    script.run(kill_at="step3", expect=KILLED)
+    printed = script.run()
+
+    assert printed == "{'totals': [0, 10, 30, 60, 100], 'history': [0, 10, 20, 30, 40]}\n"
+    steps = [note for note in script.notes() if note.startswith("step")]
+    assert steps == ["step0", "step1", "step2", "step3", "step3", "step4"]
+    (execution,) = script.executions()
+    assert (execution["status"], execution["attempts"]) == ("completed", 3)
+    assert execution["flow"] == "my_agent:agent"
+
+
+def test_after_one_that_completed_a_new_execution_begins(tmp_path: Path) -> None:
+    script = Script(tmp_path, LOOP)
+
+    script.run()
+    script.run()
+
+    assert [e["status"] for e in script.executions()] == ["completed", "completed"]
+    assert script.notes().count("step0") == 2
+
+
+def test_a_command_goes_on_with_a_script_from_anywhere(tmp_path: Path) -> None:
+    script = Script(tmp_path, LOOP)
+    script.run(kill_at="after2", expect=KILLED)
+
+    script.cli("resume")
+    shown = json.loads(script.cli("show", "latest", "--json"))
+
+    assert shown["status"] == "completed"
+    assert [c["status"] for c in shown["checkpoints"]] == ["restored"] * 3 + ["completed"] * 2
+    assert script.notes().count("step2") == 1
+    assert "{'totals': [0, 10, 30, 60, 100]" in script.cli("artifact", "latest/agent/result")
+    assert "0" in script.cli("artifact", "latest/step#1/result")
+
+
+def test_a_killed_run_is_seen_as_interrupted_at_once(tmp_path: Path) -> None:
+    script = Script(tmp_path, LOOP)
+
+    script.run(kill_at="step1", expect=KILLED)
+
+    (execution,) = script.executions()
+    assert execution["status"] == "interrupted"
+
+
+def test_a_run_that_failed_is_tried_again_for_real(tmp_path: Path) -> None:
+    source = """
+@kt.checkpoint
+def fetch():
+    note("fetch")
+    if os.environ.get("BROKEN"):
+        raise OSError("no route")
+    return 7
+
+@kt.flow
+def job():
+    return fetch() + 1
+
+print(job())
+"""
+    script = Script(tmp_path, source)
+    script.run(expect=1, BROKEN="1")
+    assert [e["status"] for e in script.executions()] == ["failed"]
+
+    script.cli("resume")
+
+    assert script.notes() == ["fetch", "fetch"]
+    assert [(e["status"], e["attempts"]) for e in script.executions()] == [("completed", 2)]
+
+
+def test_a_global_that_was_edited_makes_another_call(tmp_path: Path) -> None:
+    source = """
+K = 3
+
+def helper(x):
+    return x * K
+
+@kt.checkpoint
+def triple(x):
+    note("triple")
+    return helper(x)
+
+@kt.flow
+def job(x):
+    result = triple(x)
+    note("end")
+    return result
+
+print(job(2))
+"""
+    script = Script(tmp_path, source)
+    script.run(kill_at="end", expect=KILLED)
+
+    script.write(source.replace("K = 3", "K = 5"))
+
+    assert script.run() == "10\n"
+    assert script.notes().count("triple") == 2
+
+
+def test_a_helper_that_was_edited_makes_another_call(tmp_path: Path) -> None:
+    helper = tmp_path / "helpers.py"
+    helper.write_text("def rate(x):\n    return x + 1\n\n\ndef other():\n    return 1\n", encoding="utf-8")
+    source = """
+import helpers
+
+@kt.checkpoint
+def rated(x):
+    note("rated")
+    return helpers.rate(x)
+
+@kt.flow
+def job(x):
+    result = rated(x)
+    note("end")
+    return result
+
+print(job(2))
+"""
+    script = Script(tmp_path, source)
+    script.run(kill_at="end", expect=KILLED)
+    helper.write_text("def rate(x):\n    return x + 1\n\n\ndef other():\n    return 2\n", encoding="utf-8")
+    script.run(kill_at="end", expect=KILLED)
+    assert script.notes().count("rated") == 1
+    helper.write_text("def rate(x):\n    return x + 100\n\n\ndef other():\n    return 2\n", encoding="utf-8")
+
+    assert script.run() == "102\n"
+    assert script.notes().count("rated") == 2
+
+
+def test_a_flow_in_a_flow_is_an_execution_of_its_own_and_is_not_run_twice(tmp_path: Path) -> None:
+    source = """
+@kt.checkpoint
+def work(x):
+    note(f"work{x}")
+    return x
+
+@kt.flow
+def child(x):
+    return work(x) * 2
+
+@kt.flow
+def parent():
+    found = []
+    for x in range(3):
+        found.append(child(x))
+        note(f"got{x}")
+    return found
+
+print(parent())
+"""
+    script = Script(tmp_path, source)
+    script.run(kill_at="got1", expect=KILLED)
+
+    assert script.run() == "[0, 2, 4]\n"
+    assert [note for note in script.notes() if note.startswith("work")] == ["work0", "work1", "work2"]
+    by_flow: dict[str, list[Any]] = {}
+    for execution in script.executions():
+        by_flow.setdefault(execution["flow"], []).append(execution)
+    (parent,) = by_flow["my_agent:parent"]
+    assert len(by_flow["my_agent:child"]) == 3
+    assert {child["parent"] for child in by_flow["my_agent:child"]} == {parent["id"]}
+
+
+def test_processes_that_were_forked_lose_and_double_nothing(tmp_path: Path) -> None:
+    source = """
+import multiprocessing
+
+@kt.checkpoint
+def square(x):
+    note(f"square{x}")
+    return x * x
+
+@kt.flow
+def job(count):
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        found = pool.map(square, range(count), chunksize=1)
+    note("end")
+    return found
+
+print(job(12))
+"""
+    script = Script(tmp_path, source)
+    script.run(kill_at="end", expect=KILLED)
+
+    printed = script.run()
+
+    assert printed == f"{[x * x for x in range(12)]}\n"
+    squares = [note for note in script.notes() if note.startswith("square")]
+    assert sorted(squares) == sorted(f"square{x}" for x in range(12))
+
+
+def test_two_hundred_calls_in_threads_are_all_there(tmp_path: Path) -> None:
+    source = """
+from concurrent.futures import ThreadPoolExecutor
+
+@kt.checkpoint
+def square(x):
+    note(f"square{x}")
+    return x * x
+
+@kt.flow
+def job(count):
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(square, range(count)))
+    note("end")
+    return sum(found)
+
+print(job(200))
+"""
+    script = Script(tmp_path, source)
+    script.run(kill_at="square120", expect=KILLED)
+    script.run(kill_at="end", expect=KILLED)
+
+    assert script.run() == f"{sum(x * x for x in range(200))}\n"
+    squares = [note for note in script.notes() if note.startswith("square")]
+    assert set(squares) == {f"square{x}" for x in range(200)}
+    assert len(squares) <= 200 + 16  # those in flight at the kill ran twice
+
+
+def test_once_is_once_in_the_whole_execution(tmp_path: Path) -> None:
+    source = """
+def charge(amount):
+    note(f"charge{amount}")
+    return {"paid": amount}
+
+@kt.checkpoint
+def inner():
+    return kt.once("charge 1", charge, 5)
+
+@kt.flow
+def shop():
+    first = kt.once("charge 1", charge, 5)
+    second = inner()
+    key = kt.idempotency_key("charge 1")
+    note("end")
+    return first == second, key
+
+print(shop())
+"""
+    script = Script(tmp_path, source)
+    script.run(kill_at="end", expect=KILLED)
+    printed = script.run()
+
+    assert printed.startswith("(True, 'charge 1-")
+    assert script.notes().count("charge5") == 1
+
+
+@pytest.mark.slow  # needs torch, which is too large for the locks
+def test_a_torch_model_that_was_trained_in_a_call_is_trained_after_a_crash(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs torch, which is in no lock")
+    source = """
+import torch
+
+@kt.checkpoint
+def train_epoch(model, optimizer):
+    note("epoch")
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.ones(4, 2)).pow(2).mean().backward()
+        optimizer.step()
+    return float(sum(p.abs().sum() for p in model.parameters()))
+
+@kt.flow
+def job():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    losses = [train_epoch(model, optimizer) for _ in range(3)]
+    note("end")
+    assert optimizer.param_groups[0]["params"][0] is model[0].weight
+    return losses, [p.tolist() for p in model.parameters()]
+
+print(job())
+"""
+    script = Script(tmp_path, source)
+    script.run(kill_at="end", expect=KILLED)
+    again = script.run()
+    script.ran.unlink()
+    fresh = script.run()
+
+    assert again == fresh
+    assert script.notes().count("epoch") == 3
+
+
+# In a notebook
+
+
+def test_a_cell_that_dies_in_its_57th_call_runs_43_when_it_runs_again(tmp_path: Path) -> None:
+    home, notebook, ran = tmp_path / "home", tmp_path / "a.ipynb", tmp_path / "ran.txt"
+    define = f"""
+import kitaru_nb as kt, os
+@kt.checkpoint
+def fetch(i):
+    with open({str(ran)!r}, "a") as file:
+        print(i, file=file)
+    if i == 57 and not os.path.exists({str(tmp_path / "died")!r}):
+        open({str(tmp_path / "died")!r}, "w").close()
+        os.kill(os.getpid(), 9)
+    return i * 2
+"""
+    loop = "%%checkpoint fetched\nfound = [fetch(i) for i in range(100)]\nprint(len(found), sum(found))"
+
+    with Kernel(home, notebook=notebook) as kernel:
+        assert kernel.run(define, cell="a").ok
+        kernel.run(loop, cell="b")
+    before = len(ran.read_text().split())
+    with Kernel(home, notebook=notebook) as kernel:
+        assert kernel.run(define, cell="a").ok
+        again = kernel.run(loop, cell="b")
+
+    assert again.ok
+    assert again.stdout == "100 9900\n"
+    assert before == 58
+    assert len(ran.read_text().split()) == 58 + 43
+
+
+def test_an_edit_of_the_cell_makes_no_call_in_it_again(tmp_path: Path) -> None:
+    home, notebook, ran = tmp_path / "home", tmp_path / "a.ipynb", tmp_path / "ran.txt"
+    define = f"""
+import kitaru_nb as kt
+@kt.checkpoint
+def fetch(i):
+    with open({str(ran)!r}, "a") as file:
+        print(i, file=file)
+    return i
+"""
+    with Kernel(home, notebook=notebook) as kernel:
+        kernel.run(define, cell="a")
+        kernel.run("%%checkpoint sums\nfound = [fetch(i) for i in range(4)]\nraise ValueError", cell="b")
+        edited = kernel.run("%%checkpoint sums\nfound = [fetch(i) for i in range(5)]\nsum(found)", cell="b")
+
+    assert edited.result == "10"
+    assert ran.read_text().split() == ["0", "1", "2", "3", "4"]
+
+
+def test_fresh_calls_anew(tmp_path: Path) -> None:
+    home, notebook, ran = tmp_path / "home", tmp_path / "a.ipynb", tmp_path / "ran.txt"
+    define = f"""
+import kitaru_nb as kt
+@kt.checkpoint
+def fetch(i):
+    with open({str(ran)!r}, "a") as file:
+        print(i, file=file)
+    return i
+"""
+    with Kernel(home, notebook=notebook) as kernel:
+        kernel.run(define, cell="a")
+        kernel.run("%%checkpoint one\nx = fetch(1)", cell="b")
+        kernel.run("%%checkpoint one --fresh\nx = fetch(1)", cell="b")
+
+    assert ran.read_text().split() == ["1", "1"]
+
+
+def test_a_notebooks_flow_is_gone_on_with_from_the_command_line(tmp_path: Path) -> None:
+    home, notebook, ran = tmp_path / "home", tmp_path / "a.ipynb", tmp_path / "ran.txt"
+    define = f"""
+import kitaru_nb as kt, math, os
+FACTOR = 3
+def helper(x):
+    return math.floor(x * FACTOR)
+@kt.checkpoint
+def work(x):
+    with open({str(ran)!r}, "a") as file:
+        print(x, file=file)
+    if x == 2 and os.environ.get("DIE"):
+        os.kill(os.getpid(), 9)
+    return helper(x)
+@kt.flow
+def job(count):
+    return [work(x) for x in range(count)]
+"""
+    with Kernel(home, notebook=notebook) as kernel:
+        kernel.run(define, cell="a")
+        kernel.run("os.environ['DIE'] = '1'\njob(4)", cell="b")
+    environ = {**os.environ, "KITARU_NB_HOME": str(home)}
+    command = [sys.executable, "-m", "kitaru_nb"]
+    found = subprocess.run(
+        [*command, "executions", "--json"], env=environ, capture_output=True, text=True, check=True
+    )
+    flow = next(e for e in json.loads(found.stdout) if e["flow"])
+    done = subprocess.run(
+        [*command, "resume", flow["id"]], env=environ, capture_output=True, text=True, check=False
+    )
+    shown = subprocess.run(
+        [*command, "artifact", f"{flow['id']}/job/result"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith(f"kitaru: completed execution={flow['id']}\n")
+    assert "[0, 3, 6, 9]" in shown.stdout
+    assert ran.read_text().split() == ["0", "1", "2", "2", "3"]
+
+
+def test_a_long_loop_enters_where_it_was(tmp_path: Path) -> None:
+    home, notebook = tmp_path / "home", tmp_path / "a.ipynb"
+    die = tmp_path / "die"
+    cell = f"""%%checkpoint train
+import numpy as np, os, random
+random.seed(3)
+weights, losses = np.zeros(5), []
+alias = losses
+for epoch in kt.steps(range(6), every=0):
+    weights += epoch
+    losses.append(random.random())
+    if epoch == 3 and os.path.exists({str(die)!r}):
+        os.unlink({str(die)!r})
+        os.kill(os.getpid(), 9)
+print(weights.tolist(), len(losses), alias is losses, sum(losses))"""
+    with Kernel(tmp_path / "other", notebook=notebook) as kernel:
+        kernel.run("import kitaru_nb as kt", cell="a")
+        undisturbed = kernel.run(cell, cell="b").stdout
+    die.touch()
+    with Kernel(home, notebook=notebook) as kernel:
+        kernel.run("import kitaru_nb as kt", cell="a")
+        kernel.run(cell, cell="b")
+    with Kernel(home, notebook=notebook) as kernel:
+        kernel.run("import kitaru_nb as kt", cell="a")
+        counted = cell.replace("    weights += epoch", "    print('epoch', epoch)\n    weights += epoch")
+        again = kernel.run(cell, cell="b")
+        edited = kernel.run(counted, cell="b")
+
+    assert again.stdout == undisturbed
+    assert edited.stdout.startswith("epoch 0\n")  # another cell begins with its first item
