@@ -11,6 +11,7 @@ from kitaru_nb.cli.executions import begun_after
 from kitaru_nb.cli.output import Json, print_json, print_table
 from kitaru_nb.engine.costs import By, CostRow, costs
 from kitaru_nb.engine.refs import find_execution
+from kitaru_nb.stacks.comparing import dollars
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 
@@ -89,17 +90,6 @@ def _cells(row: CostRow) -> list[str]:
         "" if row.saved is None else dollars(row.saved),
         str(row.served or ""),
     ]
-
-
-def dollars(amount: float) -> str:
-    """Two decimals, or as many as a small amount needs."""
-    return (
-        f"${amount:.2f}"
-        if not amount or amount >= 1
-        else f"${amount:.4f}"
-        if amount >= 0.01
-        else f"${amount:.6f}"
-    )
 
 
 def bar(part: float, whole: float) -> str:

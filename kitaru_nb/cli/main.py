@@ -31,6 +31,7 @@ _DAILY = {
     "executions": ("kitaru_nb.cli.executions:executions", "List executions, newest first."),
     "show": ("kitaru_nb.cli.executions:show", "Show one execution with its checkpoints."),
     "cost": ("kitaru_nb.cli.cost:cost", "Say what model calls have cost, and what was saved."),
+    "diff": ("kitaru_nb.cli.diff:diff", "Compare two executions, step by step."),
     "plan": ("kitaru_nb.cli.plan:plan", "Say what running a notebook would do, and why."),
     "why": ("kitaru_nb.cli.why:why", "Say why a checkpoint was restored or run."),
 }

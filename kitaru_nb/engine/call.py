@@ -223,6 +223,7 @@ class Call:
             self.options.name,
             {
                 "code": self._look.code,
+                "source": self._callee.source if self.scope.book.is_new(self._look.code) else "",
                 "reads": {name: Digest(digest) for name, digest in self._digests.items()},
                 "cost": self.inner.cost,
                 "tokens": self.inner.tokens,

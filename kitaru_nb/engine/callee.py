@@ -12,6 +12,7 @@ import dis
 import functools
 import inspect
 import sys
+import textwrap
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -108,6 +109,14 @@ class Callee:
                 found = self._found = _Walk(project_folder(self.function)).all(self.function)
             assert found.look is not None
             return found.look
+
+    @functools.cached_property
+    def source(self) -> str:
+        """The function's source, or nothing where there is none."""
+        try:
+            return textwrap.dedent(inspect.getsource(self.function))
+        except (OSError, TypeError, IndentationError):
+            return ""
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
         """The arguments of a call by the names of their parameters, defaults included.

@@ -131,8 +131,10 @@ class _Ticket:
         cost = self._cost(answer.usage, answer.model)
         try:
             self._record(answer, cost)
-        finally:
-            self._reservation.settle(cost)
+        except BaseException:
+            self._reservation.release()  # the answer is kept, and counts once it is on record
+            raise
+        self._reservation.settle(cost)
 
     def failed(self, reason: str, usage: Usage | None = None) -> None:
         """No whole answer came: nothing of it is a result. What is known to be spent counts."""

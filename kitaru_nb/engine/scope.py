@@ -97,6 +97,7 @@ class Book:
         self.budget: Budget | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._pid = os.getpid()
+        self._codes: set[Digest] = set()
         self._asked_limit = limit
         self._lend = lend
         self._lock = threading.RLock()
@@ -203,6 +204,13 @@ class Book:
             if found is not None:
                 scope.consume(found)
             return found
+
+    def is_new(self, code: Digest) -> bool:
+        """Whether code was not met by this attempt before: its source is told once."""
+        with self._lock:
+            new = code not in self._codes
+            self._codes.add(code)
+            return new
 
     def is_recorded(self, key: str) -> Checkpoint | None:
         """The first result with this key, whichever scope it is in."""

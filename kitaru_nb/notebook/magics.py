@@ -152,6 +152,9 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
     if arguments[:1] == ["exclude"]:
         _exclude(hooks, arguments[1:])
         return
+    if arguments[:1] == ["diff"] and len(arguments) == 3 and not arguments[1].startswith("-"):
+        _show_diff(hooks, *arguments[1:])
+        return
     if arguments == ["plan"]:
         _say(hooks, live_plan(hooks))
         return
@@ -164,6 +167,13 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
         raise UsageError(message, kind="bad-argument", hint="%kitaru --help") from None
     sys.stdout.write(finished.stdout)
     sys.stderr.write(finished.stderr)
+
+
+def _show_diff(hooks: Hooks, a: str, b: str) -> None:
+    """`%kitaru diff A B`, as a page where the front end shows one."""
+    from kitaru_nb.stacks.comparing import compared  # noqa: PLC0415 - seldom needed
+
+    hooks.shell.display_pub.publish(compared(hooks.open_session().engine.settings, a, b))
 
 
 def _exclude(hooks: Hooks, words: list[str]) -> None:

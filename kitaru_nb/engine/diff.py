@@ -1,0 +1,327 @@
+"""Two executions side by side: where they part, and what differs in each step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from kitaru_nb.artifacts.diff import ValueDiff, diff_text, diff_values
+from kitaru_nb.engine.describe import execution_json
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.refs import checkpoint_names, find_execution, steps
+from kitaru_nb.engine.stored import stored_names
+from kitaru_nb.errors import KitaruError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.checkpoint import Checkpoint, Group, StepKind
+from kitaru_nb.model.execution import Execution
+
+__all__ = ["Difference", "ExecutionDiff", "StepDiff", "diff_executions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that differs in a step.
+
+    Attributes:
+        what: ``code``, ``input``, ``value``, ``output``, ``model call``, or ``status``.
+        name: Which one; empty where there is only one.
+        lines: The difference.
+        kind: For a value what was compared, see `artifacts.diff.ValueDiff`.
+        pictures: For a picture both of them as PNG.
+    """
+
+    what: str
+    name: str
+    lines: tuple[str, ...]
+    kind: str = ""
+    pictures: tuple[bytes, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepDiff:
+    """One step in both executions.
+
+    Attributes:
+        name: What the step is called.
+        only: ``"a"`` or ``"b"`` where one execution alone has it.
+        differences: What differs; empty where nothing does.
+        a: The step in the first, None where it is not there; `b` in the second.
+    """
+
+    name: str
+    only: str = ""
+    differences: tuple[Difference, ...] = ()
+    a: Checkpoint | None = None
+    b: Checkpoint | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether the step is the same in both."""
+        return not self.only and not self.differences
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionDiff:
+    """Two executions side by side.
+
+    Attributes:
+        a: The first execution.
+        b: The second.
+        parameters: Parameters or inputs that differ: name to both.
+        steps: Each step of either, in order.
+    """
+
+    a: Execution
+    b: Execution
+    parameters: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    steps: Sequence[StepDiff] = ()
+
+    @property
+    def first(self) -> StepDiff | None:
+        """The step at which they part."""
+        return next((step for step in self.steps if not step.same), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON values."""
+        return {
+            "a": execution_json(self.a),
+            "b": execution_json(self.b),
+            "parameters": {name: {"a": one, "b": other} for name, (one, other) in self.parameters.items()},
+            "first_difference": None if self.first is None else self.first.name,
+            "steps": [_step_json(step) for step in self.steps],
+        }
+
+
+def _step_json(step: StepDiff) -> dict[str, Any]:
+    sides = {
+        side: None
+        if found is None
+        else {
+            "status": found.draft.status.value,
+            "duration": found.draft.duration,
+            "cost": found.draft.cost,
+            "tokens": found.draft.tokens,
+        }
+        for side, found in (("a", step.a), ("b", step.b))
+    }
+    return {
+        "name": step.name,
+        "same": step.same,
+        "only": step.only or None,
+        **sides,
+        "differences": [
+            {
+                "what": each.what,
+                "name": each.name or None,
+                "kind": each.kind or None,
+                "lines": list(each.lines),
+            }
+            for each in step.differences
+        ],
+    }
+
+
+def diff_executions(opened: Callable[[], Engine], a: str, b: str) -> ExecutionDiff:
+    """Compare two executions step by step; steps of one name are compared in their order.
+
+    Args:
+        opened: Opens the engine to read from.
+        a: The first: an id, the start of one, or ``latest``.
+        b: The second.
+
+    Raises:
+        NotFoundError: there is no such execution.
+    """
+    with closing(opened()) as engine:
+        journal = engine.journal
+        one, other = find_execution(journal, a), find_execution(journal, b)
+        found_a, found_b = steps(journal, one.id), steps(journal, other.id)
+        side_a, side_b = _Side(opened, journal, one, found_a), _Side(opened, journal, other, found_b)
+        named_a = dict(zip(checkpoint_names(found_a), found_a, strict=True))
+        named_b = dict(zip(checkpoint_names(found_b), found_b, strict=True))
+        compared = []
+        for name in _merged(list(named_a), list(named_b)):
+            step_a, step_b = named_a.get(name), named_b.get(name)
+            if step_a is None or step_b is None:
+                compared.append(StepDiff(name, "b" if step_a is None else "a", (), step_a, step_b))
+            else:
+                differences = tuple(_differences(side_a, side_b, step_a, step_b))
+                compared.append(StepDiff(name, "", differences, step_a, step_b))
+    return ExecutionDiff(one, other, _parameters(one, other), compared)
+
+
+def _merged(one: Sequence[str], other: Sequence[str]) -> list[str]:
+    """The names of both, each once, in an order that both agree to as far as they can."""
+    found: list[str] = []
+    rest = list(other)
+    for name in one:
+        if name in rest:
+            at = rest.index(name)
+            found += [each for each in rest[:at] if each not in one]
+            rest = rest[at + 1 :]
+        found.append(name)
+    return list(dict.fromkeys([*found, *(each for each in rest if each not in one)]))
+
+
+def _parameters(one: Execution, other: Execution) -> dict[str, tuple[Any, Any]]:
+    a, b = one.identity.parameters, other.identity.parameters
+    return {
+        name: (a.get(name), b.get(name)) for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)
+    }
+
+
+class _Side:
+    """One execution, and its stored values."""
+
+    def __init__(
+        self,
+        opened: Callable[[], Engine],
+        journal: Journal,
+        execution: Execution,
+        found: Sequence[Checkpoint],
+    ) -> None:
+        self._opened = opened
+        self.models = [
+            step for step in journal.steps_within(execution.id) if step.draft.kind is StepKind.MODEL
+        ]
+        self._told: dict[tuple[str, str], str] = {}
+        self._sources = {step.draft.code: step.draft.source for step in found if step.draft.source}
+
+    def code_lines(self, other: _Side, step: Checkpoint, others: Checkpoint) -> tuple[str, ...]:
+        """How the code of a step differs; the same difference is told once."""
+        pair = step.draft.code, others.draft.code
+        if pair in self._told:
+            return (f"as in `{self._told[pair]}`",)
+        self._told[pair] = step.draft.name
+        before, after = self.source(step), other.source(others)
+        if before == after:
+            return ("code that it calls differs, or a value that this reads",)
+        return diff_text(before, after)
+
+    def source(self, step: Checkpoint) -> str:
+        return step.draft.source or self._sources.get(step.draft.code, "")
+
+    def value(self, step: Checkpoint, group: Group, name: str) -> object:
+        names = stored_names(self._opened, step.seq, digest=group.artifact)
+        return names.artifact(group.artifact)[name]
+
+    def answers(self, step: Checkpoint) -> list[Checkpoint]:
+        """The model calls of one step."""
+        path = step.draft.data.get("path") or step.draft.scope
+        return [each for each in self.models if path and _is_in(each.draft.scope, path)]
+
+
+def _is_in(scope: str, path: str) -> bool:
+    return scope == path or scope.startswith(path + "/")
+
+
+def _differences(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:
+    if one.draft.error != other.draft.error:
+        said = [_error(step) for step in (one, other)]
+        yield Difference("status", "", (f"- {said[0]}", f"+ {said[1]}"))
+    if one.draft.code != other.draft.code:
+        lines = diff_text(a.source(one), b.source(other))
+        yield Difference(
+            "code", "", lines if a.source(one) else ("its code, or code that it calls, differs",)
+        )
+    yield from _inputs(one, other)
+    yield from _model_calls(a, b, one, other)
+    yield from _values(a, b, one, other)
+    shown = [_shown(step) for step in (one, other)]
+    if shown[0] != shown[1]:
+        yield Difference("output", "", diff_text(*shown))
+
+
+def _error(step: Checkpoint) -> str:
+    error = step.draft.error
+    return "no error" if error is None else f"{error.get('ename')}: {error.get('evalue')}"
+
+
+def _inputs(one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:
+    before, after = one.draft.reads, other.draft.reads
+    names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
+    if names:
+        yield Difference("input", ", ".join(names), (f"it reads another {', another '.join(names)}",))
+
+
+def _values(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:
+    before = {name: group for group in one.draft.groups if group.written for name in group.names}
+    after = {name: group for group in other.draft.groups if group.written for name in group.names}
+    for name in dict.fromkeys([*before, *after]):
+        if name not in after:
+            yield Difference("value", name, (f"- {name}",))
+        elif name not in before:
+            yield Difference("value", name, (f"+ {name}",))
+        elif before[name].value != after[name].value:
+            try:
+                found = diff_values(a.value(one, before[name], name), b.value(other, after[name], name))
+            except (KitaruError, KeyError) as error:
+                found = ValueDiff("value", (f"it differs, and cannot be shown: {error}",))
+            yield Difference("value", name, found.lines, found.kind, found.pictures)
+
+
+def _model_calls(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:
+    before, after = a.answers(one), b.answers(other)
+    if not before and not after:
+        return
+    for number in range(max(len(before), len(after))):
+        first = before[number] if number < len(before) else None
+        second = after[number] if number < len(after) else None
+        if first is not None and second is not None and first.draft.key == second.draft.key:
+            continue
+        lines = [*_asked("-", a, first), *_asked("+", b, second)]
+        if first is not None and second is not None:
+            lines = list(diff_text(_request(a, first), _request(b, second))) or lines
+        yield Difference("model call", str(number + 1), tuple(lines))
+        return  # what follows on another answer differs anyway
+
+
+def _asked(mark: str, side: _Side, call: Checkpoint | None) -> Iterator[str]:
+    if call is not None:
+        for line in _request(side, call).splitlines():
+            yield f"{mark} {line}"
+
+
+def _request(side: _Side, call: Checkpoint) -> str:
+    """What a model was asked, as text with one message a line."""
+    group = next((group for group in call.draft.groups if "request" in group.names), None)
+    model = str(call.draft.data.get("model") or call.draft.name)
+    if group is None:
+        return f"model: {model}"
+    try:
+        asked: Any = side.value(call, group, "request")
+    except (KitaruError, KeyError):
+        return f"model: {model}"
+    if not isinstance(asked, dict):
+        return f"model: {model}\n{asked!r}"
+    lines = [f"model: {asked.get('model', model)}"]
+    for name, told in sorted(asked.items()):
+        if name == "model":
+            continue
+        if name in ("messages", "input", "contents") and isinstance(told, list):
+            lines += [_message(each) for each in told]
+        else:
+            lines.append(f"{name}: {json.dumps(told, sort_keys=True)}")
+    return "\n".join(lines)
+
+
+def _message(message: Any) -> str:
+    if isinstance(message, dict) and isinstance(message.get("content"), str):
+        return f"{message.get('role', 'message')}: {message['content']}"
+    return json.dumps(message, sort_keys=True)
+
+
+def _shown(step: Checkpoint) -> str:
+    """What a cell showed, as text."""
+    return "\n".join(_texts(step.draft.outputs))
+
+
+def _texts(outputs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for output in outputs:
+        if output["output_type"] == "stream":
+            yield output["text"].rstrip("\n")
+        elif "data" in output:
+            yield str(output["data"].get("text/plain", ""))
