@@ -152,3 +152,15 @@ def test_other_services_are_left_alone(bedrock):
     bedrock.endpoint._send(other)
 
     assert bedrock.meter.requests == []
+
+
+def test_a_stream_that_breaks_off_gives_what_it_had_first(bedrock):
+    _, frames, _ = STREAMS["bedrock-converse"]
+    bedrock.answers.append((200, {"content-type": AMAZON}, [*frames[:3], OSError("connection lost")]))
+    seen = []
+
+    with pytest.raises(OSError, match="lost"):
+        seen.extend(bedrock.endpoint._send(request("converse-stream")).raw.stream())
+
+    assert seen == frames[:3]
+    assert bedrock.meter.recorded == []
