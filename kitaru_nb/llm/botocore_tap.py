@@ -15,7 +15,7 @@ from typing import Any
 
 from kitaru_nb.llm.answers import Reader
 from kitaru_nb.llm.meter import Meter, ModelAnswer
-from kitaru_nb.llm.recording import Recording
+from kitaru_nb.llm.recording import Recording, begin
 from kitaru_nb.llm.wire import model_request
 
 __all__ = ["patch"]
@@ -37,15 +37,14 @@ def patch(module: ModuleType, meter_of: MeterOf) -> Callable[[], None]:
         call = model_request(request.method, request.url, body)
         if call is None:
             return send(self, request)
-        begun = meter.begin(call)
+        begun = begin(meter, call)
         if isinstance(begun, ModelAnswer):
             return _response(request.url, begun.status, begun.headers, begun.body)
-        recording = Recording(call, begun)
         try:
             response = send(self, request)
-            return _watched(response, recording)
+            return _watched(response, begun)
         except BaseException as error:
-            recording.broke(error)
+            begun.broke(error)
             raise
 
     endpoint._send = metered

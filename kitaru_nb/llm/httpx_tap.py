@@ -17,7 +17,7 @@ from typing import Any
 
 from kitaru_nb.llm.answers import Reader
 from kitaru_nb.llm.meter import Meter, ModelAnswer, ModelRequest
-from kitaru_nb.llm.recording import READ_HEADERS, Recording
+from kitaru_nb.llm.recording import READ_HEADERS, Recording, begin
 from kitaru_nb.llm.wire import is_candidate, model_request
 
 __all__ = ["REPLAYED", "patch"]
@@ -61,8 +61,7 @@ def _send(library: _Library, send: Callable[..., Any], meter_of: MeterOf) -> Cal
         call = library.model_call(request, meter_of)
         if call is None:
             return send(self, request, stream=stream, **options)
-        model_request, meter = call
-        begun = meter.begin(model_request)
+        begun = begin(*call)
         if isinstance(begun, ModelAnswer):
             for hook in self.event_hooks["request"]:
                 hook(request)
@@ -72,19 +71,18 @@ def _send(library: _Library, send: Callable[..., Any], meter_of: MeterOf) -> Cal
             if not stream:
                 response.read()
             return response
-        asking = library.asking_for_usage(model_request, request)
-        recording = Recording(model_request, begun, hide_usage=asking is not None)
+        asking = library.asking_for_usage(begun, request)
         try:
             response = send(self, asking or request, stream=stream, **options)
             if asking is not None and library.refused(asking, response):
                 response.close()
-                recording.hide_usage = False
+                begun.hide_usage = False
                 response = send(self, request, stream=stream, **options)
                 library.learn(request, response)
         except BaseException as error:
-            recording.broke(error)
+            begun.broke(error)
             raise
-        return library.watched(response, recording, request, _SyncTee if stream else None)
+        return library.watched(response, begun, request, _SyncTee if stream else None)
 
     return metered
 
@@ -95,8 +93,7 @@ def _asend(library: _Library, send: Callable[..., Any], meter_of: MeterOf) -> Ca
         call = library.model_call(request, meter_of)
         if call is None:
             return await send(self, request, stream=stream, **options)
-        model_request, meter = call
-        begun = meter.begin(model_request)
+        begun = begin(*call)
         if isinstance(begun, ModelAnswer):
             for hook in self.event_hooks["request"]:
                 await hook(request)
@@ -106,19 +103,18 @@ def _asend(library: _Library, send: Callable[..., Any], meter_of: MeterOf) -> Ca
             if not stream:
                 await response.aread()
             return response
-        asking = library.asking_for_usage(model_request, request)
-        recording = Recording(model_request, begun, hide_usage=asking is not None)
+        asking = library.asking_for_usage(begun, request)
         try:
             response = await send(self, asking or request, stream=stream, **options)
             if asking is not None and library.refused(asking, response):
                 await response.aclose()
-                recording.hide_usage = False
+                begun.hide_usage = False
                 response = await send(self, request, stream=stream, **options)
                 library.learn(request, response)
         except BaseException as error:
-            recording.broke(error)
+            begun.broke(error)
             raise
-        return library.watched(response, recording, request, _AsyncTee if stream else None)
+        return library.watched(response, begun, request, _AsyncTee if stream else None)
 
     return metered
 
@@ -134,7 +130,7 @@ class _Library:
         }
         self._unwilling: set[tuple[str, str, int | None]] = set()
 
-    def model_call(self, request: Any, meter_of: MeterOf) -> tuple[ModelRequest, Meter] | None:
+    def model_call(self, request: Any, meter_of: MeterOf) -> tuple[Meter, ModelRequest] | None:
         """The call that a request makes and who meters it, or None when it is to be let through."""
         if request.method != "POST":
             return None
@@ -146,7 +142,7 @@ class _Library:
         except self._module.RequestNotRead:
             return None  # an upload from an iterator can be read only once, and no model call is one
         call = model_request(request.method, str(request.url), body)
-        return None if call is None else (call, meter)
+        return None if call is None else (meter, call)
 
     def replayed(self, answer: ModelAnswer, request: Any) -> Any:
         """A recorded answer as a response that has not been read yet."""
@@ -160,11 +156,12 @@ class _Library:
         response.elapsed = timedelta(seconds=answer.duration)
         return response
 
-    def asking_for_usage(self, call: ModelRequest, request: Any) -> Any | None:
+    def asking_for_usage(self, recording: Recording, request: Any) -> Any | None:
         """The same request, but asking for the usage at the end of a stream; None where needless.
 
         OpenAI's chat completions say nothing about usage in a stream unless asked.
         """
+        call = recording.request
         if not call.streamed or call.api not in ("openai-chat", "openai-text"):
             return None
         if self._place(request) in self._unwilling:
@@ -173,6 +170,7 @@ class _Library:
         options = body.get("stream_options") or {}
         if options.get("include_usage"):
             return None
+        recording.hide_usage = True
         body["stream_options"] = {**options, "include_usage": True}
         headers = self._module.Headers(request.headers)
         headers.pop("content-length", None)

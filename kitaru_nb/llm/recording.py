@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 
 from kitaru_nb.llm.answers import Reader, reader_of
-from kitaru_nb.llm.meter import ModelAnswer, ModelRequest, Ticket
+from kitaru_nb.llm.meter import Meter, ModelAnswer, ModelRequest, RequestKey, Ticket
 from kitaru_nb.llm.usage import TOKEN_HEADERS, from_headers
 
-__all__ = ["KEPT_HEADERS", "READ_HEADERS", "Recording"]
+__all__ = ["KEPT_HEADERS", "READ_HEADERS", "Recording", "begin"]
 
 KEPT_HEADERS = {
     "content-type",
@@ -27,6 +29,33 @@ READ_HEADERS = {*KEPT_HEADERS, *TOKEN_HEADERS}
 """Of an answer's headers those that are looked at."""
 
 
+def begin(meter: Meter, request: ModelRequest) -> ModelAnswer | Recording:
+    """What becomes of a call: an answer to serve, or leave to make it.
+
+    An answer that was paid and could not be recorded (the disk was full) is recorded and served
+    now. SDKs make a call again when anything raises, and each time would be paid.
+    """
+    begun = meter.begin(request)
+    if isinstance(begun, ModelAnswer):
+        return begun
+    recording = Recording(request, begun)
+    if not _unrecorded:
+        return recording
+    with _lock:
+        paid = _unrecorded.pop(request.key, [])
+        answer = paid.pop(0) if paid else None
+        if paid:
+            _unrecorded[request.key] = paid
+    if answer is None:
+        return recording
+    recording.put(answer)
+    return answer
+
+
+_lock = threading.Lock()
+_unrecorded: defaultdict[RequestKey, list[ModelAnswer]] = defaultdict(list)
+
+
 class Recording:
     """Ends the ticket of one call exactly once.
 
@@ -34,9 +63,9 @@ class Recording:
     reserved for it as well.
     """
 
-    def __init__(self, request: ModelRequest, ticket: Ticket, *, hide_usage: bool = False) -> None:
+    def __init__(self, request: ModelRequest, ticket: Ticket) -> None:
         self.request = request
-        self.hide_usage = hide_usage
+        self.hide_usage = False
         self._ticket: Ticket | None = ticket
         self._started = time.perf_counter()
         self._status = 0
@@ -73,14 +102,13 @@ class Recording:
 
     def settle(self) -> None:
         """Record the answer if it is complete and say why not otherwise; only the first time."""
-        reader, ticket = self._reader, self._ticket
-        if reader is None or ticket is None:
+        reader = self._reader
+        if reader is None or self._ticket is None:
             return
         if not reader.over:
             self.failed(reader.problem or "the answer is incomplete")
             return
-        self._ticket = None
-        ticket.done(
+        self.put(
             ModelAnswer(
                 status=self._status,
                 headers={name: self._headers[name] for name in KEPT_HEADERS & self._headers.keys()},
@@ -90,6 +118,18 @@ class Recording:
                 duration=time.perf_counter() - self._started,
             )
         )
+
+    def put(self, answer: ModelAnswer) -> None:
+        """Record `answer`, which is paid. Where that fails it is kept for the next equal call."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is None:
+            return
+        try:
+            ticket.done(answer)
+        except Exception:
+            with _lock:
+                _unrecorded[self.request.key].append(answer)
+            raise
 
     def failed(self, reason: str) -> None:
         """End the ticket without a record, unless it has ended."""

@@ -70,7 +70,8 @@ class _Tap:
                 self._patch(module)
 
     def take_off(self) -> None:
-        sys.meta_path.remove(self._finder)
+        if self._finder in sys.meta_path:  # else somebody has put the list back as it was before us
+            sys.meta_path.remove(self._finder)
         for name in list(self._undo):
             self._undo.pop(name)()
 

@@ -18,7 +18,7 @@ def estimate(content):
     ("text", "counted"),
     [
         ("The quick brown fox jumps over the lazy dog. " * 20, 200),
-        ("Die Würde des Menschen ist unantastbar. " * 20, 240),
+        ("Die Würde des Menschen bleibt unantastbar. " * 20, 240),
         ("def f(x):\n    return [y for y in range(x) if y % 2 == 0]\n" * 20, 440),
         ("人工智能是计算机科学的一个分支。" * 20, 380),
         ("Искусственный интеллект — это раздел информатики. " * 20, 420),

@@ -452,22 +452,39 @@ def test_a_refused_call_is_not_made(lib, meter, error):
     assert server.requests == []
 
 
-@pytest.mark.parametrize("body", [CHAT, STREAMED], ids=["whole", "stream"])
-def test_an_answer_that_cannot_be_recorded_does_not_reach_the_user(lib, meter, body, monkeypatch):
+def full_disk(monkeypatch):
+    """Have no answer recorded until the function that is given back is called."""
+    done = MemoryTicket.done
+
     def full(self, answer):
         self.meter.open -= 1
+        self.meter.give_back(self.request.key, self.number)
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(MemoryTicket, "done", full)
+    return lambda: monkeypatch.setattr(MemoryTicket, "done", done)
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAMED], ids=["whole", "stream"])
+def test_an_answer_that_cannot_be_recorded_does_not_reach_the_user_and_is_not_paid_again(
+    lib, meter, body, monkeypatch
+):
+    free = full_disk(monkeypatch)
     server = Server(lib)
     seen = []
 
     with server.client().stream("POST", URL, json=body) as response, pytest.raises(StoreError):
         seen.extend(response.iter_bytes())
+    with pytest.raises(StoreError):  # as an SDK does that makes the call again
+        server.client().post(URL, json=body)
+    free()
+    answer, other = [server.client().post(URL, json=body).text for _ in range(2)]
 
     assert b"finish_reason" not in b"".join(seen)
     assert b'"usage"' not in b"".join(seen)
-    assert server.closed == 1
+    assert "w1" in answer
+    assert "w2" in other
+    assert len(server.requests) == server.closed == len(meter.recorded) == 2
 
 
 @pytest.mark.parametrize("body", [CHAT, STREAMED], ids=["whole", "stream"])
