@@ -223,10 +223,7 @@ def _differences(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iter
         said = [_error(step) for step in (one, other)]
         yield Difference("status", "", (f"- {said[0]}", f"+ {said[1]}"))
     if one.draft.code != other.draft.code:
-        lines = diff_text(a.source(one), b.source(other))
-        yield Difference(
-            "code", "", lines if a.source(one) else ("its code, or code that it calls, differs",)
-        )
+        yield Difference("code", "", a.code_lines(b, one, other))
     yield from _inputs(one, other)
     yield from _model_calls(a, b, one, other)
     yield from _values(a, b, one, other)
