@@ -49,7 +49,7 @@ from kitaru_nb.artifacts.reducers import (
     reduce_object,
 )
 from kitaru_nb.artifacts.resource import any_resource, is_resource
-from kitaru_nb.artifacts.secret_rules import shapes_in
+from kitaru_nb.artifacts.secret_rules import is_secret_name, shapes_in
 from kitaru_nb.artifacts.secret_scan import may_hold_secret
 from kitaru_nb.artifacts.sink import Sink
 from kitaru_nb.artifacts.vault import VAULT
@@ -417,7 +417,8 @@ class _Careful(_Encoding):
                 VAULT.parts(obj.decode("latin-1"))  # it is not taken out, but known from now on
             return None
         text: str = obj if cls is str else obj.decode("latin-1")
-        before, self._before = self._before, text
+        # What stands under a secret's name is no name itself: `fake-key` is that of nothing.
+        before, self._before = self._before, "" if is_secret_name(self._before) else text
         parts = VAULT.parts(text, before)
         if parts is None:
             return None

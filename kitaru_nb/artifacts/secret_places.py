@@ -129,10 +129,10 @@ _BY_LETTER = [
 _STEMS = [word.encode() for word in _WORDS if not word.endswith("s")]
 
 
-def _joined(x: Any, at: Any, aways: Iterable[int], numpy: Any) -> Any:
+def _joined(x: Any, at: Any, places: Iterable[int], numpy: Any) -> Any:
     """The bytes that stand so far before each place, as one number."""
     found = numpy.zeros(len(at), numpy.uint32)
-    for away in aways:
+    for away in places:
         found = found << 8 | x[at - away]
     return found
 

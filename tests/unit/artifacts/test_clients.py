@@ -129,3 +129,15 @@ def test_using_a_client_does_not_change_what_it_counts_as(sdk: Any) -> None:
 
     assert digest(client) == before
     assert digest(sdk.Client(KEY, "http://y")) != before
+
+
+def test_a_key_that_reads_like_a_name_takes_no_attribute_for_its_value(sdk: Any) -> None:
+    client = sdk.Client("fake-key")
+    held = dict(vars(client))
+    vars(client).clear()
+    vars(client).update({"api_key": "fake-key", "_api_key_provider": None, **held, "secret": KEY})
+
+    again, _ = loaded(stored(client))
+
+    assert again.api_key == "fake-key"
+    assert list(vars(again))[:2] == ["api_key", "_api_key_provider"]
