@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitaru_nb.artifacts.local_store import LocalStore
+from kitaru_nb.artifacts.scalar_codec import ScalarCodec
 from kitaru_nb.artifacts.values import (
     Stored,
     checked_buffers,
@@ -351,3 +352,10 @@ def test_a_definition_nobody_gives_is_an_error_of_the_store(bench: Bench) -> Non
         bench.load(stored.artifact)
 
     assert caught.value.kind == "unresolved-definition"
+
+
+@pytest.mark.parametrize("text", [b"[1]", b"7", b"null", b'"x"'])
+def test_what_only_says_that_it_is_names_with_numbers_is_refused(text: bytes) -> None:
+    """Numbers load from stores of strangers."""
+    with pytest.raises(CorruptError):
+        ScalarCodec().decode({"names": ["a"]}, lambda _number: memoryview(text), namespace={})

@@ -17,6 +17,7 @@ import pytest
 import kitaru_nb
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.cli.main import main
+from kitaru_nb.cli.run import _all_resumable, _newest
 from kitaru_nb.engine import importing
 from kitaru_nb.engine.export import export_execution
 from kitaru_nb.engine.gc import Policy, collect
@@ -26,11 +27,12 @@ from kitaru_nb.errors import (
     StoreError,
     UntrustedError,
 )
-from kitaru_nb.model.execution import Identity, current_owner
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.flows import here
 from kitaru_nb.stacks.keys import CONFIG
 from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.testing import a_draft
 from tests.unit.engine.people import ARRAY, CELLS, LOAD, People, members, told
 
 
@@ -441,3 +443,28 @@ def test_calls_and_flows_that_a_flow_called_come_along(people: People) -> None:
         theirs, mine = people.within("ana", by_name[name]), people.within("ben", by_name[name])
         assert [step.draft for step in mine] == [step.draft for step in theirs]
         assert "".join(step.draft.kind[0].upper() for step in mine) == kinds
+
+
+def test_a_headless_run_that_was_imported_is_resumed_only_by_its_id(people: People) -> None:
+    people.be("ana")
+    identity = Identity(notebook="/work/job.ipynb", output="/work/job.out.ipynb")
+    with closing(open_engine(Settings(home=people.home("ana")))) as engine:
+        attempt, _ = engine.journal.start(identity, owner=current_owner())
+        draft = engine.trust.signed(a_draft(), attempt.execution)
+        engine.journal.commit(attempt, draft)
+        engine.journal.finish(attempt, ExecutionStatus.FAILED)
+
+    people.imports("ben", people.exports("ana", attempt.execution))
+
+    settings = Settings(home=people.home("ben"))
+    assert _all_resumable(settings, tag=None, since=None) == []
+    with (
+        closing(open_engine(settings, read_only=True)) as engine,
+        pytest.raises(NotFoundError, match="only imported"),
+    ):
+        _newest(engine)
+    with closing(open_engine(settings)) as engine:
+        engine.journal.resume(attempt.execution, owner=current_owner())
+        engine.journal.finish(engine.journal.attempts(attempt.execution)[-1], ExecutionStatus.INTERRUPTED)
+        assert _newest(engine).id == attempt.execution
+    assert [each.id for each in _all_resumable(settings, tag=None, since=None)] == [attempt.execution]

@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
+from kitaru_nb.artifacts.values import checked_buffers, manifest_digest
 from kitaru_nb.cli.main import main
 from kitaru_nb.engine.export_check import check_export, records_in
 from kitaru_nb.engine.export_file import ARTIFACTS, EXTENTS, RECORDS, ExportReader, ExportWriter
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UntrustedError, UsageError
 from kitaru_nb.journal.portable import MALFORMED
+from kitaru_nb.model.artifact import Artifact, Extent
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.keys import Keyring
 from kitaru_nb.stacks.open import open_engine
@@ -146,6 +148,13 @@ def test_nothing_is_inflated(people: People, path: Path) -> None:
     hostile = zipped(people.folder / "h.kitaru", list(parts.items()), zipfile.ZIP_DEFLATED)
 
     assert "not stored as it is" in refused(people, hostile).message
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_not_even_an_honest_file_may_be_compressed(people: People, path: Path) -> None:
+    smaller = zipped(people.folder / "h.kitaru", list(members(path).items()), zipfile.ZIP_DEFLATED)
+
+    assert "not stored as it is" in refused(people, smaller).message
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -285,6 +294,66 @@ def test_wrong_bytes_are_refused(people: People, path: Path, mallory: Keyring) -
 def artifact(listed: list[Any], codec: str) -> dict[str, Any]:
     found: dict[str, Any] = next(each for each in listed if each["codec"] == codec)
     return found
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_steps_whose_values_are_not_there_are_refused(people: People, path: Path, mallory: Keyring) -> None:
+    empty = rewritten(path, mallory, artifacts=lambda listed: listed.clear(), extents=lambda _data: b"")
+
+    assert "are not in it" in refused(people, empty).message
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"anchors": ["0" * 64]},
+        {"anchors": ["../../x"]},
+        {"names": [1]},
+        {"names": {"a": []}, "name": None},
+        {"format": "x"},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_leads_nowhere_is_refused(
+    people: People, path: Path, mallory: Keyring, lie: dict[str, Any]
+) -> None:
+    """Everything that `gc`, a listing or an error message looks at in one before it is loaded."""
+    assert refused(people, with_manifest(path, mallory, lie)).kind == "corrupt-export"
+
+
+def with_manifest(path: Path, key: Keyring, lie: dict[str, Any]) -> Path:
+    """One value with another description, under its digest, in records that are signed anew."""
+    parts, data = members(path), {}
+    listed = [json.loads(line) for line in parts[ARTIFACTS].splitlines()]
+    at = 0
+    for one in listed:
+        for extent in _extents(one):
+            if extent.digest not in data:
+                data[extent.digest] = parts[EXTENTS][at : at + extent.length]
+                at += extent.length
+    chosen = artifact(listed, "pickle5")
+    old, chosen["manifest"]["meta"] = chosen["digest"], {**chosen["manifest"]["meta"], **lie}
+    chosen["digest"] = manifest_digest(chosen["manifest"])
+    listed.sort(key=lambda one: one["digest"])
+    ordered = {extent.digest: data[extent.digest] for one in listed for extent in _extents(one)}
+
+    def records(lines: list[Any]) -> None:
+        lines[:] = json.loads(json.dumps(lines).replace(old, chosen["digest"]))
+        signed_by(key)(lines)
+
+    def artifacts(found: list[Any]) -> None:
+        found[:] = listed
+
+    return rewritten(
+        path, key, records=records, artifacts=artifacts, extents=lambda _data: b"".join(ordered.values())
+    )
+
+
+def _extents(one: dict[str, Any]) -> list[Extent]:
+    manifest = one["manifest"]
+    given = Artifact(manifest_digest(manifest), one["codec"], one["bytes"], manifest)
+    return [extent for row in checked_buffers(given) for extent in row]
 
 
 LIES: dict[str, Callable[[list[Any]], Any]] = {

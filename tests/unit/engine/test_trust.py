@@ -17,7 +17,7 @@ import kitaru_nb
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.cli.main import main
 from kitaru_nb.engine.trust import Standing, Trust, statement_of
-from kitaru_nb.errors import UntrustedError
+from kitaru_nb.errors import CorruptError, UntrustedError
 from kitaru_nb.journal.integrity import checksum
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.artifact import Digest
@@ -405,3 +405,25 @@ def a_draft() -> Draft:
         duration=1.0,
         groups=(Group(("x",), Digest("a"), Digest("v")),),
     )
+
+
+def test_a_value_that_does_not_hold_the_name_on_record_is_an_error_about_that_name(
+    tmp_path: Path, be: Callable[[str], Keyring]
+) -> None:
+    """Numbers come back whoever recorded them, so a record may say anything about them."""
+    be("mallory")
+    kernel = Kernel(tmp_path / "home", settings={"paranoid": False})
+    kernel.cell(LOAD, step="c0")
+    attempt = kernel.session.open()
+    stored = kernel.engine.put({"other": 1}, namespace=kernel.live)
+    digest = stored.artifact.digest
+    draft = replace(kernel.last.draft, parent=kernel.last.seq, groups=(Group(("number",), digest, digest),))
+    draft = kernel.engine.trust.signed(draft, attempt.execution)
+    kernel.engine.journal.commit(
+        attempt, draft, artifacts=[stored.artifact], locations=list(stored.locations)
+    )
+    kernel.stop()
+    be("ben")
+
+    with pytest.raises(CorruptError, match="`number` could not be restored"):
+        Kernel(tmp_path / "home", settings={"paranoid": False}).session.resume()
