@@ -126,7 +126,7 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     print(
         *_heading(execution),
         *(["pinned: its values are kept"] if pinned else []),
-        *([f"imported {age(arrived)}: somebody else recorded it"] if arrived else []),
+        *([f"imported {age(arrived)}, recorded elsewhere"] if arrived else []),
         sep="\n",
     )
     if not found:
