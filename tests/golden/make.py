@@ -23,10 +23,13 @@ from pathlib import Path
 
 import nbformat
 
+import kitaru_nb
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 
 PLACE = Path(tempfile.gettempdir()) / "kitaru-nb-golden"
 """Where the notebooks stand while they run; the store remembers it."""
+PACKAGE = PLACE.with_name("kitaru-nb-golden-package")
+"""Where kitaru_nb itself stands meanwhile: functions that it wraps remember that, too."""
 
 CELLS = (
     "import numpy as np\nimport random\nrandom.seed(7)",
@@ -55,8 +58,15 @@ def main(target: Path) -> None:
     """Run the notebooks into `target`, which must not exist."""
     shutil.rmtree(PLACE, ignore_errors=True)
     PLACE.mkdir()
+    shutil.rmtree(PACKAGE, ignore_errors=True)
+    shutil.copytree(Path(kitaru_nb.__file__).parent, PACKAGE / "kitaru_nb")
     home = PLACE / "home"
-    env = {**os.environ, "KITARU_NB_HOME": str(home), "KITARU_NB_CONFIG": str(PLACE / "config")}
+    env = {
+        **os.environ,
+        "KITARU_NB_HOME": str(home),
+        "KITARU_NB_CONFIG": str(PLACE / "config"),
+        "PYTHONPATH": str(PACKAGE),
+    }
 
     def command(*words: str, code: int = 0) -> str:
         done = subprocess.run(
@@ -97,6 +107,7 @@ def main(target: Path) -> None:
     (target / "signer.pub").write_text(own["key"] + "\n")
     (target / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
     shutil.rmtree(PLACE)
+    shutil.rmtree(PACKAGE)
 
 
 if __name__ == "__main__":
