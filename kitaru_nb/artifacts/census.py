@@ -25,7 +25,7 @@ import xxhash
 from kitaru_nb.artifacts.anew import NOTED
 from kitaru_nb.artifacts.arrow import arrow_parts
 from kitaru_nb.artifacts.code_digest import code_token
-from kitaru_nb.artifacts.functions import class_state, globals_of, make_module
+from kitaru_nb.artifacts.functions import class_state, globals_of, make_module, remake_of
 from kitaru_nb.artifacts.kinds import (
     ATOMS,
     by_reference,
@@ -145,6 +145,9 @@ class Parts:
         return ("class", type(cls), cls.__module__, cls.__qualname__, cls.__bases__, state)
 
     def _function(self, function: types.FunctionType) -> tuple[Any, ...]:
+        again = remake_of(function)
+        if again is not None:
+            return ("decorated", *again)
         where: Any = globals_of(function, self.namespace)
         where = "" if where is self.namespace else where
         return (

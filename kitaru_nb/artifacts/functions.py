@@ -46,6 +46,8 @@ __all__ = [
     "reduce_code",
     "reduce_function",
     "reduce_lru",
+    "remade",
+    "remake_of",
     "set_cell",
     "set_class",
     "set_function",
@@ -128,6 +130,9 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def reduce_function(function: types.FunctionType, namespace: dict[str, Any]) -> tuple[Any, ...]:
     """How a function that cannot be imported is stored; see `make_function`."""
+    again = remake_of(function)
+    if again is not None:
+        return remade, again
     state = {
         "__qualname__": function.__qualname__,
         "__module__": function.__module__,
@@ -144,6 +149,28 @@ def reduce_function(function: types.FunctionType, namespace: dict[str, Any]) -> 
         where = where if module is None else _Scope(module)
     arguments = (function.__code__, where, function.__name__, function.__closure__)
     return make_function, arguments, (state, function.__dict__), None, None, set_function
+
+
+REMAKE = "__kitaru_remake__"
+"""Attribute of a function that a decorator of ours has made: who makes it again, and from what."""
+
+
+def remake_of(function: types.FunctionType) -> tuple[Any, ...] | None:
+    """What `remade` makes a decorated function of again: ``module:name``, and its arguments.
+
+    So what is stored is the user's function and the decorator's options, and never our own code,
+    which the next release changes.
+    """
+    found = function.__dict__.get(REMAKE)
+    return found if type(found) is tuple else None
+
+
+def remade(maker: str, *arguments: Any) -> Any:
+    """A decorated function again; pickles refer to this function, and to the makers by name."""
+    module, _, name = maker.partition(":")
+    if not module.startswith("kitaru_nb."):
+        raise UnstorableError(f"`{maker}` makes no functions of ours", kind="unloadable-value")
+    return getattr(importlib.import_module(module), name)(*arguments)
 
 
 def globals_of(function: types.FunctionType, namespace: dict[str, Any]) -> dict[str, Any] | str:

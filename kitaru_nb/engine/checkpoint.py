@@ -148,6 +148,17 @@ def seconds_of(given: float | str | timedelta | None, called: str) -> float | No
     return seconds
 
 
+def recorded(
+    function: FunctionType,
+    name: str,
+    retries: int,
+    reuse: bool,  # noqa: FBT001 - as it is stored
+    timeout: float | None,
+) -> Any:
+    """The decorated function; stored functions are made again by this, so its arguments stay."""
+    return _recorded(function, Options(name, retries, reuse, timeout))
+
+
 def _recorded(function: FunctionType, options: Options) -> Any:
     if inspect.iscoroutinefunction(function):
 
@@ -162,6 +173,10 @@ def _recorded(function: FunctionType, options: Options) -> Any:
             return call(function, options, args, kwargs)
 
     wrapper.__kitaru_function__ = function  # type: ignore[attr-defined] # how the walk over code finds it
+    wrapper.__kitaru_remake__ = (  # type: ignore[attr-defined] # what is stored of it
+        "kitaru_nb.engine.checkpoint:recorded",
+        *(function, options.name, options.retries, options.reuse, options.timeout),
+    )
     wrapper.submit = functools.partial(submit, function, options)  # type: ignore[attr-defined] # see Checkpointed
     wrapper.map = functools.partial(map_all, function, options)  # type: ignore[attr-defined] # see Checkpointed
     return cast("Any", wrapper)

@@ -478,5 +478,6 @@ def as_flow(function: FunctionType, name: str, place: Place) -> Any:
         return FlowHandle(flow.turn(args, kwargs, parent=scope.book.execution if scope else None))
 
     wrapper.__kitaru_function__ = function  # type: ignore[attr-defined] # how the walk over code finds it
+    wrapper.__kitaru_remake__ = ("kitaru_nb.stacks.flows:recorded", function, name)  # type: ignore[attr-defined] # what is stored of it
     wrapper.run = run  # type: ignore[attr-defined] # see FlowFunction
     return wrapper

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from kitaru_nb.engine.call import called_name
@@ -107,3 +108,8 @@ def flow(function: Callable[..., Any] | None = None, /, *, name: str | None = No
         return functools.partial(flow, name=name)
     plain = plain_function_of(function, "flow")
     return as_flow(plain, called_name(plain, name), here)
+
+
+def recorded(function: FunctionType, name: str) -> Any:
+    """The decorated function; stored functions are made again by this, so its arguments stay."""
+    return as_flow(function, name, here)

@@ -163,5 +163,5 @@ def test_the_notebook_of_the_docs_dies_and_pays_four(python: Path, tmp_path: Pat
     assert second.returncode == 0, second.stderr
     output = nbformat.read(tmp_path / "02_agent_never_pays_twice.out.ipynb", as_version=4)
     shown = {cell.id: cell.outputs for cell in output.cells if cell.cell_type == "code"}
-    assert shown["research"][0]["text"].startswith("12 answers; the last one: finding 12")
+    assert shown["research"][0]["text"].startswith("12 answers; the last one: finding 11")
     assert shown["paid"][0]["text"].startswith("paid in this kernel: 4 calls")

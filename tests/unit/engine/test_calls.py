@@ -17,9 +17,11 @@ import pandas as pd
 import pytest
 
 from kitaru_nb import checkpoint, gather
+from kitaru_nb.artifacts.values import checked_buffers
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.errors import KitaruError, TimedOutError, UnstorableError, UsageError
 from kitaru_nb.model.checkpoint import CheckpointStatus, StepKind
+from tests.unit.engine.kernel import Start
 from tests.unit.engine.turns import Attempts
 
 
@@ -682,3 +684,27 @@ def test_calls_are_no_cells(attempts: Attempts) -> None:
     assert [s.draft.kind for s in attempts.engine.journal.steps_within(attempts.execution.id)] == [
         StepKind.CALL
     ]
+
+
+def test_what_is_stored_of_a_decorated_function_is_the_users_own(start: Start) -> None:
+    kernel = start()
+    source = "import kitaru_nb as kt\n@kt.checkpoint(retries=2)\ndef f(x):\n    return x + 1\n"
+    source += "@kt.flow\ndef g(x):\n    return f(x)\nalias = f"
+    kernel.cell("%%checkpoint a\n" + source, step="a")
+    artifact = kernel.last.draft.groups[0].artifact
+    stream = b"".join(
+        bytes(location.data or b"")
+        for location in kernel.engine.journal.locate(
+            extent.digest for row in checked_buffers(kernel.engine.artifact(artifact)) for extent in row
+        ).values()
+    )
+
+    again = start()
+    again.session.resume()
+
+    assert b"engine/checkpoint.py" not in stream
+    assert again["f"](1) == 2
+    assert again["alias"] is again["f"]
+    assert again["f"].__wrapped__.__globals__ is again.live
+    assert callable(again["f"].map)
+    assert again.cell("%%checkpoint a\n" + source, step="a") == "restored"
