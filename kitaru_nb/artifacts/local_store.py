@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kitaru_nb.artifacts.extent_store import ExtentStore
 from kitaru_nb.artifacts.memory import PAGE, Memory
-from kitaru_nb.artifacts.pack import Packs, pack_path, storage_error
+from kitaru_nb.artifacts.pack import Packs, make_private, pack_path, storage_error
+from kitaru_nb.artifacts.store import ExtentIndex
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.artifact import Location, PackFile
 
 __all__ = ["LocalStore"]
+
+_OWNER = "owner"
 
 
 class LocalStore(ExtentStore):
@@ -26,6 +30,9 @@ class LocalStore(ExtentStore):
         folder: Where the packs are; made (mode 0700) when the first byte is written.
         read_only: Refuse to write, with a clear error; reading needs no write access at all.
         room: Told how many bytes are about to be written; raises a StoreError when they may not be.
+        owner: Names the journal this store belongs to. The first one to write marks the folder as
+            its own, and others are refused: what one journal does not know, its `gc` would take
+            for left over, and it may be all that another one has. None asks nobody.
     """
 
     def __init__(
@@ -34,8 +41,10 @@ class LocalStore(ExtentStore):
         *,
         read_only: bool = False,
         room: Callable[[int], None] = lambda _bytes: None,
+        owner: str | None = None,
     ) -> None:
         self._folder = Path(folder)
+        self._owner = owner
         super().__init__(read_only=read_only, room=room)
 
     @property
@@ -43,12 +52,22 @@ class LocalStore(ExtentStore):
         """Where the packs are."""
         return self._folder
 
+    def write(self, chunks: Sequence[memoryview], *, index: ExtentIndex) -> list[Location]:
+        """As every store of packs; see there.
+
+        Raises:
+            StoreError: kind ``foreign-store``: the folder belongs to another journal. And as there.
+        """
+        self._claim()
+        return super().write(chunks, index=index)
+
     def packs(self) -> list[PackFile]:
         """Every pack in the folder.
 
         Raises:
-            StoreError: the folder cannot be listed.
+            StoreError: the folder cannot be listed, or belongs to another journal.
         """
+        self._claim()
         try:
             return list(self._files())
         except OSError as error:
@@ -58,8 +77,9 @@ class LocalStore(ExtentStore):
         """Remove a pack; one that is gone is no error. What has it open goes on reading it.
 
         Raises:
-            StoreError: it could not be removed.
+            StoreError: it could not be removed, or belongs to another journal.
         """
+        self._claim()
         path = pack_path(self._folder, name)
         if path is None:
             return
@@ -67,6 +87,26 @@ class LocalStore(ExtentStore):
             path.unlink(missing_ok=True)
         except OSError as error:
             raise self._told(error, f"the pack `{path.name}` cannot be removed") from error
+
+    def _claim(self) -> None:
+        """Mark the folder as this journal's, or make sure that it is."""
+        if self._owner is None:
+            return
+        mark = self._folder / _OWNER
+        try:
+            found = _owner_in(mark)
+            if found is None and not self._read_only:
+                found = _put_owner(mark, self._owner)
+        except OSError as error:
+            raise self._told(error, "whose the values are cannot be told") from error
+        if found not in (None, self._owner):
+            raise StoreError(
+                f"`{self._folder}` belongs to another journal: each journal needs a place of its own",
+                kind="foreign-store",
+                hint=f"another folder, such as {self._folder}-2 (or rm {mark}, when that journal is gone)",
+            )
+        if found is not None:
+            self._owner = None  # asked once
 
     def _files(self) -> Iterator[PackFile]:
         try:
@@ -156,6 +196,34 @@ class LocalStore(ExtentStore):
 
     def _read_only_error(self) -> StoreError:
         return self._told(OSError(errno.EROFS, ""), "the values cannot be written")
+
+
+def _owner_in(mark: Path) -> str | None:
+    try:
+        return mark.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _put_owner(mark: Path, owner: str) -> str | None:
+    """Write `mark` unless somebody else does so first; whose it is then."""
+    make_private(mark.parent)
+    part = mark.with_name(f".{mark.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123 - its mode
+            file.write(owner)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(part, mark)  # whole or not at all, and never over another one's
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            with contextlib.suppress(FileExistsError), mark.open("x", encoding="utf-8") as file:
+                file.write(owner)
+    finally:
+        part.unlink(missing_ok=True)
+    return _owner_in(mark)
 
 
 def _runs(places: Sequence[Location]) -> list[tuple[Location, int]] | None:

@@ -18,7 +18,10 @@ from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind, error_line
 from kitaru_nb.model.execution import Execution, ExecutionStatus
-from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.model.stack import LOCAL
+from kitaru_nb.stacks.open import chosen_stack, open_engine
+from kitaru_nb.stacks.parts import journal_at
 from kitaru_nb.stacks.settings import parse_duration, resolve
 
 __all__ = ["begun_after", "executions", "show"]
@@ -55,7 +58,7 @@ def executions(
     else:
         with closing(engine):
             found = engine.journal.executions(status=status, tag=tag, since=moment, limit=limit)
-        nothing = "no execution fits" if status or tag or since else f"no executions in {settings.home}"
+        nothing = "no execution fits" if status or tag or since else _none_in(settings)
     if json:
         print_json([execution_json(execution) for execution in found])
     elif not found:
@@ -102,6 +105,12 @@ def begun_after(text: str, *, now: datetime | None = None) -> datetime:
 
 
 _COLUMNS = ("id", "status", "what", "started", "took", "saved", "attempts", "cost", "tags")
+
+
+def _none_in(settings: Settings) -> str:
+    stack = chosen_stack(settings)
+    of = "" if stack.name == LOCAL.name else f" (stack {stack.name})"
+    return f"no executions in {journal_at(settings, stack)}{of}"
 
 
 def _row(execution: Execution) -> list[str]:

@@ -61,22 +61,17 @@ def _print_diagnosis(found: Any) -> None:
         for s in found.settings
     ]
     _print_block("settings", [(name, f"{value}  ({source})") for name, value, source in rows])
-    home = found.home
-    state = "writable" if home["writable"] else "NOT usable"
-    exists = f"exists, mode {home['mode']}" if home["exists"] else "made at the first run"
-    system = home["file_system"] or "unknown file system"
-    _print_block("home", [(home["path"], f"{exists}, {state}, {size(home['free'])} free, {system}")])
     if found.stack:
-        store, journal = found.stack["store"] or "in the home", found.stack["journal"] or "in the home"
-        place = f"store {store}, journal {journal}"
+        place = f"store {found.stack['where']['store']}, journal {found.stack['where']['journal']}"
         _print_block("stack", [(found.stack["name"], f"{place}  ({found.stack['source']})")])
-    disk = found.disk
-    limit = (
-        "no limit" if disk["max_bytes"] is None else f"{size(disk['max_bytes'])} at most ({disk['quota']})"
-    )
-    kept = f"values of finished executions go after {disk['keep_days']:g} days with `kitaru-nb gc`"
-    _print_block("disk", [("the store takes", f"{size(disk['bytes'])}, {limit}; {kept}")])
-    _print_block("journal", [(found.journal["path"], _journal(found.journal))])
+    folders = [(each["path"], _folder(each)) for each in found.folders]
+    home = found.home["path"]
+    beside = [] if found.home["used"] else [(home, "the home; this stack keeps only caches in it")]
+    _print_block("folders", folders + beside)
+    if found.disk:
+        _print_block("disk", [("the store takes", _disk(found.disk))])
+    if found.journal:
+        _print_block("journal", [(found.journal["path"], _journal(found.journal))])
     _print_block("versions", [(name, value or "MISSING") for name, value in found.versions.items()])
     _print_block("kernels", [(kernel["name"], _kernel(kernel)) for kernel in found.kernels])
     state = "on" if found.enabled["enabled"] else "off; kitaru-nb enable turns it on"
@@ -95,6 +90,23 @@ def _print_block(title: str, rows: list[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         print(clean(f"  {name.ljust(width)}  {value}"))
+
+
+def _folder(folder: dict[str, Any]) -> str:
+    state = "writable" if folder["writable"] else "NOT usable"
+    exists = f"exists, mode {folder['mode']}" if folder["exists"] else "made at the first run"
+    system = folder["file_system"] or "unknown file system"
+    return f"{exists}, {state}, {size(folder['free'])} free, {system}"
+
+
+def _disk(disk: dict[str, Any]) -> str:
+    kept = f"values of finished executions go after {disk['keep_days']:g} days with `kitaru-nb gc`"
+    if disk["path"] is None:
+        return f"{size(disk['bytes'])} on this machine; `kitaru-nb store info` counts the bucket; {kept}"
+    limit = (
+        "no limit" if disk["max_bytes"] is None else f"{size(disk['max_bytes'])} at most ({disk['quota']})"
+    )
+    return f"{size(disk['bytes'])}, {limit}; {kept}"
 
 
 def _journal(journal: dict[str, Any]) -> str:

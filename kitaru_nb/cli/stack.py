@@ -14,6 +14,7 @@ from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.config import PROJECT_FILES, StackFiles, project_file, read_stacks, stack_of, user_file
 from kitaru_nb.stacks.editing import add_stack, remove_stack, set_use
 from kitaru_nb.stacks.open import unknown_stack
+from kitaru_nb.stacks.parts import as_typed_in, journal_at, store_at
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["stack"]
@@ -42,7 +43,8 @@ def stack(
             writes, reads back and removes something there, exit 1 when a part does not work.
         name: The stack; for show and check the current one by default.
         store: With create: s3://bucket/prefix, gs://…, az://… or a folder.
-        journal: With create: postgresql://USER@HOST/DATABASE or sqlite:////a/file.
+        journal: With create: postgresql://USER@HOST/DATABASE, sqlite:///a/relative/file or
+            sqlite:////an/absolute/file.
         journal_password: With create: secret:env:NAME.
         signing_key: With create: secret:env:NAME, the secret that the team signs with.
         launcher: With create: local.
@@ -106,7 +108,9 @@ def _list(files: StackFiles, *, json: bool) -> int:
 def _show(chosen: Stack, *, json: bool) -> int:
     settings = resolve()
     current = chosen.name == settings.stack
+    where = {"journal": journal_at(settings, chosen), "store": store_at(settings, chosen)}
     document = chosen.to_json() | {
+        "where": where,
         "current": current,
         "chosen_by": settings.sources.get("stack") if current else None,
     }
@@ -114,11 +118,10 @@ def _show(chosen: Stack, *, json: bool) -> int:
         print_json(document)
         return 0
     print(clean(f"{chosen.name}  ({document['chosen_by'] or 'not the current one'})"))
-    home = {"store": str(settings.home / "store"), "journal": str(settings.home / "journal.db")}
-    for key, value in chosen.to_json().items():
-        if key != "name" and (value or key in home):
+    for key, value in (chosen.to_json() | where).items():
+        if key != "name" and value:
             shown = " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
-            print(clean(f"  {key}: {shown or home[key]}"))
+            print(clean(f"  {key}: {shown}"))
     return 0
 
 
@@ -163,6 +166,9 @@ def _create(
             hint=f"kitaru-nb stack delete {name}, or another name",
         )
     path = _file(here, project=project)
+    for part in ("store", "journal"):
+        if part in given:
+            given[part] = as_typed_in(here, given[part], path.parent)
     made = stack_of(name, given, path)  # refuses what could not be read again, secrets before all
     add_stack(path, name, given)
     if json:

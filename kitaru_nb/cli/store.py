@@ -18,7 +18,7 @@ from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.disk import limit_of
 from kitaru_nb.stacks.doctor import journal_format
 from kitaru_nb.stacks.open import chosen_stack, open_engine
-from kitaru_nb.stacks.parts import journal_file
+from kitaru_nb.stacks.parts import journal_at, journal_file, store_at, store_folder
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["store"]
@@ -44,16 +44,20 @@ def store(action: Literal["info", "verify", "migrate"], /, *, json: Json = False
 def _info(settings: Settings, *, json: bool) -> int:
     with closing(open_engine(settings, read_only=True)) as engine:
         found = usage_of(engine.journal, engine.store)
-    limit = limit_of(settings.home, settings.max_bytes)
+    stack = chosen_stack(settings)
+    folder = store_folder(settings, stack)
+    limit = None if folder is None else limit_of(folder, settings.max_bytes)
     if json:
         print_json(_info_document(settings, found, limit))
         return 0
     most = "no limit" if limit is None else f"{size(limit)} at most ({settings.max_bytes})"
-    print(f"{settings.home}: {size(found.journal + found.packs)}, {most}")
-    print(f"journal {size(found.journal)}, of which {size(found.free)} free")
+    print(clean(f"stack {stack.name}: {size(found.journal + found.packs)}, {most}"))
+    journal, store = journal_at(settings, stack), store_at(settings, stack)
+    print(clean(f"journal {journal}: {size(found.journal)}, of which {size(found.free)} free"))
     files = "file" if found.files == 1 else "files"
     spare = f"{size(found.unreferenced)} of it needed by nothing"
-    print(f"values {size(found.values)}; {found.files} {files} of {size(found.packs)}, {spare}")
+    told = f"{size(found.values)} of values; {found.files} {files} of {size(found.packs)}, {spare}"
+    print(clean(f"store {store}: {told}"))
     if found.dedup_ratio is not None:
         print(f"without sharing it would be {found.dedup_ratio:.1f} times as much")
     for title, sizes in (("notebook", found.notebooks), ("names", found.names)):
@@ -85,8 +89,12 @@ def _print_largest(title: str, rows: list[list[str]], columns: tuple[str, ...]) 
 
 
 def _info_document(settings: Settings, found: Usage, limit: int | None) -> dict[str, Any]:
+    stack = chosen_stack(settings)
     return {
+        "stack": stack.name,
         "home": str(settings.home),
+        "journal": journal_at(settings, stack),
+        "store": store_at(settings, stack),
         "bytes": found.journal + found.packs,
         "max_bytes": limit,
         "journal_bytes": found.journal,

@@ -9,7 +9,8 @@ from pathlib import Path
 from kitaru_nb.cli.output import Json, clean, print_json
 from kitaru_nb.errors import KitaruError, UsageError
 from kitaru_nb.stacks.keys import Keyring, config_folder, read_key
-from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.open import chosen_stack, open_engine
+from kitaru_nb.stacks.parts import journal_at
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["trust"]
@@ -67,11 +68,11 @@ def _adopt(keys: Keyring, *, json: bool) -> int:
             if step.draft.signature is None
         ]
         count = keys.adopt(marks)
-        home = engine.settings.home
+        where = journal_at(engine.settings, chosen_stack(engine.settings))
     if json:
         print_json({"key": _UNSIGNED, "trusted": True, "new": bool(count), "records": count})
     else:
-        print(clean(f"{count} records of {home} that carry no signature are taken for your own"))
+        print(clean(f"{count} records in {where} that carry no signature are taken for your own"))
     return 0
 
 

@@ -359,7 +359,7 @@ def only_computed(
     outputs: Sequence[Mapping[str, Any]],
     *,
     unchanged: bool,
-    home: Path,
+    ignored: Sequence[Path],
 ) -> Mapping[str, str] | None:
     """The files that a step read, with digests, if it was seen only to compute and to read.
 
@@ -368,13 +368,13 @@ def only_computed(
         seen: What it was seen to touch.
         outputs: What it showed.
         unchanged: It left process state as it was, and nothing that lives in the process only.
-        home: Our own files are none of it.
+        ignored: Our own files, which are none of it.
     """
     if seen.outside or seen.written or pending.environment or not unchanged:
         return None
     if any(output.get("output_type") not in _WORDS for output in outputs):
         return None
-    read = [path for path in seen.read if is_data(path, [home])]
+    read = [path for path in seen.read if is_data(path, ignored)]
     return {**pending.files, **{path: file_digest(path) or "" for path in read}}
 
 

@@ -50,7 +50,7 @@ def conditions_of(
     observed: Observed,
     files: Sequence[Mapping[str, Any]],
     *,
-    ignored: Path,
+    ignored: Sequence[Path],
 ) -> dict[str, str]:
     """The conditions of a step that has just run.
 
@@ -60,7 +60,7 @@ def conditions_of(
         after: The process state after it.
         observed: What it was seen to touch; `files` are the files of that, with digests.
         files: See `Observed.files`.
-        ignored: A folder whose files are no data.
+        ignored: Files, and folders whose files, are no data.
     """
     found: dict[str, str] = {
         f"names:{','.join(names)}": pending.before.groups[names] for names in _kept(pending, step)
@@ -78,17 +78,17 @@ def conditions_of(
     found |= {
         f"file:{path}": _either(before, state_of(path))
         for path, before in observed.before.items()
-        if is_data(path, [ignored])
+        if is_data(path, ignored)
     }
     found |= {
         f"file:{path}": before
         for path, before in observed.databases.items()
         if path not in observed.written
         and (before != ABSENT or not path.endswith("-wal"))
-        and is_data(path, [ignored])
+        and is_data(path, ignored)
     }
     for (folder, pattern), names in observed.listed.items():
-        if is_data(f"{folder}{os.sep}", [ignored]):
+        if is_data(f"{folder}{os.sep}", ignored):
             left = listing_digest(names_in(folder, pattern))
             found[f"folder:{folder}|{pattern}"] = _either(listing_digest(names), left)
     for module in pending.needs.modules.values():
@@ -102,7 +102,7 @@ def conditions_of(
     return found
 
 
-def named_files(code: Outline, values: Iterable[object], *, ignored: Path) -> dict[str, str]:
+def named_files(code: Outline, values: Iterable[object], *, ignored: Sequence[Path]) -> dict[str, str]:
     """Files that a cell names in its strings, or in the strings and paths it reads, with their digests.
 
     So a file counts that is read by code which does not open it through Python. Where the code
@@ -121,7 +121,7 @@ def named_files(code: Outline, values: Iterable[object], *, ignored: Path) -> di
             continue
         path = os.path.abspath(text)
         there = asks or os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises on too long a name
-        if there and is_data(path, [ignored]):
+        if there and is_data(path, ignored):
             found[path] = state_of(path)
     return found
 

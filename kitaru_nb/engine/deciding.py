@@ -73,7 +73,7 @@ class Decider:
     ) -> None:
         self.inputs = Inputs(namespace, folder)
         self.names = StepNames()
-        self.lineage = Lineage(namespace.live, engine.settings.home)
+        self.lineage = Lineage(namespace.live, engine.ours)
         self.confirm = Confirm(engine.journal, engine.settings.confirm_rerun, self.lineage)
         self._engine = engine
         self._identity = identity
@@ -229,7 +229,7 @@ class Decider:
             started_at or datetime.now(UTC),
             started,
             environment=named_environment(cell.outline, read),
-            files=named_files(cell.outline, read, ignored=self._engine.settings.home),
+            files=named_files(cell.outline, read, ignored=self._engine.ours),
         )
 
     def watch_attributes(self, cell: Cell) -> None:

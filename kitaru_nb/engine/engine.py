@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kitaru_nb.artifacts.store import ArtifactStore
@@ -35,6 +36,8 @@ class Engine:
         check: Raises a StoreError when nothing could be written now; asked before a step
             runs, so that no money is spent on a result that has no place.
         hear: Gives sentences about the place that its user should read, each once.
+        ours: Files, and folders with all that is in them, that are no data of a notebook: what
+            steps do to them is ours.
     """
 
     journal: Journal
@@ -43,6 +46,7 @@ class Engine:
     trust: Trust
     check: Callable[[], None] = lambda: None
     hear: Callable[[], list[str]] = list
+    ours: tuple[Path, ...] = ()
 
     def artifact(self, digest: Digest) -> Artifact:
         """The artifact with that digest.

@@ -116,7 +116,7 @@ class Files:
 
     def name(self, observed: Observed, written: Written | None = None) -> list[File]:
         """The files a step touched; with their bytes where `written` takes them."""
-        ignored = [self._engine.settings.home]
+        ignored = self._engine.ours
         if not (observed.read or observed.written or observed.removed or observed.made):
             return []
         files = [
@@ -201,7 +201,7 @@ class Files:
             if stamp >= observed.since - _TICK_NS
             and path not in touched
             and not (path in named and state_of(path) == named[path])
-            and is_data(path, [self._engine.settings.home])
+            and is_data(path, self._engine.ours)
             and path not in self._own
             and not path.endswith(("-wal", "-shm", "-journal"))
         ]

@@ -80,10 +80,10 @@ class Lineage:
 
     Args:
         live: The namespace.
-        ignored: Files below this folder are no data.
+        ignored: These files, and files below these folders, are no data.
     """
 
-    def __init__(self, live: Mapping[str, Any], ignored: Path) -> None:
+    def __init__(self, live: Mapping[str, Any], ignored: Sequence[Path]) -> None:
         self.cells: list[Seen | str] = []
         self._live = live
         self._ignored = ignored

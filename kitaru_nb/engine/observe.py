@@ -99,8 +99,8 @@ class Observed:
     def files(self, *, ignored: Iterable[Path] = ()) -> list[Mapping[str, Any]]:
         """The files touched: path, mode (``read``, ``written``, ``absent``), digest now, bytes.
 
-        Files of the Python installation, of the system, of programs' caches and of `ignored`
-        folders do not count. A written file has no digest here: whoever stores it reads it,
+        Files of the Python installation, of the system, of programs' caches and what is in `ignored` do not
+        count. A written file has no digest here: whoever stores it reads it,
         and one outside the folder `below` is named only.
         """
         counted = [path for path in sorted(self.read | self.written) if is_data(path, ignored)]
@@ -177,13 +177,13 @@ class Observed:
 def is_data(path: str, ignored: Iterable[Path] = ()) -> bool:
     """Whether the file at the absolute `path` can be a notebook's data.
 
-    Files of the Python installation, of the system, of programs' caches and of `ignored`
-    folders cannot.
+    Files of the Python installation, of the system, of programs' caches, those in `ignored` and
+    those below a folder in it cannot.
     """
     unwanted = (*_INSTALLATION, *_MACHINE, *_PROGRAMS, *ignored)
     if f"{os.sep}__pycache__{os.sep}" in path:
         return False
-    return not any(path.startswith(f"{place}{os.sep}") for place in unwanted)
+    return not any(path.startswith(f"{place}{os.sep}") or path == str(place) for place in unwanted)
 
 
 def file_digest(path: str | Path) -> str | None:

@@ -370,7 +370,7 @@ class Session:
                 self._observed,
                 outcome.outputs,
                 unchanged=process == pending.process and not left,
-                home=self.engine.settings.home,
+                ignored=self.engine.ours,
             ),
         )
         written = self._line.write(pending, step, after, ran=ran)
@@ -384,7 +384,7 @@ class Session:
                 process,
                 self._observed,
                 files,
-                ignored=self.engine.settings.home,
+                ignored=self.engine.ours,
             )
             | left,
             process=self._line.write_process(pending.process, process, after, written),

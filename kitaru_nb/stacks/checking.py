@@ -17,7 +17,7 @@ from kitaru_nb.model.stack import Stack
 from kitaru_nb.stacks.config import reveal
 from kitaru_nb.stacks.keys import Keyring, config_folder
 from kitaru_nb.stacks.open import chosen_stack, open_journal, open_store
-from kitaru_nb.stacks.parts import journal_file, store_folder
+from kitaru_nb.stacks.parts import journal_at, store_at, store_folder
 
 __all__ = ["Checked", "Part", "check_stack"]
 
@@ -67,10 +67,9 @@ def check_stack(settings: Settings) -> Checked:
         UsageError: kind ``unknown-stack``.
     """
     stack = chosen_stack(settings)
-    journal = Part("journal", stack.journal or str(journal_file(settings, stack)))
-    store = Part("store", stack.store or str(settings.home / "store"))
+    journal, store = Part("journal", ""), Part("store", "")
     parts = [journal, store]
-    _tried(journal, lambda: _try_journal(settings, journal))
+    _tried(journal, lambda: _try_journal(settings, stack, journal))
     _tried(store, lambda: _try_store(settings, stack, store))
     if stack.signing_key is not None:
         key = Part("signing_key", stack.signing_key)
@@ -88,7 +87,8 @@ def _tried(part: Part, action: Callable[[], object]) -> None:
         part.problem = {"kind": error.kind, "message": error.message, "hint": error.hint}
 
 
-def _try_journal(settings: Settings, part: Part) -> None:
+def _try_journal(settings: Settings, stack: Stack, part: Part) -> None:
+    part.where = journal_at(settings, stack)
     with closing(open_journal(settings)) as journal:
         part.latency = _fastest(lambda: journal.executions(limit=1))
         _look_at_server(journal, part)
@@ -110,9 +110,9 @@ def _look_at_server(journal: Journal, part: Part) -> None:
 
 
 def _try_store(settings: Settings, stack: Stack, part: Part) -> None:
+    part.where = store_at(settings, stack)
     folder = store_folder(settings, stack)
     if folder is not None:
-        part.where = str(folder)
         part.latency = _fastest(lambda: _write_and_remove(folder))
         return
     with closing(open_store(settings, journal=None)) as store:

@@ -16,7 +16,7 @@ from pathlib import Path
 from kitaru_nb.errors import KitaruError, StoreError
 from kitaru_nb.model.settings import Quota
 
-__all__ = ["WARNED_AT", "DiskLimit", "bytes_of", "limit_of", "used_by"]
+__all__ = ["WARNED_AT", "DiskLimit", "limit_of", "used_by"]
 
 WARNED_AT = 0.8
 """Part of the limit from which on it is said."""
@@ -27,18 +27,20 @@ _KILO = 1000
 
 
 class DiskLimit:
-    """Counts what the store of one home takes, and refuses what would be too much.
+    """Counts what one store takes, journal and values, and refuses what would be too much.
 
     Args:
-        home: The home.
-        packs: Its folder of packs.
+        journal: The journal's file; None when it is on a server, which counts for itself.
+        folder: The folder of the values; the volume it is on is what counts.
         quota: What the user allows.
         collect: Removes what may go under the policy.
     """
 
-    def __init__(self, home: Path, packs: Path, quota: Quota, *, collect: Callable[[], object]) -> None:
-        self._home = home
-        self._packs = packs
+    def __init__(
+        self, journal: Path | None, folder: Path, quota: Quota, *, collect: Callable[[], object]
+    ) -> None:
+        self._journal = journal
+        self._folder = folder
         self._quota = quota
         self._collect = collect
         self._limit: int | None = None
@@ -78,7 +80,7 @@ class DiskLimit:
         if self._used > WARNED_AT * limit and not self._told:
             self._told = True
             self._said.append(
-                f"the store `{self._home}` takes {_size(self._used)} of the {_size(limit)} it may take; "
+                f"the store `{self._folder}` takes {_size(self._used)} of the {_size(limit)} it may take; "
                 "`kitaru-nb gc --dry-run` shows what may go"
             )
 
@@ -89,8 +91,8 @@ class DiskLimit:
 
     def _look(self) -> None:
         self._looked = time.monotonic()
-        self._limit = limit_of(self._home, self._quota)
-        self._used = used_by(self._home, self._packs)
+        self._limit = limit_of(self._folder, self._quota)
+        self._used = used_by(self._journal, self._folder)
 
     def _make_room(self, more: int) -> None:
         limit = self._limit or 0
@@ -107,38 +109,44 @@ class DiskLimit:
                 return
         what = f"{_size(more)} more would be too much" if more else "nothing more can be stored"
         raise StoreError(
-            f"the store `{self._home}` takes {_size(self._used)} of the {_size(limit)} it may take "
+            f"the store `{self._folder}` takes {_size(self._used)} of the {_size(limit)} it may take "
             f"({self._quota}): {what}; what is stored is safe",
             kind="disk-limit",
             hint="kitaru-nb gc --keep-days 7, or KITARU_NB_MAX_BYTES=50GB, then run the cell again",
         )
 
 
-def limit_of(home: Path, quota: Quota) -> int | None:
-    """Bytes that the store in `home` may take; None for no limit of its own."""
-    nearest = next(folder for folder in (home, *home.parents) if folder.is_dir())
+def limit_of(folder: Path, quota: Quota) -> int | None:
+    """Bytes that a store in `folder` may take; None for no limit of its own."""
+    nearest = next(each for each in (folder, *folder.parents) if each.is_dir())
     return quota.bytes_of(shutil.disk_usage(nearest).total)
 
 
-def used_by(home: Path, packs: Path) -> int:
-    """Bytes of the journal and the packs in `home`."""
-    return bytes_of(home, deep=False) + bytes_of(packs, deep=True)
-
-
-def bytes_of(folder: Path, *, deep: bool) -> int:
-    """Bytes of the journal's files in a folder; with `deep` of all files in its folders."""
+def used_by(journal: Path | None, folder: Path | None) -> int:
+    """Bytes of the journal with the files beside it that are its own, and of the packs in `folder`."""
     total = 0
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return 0
-    for entry in entries:
-        with suppress(OSError):  # gone meanwhile
-            if deep and entry.is_dir(follow_symlinks=False):
-                total += sum(file.stat(follow_symlinks=False).st_size for file in os.scandir(entry))
-            elif not deep and entry.name.startswith("journal.db"):
-                total += entry.stat(follow_symlinks=False).st_size
+    if journal is not None:
+        total += sum(
+            _size_of(each) for each in _entries(journal.parent) if each.name.startswith(journal.name)
+        )
+    if folder is not None:
+        for part in _entries(folder / "packs"):
+            total += sum(map(_size_of, _entries(Path(part.path))))
     return total
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except OSError:
+        return []  # not there yet, or gone meanwhile
+
+
+def _size_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return 0  # gone meanwhile
 
 
 def _size(count: int) -> str:

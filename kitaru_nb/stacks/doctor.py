@@ -21,10 +21,11 @@ from kitaru_nb.journal.mounts import file_system, is_network
 from kitaru_nb.journal.schema import check_format, newest_format
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.disk import WARNED_AT, limit_of, used_by
 from kitaru_nb.stacks.enable import is_enabled, startup_file
-from kitaru_nb.stacks.open import JOURNAL_FILE, STORE_FOLDER, check_home, chosen_stack, open_journal
-from kitaru_nb.stacks.parts import journal_file
+from kitaru_nb.stacks.open import check_folder, chosen_stack, open_journal
+from kitaru_nb.stacks.parts import folders_of, journal_at, journal_file, store_at, store_folder
 from kitaru_nb.stacks.settings import NAMES
 
 __all__ = ["Diagnosis", "Problem", "examine", "journal_format"]
@@ -56,6 +57,7 @@ class Diagnosis:
 
     settings: list[dict[str, Any]] = field(default_factory=list)
     home: dict[str, Any] = field(default_factory=dict)
+    folders: list[dict[str, Any]] = field(default_factory=list)
     disk: dict[str, Any] = field(default_factory=dict)
     journal: dict[str, Any] = field(default_factory=dict)
     stack: dict[str, Any] = field(default_factory=dict)
@@ -72,65 +74,82 @@ class Diagnosis:
 
 
 def examine(settings: Settings) -> Diagnosis:
-    """Look at everything once. Changes nothing, and takes at most `KERNEL_SECONDS` and a little."""
+    """Look at everything once. Changes nothing, and takes at most `KERNEL_SECONDS` and a little.
+
+    What is said of folders, disk and journal is about those of the stack that `settings` choose.
+    """
     found = Diagnosis()
     found.settings = [
         {"name": n, "value": _plain(getattr(settings, n)), "source": settings.sources.get(n, "argument")}
         for n in NAMES
     ]
-    _examine_home(settings.home, found)
-    _examine_disk(settings, found)
-    _examine_stack(settings, found)
+    try:
+        stack = chosen_stack(settings)
+        folders = folders_of(settings, stack)
+    except KitaruError as error:
+        found.problems.append(_problem(error))
+        stack, folders = LOCAL, (settings.home,)
+    else:
+        where = {"journal": journal_at(settings, stack), "store": store_at(settings, stack)}
+        found.stack = stack.to_json() | {"where": where}
+    found.home = {"used": settings.home in folders} | _looked_at(settings.home)
+    file = journal_file(settings, stack)
+    found.folders = [
+        _examine_folder(folder, stack, found, has_journal=file is not None and file.parent == folder)
+        for folder in folders
+    ]
+    found.home["writable"] = not found.home["used"] or found.folders[folders.index(settings.home)]["writable"]
+    _examine_disk(settings, stack, found)
+    _examine_stack(settings, stack, found)
     _examine_packages(found)
     _examine_kernels(found)
     found.enabled = {"enabled": is_enabled(), "file": str(startup_file())}
     return found
 
 
-def _examine_home(home: Path, found: Diagnosis) -> None:
-    exists = home.is_dir()
-    kind = file_system(home)
-    found.home = {
-        "path": str(home),
+def _looked_at(folder: Path) -> dict[str, Any]:
+    exists = folder.is_dir()
+    kind = file_system(folder)
+    return {
+        "path": str(folder),
         "exists": exists,
-        "writable": True,
-        "free": shutil.disk_usage(_existing(home)).free,
+        "free": shutil.disk_usage(_existing(folder)).free,
         "file_system": kind,
         "network": is_network(kind),
-        "mode": f"{stat.S_IMODE(home.stat().st_mode):04o}" if exists else None,
+        "mode": f"{stat.S_IMODE(folder.stat().st_mode):04o}" if exists else None,
     }
+
+
+def _examine_folder(folder: Path, stack: Stack, found: Diagnosis, *, has_journal: bool) -> dict[str, Any]:
+    """A folder that the stack writes to; what is wrong with it goes to `found`."""
+    seen = _looked_at(folder) | {"writable": True}
     try:
-        check_home(home)
+        check_folder(folder, stack)
     except KitaruError as error:
-        found.home["writable"] = False
+        seen["writable"] = False
         found.problems.append(_problem(error))
-    if is_network(kind):
+    if seen["network"] and has_journal:
         found.warnings.append(
             Problem(
                 "network-file-system",
-                f"`{home}` is on a network file system ({kind}): the journal keeps a rollback journal there "
-                "instead of a write-ahead log, which is slower, and trusts the locks of that file system",
+                f"`{folder}` is on a network file system ({seen['file_system']}): the journal keeps a "
+                "rollback journal there instead of a write-ahead log, which is slower, and trusts the locks "
+                "of that file system",
                 "KITARU_NB_HOME=/a/folder/on/a/local/disk, or a stack with a postgresql:// journal",
             )
         )
-    if exists and home.stat().st_mode & 0o077:
-        message = f"other users of this machine can look into `{home}` (mode {found.home['mode']})"
-        found.warnings.append(Problem("home-open-to-others", message, f"chmod 700 {home}"))
-    if found.home["writable"] and found.home["free"] < _LOW_SPACE:
-        message = f"only {found.home['free'] >> 20} MiB are free for `{home}`"
-        found.warnings.append(Problem("low-space", message, f"df -h {_existing(home)}"))
+    if seen["exists"] and folder.stat().st_mode & 0o077:
+        message = f"other users of this machine can look into `{folder}` (mode {seen['mode']})"
+        found.warnings.append(Problem("home-open-to-others", message, f"chmod 700 {folder}"))
+    if seen["writable"] and seen["free"] < _LOW_SPACE:
+        message = f"only {seen['free'] >> 20} MiB are free for `{folder}`"
+        found.warnings.append(Problem("low-space", message, f"df -h {_existing(folder)}"))
+    return seen
 
 
-def _examine_stack(settings: Settings, found: Diagnosis) -> None:
+def _examine_stack(settings: Settings, stack: Stack, found: Diagnosis) -> None:
     """The stack's journal; a file is read, a server is asked whether it answers."""
-    try:
-        stack = chosen_stack(settings)
-        file = journal_file(settings, stack)
-    except KitaruError as error:
-        found.problems.append(_problem(error))
-        _examine_journal(settings.home / JOURNAL_FILE, found)
-        return
-    found.stack = stack.to_json()
+    file = journal_file(settings, stack)
     if file is not None:
         _examine_journal(file, found)
         return
@@ -172,12 +191,13 @@ def _examine_journal(path: Path, found: Diagnosis) -> None:
         found.problems.append(_problem(error))
 
 
-def _examine_disk(settings: Settings, found: Diagnosis) -> None:
-    """What the store takes, and what it may take."""
-    used, limit = used_by(settings.home, settings.home / STORE_FOLDER / "packs"), None
-    if found.home["writable"] or found.home["exists"]:
-        limit = limit_of(settings.home, settings.max_bytes)
+def _examine_disk(settings: Settings, stack: Stack, found: Diagnosis) -> None:
+    """What the stack's store takes, and what it may take. What is on a server is not counted."""
+    folder = store_folder(settings, stack)
+    used = used_by(journal_file(settings, stack), folder)
+    limit = None if folder is None else limit_of(folder, settings.max_bytes)
     found.disk = {
+        "path": None if folder is None else str(folder),
         "bytes": used,
         "max_bytes": limit,
         "quota": str(settings.max_bytes),

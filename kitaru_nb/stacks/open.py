@@ -6,7 +6,8 @@ import difflib
 import errno
 import os
 import shutil
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,23 +20,29 @@ from kitaru_nb.engine.stored import stored_names
 from kitaru_nb.engine.trust import Trust
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.sql_journal import SqlJournal
-from kitaru_nb.model.settings import JOURNAL_FILE, Settings
+from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.config import StackFiles, read_stacks, reveal
 from kitaru_nb.stacks.disk import DiskLimit
 from kitaru_nb.stacks.keys import Keyring, config_folder, make_folder
-from kitaru_nb.stacks.parts import STORE_FOLDER, journal_file, journal_of, object_store, store_folder
+from kitaru_nb.stacks.parts import (
+    folders_of,
+    journal_file,
+    journal_of,
+    object_store,
+    own_files,
+    store_folder,
+)
 from kitaru_nb.stacks.settings import resolve
 
 if TYPE_CHECKING:
     from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
 
 __all__ = [
-    "JOURNAL_FILE",
     "LEAST_FREE",
-    "STORE_FOLDER",
     "ZarrStore",
-    "check_home",
+    "check_folder",
+    "check_places",
     "chosen_stack",
     "load",
     "load_stored",
@@ -48,25 +55,23 @@ __all__ = [
 LEAST_FREE = 1 << 20
 """Free bytes without which no work is begun: too little even for the journal's own pages."""
 
-_ELSEWHERE = "KITARU_NB_HOME=/other/folder"
-
 
 def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = True) -> Engine:
     """The engine of the place that `settings` name.
 
-    A missing home is made, with mode 0700. That the home can be written and has room is
-    checked here, before any cell costs time or money.
+    Missing folders are made, with mode 0700. That the folders the stack writes to can be written
+    and have room is checked here, before any cell costs time or money.
 
     Args:
         settings: What the user has chosen, see `stacks.settings.resolve`.
         limited: Keep to the disk limit of the settings; not for what makes room.
-        read_only: The caller will only read. Then a home on read-only media or on a full
-            disk is fine, and a missing one is not made.
+        read_only: The caller will only read. Then folders on read-only media or on a full
+            disk are fine, and a missing one is not made.
 
     Raises:
         NotFoundError: kind ``nothing-recorded``: `read_only`, and nothing was ever recorded.
         StoreError: kinds ``home-not-a-folder``, ``home-not-writable``, ``disk-full``,
-            ``disk-error``: the home cannot be used; nothing in it was touched. Kinds
+            ``disk-error``: a folder cannot be used; nothing in it was touched. Kinds
             ``key-unreadable``, ``key-not-made``: what is recorded could not be signed.
         CorruptError: the journal is damaged.
         UsageError: kind ``unknown-stack``.
@@ -78,7 +83,7 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
     if read_only:
         _check_readable(settings, stack)
     else:
-        _prepare(settings.home)
+        _prepare(settings, stack)
         keys.prepare()
     journal = open_journal(settings, read_only=read_only)
     try:
@@ -119,33 +124,41 @@ def open_journal(settings: Settings, *, read_only: bool = False) -> SqlJournal:
 
 
 def open_store(settings: Settings, *, journal: SqlJournal | None, read_only: bool = False) -> Any:
-    """The artifact store of the stack that `settings` name; a bucket belongs to `journal`, if given."""
+    """The artifact store of the stack that `settings` name.
+
+    A place that the stack names belongs to `journal`, if that is given.
+    """
     stack = chosen_stack(settings)
     folder = store_folder(settings, stack)
+    owner = _owner(stack, journal)
     if folder is not None:
-        return LocalStore(folder, read_only=read_only)
-    number = journal.number() if journal is not None else None
-    owner = None if number is None else f"journal {number:016x}"
+        return LocalStore(folder, read_only=read_only, owner=owner)
     return object_store(settings, stack, read_only=read_only, owner=owner)
+
+
+def _owner(stack: Stack, journal: SqlJournal | None) -> str | None:
+    """What a place that a stack names is marked with; the others are found from the journal alone."""
+    number = None if stack.store is None or journal is None else journal.number()
+    return None if number is None else f"journal {number:016x}"
 
 
 def _joined(
     settings: Settings, stack: Stack, journal: SqlJournal, trust: Trust, *, read_only: bool, limited: bool
 ) -> Engine:
-    folder = store_folder(settings, stack)
+    file, folder = journal_file(settings, stack), store_folder(settings, stack)
+    ours = own_files(settings, stack)
+    writable = partial(_check, folders_of(settings, stack), file, stack)
     if read_only or not limited or folder is None:
         store = open_store(settings, journal=journal, read_only=read_only)
-        return Engine(journal, store, settings, trust, check=partial(check_home, settings.home))
-    limit = DiskLimit(
-        settings.home, folder / "packs", settings.max_bytes, collect=partial(_collect, settings, journal)
-    )
+        return Engine(journal, store, settings, trust, check=writable, ours=ours)
+    limit = DiskLimit(file, folder, settings.max_bytes, collect=partial(_collect, settings, journal))
 
     def check() -> None:
-        check_home(settings.home)
+        writable()
         limit.check()
 
-    store = LocalStore(folder, room=limit.room)
-    return Engine(journal, store, settings, trust, check=check, hear=limit.hear)
+    store = LocalStore(folder, room=limit.room, owner=_owner(stack, journal))
+    return Engine(journal, store, settings, trust, check=check, hear=limit.hear, ours=ours)
 
 
 def _collect(settings: Settings, journal: SqlJournal) -> None:
@@ -222,37 +235,52 @@ def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like 
     return view()
 
 
-def check_home(home: Path) -> None:
-    """Raise unless an execution could be recorded in `home`. Makes and changes nothing.
+def check_places(settings: Settings, stack: Stack) -> None:
+    """Raise unless what runs on `stack` could be recorded. Makes and changes nothing.
 
     Raises:
         StoreError: see `open_engine`.
     """
-    there = os.path.isdir(home)  # noqa: PTH112 - asked before each step, where a path object costs more than the answer
-    nearest = home if there else next(folder for folder in (home, *home.parents) if _exists(folder))
+    _check(folders_of(settings, stack), journal_file(settings, stack), stack)
+
+
+def _check(folders: Sequence[Path], file: Path | None, stack: Stack) -> None:
+    for folder in folders:
+        check_folder(folder, stack)
+    if file is not None and not os.access(file, os.W_OK) and _exists(file):
+        raise _refused(file.parent, errno.EACCES, stack)
+
+
+def check_folder(folder: Path, stack: Stack) -> None:
+    """Raise unless what runs on `stack` could be recorded in `folder`. Makes and changes nothing.
+
+    Raises:
+        StoreError: see `open_engine`.
+    """
+    there = os.path.isdir(folder)  # noqa: PTH112 - asked before each step, where a path object costs more than the answer
+    nearest = folder if there else next(each for each in (folder, *folder.parents) if _exists(each))
     if not there and not nearest.is_dir():
         raise StoreError(
-            f"nothing can be recorded in `{home}`: `{nearest}` is a file, not a folder",
+            f"nothing can be recorded in `{folder}`: `{nearest}` is a file, not a folder",
             kind="home-not-a-folder",
-            hint=_ELSEWHERE,
+            hint=_elsewhere(stack),
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise _refused(home, errno.EROFS if _on_frozen_media(nearest) else errno.EACCES)
-    journal = os.path.join(home, JOURNAL_FILE)  # noqa: PTH118 - as above
-    if there and not os.access(journal, os.W_OK) and _exists(journal):
-        raise _refused(home, errno.EACCES)
+        raise _refused(folder, errno.EROFS if _on_frozen_media(nearest) else errno.EACCES, stack)
     if shutil.disk_usage(nearest).free < LEAST_FREE:
-        raise _refused(home, errno.ENOSPC)
+        raise _refused(folder, errno.ENOSPC, stack)
 
 
-def _prepare(home: Path) -> None:
-    """Make `home` when it is missing, and raise unless it can be written and has room."""
-    check_home(home)
-    if not home.is_dir():
+def _prepare(settings: Settings, stack: Stack) -> None:
+    """Make the folders that are missing, and raise unless they can be written and have room."""
+    check_places(settings, stack)
+    for folder in folders_of(settings, stack):
         try:
-            make_folder(home)
+            make_folder(folder)
         except OSError as error:
-            raise _refused(home, error.errno or errno.EIO) from error
+            raise _refused(folder, error.errno or errno.EIO, stack) from error
+    with suppress(OSError):  # with everything elsewhere it only holds what is made again: caches, verdicts
+        make_folder(settings.home)
 
 
 def _check_readable(settings: Settings, stack: Stack) -> None:
@@ -263,13 +291,16 @@ def _check_readable(settings: Settings, stack: Stack) -> None:
     home = file.parent
     if _exists(home) and not os.access(home, os.R_OK | os.X_OK):
         raise StoreError(
-            f"you may not read `{home}`", kind="home-not-readable", hint=f"ls -ld {home}, or {_ELSEWHERE}"
+            f"you may not read `{home}`",
+            kind="home-not-readable",
+            hint=f"ls -ld {home}, or {_elsewhere(stack)}",
         )
     if not _exists(file):
+        of = "" if stack.name == LOCAL.name else f" (stack `{stack.name}`)"
         raise NotFoundError(
-            f"nothing is recorded in `{home}` yet",
+            f"nothing is recorded in `{home}`{of} yet",
             kind="nothing-recorded",
-            hint="kitaru-nb run NOTEBOOK, kitaru-nb demo, or " + _ELSEWHERE,
+            hint="kitaru-nb run NOTEBOOK, kitaru-nb demo, or " + _elsewhere(stack),
         )
 
 
@@ -281,11 +312,18 @@ def _on_frozen_media(folder: Path) -> bool:
     return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
-def _refused(home: Path, number: int) -> StoreError:
-    message = f"nothing can be recorded in `{home}`: {os.strerror(number)}"
+def _refused(folder: Path, number: int, stack: Stack) -> StoreError:
+    message = f"nothing can be recorded in `{folder}`: {os.strerror(number)}"
     if number in (errno.ENOSPC, errno.EDQUOT):
-        hint = f"free some space on that disk, or {_ELSEWHERE}"
+        hint = f"free some space on that disk, or {_elsewhere(stack)}"
         return StoreError(f"{message}; what is stored there is safe", kind="disk-full", hint=hint)
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(message, kind="home-not-writable", hint=_ELSEWHERE)
-    return StoreError(message, kind="disk-error", hint=_ELSEWHERE)
+        return StoreError(message, kind="home-not-writable", hint=_elsewhere(stack))
+    return StoreError(message, kind="disk-error", hint=_elsewhere(stack))
+
+
+def _elsewhere(stack: Stack) -> str:
+    """How to record in another place."""
+    if stack.store is None and stack.journal is None:
+        return "KITARU_NB_HOME=/other/folder"
+    return f"another folder for stack `{stack.name}` in {stack.source}, or KITARU_NB_STACK=local"

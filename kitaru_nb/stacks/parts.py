@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from kitaru_nb.errors import StoreError, UsageError
 from kitaru_nb.journal.sql_journal import SqlJournal
@@ -14,7 +15,18 @@ from kitaru_nb.model.settings import JOURNAL_FILE, Settings
 from kitaru_nb.model.stack import Stack
 from kitaru_nb.stacks.config import reveal
 
-__all__ = ["STORE_FOLDER", "journal_file", "journal_of", "object_store", "store_folder"]
+__all__ = [
+    "STORE_FOLDER",
+    "as_typed_in",
+    "folders_of",
+    "journal_at",
+    "journal_file",
+    "journal_of",
+    "object_store",
+    "own_files",
+    "store_at",
+    "store_folder",
+]
 
 STORE_FOLDER = "store"
 _POSTGRES = ("postgresql", "postgres")
@@ -24,43 +36,84 @@ _OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "me
 def journal_file(settings: Settings, stack: Stack) -> Path | None:
     """The journal's file, None when it is on a server.
 
+    A stack that names its store and no journal has one of its own: two stores in one journal
+    would be mixed up. It is in the store's folder; of a bucket, in a folder of the home.
+
     Raises:
         UsageError: kind ``bad-journal-url``.
     """
     if stack.journal is None:
-        return settings.home / JOURNAL_FILE
-    scheme = stack.journal.partition(":")[0]
+        folder = None if stack.store is None else store_folder(settings, stack)
+        return (folder or _beside(settings, stack, stack.store)) / JOURNAL_FILE
+    scheme, _, rest = stack.journal.partition("://")
     if scheme in _POSTGRES:
         return None
-    path = _path(stack.journal, "sqlite")
-    if path is None:
-        raise UsageError(
-            f"the journal `{stack.journal}` of stack `{stack.name}` is of a kind that does not exist",
-            kind="bad-journal-url",
-            hint='journal = "sqlite:////a/file" or "postgresql://USER@HOST/DATABASE"',
-        )
-    return path
+    if scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
+        # SQLAlchemy's way: three slashes and a relative path, or four and an absolute one
+        return _absolute(unquote(rest[1:]), stack)
+    raise UsageError(
+        f"the journal `{stack.journal}` of stack `{stack.name}` is of a kind that does not exist",
+        kind="bad-journal-url",
+        hint='journal = "sqlite:///file/beside/the/stacks", "sqlite:////a/file" or "postgresql://USER@HOST/DATABASE"',
+    )
 
 
 def store_folder(settings: Settings, stack: Stack) -> Path | None:
     """The folder of the artifact store, None when it is in a bucket.
 
+    A stack that names its journal and no store has one of its own: what a journal does not know,
+    its `gc` takes for left over. It is beside the journal's file; of a server, in a folder of the home.
+
     Raises:
         UsageError: kind ``bad-store-url``.
     """
     if stack.store is None:
-        return settings.home / STORE_FOLDER
-    scheme, colon, _ = stack.store.partition("://")
-    if colon and scheme in _OBJECTS:
+        file = None if stack.journal is None else journal_file(settings, stack)
+        if file is None:
+            return _beside(settings, stack, stack.journal) / STORE_FOLDER
+        return file.parent / (STORE_FOLDER if file.name == JOURNAL_FILE else f"{file.stem}-{STORE_FOLDER}")
+    scheme, colon, rest = stack.store.partition("://")
+    if not colon:
+        return _absolute(stack.store, stack)
+    if scheme in _OBJECTS:
         return None
-    path = _path(stack.store, "file") if colon else _absolute(Path(stack.store).expanduser(), stack)
-    if path is None:
-        raise UsageError(
-            f"the store `{stack.store}` of stack `{stack.name}` is of a kind that does not exist",
-            kind="bad-store-url",
-            hint='store = "/a/folder", "s3://bucket/prefix", "gs://…" or "az://…"',
-        )
-    return path
+    if scheme == "file" and rest.startswith("/") and rest.strip("/"):
+        return Path("/" + unquote(rest).lstrip("/"))
+    raise UsageError(
+        f"the store `{stack.store}` of stack `{stack.name}` is of a kind that does not exist",
+        kind="bad-store-url",
+        hint='store = "folder/beside/the/stacks", "/a/folder", "s3://bucket/prefix", "gs://…" or "az://…"',
+    )
+
+
+def folders_of(settings: Settings, stack: Stack) -> tuple[Path, ...]:
+    """The folders on this machine that recording on `stack` needs, the journal's first."""
+    file, folder = journal_file(settings, stack), store_folder(settings, stack)
+    found = [] if file is None else [file.parent]
+    if folder is not None and not any(folder.is_relative_to(each) for each in found):
+        found.append(folder)
+    return tuple(found)
+
+
+def journal_at(settings: Settings, stack: Stack) -> str:
+    """Where the stack's journal is, to be shown: a path or a URL, without secrets."""
+    file = journal_file(settings, stack)
+    return str(stack.journal) if file is None else str(file)
+
+
+def store_at(settings: Settings, stack: Stack) -> str:
+    """Where the stack's values are, to be shown: a path or a URL, without secrets."""
+    folder = store_folder(settings, stack)
+    return str(stack.store) if folder is None else str(folder)
+
+
+def own_files(settings: Settings, stack: Stack) -> tuple[Path, ...]:
+    """Files, and folders with all that is in them, that are ours and no data of a notebook."""
+    file, folder = journal_file(settings, stack), store_folder(settings, stack)
+    ours = [] if folder is None else [folder]
+    if file is not None:
+        ours += [file.with_name(file.name + end) for end in ("", "-head", "-wal", "-shm", "-journal")]
+    return (settings.home, *(each for each in ours if not each.is_relative_to(settings.home)))
 
 
 def journal_of(settings: Settings, stack: Stack, *, read_only: bool) -> SqlJournal:
@@ -102,14 +155,27 @@ def _needed(module: str, name: str, *, extra: str, needs: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _path(url: str, scheme: str) -> Path | None:
-    """The path of a URL such as ``sqlite:////srv/journal.db``, None for another scheme."""
-    if not url.startswith(f"{scheme}://"):
-        return None
-    path = unquote(urlsplit(url).path)
-    # SQLAlchemy writes an absolute path with four slashes; three with one that is absolute mean the same.
-    return Path("/" + path.lstrip("/"))
+def _absolute(path: str, stack: Stack) -> Path:
+    """A path of a stack, as it is meant: a relative one begins where the file of the stack is."""
+    return Path(stack.source).parent / Path(path).expanduser()
 
 
-def _absolute(path: Path, stack: Stack) -> Path:
-    return path if path.is_absolute() else Path(stack.source).parent / path
+def as_typed_in(here: Path, place: str, folder: Path) -> str:
+    """A store or journal that was typed in the folder `here`, as a file in `folder` has to say it.
+
+    What lies below `folder` stays relative, so that the folder can be moved and shared.
+    """
+    scheme = "sqlite:///" if place.startswith("sqlite:///") else ""
+    path = place.removeprefix(scheme)
+    if (not scheme and "://" in path) or path.startswith(("/", "~")) or not path:
+        return place
+    meant = here / path
+    below = meant.is_relative_to(folder) and ".." not in meant.parts
+    return scheme + str(meant.relative_to(folder) if below else meant)
+
+
+def _beside(settings: Settings, stack: Stack, url: str | None) -> Path:
+    """The folder for the part of a stack that it does not name; of another place it is another folder."""
+    if url is None:
+        return settings.home
+    return settings.home / "stacks" / f"{stack.name}-{blake2b(url.encode(), digest_size=4).hexdigest()}"

@@ -16,6 +16,8 @@ import kitaru_nb
 from kitaru_nb.cli.main import main
 from kitaru_nb.journal.schema import newest_format
 from kitaru_nb.stacks.doctor import journal_format
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "format-1"
 KNOWN = json.loads((GOLDEN / "expected.json").read_text())
@@ -151,3 +153,43 @@ def test_migrate_says_what_it_did_and_leaves_a_copy_that_works(
     monkeypatch.setenv("KITARU_NB_HOME", str(old))
     assert kitaru_nb.load("point", execution=KNOWN["broken"][0], trust=True).double() == 42
     assert typed(capsys, "store", "verify")[0] == 0
+
+
+@pytest.fixture
+def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stack that keeps all in a folder of its own, beside a home that holds other records."""
+    shutil.copytree(GOLDEN, tmp_path / "home")
+    shutil.copytree(GOLDEN / "store", tmp_path / "team")
+    shutil.copyfile(GOLDEN / "journal.db", tmp_path / "team" / "journal.db")
+    (tmp_path / "kitaru_nb.toml").write_text('[stacks.team]\nstore = "team"\n[stacks.new]\nstore = "new"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KITARU_NB_STACK", "team")
+    return tmp_path / "team"
+
+
+def test_info_speaks_of_the_stack_it_counts(team: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, found = typed(capsys, "store", "info")
+    main(["store", "info"])
+    shown = capsys.readouterr().out
+
+    assert (found["stack"], found["journal"], found["store"]) == ("team", f"{team}/journal.db", str(team))
+    assert found["bytes"] > 100_000
+    assert str(team) in shown
+    assert str(team.parent / "home") not in shown
+
+
+def test_executions_say_which_place_is_empty(
+    team: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITARU_NB_STACK", "new")
+    assert main(["executions"]) == 0
+    before = capsys.readouterr().out
+    open_engine(resolve()).close()
+    assert main(["executions"]) == 0
+    after = capsys.readouterr().out
+
+    for said in (before, after):
+        assert str(team.parent / "new") in said
+        assert "stack" in said
+        assert str(team.parent / "home") not in said

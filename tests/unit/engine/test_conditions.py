@@ -19,13 +19,13 @@ LONG = "y" * 1000  # shorter than a path may be, longer than one name in a folde
 
 @pytest.mark.parametrize("text", [LONG, f"{LONG}/a.txt", "\ud800"])
 def test_a_string_that_cannot_be_a_path_names_no_file(text: str, tmp_path: Path) -> None:
-    found = named_files(_outline("n = len(s)"), [text], ignored=tmp_path)
+    found = named_files(_outline("n = len(s)"), [text], ignored=[tmp_path])
 
     assert found == {}
 
 
 def test_a_long_string_in_code_that_asks_for_files_is_one_that_is_not_there(tmp_path: Path) -> None:
-    found = named_files(_outline("there = os.path.exists(s)"), [LONG], ignored=tmp_path)
+    found = named_files(_outline("there = os.path.exists(s)"), [LONG], ignored=[tmp_path])
 
     assert set(found.values()) <= {ABSENT}
 
@@ -34,6 +34,6 @@ def test_a_string_that_names_a_file_counts_with_its_content(tmp_path: Path) -> N
     file = tmp_path / "data.csv"
     file.write_text("1", "utf-8")
 
-    found = named_files(_outline("read(s)"), [str(file)], ignored=tmp_path / "home")
+    found = named_files(_outline("read(s)"), [str(file)], ignored=[tmp_path / "home"])
 
     assert list(found) == [str(file)]

@@ -12,6 +12,7 @@ import pytest
 from kitaru_nb.artifacts.values import checked_buffers
 from kitaru_nb.engine import files
 from kitaru_nb.errors import CorruptError
+from kitaru_nb.model.stack import Stack
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
 # Cells open files as people do in notebooks: without closing them.
@@ -498,3 +499,20 @@ def test_run_all_twice_in_one_kernel_restores_a_step_whose_file_is_made_anew(fol
 
     assert first.cells(*cells) == [RESTORED] * 2
     assert (first["n"], (folder / "n").read_text()) == (1, "1")
+
+
+def test_what_a_stack_keeps_beside_the_notebook_is_none_of_its_files(folder: Path) -> None:
+    team = Stack("team", store="values", journal="sqlite:///run.db", source=str(folder / "kitaru_nb.toml"))
+    own = Kernel(
+        folder.parent / "home",
+        notebook=folder / "n.ipynb",
+        settings={"stack": "team", "place": team},
+    )
+    own.cell("import subprocess\nlarge = bytes(range(256)) * 1000")
+
+    own.cell(
+        "large = large + b'!'\nsubprocess.run(['sh', '-c', 'touch made values/x run.db-wal'], check=True)"
+    )
+
+    assert (folder / "run.db").is_file()
+    assert [Path(file["path"]).name for file in own.last.draft.files] == ["made"]

@@ -50,7 +50,7 @@ def start(kernels: list[Kernel], home: Path, notebook: str = "a", **settings: ob
 
 
 def used(home: Path) -> int:
-    return used_by(home, home / "store" / "packs")
+    return used_by(home / "journal.db", home / "store")
 
 
 def test_a_save_that_would_cross_the_limit_is_an_error_and_nothing_of_it_is_stored(
@@ -148,8 +148,8 @@ def test_it_is_said_once_when_four_fifths_are_taken(kernels: list[Kernel], home:
 
 def test_asking_does_not_look_at_the_files_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Path] = []
-    monkeypatch.setattr("kitaru_nb.stacks.disk.used_by", lambda home, _packs: len(looks.append(home) or ""))
-    limit = DiskLimit(tmp_path, tmp_path / "packs", Quota(None, MIB), collect=lambda: None)
+    monkeypatch.setattr("kitaru_nb.stacks.disk.used_by", lambda journal, _: len(looks.append(journal) or ""))
+    limit = DiskLimit(tmp_path / "journal.db", tmp_path, Quota(None, MIB), collect=lambda: None)
 
     for _ in range(1000):
         limit.check()
@@ -199,6 +199,12 @@ def test_doctor_shows_what_is_taken_and_what_may_be(
 
     found = examine(resolve())
 
-    assert found.disk == {"bytes": used(home), "max_bytes": 10**6, "quota": "1000000", "keep_days": 30.0}
+    assert found.disk == {
+        "path": str(home / "store"),
+        "bytes": used(home),
+        "max_bytes": 10**6,
+        "quota": "1000000",
+        "keep_days": 30.0,
+    }
     assert "disk-limit" in [warning.kind for warning in found.warnings]
     assert limit_of(home, Quota(None)) is None

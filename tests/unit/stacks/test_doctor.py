@@ -11,6 +11,7 @@ from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks import doctor
 from kitaru_nb.stacks.doctor import examine
 from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +101,48 @@ def test_a_kernel_that_cannot_start_is_a_warning(tmp_path: Path, kernels) -> Non
     kernels[0] |= {"error": "`/py`: No such file or directory", "kitaru_nb": None}
 
     assert "broken-kernel" in kinds(examine(Settings(home=tmp_path / "home")).warnings)
+
+
+def test_it_speaks_of_the_folders_of_the_stack_not_of_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kitaru_nb.toml").write_text(
+        '[stacks.team]\nstore = "values"\njournal = "sqlite:///records/journal.db"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KITARU_NB_STACK", "team")
+    monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "home"))
+    engine = open_engine(resolve())
+    engine.journal.start(Identity(notebook="/a.ipynb"), owner=current_owner())
+    engine.store.write([memoryview(bytes(200_000))], index=engine.journal)
+    engine.close()
+    (tmp_path / "home").rmdir()
+    (tmp_path / "home").write_text("a file where the home would be")
+    (tmp_path / "records").chmod(0o755)
+
+    found = examine(resolve())
+
+    records, values = str(tmp_path / "records"), str(tmp_path / "values")
+    assert found.usable, "the stack keeps nothing in the home"
+    assert [each["path"] for each in found.folders] == [records, values]
+    assert found.stack["where"] == {"journal": f"{records}/journal.db", "store": values}
+    assert (found.journal["path"], found.journal["executions"]) == (f"{records}/journal.db", 1)
+    assert found.disk["path"] == values
+    assert found.disk["bytes"] > 200_000
+    assert (found.home["used"], found.home["path"]) == (False, str(tmp_path / "home"))
+    assert "home-open-to-others" in kinds(found.warnings)
+
+
+def test_a_folder_of_the_stack_that_cannot_be_written_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "values").write_text("")
+    (tmp_path / "kitaru_nb.toml").write_text('[stacks.team]\nstore = "values/deep"\n')
+    monkeypatch.chdir(tmp_path)
+
+    found = examine(resolve(stack="team", home=tmp_path / "home"))
+
+    (problem,) = found.problems
+    assert problem.kind == "home-not-a-folder"
+    assert str(tmp_path / "values" / "deep") in problem.message
+    assert "KITARU_NB_STACK=local" in problem.hint
