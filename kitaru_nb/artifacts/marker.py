@@ -7,12 +7,16 @@ replaces raises `UnstorableError` and names the value and the ways on.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import Any, NoReturn, TypeGuard
 
 from kitaru_nb.errors import UnstorableError
 
-__all__ = ["Marker", "is_marker", "marker_details"]
+__all__ = ["Marker", "is_marker", "marker_details", "marker_in"]
+
+_OTHERS = (type, FunctionType, ModuleType)
 
 
 class Marker:
@@ -62,6 +66,23 @@ def is_marker(value: object) -> TypeGuard[Marker]:
 def marker_details(marker: Marker) -> tuple[str, str, str]:
     """The name, the type and the reason a marker was made with."""
     return marker._details
+
+
+def marker_in(value: object, *, apart: object = None) -> Marker | None:
+    """A marker that `value` is or leads to, the nearest; None where there is none.
+
+    What functions, classes and modules reach is theirs, and so is what `apart` holds.
+    """
+    seen: set[int] = set()
+    level = [value]
+    while level:
+        fresh = [obj for obj in level if id(obj) not in seen and obj is not apart]
+        for obj in fresh:
+            if type(obj) is Marker:
+                return obj
+        seen.update(map(id, fresh))
+        level = gc.get_referents(*(obj for obj in fresh if not isinstance(obj, _OTHERS)))
+    return None
 
 
 def _refuse(marker: Marker) -> NoReturn:

@@ -21,7 +21,7 @@ from typing import Any
 from kitaru_nb.analysis.directive import directive_of, mark_source
 from kitaru_nb.analysis.names import names_of
 from kitaru_nb.artifacts.kinds import kind_name
-from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
+from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details, marker_in
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.observe import keeping, state_of
 from kitaru_nb.engine.process import Process, ProcessState
@@ -362,18 +362,6 @@ def _adopt(names: Sequence[str], recorded: Recorded, namespace: Namespace, resto
         if after is not None and group.names in after.groups:
             recorded.put(replace(group, value=after.groups[group.names]))
         for other in group.names:
-            if other in restored.lost and not _leads_to_marker(other, namespace):
+            if other in restored.lost and marker_in(namespace.live.get(other), apart=namespace.live) is None:
                 del restored.lost[other]
                 restored.names.append(other)
-
-
-def _leads_to_marker(name: str, namespace: Namespace) -> bool:
-    seen: set[int] = set()
-    level: list[Any] = [namespace.live.get(name)]
-    while level:
-        fresh = [obj for obj in level if object.__hash__(obj) not in seen and obj is not namespace.live]
-        if any(map(is_marker, fresh)):
-            return True
-        seen.update(map(object.__hash__, fresh))
-        level = gc.get_referents(*[obj for obj in fresh if not isinstance(obj, type | FunctionType)])
-    return False

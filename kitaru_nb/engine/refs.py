@@ -58,12 +58,18 @@ class Found:
     """A stored value: its artifact, the names stored in that, the one asked for, its checkpoint.
 
     Asked for by digest, none of them but the artifact is known.
+
+    Attributes:
+        recipe: Whether it is kept as a recipe, and markers are in the artifact.
+        step: What the checkpoint is called.
     """
 
     artifact: Artifact
     names: tuple[str, ...] = ()
     name: str | None = None
     seq: int | None = None
+    recipe: bool = False
+    step: str | None = None
 
     def pick(self, values: Mapping[str, object]) -> object:
         """Of the artifact's `values` the one asked for; by digest the only one, or all of them."""
@@ -237,14 +243,19 @@ def find_artifact(journal: Journal, text: str, *, execution: str = LATEST) -> Fo
     if text.isidentifier() and not _is_digest(text):
         chosen = find_execution(journal, execution)
         step, group = _newest_value(journal, chosen, text)
-        return Found(_artifact(journal, group.artifact), group.names, text, step.seq)
+        return _found(journal, step, group, text)
     match parse_ref(text):
         case Ref() as ref:
             chosen = find_execution(journal, ref.execution)
             step, group = _value_of_step(journal, chosen, ref)
-            return Found(_artifact(journal, group.artifact), group.names, ref.name, step.seq)
+            return _found(journal, step, group, ref.name)
         case digest:
             return Found(_artifact(journal, digest))
+
+
+def _found(journal: Journal, step: Checkpoint, group: Group, name: str) -> Found:
+    artifact = _artifact(journal, group.artifact)
+    return Found(artifact, group.names, name, step.seq, group.recipe is not None, step.draft.name)
 
 
 def value_refs(execution: ExecutionId, checkpoint_name: str, group: Group) -> list[str]:

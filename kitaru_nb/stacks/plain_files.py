@@ -15,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kitaru_nb.artifacts.marker import marker_details, marker_in
 from kitaru_nb.engine.refs import Found
-from kitaru_nb.errors import StoreError, UsageError
+from kitaru_nb.errors import StoreError, UnstorableError, UsageError
 from kitaru_nb.stacks.open import load_stored
 from kitaru_nb.stacks.plain_forms import FORMS, NotThisFormError, forms_of
 from kitaru_nb.stacks.views import View, view_of
@@ -38,6 +39,7 @@ def write_plain(ref: str, path: Path) -> tuple[Found, int]:
 
     Raises:
         NotFoundError: no such value.
+        UnstorableError: kind ``not-stored``: it, or a part of it, was never stored.
         UsageError: kinds ``not-this-form``, ``unknown-form``, ``missing-package``, ``out-exists``; the
             hint names what fits. Nothing was written.
         StoreError: kind ``out-not-written``: the disk refused. Nothing is left of it.
@@ -47,10 +49,41 @@ def write_plain(ref: str, path: Path) -> tuple[Found, int]:
         found, view = view_of(ref)
         if os.path.lexists(path):
             raise UsageError(f"`{path}` is there already", kind="out-exists", hint=_another(path))
-        return found, _wholly(path, lambda partial: _write_zarr(partial, view, path))
+        return found, _wholly(path, lambda partial: _write_zarr(partial, view, path, found))
     found, value = load_stored(ref)
+    _refuse_unstored(value, found, ref)
     write = _writer(value, suffix, path)
     return found, _wholly(path, lambda partial: _write_value(partial, value, write, path))
+
+
+def _refuse_unstored(value: object, found: Found, ref: str) -> None:
+    """Raise when a marker stands for the value, or for a part of it: a file would pass it on as the value.
+
+    Raises:
+        UnstorableError: kind ``not-stored``.
+    """
+    marker = marker_in(value)
+    if marker is None:
+        return
+    title = f"`{found.name or ref}`" + (f" of checkpoint `{found.step}`" if found.step else "")
+    name, kind, reason = marker_details(marker)
+    again = f"%%checkpoint {found.step} --all --fresh" if found.step else "%%checkpoint --all --fresh"
+    if found.recipe:
+        message = f"{title}, a {kind}, is not stored: {reason}"
+        hint = f"%resume in its notebook and save it there, or run its cell with {again}"
+    else:
+        part = (
+            ""
+            if marker is value
+            else " cannot be written whole: " + (f"`{name}`" if "." in name else "a part of it")
+        )
+        what = title + part
+        message = f"{what} was a {kind}, which could not be stored: {reason}" if kind else f"{what} {reason}"
+        root = found.name or name.split(".")[0].split("[")[0]
+        hint = (
+            f"%resume --remake {root} in its notebook, or the cell that makes it, and save there what can be"
+        )
+    raise UnstorableError(message, kind="not-stored", hint=hint)
 
 
 def _writer(value: object, suffix: str, path: Path) -> Callable[[Path, Any], None]:
@@ -80,13 +113,15 @@ def _write_value(partial: Path, value: object, write: Callable[[Path, Any], None
         raise UsageError(message, kind="missing-package", hint=f"pip install {name}") from error
 
 
-def _write_zarr(partial: Path, view: View, path: Path) -> None:
+def _write_zarr(partial: Path, view: View, path: Path, found: Found) -> None:
     with warnings.catch_warnings(record=True) as left_out:
         warnings.simplefilter("always", UserWarning)
         try:
             tree = view.tree()
         except UsageError as error:
-            raise UsageError(error.message, kind=error.kind, hint=_fitting(view.load(), path)) from error
+            value = view.load()
+            _refuse_unstored(value, found, view.ref)
+            raise UsageError(error.message, kind=error.kind, hint=_fitting(value, path)) from error
     if left_out:
         # A folder that lacks a column would look whole to whoever opens it.
         raise UsageError(str(left_out[0].message), kind="not-this-form", hint=_fitting(view.load(), path))

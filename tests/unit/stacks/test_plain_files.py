@@ -22,7 +22,8 @@ import xarray as xr
 import zarr
 
 from kitaru_nb.artifacts.values import manifest_digest
-from kitaru_nb.errors import CorruptError, NotFoundError, StoreError, UsageError
+from kitaru_nb.engine import cheaper
+from kitaru_nb.errors import CorruptError, NotFoundError, StoreError, UnstorableError, UsageError
 from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.model.execution import Identity, current_owner
 from kitaru_nb.model.settings import Settings
@@ -30,6 +31,7 @@ from kitaru_nb.stacks import plain_files
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.plain_files import write_plain
 from kitaru_nb.testing import a_draft
+from tests.unit.engine.kernel import Kernel
 
 FRAME = pd.DataFrame(
     {
@@ -333,3 +335,46 @@ def test_a_name_in_a_strangers_record_leads_out_of_no_folder(home: Path, name: s
     assert not list(home.parent.rglob("*outside*"))
     assert not Path("/tmp/outside").exists()
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["out.pkl", "out", "out.zarr", "out.json"])
+def test_a_value_that_was_never_stored_is_an_error_that_names_it_and_leaves_no_file(
+    home: Path, name: str
+) -> None:
+    keep(home, (n for n in range(3)))
+
+    with pytest.raises(UnstorableError) as refused:
+        write_plain("latest/train/value", home.parent / name)
+
+    assert refused.value.kind == "not-stored"
+    assert (
+        "`value` of checkpoint `train` was a generator, which could not be stored: " in refused.value.message
+    )
+    assert "--remake value" in refused.value.hint
+    assert not (home.parent / name).exists()
+
+
+def test_a_part_that_was_never_stored_is_named_too(home: Path) -> None:
+    keep(home, {"rows": [1, 2], "rest": (n for n in range(3))})
+
+    with pytest.raises(UnstorableError, match="cannot be written whole: a part of it was a generator"):
+        write_plain("latest/train/value", home.parent / "out.pkl")
+
+    assert not (home.parent / "out.pkl").exists()
+
+
+def test_a_value_kept_as_a_recipe_says_how_to_get_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cheaper, "LARGE", 1000)
+    monkeypatch.setattr(cheaper, "disk_speed", lambda _home: 1.0)
+    kernel = Kernel(home, notebook=home.parent / "n.ipynb", settings={"paranoid": False})
+    kernel.cell("%%checkpoint load\nimport numpy as np\nrows = np.arange(100_000)")
+    assert any(group.recipe for group in kernel.last.draft.groups)
+    kernel.stop()
+
+    with pytest.raises(UnstorableError) as refused:
+        write_plain("latest/load/rows", home.parent / "out.npy")
+
+    assert refused.value.kind == "not-stored"
+    assert "is not stored: it is made again by the cell" in refused.value.message
+    assert "%%checkpoint load --all --fresh" in refused.value.hint
+    assert not (home.parent / "out.npy").exists()
