@@ -130,8 +130,7 @@ def _verify(settings: Settings, *, json: bool) -> int:
     except CorruptError as error:  # so damaged that it cannot even be opened
         found = Verified(damage=[Damage(error.message)])
     if json:
-        damage = [{**asdict(each), "names": list(each.names)} for each in found.damage]
-        print_json({**asdict(found), "ok": not found.damage, "damage": damage})
+        print_json({**asdict(found), "ok": not found.damage})
     else:
         _print_verified(found)
     return 1 if found.damage else 0
@@ -139,9 +138,13 @@ def _verify(settings: Settings, *, json: bool) -> int:
 
 def _print_verified(found: Verified) -> None:
     for each in found.damage:
-        where = f"{each.execution}/{each.checkpoint}" if each.execution else "store"
-        names = f" ({', '.join(each.names)})" if each.names else ""
-        print(clean(f"damaged: {where}{names}: {each.message}"))
+        more = f"; and {each.extents - 1} more in that place" if each.extents > 1 else ""
+        print(clean(f"damaged: {each.message}{more}"))
+        for step in each.checkpoints[:_SHOWN]:
+            names = f" ({', '.join(step.names)})" if step.names else ""
+            print(clean(f"  of {step.execution}/{step.checkpoint}{names}"))
+        if len(each.checkpoints) > _SHOWN:
+            print(f"  and of {len(each.checkpoints) - _SHOWN} more; --json has them all")
     print(
         f"{found.checkpoints} checkpoints, {found.artifacts} values, {found.extents} extents "
         f"({size(found.bytes)}) in {found.packs} packs checked; {size(found.tails)} at their ends are spare"

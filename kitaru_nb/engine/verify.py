@@ -15,26 +15,35 @@ from kitaru_nb.model.artifact import Digest, Location
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import ExecutionId
 
-__all__ = ["Damage", "Verified", "verify"]
+__all__ = ["Concerned", "Damage", "Verified", "verify"]
 
 _MANY = 256
 _THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Concerned:
+    """A step that cannot be restored wholly: its name as it is typed, and which of its names."""
+
+    execution: ExecutionId
+    checkpoint: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Damage:
-    """Something that is not as it was stored.
+    """Something that is not as it was stored, told once however many extents and steps it concerns.
 
     Attributes:
-        message: What, and where.
-        execution: Whose, and `checkpoint` and `names` which of its values; None and empty where
-            it belongs to no value of a step.
+        message: What, and where; of several extents in one pack, the first.
+        extents: How many extents cannot be read for it, and `bytes` their length.
+        checkpoints: The steps that hold them; none where it belongs to no value of a step.
     """
 
     message: str
-    execution: ExecutionId | None = None
-    checkpoint: str | None = None
-    names: tuple[str, ...] = ()
+    extents: int = 0
+    bytes: int = 0
+    checkpoints: tuple[Concerned, ...] = ()
 
 
 @dataclass(slots=True)
@@ -73,7 +82,8 @@ def verify(
         artifacts = journal.artifacts(journal.artifact_digests())
         removed = journal.removed(users.keys() - artifacts.keys())
     except KitaruError as error:
-        found.damage.append(Damage(error.message))
+        if Damage(error.message) not in found.damage:  # the check of the records may have met it
+            found.damage.append(Damage(error.message))
         return found
     needed: dict[Digest, list[Digest]] = {}
     for digest, artifact in artifacts.items():
@@ -81,43 +91,53 @@ def verify(
         try:
             extents = {extent.digest for row in checked_buffers(artifact) for extent in row}
         except CorruptError as error:
-            found.damage += _of(users, [digest], error.message)
+            found.damage.append(Damage(error.message, checkpoints=_of(users, [digest])))
             continue
         for extent in extents:
             needed.setdefault(extent, []).append(digest)
     for digest in users.keys() - artifacts.keys() - removed.keys():
-        found.damage += _of(users, [digest], f"the artifact `{digest[:12]}` is not on record")
-    for extent in needed.keys() - places.keys():
-        found.damage += _of(users, needed[extent], f"the journal has no place for `{extent[:12]}`")
-    for extent, fault in _read(journal, store, places, found, progress):
-        found.damage += _of(users, needed.get(extent, ()), fault.message)
+        message = f"the artifact `{digest[:12]}` is not on record"
+        found.damage.append(Damage(message, checkpoints=_of(users, [digest])))
+    lost = sorted(needed.keys() - places.keys())
+    if lost:
+        message = f"the journal has no place for the extent `{lost[0][:12]}`"
+        holders = [digest for extent in lost for digest in needed[extent]]
+        found.damage.append(Damage(message, len(lost), checkpoints=_of(users, holders)))
+    faults: dict[str, list[tuple[Location, StoreError]]] = {}
+    for place, fault in _read(journal, store, places, found, progress):
+        faults.setdefault(place.pack or place.extent.digest, []).append((place, fault))
+    for together in faults.values():
+        holders = [digest for place, _ in together for digest in needed.get(place.extent.digest, ())]
+        size = sum(place.extent.length for place, _ in together)
+        found.damage.append(Damage(together[0][1].message, len(together), size, _of(users, holders)))
     _packs(store, places.values(), found)
     return found
 
 
-def _users(journal: Journal, found: Verified) -> dict[Digest, list[tuple[ExecutionId, str, tuple[str, ...]]]]:
+def _users(journal: Journal, found: Verified) -> dict[Digest, list[Concerned]]:
     """For each artifact the steps that hold it, by the names people type."""
     of_execution: dict[ExecutionId, list[Checkpoint]] = {}
     for step in journal.every_checkpoint():
         found.checkpoints += 1
         of_execution.setdefault(step.execution, []).append(step)
-    users: dict[Digest, list[tuple[ExecutionId, str, tuple[str, ...]]]] = {}
+    users: dict[Digest, list[Concerned]] = {}
     for execution, steps in of_execution.items():
         for step, label in zip(steps, checkpoint_names(steps), strict=True):
             names = {group.artifact: group.names for group in step.draft.groups}
             for digest in step.draft.stored:
-                users.setdefault(digest, []).append((execution, label, names.get(digest, ())))
+                users.setdefault(digest, []).append(Concerned(execution, label, names.get(digest, ())))
     return users
 
 
-def _of(
-    users: Mapping[Digest, list[tuple[ExecutionId, str, tuple[str, ...]]]],
-    artifacts: Iterable[Digest],
-    message: str,
-) -> list[Damage]:
-    """The damage, once for each step that it concerns."""
-    concerned = [user for digest in artifacts for user in users.get(digest, ())]
-    return [Damage(message, *user) for user in concerned] or [Damage(message)]
+def _of(users: Mapping[Digest, list[Concerned]], artifacts: Iterable[Digest]) -> tuple[Concerned, ...]:
+    """The steps that hold one of `artifacts`, each once, with all its names that are in them."""
+    found: dict[tuple[ExecutionId, str], dict[str, None]] = {}
+    for digest in artifacts:
+        for user in users.get(digest, ()):
+            found.setdefault((user.execution, user.checkpoint), {}).update(dict.fromkeys(user.names))
+    return tuple(
+        Concerned(*step, tuple(names)) for step, names in sorted(found.items(), key=lambda one: one[0])
+    )
 
 
 def _read(
@@ -126,7 +146,7 @@ def _read(
     places: Mapping[Digest, Location],
     found: Verified,
     progress: Callable[[int, int], None],
-) -> Iterator[tuple[Digest, StoreError]]:
+) -> Iterator[tuple[Location, StoreError]]:
     """Read every extent where it is; those that cannot be read, each with why."""
     ordered = sorted(places.values(), key=lambda place: (place.pack or "", place.offset))
     total = sum(place.extent.length for place in ordered)
@@ -139,7 +159,7 @@ def _read(
                 found.extents += 1
                 found.bytes += place.extent.length
                 if error is not None:
-                    yield place.extent.digest, error
+                    yield place, error
             progress(found.bytes, total)
 
 

@@ -18,6 +18,7 @@ from kitaru_nb.journal.schema import newest_format
 from kitaru_nb.stacks.doctor import journal_format
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
+from tests.unit.engine.kernel import Kernel
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "format-1"
 KNOWN = json.loads((GOLDEN / "expected.json").read_text())
@@ -104,10 +105,52 @@ def test_verify_names_the_checkpoints_and_values_that_are_damaged(
     code, found = typed(capsys, "store", "verify")
 
     assert (code, found["ok"]) == (1, False)
-    concerned = {(each["execution"], each["checkpoint"], *each["names"]) for each in found["damage"]}
+    (once,) = found["damage"]
+    concerned = {(each["execution"], each["checkpoint"], *each["names"]) for each in once["checkpoints"]}
     assert concerned == {(found_id, "numbers", "numbers", "view") for found_id, _ in KNOWN.values()}
     assert main(["store", "verify"]) == 1
-    assert f"damaged: {KNOWN['whole'][0]}/numbers (numbers, view): " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert sum(line.startswith("damaged: ") for line in shown.splitlines()) == 1
+    assert f"  of {KNOWN['whole'][0]}/numbers (numbers, view)\n" in shown
+
+
+def test_a_pack_that_is_gone_is_one_damage_however_much_was_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "home"))
+    kernel = Kernel(tmp_path / "home", notebook=tmp_path / "n.ipynb")
+    kernel.cell("%%checkpoint one\nimport random\none = bytearray(random.Random(1).randbytes(3_000_000))")
+    kernel.cell("%%checkpoint two\none[:3] = b'abc'")
+    kernel.cell("%%checkpoint three\nthree = random.Random(3).randbytes(3_000_000)")
+    execution = kernel.last.execution
+    kernel.stop()
+    pack_of(tmp_path / "home").unlink()
+
+    _, found = typed(capsys, "store", "verify")
+
+    (once,) = found["damage"]
+    assert once["extents"] == 7  # three, of which two are shared, one more, and three
+    assert once["bytes"] > 6_000_000
+    assert "the file is gone" in once["message"]
+    assert [(each["checkpoint"], each["names"]) for each in once["checkpoints"]] == [
+        ("one", ["one"]),
+        ("three", ["three"]),
+        ("two", ["one"]),
+    ]
+    assert {each["execution"] for each in once["checkpoints"]} == {execution}
+
+
+def test_a_bad_record_that_several_checks_meet_is_told_once(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(home / "journal.db")) as connection:
+        connection.execute("UPDATE artifacts SET checksum = ? WHERE rowid = 1", (bytes(32),))
+        connection.commit()
+
+    _, found = typed(capsys, "store", "verify")
+
+    told = [json.dumps(each) for each in found["damage"]]
+    assert len(told) == len(set(told)) > 0
 
 
 @pytest.mark.parametrize("table", ["checkpoints", "artifacts", "extents", "events", "states"])
