@@ -19,6 +19,7 @@ from zarr.abc.store import (
 )
 from zarr.core.buffer import Buffer, BufferPrototype
 
+from kitaru_nb.artifacts.loops import settle_at_exit
 from kitaru_nb.artifacts.zarr_tree import ArrayNode, Tree
 
 __all__ = ["Again", "ArtifactZarrStore"]
@@ -74,6 +75,7 @@ class ArtifactZarrStore(Store):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """The bytes of `key`, or the part `byte_range` asks for; None when there is no such key."""
+        settle_at_exit()
         data = await asyncio.to_thread(self._tree.read, key)
         if data is None:
             return None

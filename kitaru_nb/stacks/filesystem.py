@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from fsspec.asyn import AsyncFileSystem
 
+from kitaru_nb.artifacts.loops import settle_at_exit
 from kitaru_nb.artifacts.zarr_tree import Tree
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
@@ -108,6 +109,7 @@ class KitaruFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec is untyp
     # --- reading --------------------------------------------------------------------------
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        settle_at_exit()
         return await asyncio.to_thread(self._read, self._strip_protocol(path), start, end)
 
     async def _info(self, path: str, **_: Any) -> dict[str, Any]:
