@@ -31,7 +31,7 @@ from kitaru_nb.engine.stoppable import stoppable
 from kitaru_nb.errors import KitaruError, NotFoundError, UnstorableError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
 
-__all__ = ["MadeAgain", "Parse", "maker_of", "parse_plain", "remake", "run_apart"]
+__all__ = ["MadeAgain", "Parse", "is_changed_since", "maker_of", "parse_plain", "remake", "run_apart"]
 
 Parse = Callable[[str], ast.Module]
 """A cell's source as typed to its syntax tree, the front end's magics included."""
@@ -192,10 +192,9 @@ def _refuse_changed_parts(
 ) -> None:
     """A value of which only a part is missing is made again whole, so nothing else may be new in it."""
     for name in names:
-        marker = live.get(name)
-        if recorded.groups[name] in maker.draft.groups or (is_marker(marker) and not _is_used_up(marker)):
+        if not is_changed_since(name, maker, recorded, live):
             continue
-        if is_marker(marker):
+        if is_marker(live.get(name)):
             message = f"`{name}` was used after checkpoint `{maker.draft.name}` made it, and would begin anew"
             hint = f"%resume --at {maker.draft.name} --remake {name}, or run its cells with --fresh"
             raise UnstorableError(message, kind="changed-since", hint=hint)
@@ -203,6 +202,13 @@ def _refuse_changed_parts(
         message = f"`{name}` is back but for a part, and {made}"
         hint = f"put the part into `{name}` by hand, or make it with @kt.resource"
         raise UnstorableError(message, kind="changed-since", hint=hint)
+
+
+def is_changed_since(name: str, maker: Checkpoint, recorded: Recorded, live: Mapping[str, object]) -> bool:
+    """Whether making `name` anew by the step that made it would take back what came after that."""
+    marker = live.get(name)
+    kept = is_marker(marker) and not _is_used_up(marker)
+    return not kept and recorded.groups[name] not in maker.draft.groups
 
 
 def _is_used_up(marker: Any) -> bool:

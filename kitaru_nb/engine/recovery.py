@@ -103,6 +103,7 @@ class Restored:
         problems: Sentences about other things that were not put back.
         removed: Names among `damaged` whose values are gone because `gc` removed them.
         untrusted: Why something was left out, if nobody who is trusted here has signed it.
+        remakable: Names among `lost` that `%resume --remake` can make again, as far as is known.
     """
 
     names: list[str] = field(default_factory=list)
@@ -112,6 +113,7 @@ class Restored:
     problems: list[str] = field(default_factory=list)
     removed: set[str] = field(default_factory=set)
     untrusted: UntrustedError | None = None
+    remakable: list[str] = field(default_factory=list)
 
 
 class Loader:

@@ -50,6 +50,7 @@ from kitaru_nb.engine.recovery import (
     target_of,
     untrusted,
 )
+from kitaru_nb.engine.remakable import remakable
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.scope import Book, Scope
@@ -527,6 +528,9 @@ class Session:
         if restored.untrusted is not None:
             raise untrusted(restored, restored.untrusted)
         refused = self._remake(again, line, restored, parse)
+        restored.remakable = remakable(
+            restored.lost, line=line, recorded=self._line.recorded, live=self.namespace.live, parse=parse
+        )
         saved = sum(checkpoint.draft.duration for checkpoint in line)
         loader = Loader(self.engine, self.namespace)
         results = results_of(line, loader, self._line.recorded, self.namespace.live)

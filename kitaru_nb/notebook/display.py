@@ -121,10 +121,13 @@ def _exceptions(restored: Restored, *, suggest: bool = True) -> list[str]:
 
 
 def _way_on(restored: Restored) -> list[str]:
-    names = sorted(restored.lost)
-    return (
-        [f"  %resume --remake {','.join(names)} runs the cells that made them, for them alone"]
-        if names
+    """What to type for what is not back: only what is known to work is proposed."""
+    again = restored.remakable
+    others = sorted(restored.lost.keys() - set(again))
+    lines = [f"  %resume --remake {','.join(again)} runs the cells that made them, for them alone"]
+    return (lines if again else []) + (
+        [f"  run the cells that make {_names(others)} again, or make them with @kt.resource"]
+        if others
         else []
     )
 

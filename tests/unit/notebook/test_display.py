@@ -140,15 +140,19 @@ def test_the_notice_of_a_death_nobody_saw() -> None:
 
 
 def test_the_restore_report_names_what_is_back_what_is_not_and_where_to_go_on() -> None:
-    restored = Restored(["a", "b"], {"gen": "a generator"}, problems=["cwd was not put back: no"])
+    lost = {"gen": "a generator", "conn": "a connection", "lines": "a generator"}
+    restored = Restored(["a", "b"], lost, problems=["cwd was not put back: no"], remakable=["conn", "gen"])
 
     said = display.resumed(Resumed(an_execution(), a_checkpoint("train"), restored, 192, 3, {}))
 
     assert said.splitlines() == [
         "kitaru: resumed `ex_1` as of `train` · 3 checkpoints · saved 3 min 12 s",
         "  back: `a`, `b`",
+        "  not back: `conn` (a connection)",
         "  not back: `gen` (a generator)",
-        "  %resume --remake gen runs the cells that made them, for them alone",
+        "  not back: `lines` (a generator)",
+        "  %resume --remake conn,gen runs the cells that made them, for them alone",
+        "  run the cells that make `lines` again, or make them with @kt.resource",
         "  cwd was not put back: no",
         "  go on with the cell after `train`",
     ]
