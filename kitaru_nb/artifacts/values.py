@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Resolve
 from kitaru_nb.artifacts.cuts import SMALL_STREAM, cut_stream
 from kitaru_nb.artifacts.extent_save import digest_of
+from kitaru_nb.artifacts.fitting import raise_named
 from kitaru_nb.artifacts.memory import Memory
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.artifacts.scalar_codec import ScalarCodec
@@ -98,7 +99,12 @@ def store_values(
         if last is not None and any(isinstance(piece, Extent) for piece in buffers[0]):
             needs |= {last.digest}
     fresh = [piece for row in buffers for piece in row if not isinstance(piece, Extent)]
-    places = store.write(fresh, index=index)
+    try:
+        places = store.write(fresh, index=index)
+    except StoreError as error:
+        if all(name in namespace for name in values):  # else it is something of ours, without such a name
+            _raise_named(error, values, fresh)
+        raise
     named = (place.extent for place in places)
     rows = [[piece if isinstance(piece, Extent) else next(named) for piece in row] for row in buffers]
     manifest: dict[str, Any] = {
@@ -111,6 +117,12 @@ def store_values(
     artifact = Artifact(manifest_digest(manifest), encoded.codec, size, manifest)
     once = {place.extent.digest: place for place in places}
     return Stored(artifact, tuple(once.values()), dict(encoded.unstorable), needs)
+
+
+def _raise_named(error: StoreError, names: Iterable[str], fresh: Iterable[memoryview]) -> NoReturn:
+    listed, size = list(names), sum(piece.nbytes for piece in fresh)
+    what = ", ".join(f"`{name}`" for name in listed)
+    raise_named(error, what, size, instead=f"--exclude {','.join(listed)} leaves that out")
 
 
 def load_values(

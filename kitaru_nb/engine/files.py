@@ -21,6 +21,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from kitaru_nb.artifacts.fitting import raise_named
 from kitaru_nb.artifacts.values import (
     Stored,
     checked_buffers,
@@ -412,7 +413,11 @@ def _store_file(engine: Engine, path: str, below: str) -> tuple[str, Stored]:
         while count := _fill(file, batch):
             whole.update(batch[:count])
             extents = [batch[at : min(at + EXTENT_BYTES, count)] for at in range(0, count, EXTENT_BYTES)]
-            places += engine.store.write(extents, index=engine.journal)
+            try:
+                places += engine.store.write(extents, index=engine.journal)
+            except StoreError as error:
+                size = os.fstat(file.fileno()).st_size
+                raise_named(error, f"the file `{below}`", size)
     manifest: dict[str, Any] = {
         "codec": "file",
         "version": 1,

@@ -66,12 +66,26 @@ def test_a_save_that_would_cross_the_limit_is_an_error_and_nothing_of_it_is_stor
 
     assert refused.value.kind == "disk-limit"
     assert "gc" in refused.value.hint
+    assert "`large` (3.1 MB) does not fit: the store " in refused.value.message
+    assert "--exclude large" in refused.value.hint
     assert used(home) < 4 * MIB
     assert used(home) - before < 300_000
     assert [c.draft.name for c in kernel.engine.journal.checkpoints(kernel.last.execution)] == ["one", "two"]
     kernel.plain("del large")
     kernel.cell("%%checkpoint small\nsmall = 1")
     assert kitaru_nb.load("one", execution=kernel.last.execution) == kernel["one"]
+
+
+def test_a_file_that_does_not_fit_is_named(kernels: list[Kernel], home: Path) -> None:
+    kernel = start(kernels, home)
+
+    with pytest.raises(StoreError, match=r"the file `out/large.bin` \(5.0 MB\) does not fit: ") as refused:
+        kernel.cell(
+            "import os\nos.mkdir('out')\n"
+            "with open('out/large.bin', 'wb') as f: _ = f.write(os.urandom(5_000_000))"
+        )
+
+    assert refused.value.kind == "disk-limit"
 
 
 def test_a_step_is_refused_before_it_runs_when_the_store_is_over_its_limit(
