@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from kitaru_nb.cli.output import Json, clean, print_json, size
 from kitaru_nb.engine.gc import GRACE, Collected, Policy, collect
 from kitaru_nb.engine.refs import find_execution
-from kitaru_nb.errors import UsageError
-from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.errors import StoreError, UsageError
+from kitaru_nb.stacks.open import open_engine, set_room_aside
 from kitaru_nb.stacks.settings import parse_size, resolve
 
 __all__ = ["gc", "pin", "unpin"]
@@ -47,8 +47,16 @@ def gc(
         )
     limit = None if max_bytes is None else parse_size(max_bytes, what="--max-bytes")
     policy = Policy(days, limit, keep_last)
-    with closing(open_engine(settings, read_only=dry_run, limited=False)) as engine:
-        found = collect(engine.journal, engine.store, policy, dry_run=dry_run, grace=GRACE)
+    try:
+        with closing(open_engine(settings, read_only=dry_run, limited=False)) as engine:
+            found = collect(engine.journal, engine.store, policy, dry_run=dry_run, grace=GRACE)
+    except StoreError as error:
+        if error.kind != "journal-full":
+            raise
+        hint = "free 5 MB on that disk in another way, then kitaru-nb gc again"
+        raise StoreError(error.message, kind=error.kind, hint=hint) from error
+    if not dry_run:
+        set_room_aside(settings)  # again, where it had to be given up
     if json:
         print_json(_document(found))
     else:

@@ -10,7 +10,7 @@ files go. Dying at any instant leaves bytes that nothing refers to, which the ne
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.store import ArtifactStore
 from kitaru_nb.engine.census import Census, Marks, size_of
+from kitaru_nb.engine.piecewise import forget_places, next_piece
 from kitaru_nb.engine.repack import repack
 from kitaru_nb.errors import StoreError
 from kitaru_nb.journal.journal import Journal
@@ -36,6 +37,7 @@ GRACE = 3600.0
 
 _FINISHED = (ExecutionStatus.COMPLETED, ExecutionStatus.CANCELLED)
 _FREE_BYTES, _FREE_PART = 1 << 20, 4
+_FIRST, _LARGEST = 8, 1024  # values in one piece of a removal
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +143,68 @@ def collect(
         found.packs = len(gone)
         found.after -= sum(files[name].bytes for name in gone) + _inline(census, decision.removal.extents)
         return found
-    with journal.holding():
-        census.refresh()
-        decision = _decide(census, policy, now, settled)
-        removal = decision.removal
-        free = (
-            journal.sweep(removal) if removal.artifacts or removal.extents or removal.packs else frozenset()
-        )
-    _tell(found, decision)
-    _remove(store, free, found)
+    try:
+        with journal.holding():
+            census.refresh()
+            decision = _decide(census, policy, now, settled)
+            removal = decision.removal
+            free = (
+                journal.sweep(removal)
+                if removal.artifacts or removal.extents or removal.packs
+                else frozenset()
+            )
+    except StoreError as error:
+        if error.kind != "journal-full":
+            raise
+        _in_pieces(store, census, settled, lambda left: _decide(census, policy, now, left), found)
+    else:
+        _tell(found, decision)
+        _remove(store, free, found)
     if rewrite:
         _rewrite(journal, store, policy, found)
     _compact(journal)
     found.after = sum(pack.bytes for pack in store.packs()) + journal.space()[0]
     return found
+
+
+def _in_pieces(
+    store: ArtifactStore,
+    census: Census,
+    settled: frozenset[str],
+    decide: Callable[[frozenset[str]], _Decision],
+    found: Collected,
+) -> None:
+    """Remove bit by bit on a disk that is full: what one piece frees makes room to record the next.
+
+    Each piece is decided anew in its own transaction, so each is as safe as the whole.
+
+    Raises:
+        StoreError: kind ``journal-full``: there is not even room to record that one value is gone.
+    """
+    most, top = _FIRST, _LARGEST
+    while True:
+        with suppress(StoreError):
+            census.journal.fold()  # what was written, and what was tried in vain, is in the log
+        try:
+            with census.journal.holding():
+                census.refresh()
+                removal = decide(settled).removal
+                piece = next_piece(census, removal, most)
+                if piece is None:
+                    return
+                piece = replace(piece, executions=_told(census, piece.artifacts, removal.executions))
+                free = census.journal.sweep(piece)
+                size = sum(census.values[digest].bytes for digest in piece.artifacts)
+        except StoreError as error:
+            if error.kind != "journal-full" or most == 1:
+                raise
+            most = top = most // 2
+            continue
+        most = min(2 * most, top)
+        forget_places(census, piece)
+        settled -= piece.packs
+        _tell(found, _Decision(piece, size))
+        _remove(store, free, found)
 
 
 def _decide(census: Census, policy: Policy, now: datetime, settled: frozenset[str]) -> _Decision:
@@ -237,8 +287,11 @@ def _told(
 
 def _tell(found: Collected, decision: _Decision) -> None:
     removal = decision.removal
-    found.executions = {execution: dict(told) for execution, told in removal.executions.items()}
-    found.artifacts, found.bytes = len(removal.artifacts), decision.bytes
+    for execution, told in removal.executions.items():
+        sums = found.executions.setdefault(execution, dict.fromkeys(told, 0))
+        sums.update({what: sums[what] + count for what, count in told.items()})
+    found.artifacts += len(removal.artifacts)
+    found.bytes += decision.bytes
 
 
 def _inline(census: Census, extents: Iterable[Digest]) -> int:

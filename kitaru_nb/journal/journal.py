@@ -281,6 +281,10 @@ class Journal(Protocol):
         """Bytes that the records take, and how many of them are free for new ones."""
         ...
 
+    def fold(self) -> None:
+        """Give back what a log beside the records takes. May do nothing."""
+        ...
+
     def compact(self) -> None:
         """Give free space back. May do nothing."""
         ...

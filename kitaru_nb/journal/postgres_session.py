@@ -149,6 +149,9 @@ class PostgresSession:
             row = self._open().execute(query, (self._schema,)).fetchone()
         return (int(row[0]) if row else 0), 0
 
+    def fold(self) -> None:
+        """Nothing: the server's log is its own business."""
+
     def compact(self) -> None:
         """Have the server reuse the free space; it does so by itself as well, later."""
         if self.read_only:

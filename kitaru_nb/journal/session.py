@@ -102,6 +102,11 @@ class SqliteSession:
             )
         return page * pages, page * free
 
+    def fold(self) -> None:
+        """Take the write-ahead log into the database and give its room back to the disk."""
+        with self._lock, self._faults_noted():
+            self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def compact(self) -> None:
         """Give the free space inside the database back to the disk."""
         if self.read_only:

@@ -69,6 +69,10 @@ class Session(Protocol):
         """Bytes of the database, and how many of them are free inside it."""
         ...
 
+    def fold(self) -> None:
+        """Give back to the disk what a log beside the database takes."""
+        ...
+
     def compact(self) -> None:
         """Give the free space inside the database back to the disk."""
         ...
@@ -339,6 +343,10 @@ class SqlJournal:
     def space(self) -> tuple[int, int]:
         """Bytes of the database, and how many of them are free inside it."""
         return self._session.space()
+
+    def fold(self) -> None:
+        """Give back to the disk what a log beside the database takes."""
+        self._session.fold()
 
     def compact(self) -> None:
         """Give the free space inside the database back to the disk. Needs as much again meanwhile."""

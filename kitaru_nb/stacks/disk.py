@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kitaru_nb.errors import KitaruError, StoreError
 from kitaru_nb.model.settings import Quota
+from kitaru_nb.stacks import reserve
 
 __all__ = ["WARNED_AT", "DiskLimit", "limit_of", "used_by"]
 
@@ -127,7 +128,9 @@ def used_by(journal: Path | None, folder: Path | None) -> int:
     total = 0
     if journal is not None:
         total += sum(
-            _size_of(each) for each in _entries(journal.parent) if each.name.startswith(journal.name)
+            _size_of(each)
+            for each in _entries(journal.parent)
+            if each.name.startswith(journal.name) and each.name != reserve.reserve_of(journal).name
         )
     if folder is not None:
         for part in _entries(folder / "packs"):

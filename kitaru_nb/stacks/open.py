@@ -22,6 +22,7 @@ from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
+from kitaru_nb.stacks import reserve
 from kitaru_nb.stacks.config import StackFiles, read_stacks, reveal
 from kitaru_nb.stacks.disk import DiskLimit
 from kitaru_nb.stacks.keys import Keyring, config_folder, make_folder
@@ -49,6 +50,7 @@ __all__ = [
     "open_engine",
     "open_journal",
     "open_store",
+    "set_room_aside",
     "unknown_stack",
 ]
 
@@ -64,7 +66,7 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
 
     Args:
         settings: What the user has chosen, see `stacks.settings.resolve`.
-        limited: Keep to the disk limit of the settings; not for what makes room.
+        limited: Keep to the disk limit of the settings, and ask for room; not for what makes room.
         read_only: The caller will only read. Then folders on read-only media or on a full
             disk are fine, and a missing one is not made.
 
@@ -83,7 +85,7 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
     if read_only:
         _check_readable(settings, stack)
     else:
-        _prepare(settings, stack)
+        _prepare(settings, stack, scarce=not limited)
         keys.prepare()
     journal = open_journal(settings, read_only=read_only)
     try:
@@ -92,6 +94,13 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
     except BaseException:
         journal.close()
         raise
+
+
+def set_room_aside(settings: Settings) -> None:
+    """Keep some room beside the journal for making room on a full disk; nothing where there is little."""
+    file = journal_file(settings, chosen_stack(settings))
+    if file is not None:
+        reserve.keep(file)
 
 
 def chosen_stack(settings: Settings) -> Stack:
@@ -235,30 +244,37 @@ def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like 
     return view()
 
 
-def check_places(settings: Settings, stack: Stack) -> None:
+def check_places(settings: Settings, stack: Stack, *, room: bool = True) -> None:
     """Raise unless what runs on `stack` could be recorded. Makes and changes nothing.
+
+    Args:
+        settings: What the user has chosen.
+        stack: The stack that they name.
+        room: Whether there must be room, too.
 
     Raises:
         StoreError: see `open_engine`.
     """
-    _check(folders_of(settings, stack), journal_file(settings, stack), stack)
+    _check(folders_of(settings, stack), journal_file(settings, stack), stack, room=room)
 
 
-def _check(folders: Sequence[Path], file: Path | None, stack: Stack) -> None:
+def _check(folders: Sequence[Path], file: Path | None, stack: Stack, *, room: bool = True) -> None:
     for folder in folders:
-        check_folder(folder, stack)
+        check_folder(folder, stack, room=room)
     if file is not None and not os.access(file, os.W_OK) and _exists(file):
         raise _refused(file.parent, errno.EACCES, stack)
 
 
-def check_folder(folder: Path, stack: Stack) -> None:
+def check_folder(folder: Path, stack: Stack, *, room: bool = True) -> None:
     """Raise unless what runs on `stack` could be recorded in `folder`. Makes and changes nothing.
+
+    Whether there is room is asked with `room` only.
 
     Raises:
         StoreError: see `open_engine`.
     """
     there = os.path.isdir(folder)  # noqa: PTH112 - asked before each step, where a path object costs more than the answer
-    nearest = folder if there else next(each for each in (folder, *folder.parents) if _exists(each))
+    nearest = folder if there else _nearest(folder)
     if not there and not nearest.is_dir():
         raise StoreError(
             f"nothing can be recorded in `{folder}`: `{nearest}` is a file, not a folder",
@@ -267,18 +283,32 @@ def check_folder(folder: Path, stack: Stack) -> None:
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise _refused(folder, errno.EROFS if _on_frozen_media(nearest) else errno.EACCES, stack)
-    if shutil.disk_usage(nearest).free < LEAST_FREE:
+    if room and shutil.disk_usage(nearest).free < LEAST_FREE:
         raise _refused(folder, errno.ENOSPC, stack)
 
 
-def _prepare(settings: Settings, stack: Stack) -> None:
-    """Make the folders that are missing, and raise unless they can be written and have room."""
-    check_places(settings, stack)
+def _nearest(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if _exists(each))
+
+
+def _prepare(settings: Settings, stack: Stack, *, scarce: bool) -> None:
+    """Make the folders that are missing, and raise unless they can be written and have room.
+
+    With `scarce` somebody is about to make room: none is asked for, and what was set aside for
+    this is given up where it is needed.
+    """
+    file = journal_file(settings, stack)
+    check_places(settings, stack, room=not scarce)
+    if file is not None and scarce and shutil.disk_usage(_nearest(file.parent)).free < reserve.BYTES:
+        with suppress(OSError):
+            reserve.give_up(file)
     for folder in folders_of(settings, stack):
         try:
             make_folder(folder)
         except OSError as error:
             raise _refused(folder, error.errno or errno.EIO, stack) from error
+    if file is not None and not scarce:
+        reserve.keep(file)
     with suppress(OSError):  # with everything elsewhere it only holds what is made again: caches, verdicts
         make_folder(settings.home)
 
@@ -315,7 +345,7 @@ def _on_frozen_media(folder: Path) -> bool:
 def _refused(folder: Path, number: int, stack: Stack) -> StoreError:
     message = f"nothing can be recorded in `{folder}`: {os.strerror(number)}"
     if number in (errno.ENOSPC, errno.EDQUOT):
-        hint = f"free some space on that disk, or {_elsewhere(stack)}"
+        hint = f"kitaru-nb gc, free some space on that disk, or {_elsewhere(stack)}"
         return StoreError(f"{message}; what is stored there is safe", kind="disk-full", hint=hint)
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreError(message, kind="home-not-writable", hint=_elsewhere(stack))

@@ -112,7 +112,9 @@ def own_files(settings: Settings, stack: Stack) -> tuple[Path, ...]:
     file, folder = journal_file(settings, stack), store_folder(settings, stack)
     ours = [] if folder is None else [folder]
     if file is not None:
-        ours += [file.with_name(file.name + end) for end in ("", "-head", "-wal", "-shm", "-journal")]
+        ours += [
+            file.with_name(file.name + end) for end in ("", "-head", "-wal", "-shm", "-journal", "-reserve")
+        ]
     return (settings.home, *(each for each in ours if not each.is_relative_to(settings.home)))
 
 

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.artifacts.values import checked_buffers, manifest_digest, packed_extents
 from kitaru_nb.engine.gc import Policy, collect
-from kitaru_nb.errors import ConflictError, CorruptError
+from kitaru_nb.errors import ConflictError, CorruptError, StoreError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.artifact import Artifact, Digest
 from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity, current_owner
+from kitaru_nb.model.removal import Removal
 from kitaru_nb.testing import a_draft, digest_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -592,3 +593,110 @@ def test_after_any_long_work_exactly_what_must_stay_is_there(operations: list[tu
             assert world.journal.verify() == []
         finally:
             world.close()
+
+
+# A disk that is full
+
+
+class Scarce(SqliteJournal):
+    """A journal on a full disk: one transaction can take `room` rows off it."""
+
+    room = 3
+
+    def sweep(self, removal: Removal) -> frozenset[str]:
+        if len(removal.artifacts) + len(removal.extents) > self.room:
+            raise StoreError("the disk is full", kind="journal-full")
+        return super().sweep(removal)
+
+
+def scarce(world: World) -> None:
+    world.journal.close()
+    world.journal = Scarce(world.home / "journal.db", clock=world.clock)
+
+
+def much(world: World) -> frozenset[int]:
+    """Values that share extents, refer to each other, and lie in several files; what must stay."""
+    for number in range(6):
+        execution = world.begin()
+        first = world.put([number, number + 1, 3 * number])
+        world.commit(execution, [first])
+        world.commit(execution, [world.put([number + 20], refers=[first])])
+        world.finish(execution, ExecutionStatus.FAILED if number == 2 else ExecutionStatus.COMPLETED)
+        world.store.close()  # the next one begins a file of its own
+    world.put([98])  # that nothing refers to
+    world.store.flush()
+    world.store.close()
+    world.days = 100
+    return world.kept_by(Policy(), frozenset())
+
+
+def test_on_a_full_disk_the_same_goes_bit_by_bit(world: World) -> None:
+    stays = much(world)
+    told = collect(world.journal, world.store, Policy(), now=world.now, dry_run=True)
+    scarce(world)
+
+    found = collect(world.journal, world.store, Policy(), now=world.now, grace=-60)
+
+    assert world.there() == stays
+    assert (found.executions, found.artifacts, found.bytes) == (told.executions, told.artifacts, told.bytes)
+    assert found.problems == []
+    needed = {place.pack for place in world.journal.every_extent()} - {None}
+    assert {pack.name for pack in world.store.packs()} == needed
+    again = world.collect(Policy())
+    assert (again.artifacts, again.packs) == (0, 0)
+
+
+def test_what_frees_a_file_for_the_least_writing_goes_first(world: World) -> None:
+    much(world)
+    scarce(world)
+    swept: list[Removal] = []
+    sweep = world.journal.sweep
+    world.journal.sweep = lambda removal: swept.append(removal) or sweep(removal)  # type: ignore[method-assign]
+
+    collect(world.journal, world.store, Policy(), now=world.now, grace=-60)
+
+    done = [removal for removal in swept if len(removal.artifacts) + len(removal.extents) <= Scarce.room]
+    assert (done[0].artifacts, done[0].extents, len(done[0].packs)) == (frozenset(), frozenset(), 1)
+    assert all(removal.policy == "keep_days=30" for removal in done)
+
+
+@pytest.mark.parametrize("point", ["before-sweep", "inside-sweep", "after-sweep", "after-pack-removal"])
+@pytest.mark.parametrize("nth", [1, 3])
+def test_dying_between_two_pieces_loses_nothing_and_the_next_run_goes_on(
+    world: World, point: str, nth: int
+) -> None:
+    stays = much(world)
+    world.close()
+    child = os.fork()
+    if child == 0:
+        os.environ["KITARU_NB_CRASH_AT"] = f"{point}:{nth}"
+        try:
+            world.open()
+            scarce(world)
+            collect(world.journal, world.store, Policy(), now=world.now, grace=-60)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    world.open()
+    world.there()  # each that is on record is whole
+    scarce(world)
+
+    collect(world.journal, world.store, Policy(), now=world.now, grace=-60)
+
+    assert world.there() == stays
+
+
+def test_with_room_for_nothing_it_says_so_and_changes_nothing(world: World) -> None:
+    much(world)
+    before = world.there()
+    scarce(world)
+    Scarce.room, room = -1, Scarce.room
+
+    try:
+        with pytest.raises(StoreError) as refused:
+            collect(world.journal, world.store, Policy(), now=world.now, grace=-60)
+    finally:
+        Scarce.room = room
+
+    assert refused.value.kind == "journal-full"
+    assert world.there() == before

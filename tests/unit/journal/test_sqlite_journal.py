@@ -601,3 +601,16 @@ def test_what_is_held_back_is_not_noted_as_durable_before_it_is(path, opened) ->
     assert inside == before
     assert before is not None
     assert HeadFile(path).read()[0] == before[0] + 1
+
+
+def test_folding_gives_back_the_room_of_the_log_and_keeps_what_is_in_it(path, opened) -> None:
+    a_journal_with_steps(path, 3)
+    journal = opened(path)
+    journal.start(Identity(notebook="/b.ipynb"), owner=current_owner())
+    log = path.with_name(f"{path.name}-wal")
+    assert log.stat().st_size > 0
+
+    journal.fold()
+
+    assert log.stat().st_size == 0
+    assert len(journal.executions()) == 2

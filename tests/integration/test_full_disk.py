@@ -1,0 +1,113 @@
+"""`gc` on a disk with no byte left, a real one: it must free room where there is none to write in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitaru_nb.model.checkpoint import Group
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.stacks.open import load, open_engine
+from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.testing import a_draft
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="a small file system is made with tmpfs, which is Linux only"
+)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A disk of 100 MB with a home on it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    monkeypatch.setenv("KITARU_NB_HOME", str(place / "home"))
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def keep(status: ExecutionStatus, sizes: list[int]) -> str:
+    """An execution whose steps stored new values of these sizes; its id."""
+    engine = open_engine(resolve(max_bytes="off"))
+    attempt, _ = engine.journal.start(Identity(notebook=f"/{status}.ipynb"), owner=current_owner())
+    for number, size in enumerate(sizes):
+        stored = engine.put({"x": os.urandom(size)}, namespace={})
+        engine.store.flush()
+        group = Group(("x",), stored.artifact.digest, stored.artifact.digest)
+        draft = engine.trust.signed(a_draft(f"step{number}", groups=(group,)), attempt.execution)
+        engine.journal.commit(attempt, draft, artifacts=[stored.artifact], locations=stored.locations)
+    engine.journal.finish(attempt, status)
+    engine.close()
+    return attempt.execution
+
+
+def fill(place: Path) -> None:
+    with suppress(OSError), (place / "rest").open("wb", buffering=0) as rest:
+        while rest.write(bytes(4096)):
+            pass
+    assert shutil.disk_usage(place).free == 0
+
+
+def gc(*options: str) -> tuple[int, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "kitaru_nb", "gc", "--json", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("sizes", [[100_000] * 30, [20_000] * 1500], ids=["files", "many small ones"])
+def test_gc_makes_room_on_a_disk_that_has_none(disk: Path, sizes: list[int]) -> None:
+    done = keep(ExecutionStatus.COMPLETED, sizes)
+    kept = keep(ExecutionStatus.FAILED, [100_000, 300])
+    before = load("x", execution=kept)
+    fill(disk)
+
+    told = gc("--dry-run", "--keep-days", "0")
+    code, found = gc("--keep-days", "0")
+
+    assert (code, told[0]) == (0, 0)
+    assert [each["id"] for each in found["executions"]] == [done]
+    assert found["artifacts"] == told[1]["artifacts"] == len(sizes)
+    assert shutil.disk_usage(disk).free > 0.9 * sum(sizes)
+    assert load("x", execution=kept) == before
+    checked = subprocess.run([sys.executable, "-m", "kitaru_nb", "store", "verify"], check=False)
+    assert checked.returncode == 0
+    keep(ExecutionStatus.COMPLETED, [1000])  # and it goes on from here
+
+
+def test_without_anything_set_aside_it_says_what_it_needs(disk: Path) -> None:
+    keep(ExecutionStatus.COMPLETED, [100_000])
+    (disk / "home" / "journal.db-reserve").unlink()
+    fill(disk)
+
+    code, told = gc("--keep-days", "0")
+
+    assert (code, told["error"]["kind"]) == (1, "journal-full")
+    assert "free 5 MB" in told["error"]["hint"]
+    (disk / "rest").unlink()
+    assert gc("--keep-days", "0")[0] == 0
+
+
+def test_a_notebook_on_a_full_disk_is_told_to_collect(disk: Path) -> None:
+    keep(ExecutionStatus.COMPLETED, [100_000])
+    fill(disk)
+
+    with pytest.raises(OSError, match="No space left") as refused:
+        open_engine(resolve(max_bytes="off"))
+
+    assert "kitaru-nb gc" in str(refused.value)
