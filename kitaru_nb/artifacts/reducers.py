@@ -47,6 +47,7 @@ from kitaru_nb.artifacts.functions import (
     reduce_function,
     reduce_lru,
 )
+from kitaru_nb.artifacts.images import is_image, pixels_beside
 from kitaru_nb.artifacts.instances import reduce_instance
 from kitaru_nb.artifacts.iterators import ITERATORS
 from kitaru_nb.artifacts.kinds import (
@@ -133,7 +134,8 @@ def reduce_object(obj: Any, namespace: dict[str, Any]) -> Any:
         return reduce_closed_file(obj)
     if broken_when_restored(obj):
         raise Unstorable(f"a {kind_name(obj)} lives only in its own process")
-    return _reduce_stock(obj)
+    value = _reduce_stock(obj)
+    return pixels_beside(value) if is_image(cls) else value
 
 
 def is_plain_instance(cls: type) -> bool:
