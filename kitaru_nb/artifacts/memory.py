@@ -32,6 +32,7 @@ _API_SET_HANDLER, _API_DEFAULT_HANDLER = 304, 306  # slots of numpy's C API, the
 _READ_WRITE = 3
 _MAP_PRIVATE_FIXED = 0x12
 _POPULATE_READ = 22
+_LARGE_PAGES = 14
 _MOST_PIECES = 1024  # of one value
 _MOST_LAID = 16384  # in the life of a process
 _laid = [0]
@@ -61,8 +62,14 @@ class Memory:
     def of(cls, size: int) -> Memory | None:
         """`size` bytes to be filled; None where the platform does not allow it."""
         libc = _libc()
-        address = libc.aligned_alloc(PAGE, -(-size // PAGE) * PAGE) if libc is not None else None
-        return cls(address, size) if address else None
+        if libc is None:
+            return None
+        address = libc.aligned_alloc(PAGE, -(-size // PAGE) * PAGE)
+        if not address:
+            return None
+        if size >= SMALLEST_MAPPED:
+            libc.madvise(address, size, _LARGE_PAGES)  # no more than a wish: fresh pages cost more than the bytes
+        return cls(address, size)
 
     @classmethod
     def to_map(cls, size: int) -> Memory | None:

@@ -277,17 +277,19 @@ class _Buffers:
 
     def __call__(self, number: int) -> memoryview:
         row = self._rows[number]
+        # A pickle stream is read from end to end right away: mapped, that would take longer.
+        mapping = self._mapping and (number > 0 or self._artifact.codec != PickleCodec.name)
         try:
-            return self._fetched([self._places[extent.digest] for extent in row])
+            return self._fetched([self._places[extent.digest] for extent in row], mapping=mapping)
         except CorruptError:
             # They may have been moved while this was being read: `gc` writes sparse packs anew.
             now = _locate(self._artifact, [row], self._index)
             if all(now[extent.digest] == self._places[extent.digest] for extent in row):
                 raise
-            return self._fetched([now[extent.digest] for extent in row])
+            return self._fetched([now[extent.digest] for extent in row], mapping=mapping)
 
-    def _fetched(self, row: Sequence[Location]) -> memoryview:
-        mapped = _mapped(row, self._store, self.checks) if self._mapping else None
+    def _fetched(self, row: Sequence[Location], *, mapping: bool) -> memoryview:
+        mapped = _mapped(row, self._store, self.checks) if mapping else None
         return _assemble(row, self._store) if mapped is None else mapped
 
 
