@@ -68,7 +68,9 @@ class Memory:
         if not address:
             return None
         if size >= SMALLEST_MAPPED:
-            libc.madvise(address, size, _LARGE_PAGES)  # no more than a wish: fresh pages cost more than the bytes
+            libc.madvise(
+                address, size, _LARGE_PAGES
+            )  # no more than a wish: fresh pages cost more than the bytes
         return cls(address, size)
 
     @classmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import xxhash
@@ -28,6 +29,7 @@ __all__ = ["hints_at_secret", "is_secret_text", "may_hold_secret"]
 
 _BLOCK = 32 << 10
 _SMALL_BLOCK = 8 << 10
+_AT_ONCE = 8  # blocks that are looked through in one go: a call of numpy costs as much as 2 KiB
 _OVERLAP = 640
 _MARGIN = bytes(AHEAD)
 _LONGEST_NAME = 102
@@ -91,17 +93,31 @@ def may_hold_secret(data: Any, *, memo: bool = False) -> bool:
         _clean[0] = changes
         _clean[1].clear()
     known = _clean[1]
-    for at in range(0, size, step):
-        block = view[max(0, at - _OVERLAP) : at + step + _OVERLAP]
-        mark = xxhash.xxh3_128_intdigest(block, memo)
-        if mark in known:
-            continue
+    for start, end, marks in _unknown(view, step, known, memo=memo):
+        block = view[max(0, start - _OVERLAP) : end + _OVERLAP]
         if _is_suspect(bytes(block), needles, numpy, memo=memo):
             return True
         if len(known) >= _REMEMBERED:
             known.clear()
-        known.add(mark)
+        known.update(marks)
     return False
+
+
+def _unknown(
+    view: memoryview, step: int, known: set[int], *, memo: bool
+) -> Iterator[tuple[int, int, list[int]]]:
+    """Stretches of blocks that were not looked through before, each with what to remember them by."""
+    marks: list[int] = []
+    for at in range(0, len(view), step):
+        mark = xxhash.xxh3_128_intdigest(view[max(0, at - _OVERLAP) : at + step + _OVERLAP], memo)
+        if marks and (mark in known or len(marks) == _AT_ONCE):
+            yield at - step * len(marks), at, marks
+            marks = []
+        if mark not in known:
+            marks.append(mark)
+    if marks:
+        last = (len(view) - 1) // step
+        yield step * (last + 1 - len(marks)), len(view), marks
 
 
 _clean: list[Any] = [-1, set()]

@@ -151,6 +151,21 @@ def test_a_secret_of_the_environment_is_found_at_every_place(monkeypatch: pytest
     assert all(found)
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("size", [100, 33_000, 300_000, 600_001])
+def test_what_is_new_among_what_was_looked_through_before_is_found(size: int) -> None:
+    clean = np.random.default_rng(2).integers(97, 122, size, dtype="u1").tobytes()
+    assert not may_hold_secret(clean)
+    secret = b" ghp_abcdefghijklmnopqrstuvwxyz0123456789 "
+    places = [0, 1, size // 3, size // 2, size - 700, size - len(secret), size]
+
+    found = [may_hold_secret(clean[: max(0, at)] + secret + clean[max(0, at) :]) for at in places]
+    replaced = [may_hold_secret(clean[:at] + secret + clean[at + len(secret) :]) for at in places if at >= 0]
+
+    assert all(found)
+    assert all(replaced)
+
+
 def test_a_block_is_looked_through_again_when_another_secret_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
