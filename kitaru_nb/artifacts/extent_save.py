@@ -2,8 +2,9 @@
 
 What is written is a private copy of the value, taken before it is hashed, so that a thread
 of the user which goes on changing the value can never store bytes that do not have their
-digest. Unchanged chunks cost one XXH3 pass: `Fingerprints` remembers which digest belongs
-to which fingerprint.
+digest; what nobody can change (`bytes`, a finished pickle) is written from where it is.
+Unchanged chunks cost one XXH3 pass: `Fingerprints` remembers which digest belongs to which
+fingerprint.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import xxhash
 from blake3 import blake3
 
 from kitaru_nb.artifacts.pack import padded
+from kitaru_nb.artifacts.sink import Room
 from kitaru_nb.model.artifact import INLINE_BYTES, Digest, Extent, Location
 
 __all__ = [
@@ -37,6 +39,7 @@ _BATCH_BYTES = 8 << 20
 _WINDOW = 64
 _SYNC_BYTES = 64 << 20
 _REMEMBERED = 1 << 16
+_UNCHANGING = (bytes, Room)
 
 SMALL_BYTES = 4096
 """Up to this much always rides in the journal."""
@@ -210,17 +213,24 @@ class ExtentSave:
         return places
 
     def _copied(self, chunks: Sequence[memoryview]) -> Iterator[memoryview]:
-        """Private copies of `chunks`, in memory that no job writes from any more."""
-        self._turn ^= 1
+        """Private copies of `chunks`, in memory that no job writes from any more.
+
+        What nobody can change is not copied.
+        """
+        if self._threads is not None:
+            self._turn ^= 1
         job = self._jobs[self._turn]
         if job is not None:
             job.result()
-        need = sum(padded(len(chunk)) for chunk in chunks)
+        need = sum(padded(len(chunk)) for chunk in chunks if type(chunk.obj) not in _UNCHANGING)
         stage = self._stages[self._turn]
         if stage is None or len(stage) < need:
             stage = self._stages[self._turn] = bytearray(need)
         room, at = memoryview(stage), 0
         for chunk in chunks:
+            if type(chunk.obj) in _UNCHANGING:
+                yield chunk
+                continue
             copy = room[at : at + len(chunk)]
             copy[:] = chunk
             yield copy

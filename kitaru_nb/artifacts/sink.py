@@ -9,10 +9,14 @@ from __future__ import annotations
 import io
 import mmap
 
-__all__ = ["Sink"]
+__all__ = ["Room", "Sink"]
 
 _SMALL = 1 << 20
 _LARGE_PAGES: int | None = getattr(mmap, "MADV_HUGEPAGE", None)
+
+
+class Room(mmap.mmap):
+    """Memory of a sink. Nobody else has it, so what is in it does not change any more once it is written."""
 
 
 class Sink:
@@ -20,7 +24,7 @@ class Sink:
 
     def __init__(self) -> None:
         self._file = io.BytesIO()
-        self._room: mmap.mmap | None = None
+        self._room: Room | None = None
         self._end = 0
 
     def write(self, data: bytes) -> int:
@@ -47,10 +51,10 @@ class Sink:
         """All of it; nothing more can be written while this is held."""
         return self._file.getbuffer() if self._room is None else memoryview(self._room)[: self._end]
 
-    def _room_for(self, size: int) -> mmap.mmap:
+    def _room_for(self, size: int) -> Room:
         try:
             if self._room is None:
-                self._room = mmap.mmap(-1, 4 * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                self._room = Room(-1, 4 * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
                 assert _LARGE_PAGES is not None
                 self._room.madvise(_LARGE_PAGES)
                 self._room[: self._end] = self._file.getvalue()

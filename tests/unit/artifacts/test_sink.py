@@ -53,7 +53,7 @@ def test_no_room_for_it_is_told_like_any_lack_of_memory(monkeypatch: pytest.Monk
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
     monkeypatch.setattr(sink, "_LARGE_PAGES", 14)
-    monkeypatch.setattr(sink.mmap, "mmap", refuse)
+    monkeypatch.setattr(sink, "Room", refuse)
 
     with pytest.raises(UnstorableError, match="not enough memory") as told:
         PickleCodec().encode({"x": ["a" * 100_000] + [str(n) * 9 for n in range(300_000)]}, namespace={})
