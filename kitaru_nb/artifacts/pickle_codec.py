@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import gc
+import io
 import pickle
 import sys
 import threading
@@ -261,6 +263,31 @@ class _There:
         return present, (self.number,)
 
 
+class _Opening(NamedTuple):
+    """The first pickle of a stream, which is the same for all.
+
+    Attributes:
+        stream: Its bytes.
+        memo: What it takes note of, but for what is live.
+        numbers: The notes that what is live has in it.
+    """
+
+    stream: bytes
+    memo: dict[int, Any]
+    numbers: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=64)
+def _opening(there: int) -> _Opening:
+    things = [*map(_Live, _LIVE), *map(_There, range(there))]
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, protocol=5)
+    pickler.dump([*things, name_of])  # noted here, so that not every stream has to name it
+    memo = pickler.memo.copy()
+    numbers = tuple(memo.pop(id(thing))[0] for thing in things)
+    return _Opening(file.getvalue(), memo, numbers)
+
+
 class _At:
     """Tells the pickler which name's value comes next."""
 
@@ -297,14 +324,11 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
 
     def _name_what_is_live(self) -> None:
         there = getattr(_decoding, "present", ())
-        things = [*map(_Live, _LIVE), *map(_There, range(len(there)))]
-        self.dump(things)
-        memo: dict[int, Any] = self.memo.copy()  # type: ignore[has-type] # cloudpickle is untyped
+        opening = _opening(len(there))
+        self.file.write(opening.stream)
         # One entry for one entry: the memo must keep its size, loading counts along.
-        for thing, what in zip(things, (self.namespace, vars(builtins), *there), strict=True):
-            memo[id(what)] = (memo.pop(id(thing))[0], what)
-        self.memo = memo
-        self.kept.append(things)
+        live = zip(opening.numbers, (self.namespace, vars(builtins), *there), strict=True)
+        self.memo = {**opening.memo, **{id(what): (number, what) for number, what in live}}
 
     def reducer_override(self, obj: Any) -> Any:  # the pickler's own hook
         cls = type(obj)

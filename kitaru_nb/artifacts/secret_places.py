@@ -100,12 +100,13 @@ def plain_places_in(data: bytes) -> Places:
         for within, texts in _BY_LETTER
         if within in data
         for text, away in texts
+        if text in data
         for at in _all(data, text)
     ]
     lower = data.lower()
     names = []
     for word in _STEMS:
-        for at in _all(lower, word):
+        for at in _all(lower, word) if word in lower else ():
             end = at + len(word)
             end += lower[end : end + 1] == b"s"
             if lower[end : end + 1] in _GOES_ON_PLAIN:

@@ -497,3 +497,26 @@ def test_a_file_backed_array_whose_file_changed_is_a_marker(tmp_path: Path) -> N
     back = PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace=globals())
 
     assert is_marker(back["m"])
+
+
+def test_what_every_stream_begins_with_is_made_once() -> None:
+    small, namespace = {"number": 1, "text": "abc" * 40, "numbers": [0.5, 1.5]}, globals()
+    codec = PickleCodec()
+    first = codec.encode({"x": small}, namespace=namespace)
+    called: list[str] = []
+
+    def note(frame: Any, event: str, _argument: object) -> None:
+        if event == "call":
+            called.append(frame.f_code.co_name)
+
+    outer = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        again = codec.encode({"x": small, "y": [namespace]}, namespace=namespace)
+    finally:
+        sys.setprofile(outer)
+
+    opening = bytes(again.buffers[0][: again.grows_from])
+    assert opening == bytes(first.buffers[0][: first.grows_from])
+    assert called.count("reducer_override") == 2  # asked which name comes next, and nothing else
+    assert codec.decode(again.meta, again.buffers.__getitem__, namespace=namespace)["y"][0] is namespace
