@@ -130,7 +130,8 @@ def parse_directive(text: str, *, line: int = 1) -> Directive:
     Raises:
         UsageError: kind ``unknown-option``, ``bad-option``, ``bad-name`` or ``bad-syntax``.
     """
-    words = iter(_split(text.strip().removeprefix(_MAGIC)))
+    rest = text.strip().removeprefix(_MAGIC)
+    words = iter(_split(rest) if rest else ())  # most directives are nothing but the word
     name: str | None = None
     given: dict[str, Any] = {}
     for word in words:

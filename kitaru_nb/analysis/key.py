@@ -41,6 +41,11 @@ def checkpoint_key(
 
 def _encoded(value: object) -> bytes:
     """Encode a JSON value so that different values have different bytes, none a prefix of another."""
+    kind = type(value)
+    if kind is str:  # what most of a key is made of
+        return _text(value)  # type: ignore[arg-type] # a string, by its type
+    if kind is dict:
+        return _mapping(value)  # type: ignore[arg-type] # a dict, by its type
     match value:
         case None:
             return b"N"
@@ -51,17 +56,21 @@ def _encoded(value: object) -> bytes:
         case float():
             return b"f" + value.hex().encode() + b";"
         case str():
-            data = value.encode("utf-8", "surrogatepass")
-            return b"s%d:" % len(data) + data
+            return _text(value)
         case list() | tuple():
             return b"[" + b"".join(map(_encoded, value)) + b"]"
         case Mapping():
-            return b"{" + b"".join(_encoded(key) + _encoded(value[key]) for key in _names(value)) + b"}"
+            return _mapping(value)
     raise TypeError(f"a key is made of JSON values, not `{type(value).__name__}`")
 
 
-def _names(mapping: Mapping[str, object]) -> list[str]:
-    for key in mapping:
+def _text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogatepass")
+    return b"s%d:%b" % (len(data), data)
+
+
+def _mapping(value: Mapping[str, object]) -> bytes:
+    for key in value:
         if not isinstance(key, str):
             raise TypeError(f"the names in a key are strings, not `{type(key).__name__}`")
-    return sorted(mapping)
+    return b"{" + b"".join([_text(key) + _encoded(value[key]) for key in sorted(value)]) + b"}"

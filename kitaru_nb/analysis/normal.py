@@ -34,16 +34,15 @@ def normal_form(tree: ast.AST) -> bytes:
     waiting: list[Any] = [tree]
     while waiting:
         item = waiting.pop()
-        if type(item) is bytes:
+        kind = type(item)
+        if kind is bytes:
             out.append(item)
+        elif kind is ast.Name:  # half of all nodes
+            out.append(b"Name(id=%b)" % _constant(item.id))
         elif isinstance(item, ast.Constant):
             out.append(_constant(item.value))
         elif isinstance(item, ast.AST):
-            _open_node(item, waiting)
-        elif type(item) is list:
-            waiting.append(b"]")
-            waiting.extend(reversed(item))
-            waiting.append(b"[")
+            waiting += _opened(item)
         else:
             out.append(_constant(item))
     return b"".join(out)
@@ -85,35 +84,34 @@ _LAYOUT = frozenset(
 # Where a node stands says whether it is loaded or stored; the rest is layout.
 _SILENT_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 
-_Plan = tuple[bytes, tuple[tuple[str, bytes], ...]]
+_Plan = tuple[bytes, tuple[tuple[str, bytes, bytes], ...]]
 _PLANS: dict[type[ast.AST], _Plan] = {}
 
 
 def _plan(kind: type[ast.AST]) -> _Plan:
-    """The opening of a node and its fields, last first, as they go on the stack."""
-    plan = _PLANS.get(kind)
-    if plan is None:
-        fields = sorted((name for name in kind._fields if name not in _SILENT_FIELDS), reverse=True)
-        plan = (kind.__name__ + "(").encode(), tuple((name, (name + "=").encode()) for name in fields)
-        _PLANS[kind] = plan
+    """The opening of a node, and of its fields: for each, of a single value and of a list."""
+    fields = sorted(name for name in kind._fields if name not in _SILENT_FIELDS)
+    labels = [(name, name.encode() + b"=") for name in fields]
+    plan = kind.__name__.encode() + b"(", tuple((name, label, label + b"[") for name, label in labels)
+    _PLANS[kind] = plan
     return plan
 
 
-def _open_node(node: ast.AST, waiting: list[Any]) -> None:
-    opening, fields = _plan(type(node))
-    waiting.append(b")")
-    joined = isinstance(node, ast.JoinedStr)
-    for name, label in fields:
+def _opened(node: ast.AST) -> list[Any]:
+    """A node in pieces of the form and values that have a form of their own, last first."""
+    opening, fields = _PLANS.get(type(node)) or _plan(type(node))
+    pieces: list[Any] = [opening]
+    for name, label, of_list in fields:
         value = getattr(node, name, None)
-        if value is None or (type(value) is list and not value):
-            continue
-        if joined:
-            value = _merged(value)
-        elif name == "format_spec" and not _merged(value.values):
-            continue  # f"{x:}" has an empty one since 3.12, and none before
-        waiting.append(value)
-        waiting.append(label)
-    waiting.append(opening)
+        if type(value) is list:
+            if value:
+                pieces += (of_list, *(_merged(value) if isinstance(node, ast.JoinedStr) else value), b"]")
+        elif value is not None and (name != "format_spec" or _merged(value.values)):
+            # f"{x:}" has an empty one since 3.12, and none before
+            pieces += (label, value)
+    pieces.append(b")")
+    pieces.reverse()
+    return pieces
 
 
 def _merged(parts: Iterable[ast.expr]) -> list[ast.expr]:

@@ -45,13 +45,23 @@ def outline_of(tree: ast.AST) -> Outline:
                     targets.update(_chain(node))
             elif kind is ast.Call:
                 targets.update(_set_by(node))
-            for name in node._fields:
+            for name in _INNER.get(kind) or _inner_of(kind):
                 value = getattr(node, name, None)
                 if type(value) is list:
                     waiting += [each for each in value if isinstance(each, ast.AST)]
                 elif isinstance(value, ast.AST):
                     waiting.append(value)
     return Outline(tuple(constants), frozenset(words), frozenset(targets))
+
+
+_INNER: dict[type, tuple[str, ...]] = {}
+_LEAVES = frozenset({"ctx", "op", "ops", "kind", "type_comment", "type_ignores"})  # nothing is in them
+
+
+def _inner_of(kind: type[ast.AST]) -> tuple[str, ...]:
+    """The fields of a kind of node that hold others."""
+    _INNER[kind] = tuple(name for name in kind._fields if name not in _LEAVES)
+    return _INNER[kind]
 
 
 def _set_by(call: ast.Call) -> Iterator[tuple[str, ...]]:

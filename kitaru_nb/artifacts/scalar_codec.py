@@ -11,6 +11,7 @@ from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, 
 from kitaru_nb.artifacts.secret_rules import LEAST
 from kitaru_nb.artifacts.secret_scan import is_secret_text
 from kitaru_nb.errors import CorruptError
+from kitaru_nb.model.json_text import json_writer
 
 __all__ = ["ScalarCodec"]
 
@@ -59,7 +60,7 @@ class ScalarCodec:
         return found
 
 
-_dumps = json.JSONEncoder(separators=(",", ":")).encode
+_dumps = json_writer()
 
 
 def _is_scalar(value: object) -> bool:

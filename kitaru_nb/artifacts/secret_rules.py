@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import compress
 
 __all__ = [
     "AWAY",
@@ -143,7 +144,8 @@ SHAPES = re.compile(
 
 def may_have_shape(text: str) -> bool:
     """Whether `shapes_in` has to look, which takes some time."""
-    return any(within in text and any(map(text.__contains__, begins)) for within, begins in BEGINNINGS)
+    met = compress(_BEGINS, map(text.__contains__, _WITHIN))
+    return any(any(map(text.__contains__, begins)) for begins in met)
 
 
 BEGINNINGS = (
@@ -192,6 +194,9 @@ BEGINNINGS = (
     ("er ", ("earer ",)),
 )
 """What keys of a known shape begin with; some need more to be one."""
+
+_WITHIN = [within for within, _ in BEGINNINGS]
+_BEGINS = [begins for _, begins in BEGINNINGS]
 
 SECRET_WORDS = ("key", "token", "secret", "passw", "passphrase", "credential", "authoriz")
 """Parts of the words that a secret's name holds, in lower case."""

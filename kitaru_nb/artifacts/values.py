@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from kitaru_nb.artifacts.verify import Verification
 from kitaru_nb.artifacts.zarr_codec import ZarrCodec
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Extent, Location
+from kitaru_nb.model.json_text import json_writer
 
 __all__ = [
     "Stored",
@@ -40,6 +40,7 @@ VERSION = 1
 """Version of the manifest; a reader refuses a later one."""
 
 _CODECS: tuple[Codec, ...] = (ScalarCodec(), ZarrCodec(), PickleCodec())
+_canonical = json_writer(sort_keys=True, ensure_ascii=False, allow_nan=False)
 _PARALLEL_BYTES = 8 << 20
 _ENTRY = 36  # bytes of one extent in a manifest: its digest, its length
 _THREADS = min(4, os.cpu_count() or 1)
@@ -177,8 +178,7 @@ def load_values(
 
 def manifest_digest(manifest: Mapping[str, Any]) -> Digest:
     """The digest of `manifest`'s canonical JSON: keys sorted, no spaces, UTF-8."""
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return digest_of(text.encode("utf-8", "surrogatepass"))
+    return digest_of(_canonical(manifest).encode("utf-8", "surrogatepass"))
 
 
 def checked_buffers(artifact: Artifact) -> list[list[Extent]]:

@@ -205,9 +205,9 @@ class Vault:
         """Whether a source may spell out a secret."""
         lower = source.lower()
         return (
-            any(word in lower for word in SECRET_WORDS)
+            any(map(lower.__contains__, SECRET_WORDS))
             or may_have_shape(source)
-            or any(value in source for value in self.environment)
+            or any(map(source.__contains__, self.environment))
         )
 
     def read_later(self, notebook: str) -> None:

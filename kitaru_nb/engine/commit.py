@@ -237,11 +237,12 @@ class _Writer:
         """Store one group, unless it is on record as it is."""
         value = self._state.groups[names]
         known = self._on_record.get(names)
-        group = known if known is not None and known.value == value else self._store(names, value)
-        self.written.groups.append(replace(group, written=by_step))
+        kept = known is not None and known.value == value
+        group = known if kept and known is not None else self._store(names, value, by_step=by_step)
+        self.written.groups.append(group if group.written is by_step else replace(group, written=by_step))
         self._anchor(group)
 
-    def _store(self, names: Names, value: Digest) -> Group:
+    def _store(self, names: Names, value: Digest, *, by_step: bool) -> Group:
         # Oldest name first: what grows stands before what is bound anew in each step.
         ordered = sorted(names, key=self._order.__getitem__) if len(names) > 1 else names
         values: dict[str, Any] = {name: self._namespace.held(name) for name in ordered}
@@ -255,7 +256,8 @@ class _Writer:
             anchors=self._anchors,
             before=known.artifact if known is not None else None,
         )
-        return Group(names, self.written.add(stored), value, unstorable={**stored.unstorable, **left_out})
+        lost = {**stored.unstorable, **left_out}
+        return Group(names, self.written.add(stored), value, written=by_step, unstorable=lost)
 
     def _anchor(self, group: Group, stored: Definitions | None = None) -> None:
         """Let later groups refer to the functions and classes of this one, where they were `stored` first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from typing import Any
 
 from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.artifacts.foreign import judging
@@ -219,6 +219,14 @@ class Line:
                 self._refers[group.names] = loader.refers(group)
                 self._checked = State()
 
+    def place(self, written: Written, after: State) -> dict[str, Any]:
+        """The fields of a draft that say what it adds to this line."""
+        return {
+            "parent": self.parent,
+            "groups": tuple(written.groups),
+            "deleted": tuple(sorted(self.recorded.groups.keys() - after.ids.keys())),
+        }
+
     def look_again(self) -> None:
         """Something that was on record was removed meanwhile: what is written next leans on nothing of it."""
         self._engine.store.close()
@@ -235,18 +243,13 @@ class Line:
         after: State,
         process: ProcessState,
     ) -> Checkpoint:
-        """Put one commit on record. When this returns it is durable.
+        """Put one commit on record, which has its `place` here. When this returns it is durable.
 
         Raises:
             StoreError: the disk refused; nothing is on record.
             ConflictError: kind ``superseded``: a later attempt owns the execution.
         """
-        draft = replace(
-            masked_draft(draft),
-            parent=self.parent,
-            groups=tuple(written.groups),
-            deleted=tuple(sorted(self.recorded.groups.keys() - after.ids.keys())),
-        )
+        draft = masked_draft(draft)
         try:
             self._engine.store.flush()
         except StoreError as error:

@@ -34,7 +34,7 @@ __all__ = ["REMOVED", "Callbacks", "Live", "has_live", "is_live", "is_untouched"
 REMOVED = "removed:"
 """Before the reason, in `Draft.unmet`, where a step ran since its values were not there any more."""
 
-Callbacks = Callable[[], Mapping[str, Any]]
+Callbacks = Callable[[], dict[str, Any]]
 """Gives lists and dicts of the callbacks that a front end keeps, by what they are called."""
 
 _PREFIX = "live:"
@@ -92,7 +92,7 @@ class Live:
             source: Its code, for registrations that leave no other trace.
         """
         before, tasks = self._before or self._look(), _tasks()
-        self._before = now = self._look(tasks)
+        self._before = now = self._look(tasks, before)
         found: dict[str, str] = {}
         for what, check in self._new(before, now, tasks, source):
             token = secrets.token_hex(8)
@@ -116,17 +116,25 @@ class Live:
             )
         )
 
-    def _look(self, tasks: Iterable[Any] | None = None) -> _Seen:
+    def _look(self, tasks: Iterable[Any] | None = None, before: _Seen | None = None) -> _Seen:
+        registered = self._registered()
+        if before is not None and registered == before.callbacks:
+            registered = before.callbacks
+        else:  # what is kept of it must not change with it
+            registered = {
+                name: each if type(each) is tuple else each.copy() for name, each in registered.items()
+            }
         return _Seen(
             dict(threading._active),  # type: ignore[attr-defined] # noqa: SLF001 - enumerate() takes a lock and lists
-            self._registered(),
+            registered,
             frozenset(map(id, _tasks() if tasks is None else tasks)),
             len(logging._handlerList),  # type: ignore[attr-defined] # noqa: SLF001 - the only list of all
             frozenset(weakref.finalize._registry),  # type: ignore[attr-defined] # noqa: SLF001
             atexit._ncallbacks(),  # noqa: SLF001
         )
 
-    def _registered(self) -> dict[str, Any]:
+    def _registered(self) -> Mapping[str, Any]:
+        """The callbacks there are, some in the very lists and dicts that they are registered in."""
         found: dict[str, Any] = {
             "sys.excepthook": (sys.excepthook,),
             "sys.displayhook": (sys.displayhook,),
@@ -142,9 +150,7 @@ class Live:
             "sys.path_hooks": tuple(sys.path_hooks),
             "signal.signal": tuple(map(_getsignal, _SIGNALS)),
         }
-        if self._callbacks is not None:
-            found |= {name: registered.copy() for name, registered in self._callbacks().items()}
-        return found
+        return found if self._callbacks is None else found | self._callbacks()
 
     def _new(
         self, before: _Seen, now: _Seen, tasks: Iterable[Any], source: str
@@ -154,7 +160,7 @@ class Live:
             yield from self._new_threads(before)
         if now.tasks != before.tasks:
             yield from self._new_tasks(before, tasks)
-        if now.callbacks != before.callbacks:
+        if now.callbacks is not before.callbacks and now.callbacks != before.callbacks:
             yield from self._new_callbacks(before, now)
         if now.handlers != before.handlers:
             yield from self._new_handlers(before.handlers)

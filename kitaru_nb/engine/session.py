@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kitaru_nb.artifacts.census import touched_opaque
 from kitaru_nb.artifacts.marker import Marker
@@ -356,7 +357,7 @@ class Session:
         return self._commit_once(pending, outcome)
 
     def _commit_once(self, pending: Pending, outcome: Outcome) -> Checkpoint:
-        draft = self._draft(pending, CheckpointStatus.COMPLETED, outcome)
+        took = time.perf_counter() - pending.started
         self._decider.watch_attributes(pending.cell)
         touched_opaque(opaque_read(pending.needs))
         after = self.namespace.observe()
@@ -365,7 +366,7 @@ class Session:
         passed = passed_on(pending, step, after, self.namespace.live)
         left = self._live.left(pending.cell.source)
         ran = Ran(
-            draft.duration,
+            took,
             lambda: only_computed(
                 pending,
                 self._observed,
@@ -376,12 +377,15 @@ class Session:
         )
         written = self._line.write(pending, step, after, ran=ran)
         files = self._files.store(self._observed, written, named=pending.files, source=pending.cell.source)
-        draft = replace(
-            draft,
+        draft = self._draft(
+            pending,
+            CheckpointStatus.COMPLETED,
+            outcome,
+            duration=took,
             deleted_by_step=tuple(sorted(step.deleted)),
             conditions=conditions_of(
                 pending,
-                replace(step, in_place=step.in_place | passed),
+                replace(step, in_place=step.in_place | passed) if passed else step,
                 process,
                 self._observed,
                 files,
@@ -394,6 +398,7 @@ class Session:
             files=tuple(files),
             packages=versions_of(pending.needs.uses, self._touched(pending)),
             imports=imports_of(pending.needs.names.imports, self._observed.imported, self.namespace.live),
+            **self._line.place(written, after),
         )
         return self._record(draft, written, after, process)
 
@@ -407,8 +412,12 @@ class Session:
         self._live.forget()
         self.failures.add(run.pending, count=outcome.execution_count)
         raised = {"ename": type(error).__name__, "evalue": str(error)}
-        draft = replace(
-            self._draft(run.pending, CheckpointStatus.FAILED, outcome),
+        draft = self._draft(
+            run.pending,
+            CheckpointStatus.FAILED,
+            outcome,
+            duration=time.perf_counter() - run.pending.started,
+            parent=self._line.parent,
             error=raised,
             files=tuple(self._files.name(self._observed)),
         )
@@ -594,7 +603,7 @@ class Session:
             self.learn_names()
         return restored, line
 
-    def _draft(self, pending: Pending, status: CheckpointStatus, outcome: Outcome) -> Draft:
+    def _draft(self, pending: Pending, status: CheckpointStatus, outcome: Outcome, **more: Any) -> Draft:
         return Draft(
             name=pending.name,
             key=pending.needs.keys[0],
@@ -602,9 +611,7 @@ class Session:
             source=pending.cell.source,
             status=status,
             started_at=pending.started_at,
-            duration=time.perf_counter() - pending.started,
             step=pending.cell.step,
-            parent=self._line.parent,
             reads=pending.needs.reads,
             unmet=pending.unmet,
             outputs=tuple(outcome.outputs),
@@ -614,6 +621,7 @@ class Session:
             cost=outcome.cost if self.scope is None else self.scope.cost,
             tokens=outcome.tokens if self.scope is None else self.scope.tokens,
             scope="" if self.scope is None else self.scope.path,
+            **more,
         )
 
     def _record(self, draft: Draft, written: Written, after: State, process: ProcessState) -> Checkpoint:
@@ -654,6 +662,7 @@ class Session:
             process=self._line.write_process(pending.process, process, after, written),
             plain=self._decider.lineage.untold() if self._marked_only else (),
             excluded=tuple(sorted(self._line.excluded)),
+            **self._line.place(written, after),
         )
         if removed:
             files = [{key: file[key] for key in file if key != "artifact"} for file in draft.files]

@@ -12,12 +12,13 @@ record is imported.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import compress
+from operator import attrgetter, ne
 from typing import Any, Protocol
 
 from blake3 import blake3
@@ -27,6 +28,7 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.model.json_text import json_writer
 
 __all__ = ["HARMLESS", "Keys", "Sifted", "Standing", "Trust", "mark_of", "statement_of"]
 
@@ -35,7 +37,7 @@ HARMLESS = frozenset({"scalar", "zarr"})
 
 _CONTEXT = b"kitaru_nb checkpoint 1\n"
 _UNSIGNED = frozenset({"parent", "origin", "signature"})
-_canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+_canonical = json_writer(sort_keys=True)
 
 
 class Keys(Protocol):
@@ -93,6 +95,7 @@ def _omitted(kind: type) -> dict[str, Any]:
 
 _DRAFT = {name: default for name, default in _omitted(Draft).items() if name not in _UNSIGNED}
 _GROUP = _omitted(Group)
+_draft_values, _group_values = attrgetter(*_DRAFT), attrgetter(*_GROUP)
 
 
 def statement_of(draft: Draft, execution: ExecutionId, parent: str | None) -> bytes:
@@ -106,11 +109,8 @@ def statement_of(draft: Draft, execution: ExecutionId, parent: str | None) -> by
     A field that holds its default is left out, so that one that a later release adds leaves the
     statements of older records as they are.
     """
-    told: dict[str, Any] = {}
-    for name, default in _DRAFT.items():
-        value = getattr(draft, name)
-        if value != default:
-            told[name] = value
+    values = _draft_values(draft)
+    told: dict[str, Any] = dict(compress(zip(_DRAFT, values, strict=True), map(ne, values, _DRAFT.values())))
     told["groups"] = [_told(group) for group in draft.groups]
     told["status"] = draft.status.value
     told["duration"] = float(draft.duration)
@@ -125,7 +125,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _told(group: Group) -> dict[str, Any]:
-    return {name: value for name, default in _GROUP.items() if (value := getattr(group, name)) != default}
+    values = _group_values(group)
+    return dict(compress(zip(_GROUP, values, strict=True), map(ne, values, _GROUP.values())))
 
 
 def mark_of(statement: bytes) -> str:
@@ -202,7 +203,7 @@ class Trust:
         statement = statement_of(draft, execution, self._mark(draft.parent))
         signature = self.keys.sign(statement)
         self._made[signature["sig"]] = mark_of(statement)
-        return replace(draft, signature=signature)
+        return draft.having(signature=signature)
 
     def committed(self, checkpoint: Checkpoint) -> None:
         """Take note of a record that was signed here and is on record now."""
@@ -216,7 +217,7 @@ class Trust:
         mark = None
         for draft in drafts:
             statement = statement_of(draft, execution, mark)
-            found.append(replace(draft, signature=self.keys.sign(statement)))
+            found.append(draft.having(signature=self.keys.sign(statement)))
             mark = mark_of(statement)
         return found
 

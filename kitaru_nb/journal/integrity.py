@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +20,55 @@ from kitaru_nb.errors import CorruptError
 
 __all__ = ["HeadFile", "checksum", "damaged", "recovery_hint"]
 
-_real = struct.Struct("<d").pack
+_pack_real = struct.Struct("<d").pack
 
 
 def checksum(table: str, columns: Iterable[Any]) -> bytes:
     """The checksum of a row: 32 bytes over its table's name and every column with its type."""
-    parts = [table.encode()]
-    for value in columns:
-        kind = type(value)
-        if kind is int:
-            parts.append(b"i%d;" % value)
-        elif value is None:
-            parts.append(b"n")
-        elif kind is bytes or isinstance(value, bytes):
-            parts += (b"b%d:" % len(value), value)
-        elif kind is str or isinstance(value, str):
-            content = value.encode("utf-8", "surrogateescape")
-            parts += (b"s%d:" % len(content), content)
-        elif isinstance(value, float):
-            parts += (b"f", _real(value))
+    row = [*columns]
+    kinds = tuple(map(type, row))
+    template, encoders, held = _FORMS.get(kinds) or _form_of(kinds)
+    for place, encode in encoders:
+        row[place] = encode(row[place])
+    return blake3(table.encode() + template % tuple(compress(row, held))).digest()
+
+
+def _sized(value: bytes) -> bytes:
+    return b"%d:%b" % (len(value), value)
+
+
+def _sized_text(value: str) -> bytes:
+    content = value.encode("utf-8", "surrogateescape")
+    return b"%d:%b" % (len(content), content)
+
+
+_Form = tuple[bytes, tuple[tuple[int, Callable[[Any], bytes]], ...], tuple[bool, ...]]
+_FORMS: dict[tuple[type, ...], _Form] = {}
+_MOST_FORMS = 1024  # a row is of one of a few dozen; what is damaged may be of any
+
+
+def _form_of(kinds: tuple[type, ...]) -> _Form:
+    """How rows with columns of these types are written: a template, encoders of columns, which are in it."""
+    marks: list[bytes] = []
+    encoders: list[tuple[int, Callable[[Any], bytes]]] = []
+    for place, kind in enumerate(kinds):
+        if kind is type(None):
+            marks.append(b"n")
+        elif issubclass(kind, str):
+            marks.append(b"s%b")
+            encoders.append((place, _sized_text))
+        elif issubclass(kind, bytes):
+            marks.append(b"b%b")
+            encoders.append((place, _sized))
+        elif issubclass(kind, float):
+            marks.append(b"f%b")
+            encoders.append((place, _pack_real))
         else:
-            parts.append(b"i%d;" % value)
-    return blake3(b"".join(parts)).digest()
+            marks.append(b"i%d;")
+    form = b"".join(marks), tuple(encoders), tuple(kind is not type(None) for kind in kinds)
+    if len(_FORMS) < _MOST_FORMS:
+        _FORMS[kinds] = form
+    return form
 
 
 def recovery_hint(path: Path | str) -> str:

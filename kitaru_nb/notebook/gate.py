@@ -26,7 +26,8 @@ _OWN = (
 class Gate:
     """An AST transformer that changes nothing and may refuse a cell.
 
-    It sees every cell and every piece of code that a front end has run silently.
+    While anything is sealed it sees every cell and every piece of code that a front end has run
+    silently. Else it is not there: where a shell has transformers, it walks each tree once more.
 
     Args:
         hooks: The hooks of the shell.
@@ -34,18 +35,30 @@ class Gate:
 
     def __init__(self, hooks: Any) -> None:
         self._hooks = hooks
+        self._shell: Any = None
 
     def install(self, shell: Any) -> None:
         """See every cell of the shell, and what a front end asks beside them."""
-        shell.ast_transformers.append(self)
+        self._shell = shell
+        shell.events.register("pre_execute", self.stand)
         for name in _ASKED:
             setattr(shell, name, self._checked_before(getattr(shell, name)))
 
     def remove(self, shell: Any) -> None:
         """Leave the shell as it was."""
-        shell.ast_transformers.remove(self)
+        shell.events.unregister("pre_execute", self.stand)
+        if self in shell.ast_transformers:
+            shell.ast_transformers.remove(self)
         for name in _ASKED:
             vars(shell).pop(name, None)
+
+    def stand(self) -> None:
+        """Code is about to be compiled: be in its way where something is sealed."""
+        session = self._hooks.session
+        sealed = session is not None and bool(session.namespace.seals)
+        transformers = self._shell.ast_transformers
+        if sealed is not (self in transformers):
+            (transformers.append if sealed else transformers.remove)(self)
 
     def _checked_before(self, ask: Callable[..., Any]) -> Callable[..., Any]:
         def checked(*args: Any, **kwargs: Any) -> Any:

@@ -134,7 +134,7 @@ class Hooks:
         try:
             if self._guard.pressed:
                 raise KeyboardInterrupt
-            return self._decide(frame, tree)
+            decided = self._decide(frame, tree)
         except KitaruError as error:
             raise refused(error) from error
         except KeyboardInterrupt as error:
@@ -146,6 +146,10 @@ class Hooks:
         except Exception as error:
             message = f"the cell was not run: {type(error).__name__}: {error}"
             raise refused(KitaruError(message, kind="internal", hint="%tb shows where")) from error
+        transformers = self.shell.ast_transformers
+        if frame.decided and self.tries is None and transformers[-1] is self:
+            transformers.pop()  # where there is none, IPython does not walk the tree to mend what they made
+        return decided
 
     def restore(self) -> None:
         """Runs in place of a restored step's body."""

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.journal.integrity import HeadFile, checksum
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.model.checkpoint import CheckpointStatus
 from kitaru_nb.model.execution import Identity
 from kitaru_nb.testing import a_draft, a_stored_value, dead_owner
 
@@ -280,3 +283,10 @@ def test_the_head_file_forgets_what_it_cannot_read_whole(tmp_path) -> None:
         assert head.read() is None
     head.path.unlink()
     assert head.read() is None
+
+
+def test_a_checksum_is_over_the_bytes_that_every_release_has_written() -> None:
+    row = [None, "\xe9", b"x", 1.5, -3, True, CheckpointStatus.FAILED, "\udcff"]
+    written = b"tns2:\xc3\xa9b1:xf" + struct.pack("<d", 1.5) + b"i-3;i1;s6:faileds1:\xff"
+
+    assert checksum("t", row) == blake3(written).digest()

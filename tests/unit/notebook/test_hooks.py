@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,6 @@ import pytest
 from IPython.core.error import InputRejected
 
 from kitaru_nb.errors import KitaruError, UsageError
-from kitaru_nb.notebook.gate import Gate
 from kitaru_nb.notebook.refusal import refused
 from tests.unit.notebook.shell import Shell
 
@@ -76,7 +76,7 @@ def test_a_plain_cell_is_left_alone(start: Start) -> None:
     assert shell["x"] == 1
     assert shell.hooks.session is None
     assert shell.hooks.last_status == {"seq": None, "status": None}
-    assert [type(each) for each in shell.ip.ast_transformers] == [Gate]
+    assert shell.ip.ast_transformers == []
 
 
 def test_the_transformer_is_in_place_only_while_a_marked_cell_runs(start: Start) -> None:
@@ -86,8 +86,35 @@ def test_the_transformer_is_in_place_only_while_a_marked_cell_runs(start: Start)
     shell.error("%%checkpoint load2\n1 / 0")
     shell.error("%%checkpoint load3\n1 +")
 
-    assert shell["n"] == 2
-    assert [type(each) for each in shell.ip.ast_transformers] == [Gate]
+    assert shell["n"] == 0
+    assert shell.ip.ast_transformers == []
+
+
+def test_the_gate_stands_exactly_while_something_is_sealed(start: Start) -> None:
+    shell = start()
+    shell.run("%%checkpoint load\nx = 1")
+    kinds = "[type(each).__name__ for each in get_ipython().ast_transformers]"
+    seals = shell.hooks.session.namespace.seals
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(seals), "__bool__", lambda _: True)
+        patch.setattr(shell.hooks.session, "opens", lambda _tree: None)
+        shell.run(f"sealed = {kinds}")
+        shell.ip.run_cell(f"silent = {kinds}", silent=True)
+    shell.run(f"opened = {kinds}")
+
+    assert (shell["sealed"], shell["silent"], shell["opened"]) == (["Gate"], ["Gate"], [])
+
+
+def test_another_transformer_keeps_its_place(start: Start) -> None:
+    shell = start()
+    other = ast.NodeTransformer()
+    shell.ip.ast_transformers.append(other)
+
+    shell.run("%%checkpoint load\nx = 1")
+
+    assert shell["x"] == 1
+    assert shell.ip.ast_transformers == [other]
 
 
 def test_a_failing_cell_keeps_its_error_and_line_and_is_no_commit(start: Start) -> None:
