@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from typing import Any
 
@@ -219,13 +220,20 @@ class Line:
                 self._refers[group.names] = loader.refers(group)
                 self._checked = State()
 
-    def place(self, written: Written, after: State) -> dict[str, Any]:
-        """The fields of a draft that say what it adds to this line."""
+    def place(self, written: Written, before: State, after: State) -> dict[str, Any]:
+        """The fields of a draft that say what it adds to this line, for a step between two looks."""
         return {
             "parent": self.parent,
             "groups": tuple(written.groups),
-            "deleted": tuple(sorted(self.recorded.groups.keys() - after.ids.keys())),
+            "deleted": tuple(sorted(self._deleted(before, after))),
         }
+
+    def _deleted(self, before: State, after: State) -> AbstractSet[str]:
+        """The names on record that are not there any more. All of them were there at the last commit."""
+        if not before.follows(self._committed) or not after.follows(before):
+            return self.recorded.groups.keys() - after.ids.keys()
+        gone = before.gone | after.gone
+        return {name for name in gone if name in self.recorded.groups and name not in after.ids}
 
     def look_again(self) -> None:
         """Something that was on record was removed meanwhile: what is written next leans on nothing of it."""

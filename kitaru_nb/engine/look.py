@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import compress
+from operator import ne
 from types import FunctionType
 from typing import Any
 
 from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.artifacts.groups import Grouping, group_names
 from kitaru_nb.artifacts.trace import Trace
-from kitaru_nb.engine.state import Names, State, differing
+from kitaru_nb.engine.state import Names, State
 from kitaru_nb.model.artifact import Digest
 
 __all__ = ["Look"]
@@ -48,7 +50,8 @@ class Look:
 
     def forget(self) -> None:
         """Look at everything anew next time."""
-        self._bound: dict[str, int] = {}  # identities of all that names are bound to
+        self._names: list[str] = []
+        self._identities: list[int] = []  # of all that these are bound to
         self._atoms: dict[str, object] = {}  # held, so that their identities stay their own
         self._groups: dict[Names, Digest] = {}
         self._ids: dict[str, int | None] = {}
@@ -61,19 +64,21 @@ class Look:
         self._owners: dict[int, Names] = {}  # of the objects in traced groups
         self._untraceable: dict[Names, Digest] = {}
         self._before: object = None  # the last look
+        self._shown: State | None = None  # what it gave
         self._changed: dict[Names, Digest | None] = {}  # what groups held then, where that may differ now
 
     def state(self) -> State:
         """The state now."""
         live = self._seen_as()
-        bound = dict(zip(live, map(_identity, live.values()), strict=True))
-        last, self._bound = self._bound, bound
-        rebound = differing(last, bound)
-        gone = last.keys() - bound.keys() if len(bound) < len(last) + len(rebound) else set()
+        gone, rebound = self._moved(list(live), list(map(_identity, live.values())))
         definitions = self._definitions.keys()
-        loose = self._left({*gone, *rebound})
+        moved = gone.union(rebound)
+        had = self._ids.keys() & moved
+        loose = self._left(moved, gone)
         loose |= self._bind(live, rebound)
         loose |= self._touched()
+        if moved or loose:
+            self._shown = None
         if loose:
             self._regroup(live, loose)
         if definitions - self._definitions.keys():
@@ -81,25 +86,33 @@ class Look:
             self._traces.clear()
             self._whole = None
             self._regroup(live, {name for names in self._mutable for name in names})
-        return self._seen()
+        return self._seen(had)
 
-    def _seen(self) -> State:
+    def _seen(self, had: AbstractSet[str]) -> State:
+        """The state, given the names that moved of those that were the user's at the last look."""
         groups = self._groups
         changed = {names for names, digest in self._changed.items() if groups.get(names, digest) != digest}
+        dissolved = {
+            names for names, digest in self._changed.items() if digest is not None and names not in groups
+        }
         self._changed.clear()
         if not self._refers.keys() <= self._mutable:
             self._refers = {names: keys for names, keys in self._refers.items() if names in self._mutable}
         previous, self._before = self._before, object()
-        return State(
-            groups=dict(groups),
-            ids=dict(self._ids),
-            definitions=dict(self._definitions),
+        same = self._shown
+        self._shown = State(
+            groups=dict(groups) if same is None else same.groups,
+            ids=dict(self._ids) if same is None else same.ids,
+            definitions=dict(self._definitions) if same is None else same.definitions,
             refers=self._refers,
-            group_of=dict(self._group_of),
+            group_of=dict(self._group_of) if same is None else same.group_of,
             look=self._before,
             previous=previous,
             changed=changed,
+            dissolved=dissolved,
+            gone=had - self._ids.keys(),
         )
+        return self._shown
 
     def let_go(self, touched: AbstractSet[str] | None, bound: AbstractSet[str]) -> None:
         """Hold nothing that a step which is about to run may give up, or it would live too long.
@@ -116,10 +129,26 @@ class Look:
 
     # What changed
 
-    def _left(self, names: AbstractSet[str]) -> set[str]:
-        """Names that are unbound or bound anew leave their groups; gives who stays behind."""
+    def _moved(self, names: list[str], identities: list[int]) -> tuple[set[str], list[str]]:
+        """The names that are gone, and those that are new or bound to another object; takes in the rest.
+
+        In C where there are the names of the last look in their order and then new ones, as it is
+        from one step to the next.
+        """
+        before, bound, known = self._names, self._identities, len(self._names)
+        self._names, self._identities = names, identities
+        more = names[known:]
+        if (names[:known] if more else names) == before:
+            if (identities[:known] if more else identities) == bound:
+                return set(), more
+            return set(), [*compress(names, map(ne, identities, bound)), *more]
+        last, now = dict(zip(before, bound, strict=True)), dict(zip(names, identities, strict=True))
+        return last.keys() - now.keys(), [name for name, key in now.items() if last.get(name) != key]
+
+    def _left(self, names: AbstractSet[str], gone: AbstractSet[str]) -> set[str]:
+        """Names that are unbound (`gone`) or bound anew leave their groups; gives who stays behind."""
         behind: set[str] = set()
-        if names:
+        if names and self._definitions:
             kept = {key: name for key, name in self._definitions.items() if name not in names}
             self._definitions = kept
         for name in names:
@@ -128,7 +157,7 @@ class Look:
             if group is None:
                 continue
             del self._ids[name]
-            if group in self._mutable or name not in self._bound:
+            if group in self._mutable or name in gone:
                 behind.update(group)
                 self._dissolve(group)
         return behind - names

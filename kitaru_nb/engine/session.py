@@ -398,7 +398,7 @@ class Session:
             files=tuple(files),
             packages=versions_of(pending.needs.uses, self._touched(pending)),
             imports=imports_of(pending.needs.names.imports, self._observed.imported, self.namespace.live),
-            **self._line.place(written, after),
+            **self._line.place(written, pending.before, after),
         )
         return self._record(draft, written, after, process)
 
@@ -662,7 +662,7 @@ class Session:
             process=self._line.write_process(pending.process, process, after, written),
             plain=self._decider.lineage.untold() if self._marked_only else (),
             excluded=tuple(sorted(self._line.excluded)),
-            **self._line.place(written, after),
+            **self._line.place(written, pending.before, after),
         )
         if removed:
             files = [{key: file[key] for key in file if key != "artifact"} for file in draft.files]

@@ -11,7 +11,16 @@ from typing import TypeVar
 
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["Change", "Names", "State", "changed_groups", "changes", "differing", "grown_groups"]
+__all__ = [
+    "Change",
+    "Names",
+    "State",
+    "changed_groups",
+    "changes",
+    "differing",
+    "gone_names",
+    "grown_groups",
+]
 
 Names = tuple[str, ...]
 """The names of one group, sorted."""
@@ -33,7 +42,8 @@ class State:
         refers: For each group that leads to definitions of others: which, by their ids.
         group_of: For each name, the group it is in.
         look: Stands for this one look at the namespace.
-        previous: The look before it, and `changed` the groups that differ from that one's.
+        previous: The look before it. `changed` are the groups that differ from that one's, `dissolved`
+            its groups that are no more, `gone` the names that it had and this one does not have.
     """
 
     groups: Mapping[Names, Digest] = field(default_factory=dict)
@@ -44,6 +54,12 @@ class State:
     look: object = field(default=None, compare=False)
     previous: object = field(default=None, compare=False)
     changed: AbstractSet[Names] = field(default=frozenset(), compare=False)
+    dissolved: AbstractSet[Names] = field(default=frozenset(), compare=False)
+    gone: AbstractSet[str] = field(default=frozenset(), compare=False)
+
+    def follows(self, before: State) -> bool:
+        """Whether `before` was the look before this one, so that the fields on that one say what differs."""
+        return before.look is not None and self.previous is before.look
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +86,26 @@ def changes(before: State, after: State, *, rebound: frozenset[str] = frozenset(
     changed = changed_groups(before, after)
     changed |= {after.group_of[name] for name in rebound & after.group_of.keys()}
     kept = {name for names in changed for name in names} - rebound
+    dissolved = after.dissolved if after.follows(before) else before.groups.keys() - after.groups.keys()
     in_place = {
         names
-        for names in (before.groups.keys() - after.groups.keys()) | (changed & before.groups.keys())
+        for names in dissolved | (before.groups.keys() & changed)
         if any(
             name in kept and before.ids[name] is not None and after.ids.get(name) == before.ids[name]
             for name in names
         )
     }
-    deleted = frozenset(before.ids.keys() - after.ids.keys())
-    return Change(frozenset(changed), deleted, frozenset(in_place))
+    return Change(frozenset(changed), gone_names(before, after), frozenset(in_place))
+
+
+def gone_names(before: State, after: State) -> frozenset[str]:
+    """The names of `before` that `after` does not have."""
+    return frozenset(after.gone if after.follows(before) else before.ids.keys() - after.ids.keys())
 
 
 def changed_groups(before: State, after: State) -> set[Names]:
     """The groups of `after` that are not in `before` or held something else there, or lead to more."""
-    if before.look is not None and after.previous is before.look:
-        changed = set(after.changed)
-    else:
-        changed = set(differing(before.groups, after.groups))
+    changed = set(after.changed) if after.follows(before) else set(differing(before.groups, after.groups))
     if after.refers is not before.refers:
         same = (names for names in after.refers if before.groups.get(names) == after.groups[names])
         changed |= grown_groups(after, {names: before.refers.get(names, frozenset()) for names in same})

@@ -156,6 +156,8 @@ CHANGES: dict[str, str] = {
     **{name: source for name, (source, _) in CELLS.items()},
     "limit": "import resource\nsoft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
     "resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))",
+    "policy": "import asyncio\nclass Own(asyncio.DefaultEventLoopPolicy): pass\n"
+    "asyncio.set_event_loop_policy(Own())",
     "random": "import random\nrandom.random()",
     "numpy random": "import numpy as np\nnp.random.random()",
     "folder": "import os\nos.chdir('/')",
