@@ -148,9 +148,15 @@ _HEAD = object.__basicsize__
 _STATE_BYTES = 4 * 625
 
 
+_Words = ctypes.c_char * _STATE_BYTES
+_random: list[Any] = [None, None]  # the generator looked at last, which is held, and its words
+
+
 def _mark_random(module: Any) -> tuple[object, ...]:
     generator = module._inst
-    return id(generator), generator.gauss_next, _memory(id(generator) + _HEAD, _STATE_BYTES)
+    if generator is not _random[0]:
+        _random[:] = generator, _Words.from_address(id(generator) + _HEAD)
+    return id(generator), generator.gauss_next, bytes(_random[1])
 
 
 def _shows_random() -> bool:
