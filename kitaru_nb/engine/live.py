@@ -42,6 +42,7 @@ _NUMBERED = re.compile(r"(?:Thread|Process|Task|ForkProcess|SpawnProcess)-\d+")
 # The C function: the other makes an enum of each answer, at ten times the price.
 _getsignal: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001
 _SIGNALS = [int(number) for number in signal.valid_signals() if number != signal.SIGINT and number < 32]
+_identity = object.__hash__  # `id` would wake audit hooks
 _EXIT = re.compile(r"\batexit\.register|from\s+atexit\s+import")
 _DEEP = 4
 
@@ -127,7 +128,7 @@ class Live:
         return _Seen(
             dict(threading._active),  # type: ignore[attr-defined] # noqa: SLF001 - enumerate() takes a lock and lists
             registered,
-            frozenset(map(id, _tasks() if tasks is None else tasks)),
+            frozenset(map(_identity, _tasks() if tasks is None else tasks)),
             len(logging._handlerList),  # type: ignore[attr-defined] # noqa: SLF001 - the only list of all
             frozenset(weakref.finalize._registry),  # type: ignore[attr-defined] # noqa: SLF001
             atexit._ncallbacks(),  # noqa: SLF001
@@ -193,7 +194,7 @@ class Live:
 
     def _new_tasks(self, before: _Seen, tasks: Iterable[Any]) -> Iterator[tuple[str, Callable[[], bool]]]:
         for task in tasks:
-            if id(task) in before.tasks or task.done():
+            if _identity(task) in before.tasks or task.done():
                 continue
             coroutine = task.get_coro()
             if self._is_notebook_code(

@@ -40,7 +40,7 @@ class Loggers:
         seen = (
             list(map(_state_of, loggers)),
             list(map(len, handlers)),
-            list(map(id, each)),
+            list(map(object.__hash__, each)),  # where they are: `id` would wake audit hooks
             list(map(described, each)),
         )
         if seen != self._seen:

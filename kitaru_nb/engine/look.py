@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import compress
-from operator import ne
 from types import FunctionType
 from typing import Any
 
 from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.artifacts.groups import Grouping, group_names
 from kitaru_nb.artifacts.trace import Trace
+from kitaru_nb.engine.bound import Bound
 from kitaru_nb.engine.state import Names, State
 from kitaru_nb.model.artifact import Digest
 
@@ -50,8 +50,7 @@ class Look:
 
     def forget(self) -> None:
         """Look at everything anew next time."""
-        self._names: list[str] = []
-        self._identities: list[int] = []  # of all that these are bound to
+        self._bound = Bound({})
         self._atoms: dict[str, object] = {}  # held, so that their identities stay their own
         self._groups: dict[Names, Digest] = {}
         self._ids: dict[str, int | None] = {}
@@ -70,7 +69,8 @@ class Look:
     def state(self) -> State:
         """The state now."""
         live = self._seen_as()
-        gone, rebound = self._moved(list(live), list(map(_identity, live.values())))
+        last, self._bound = self._bound, Bound(live)
+        gone, rebound = self._bound.moved_since(last)
         definitions = self._definitions.keys()
         moved = gone.union(rebound)
         had = self._ids.keys() & moved
@@ -129,22 +129,6 @@ class Look:
 
     # What changed
 
-    def _moved(self, names: list[str], identities: list[int]) -> tuple[set[str], list[str]]:
-        """The names that are gone, and those that are new or bound to another object; takes in the rest.
-
-        In C where there are the names of the last look in their order and then new ones, as it is
-        from one step to the next.
-        """
-        before, bound, known = self._names, self._identities, len(self._names)
-        self._names, self._identities = names, identities
-        more = names[known:]
-        if (names[:known] if more else names) == before:
-            if (identities[:known] if more else identities) == bound:
-                return set(), more
-            return set(), [*compress(names, map(ne, identities, bound)), *more]
-        last, now = dict(zip(before, bound, strict=True)), dict(zip(names, identities, strict=True))
-        return last.keys() - now.keys(), [name for name, key in now.items() if last.get(name) != key]
-
     def _left(self, names: AbstractSet[str], gone: AbstractSet[str]) -> set[str]:
         """Names that are unbound (`gone`) or bound anew leave their groups; gives who stays behind."""
         behind: set[str] = set()
@@ -193,7 +177,7 @@ class Look:
         """Group and digest `loose` names anew, with the traced groups that they share objects with."""
         still: set[Names] = set()
         while True:
-            values = {name: live[name] for name in live if name in loose}
+            values = {name: live[name] for name in compress(live, map(loose.__contains__, live))}
             definitions, grouping = self._grouped(values, live)
             met = {self._owners[key] for key in self._owners.keys() & grouping.owned.keys()}
             met |= self._referred(grouping, live)  # they may lead back

@@ -156,7 +156,7 @@ def _mark_random(module: Any) -> tuple[object, ...]:
     generator = module._inst
     if generator is not _random[0]:
         _random[:] = generator, _Words.from_address(id(generator) + _HEAD)
-    return id(generator), generator.gauss_next, bytes(_random[1])
+    return generator, generator.gauss_next, bytes(_random[1])
 
 
 def _shows_random() -> bool:

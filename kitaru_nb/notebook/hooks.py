@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from IPython.core.inputtransformer2 import cell_magic
@@ -217,9 +218,7 @@ class Hooks:
 
     def undo_try(self, frame: _Frame, error: BaseException) -> bool:
         """A try of the running step failed; whether it is undone exactly."""
-        from kitaru_nb.engine.session import Outcome  # noqa: PLC0415 - loaded by now
-
-        undone: bool = self.session.undo_try(frame.plan, error, Outcome(self.sink.end()))
+        undone: bool = self.session.undo_try(frame.plan, error, self._late.Outcome(self.sink.end()))
         self.session.leave_scope(plain=False, completed=False)
         frame.scope = None  # the next try begins with nothing consumed
         frame.on_record = not undone
@@ -257,6 +256,12 @@ class Hooks:
 
     # -- the parts ---------------------------------------------------------------------
 
+    @cached_property
+    def _late(self) -> Any:
+        from kitaru_nb.notebook import late  # noqa: PLC0415 - the engine loads with the first step
+
+        return late
+
     def open_after(self, magic: str) -> None:
         """A magic put values back: where its cell goes on to use them, they are checked now."""
         raw = self._frames[-1].info.raw_cell if self._frames else ""
@@ -266,11 +271,9 @@ class Hooks:
     def open_session(self) -> Any:
         """The session, made with the first step."""
         if self.session is None:
-            from kitaru_nb.engine.failures import Failures  # noqa: PLC0415 - as above
-            from kitaru_nb.notebook.opening import open_session  # noqa: PLC0415 - the engine loads with the first step
-
-            self.session, self.sink = open_session(self.shell, self.process)
-            self._guard.hold_in(Failures.undo.__code__)
+            late = self._late
+            self.session, self.sink = late.open_session(self.shell, self.process)
+            self._guard.hold_in(late.Failures.undo.__code__)
             self.session.tell_with(self._tell)
             for source in self._seen:
                 self.session.saw(source, own=is_own(source))
@@ -308,9 +311,6 @@ class Hooks:
         return tags if isinstance(tags, list | tuple) else ()
 
     def _decide(self, frame: _Frame, tree: ast.Module) -> ast.Module:
-        from kitaru_nb.engine.cell import Cell  # noqa: PLC0415 - the engine loads with the first step
-        from kitaru_nb.engine.steps import Restore  # noqa: PLC0415
-
         directive, body = directive_of(tree)
         raw = frame.info.raw_cell
         if directive is None and not self.every_cell and "checkpoint" not in self._tags():
@@ -328,7 +328,7 @@ class Hooks:
         began = time.perf_counter()
         session = self.open_session()
         cell_id = getattr(frame.info, "cell_id", None)
-        cell = Cell(raw, body, directive, f"cell:{cell_id}" if cell_id else None)
+        cell = self._late.Cell(raw, body, directive, f"cell:{cell_id}" if cell_id else None)
         gone = [f"cell:{gone}" for gone in self._metadata().get("deletedCells") or ()]
         try:
             plan = session.plan(cell, deleted_steps=gone)
@@ -339,7 +339,7 @@ class Hooks:
             session.opens(tree)
             return tree
         frame.plan = plan
-        if isinstance(plan, Restore):
+        if isinstance(plan, self._late.Restore):
             return ast.Module(ast.parse(_CALL).body, type_ignores=[])
         self._begin(frame)
         frame.planning = time.perf_counter() - began
@@ -404,8 +404,7 @@ class Hooks:
 
     def _record(self, frame: _Frame, result: Any, outputs: Any) -> None:
         """Put on record how the running step ended."""
-        from kitaru_nb.engine.session import Outcome  # noqa: PLC0415 - loaded by now
-
+        late = self._late
         failure = self._failure(frame, result)
         count = result.execution_count if result is not None else None
         if frame.auto and not self._keeps(frame):
@@ -413,22 +412,20 @@ class Hooks:
             return
         if failure is not None:
             if not frame.on_record:
-                self.session.fail(frame.plan, failure, Outcome(outputs, execution_count=count))
+                self.session.fail(frame.plan, failure, late.Outcome(outputs, execution_count=count))
             if result is not None and result.success:
                 raise failure  # a magic kept it to itself
             return
-        checkpoint = self.session.commit(frame.plan, Outcome(outputs, result.result, execution_count=count))
+        outcome = late.Outcome(outputs, result.result, execution_count=count)
+        checkpoint = self.session.commit(frame.plan, outcome)
         self.last_status = {"seq": checkpoint.seq, "status": "completed"}
         if not self.quiet:
-            from kitaru_nb.engine.live import ran_again  # noqa: PLC0415 - loaded by now
-            from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
-
             stored = self.session.last_bytes
-            again = ran_again(frame.plan.pending.unmet)
-            text = display.committed(
+            again = late.ran_again(frame.plan.pending.unmet)
+            text = late.display.committed(
                 checkpoint, stored, self.session.failures.cells(), again, self.session.notes()
             )
-            self.sink.show(display.bundle(text))
+            self.sink.show(late.display.bundle(text))
 
     def _failure(self, frame: _Frame, result: Any) -> BaseException | None:
         """What ended the step's body before its end, if something did."""

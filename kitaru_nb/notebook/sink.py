@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import is_
@@ -87,11 +88,12 @@ class KernelSink:
             publisher.publish(dict(bundle))  # somebody captures what is displayed
             return
         # The publisher would wait twice more for streams that are empty now.
-        self._message("display_data", {"data": bundle, "metadata": {}, "transient": {}})
+        content = {"data": bundle, "metadata": {}, "transient": {}}
+        self._message("display_data", content, by=_Unhurried(self._kernel.iopub_thread))
 
-    def _message(self, kind: str, content: Mapping[str, Any]) -> None:
+    def _message(self, kind: str, content: Mapping[str, Any], *, by: Any = None) -> None:
         self._kernel.session.send(
-            self._kernel.iopub_socket,
+            self._kernel.iopub_socket if by is None else by,
             kind,
             content,
             parent=self._parent(),
@@ -152,6 +154,24 @@ class KernelSink:
         frames[place] = masked.encode("utf-8", "surrogatepass")
         frames[place - 4] = self._kernel.session.sign(frames[place - 3 : place + 1])
         return frames
+
+
+class _Unhurried:
+    """Sends by the sending thread, with whatever is sent next: what ends a request always follows.
+
+    The thread works off all that waits when it is woken, and each time costs more than a message.
+    """
+
+    def __init__(self, thread: Any) -> None:
+        self._thread = thread
+
+    def send_multipart(self, message: Sequence[Any], *args: Any, **kwargs: Any) -> None:
+        thread, waiting = self._thread, getattr(self._thread, "_events", None)
+        send = getattr(thread, "_really_send", None)
+        if type(waiting) is deque and send is not None and thread.thread.is_alive():
+            waiting.append(partial(send, message, *args, **kwargs))
+        else:
+            thread.send_multipart(message, *args, **kwargs)
 
 
 class TerminalSink:
