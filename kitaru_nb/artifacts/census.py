@@ -211,8 +211,18 @@ def _reduced(obj: Any, value: Any) -> tuple[Any, ...]:
     place = NOTED.get(_identity(value[0])) or _NAMED.get(_identity(value[0]))
     if place is not None:  # how things stood is no part of what it is
         value = (value[0], (*value[1][:place], *value[1][place + 1 :]), *value[2:])
+    value = _untouched(obj, value)
     rest = [list(part) if hasattr(part, "__next__") else part for part in value[1:5]]
     return ("made", value[0], *rest)
+
+
+def _untouched(obj: Any, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`value` as it was before anybody looked at the object's `__dict__`, which makes an empty one."""
+    if isinstance(obj, functools.partial) and type(value[2]) is tuple and value[2][3:] == ({},):
+        return (*value[:2], (*value[2][:3], None), *value[3:])
+    if isinstance(obj, BaseException) and value[2:] == ({},):
+        return value[:2]
+    return value
 
 
 # An identity that is another one in each run; whether imports find a module that was made by hand.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import random
 import sys
 import types
@@ -153,6 +154,19 @@ def test_the_notebook_globals_of_a_function_are_not_part_of_its_digest(digest: A
     one, other = (digest({"f": space["f"]}, namespace=space) for space in spaces)
 
     assert one == other
+
+
+@pytest.mark.parametrize("digest", [fast, walked])
+@pytest.mark.parametrize("make", [lambda: functools.partial(print, 1), lambda: ValueError("x")])
+def test_a_look_at_what_an_object_holds_is_no_change(make: Callable[[], Any], digest: Digest) -> None:
+    value = make()
+    before = digest(value)
+
+    assert vars(value) == {}  # which makes the dict that was not there before
+
+    assert digest(value) == before
+    vars(value)["more"] = 1
+    assert digest(value) != before
 
 
 def test_a_marker_has_the_digest_of_what_it_says() -> None:
