@@ -21,6 +21,7 @@ from kitaru_nb.model.execution import (
 from kitaru_nb.model.removal import Removal
 from kitaru_nb.model.served import Served
 from kitaru_nb.model.transcript import Transcript
+from kitaru_nb.model.wait import Question, Wait
 
 __all__ = ["Journal"]
 
@@ -149,6 +150,79 @@ class Journal(Protocol):
 
     def guests(self) -> Mapping[ExecutionId, datetime]:
         """Executions that were imported and not gone on with here, each with when that was."""
+
+    def ask(self, attempt: Attempt, question: Question, *, refused: str | None = None) -> tuple[Wait, bool]:
+        """The wait for a question in one place of the code, and whether it was asked only now.
+
+        Asked again in the same place, it is the same wait with the same address, and what was
+        answered counts; where the question's binding differs, or with `refused` (why the code
+        could not take the answer), it is asked once more and the old answer does not count. What
+        was answered ahead of time counts for the first question, if that takes it. After its
+        deadline a wait without an answer has its default, or has expired.
+
+        Raises:
+            ConflictError: kind ``superseded``: a later attempt owns the execution.
+        """
+        ...
+
+    def answer_wait(
+        self,
+        address: str,
+        answer: Any,
+        *,
+        by: str,
+        source: str,
+        binding: str | None = None,
+        reason: str | None = None,
+    ) -> Wait:
+        """Record the answer to a wait, whether or not a process lives that waits for it.
+
+        The first answer counts: of any number given at the same time, in whatever processes, one
+        is recorded. An equal one later gets the recorded wait unchanged, so that a double click
+        and a retry over the network are both harmless. Where nobody has asked yet the answer is
+        kept for the first question with that address.
+
+        Args:
+            address: ``EXECUTION/NAME[#n]``.
+            answer: A JSON value.
+            by: Who answers; nobody but the caller vouches for it.
+            source: By what way it came.
+            binding: What it was given for, see `model.wait.binding_of`; None for whatever is asked.
+            reason: What whoever answers says about it.
+
+        Raises:
+            UsageError: kind ``bad-address``; kind ``invalid-answer``: the question does not take
+                it; kind ``not-a-question``: the wait is for a budget.
+            NotFoundError: kind ``unknown-execution``.
+            ConflictError: kind ``already-answered``: somebody gave another answer before; kind
+                ``wait-expired``: its deadline has passed, or the execution is over; kind
+                ``question-changed``: it asks something else than `binding` says.
+        """
+        ...
+
+    def wait(self, address: str) -> Wait:
+        """The wait with that address, as it stands now.
+
+        Raises:
+            UsageError: kind ``bad-address``.
+            NotFoundError: kind ``unknown-wait``: nobody has asked or answered it yet.
+        """
+        ...
+
+    def waits(self, execution: ExecutionId | None = None) -> list[Wait]:
+        """The waits of an execution, or all there are, in the order in which they were first met."""
+        ...
+
+    def note_suspended(self, attempt: Attempt, data: Mapping[str, Any]) -> Event:
+        """Record that code of the attempt stopped at a wait or a budget, and `data` about it.
+
+        Raises:
+            ConflictError: kind ``superseded``.
+        """
+        ...
+
+    def suspended(self, execution: ExecutionId) -> Event | None:
+        """The newest event of `note_suspended`; its data also has the ``epoch`` of the attempt."""
         ...
 
     def execution(self, execution: str) -> Execution:

@@ -26,6 +26,7 @@ from kitaru_nb.journal.rows import (
     SweepRow,
     TombstoneRow,
 )
+from kitaru_nb.journal.sql_waits import SqlWaits
 from kitaru_nb.journal.steps import append_step, note_served, require_artifacts, roll_up, within
 from kitaru_nb.journal.taking_in import take_in
 from kitaru_nb.model.artifact import Artifact, Digest, Location, Tombstone
@@ -86,7 +87,7 @@ class Session(Protocol):
         ...
 
 
-class SqlJournal:
+class SqlJournal(SqlWaits):
     """A journal over the transactions of one session. See `journal.Journal` for what each method promises.
 
     Args:
@@ -538,6 +539,12 @@ class SqlJournal:
             except CorruptError as error:
                 problems.append(error)
         return problems
+
+    def newest_event(self) -> tuple[int, str]:
+        """The number of the newest event and its checksum, which stands for all events before it."""
+        with self._session.reading() as ledger:
+            head = ledger.head()
+            return head.events, head.chain.hex()
 
     def close(self) -> None:
         """Give back open files. A later call opens them again."""

@@ -22,6 +22,7 @@ from kitaru_nb.journal.rows import (
     TombstoneRow,
 )
 from kitaru_nb.journal.steps import ROLLED_UP, place_step, require_artifacts, rolled, within
+from kitaru_nb.journal.waits import retold
 from kitaru_nb.model.artifact import Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind
 from kitaru_nb.model.event import Event
@@ -101,6 +102,7 @@ class _Arrival:
         self._ledger = ledger
         self._ordinals: dict[int, int] = {}
         self._states: dict[ExecutionId, State] = {}
+        self._asked: dict[tuple[str, int], int] = {}
 
     def begin(self, run: Run) -> None:
         """Add an execution and its attempts."""
@@ -182,7 +184,12 @@ class _Arrival:
     def retell(self, event: Event) -> None:
         """Add an event of before."""
         data = renumbered(event.data, self.numbers)
+        of_wait = retold(self._ledger, replace(event, data=data), self._asked)
+        if of_wait is not None:
+            data = of_wait[0]
         seq = self.tell(event.execution, event.kind, data, at=rows.microseconds(event.at))
+        if of_wait is not None:
+            of_wait[1](seq)
         match data if event.kind == ROLLED_UP else {}:
             case {"child": str(child), "cost": float() | None, "tokens": int() | None} if (
                 child in self._states

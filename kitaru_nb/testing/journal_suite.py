@@ -27,6 +27,7 @@ from kitaru_nb.model.execution import (
 )
 from kitaru_nb.model.removal import Removal
 from kitaru_nb.model.transcript import Run, Transcript
+from kitaru_nb.testing.wait_suite import WaitPromises
 
 __all__ = ["GUEST", "JournalSuite", "a_draft", "a_stored_value", "dead_owner", "digest_of", "unseen_owner"]
 
@@ -75,7 +76,7 @@ def a_draft(name: str = "train", **changes: Any) -> Draft:
     return Draft(**(fields | changes))
 
 
-class JournalSuite:
+class JournalSuite(WaitPromises):
     """The promises of `kitaru_nb.journal.journal.Journal`, each a test."""
 
     notebook = Identity(notebook="/home/ana/train.ipynb", parameters={"lr": 0.1, "tags": ["a", None]})
