@@ -21,6 +21,7 @@ from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.callee import Callee, Look, callee_of
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.effects import Effects, Left
+from kitaru_nb.engine.replay import Override, Replay
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.errors import Suspended, UnstorableError, UsageError
 from kitaru_nb.model.artifact import Digest
@@ -99,10 +100,12 @@ class Call:
         told = self._told(given) if identity is None else f"as {identity!r}"
         self.key = call_key(options.name, self._look.code, told)
         self._label = blake3((self._told_of(given) if identity is None else told).encode()).hexdigest()[:16]
+        self.place = scope.next_place(options.name)
         self._effects = Effects(
             self._roots, self._digests, self._digest, self._callee.scope, self._look.bindings
         )
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
+        self._after = 0
         self.inner: Scope | None = None
 
     def _refuse_markers(self) -> None:
@@ -138,8 +141,12 @@ class Call:
 
     def find(self) -> Checkpoint | None:
         """The result on record that this call is to have; it is consumed."""
+        replay = self.scope.book.replay
+        override = None if replay is None else replay.override(self.options.name, self.place)
+        if replay is not None and override is not None:
+            return self._overridden(replay, override)
         found = self.scope.find(self.key, self._fits)
-        if found is None and self.options.reuse:
+        if found is None and self.options.reuse and not (replay is not None and replay.is_named(self.place)):
             found = self._elsewhere()
         if found is not None:
             self.scope.book.engine.trust.require([found])
@@ -155,6 +162,32 @@ class Call:
         reads = found.draft.reads
         return all(self._digests[name] == reads.get(name) for name in self._globals if name not in changed)
 
+    def _overridden(self, replay: Replay, override: Override) -> Checkpoint:
+        """What a replay was told to give in place of this call's result; on record as that.
+
+        Its key is another one than the call's, so that nobody else takes it for a result.
+        """
+        key = CheckpointKey(blake3(f"overridden\n{self.key}".encode()).hexdigest())
+        found = self.scope.find(key)
+        if found is not None:
+            return found
+        engine, namespace = self.scope.book.engine, self._callee.scope
+
+        def store() -> tuple[Mapping[str, Any], Written]:
+            given = engine.get(replay.values[override.key], namespace=namespace)[override.key]
+            written = Written()
+            stored = engine.put({RESULT: given}, namespace=namespace)
+            value = digest_values({RESULT: given}, namespace=namespace)
+            return {"groups": (Group((RESULT,), written.add(stored), value),)}, written
+
+        fields = {"code": self._look.code, "reads": self._read()}
+        data = {"path": "", "place": self.place, "after": self.scope.book.newest, "overridden": True}
+        entry = Entry(StepKind.CALL, key, self.options.name, {**fields, "data": data}, store=store)
+        return self.scope.record(entry, status=CheckpointStatus.RESTORED)
+
+    def _read(self) -> dict[str, Digest]:
+        return {name: Digest(digest) for name, digest in self._digests.items()}
+
     def _elsewhere(self) -> Checkpoint | None:
         """The newest result of this call in any other execution, from now on on record in this one."""
         book = self.scope.book
@@ -167,13 +200,13 @@ class Call:
             if journal.removed(found.draft.stored):
                 continue
             book.engine.trust.require([found])
-            draft = found.draft
+            draft, self._after = found.draft, book.newest
             entry = Entry(
                 StepKind.CALL,
                 self.key,
                 draft.name,
                 {"code": draft.code, "origin": found.seq, "groups": draft.groups, "reads": draft.reads}
-                | {"data": {**draft.data, "path": ""}, "cost": draft.cost, "tokens": draft.tokens},
+                | {"data": {**draft.data, **self._where("")}, "cost": draft.cost, "tokens": draft.tokens},
             )
             return book.record(self.scope, entry, status=CheckpointStatus.RESTORED, duration=draft.duration)
         return None
@@ -202,7 +235,8 @@ class Call:
     def begin(self) -> Scope:
         """The call is made now: the scope of what happens in it."""
         self._effects.take()
-        self.inner = self.scope.inner(self.options.name, self._label)
+        self._after = self.scope.book.newest
+        self.inner = self.scope.inner(self.options.name, self._label, place=self.place)
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         return self.inner
 
@@ -216,7 +250,7 @@ class Call:
         duration = time.perf_counter() - self._started
         left = self._effects.left(self.options.name)
         assert self.inner is not None
-        data: dict[str, Any] = {"path": self.inner.path}
+        data = self._where(self.inner.path)
         entry = Entry(
             StepKind.CALL,
             self.key,
@@ -224,13 +258,17 @@ class Call:
             {
                 "code": self._look.code,
                 "source": self._callee.source if self.scope.book.is_new(self._look.code) else "",
-                "reads": {name: Digest(digest) for name, digest in self._digests.items()},
+                "reads": self._read(),
                 "cost": self.inner.cost,
                 "tokens": self.inner.tokens,
             },
             store=lambda: self._store(result, left, data),
         )
         return self.scope.record(entry, started_at=self._started_at, duration=duration)
+
+    def _where(self, path: str) -> dict[str, Any]:
+        """The scope of what happened in the call, its place, and what was on record before it."""
+        return {"path": path, "place": self.place, "after": self._after}
 
     def _store(
         self, result: object, left: Left | None, data: dict[str, Any]
@@ -263,7 +301,11 @@ class Call:
             StepKind.CALL,
             self.key,
             self.options.name,
-            {"code": self._look.code, "error": {"ename": type(error).__name__, "evalue": str(error)}},
+            {
+                "code": self._look.code,
+                "error": {"ename": type(error).__name__, "evalue": str(error)},
+                "data": self._where(self.inner.path if self.inner is not None else ""),
+            },
         )
         duration = time.perf_counter() - self._started
         self.scope.record(

@@ -18,7 +18,7 @@ from blake3 import blake3
 from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
-from kitaru_nb.engine.callee import callee_of
+from kitaru_nb.engine.callee import callee_of, plain_function
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.engine import Engine
@@ -27,7 +27,7 @@ from kitaru_nb.engine.scope import Book, Entry, Scope
 from kitaru_nb.errors import KitaruError, Suspended, UsageError
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
-from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity
+from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity
 
 __all__ = [
     "FLOW",
@@ -40,6 +40,7 @@ __all__ = [
     "as_flow",
     "defining",
     "flow_label",
+    "is_flow_of",
     "told_inputs",
 ]
 
@@ -86,8 +87,9 @@ class Turn:
         args: As they were given.
         kwargs: As they were given.
         execution: Go on with this one, whatever its status.
+        attempt: Work in this one, which this process has just begun.
         new: Begin a new execution, even where one could be gone on with.
-        parent: The execution that this one replays, or that calls it.
+        parent: The execution that calls this one.
         tags: Tags of a new execution.
     """
 
@@ -99,6 +101,7 @@ class Turn:
         kwargs: dict[str, Any],
         *,
         execution: ExecutionId | None = None,
+        attempt: Attempt | None = None,
         new: bool = False,
         within: str | None = None,
         parent: ExecutionId | None = None,
@@ -109,9 +112,17 @@ class Turn:
         self._args, self._kwargs = args, kwargs
         scope = current_scope()
         self.engine = flow.place.engine() if scope is None else scope.book.engine
-        self.identity = identity_of(flow, inputs, within=within)
+        known = execution if attempt is None else attempt.execution
+        # What is gone on with keeps the identity that it was begun with, from wherever that is done.
+        self.identity = (
+            identity_of(flow, inputs, within=within)
+            if known is None
+            else self.engine.journal.execution(known).identity
+        )
         self._lease = Lease(self.engine, self.identity)
-        if execution is not None:
+        if attempt is not None:
+            self._lease.adopt(attempt)
+        elif execution is not None:
             self._lease.take_named(execution)
         else:
             self._lease.take(new=new, parent=parent, tags=tags)
@@ -342,6 +353,15 @@ def _file_of(function: FunctionType, notebook: str | None) -> str | None:
 def _notebook() -> str | None:
     scope = current_scope()
     return None if scope is None else scope.root.notebook
+
+
+def is_flow_of(function: object, identity: Identity) -> bool:
+    """Whether a function of this process is the flow of an execution on record."""
+    plain = plain_function(function)
+    if plain is function or type(plain) is not FunctionType:
+        return False  # only a decorated function is a flow
+    notebook = _notebook()
+    return _file_of(plain, notebook) == identity.file and flow_label(plain, notebook) == identity.flow
 
 
 def told_inputs(inputs: Mapping[str, object], namespace: dict[str, Any]) -> dict[str, Any]:

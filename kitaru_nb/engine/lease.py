@@ -64,6 +64,11 @@ class Lease:
         self._hold(attempt)
         return attempt
 
+    def adopt(self, attempt: Attempt) -> Attempt:
+        """Hold the lease of an attempt that this process has just begun by itself."""
+        self._hold(attempt)
+        return attempt
+
     def give_back(self, status: ExecutionStatus, *, reason: str | None = None) -> None:
         """End the attempt. A journal that cannot be written now will see a dead owner instead."""
         self._stopped.set()

@@ -80,9 +80,9 @@ class ScopeMeter:
 
     def _lent(self, key: CheckpointKey) -> Checkpoint | None:
         """Across executions an answer is served only inside what was asked to be reused."""
-        if not self._scope.reuse:
-            return None
         book = self._scope.book
+        if not self._scope.reuse or (book.replay is not None and book.replay.is_named(self._scope.place)):
+            return None
         for found in book.engine.journal.find_anywhere(key):
             if found.execution != book.execution and not book.engine.journal.removed(found.draft.stored):
                 return found

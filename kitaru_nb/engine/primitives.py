@@ -57,7 +57,7 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     if inspect.iscoroutinefunction(fn):
         return _once_async(scope, key, fn, args, kwargs)  # type: ignore[return-value] # T is the coroutine
     with _lock_of(f"{scope.book.execution}\n{key}"):
-        found = scope.book.is_recorded(_once_key(key))
+        found = scope.book.find_first(scope, _once_key(key))
         if found is not None:
             return _known(scope, found)  # type: ignore[no-any-return] # what fn returned
         with inside(scope.inner("once", _once_key(key)[:16])) as inner:
@@ -69,7 +69,7 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
 async def _once_async(
     scope: Scope, key: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
-    found = scope.book.is_recorded(_once_key(key))
+    found = scope.book.find_first(scope, _once_key(key))
     if found is not None:
         return _known(scope, found)
     with inside(scope.inner("once", _once_key(key)[:16])) as inner:
@@ -89,7 +89,6 @@ def _once_key(key: str) -> CheckpointKey:
 
 def _known(scope: Scope, found: Checkpoint) -> Any:
     scope.book.engine.trust.require([found])
-    scope.consume(found)
     return load_result(scope, found, namespace={})[RESULT]
 
 

@@ -205,13 +205,21 @@ def checkpoint_names(checkpoints: Sequence[Checkpoint]) -> list[str]:
     return names
 
 
-def find_step(journal: Journal, execution: Execution, text: str) -> Checkpoint:
+def find_step(
+    journal: Journal, execution: Execution, text: str, *, among: Sequence[Checkpoint] | None = None
+) -> Checkpoint:
     """The step of `execution` that `text` names: ``NAME`` or ``NAME#n``.
+
+    Args:
+        journal: Where to look.
+        execution: Whose step it is.
+        text: As it is typed.
+        among: The steps that count; without it those of `named_steps`.
 
     Raises:
         NotFoundError: kind ``unknown-checkpoint``; the message lists close names.
     """
-    found = named_steps(journal, execution.id)
+    found = named_steps(journal, execution.id) if among is None else among
     names = checkpoint_names(found)
     for name, checkpoint in zip(names, found, strict=True):
         if text in (name, f"{name}#1"):

@@ -27,6 +27,9 @@ from blake3 import blake3
 
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.history import origin_of
+from kitaru_nb.engine.prefix import restored_draft
+from kitaru_nb.engine.replay import Replay, lent, replay_in
 from kitaru_nb.engine.secrecy import masked_draft
 from kitaru_nb.engine.trial import Trial
 from kitaru_nb.errors import BudgetWarning, ConflictError, StoreError
@@ -70,7 +73,6 @@ class Book:
     Args:
         engine: Journal and store.
         attempt: Gives the attempt to work in, taking the lease if need be.
-        lend: Further results that may be served, of the execution that this one replays.
         limit: What the execution may cost in US dollars; else what was said last counts, or the
             setting.
 
@@ -79,6 +81,9 @@ class Book:
         prices: What model calls cost.
         last_request: What the last request to a model was stored as.
         budget: What is left of the limit; None without one, and before the record was read.
+
+    Where the execution is a replay, results of the one that it replays are among those that are
+    asked for; one that is served is on record here from then on, see `engine.replay`.
     """
 
     def __init__(
@@ -86,7 +91,6 @@ class Book:
         engine: Engine,
         attempt: Callable[[], Attempt],
         *,
-        lend: Sequence[Checkpoint] = (),
         limit: float | None = None,
     ) -> None:
         self.engine = engine
@@ -99,7 +103,8 @@ class Book:
         self._pid = os.getpid()
         self._codes: set[Digest] = set()
         self._asked_limit = limit
-        self._lend = lend
+        self._replay: Replay | None = None
+        self._newest = 0
         self._lock = threading.RLock()
         self._by_key: dict[str, list[Checkpoint]] = {}
         self._by_scope: dict[str, int] = {}
@@ -167,13 +172,26 @@ class Book:
         self._begun.add(scope.path)
         return scope
 
+    @property
+    def replay(self) -> Replay | None:
+        """What the execution replays, if it does."""
+        with self._lock:
+            self._load()
+            return self._replay
+
+    @property
+    def newest(self) -> int:
+        """Number of the newest result on record; 0 where there is none."""
+        with self._lock:
+            self._load()
+            return self._newest
+
     def results(self) -> list[Checkpoint]:
         """Every result on record, oldest first."""
         with self._lock:
             self._load()
-            found = {each.seq: each for each in self._lend}
-            found.update({each.seq: each for known in self._by_key.values() for each in known})
-            return [found[seq] for seq in sorted(found)]
+            found = [each for known in self._by_key.values() for each in known if not self._is_lent(each)]
+            return sorted(found, key=lambda each: each.seq)
 
     def note_finished(self, path: str) -> None:
         """The cell at `path` is on record: its results belong to a run that came to its end."""
@@ -201,9 +219,7 @@ class Book:
             if found is None and scope.siblings is not None:
                 left = (each for each in known if self._is_left(scope, each))
                 found = next((each for each in left if fits is None or fits(each)), None)
-            if found is not None:
-                scope.consume(found)
-            return found
+            return None if found is None else self._consumed(scope, found)
 
     def is_new(self, code: Digest) -> bool:
         """Whether code was not met by this attempt before: its source is told once."""
@@ -212,12 +228,40 @@ class Book:
             self._codes.add(code)
             return new
 
-    def is_recorded(self, key: str) -> Checkpoint | None:
-        """The first result with this key, whichever scope it is in."""
+    def find_first(self, scope: Scope, key: str) -> Checkpoint | None:
+        """The first result with this key, whichever scope it is in; consumed by this run of `scope`."""
         with self._lock:
             self._load()
             known = self._by_key.get(key)
-            return known[0] if known else None
+            return self._consumed(scope, known[0]) if known else None
+
+    def _consumed(self, scope: Scope, found: Checkpoint) -> Checkpoint:
+        if self._is_lent(found):
+            return self._take_over(scope, found)
+        scope.consume(found)
+        return found
+
+    def _is_lent(self, found: Checkpoint) -> bool:
+        """Whether a result is one of the execution that is replayed."""
+        return found.execution != self._read
+
+    def _take_over(self, scope: Scope, found: Checkpoint) -> Checkpoint:
+        """Put a result of the execution that is replayed on record in this one.
+
+        Raises:
+            UntrustedError: nobody who is trusted here has signed it.
+        """
+        self.engine.trust.require([found])
+        data = dict(found.draft.data)
+        if "after" in data:
+            data["after"] = self._newest
+        draft = restored_draft(found, scope=scope.path, data=data)
+        copy = self._commit(draft, Entry(found.draft.kind, found.draft.key, found.draft.name))
+        known = self._by_key[found.draft.key]
+        known[known.index(found)] = copy
+        self._newest = copy.seq
+        scope.consume(copy, own=True)  # what it saves is on its own record
+        return copy
 
     def _is_left(self, scope: Scope, found: Checkpoint) -> bool:
         """Whether a result was recorded where nobody comes for it any more.
@@ -315,7 +359,9 @@ class Book:
         self._finished, self._begun = set(), set()
         journal = self.engine.journal
         recorded = journal.steps_within(execution)
-        for each in (*self._lend, *recorded):
+        self._newest = recorded[-1].seq if recorded else 0
+        self._replay = replay_in(recorded)
+        for each in sorted([*self._lent(recorded), *recorded], key=origin_of):
             if each.draft.status is not CheckpointStatus.FAILED:
                 self._add(each)
         for cell in journal.checkpoints(execution):
@@ -328,6 +374,14 @@ class Book:
             self._generations[base] = max(number, self._generations.get(base, 1))
         self._set_budget(execution)
         self._read = execution
+
+    def _lent(self, recorded: Sequence[Checkpoint]) -> list[Checkpoint]:
+        """What may be served of the execution that is replayed, and was not yet."""
+        if self._replay is None:
+            return []
+        taken = {each.draft.origin for each in recorded}
+        known = lent(self._replay, self.engine.journal.steps_within(self._replay.of))
+        return [each for each in known if origin_of(each) not in taken]
 
     def set_limit(self, dollars: float) -> None:
         """What the execution may cost from now on, also in later attempts."""
@@ -364,6 +418,8 @@ class Book:
 
     def _add(self, checkpoint: Checkpoint) -> None:
         draft = checkpoint.draft
+        if checkpoint.seq > self._newest and not self._is_lent(checkpoint):
+            self._newest = checkpoint.seq
         self._by_key.setdefault(draft.key, []).append(checkpoint)
         self._by_scope[draft.scope] = self._by_scope.get(draft.scope, 0) + 1
         if draft.kind is StepKind.CALL and "path" in draft.data:
@@ -378,6 +434,7 @@ class Scope:
     Attributes:
         book: The execution's results.
         path: Where it is.
+        place: The same by names and numbers of calls, whatever their arguments are.
         parent: The scope around it, None for a flow or a cell.
         siblings: How the paths of calls of the same function in `parent` begin.
         root: The flow or cell that it is in.
@@ -392,10 +449,17 @@ class Scope:
     """
 
     def __init__(
-        self, book: Book, path: str, parent: Scope | None = None, siblings: str | None = None
+        self,
+        book: Book,
+        path: str,
+        parent: Scope | None = None,
+        siblings: str | None = None,
+        *,
+        place: str | None = None,
     ) -> None:
         self.book = book
         self.path = path
+        self.place = path.partition("@")[0] if place is None else place
         self.parent = parent
         self.siblings = siblings
         self.root: Scope = self if parent is None else parent.root
@@ -412,21 +476,28 @@ class Scope:
         self.served: list[Checkpoint] = []
         self._at: dict[str, int] = {}
         self._children: dict[str, int] = {}
+        self._named: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def inner(self, name: str, arguments: str) -> Scope:
+    def next_place(self, name: str) -> str:
+        """The place of a call of that name which is asked for now, the n-th of them in this run."""
+        with self._lock:
+            number = self._named[name] = self._named.get(name, 0) + 1
+        return f"{self.place}/{name}#{number}"
+
+    def inner(self, name: str, arguments: str, *, place: str | None = None) -> Scope:
         """The scope of a call that begins now, the n-th with these arguments in this run."""
         with self._lock:
             label = f"{name}:{arguments}"
             number = self._children.get(label, 0)
             self._children[label] = number + 1
         siblings = f"{self.path}/{name}:"
-        scope = Scope(self.book, f"{self.path}/{label}:{number}", self, siblings)
+        scope = Scope(self.book, f"{self.path}/{label}:{number}", self, siblings, place=place)
         return self.book._begin(scope)  # noqa: SLF001 - a scope is a part of its book
 
     def once_more(self) -> Scope:
         """Another run of the same scope, which has consumed nothing."""
-        scope = Scope(self.book, self.path, self.parent, self.siblings)
+        scope = Scope(self.book, self.path, self.parent, self.siblings, place=self.place)
         if self.parent is None:
             scope.served = self.served
         return scope

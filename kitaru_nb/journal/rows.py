@@ -229,7 +229,7 @@ def identity_text(identity: Identity) -> str:
     What was added later is left out where it says nothing, so that older ones stay equal.
     """
     told = asdict(identity)
-    for later in ("file", "within"):
+    for later in ("file", "within", "replay"):
         if told[later] is None:
             del told[later]
     return _canonical(told)

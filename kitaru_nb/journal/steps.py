@@ -148,7 +148,7 @@ def _counted(ledger: Ledger, state: State, draft: Draft) -> State:
             return state
         tokens = state.tokens if draft.tokens is None else (state.tokens or 0) + draft.tokens
         return state._replace(cost=_sum(state.cost, draft.cost), tokens=tokens)
-    if draft.origin is None or draft.kind is StepKind.MODEL:
+    if draft.origin is None:
         return state
     origin = ledger.known_step(draft.origin)
     return state._replace(

@@ -60,6 +60,7 @@ class Identity:
         file: Absolute path of the script or notebook that defines a flow, where its module has
             no name of its own.
         within: For a flow that another execution calls: where it is called.
+        replay: For a replay: a mark of its own, so that no other run goes on with it.
     """
 
     notebook: str | None = None
@@ -69,6 +70,7 @@ class Identity:
     stack: str = "local"
     file: str | None = None
     within: str | None = None
+    replay: str | None = None
 
     @property
     def interactive(self) -> bool:

@@ -15,14 +15,14 @@ from typing import Any
 
 from kitaru_nb.engine.callee import plain_function
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FLOW, INPUTS, Defined, Flow, Turn, defining
+from kitaru_nb.engine.flow import FLOW, INPUTS, Defined, Flow, Turn, defining, is_flow_of
 from kitaru_nb.errors import KitaruError, NotFoundError, Suspended, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.stacks.flows import here
 from kitaru_nb.stacks.outcome import Exit, Outcome
 
-__all__ = ["begun_with", "resume_flow", "run_flow"]
+__all__ = ["beginning_of", "begun_with", "function_of", "resume_flow", "run_flow"]
 
 _MODULE = "kitaru_flow"
 
@@ -41,7 +41,7 @@ def resume_flow(execution: Execution, *, budget: float | None = None) -> tuple[O
         KitaruError: it could not be begun, and why.
     """
     engine = here.engine()
-    began = _beginning(engine, execution)
+    began = beginning_of(engine, execution)
     function, name = function_of(engine, execution, began)
     args, kwargs = begun_with(engine, began)
     turn = Flow(function, name, here).turn(args, kwargs, execution=execution.id)
@@ -86,7 +86,12 @@ def begun_with(engine: Engine, began: Checkpoint) -> tuple[tuple[Any, ...], dict
     return tuple(stored["args"]), dict(stored["kwargs"])
 
 
-def _beginning(engine: Engine, execution: Execution) -> Checkpoint:
+def beginning_of(engine: Engine, execution: Execution) -> Checkpoint:
+    """The record of what an execution was begun with.
+
+    Raises:
+        NotFoundError: kind ``no-inputs``.
+    """
     for step in reversed(engine.journal.steps_within(execution.id)):
         if step.draft.kind is StepKind.VALUE and step.draft.name == INPUTS and step.draft.scope == FLOW:
             return step
@@ -97,12 +102,18 @@ def _beginning(engine: Engine, execution: Execution) -> Checkpoint:
 def function_of(engine: Engine, execution: Execution, began: Checkpoint) -> tuple[FunctionType, str]:
     """The flow's function, and what its result is called.
 
+    Where this process has it, as the notebook or script has that it runs in, it is that one, with
+    whatever was edited. Else it comes from its file, or of a notebook from the record.
+
     Raises:
         NotFoundError: kind ``unknown-flow``: its file is gone, or does not define it any more.
     """
     file, told = execution.identity.file, began.draft.data
     folder = str(told.get("folder", ""))
     name = str(told["qualname"]).rpartition(".")[2]
+    present = _present(execution, str(told["qualname"]))
+    if present is not None:
+        return present, name
     if file is not None and file.endswith(".ipynb"):
         return _from_record(engine, began), name
     scope = _run_file(file) if file is not None else _imported(str(told["module"]), folder)
@@ -116,6 +127,14 @@ def function_of(engine: Engine, execution: Execution, began: Checkpoint) -> tupl
             message, kind="unknown-flow", hint="bring it back, or call the flow that there is"
         )
     return function, name
+
+
+def _present(execution: Execution, qualname: str) -> FunctionType | None:
+    """The flow as the running notebook or script defines it, if that is the one that defines it."""
+    found: Any = sys.modules.get("__main__")
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return _only_function(plain_function(found)) if is_flow_of(found, execution.identity) else None
 
 
 def _run_file(file: str) -> Mapping[str, Any]:

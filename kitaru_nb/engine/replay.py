@@ -1,0 +1,332 @@
+"""A replay: a new execution that is given another one's results up to a step, and runs from there.
+
+What a replay was asked for is the first thing on its record, so that it goes on as itself after a
+crash. What was recorded before the named step began is *lent* to it: a result is served where the
+same place asks for the same key, and is on record in the replay from then on. The named step, what
+happened inside it and what came after it are not lent, so they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from blake3 import blake3
+
+from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.commit import Written
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.secrecy import masked_draft
+from kitaru_nb.errors import StoreError, UnstorableError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.checkpoint import (
+    Checkpoint,
+    CheckpointKey,
+    CheckpointStatus,
+    Draft,
+    Group,
+    StepKind,
+)
+from kitaru_nb.model.execution import Attempt, ExecutionId, Identity, current_owner
+
+__all__ = [
+    "PLAN",
+    "REPLAYED",
+    "Frontier",
+    "Kind",
+    "Override",
+    "Replay",
+    "begin",
+    "frontier_of",
+    "lent",
+    "refuse_removed",
+    "replay_in",
+    "replay_of",
+    "replays_of",
+]
+
+PLAN = "replay"
+"""Name and scope of the record that says what a replay was asked for."""
+
+REPLAYED = "replayed"
+"""The event of an execution that was replayed: it names the replay."""
+
+INPUTS = "inputs"
+_LENT = frozenset({StepKind.CALL, StepKind.MODEL, StepKind.ONCE, StepKind.VALUE, StepKind.MESSAGE})
+_SHOWN = 60
+
+
+class Kind(StrEnum):
+    """What a replay can be told to change; as it is typed before a name: ``wait.publish``."""
+
+    INPUT = "input"
+    CHECKPOINT = "checkpoint"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Something that a replay is given instead of running or asking it.
+
+    Attributes:
+        kind: A checkpoint or a wait.
+        name: Its name; of one wait its label, ``NAME#n``.
+        place: For one call: where it is, see `Scope.place`; None for all calls of that name.
+        step: For a cell: which one.
+    """
+
+    kind: Kind
+    name: str
+    place: str | None = None
+    step: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What its value is stored under."""
+        return f"{self.kind.value}.{self.place or self.step or self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Where a replay begins to run.
+
+    Attributes:
+        after: Number of the last result that was on record when the named step began.
+        inside: The scope of what happened in the named step; empty where there was nothing.
+        place: Where the named step is, see `Scope.place`.
+    """
+
+    after: int
+    inside: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay was asked for.
+
+    Attributes:
+        of: The execution that it replays.
+        step: `seq` of the named step there.
+        label: The step as it is typed.
+        frontier: What is before it.
+        inputs: Inputs that are changed, as a person is told of them.
+        overrides: What is given instead of run.
+        values: For what was stored with the plan, by name: the artifact.
+        more: What only replays of notebooks have.
+    """
+
+    of: ExecutionId
+    step: int
+    label: str
+    frontier: Frontier
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    values: Mapping[str, Digest] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def override(self, name: str, place: str) -> Override | None:
+        """What a call of that name in that place is given instead of being made."""
+        return next(
+            (
+                each
+                for each in self.overrides
+                if each.kind is Kind.CHECKPOINT
+                and each.step is None
+                and (each.place == place if each.place is not None else each.name == name)
+            ),
+            None,
+        )
+
+    def is_named(self, place: str) -> bool:
+        """Whether that is the named step, or inside it: nothing there comes from any other execution."""
+        return _is_within(place, self.frontier.place)
+
+    def told(self) -> str:
+        """The replay in words: ``from `publish`, with topic='cats'``."""
+        changes = [f"{name}={value}" for name, value in self.inputs.items()]
+        changes += [f"{each.kind.value}.{each.name} given" for each in self.overrides]
+        return f"from `{self.label}`" + (f", with {', '.join(changes)}" if changes else "")
+
+
+# What is lent
+
+
+def frontier_of(step: Checkpoint) -> Frontier:
+    """What was on record when a step began, and where what happened in it is counted."""
+    draft, data = step.draft, step.draft.data
+    if draft.kind is StepKind.CELL:
+        scope = draft.scope or draft.step or f"name:{draft.name}"
+        scope = scope.partition("@")[0]  # whichever run of the cell
+        return Frontier(step.seq - 1, scope, scope)
+    return Frontier(int(data.get("after", step.seq - 1)), str(data.get("path", "")), _place(step))
+
+
+def lent(replay: Replay, recorded: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Those results of the execution that is replayed which may be served in the replay.
+
+    A call around one that is overridden has to run, so that the value comes to those who use it.
+    """
+    around = {each.place for each in replay.overrides if each.place is not None}
+    names = {each.name for each in replay.overrides if each.kind is Kind.CHECKPOINT and each.place is None}
+    around |= {_place(each) for each in recorded if each.draft.name in names}
+    return [
+        each
+        for each in recorded
+        if each.draft.kind in _LENT
+        and each.draft.status is not CheckpointStatus.FAILED
+        and each.seq <= replay.frontier.after
+        and each.seq != replay.step
+        and each.draft.scope != PLAN
+        and not (each.draft.kind is StepKind.VALUE and each.draft.name == INPUTS)
+        and not _is_within(each.draft.scope, replay.frontier.inside)
+        and not (each.draft.kind is StepKind.CALL and any(_is_within(p, _place(each)) for p in around))
+    ]
+
+
+def _place(step: Checkpoint) -> str:
+    return str(step.draft.data.get("place", ""))
+
+
+def _is_within(path: str, outer: str) -> bool:
+    return bool(outer) and (path == outer or path.startswith((f"{outer}/", f"{outer}@")))
+
+
+def refuse_removed(journal: Journal, steps: Sequence[Checkpoint]) -> None:
+    """Raise where values that a replay would be given are gone: running it anew would pay again.
+
+    Raises:
+        StoreError: kind ``values-removed``.
+    """
+    removed = journal.removed(frozenset[Digest]().union(*(each.draft.stored for each in steps)))
+    gone = next((each for each in steps if not each.draft.stored.isdisjoint(removed)), None)
+    if gone is not None:
+        stone = next(iter(removed.values()))
+        message = f"the replay needs the values of `{gone.draft.name}`, which were {stone}"
+        hint = f"--from {gone.draft.name}, which runs it again"
+        raise StoreError(message, kind="values-removed", hint=hint)
+
+
+# On record
+
+
+def begin(
+    engine: Engine,
+    identity: Identity,
+    replay: Replay,
+    *,
+    groups: Sequence[Group] = (),
+    given: Mapping[str, Mapping[str, object]],
+    namespace: dict[str, Any],
+    tags: Sequence[str] = (),
+) -> tuple[Attempt, Replay]:
+    """Begin the replay: its execution, its plan and the pointer to it come into being together.
+
+    Args:
+        engine: Journal and store.
+        identity: Of the new execution.
+        replay: What it is asked for.
+        groups: Values on record that are part of the plan.
+        given: Values to be stored with it: those of each inner mapping together.
+        namespace: Where functions among them read their globals.
+        tags: Of the new execution.
+
+    Raises:
+        UnstorableError: kind ``unstorable-input``: a value cannot be stored.
+        StoreError: the disk refused; nothing was begun.
+    """
+    written = Written()
+    stored = [*groups, *(_stored(engine, values, written, namespace) for values in given.values())]
+    engine.store.flush()
+    draft = Draft(
+        name=PLAN,
+        key=CheckpointKey(blake3(f"{PLAN}\n{identity.replay}".encode()).hexdigest()),
+        code=Digest(""),
+        source="",
+        status=CheckpointStatus.COMPLETED,
+        started_at=datetime.now(UTC),
+        duration=0.0,
+        kind=StepKind.VALUE,
+        scope=PLAN,
+        groups=tuple(stored),
+        data=_data_of(replay),
+    )
+    journal = engine.journal
+    with journal.holding():
+        attempt, _ = journal.start(identity, owner=current_owner(), new=True, parent=replay.of, tags=tags)
+        signed = engine.trust.signed(masked_draft(draft), attempt.execution, fresh=written.artifacts)
+        given_here = {artifact.digest for artifact in written.artifacts}
+        plan = journal.commit(
+            attempt,
+            signed,
+            artifacts=written.artifacts,
+            locations=written.locations,
+            needs=written.needs - given_here,
+        )
+        journal.record_event(replay.of, REPLAYED, {"by": attempt.execution, "from": replay.label})
+    engine.trust.committed(plan)
+    return attempt, _replay(plan)
+
+
+def _stored(
+    engine: Engine, values: Mapping[str, object], written: Written, namespace: dict[str, Any]
+) -> Group:
+    stored = engine.put(values, namespace=namespace)
+    for name, reason in stored.unstorable.items():
+        message = f"the value for `{name}` cannot be stored: {reason}"
+        hint = f"give `{name}` plain data, so that the replay can go on after a crash"
+        raise UnstorableError(message, kind="unstorable-input", hint=hint)
+    return Group(tuple(sorted(values)), written.add(stored), Digest(""))
+
+
+def _data_of(replay: Replay) -> dict[str, Any]:
+    return {
+        "of": replay.of,
+        "step": replay.step,
+        "label": replay.label,
+        "after": replay.frontier.after,
+        "inside": replay.frontier.inside,
+        "place": replay.frontier.place,
+        "inputs": {name: VAULT.mask(value) for name, value in replay.inputs.items()},
+        "overrides": [[each.kind.value, each.name, each.place, each.step] for each in replay.overrides],
+        "more": dict(replay.more),
+    }
+
+
+def replay_in(recorded: Sequence[Checkpoint]) -> Replay | None:
+    """What an execution replays, by its results; None where it is no replay."""
+    plan = next((each for each in recorded if each.draft.scope == PLAN and each.draft.name == PLAN), None)
+    return None if plan is None else _replay(plan)
+
+
+def replay_of(journal: Journal, execution: ExecutionId) -> Replay | None:
+    """As `replay_in`, for an execution on record."""
+    identity = journal.execution(execution).identity
+    return None if identity.replay is None else replay_in(journal.steps_within(execution))
+
+
+def _replay(plan: Checkpoint) -> Replay:
+    data = plan.draft.data
+    values = {name: group.artifact for group in plan.draft.groups for name in group.names if group.written}
+    return Replay(
+        of=ExecutionId(data["of"]),
+        step=data["step"],
+        label=data["label"],
+        frontier=Frontier(data["after"], data["inside"], data["place"]),
+        inputs=data["inputs"],
+        overrides=tuple(Override(Kind(each[0]), *each[1:]) for each in data["overrides"]),
+        values=values,
+        more=data["more"],
+    )
+
+
+def replays_of(journal: Journal, execution: ExecutionId) -> list[tuple[ExecutionId, str]]:
+    """The replays of an execution, oldest first, each with the step that it was begun from."""
+    events = journal.events(execution)
+    return [
+        (ExecutionId(event.data["by"]), str(event.data["from"])) for event in events if event.kind == REPLAYED
+    ]

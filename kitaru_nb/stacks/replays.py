@@ -1,0 +1,183 @@
+"""`replay`: a new execution from a step of another one on, with changed inputs."""
+
+from __future__ import annotations
+
+import inspect
+import reprlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import FunctionType
+from typing import Any
+
+from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.changes import Changes, changes_of, known_names, named_step
+from kitaru_nb.engine.context import current_scope
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.flow import FLOW, Flow, FlowHandle, Turn, told_inputs
+from kitaru_nb.engine.refs import LATEST, find_execution
+from kitaru_nb.engine.replay import Replay, begin, frontier_of, lent, refuse_removed
+from kitaru_nb.engine.scope import served_of
+from kitaru_nb.errors import UsageError
+from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.execution import Execution
+from kitaru_nb.model.served import Served
+from kitaru_nb.stacks.flow_runs import beginning_of, begun_with, function_of
+from kitaru_nb.stacks.flows import here
+
+__all__ = ["FlowReplay", "new_mark", "replay", "replay_flow", "told"]
+
+
+def replay(
+    execution: str | Execution | FlowHandle = LATEST,
+    *,
+    from_: str,
+    inputs: Mapping[str, object] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> FlowHandle:
+    """Run an execution again from one of its steps on, as a new execution.
+
+    What was on record before the named step began is given to the new execution and not done
+    again: calls, model calls, effects done ``once``, answers of people. The step itself really
+    runs, though nothing about it has changed, and so does everything after it. Of what is before
+    it, that runs again which a changed input, or changed code, reaches.
+
+    The original stays as it is, whether it completed, failed, waits or runs. The new execution
+    names it as its parent, and goes on as itself after a crash.
+
+    Args:
+        execution: An id, the start of one, ``"latest"``, or a handle.
+        from_: The step to begin at: a checkpoint's name, ``NAME#n`` for the n-th of that name.
+        inputs: Inputs of the flow that get another value.
+        overrides: What is given instead of being run: ``{"fetch": value}`` for all calls of a
+            checkpoint, ``{"fetch#2": value}`` for one, ``{"wait.publish": answer}`` for what a
+            person is asked.
+
+    Returns:
+        A handle of the execution, which runs in the background.
+
+    Raises:
+        NotFoundError: there is no such execution or checkpoint.
+        UsageError: a name is none of the flow's, or could be two things.
+        UnstorableError: a value cannot be stored.
+        StoreError: kind ``values-removed``: what would be given to it was removed by `gc`.
+    """
+    scope = current_scope()
+    if scope is not None and (scope.parent is not None or scope.path.partition("@")[0] == FLOW):
+        message = "`replay` inside an execution would begin another replay in each of its attempts"
+        raise UsageError(message, kind="bad-place", hint="kt.replay(...) outside flows and checkpoints")
+    engine = here.engine() if scope is None else scope.book.engine
+    original = find_execution(engine.journal, _id_of(execution))
+    return FlowHandle(replay_flow(engine, original, from_, inputs=inputs, overrides=overrides).turn)
+
+
+def _id_of(execution: object) -> str:
+    if isinstance(execution, FlowHandle):
+        return execution.execution
+    return execution.id if isinstance(execution, Execution) else str(execution)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowReplay:
+    """A replay of a flow that has begun.
+
+    Attributes:
+        turn: Its first attempt, which has not begun to run.
+        plan: What was asked for.
+        reused: How many results it may be given, and what they cost.
+    """
+
+    turn: Turn
+    plan: Replay
+    reused: Served
+
+
+def replay_flow(
+    engine: Engine,
+    original: Execution,
+    from_: str,
+    *,
+    inputs: Mapping[str, object] | None = None,
+    overrides: Mapping[str, object] | None = None,
+    typed: Mapping[str, object] | None = None,
+) -> FlowReplay:
+    """Begin the replay of a flow; `typed` are changes of which only the name says what they are.
+
+    Raises:
+        KitaruError: as `replay`. Nothing was begun.
+    """
+    step = named_step(engine.journal, original, from_)
+    began = beginning_of(engine, original)
+    function, name = function_of(engine, original, began)
+    args, kwargs = begun_with(engine, began)
+    names = {*inspect.signature(function).parameters, *kwargs}
+    known = known_names(engine.journal, original, inputs=names)
+    changes = changes_of(known, inputs=inputs, overrides=overrides, typed=typed)
+    args, kwargs, bound = _rebound(function, args, kwargs, changes.inputs)
+    plan = Replay(
+        original.id,
+        step.seq,
+        from_,
+        frontier_of(step),
+        inputs=told(changes.inputs),
+        overrides=tuple(override for override, _ in changes.overrides),
+    )
+    reused = lent(plan, engine.journal.steps_within(original.id))
+    refuse_removed(engine.journal, reused)
+    namespace = function.__globals__
+    identity = replace(
+        original.identity, parameters=told_inputs(bound, namespace), within=None, replay=new_mark()
+    )
+    attempt, plan = begin(engine, identity, plan, given=given_by(changes), namespace=namespace)
+    turn = Flow(function, name, here).turn(args, kwargs, attempt=attempt)
+    return FlowReplay(turn, plan, served_of(_outermost(reused)))
+
+
+def new_mark() -> str:
+    """What tells one replay from all other runs."""
+    return secrets.token_hex(8)
+
+
+def given_by(changes: Changes) -> dict[str, dict[str, object]]:
+    """The values of overrides, as they are stored."""
+    return {override.key: {override.key: value} for override, value in changes.overrides}
+
+
+def told(inputs: Mapping[str, object]) -> dict[str, str]:
+    """Changed inputs as a person is told of them."""
+    return {name: VAULT.mask(reprlib.repr(value)) for name, value in inputs.items()}
+
+
+def _rebound(
+    function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: Mapping[str, object]
+) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, object]]:
+    """The arguments of the original with some of them changed; and by name, defaults included.
+
+    Raises:
+        UsageError: kind ``changed-signature``: the flow does not take what it was called with.
+    """
+    signature = inspect.signature(function)
+    try:
+        bound = signature.bind_partial(*args, **kwargs)
+        own = signature.parameters.keys()
+        bound.arguments.update({name: value for name, value in inputs.items() if name in own})
+        for rest in (each.name for each in signature.parameters.values() if each.kind is each.VAR_KEYWORD):
+            more = {name: value for name, value in inputs.items() if name not in own}
+            bound.arguments[rest] = {**bound.arguments.get(rest, {}), **more}
+        checked = signature.bind(*bound.args, **bound.kwargs)
+    except TypeError as error:
+        message = f"`{function.__name__}` does not take what it was called with: {error}"
+        hint = "inputs={...} for what it needs now, or its parameters as they were"
+        raise UsageError(message, kind="changed-signature", hint=hint) from error
+    checked.apply_defaults()
+    return bound.args, bound.kwargs, dict(checked.arguments)
+
+
+def _outermost(steps: list[Checkpoint]) -> list[Checkpoint]:
+    """Those of the results that are not inside another one of them, so that nothing counts twice."""
+    paths = {str(each.draft.data.get("path")) for each in steps if each.draft.data.get("path")}
+    return [
+        each
+        for each in steps
+        if not any(each.draft.scope.startswith(f"{path}/") or each.draft.scope == path for path in paths)
+    ]
