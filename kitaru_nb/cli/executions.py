@@ -10,10 +10,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kitaru_nb.cli.output import Json, age, clean, counted, duration, print_json, print_table, size, tidy_path
+from kitaru_nb.cli.output import (
+    Json,
+    age,
+    clean,
+    counted,
+    duration,
+    money,
+    print_json,
+    print_table,
+    size,
+    tidy_path,
+)
 from kitaru_nb.engine.describe import execution_json, show_json
 from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.engine.refs import LATEST, checkpoint_names, find_execution, steps
+from kitaru_nb.engine.replay import replay_of, replays_of
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind, error_line
@@ -123,7 +135,7 @@ def _row(execution: Execution) -> list[str]:
         duration(execution.duration),
         duration(execution.saved_duration) if execution.saved_duration else "",
         str(execution.attempts),
-        _money(execution.cost),
+        money(execution.cost),
         ", ".join(execution.tags),
     ]
 
@@ -134,6 +146,7 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     arrived = journal.guests().get(execution.id)
     print(
         *_heading(execution),
+        *_lineage(journal, execution),
         *(["pinned: its values are kept"] if pinned else []),
         *([f"imported {age(arrived)}, recorded elsewhere"] if arrived else []),
         sep="\n",
@@ -159,7 +172,7 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
         rows,
         flexible=("reads", "wrote"),
     )
-    print("\n" + counted(Counter(step.draft.status.value for step in found)))
+    print("\n" + counted(Counter(_fate(step) for step in found)))
     _print_failures(found)
     for said in dict.fromkeys(str(stone) for stone in removed.values()):
         print(f"values were {said}")
@@ -189,18 +202,34 @@ def _heading(execution: Execution) -> list[str]:
     return lines
 
 
+def _lineage(journal: Journal, execution: Execution) -> list[str]:
+    """What the execution replays, or is called by, and what replays it."""
+    lines = []
+    replay = replay_of(journal, execution.id)
+    if replay is not None:
+        lines.append(clean(f"replays {replay.of} {replay.told()}"))
+    elif execution.parent is not None:
+        lines.append(clean(f"called by {execution.parent}"))
+    lines += [clean(f"replayed as {by} from `{step}`") for by, step in replays_of(journal, execution.id)]
+    return lines
+
+
 def _step_row(step: Checkpoint, name: str, stored: str) -> list[str]:
     draft = step.draft
     return [
         str(step.ordinal),
         "  " * _depth(draft.scope) + name if draft.kind is StepKind.CALL else name,
-        draft.status.value,
+        _fate(step),
         duration(draft.duration),
         _names(sorted(draft.reads)),
         _names(draft.writes),
         stored,
-        _money(draft.cost),
+        money(draft.cost),
     ]
+
+
+def _fate(step: Checkpoint) -> str:
+    return "overridden" if step.draft.data.get("overridden") else step.draft.status.value
 
 
 def _depth(scope: str) -> int:
@@ -220,7 +249,3 @@ def _print_failures(found: Sequence[Checkpoint]) -> None:
 def _names(names: Sequence[str]) -> str:
     more = f" +{len(names) - _NAMES_SHOWN}" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more
-
-
-def _money(cost: float | None) -> str:
-    return "" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:.2f}"

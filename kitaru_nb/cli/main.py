@@ -28,6 +28,7 @@ _DAILY = {
         "Run notebooks; what was interrupted or failed goes on where it stopped.",
     ),
     "resume": ("kitaru_nb.cli.verbs:resume", "Go on with executions that were interrupted or failed."),
+    "replay": ("kitaru_nb.cli.verbs:replay", "Run an execution again from one of its checkpoints on."),
     "executions": ("kitaru_nb.cli.executions:executions", "List executions, newest first."),
     "show": ("kitaru_nb.cli.executions:show", "Show one execution with its checkpoints."),
     "cost": ("kitaru_nb.cli.cost:cost", "Say what model calls have cost, and what was saved."),

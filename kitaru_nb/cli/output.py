@@ -25,6 +25,7 @@ __all__ = [
     "clean",
     "duration",
     "error_json",
+    "money",
     "print_error",
     "print_json",
     "print_table",
@@ -38,6 +39,7 @@ Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print one JSO
 _STYLES = {
     "completed": "green",
     "restored": "cyan",
+    "overridden": "yellow",
     "running": "blue",
     "waiting": "yellow",
     "failed": "red",
@@ -144,6 +146,11 @@ def tidy_path(path: str) -> str:
         except ValueError:
             continue
     return path
+
+
+def money(cost: float | None) -> str:
+    """``$0.0042``, ``$12.30``; nothing when not known."""
+    return "" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:.2f}"
 
 
 def _print_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], widths: Sequence[int | None]) -> None:

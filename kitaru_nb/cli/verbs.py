@@ -1,4 +1,4 @@
-"""The command lines of `run` and `resume`; `cli.run` does what they say."""
+"""The command lines of `run`, `resume` and `replay`; `cli.run` and `cli.replay` do what they say."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from kitaru_nb.cli.output import Json
+from kitaru_nb.engine.refs import LATEST
 from kitaru_nb.errors import UsageError
 
-__all__ = ["resume", "run"]
+__all__ = ["replay", "resume", "run"]
 
 
 def run(
@@ -125,5 +126,57 @@ def resume(
         progress=not no_progress,
         dry_run=dry_run,
         budget=budget,
+        json=json,
+    )
+
+
+def replay(
+    execution: str = LATEST,
+    /,
+    *,
+    from_: Annotated[str | None, Parameter(name="--from", metavar="CHECKPOINT")] = None,
+    changes: Annotated[
+        tuple[str, ...], Parameter(name="--set", metavar="NAME=VALUE", allow_leading_hyphen=True)
+    ] = (),
+    output: Annotated[str | None, Parameter(name=["--output", "-o"], metavar="OUTPUT")] = None,
+    stack: Annotated[str | None, Parameter(metavar="S")] = None,
+    tags: Annotated[tuple[str, ...], Parameter(name="--tag", metavar="TAG")] = (),
+    budget: Annotated[float | None, Parameter(metavar="USD")] = None,
+    no_progress: bool = False,
+    json: Json = False,
+) -> int:
+    """Run an execution again from one of its checkpoints on, as a new execution.
+
+    What is before the checkpoint is reused; the checkpoint itself and everything after it run.
+
+    Args:
+        execution: An id, the start of one, or latest.
+        from_: The checkpoint to begin at; NAME#2 is the second of that name.
+        changes: Change an input, or give a checkpoint's value or an answer instead of running or
+            asking: NAME=VALUE, the value as JSON, else text. May be given many times.
+        output: For a notebook, where the executed one goes; NAME.replay-ID.ipynb beside it by default.
+        stack: Where the execution is recorded, and the replay will be; the current stack by default.
+        tags: Tag of the new execution. May be given many times.
+        budget: What the new execution may cost in US dollars.
+        no_progress: Show no progress bar.
+        json: Print one JSON document.
+    """
+    if from_ is None:
+        raise UsageError(
+            "`replay` needs the checkpoint to begin at",
+            kind="missing-argument",
+            hint=f"kitaru-nb replay {execution} --from CHECKPOINT, as kitaru-nb show {execution} lists them",
+        )
+    from kitaru_nb.cli.replay import replay_execution  # noqa: PLC0415 - as above
+
+    return replay_execution(
+        execution,
+        from_,
+        changes,
+        output=output,
+        stack=stack,
+        tags=tags,
+        budget=budget,
+        progress=not no_progress,
         json=json,
     )

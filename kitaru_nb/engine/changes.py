@@ -146,7 +146,7 @@ def _kind_of(known: Known, name: str, value: object, allowed: Collection[Kind]) 
     if len(kinds) == 1:
         return kinds[0], name
     if kinds:
-        told = " and ".join(f"{_A[kind]}" for kind in kinds)
+        told = " and ".join(_A[kind] for kind in kinds)
         message = f"`{name}` is the name of {told}"
         raise UsageError(
             message, kind="ambiguous-name", hint=" or ".join(f"{kind.value}.{name}" for kind in kinds)
@@ -173,10 +173,10 @@ def _unknown(known: Known, name: str, kinds: Iterable[Kind]) -> UsageError:
     }
     listed = [each for kind in kinds for each in names[kind]]
     close = difflib.get_close_matches(name, listed, n=1)
-    shown = ", ".join(f"`{each}`" for each in listed[:_SHOWN]) or "nothing"
-    what = ", ".join(f"{_A[kind]}" for kind in kinds)
+    shown = ", ".join(f"`{each}`" for each in listed[:_SHOWN]) or "none"
+    what = " or ".join(kind.value for kind in kinds)
     return UsageError(
-        f"`{name}` is not {what} of this execution; it has {shown}",
+        f"`{name}` is no {what} of this execution; it has {shown}",
         kind="unknown-name",
         hint=close[0] if close else f"checkpoint.{name} for a checkpoint that was not called yet",
     )

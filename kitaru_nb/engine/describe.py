@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kitaru_nb.engine.refs import checkpoint_names, steps, value_refs
+from kitaru_nb.engine.replay import replays_of
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint
@@ -48,8 +49,10 @@ def execution_json(execution: Execution) -> dict[str, Any]:
 
 
 def show_json(journal: Journal, execution: Execution) -> dict[str, Any]:
-    """An execution's fields, with its checkpoints and waits."""
-    return {**execution_json(execution), "checkpoints": checkpoints_json(journal, execution), "waits": []}
+    """An execution's fields, with its checkpoints and waits, and what replays it where anything does."""
+    found = {**execution_json(execution), "checkpoints": checkpoints_json(journal, execution), "waits": []}
+    replays = [by for by, _ in replays_of(journal, execution.id)]
+    return found | {"replays": replays} if replays else found
 
 
 def checkpoints_json(journal: Journal, execution: Execution) -> list[dict[str, Any]]:

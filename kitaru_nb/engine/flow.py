@@ -88,6 +88,7 @@ class Turn:
         kwargs: As they were given.
         execution: Go on with this one, whatever its status.
         attempt: Work in this one, which this process has just begun.
+        engine: Where that is on record; else where the code around it is, or the flow's place.
         new: Begin a new execution, even where one could be gone on with.
         parent: The execution that calls this one.
         tags: Tags of a new execution.
@@ -102,6 +103,7 @@ class Turn:
         *,
         execution: ExecutionId | None = None,
         attempt: Attempt | None = None,
+        engine: Engine | None = None,
         new: bool = False,
         within: str | None = None,
         parent: ExecutionId | None = None,
@@ -110,8 +112,8 @@ class Turn:
         self.flow = flow
         self._inputs = inputs
         self._args, self._kwargs = args, kwargs
-        scope = current_scope()
-        self.engine = flow.place.engine() if scope is None else scope.book.engine
+        scope = current_scope() if engine is None else None
+        self.engine = engine or (flow.place.engine() if scope is None else scope.book.engine)
         known = execution if attempt is None else attempt.execution
         # What is gone on with keeps the identity that it was begun with, from wherever that is done.
         self.identity = (

@@ -226,6 +226,8 @@ def _decide(census: Census, policy: Policy, now: datetime, settled: frozenset[st
     for each in executions:
         if each.status not in _FINISHED or each.id in pinned:
             marks.mark(each.id)
+        if each.status not in _FINISHED and each.parent is not None:
+            marks.mark(each.parent)  # a replay that can go on may be given more of what it replays
     oldest = now - timedelta(days=policy.keep_days)
     young = [each for each in finished if _ended(each) > oldest or each.id in spared]
     room = None if policy.max_bytes is None else policy.max_bytes - _fixed(census, marks)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -42,6 +43,7 @@ __all__ = [
     "Replay",
     "begin",
     "frontier_of",
+    "inheriting",
     "lent",
     "refuse_removed",
     "replay_in",
@@ -77,17 +79,27 @@ class Override:
         name: Its name; of one wait its label, ``NAME#n``.
         place: For one call: where it is, see `Scope.place`; None for all calls of that name.
         step: For a cell: which one.
+        inherited: The execution that is replayed was given it. The named step runs all the same.
     """
 
     kind: Kind
     name: str
     place: str | None = None
     step: str | None = None
+    inherited: bool = False
 
     @property
     def key(self) -> str:
         """What its value is stored under."""
         return f"{self.kind.value}.{self.place or self.step or self.name}"
+
+    def gives(self, name: str, place: str) -> bool:
+        """Whether it is what a call of that name in that place, or the cell there, is given."""
+        if self.kind is Kind.WAIT:
+            return False
+        if self.step is not None or self.place is not None:
+            return place in (self.step, self.place)
+        return name == self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +147,7 @@ class Replay:
             (
                 each
                 for each in self.overrides
-                if each.kind is Kind.CHECKPOINT
-                and each.step is None
-                and (each.place == place if each.place is not None else each.name == name)
+                if each.gives(name, place) and not (each.inherited and place == self.frontier.place)
             ),
             None,
         )
@@ -149,7 +159,7 @@ class Replay:
     def told(self) -> str:
         """The replay in words: ``from `publish`, with topic='cats'``."""
         changes = [f"{name}={value}" for name, value in self.inputs.items()]
-        changes += [f"{each.kind.value}.{each.name} given" for each in self.overrides]
+        changes += [f"{each.kind.value}.{each.name} given" for each in self.overrides if not each.inherited]
         return f"from `{self.label}`" + (f", with {', '.join(changes)}" if changes else "")
 
 
@@ -209,6 +219,21 @@ def refuse_removed(journal: Journal, steps: Sequence[Checkpoint]) -> None:
         message = f"the replay needs the values of `{gone.draft.name}`, which were {stone}"
         hint = f"--from {gone.draft.name}, which runs it again"
         raise StoreError(message, kind="values-removed", hint=hint)
+
+
+def inheriting(journal: Journal, replay: Replay) -> tuple[Replay, list[Group]]:
+    """The replay of what is a replay itself keeps what that was given, but for what it asks for anew.
+
+    Returns:
+        The whole replay, and the values on record that it keeps.
+    """
+    before = replay_of(journal, replay.of)
+    if before is None:
+        return replay, []
+    asked = {each.key for each in replay.overrides}
+    kept = tuple(changed(each, inherited=True) for each in before.overrides if each.key not in asked)
+    groups = [Group((each.key,), before.values[each.key], Digest("")) for each in kept]
+    return changed(replay, overrides=(*replay.overrides, *kept)), groups
 
 
 # On record
@@ -292,7 +317,9 @@ def _data_of(replay: Replay) -> dict[str, Any]:
         "inside": replay.frontier.inside,
         "place": replay.frontier.place,
         "inputs": {name: VAULT.mask(value) for name, value in replay.inputs.items()},
-        "overrides": [[each.kind.value, each.name, each.place, each.step] for each in replay.overrides],
+        "overrides": [
+            [each.kind.value, each.name, each.place, each.step, each.inherited] for each in replay.overrides
+        ],
         "more": dict(replay.more),
     }
 

@@ -21,7 +21,7 @@ from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["FlowFunction", "flow", "here"]
+__all__ = ["FlowFunction", "Here", "flow", "here"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,17 +43,24 @@ class FlowFunction(Protocol, Generic[P, R_co]):
         ...
 
 
-class _Here:
-    """This process's settings and the engine that they lead to, opened with the first flow."""
+class Here:
+    """This process's settings and the engine that they lead to, opened with the first flow.
 
-    def __init__(self) -> None:
+    Args:
+        stack: Where to record; the current stack without it.
+    """
+
+    def __init__(self, stack: str | None = None) -> None:
+        self._stack = stack
         self._engines: dict[tuple[str, str, int], Engine] = {}
         self._lock = threading.Lock()
 
     def settings(self) -> Settings:
-        return resolve()
+        """As they are now."""
+        return resolve(stack=self._stack)
 
     def engine(self) -> Engine:
+        """The engine of the stack that is current now."""
         settings = self.settings()
         key = str(settings.home), settings.stack, os.getpid()
         with self._lock:
@@ -64,9 +71,11 @@ class _Here:
             return found
 
     def stack(self) -> str:
+        """Its name."""
         return self.settings().stack
 
     def stopped(self, suspended: Suspended, execution: ExecutionId) -> BaseException:
+        """What to raise where an execution waits and nothing of kitaru_nb is around it."""
         if "get_ipython" in vars(sys.modules["builtins"]):
             return suspended
         wait = f" wait={suspended.wait}" if suspended.wait else ""
@@ -75,7 +84,7 @@ class _Here:
         return SuspendedExit(suspended.message, wait=suspended.wait)
 
 
-here = _Here()
+here = Here()
 
 
 @overload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
@@ -16,14 +16,14 @@ from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.flow import FLOW, Flow, FlowHandle, Turn, told_inputs
 from kitaru_nb.engine.refs import LATEST, find_execution
-from kitaru_nb.engine.replay import Replay, begin, frontier_of, lent, refuse_removed
+from kitaru_nb.engine.replay import Replay, begin, frontier_of, inheriting, lent, refuse_removed
 from kitaru_nb.engine.scope import served_of
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.served import Served
 from kitaru_nb.stacks.flow_runs import beginning_of, begun_with, function_of
-from kitaru_nb.stacks.flows import here
+from kitaru_nb.stacks.flows import Here, here
 
 __all__ = ["FlowReplay", "new_mark", "replay", "replay_flow", "told"]
 
@@ -100,6 +100,8 @@ def replay_flow(
     inputs: Mapping[str, object] | None = None,
     overrides: Mapping[str, object] | None = None,
     typed: Mapping[str, object] | None = None,
+    tags: Sequence[str] = (),
+    place: Here = here,
 ) -> FlowReplay:
     """Begin the replay of a flow; `typed` are changes of which only the name says what they are.
 
@@ -122,14 +124,17 @@ def replay_flow(
         inputs=told(changes.inputs),
         overrides=tuple(override for override, _ in changes.overrides),
     )
+    plan, kept = inheriting(engine.journal, plan)
     reused = lent(plan, engine.journal.steps_within(original.id))
     refuse_removed(engine.journal, reused)
     namespace = function.__globals__
     identity = replace(
         original.identity, parameters=told_inputs(bound, namespace), within=None, replay=new_mark()
     )
-    attempt, plan = begin(engine, identity, plan, given=given_by(changes), namespace=namespace)
-    turn = Flow(function, name, here).turn(args, kwargs, attempt=attempt)
+    attempt, plan = begin(
+        engine, identity, plan, groups=kept, given=given_by(changes), namespace=namespace, tags=tags
+    )
+    turn = Flow(function, name, place).turn(args, kwargs, attempt=attempt, engine=engine)
     return FlowReplay(turn, plan, served_of(_outermost(reused)))
 
 
