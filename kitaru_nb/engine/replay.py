@@ -20,6 +20,7 @@ from blake3 import blake3
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.secrecy import masked_draft
 from kitaru_nb.errors import StoreError, UnstorableError
 from kitaru_nb.journal.journal import Journal
@@ -32,7 +33,7 @@ from kitaru_nb.model.checkpoint import (
     Group,
     StepKind,
 )
-from kitaru_nb.model.execution import Attempt, ExecutionId, Identity, current_owner
+from kitaru_nb.model.execution import Attempt, ExecutionId, Identity, Owner, current_owner
 
 __all__ = [
     "PLAN",
@@ -49,6 +50,7 @@ __all__ = [
     "replay_in",
     "replay_of",
     "replays_of",
+    "root_of",
 ]
 
 PLAN = "replay"
@@ -107,14 +109,21 @@ class Frontier:
     """Where a replay begins to run.
 
     Attributes:
-        after: Number of the last result that was on record when the named step began.
+        after: How many results the execution had on record when the named step began.
         inside: The scope of what happened in the named step; empty where there was nothing.
         place: Where the named step is, see `Scope.place`.
+        cells: For a notebook: the scopes of the cells before it; None for a flow.
     """
 
     after: int
     inside: str = ""
     place: str = ""
+    cells: tuple[str, ...] | None = None
+
+    def may_lend(self, scope: str) -> bool:
+        """Whether results in a scope are before the named step, as far as the scope tells."""
+        root = root_of(scope)
+        return self.cells is None or root in self.cells or root == root_of(self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +132,25 @@ class Replay:
 
     Attributes:
         of: The execution that it replays.
-        step: `seq` of the named step there.
         label: The step as it is typed.
         frontier: What is before it.
         inputs: Inputs that are changed, as a person is told of them.
         overrides: What is given instead of run.
         values: For what was stored with the plan, by name: the artifact.
-        more: What only replays of notebooks have.
+        more: What only replays of notebooks have, see `engine.replay_cells`.
+        carried: Of a notebook: what plain cells had changed before the first cell that runs.
+        process: The artifact of process state that goes with it.
     """
 
     of: ExecutionId
-    step: int
     label: str
     frontier: Frontier
     inputs: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
     values: Mapping[str, Digest] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
+    carried: tuple[Group, ...] = ()
+    process: Digest | None = None
 
     def override(self, name: str, place: str) -> Override | None:
         """What a call of that name in that place is given instead of being made."""
@@ -166,14 +177,20 @@ class Replay:
 # What is lent
 
 
-def frontier_of(step: Checkpoint) -> Frontier:
-    """What was on record when a step began, and where what happened in it is counted."""
+def frontier_of(step: Checkpoint, recorded: Sequence[Checkpoint]) -> Frontier:
+    """What was on record when a step began, and where what happened in it is counted.
+
+    Args:
+        step: A cell, a call, or something done once.
+        recorded: The results of its execution.
+    """
     draft, data = step.draft, step.draft.data
     if draft.kind is StepKind.CELL:
-        scope = draft.scope or draft.step or f"name:{draft.name}"
-        scope = scope.partition("@")[0]  # whichever run of the cell
-        return Frontier(step.seq - 1, scope, scope)
-    return Frontier(int(data.get("after", step.seq - 1)), str(data.get("path", "")), _place(step))
+        before = [each.ordinal for each in recorded if each.seq < step.seq]
+        scope = root_of(draft.scope or draft.step or f"name:{draft.name}")
+        return Frontier(max(before, default=0), scope, scope)
+    inside = f"{draft.scope}/once:{draft.key[:16]}:0" if draft.kind is StepKind.ONCE else data.get("path", "")
+    return Frontier(int(data.get("after", step.ordinal - 1)), str(inside), _place(step))
 
 
 def lent(replay: Replay, recorded: Sequence[Checkpoint]) -> list[Checkpoint]:
@@ -189,9 +206,9 @@ def lent(replay: Replay, recorded: Sequence[Checkpoint]) -> list[Checkpoint]:
         for each in recorded
         if each.draft.kind in _LENT
         and each.draft.status is not CheckpointStatus.FAILED
-        and each.seq <= replay.frontier.after
-        and each.seq != replay.step
+        and each.ordinal <= replay.frontier.after
         and each.draft.scope != PLAN
+        and replay.frontier.may_lend(each.draft.scope)
         and not (each.draft.kind is StepKind.VALUE and each.draft.name == INPUTS)
         and not _is_within(each.draft.scope, replay.frontier.inside)
         and not (each.draft.kind is StepKind.CALL and any(_is_within(p, _place(each)) for p in around))
@@ -200,6 +217,11 @@ def lent(replay: Replay, recorded: Sequence[Checkpoint]) -> list[Checkpoint]:
 
 def _place(step: Checkpoint) -> str:
     return str(step.draft.data.get("place", ""))
+
+
+def root_of(scope: str) -> str:
+    """The flow or cell that a scope is in, whichever run of it."""
+    return scope.partition("/")[0].partition("@")[0]
 
 
 def _is_within(path: str, outer: str) -> bool:
@@ -244,9 +266,12 @@ def begin(
     identity: Identity,
     replay: Replay,
     *,
-    groups: Sequence[Group] = (),
     given: Mapping[str, Mapping[str, object]],
     namespace: dict[str, Any],
+    kept: Sequence[Group] = (),
+    taken: Sequence[Checkpoint] = (),
+    execution: ExecutionId | None = None,
+    owner: Owner | None = None,
     tags: Sequence[str] = (),
 ) -> tuple[Attempt, Replay]:
     """Begin the replay: its execution, its plan and the pointer to it come into being together.
@@ -255,9 +280,12 @@ def begin(
         engine: Journal and store.
         identity: Of the new execution.
         replay: What it is asked for.
-        groups: Values on record that are part of the plan.
-        given: Values to be stored with it: those of each inner mapping together.
+        given: Values to be stored with the plan: those of each inner mapping together.
         namespace: Where functions among them read their globals.
+        kept: Values on record that are part of the plan.
+        taken: Results that it has from its beginning, since what made them does not run in it.
+        execution: The new execution's id; a fresh one without it.
+        owner: The process that will run it; this one without it.
         tags: Of the new execution.
 
     Raises:
@@ -265,7 +293,12 @@ def begin(
         StoreError: the disk refused; nothing was begun.
     """
     written = Written()
-    stored = [*groups, *(_stored(engine, values, written, namespace) for values in given.values())]
+    engine.trust.require(taken)
+    stored = [
+        *replay.carried,
+        *kept,
+        *(_stored(engine, values, written, namespace) for values in given.values()),
+    ]
     engine.store.flush()
     draft = Draft(
         name=PLAN,
@@ -278,11 +311,19 @@ def begin(
         kind=StepKind.VALUE,
         scope=PLAN,
         groups=tuple(stored),
+        process=replay.process,
         data=_data_of(replay),
     )
     journal = engine.journal
     with journal.holding():
-        attempt, _ = journal.start(identity, owner=current_owner(), new=True, parent=replay.of, tags=tags)
+        attempt, _ = journal.start(
+            identity,
+            owner=owner or current_owner(),
+            new=True,
+            parent=replay.of,
+            tags=tags,
+            execution=execution,
+        )
         signed = engine.trust.signed(masked_draft(draft), attempt.execution, fresh=written.artifacts)
         given_here = {artifact.digest for artifact in written.artifacts}
         plan = journal.commit(
@@ -292,6 +333,8 @@ def begin(
             locations=written.locations,
             needs=written.needs - given_here,
         )
+        for each in taken:
+            journal.commit(attempt, engine.trust.signed(restored_draft(each), attempt.execution))
         journal.record_event(replay.of, REPLAYED, {"by": attempt.execution, "from": replay.label})
     engine.trust.committed(plan)
     return attempt, _replay(plan)
@@ -311,11 +354,11 @@ def _stored(
 def _data_of(replay: Replay) -> dict[str, Any]:
     return {
         "of": replay.of,
-        "step": replay.step,
         "label": replay.label,
         "after": replay.frontier.after,
         "inside": replay.frontier.inside,
         "place": replay.frontier.place,
+        "cells": replay.frontier.cells,
         "inputs": {name: VAULT.mask(value) for name, value in replay.inputs.items()},
         "overrides": [
             [each.kind.value, each.name, each.place, each.step, each.inherited] for each in replay.overrides
@@ -341,14 +384,19 @@ def _replay(plan: Checkpoint) -> Replay:
     values = {name: group.artifact for group in plan.draft.groups for name in group.names if group.written}
     return Replay(
         of=ExecutionId(data["of"]),
-        step=data["step"],
         label=data["label"],
-        frontier=Frontier(data["after"], data["inside"], data["place"]),
+        frontier=Frontier(data["after"], data["inside"], data["place"], _cells(data["cells"])),
         inputs=data["inputs"],
         overrides=tuple(Override(Kind(each[0]), *each[1:]) for each in data["overrides"]),
         values=values,
         more=data["more"],
+        carried=tuple(group for group in plan.draft.groups if not group.written),
+        process=plan.draft.process,
     )
+
+
+def _cells(told: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if told is None else tuple(told)
 
 
 def replays_of(journal: Journal, execution: ExecutionId) -> list[tuple[ExecutionId, str]]:

@@ -181,7 +181,7 @@ class Book:
 
     @property
     def newest(self) -> int:
-        """Number of the newest result on record; 0 where there is none."""
+        """How many results are on record, failed ones included."""
         with self._lock:
             self._load()
             return self._newest
@@ -259,7 +259,7 @@ class Book:
         copy = self._commit(draft, Entry(found.draft.kind, found.draft.key, found.draft.name))
         known = self._by_key[found.draft.key]
         known[known.index(found)] = copy
-        self._newest = copy.seq
+        self._newest = copy.ordinal
         scope.consume(copy, own=True)  # what it saves is on its own record
         return copy
 
@@ -359,7 +359,7 @@ class Book:
         self._finished, self._begun = set(), set()
         journal = self.engine.journal
         recorded = journal.steps_within(execution)
-        self._newest = recorded[-1].seq if recorded else 0
+        self._newest = recorded[-1].ordinal if recorded else 0
         self._replay = replay_in(recorded)
         for each in sorted([*self._lent(recorded), *recorded], key=origin_of):
             if each.draft.status is not CheckpointStatus.FAILED:
@@ -418,8 +418,8 @@ class Book:
 
     def _add(self, checkpoint: Checkpoint) -> None:
         draft = checkpoint.draft
-        if checkpoint.seq > self._newest and not self._is_lent(checkpoint):
-            self._newest = checkpoint.seq
+        if not self._is_lent(checkpoint):
+            self._newest = max(self._newest, checkpoint.ordinal)
         self._by_key.setdefault(draft.key, []).append(checkpoint)
         self._by_scope[draft.scope] = self._by_scope.get(draft.scope, 0) + 1
         if draft.kind is StepKind.CALL and "path" in draft.data:

@@ -44,13 +44,15 @@ class Journal(Protocol):
         new: bool = False,
         take_over: bool = False,
         parent: ExecutionId | None = None,
+        execution: ExecutionId | None = None,
     ) -> tuple[Attempt, Execution | None]:
         """Take the lease: go on with the identity's last execution, or begin a new one.
 
         Goes on when the last execution is interrupted, failed or waiting, or running with
         a dead owner (which this call first marks interrupted, with the reason), unless
         `new`. The second result is that execution as it stood before, None when this one
-        is new. Atomic: of two callers one gets the lease.
+        is new. Atomic: of two callers one gets the lease. A new execution gets the id `execution`
+        where one is given, which `new_execution_id` has made.
 
         Raises:
             ConflictError: kind ``execution-held``: a live owner holds it and `take_over`

@@ -73,9 +73,10 @@ class Leases:
         *,
         tags: Sequence[str],
         parent: ExecutionId | None,
+        execution: ExecutionId | None = None,
     ) -> tuple[Head, Attempt]:
         """Add a new execution and its first attempt; the caller updates the head."""
-        number, id_, now = head.executions + 1, new_execution_id(), self.now()
+        number, id_, now = head.executions + 1, execution or new_execution_id(), self.now()
         digest = rows.identity_digest(identity)
         notebook = identity.notebook
         ledger.put_newest("execution:" + id_, number)

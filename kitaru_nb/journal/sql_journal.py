@@ -113,6 +113,7 @@ class SqlJournal(SqlWaits):
         new: bool = False,
         take_over: bool = False,
         parent: ExecutionId | None = None,
+        execution: ExecutionId | None = None,
     ) -> tuple[Attempt, Execution | None]:
         """Go on with the identity's last execution, or begin a new one. See `Journal.start`."""
         with self._session.writing() as ledger:
@@ -122,7 +123,9 @@ class SqlJournal(SqlWaits):
                 head, before = self._leases.settle(ledger, head, number, take_over=take_over, leave=new)
             if number is None or before is None or new or not before.status.continues:
                 before = None
-                head, attempt = self._leases.begin(ledger, head, identity, owner, tags=tags, parent=parent)
+                head, attempt = self._leases.begin(
+                    ledger, head, identity, owner, tags=tags, parent=parent, execution=execution
+                )
             else:
                 state = ledger.state(number)
                 head, attempt = self._leases.next_attempt(ledger, head, state, owner, execution=before.id)

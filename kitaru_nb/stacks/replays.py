@@ -116,23 +116,23 @@ def replay_flow(
     known = known_names(engine.journal, original, inputs=names)
     changes = changes_of(known, inputs=inputs, overrides=overrides, typed=typed)
     args, kwargs, bound = _rebound(function, args, kwargs, changes.inputs)
+    recorded = engine.journal.steps_within(original.id)
     plan = Replay(
         original.id,
-        step.seq,
         from_,
-        frontier_of(step),
+        frontier_of(step, recorded),
         inputs=told(changes.inputs),
         overrides=tuple(override for override, _ in changes.overrides),
     )
     plan, kept = inheriting(engine.journal, plan)
-    reused = lent(plan, engine.journal.steps_within(original.id))
+    reused = lent(plan, recorded)
     refuse_removed(engine.journal, reused)
     namespace = function.__globals__
     identity = replace(
         original.identity, parameters=told_inputs(bound, namespace), within=None, replay=new_mark()
     )
     attempt, plan = begin(
-        engine, identity, plan, groups=kept, given=given_by(changes), namespace=namespace, tags=tags
+        engine, identity, plan, given=given_by(changes), namespace=namespace, kept=kept, tags=tags
     )
     turn = Flow(function, name, place).turn(args, kwargs, attempt=attempt, engine=engine)
     return FlowReplay(turn, plan, served_of(_outermost(reused)))
