@@ -81,7 +81,8 @@ class Override:
         name: Its name; of one wait its label, ``NAME#n``.
         place: For one call: where it is, see `Scope.place`; None for all calls of that name.
         step: For a cell: which one.
-        inherited: The execution that is replayed was given it. The named step runs all the same.
+        inherited: The execution that is replayed was given it.
+        but: Places where it is not given after all, since a replay was begun from there.
     """
 
     kind: Kind
@@ -89,6 +90,7 @@ class Override:
     place: str | None = None
     step: str | None = None
     inherited: bool = False
+    but: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -97,7 +99,7 @@ class Override:
 
     def gives(self, name: str, place: str) -> bool:
         """Whether it is what a call of that name in that place, or the cell there, is given."""
-        if self.kind is Kind.WAIT:
+        if self.kind is Kind.WAIT or place in self.but:
             return False
         if self.step is not None or self.place is not None:
             return place in (self.step, self.place)
@@ -154,14 +156,7 @@ class Replay:
 
     def override(self, name: str, place: str) -> Override | None:
         """What a call of that name in that place is given instead of being made."""
-        return next(
-            (
-                each
-                for each in self.overrides
-                if each.gives(name, place) and not (each.inherited and place == self.frontier.place)
-            ),
-            None,
-        )
+        return next((each for each in self.overrides if each.gives(name, place)), None)
 
     def is_named(self, place: str) -> bool:
         """Whether that is the named step, or inside it: nothing there comes from any other execution."""
@@ -198,9 +193,7 @@ def lent(replay: Replay, recorded: Sequence[Checkpoint]) -> list[Checkpoint]:
 
     A call around one that is overridden has to run, so that the value comes to those who use it.
     """
-    around = {each.place for each in replay.overrides if each.place is not None}
-    names = {each.name for each in replay.overrides if each.kind is Kind.CHECKPOINT and each.place is None}
-    around |= {_place(each) for each in recorded if each.draft.name in names}
+    around = {_place(each) for each in recorded if replay.override(each.draft.name, _place(each)) is not None}
     return [
         each
         for each in recorded
@@ -253,7 +246,11 @@ def inheriting(journal: Journal, replay: Replay) -> tuple[Replay, list[Group]]:
     if before is None:
         return replay, []
     asked = {each.key for each in replay.overrides}
-    kept = tuple(changed(each, inherited=True) for each in before.overrides if each.key not in asked)
+    kept = tuple(
+        changed(each, inherited=True, but=(*each.but, replay.frontier.place))
+        for each in before.overrides
+        if each.key not in asked
+    )
     groups = [Group((each.key,), before.values[each.key], Digest("")) for each in kept]
     return changed(replay, overrides=(*replay.overrides, *kept)), groups
 
@@ -361,7 +358,8 @@ def _data_of(replay: Replay) -> dict[str, Any]:
         "cells": replay.frontier.cells,
         "inputs": {name: VAULT.mask(value) for name, value in replay.inputs.items()},
         "overrides": [
-            [each.kind.value, each.name, each.place, each.step, each.inherited] for each in replay.overrides
+            [each.kind.value, each.name, each.place, each.step, each.inherited, list(each.but)]
+            for each in replay.overrides
         ],
         "more": dict(replay.more),
     }
@@ -387,7 +385,10 @@ def _replay(plan: Checkpoint) -> Replay:
         label=data["label"],
         frontier=Frontier(data["after"], data["inside"], data["place"], _cells(data["cells"])),
         inputs=data["inputs"],
-        overrides=tuple(Override(Kind(each[0]), *each[1:]) for each in data["overrides"]),
+        overrides=tuple(
+            Override(Kind(kind), name, place, step, inherited, tuple(but))
+            for kind, name, place, step, inherited, but in data["overrides"]
+        ),
         values=values,
         more=data["more"],
         carried=tuple(group for group in plan.draft.groups if not group.written),
