@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kitaru_nb.stacks.open import ZarrStore as ZarrStore
     from kitaru_nb.stacks.open import load as load
     from kitaru_nb.stacks.replays import replay as replay
+    from kitaru_nb.stacks.waits import wait as wait
 
     __version__: str
 
@@ -62,6 +63,7 @@ _HOMES = {
     "steps": "kitaru_nb.engine.positions:steps",
     "stream": "kitaru_nb.engine.primitives:stream",
     "testing": "kitaru_nb.testing",
+    "wait": "kitaru_nb.stacks.waits:wait",
 }
 """Where each public name lives: ``module`` for a module, ``module:attribute`` for the rest."""
 
@@ -86,6 +88,7 @@ __all__ = [
     "steps",
     "stream",
     "testing",
+    "wait",
 ]
 
 

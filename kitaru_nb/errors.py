@@ -152,5 +152,15 @@ class SuspendedExit(Suspended, SystemExit):
         self.code = 75
 
 
+def suspended_in(error: BaseException | None) -> Suspended | None:
+    """The signal that `error` is, or is nothing but a group of, as task groups raise it; else None."""
+    if isinstance(error, Suspended):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    found = [suspended_in(each) for each in error.exceptions]
+    return found[0] if all(each is not None for each in found) else None
+
+
 for _name in __all__:
     globals()[_name].__module__ = "kitaru_nb.errors"

@@ -23,7 +23,7 @@ from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.effects import Effects, Left
 from kitaru_nb.engine.replay import Override, Replay
 from kitaru_nb.engine.scope import Entry, Scope
-from kitaru_nb.errors import Suspended, UnstorableError, UsageError
+from kitaru_nb.errors import UnstorableError, UsageError, suspended_in
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Group, StepKind
 
@@ -246,10 +246,12 @@ class Call:
         Raises:
             UnstorableError: its result cannot be stored, or what it changed not be put back.
             StoreError: the disk refused; nothing is on record.
+            Suspended: something in it waits, though its code went on.
         """
+        assert self.inner is not None
+        self.inner.refuse_suspended()
         duration = time.perf_counter() - self._started
         left = self._effects.left(self.options.name)
-        assert self.inner is not None
         data = self._where(self.inner.path)
         entry = Entry(
             StepKind.CALL,
@@ -295,7 +297,7 @@ class Call:
 
     def failed(self, error: BaseException) -> None:
         """Put on record that the call raised; no later attempt is given that."""
-        if isinstance(error, Suspended):
+        if suspended_in(error) is not None:
             return
         entry = Entry(
             StepKind.CALL,

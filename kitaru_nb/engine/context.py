@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kitaru_nb.engine.scope import Scope
+    from kitaru_nb.engine.wait import Front
 
-__all__ = ["current_scope", "inside", "provide"]
+__all__ = ["current_front", "current_scope", "inside", "provide", "provide_front"]
 
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("kitaru_nb.scope", default=None)
 _provider: Callable[[], Scope | None] = lambda: None  # noqa: E731 - replaced by the front end's
+_front: Callable[[], Front | None] = lambda: None  # noqa: E731 - as above
 _outermost: list[Scope] = []
 _following = False
 _lock = threading.Lock()
@@ -42,6 +44,17 @@ def provide(provider: Callable[[], Scope | None] | None) -> None:
     """Let the front end say which cell runs, where nothing else does; None takes it back."""
     global _provider  # noqa: PLW0603 - one front end a process
     _provider = provider or (lambda: None)
+
+
+def current_front() -> Front | None:
+    """Where whoever runs the code is told of a wait; None where nothing but a script runs it."""
+    return _front()
+
+
+def provide_front(provider: Callable[[], Front | None] | None) -> None:
+    """Let the front end say where that is; it is asked with the first wait. None takes it back."""
+    global _front  # noqa: PLW0603 - one front end a process
+    _front = provider or (lambda: None)
 
 
 @contextmanager

@@ -137,7 +137,7 @@ class Decider:
         Unlike `plan` it takes note of nothing: no name is given and no failure undone.
         """
         name = cell.directive.name if cell.directive is not None else None
-        pending = self._weighed(cell, name or "this cell")
+        pending = self.weighed(cell, name or "this cell")
         found, refused = self._trusted(cell, self._find(pending, execution))
         decided, _ = self._choose(pending, found, execution)
         if cell.directive is not None and cell.directive.fresh:
@@ -207,9 +207,9 @@ class Decider:
         started_at, started = datetime.now(UTC), time.perf_counter()
         name = self.names.name(cell)
         self._failures.undo(cell, name)
-        return self._weighed(cell, name, started_at, started)
+        return self.weighed(cell, name, started_at, started)
 
-    def _weighed(
+    def weighed(
         self, cell: Cell, name: str, started_at: datetime | None = None, started: float = 0.0
     ) -> Pending:
         """`cell` with everything that decides on it, as things stand."""

@@ -17,8 +17,17 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
+from kitaru_nb.model.wait import Wait
 
-__all__ = ["artifact_json", "artifacts_json", "checkpoints_json", "execution_json", "show_json", "time_json"]
+__all__ = [
+    "artifact_json",
+    "artifacts_json",
+    "checkpoints_json",
+    "execution_json",
+    "show_json",
+    "time_json",
+    "wait_json",
+]
 
 
 def time_json(moment: datetime | None) -> str | None:
@@ -50,9 +59,35 @@ def execution_json(execution: Execution) -> dict[str, Any]:
 
 def show_json(journal: Journal, execution: Execution) -> dict[str, Any]:
     """An execution's fields, with its checkpoints and waits, and what replays it where anything does."""
-    found = {**execution_json(execution), "checkpoints": checkpoints_json(journal, execution), "waits": []}
+    found = {
+        **execution_json(execution),
+        "checkpoints": checkpoints_json(journal, execution),
+        "waits": [wait_json(wait) for wait in journal.waits(execution.id)],
+    }
     replays = [by for by, _ in replays_of(journal, execution.id)]
     return found | {"replays": replays} if replays else found
+
+
+def wait_json(wait: Wait) -> dict[str, Any]:
+    """A wait's fields; one that was answered before it was asked has no question and no schema."""
+    asked = wait.asked_at is not None
+    return {
+        "address": wait.address,
+        "execution": wait.execution,
+        "name": wait.name,
+        "kind": wait.kind.value,
+        "question": wait.question if asked else None,
+        "schema": None if wait.schema is None else dict(wait.schema),
+        "show": wait.show,
+        "status": wait.status.value,
+        "asked_at": time_json(wait.asked_at),
+        "deadline": time_json(wait.deadline),
+        "answer": wait.answer,
+        "answered_by": wait.answered_by,
+        "answered_at": time_json(wait.answered_at),
+        "reason": wait.reason,
+        "binding": wait.binding,
+    }
 
 
 def checkpoints_json(journal: Journal, execution: Execution) -> list[dict[str, Any]]:

@@ -23,8 +23,8 @@ from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.lease import Lease
-from kitaru_nb.engine.scope import Book, Entry, Scope
-from kitaru_nb.errors import KitaruError, Suspended, UsageError
+from kitaru_nb.engine.scope import Book, Entry, Scope, note_suspended
+from kitaru_nb.errors import KitaruError, Suspended, UsageError, suspended_in
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity
@@ -141,13 +141,20 @@ class Turn:
             with inside(self.scope):
                 yield self
         except BaseException as error:
-            self._end(_status_after(error), reason=_reason(error))
+            suspended = suspended_in(error)
+            self._end(_status_after(suspended or error), reason=_reason(suspended or error), at=suspended)
+            if suspended is not None and suspended is not error:
+                raise suspended from error  # out of the group that a task group made of it
             raise
         self._end(ExecutionStatus.COMPLETED)
 
-    def _end(self, status: ExecutionStatus, *, reason: str | None = None) -> None:
+    def _end(
+        self, status: ExecutionStatus, *, reason: str | None = None, at: Suspended | None = None
+    ) -> None:
         try:
             self.scope.tell_served()
+            if at is not None:
+                note_suspended(self.book, at, self.scope.path)
         except KitaruError:
             if status is ExecutionStatus.COMPLETED:
                 raise
@@ -181,7 +188,12 @@ class Turn:
         self.scope.record(Entry(StepKind.VALUE, key, INPUTS, {"data": data}, store=store))
 
     def commit(self, result: object) -> Checkpoint:
-        """Put the flow's result on record, the last thing before it has completed."""
+        """Put the flow's result on record, the last thing before it has completed.
+
+        Raises:
+            Suspended: something in it waits, though its code went on.
+        """
+        self.scope.refuse_suspended()
         namespace = self.flow.function.__globals__
 
         def store() -> Any:
@@ -234,10 +246,8 @@ def call_flow(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = known[RESULT]
     else:
         turn = _child(flow, scope, inner, args, kwargs)
-        try:
+        with _inside_of(scope, inner, turn):
             result = turn.run()
-        finally:
-            _roll_up(scope, inner, turn)
     asked.commit(result)
     return result
 
@@ -260,10 +270,8 @@ async def call_flow_async(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, A
         result = known[RESULT]
     else:
         turn = _child(flow, scope, inner, args, kwargs)
-        try:
+        with _inside_of(scope, inner, turn):
             result = await turn.run_async()
-        finally:
-            _roll_up(scope, inner, turn)
     asked.commit(result)
     return result
 
@@ -299,6 +307,18 @@ def _completed(
             inner.book.engine.trust.require([step])
             return load_result(inner, step, namespace=flow.function.__globals__)
     return None
+
+
+@contextmanager
+def _inside_of(scope: Scope, inner: Scope, turn: Turn) -> Iterator[None]:
+    """A child execution runs: what it costs counts in the one that calls it, and that waits where it does."""
+    try:
+        yield
+    except Suspended as suspended:
+        inner.suspend(suspended)
+        raise
+    finally:
+        _roll_up(scope, inner, turn)
 
 
 def _roll_up(scope: Scope, inner: Scope, turn: Turn) -> None:
@@ -390,6 +410,8 @@ def _status_after(error: BaseException) -> ExecutionStatus:
 
 def _reason(error: BaseException) -> str:
     text = str(error).partition("\n")[0]
+    if isinstance(error, Suspended):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -436,6 +458,8 @@ class FlowHandle:
         if self._thread.is_alive():
             raise TimeoutError(f"{self.execution} has not ended within {timeout:g} s")
         value, error = self._outcome
+        if isinstance(error, Suspended) and current_scope() is None:
+            raise self._turn.flow.place.stopped(error, self.execution) from None
         if error is not None:
             raise error
         return value

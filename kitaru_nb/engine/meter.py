@@ -211,6 +211,7 @@ def stop_at_budget(scope: Scope, refusal: Refusal) -> Suspended:
     scope.book.engine.journal.record_event(scope.book.execution, "budget.stopped", data)
     stopped = Suspended(f"{refusal.message}\n  Try: {refusal.hint}")
     stopped.kind = refusal.kind
+    scope.suspend(stopped)
     return stopped
 
 

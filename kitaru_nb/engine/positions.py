@@ -19,7 +19,7 @@ from kitaru_nb.engine.line import Line
 from kitaru_nb.engine.namespace import Namespace, changes
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.recovery import Loader, put_back
-from kitaru_nb.engine.scope import Entry, Scope
+from kitaru_nb.engine.scope import WAITS, Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.errors import UsageError
@@ -85,7 +85,10 @@ def steps(items: Iterable[T], *, every: float | str | timedelta = "10m", name: s
     scope.loops.add(name)
     key = positions.key(name)
     found = scope.latest(key)
-    start = 0 if found is None else positions.put_back(found)
+    start = 0
+    if found is not None:
+        start = positions.put_back(found)
+        scope.go_on_from(found.draft.data.get("waits", {}))
     last = time.monotonic()
     for position, item in enumerate(itertools.islice(items, start, None), start):
         if position > start and time.monotonic() - last >= pause:
@@ -125,7 +128,8 @@ class CellPositions:
         Raises:
             StoreError: the disk refused; nothing is on record.
         """
-        fields = {"data": {"position": position, "loop": loop}, "source": self._pending.cell.source}
+        data = {"position": position, "loop": loop, "waits": scope.places(WAITS)}
+        fields = {"data": data, "source": self._pending.cell.source}
         scope.record(Entry(StepKind.VALUE, key, self._pending.name, fields, store=self._store))
 
     def _store(self) -> tuple[dict[str, Any], Written]:

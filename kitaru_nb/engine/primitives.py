@@ -62,6 +62,7 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
             return _known(scope, found)  # type: ignore[no-any-return] # what fn returned
         with inside(scope.inner("once", _once_key(key)[:16])) as inner:
             result = fn(*args, **kwargs)
+        inner.refuse_suspended()
         _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
     return result
 
@@ -74,6 +75,7 @@ async def _once_async(
         return _known(scope, found)
     with inside(scope.inner("once", _once_key(key)[:16])) as inner:
         result = await fn(*args, **kwargs)
+    inner.refuse_suspended()
     _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
     return result
 

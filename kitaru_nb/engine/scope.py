@@ -25,6 +25,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.history import origin_of
@@ -32,7 +33,7 @@ from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.replay import Replay, lent, replay_in
 from kitaru_nb.engine.secrecy import masked_draft
 from kitaru_nb.engine.trial import Trial
-from kitaru_nb.errors import BudgetWarning, ConflictError, StoreError
+from kitaru_nb.errors import BudgetWarning, ConflictError, StoreError, Suspended
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.llm.prices import Prices
 from kitaru_nb.model.artifact import Digest
@@ -40,7 +41,10 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStat
 from kitaru_nb.model.execution import Attempt, ExecutionId
 from kitaru_nb.model.served import Served
 
-__all__ = ["Book", "Entry", "Scope"]
+__all__ = ["WAITS", "Book", "Entry", "Scope", "note_suspended"]
+
+WAITS = "?"
+"""Labels of waits begin with it, see `Scope.place_of`."""
 
 _TRIES = 3
 _REMOVED = ("values-removed", "unknown-artifact")
@@ -446,6 +450,8 @@ class Scope:
         limits: Budgets that began in it and have not ended.
         notebook: For a cell: the path of its notebook.
         repeated: It is a plain cell that came to its end before: a flow that it calls begins anew.
+        suspended: A wait or a budget that stopped something in this run. It does not come to its
+            end before that is answered, though the code around it may have caught the signal.
     """
 
     def __init__(
@@ -474,6 +480,7 @@ class Scope:
         self.cost: float | None = None
         self.tokens: int | None = None
         self.served: list[Checkpoint] = []
+        self.suspended: Suspended | None = None
         self._at: dict[str, int] = {}
         self._children: dict[str, int] = {}
         self._named: dict[str, int] = {}
@@ -487,13 +494,44 @@ class Scope:
 
     def inner(self, name: str, arguments: str, *, place: str | None = None) -> Scope:
         """The scope of a call that begins now, the n-th with these arguments in this run."""
-        with self._lock:
-            label = f"{name}:{arguments}"
-            number = self._children.get(label, 0)
-            self._children[label] = number + 1
+        label = f"{name}:{arguments}"
+        number = self.place_of(label)
         siblings = f"{self.path}/{name}:"
         scope = Scope(self.book, f"{self.path}/{label}:{number}", self, siblings, place=place)
         return self.book._begin(scope)  # noqa: SLF001 - a scope is a part of its book
+
+    def place_of(self, label: str) -> int:
+        """How many of this label this run has met before; the next one is one further."""
+        with self._lock:
+            number = self._children.get(label, 0)
+            self._children[label] = number + 1
+        return number
+
+    def places(self, start: str) -> dict[str, int]:
+        """How many this run has met of each label that begins with `start`."""
+        with self._lock:
+            return {label: number for label, number in self._children.items() if label.startswith(start)}
+
+    def go_on_from(self, places: Mapping[str, int]) -> None:
+        """This run goes on where an earlier one was that had met so many."""
+        with self._lock:
+            self._children.update(places)
+
+    def suspend(self, suspended: Suspended) -> None:
+        """Take note, here and in what is around, that something waits."""
+        scope: Scope | None = self
+        while scope is not None:
+            scope.suspended = scope.suspended or suspended
+            scope = scope.parent
+
+    def refuse_suspended(self) -> None:
+        """Raise where something in this run waits: then there is no result to be recorded.
+
+        Raises:
+            Suspended: it does.
+        """
+        if self.suspended is not None:
+            raise self.suspended
 
     def once_more(self) -> Scope:
         """Another run of the same scope, which has consumed nothing."""
@@ -590,6 +628,12 @@ class Scope:
             served, self.served = self.served, []
         if served:
             self.book.engine.journal.note_served(self.book.attempt, served_of(served))
+
+
+def note_suspended(book: Book, suspended: Suspended, scope: str) -> None:
+    """Put on record that the attempt stopped in a scope, and at what: others learn of it from there."""
+    data = {"wait": suspended.wait, "kind": suspended.kind, "message": suspended.message, "scope": scope}
+    book.engine.journal.note_suspended(book.attempt, VAULT.mask_json(data))
 
 
 def served_of(steps: Iterable[Checkpoint]) -> Served:

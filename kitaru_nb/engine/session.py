@@ -17,6 +17,7 @@ from kitaru_nb.artifacts.census import touched_opaque
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import observe
+from kitaru_nb.engine.addresses import waiting_cells
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.cheaper import Ran, only_computed
 from kitaru_nb.engine.commit import Written
@@ -54,10 +55,10 @@ from kitaru_nb.engine.recovery import (
 from kitaru_nb.engine.remakable import remakable
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
-from kitaru_nb.engine.scope import Book, Scope
+from kitaru_nb.engine.scope import Book, Scope, note_suspended
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.steps import Pending, Restore, Run
-from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError
+from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, Suspended
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionStatus, Identity
 
@@ -146,6 +147,7 @@ class Session:
         self._observed = observe.Observed()
         self.book = Book(engine, self.open)
         self.scope: Scope | None = None
+        self._waiting: dict[str, Suspended] = {}
         self._pending: Pending | None = None
 
     def scope_of(self, path: str, *, fresh: bool = False) -> Scope:
@@ -202,13 +204,17 @@ class Session:
         attempt = self._lease.take(new=new, take_over=take_over)
         if first:
             self.learn_names()
+            self._waiting |= waiting_cells(self.engine.journal, attempt.execution)
         return attempt
 
     def close(self) -> None:
-        """End the attempt: interrupted when a step failed or was left half-done, else completed."""
+        """End the attempt: interrupted when a step failed or was left half-done; waiting; or completed."""
         self._line.trial.close()
         self.book.close()
-        if self._half_done is None:
+        if self._half_done is None and self._waiting:
+            reason = next(reversed(self._waiting.values())).message.partition("\n")[0]
+            self._lease.give_back(ExecutionStatus.WAITING, reason=reason)
+        elif self._half_done is None:
             self._lease.give_back(ExecutionStatus.COMPLETED)
         else:
             reason = f"the kernel ended after `{self._half_done}` had failed"
@@ -282,6 +288,8 @@ class Session:
         """
         execution = self.open().execution
         self._decider.names.forget(deleted_steps)
+        for gone in deleted_steps:
+            self.went_on(gone)
         return self._decider.plan(cell, execution)
 
     def foresee(self, cell: Cell) -> tuple[Restore | Run, list[Checkpoint]]:
@@ -423,6 +431,53 @@ class Session:
         )
         notice_names(self.namespace.live)
         self._files.took(self.engine.journal.commit(self.open(), masked_draft(draft)))
+
+    # Waiting
+
+    def ready_plain(self, source: str, tree: ast.Module, place: str) -> Pending | None:
+        """A plain cell that may come to wait is about to run: undo what it left, and see how things stand.
+
+        Gives what it takes to undo it; None where that cannot be known.
+
+        Raises:
+            ConflictError: kind ``half-done``: what it left when it waited cannot be undone.
+        """
+        cell = Cell(source, tree, step=place)
+        self.failures.undo(cell, place)
+        try:
+            pending = self._decider.weighed(cell, place)
+        except KitaruError:  # it could not be a step; that it may not be undone is said if it waits
+            return None
+        pending.shadow = self._shadow(pending)
+        return pending
+
+    def suspend(
+        self, pending: Pending | None, suspended: Suspended, place: str, *, count: int | None = None
+    ) -> bool:
+        """A cell stopped at a wait or a budget: that is no failure, and it is no result.
+
+        What it did stays visible until it runs again; then it is undone first.
+
+        Returns:
+            Whether it can be undone.
+        """
+        observe.stop()
+        self._live.forget()
+        if self._half_done is not None and pending is not None and pending.name == self._half_done:
+            self._half_done = self._half_done_before
+        if pending is not None:
+            self.failures.add(pending, count=count)
+        self._waiting[place] = suspended
+        note_suspended(self.book, suspended, place)
+        return pending is not None and pending.shadow is not None and pending.shadow.whole
+
+    def is_suspended(self, place: str) -> bool:
+        """Whether the cell there waits."""
+        return place in self._waiting
+
+    def went_on(self, place: str) -> None:
+        """The cell there has come to its end."""
+        self._waiting.pop(place, None)
 
     def undo_try(self, run: Run, error: BaseException, outcome: Outcome) -> bool:
         """A try of the step failed: put that on record, undo it, and make ready for the next.
@@ -632,6 +687,7 @@ class Session:
         self._half_done = None
         if draft.scope:
             self.book.note_finished(draft.scope)
+        self.went_on(draft.step or f"name:{draft.name}")
         return self.last
 
     def _record_restored(self, plan: Restore, groups: Sequence[Group], loader: Loader) -> None:

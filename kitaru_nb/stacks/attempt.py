@@ -12,7 +12,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ from kitaru_nb.engine.prefix import record_restored
 from kitaru_nb.engine.recovery import Restored, damaged
 from kitaru_nb.engine.secrecy import learn_from
 from kitaru_nb.engine.steps import step_name
+from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import ConflictError, CorruptError, KernelError, KitaruError, StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
 from kitaru_nb.model.crash import crash_point
+from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity
 from kitaru_nb.stacks.client import CellClient, KernelDied, Reply, TimedOut, reported
 from kitaru_nb.stacks.kernels import HeadlessKernel, describe_exit
@@ -63,6 +65,8 @@ class _End:
     reason: str = ""
     step: Step | None = None
     error: BaseException | None = None
+    wait: str | None = None
+    hint: str = ""
 
 
 class _CellFailed(Exception):  # noqa: N818 - ends the loop over cells, never leaves the worker
@@ -72,6 +76,15 @@ class _CellFailed(Exception):  # noqa: N818 - ends the loop over cells, never le
         super().__init__(step, reply)
         self.step = step
         self.reply = reply
+
+
+class _CellWaits(Exception):  # noqa: N818 - as above
+    """A cell stopped at a wait or a budget; `event` says at which."""
+
+    def __init__(self, step: Step, event: Event) -> None:
+        super().__init__(step, event)
+        self.step = step
+        self.event = event
 
 
 class _LeftEarly(Exception):  # noqa: N818 - as above
@@ -94,6 +107,7 @@ class AttemptRun:
         options: papermill's options for an engine.
         trust: Put back what anybody signed.
         budget: What the execution may cost from now on, in US dollars.
+        on_wait: What to do at a wait without an answer; None for what the code says.
     """
 
     def __init__(
@@ -111,7 +125,9 @@ class AttemptRun:
         options: dict[str, Any],
         trust: bool = False,
         budget: float | None = None,
+        on_wait: OnWait | None = None,
     ) -> None:
+        self._on_wait = on_wait
         self._nb = nb
         self._engine = engine
         self._attempt = attempt
@@ -225,6 +241,7 @@ class AttemptRun:
             "trust": self._trust,
             "budget": self._budget,
             "restore": commits[-1].seq if commits else None,
+            "on_wait": None if self._on_wait is None else asdict(self._on_wait),
         }
         code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)
         try:
@@ -244,6 +261,9 @@ class AttemptRun:
         self._step_now = step
         self._manager.cell_start(cell, step.index)
         reply = self._client.run_cell(cell, step.index, timeout=self._cell_timeout)
+        suspended = self._suspended(reply)
+        if suspended is not None:
+            raise _CellWaits(step, suspended)
         self._take_reply(step, reply)
         if not reply.ok and not _may_raise(step, self._client):
             if reply.ename == "SystemExit" and reply.evalue in ("", "0"):  # as papermill reads it
@@ -254,6 +274,13 @@ class AttemptRun:
         self._step_now = None
         if reply.exits:
             raise _LeftEarly
+
+    def _suspended(self, reply: Reply) -> Event | None:
+        """What the kernel has put on record of a cell that waits: an error reply alone does not say."""
+        if reply.ok or reply.ename != errors.Suspended.__name__:
+            return None
+        event = self._engine.journal.suspended(self._attempt.execution)
+        return event if event is not None and event.data["epoch"] == self._attempt.epoch else None
 
     def _take_reply(self, step: Step, reply: Reply) -> None:
         """Show what is on record of a cell that has ended, and count it."""
@@ -277,6 +304,8 @@ class AttemptRun:
         match error:
             case _CellFailed(step=step, reply=reply):
                 end = self._after_failure(step, reply)
+            case _CellWaits(step=step, event=event):
+                end = self._after_wait(step, event)
             case KernelDied():
                 end = self._after_death()
             case TimedOut():
@@ -304,6 +333,16 @@ class AttemptRun:
         reason = _first_line(error_line(reply.ename, reply.evalue))
         late = reply.ename == errors.TimedOutError.__name__
         return _End(ExecutionStatus.FAILED, Exit.TIMED_OUT if late else Exit.FAILED, reason, step)
+
+    def _after_wait(self, step: Step, event: Event) -> _End:
+        """The cell is still to be run, and its output says what for."""
+        cell = self._nb.cells[step.index]
+        reason, _, hint = str(event.data["message"]).partition("\n  Try: ")
+        text = f"kitaru: {reason}\n  {hint}"
+        cell.outputs.append(new_output("display_data", data={"text/plain": text.rstrip()}))
+        self._manager.cell_cut_short(cell)
+        wait = event.data["wait"] or None
+        return _End(ExecutionStatus.WAITING, Exit.WAITING, reason, step, wait=wait, hint=hint)
 
     def _after_death(self) -> _End:
         why = describe_exit(self._kernel.exit_code if self._kernel else None)
@@ -410,6 +449,8 @@ class AttemptRun:
             self._restored,
             self._ran,
             self._saved,
+            wait=end.wait,
+            hint=end.hint,
         )
 
     def _finish(self, end: _End) -> None:

@@ -66,7 +66,10 @@ def _ended(turn: Turn, error: BaseException) -> Outcome:
     execution = turn.engine.journal.execution(turn.execution)
     reason = execution.reason or str(error)
     if isinstance(error, Suspended):
-        return Outcome(execution.status, Exit.WAITING, turn.execution, checkpoint=None, reason=error.message)
+        reason, _, hint = error.message.partition("\n  Try: ")
+        return Outcome(
+            execution.status, Exit.WAITING, turn.execution, reason=reason, wait=error.wait or None, hint=hint
+        )
     if isinstance(error, KeyboardInterrupt):
         return Outcome(execution.status, Exit.SIGINT, turn.execution, reason=reason)
     if isinstance(error, KitaruError):

@@ -22,6 +22,7 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.plan import CellPlan, PlannedCell, foresee
+from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
@@ -67,6 +68,7 @@ class Job:
         progress: Show papermill's progress bar.
         trust: Put back what anybody signed, this once.
         budget: What the execution may cost in US dollars, earlier attempts included.
+        on_wait: What to do at a wait without an answer; None for what the code says.
     """
 
     notebook: str
@@ -81,6 +83,7 @@ class Job:
     progress: bool = True
     trust: bool = False
     budget: float | None = None
+    on_wait: OnWait | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
         ended.append,
         job.trust,
         job.budget,
+        job.on_wait,
     )
     if job.log_output:
         logging.basicConfig(level=logging.INFO, format="%(message)s")

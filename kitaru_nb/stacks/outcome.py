@@ -41,6 +41,8 @@ class Outcome:
         ran: How many cells ran.
         traceback: The traceback of the cell that raised, as text; empty otherwise.
         error: What ended it where that was no cell's doing, such as a kernel that cannot be started.
+        wait: Where it waits: the address of the wait that is to be answered.
+        hint: Where it waits: what to type.
     """
 
     status: ExecutionStatus
@@ -53,6 +55,8 @@ class Outcome:
     saved: float = 0.0
     traceback: str = ""
     error: KitaruError | None = None
+    wait: str | None = None
+    hint: str = ""
 
 
 Report = Callable[[Outcome], None]
@@ -63,6 +67,7 @@ def status_line(outcome: Outcome) -> str:
     """The machine-readable line a run ends with on stderr."""
     status = "superseded" if outcome.exit is Exit.SUPERSEDED else outcome.status
     line = f"kitaru: {status} execution={outcome.execution}"
+    line += f" wait={outcome.wait}" if outcome.wait else ""
     return f"{line} checkpoint={outcome.checkpoint}" if outcome.checkpoint else line
 
 

@@ -22,6 +22,7 @@ from papermill.log import logger
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.prefix import matching_prefix
+from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.crash import crash_point
@@ -61,6 +62,7 @@ class RunOptions:
         report: Receives the outcome; without it the status line is printed.
         trust: Put back what anybody signed, this once.
         budget: What the execution may cost from now on, in US dollars.
+        on_wait: What to do at a wait without an answer; None for what the code says.
     """
 
     settings: Settings | None = None
@@ -71,6 +73,7 @@ class RunOptions:
     report: Report | None = None
     trust: bool = False
     budget: float | None = None
+    on_wait: OnWait | None = None
 
 
 class ExecutionStopped(PapermillException, SystemExit):  # type: ignore[misc] # papermill has no types
@@ -198,6 +201,7 @@ def _execute(
                 options=options,
                 trust=run.trust,
                 budget=run.budget,
+                on_wait=run.on_wait,
             )
         except BaseException as error:
             # in a program that lives on, an attempt left open would look like a run that is going on

@@ -16,7 +16,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
 PUBLIC = [
     *("Secret", "ZarrStore", "budget", "channel", "checkpoint", "current_execution", "errors", "flow"),
     *("gather", "idempotency_key", "load", "log", "once", "record_usage", "resource", "save", "steps"),
-    *("stream", "testing"),
+    *("stream", "testing", "wait"),
 ]
 
 

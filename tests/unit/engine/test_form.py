@@ -1,0 +1,114 @@
+"""Python types as questions, and answers as those types."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import pydantic
+import pytest
+
+from kitaru_nb.engine.form import form_of
+from kitaru_nb.errors import UsageError
+from kitaru_nb.model.schema import misfit
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass
+class Edit:
+    title: str
+    lines: list[int]
+    when: dt.date | None = None
+
+
+class Order(pydantic.BaseModel):
+    colour: Colour
+    count: Annotated[int, pydantic.Field(gt=0)] = 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer", "value"),
+    [
+        (bool, True, True),
+        (str, "a", "a"),
+        (int, 3, 3),
+        (int, 3.0, 3),
+        (float, 3, 3.0),
+        (Literal["a", "b"], "b", "b"),
+        (Colour, "red", Colour.RED),
+        (list[Colour], ["red"], [Colour.RED]),
+        (str | None, None, None),
+        (dt.date, "2026-02-01", dt.date(2026, 2, 1)),
+        (
+            Edit,
+            {"title": "t", "lines": [1], "when": "2026-02-01"},
+            Edit("t", [1], dt.date(2026, 2, 1)),
+        ),
+        (Order, {"colour": "blue", "count": 2}, Order(colour=Colour.BLUE, count=2)),
+        ({"type": "object"}, {"a": [1]}, {"a": [1]}),
+    ],
+)
+def test_an_answer_comes_back_as_what_was_asked_for(schema: Any, answer: Any, value: Any) -> None:
+    form = form_of(schema)
+
+    assert misfit(answer, form.schema) is None
+    built = form.build(answer)
+
+    assert built == value
+    assert type(built) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "default", "answer"),
+    [
+        (bool, False, False),
+        (float, 2, 2),
+        (Colour, Colour.BLUE, "blue"),
+        (Edit, Edit("t", []), {"title": "t", "lines": [], "when": None}),
+        (str | None, None, None),
+        ({"type": "integer"}, 3, 3),
+    ],
+)
+def test_a_default_is_kept_as_json(schema: Any, default: Any, answer: Any) -> None:
+    assert form_of(schema).default(default) == answer
+
+
+@pytest.mark.parametrize(
+    ("schema", "default"),
+    [(bool, "yes"), (bool, 1), (int, True), (str, None), (Order, {"colour": "pink"}), ({"type": "null"}, 1)],
+)
+def test_a_default_that_is_no_answer_is_refused(schema: Any, default: Any) -> None:
+    with pytest.raises(UsageError) as refused:
+        form_of(schema).default(default)
+
+    assert refused.value.kind == "bad-default"
+
+
+@pytest.mark.parametrize("schema", [lambda: 1, {"type": "truth"}, {"default": {1}}, 3, print])
+def test_what_no_answer_can_be_is_refused(schema: Any) -> None:
+    with pytest.raises(UsageError) as refused:
+        form_of(schema)
+
+    assert refused.value.kind == "bad-schema"
+
+
+def test_a_type_may_take_less_than_its_schema_says() -> None:
+    class Even(pydantic.RootModel[int]):
+        @pydantic.field_validator("root")
+        @classmethod
+        def _even(cls, value: int) -> int:
+            if value % 2:
+                raise ValueError("it has to be even")
+            return value
+
+    form = form_of(Even)
+
+    assert misfit(3, form.schema) is None
+    with pytest.raises(ValueError, match="it has to be even"):
+        form.build(3)
