@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kitaru_nb.model.checkpoint import Checkpoint
-from kitaru_nb.model.execution import Execution
+from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.notebook.auto import Auto
 
 if TYPE_CHECKING:  # words are said before the engine is loaded
@@ -82,13 +82,14 @@ def restored(checkpoint: Checkpoint, lost: Mapping[str, str], problems: Iterable
 
 
 def notice(execution: Execution, commits: list[Checkpoint]) -> str:
-    """One line for a new kernel of a notebook whose last execution did not end well."""
+    """One line for a new kernel of a notebook whose last execution did not end well, or waits."""
     last = commits[-1].draft
     saved = sum(checkpoint.draft.duration for checkpoint in commits)
     reason = execution.reason or "ended without warning"
     when = age(execution.ended_at or last.started_at)
+    how = "stopped to wait" if execution.status is ExecutionStatus.WAITING else "was interrupted"
     return (
-        f"kitaru: the last execution was interrupted {when} ago ({reason}) · "
+        f"kitaru: the last execution {how} {when} ago ({reason}) · "
         f"{_checkpoints(len(commits))} up to `{last.name}` can be restored, which saves {duration(saved)} · "
         "%resume puts everything back, or run the cells again"
     )

@@ -76,10 +76,10 @@ class Gate:
         by running the cell as if nothing had been said.
         """
         session = self._hooks.session
-        if session is None or not session.namespace.seals or self._hooks.is_deciding:
-            return tree
         try:
-            session.opens(tree)
+            if session is not None and session.namespace.seals and not self._hooks.is_deciding:
+                session.opens(tree)
+            self._hooks.ready_plain(tree)
         except KitaruError as error:
             raise refused(error) from error
         except KeyboardInterrupt as error:

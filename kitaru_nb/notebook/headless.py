@@ -11,6 +11,7 @@ from typing import Any
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.recovery import damaged
 from kitaru_nb.engine.session import Session
+from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.model.execution import Attempt, ExecutionId
 from kitaru_nb.model.stack import Stack
@@ -33,7 +34,7 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
         turn: ``home``, ``stack`` (its fields), ``execution``, ``epoch``, ``notebook`` and
             ``restore`` (the `seq` of the commit to go on from, or None); ``secrets``, with labels,
             that the worker knows; ``trust``, whether anybody's records count; ``budget``, what the
-            execution may cost, or None.
+            execution may cost, or None; ``on_wait``, the fields of an `OnWait`, or None.
 
     Returns:
         ``lost``: names that could not come back, with the reason; ``problems``: sentences.
@@ -68,6 +69,8 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     if turn.get("budget") is not None:
         hooks.session.book.set_limit(turn["budget"])
     hooks.sink = sink_for(shell)
+    if turn.get("on_wait") is not None:
+        hooks.front.on_wait = OnWait(**turn["on_wait"])
     return _restore(hooks.session, turn["restore"])
 
 

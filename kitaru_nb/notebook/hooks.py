@@ -22,13 +22,15 @@ from IPython.core.inputtransformer2 import cell_magic
 from IPython.core.interactiveshell import InteractiveShell
 
 from kitaru_nb.analysis.directive import directive_of, mark_source
-from kitaru_nb.engine.context import provide
+from kitaru_nb.engine.context import provide, provide_front
 from kitaru_nb.engine.process import Process, began_ns
-from kitaru_nb.errors import KitaruError, UnstorableError, UsageError
+from kitaru_nb.errors import KitaruError, Suspended, UnstorableError, UsageError, suspended_in
 from kitaru_nb.notebook.auto import Auto
 from kitaru_nb.notebook.gate import Gate, is_alone, is_own
 from kitaru_nb.notebook.interrupts import Guard, Shield, stop_queue
+from kitaru_nb.notebook.plain import PlainCells
 from kitaru_nb.notebook.refusal import refused
+from kitaru_nb.notebook.suspending import Quiet
 
 __all__ = ["Hooks"]
 
@@ -50,6 +52,8 @@ class _Frame:
     failed: BaseException | None = None
     on_record: bool = False
     scope: Any = None
+    place: str | None = None
+    pending: Any = None
 
 
 class Hooks:
@@ -74,6 +78,9 @@ class Hooks:
         self._seen: list[str] = []
         self._last_scope: Any = None
         self._gate = Gate(self)
+        self._plain = PlainCells(self)
+        self._quiet = Quiet(shell)
+        self._front: Any = None
         self.process = Process(began=began_ns())
 
     # -- put in place and taken away ---------------------------------------------------
@@ -83,12 +90,15 @@ class Hooks:
         self.shell.input_transformers_cleanup.append(self.mark)
         self._gate.install(self.shell)
         provide(self.running_scope)
+        provide_front(lambda: self.front)
         self.shell.events.register("pre_run_cell", self.before_cell)
         self.shell.events.register("post_run_cell", self.after_cell)
 
     def remove(self) -> None:
         """Take the hooks out again and end the attempt."""
         provide(None)
+        provide_front(None)
+        self._quiet.remove()
         self.shell.input_transformers_cleanup.remove(self.mark)
         self._gate.remove(self.shell)
         self.shell.events.unregister("pre_run_cell", self.before_cell)
@@ -113,6 +123,7 @@ class Hooks:
         """The cell is about to be compiled."""
         if os.getpid() != self._pid:
             return  # a forked child that goes on as a kernel has no turn at the execution
+        self._quiet.ensure()
         raw = info.raw_cell or ""
         frame = _Frame(info, self._may_be_step(info, raw))
         if frame.possible and not self._frames:
@@ -177,7 +188,7 @@ class Hooks:
             self.session.saw_imports()
         if not frame.possible:
             self._tell_outer(result)
-            self._leave_scope(frame, result)
+            self._leave_plain(frame, result)
             return
         failure: BaseException | None = None
         with Shield() as shield:
@@ -207,14 +218,56 @@ class Hooks:
         self._stop_after(frame)
         return None
 
-    def _leave_scope(self, frame: _Frame, result: Any) -> None:
-        """A plain cell has ended that asked for the record."""
-        if frame.scope is None or self._frames:
+    def _leave_plain(self, frame: _Frame, result: Any) -> None:
+        """A plain cell has ended."""
+        if self._frames or os.getpid() != self._pid:
             return
         try:
-            self.session.leave_scope(plain=True, completed=result is not None and result.success)
+            suspended = self._suspended(frame, result)
+            if suspended is not None:
+                self._end_waiting(result, suspended)
+                self._plain.suspended(frame, suspended, getattr(result, "execution_count", None))
+            completed = suspended is None and result is not None and result.success
+            self._plain.ended(frame, completed=completed)
+            if frame.scope is not None:
+                self.session.leave_scope(plain=True, completed=completed)
         except KitaruError as error:
             self.shell.showtraceback((type(error), error, None))
+
+    def _suspended(self, frame: _Frame, result: Any) -> Suspended | None:
+        """What the cell waits for, also where its code has caught the signal and gone on."""
+        error = None if result is None else result.error_in_exec
+        found = suspended_in(error)
+        if found is None and error is None and frame.scope is not None:
+            return frame.scope.suspended  # type: ignore[no-any-return] # a scope is not imported here
+        return found
+
+    def _end_waiting(self, result: Any, suspended: Suspended) -> None:
+        """An error reply, so that what is queued behind does not run, for something that is no error."""
+        if result is not None:
+            result.error_in_exec = suspended
+        self.shell.last_execution_succeeded = False
+        if not self.every_cell:
+            stop_queue(self.shell)  # the front end may have asked to go on after errors
+
+    @property
+    def front(self) -> Any:
+        """Where waits are told of."""
+        if self._front is None:
+            from kitaru_nb.notebook.front import NotebookFront  # noqa: PLC0415 - the engine loads with it
+
+            self._front = NotebookFront(self)
+        return self._front
+
+    def ready_plain(self, tree: ast.Module) -> None:
+        """A cell that is no step is compiled and about to run.
+
+        Raises:
+            ConflictError: kind ``half-done``: it waited, and what it did until then cannot be undone.
+        """
+        frame = self._frames[0] if self._frames else None
+        if frame is not None and not frame.possible and frame.place is None:
+            self._plain.ready(frame, self._place_of(frame), tree)
 
     def undo_try(self, frame: _Frame, error: BaseException) -> bool:
         """A try of the running step failed; whether it is undone exactly."""
@@ -250,9 +303,11 @@ class Hooks:
             cell = plan.pending.cell
             fresh = cell.directive is not None and cell.directive.fresh
             return session.scope_of(cell.step or f"name:{plan.pending.name}", fresh=fresh)
+        return session.scope_of(self._place_of(frame))
+
+    def _place_of(self, frame: _Frame) -> str:
         cell_id = getattr(frame.info, "cell_id", None)
-        raw = frame.info.raw_cell or ""
-        return session.scope_of(f"cell:{cell_id}" if cell_id else f"code:{_source_digest(raw)}")
+        return f"cell:{cell_id}" if cell_id else f"code:{_source_digest(frame.info.raw_cell or '')}"
 
     # -- the parts ---------------------------------------------------------------------
 
@@ -405,8 +460,14 @@ class Hooks:
     def _record(self, frame: _Frame, result: Any, outputs: Any) -> None:
         """Put on record how the running step ended."""
         late = self._late
-        failure = self._failure(frame, result)
         count = result.execution_count if result is not None else None
+        suspended = self._suspended(frame, result)
+        if suspended is not None:
+            place = frame.plan.pending.cell.step or f"name:{frame.plan.pending.name}"
+            self.session.suspend(frame.plan.pending, suspended, place, count=count)
+            self._end_waiting(result, suspended)
+            return
+        failure = self._failure(frame, result)
         if frame.auto and not self._keeps(frame):
             self.session.pass_over(frame.plan, failed=failure is not None, count=count)
             return

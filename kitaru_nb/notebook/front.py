@@ -1,0 +1,59 @@
+"""What a notebook shows of a wait: the question, what is to be approved, and how to answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from kitaru_nb.engine.wait import OnWait, how_to_answer
+from kitaru_nb.model.wait import Wait
+from kitaru_nb.notebook import display
+from kitaru_nb.stacks.terminal import TerminalFront
+
+__all__ = ["NotebookFront"]
+
+
+class NotebookFront:
+    """Tells of waits in the output of the cell that asks. See `engine.wait.Front`.
+
+    Args:
+        hooks: The hooks of the shell.
+    """
+
+    on_wait: OnWait | None = None
+
+    def __init__(self, hooks: Any) -> None:
+        self._hooks = hooks
+
+    def ask(self, wait: Wait, give: Callable[[Any], object]) -> bool:
+        """Asks in a terminal's IPython; a kernel has nobody at its own standard input."""
+        if hasattr(self._hooks.shell, "kernel") or self._hooks.quiet:
+            return False
+        return TerminalFront().ask(wait, give)
+
+    def tell(self, wait: Wait, show: object, *, held: float) -> None:
+        """Show what is to be approved, and how."""
+        if self._hooks.quiet:
+            return
+        shell = self._hooks.shell
+        if show is not None:
+            data, metadata = shell.display_formatter.format(show)
+            shell.display_pub.publish({"text/plain": show} if type(show) is str else data, metadata)
+        then = f"  this cell holds on for {display.duration(held)}" if held else "  then run this cell again"
+        self._say(wait, f"kitaru: waits for an answer: {wait.question}\n  {_as_magic(wait)}\n{then}")
+
+    def answered(self, wait: Wait) -> None:
+        """The line that `tell` showed says now who answered."""
+        if not self._hooks.quiet:
+            given = json.dumps(wait.answer, ensure_ascii=False)
+            text = f"kitaru: {wait.question}\n  {given}, by {wait.answered_by}"
+            self._say(wait, text, update=True)
+
+    def _say(self, wait: Wait, text: str, *, update: bool = False) -> None:
+        publish = self._hooks.shell.display_pub.publish
+        publish(display.bundle(text), transient={"display_id": f"kitaru-{wait.address}"}, update=update)
+
+
+def _as_magic(wait: Wait) -> str:
+    return how_to_answer(wait).replace("kitaru-nb ", "%kitaru ", 1)
