@@ -32,6 +32,7 @@ from kitaru_nb.model.checkpoint import Checkpoint, StepKind, error_line
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL
+from kitaru_nb.model.wait import WaitStatus
 from kitaru_nb.stacks.open import chosen_stack, open_engine
 from kitaru_nb.stacks.parts import journal_at
 from kitaru_nb.stacks.settings import parse_duration, resolve
@@ -151,6 +152,9 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
         *([f"imported {age(arrived)}, recorded elsewhere"] if arrived else []),
         sep="\n",
     )
+    pending = [wait for wait in journal.waits(execution.id) if wait.status is WaitStatus.PENDING]
+    for wait in pending:
+        print(clean(f"{wait.address} waits for an answer: {wait.question}"))
     if not found:
         print("\nno checkpoints yet")
         return

@@ -34,6 +34,10 @@ _DAILY = {
     "cost": ("kitaru_nb.cli.cost:cost", "Say what model calls have cost, and what was saved."),
     "diff": ("kitaru_nb.cli.diff:diff", "Compare two executions, step by step."),
     "plan": ("kitaru_nb.cli.plan:plan", "Say what running a notebook would do, and why."),
+    "waits": ("kitaru_nb.cli.waits:waits", "List what waits for a person, and what was answered."),
+    "answer": ("kitaru_nb.cli.waits:answer", "Answer a wait."),
+    "approve": ("kitaru_nb.cli.waits:approve", "Answer yes to a wait."),
+    "reject": ("kitaru_nb.cli.waits:reject", "Answer no to a wait."),
     "why": ("kitaru_nb.cli.why:why", "Say why a checkpoint was restored or run."),
 }
 _ADMIN = {
@@ -48,6 +52,7 @@ _ADMIN = {
     "pin": ("kitaru_nb.cli.keep:pin", "Keep an execution's values for good."),
     "unpin": ("kitaru_nb.cli.keep:unpin", "Let an execution's values go with the others."),
     "gc": ("kitaru_nb.cli.keep:gc", "Remove the values of executions that completed long ago."),
+    "audit": ("kitaru_nb.cli.audit:audit", "Check that nothing on record was changed afterwards."),
     "store": ("kitaru_nb.cli.store:store", "What the store holds, whether it is whole, and its format."),
     "stack": ("kitaru_nb.cli.stack:stack", "Where to run and record: list, choose, make, try."),
     "enable": ("kitaru_nb.cli.setup:enable", "Load kitaru_nb in every kernel by itself."),

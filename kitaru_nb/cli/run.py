@@ -14,9 +14,11 @@ from papermill.iorw import read_yaml_file
 from kitaru_nb.cli.executions import begun_after
 from kitaru_nb.cli.output import clean, duration, error_json, print_error, print_json
 from kitaru_nb.cli.plan import plan_json, print_plan
+from kitaru_nb.engine.addresses import held_up_by
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
+from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings
@@ -30,6 +32,7 @@ __all__ = ["resume_executions", "run_notebooks"]
 
 _RETRIED = (Exit.FAILED, Exit.TIMED_OUT, Exit.KERNEL_DIED)
 _STOPPED = (Exit.SIGINT, Exit.SIGTERM)
+_LARGEST_EXIT = 255
 _WORDS = {"True": True, "False": False, "None": None}
 
 
@@ -49,6 +52,8 @@ def run_notebooks(
     dry_run: bool = False,
     trust: bool = False,
     budget: float | None = None,
+    on_wait: str | None = None,
+    suspend_exit: int | None = None,
     json: bool = False,
     progress: bool = True,
 ) -> int:
@@ -73,6 +78,8 @@ def run_notebooks(
         dry_run: Only say what would be restored and what would run.
         trust: Put back what anybody signed, this once.
         budget: What each execution may cost in US dollars, earlier attempts included.
+        on_wait: ``suspend``, ``hold=T`` or ``fail``: what to do at a wait without an answer.
+        suspend_exit: The exit code where one waits, instead of 75.
         json: Print one JSON document: an execution, or an array for several notebooks.
         progress: Show the progress bar.
 
@@ -94,11 +101,13 @@ def run_notebooks(
             progress=progress and not log_output and not json,
             trust=trust,
             budget=dollars_of(budget),
+            on_wait=None if on_wait is None else on_wait_of(on_wait),
         )
         for notebook in notebooks
     ]
     _check_jobs(jobs, output, retries)
-    return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json)
+    _check_exit(suspend_exit)
+    return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json, suspend_exit=suspend_exit)
 
 
 def resume_executions(
@@ -112,10 +121,11 @@ def resume_executions(
     log_output: bool = False,
     dry_run: bool = False,
     budget: float | None = None,
+    suspend_exit: int | None = None,
     json: bool = False,
     progress: bool = True,
 ) -> int:
-    """Go on with interrupted or failed executions; the exit code.
+    """Go on with interrupted, failed or waiting executions; the exit code.
 
     Each runs as it was begun: same notebook, output and parameters. Of several, one that
     cannot go on does not keep the others from it.
@@ -123,7 +133,8 @@ def resume_executions(
     Args:
         executions: Ids, starts of ids, or ``latest``; by default the newest one that is
             interrupted or failed.
-        all: Every headless execution that is interrupted or failed, oldest first.
+        all: Every headless execution that is interrupted or failed, or waited and has its answer,
+            oldest first.
         tag: With `all`, only those with this tag.
         since: With `all`, only those begun since then, such as ``2h`` or ``2026-03-01``.
         retries: As for `run_notebooks`, like the arguments after it.
@@ -131,6 +142,7 @@ def resume_executions(
         log_output: As there.
         dry_run: As there.
         budget: What each may cost from now on, in US dollars.
+        suspend_exit: As there.
         json: As there.
         progress: As there.
 
@@ -138,6 +150,7 @@ def resume_executions(
         KitaruError: nothing was run, and why.
     """
     _check_choice(executions, all=all, narrowed=tag is not None or since is not None)
+    _check_exit(suspend_exit)
     seconds = None if timeout is None else parse_duration(timeout, what="--timeout")
     settings = resolve()
     if all:
@@ -157,12 +170,14 @@ def resume_executions(
     if not jobs and not flows and not json:
         print("nothing to resume: no execution is interrupted or failed")
     several = all or len(executions) > 1
+    options: dict[str, Any] = {"dry_run": dry_run, "json": json, "several": several}
+    options["suspend_exit"] = suspend_exit
     if flows and not jobs:
-        return _do_flows(flows, dry_run=dry_run, json=json, several=several, budget=dollars)
+        return _do_flows(flows, budget=dollars, **options)
     if flows:
-        worst = _do_flows(flows, dry_run=dry_run, json=False, several=True, budget=dollars)
-        return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json, several=True) or worst
-    return _do(jobs, settings, retries=retries, dry_run=dry_run, json=json, several=several)
+        worst = _do_flows(flows, budget=dollars, **{**options, "json": False, "several": True})
+        return _do(jobs, settings, retries=retries, **{**options, "several": True}) or worst
+    return _do(jobs, settings, retries=retries, **options)
 
 
 def dollars_of(budget: float | None) -> float | None:
@@ -178,14 +193,48 @@ def dollars_of(budget: float | None) -> float | None:
     return budget
 
 
+def on_wait_of(text: str) -> OnWait:
+    """What ``--on-wait`` says.
+
+    Raises:
+        UsageError: kind ``bad-on-wait``.
+    """
+    what, _, span = text.partition("=")
+    if what == "hold" and span:
+        return OnWait(hold=parse_duration(span, what="--on-wait hold"))
+    if text not in ("suspend", "fail"):
+        raise UsageError(
+            f"--on-wait is `{text}`", kind="bad-on-wait", hint="--on-wait suspend, hold=10m or fail"
+        )
+    return OnWait(fail=text == "fail")
+
+
+def _check_exit(code: int | None) -> None:
+    if code is not None and not 0 <= code <= _LARGEST_EXIT:
+        raise UsageError(f"--suspend-exit is {code}", kind="bad-exit", hint="--suspend-exit 0")
+
+
+def _code_of(outcome: Outcome, suspend_exit: int | None) -> int:
+    """The exit code for how an attempt ended."""
+    if outcome.exit is Exit.WAITING and suspend_exit is not None:
+        return suspend_exit
+    return int(outcome.exit)
+
+
 def _do_flows(
-    executions: Sequence[Execution], *, dry_run: bool, json: bool, several: bool, budget: float | None
+    executions: Sequence[Execution],
+    *,
+    dry_run: bool,
+    json: bool,
+    several: bool,
+    budget: float | None,
+    suspend_exit: int | None = None,
 ) -> int:
     """Go on with executions of flows, in this process; the exit code."""
     from kitaru_nb.stacks.flow_runs import resume_flow  # noqa: PLC0415 - notebooks need nothing of it
 
     documents: list[Any] = []
-    worst = Exit.COMPLETED
+    worst = 0
     for execution in executions:
         if dry_run:
             documents.append(execution_json(execution))
@@ -199,28 +248,35 @@ def _do_flows(
                 raise
             print_error(error, as_json=False)
             documents.append(error_json(error))
-            worst = worst or exit_code_of(error)
+            worst = worst or int(exit_code_of(error))
             continue
         if not json and outcome.traceback:
             print(outcome.traceback, file=sys.stderr, end="")
         if not json and outcome.error is not None:
             print_error(outcome.error, as_json=False)
         elif not json and outcome.exit is Exit.WAITING:
-            print(outcome.reason, file=sys.stderr)
+            _say_waiting(outcome)
         print(status_line(outcome), file=sys.stderr)
-        worst = worst or outcome.exit
+        worst = worst or _code_of(outcome, suspend_exit)
         documents.append(_execution_document(outcome, resolve()))
     if json:
         print_json(documents if several else documents[0])
-    return int(worst)
+    return worst
 
 
 def _do(
-    jobs: Sequence[Job], settings: Settings, *, retries: int, dry_run: bool, json: bool, several: bool = False
+    jobs: Sequence[Job],
+    settings: Settings,
+    *,
+    retries: int,
+    dry_run: bool,
+    json: bool,
+    several: bool = False,
+    suspend_exit: int | None = None,
 ) -> int:
     several = several or len(jobs) > 1
     documents = []
-    worst = Exit.COMPLETED
+    worst = 0
     for job in jobs:
         try:
             if dry_run:
@@ -235,16 +291,16 @@ def _do(
                 raise
             print_error(error, as_json=False)
             documents.append(error_json(error))
-            worst = worst or exit_code_of(error)
+            worst = worst or int(exit_code_of(error))
             continue
-        worst = worst or outcome.exit
+        worst = worst or _code_of(outcome, suspend_exit)
         failed = outcome.error
         documents.append(_execution_document(outcome, settings) if failed is None else error_json(failed))
         if outcome.exit in _STOPPED:
             break
     if json:
         print_json(documents if several else documents[0] if documents else [])
-    return int(worst)
+    return worst
 
 
 def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool) -> Outcome:
@@ -255,6 +311,8 @@ def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool
             print(outcome.traceback, file=sys.stderr)
         if not quiet and outcome.error is not None:
             print_error(outcome.error, as_json=False)
+        elif not quiet and outcome.exit is Exit.WAITING:
+            _say_waiting(outcome)
         elif not quiet and outcome.exit is not Exit.COMPLETED:
             print(f"{outcome.status}: {clean(outcome.reason)}", file=sys.stderr)
         retry = outcome.exit in _RETRIED and left > 0
@@ -266,6 +324,12 @@ def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool
             return outcome
         left -= 1
         job = again(job)
+
+
+def _say_waiting(outcome: Outcome) -> None:
+    print(f"waiting: {clean(outcome.reason)}", file=sys.stderr)
+    if outcome.hint:
+        print(f"  Try: {clean(outcome.hint)}", file=sys.stderr)
 
 
 def _summary(job: Job, outcome: Outcome) -> str:
@@ -320,7 +384,8 @@ def _all_resumable(settings: Settings, *, tag: str | None, since: str | None) ->
     with closing(engine):
         guests = engine.journal.guests()
         found = engine.journal.executions(tag=tag, since=moment)
-    return [e for e in found if _can_go_on(e) and e.id not in guests][::-1]
+        own = [e for e in found if _can_go_on(e) and e.id not in guests]
+        return [e for e in own if held_up_by(engine.journal, e.id) is None][::-1]
 
 
 def _newest(engine: Engine) -> Execution:

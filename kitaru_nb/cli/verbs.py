@@ -34,12 +34,15 @@ def run(
     dry_run: bool = False,
     trust: bool = False,
     budget: Annotated[float | None, Parameter(metavar="USD")] = None,
+    on_wait: Annotated[str | None, Parameter(metavar="suspend|hold=T|fail")] = None,
+    suspend_exit: Annotated[int | None, Parameter(metavar="N")] = None,
     json: Json = False,
 ) -> int:
     """Run notebooks; what was interrupted or failed goes on where it stopped.
 
     Every cell is a checkpoint. The notebook itself is not changed. Exit codes: 0 completed,
-    1 failed, 2 usage, 124 timed out, 130 or 143 interrupted by a signal, 138 kernel died.
+    1 failed, 2 usage, 75 waiting for an answer or a budget, 124 timed out, 130 or 143
+    interrupted by a signal, 138 kernel died.
 
     Args:
         notebooks: Paths or URLs.
@@ -57,6 +60,9 @@ def run(
         dry_run: Only say what would be restored and what would run.
         budget: What each execution may cost in US dollars, earlier attempts included.
         trust: Put back what anybody signed, this once. It can run code of whoever recorded it.
+        on_wait: At a wait without an answer: suspend; hold=T, such as hold=10m, holds the kernel
+            that long first; fail makes it an error. What the notebook says by default.
+        suspend_exit: Exit code where it waits; 75 by default.
         json: Print one JSON document.
     """
     if not notebooks:
@@ -79,6 +85,8 @@ def run(
         dry_run=dry_run,
         trust=trust,
         budget=budget,
+        on_wait=on_wait,
+        suspend_exit=suspend_exit,
         json=json,
     )
 
@@ -94,6 +102,7 @@ def resume(
     no_progress: bool = False,
     dry_run: bool = False,
     budget: Annotated[float | None, Parameter(metavar="USD")] = None,
+    suspend_exit: Annotated[int | None, Parameter(metavar="N")] = None,
     json: Json = False,
 ) -> int:
     """Go on with executions that were interrupted or failed, or that wait.
@@ -102,7 +111,8 @@ def resume(
 
     Args:
         executions: Ids, starts of ids, or latest; the newest one that can go on by default.
-        all: Every headless execution that is interrupted or failed, oldest first.
+        all: Every headless execution that is interrupted or failed, or waited and has its answer,
+            oldest first.
         tag: With --all, only those with this tag.
         since: With --all, only those begun since then, such as 2h or 2026-03-01.
         timeout: How long one attempt may take, such as 90, 10m or 2h.
@@ -111,6 +121,7 @@ def resume(
         no_progress: Show no progress bar.
         dry_run: Only say what would be restored and what would run.
         budget: What each may cost in US dollars from now on, earlier attempts included.
+        suspend_exit: Exit code where it waits; 75 by default.
         json: Print one JSON document.
     """
     from kitaru_nb.cli.run import resume_executions  # noqa: PLC0415 - as above
@@ -126,6 +137,7 @@ def resume(
         progress=not no_progress,
         dry_run=dry_run,
         budget=budget,
+        suspend_exit=suspend_exit,
         json=json,
     )
 
