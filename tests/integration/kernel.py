@@ -82,6 +82,7 @@ class Kernel:
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
+        self._early: list[dict[str, Any]] = []  # messages of requests that nobody has waited for yet
         if load:
             self.loaded = self.run("%load_ext kitaru_nb")
 
@@ -127,13 +128,7 @@ class Kernel:
                 raise TimeoutError(f"no reply within {timeout} s; so far: {messages}")
             if not self.manager.is_alive():
                 return Ran("dead", outputs=fold(messages))
-            for channel in (self.client.iopub_channel, self.client.shell_channel):
-                try:
-                    message = channel.get_msg(timeout=0.02)
-                except queue.Empty:
-                    continue
-                if message["parent_header"].get("msg_id") != request:
-                    continue
+            for message in self._arrived(request):
                 kind, content = message["msg_type"], message["content"]
                 if kind == "execute_reply":
                     reply = content
@@ -149,6 +144,17 @@ class Kernel:
             fold(messages),
             reply.get("execution_count"),
         )
+
+    def _arrived(self, request: str) -> list[dict[str, Any]]:
+        """What has come of a request; what has come of others is kept for them."""
+        for channel in (self.client.iopub_channel, self.client.shell_channel):
+            try:
+                self._early.append(channel.get_msg(timeout=0.02))
+            except queue.Empty:
+                continue
+        mine = [m for m in self._early if m["parent_header"].get("msg_id") == request]
+        self._early = [m for m in self._early if m["parent_header"].get("msg_id") != request]
+        return mine
 
     def wait_for_input(self, request: str) -> None:
         """Until the kernel says that it begins with a sent cell."""

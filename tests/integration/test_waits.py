@@ -1,0 +1,390 @@
+"""Waits in real kernels, headless runs and scripts: killed while they wait, answered when nothing lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitaru_nb.errors import NotFoundError, StoreError
+from kitaru_nb.model.execution import ExecutionStatus
+from kitaru_nb.model.wait import Wait, WaitStatus
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
+from tests.integration.headless import Finished, Notebook, end_what_was_started, finished, start
+from tests.integration.kernel import Kernel
+
+HOME = "KITARU_NB_HOME"
+
+
+@pytest.fixture(autouse=True)
+def _end() -> Iterator[None]:
+    yield
+    end_what_was_started()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(HOME, str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def waits() -> list[Wait]:
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        return engine.journal.waits()
+
+
+def only_wait() -> Wait:
+    (found,) = waits()
+    return found
+
+
+def wait_until_asked(count: int = 1) -> Wait:
+    """Until that many questions are on record; the newest of them."""
+    deadline = time.monotonic() + 60
+    while True:
+        with suppress(StoreError, NotFoundError):  # it is just being made
+            found = [each for each in waits() if each.status is WaitStatus.PENDING]
+            if len(found) >= count:
+                return found[-1]
+        assert time.monotonic() < deadline, "nothing was ever asked"
+        time.sleep(0.02)  # polls, bounded by the deadline
+
+
+def command(*words: str, folder: Path) -> Finished:
+    return finished(start(["-m", "kitaru_nb", *words], folder))
+
+
+# In a kernel
+
+
+def test_a_wait_does_not_block_the_kernel(home: Path, tmp_path: Path) -> None:
+    ask = (
+        "log.append('asked')\nok = kt.wait('Publish?', show='a draft', name='publish')\n"
+        "print('published', ok)"
+    )
+    with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run("import kitaru_nb as kt\nlog = []", cell="a")
+        asking = kernel.send(ask, cell="b")
+        queued = kernel.send("print('queued')", cell="c")
+
+        waiting, behind = kernel.wait(asking), kernel.wait(queued)
+
+        assert (waiting.status, waiting.ename, list(waiting.traceback)) == ("error", "Suspended", [])
+        assert "error" not in [output["output_type"] for output in waiting.outputs]
+        assert f"%kitaru approve {only_wait().address}" in waiting.said
+        assert behind.status == "aborted"
+        assert kernel.run("log", cell="d").result == "['asked']", "the kernel is free"
+        assert command("approve", "publish", folder=tmp_path).code == 0
+
+        again, after = kernel.run(ask, cell="b"), kernel.run("print('queued')", cell="c")
+
+        assert again.stdout == "published True\n"
+        assert after.stdout == "queued\n"
+        assert kernel.run("log", cell="d").result == "['asked']", "what it did before was undone"
+
+
+def test_the_queue_stops_though_the_front_end_goes_on_after_errors(home: Path, tmp_path: Path) -> None:
+    with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run("import kitaru_nb as kt", cell="a")
+        kernel.run("import time", cell="t")
+        message = kernel.client.session.msg(
+            "execute_request",
+            {
+                "code": "time.sleep(0.3); kt.wait('Publish?')",
+                "silent": False,
+                "store_history": True,
+                "user_expressions": {},
+                "allow_stdin": False,
+                "stop_on_error": False,
+            },
+        )
+        message["metadata"] = {"cellId": "b", "tags": ["raises-exception"]}
+        kernel.client.shell_channel.send(message)
+        queued = kernel.send("print('queued')", cell="c")
+
+        kernel.wait(message["header"]["msg_id"])
+
+        assert kernel.wait(queued).status == "aborted"
+
+
+def test_a_kernel_killed_while_it_waits_is_gone_on_with_after_an_answer_that_nobody_heard(
+    home: Path, tmp_path: Path
+) -> None:
+    base, ask = (
+        "%%checkpoint base\nrows = [1, 2]",
+        "%%checkpoint publish\nok = kt.wait('Publish?', name='ok')\nok",
+    )
+    kernel = Kernel(home, notebook=tmp_path / "n.ipynb")
+    kernel.run("import kitaru_nb as kt", cell="a")
+    kernel.run(base, cell="b")
+    kernel.run(ask, cell="c")
+    address = only_wait().address
+    kernel.kill()
+    assert command("approve", address, folder=tmp_path).code == 0
+
+    with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run("import kitaru_nb as kt", cell="a")
+        assert "restored" in kernel.run(base, cell="b").said
+        assert kernel.run(ask, cell="c").result == "True"
+
+    assert only_wait().address == address
+
+
+def test_holding_on_can_be_interrupted_and_the_question_stays(home: Path, tmp_path: Path) -> None:
+    with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run("import kitaru_nb as kt", cell="a")
+        asking = kernel.send("kt.wait('Publish?', hold='10m')", cell="b")
+        wait_until_asked()
+
+        kernel.interrupt()
+        stopped = kernel.wait(asking)
+
+        assert stopped.ename == "KeyboardInterrupt"
+        assert only_wait().status is WaitStatus.PENDING
+        asking = kernel.send("kt.wait('Publish?', hold='10m')", cell="b")
+        kernel.wait_for_input(asking)
+        assert command("approve", only_wait().address, folder=tmp_path).code == 0
+        held = kernel.wait(asking)
+
+        assert held.result == "True"
+        assert "true, by" in held.said, "the line says who answered"
+
+
+# Headless
+
+
+PAY = (
+    "import kitaru_nb as kt\n@kt.checkpoint\ndef pay():\n    tick('pay')\n    return 3\n"
+    "price = pay()\nprint('asking')\nok = kt.wait('Publish?', show={'price': price}, name='publish')\n"
+    "print('answer', ok)"
+)
+
+
+def test_a_run_suspends_is_answered_with_nothing_alive_and_goes_on(home: Path, tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('one')\nrows = [1]", PAY, "tick('last')\nprint(rows, ok)"])
+
+    first = notebook.kitaru("run", "work.ipynb", "--no-progress")
+
+    wait = only_wait()
+    assert first.code == 75
+    assert first.last_line.startswith(
+        f"kitaru: waiting execution={wait.execution} wait={wait.address} checkpoint="
+    )
+    assert notebook.statuses() == ["completed", "pending", "pending"]
+    shown = json.dumps(notebook.result().cells[2].outputs)
+    assert "asking" in shown
+    assert f"kitaru: waits for an answer: Publish?\\n  kitaru-nb approve {wait.address}" in shown
+    assert '"error"' not in shown
+    (execution,) = notebook.executions()
+    assert execution.status is ExecutionStatus.WAITING
+    assert [step.draft.name for step in notebook.checkpoints()] == ["imports", "rows"], "no failure"
+
+    again = notebook.kitaru("run", "work.ipynb", "--no-progress", "--suspend-exit", "0")
+    assert (again.code, again.last_line) == (0, first.last_line)
+    assert json.loads(notebook.kitaru("resume", "--all", "--json").stdout) == [], "there is no answer yet"
+    assert notebook.kitaru("answer", wait.address, "--value", "false").code == 0
+
+    done = notebook.kitaru("resume", "--all", "--no-progress")
+
+    assert done.last_line == f"kitaru: completed execution={wait.execution}"
+    assert notebook.ticks() == ["one", "pay", "last"]
+    assert notebook.statuses() == ["completed"] * 3
+    assert [output["text"] for cell in notebook.shown()[2:] for output in cell[1]] == [
+        "asking\nanswer False\n",
+        "[1] False\n",
+    ]
+
+
+def test_papermill_suspends_and_goes_on_with_the_same_command(home: Path, tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, [PAY])
+
+    first = notebook.papermill()
+    assert (first.code, "Traceback" in first.stderr) == (75, False)
+    assert notebook.statuses() == ["pending"]
+    notebook.kitaru("approve", "publish")
+
+    assert notebook.papermill().code == 0
+    assert notebook.ticks() == ["pay"]
+
+
+def test_a_run_may_be_told_to_hold_on_or_to_fail(home: Path, tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, [PAY])
+
+    failed = notebook.kitaru("run", "work.ipynb", "--no-progress", "--on-wait", "fail")
+    assert failed.code == 1
+    assert "nobody has answered" in failed.stderr
+    assert notebook.statuses() == ["failed"]
+    held = start(["-m", "kitaru_nb", "run", "work.ipynb", "--no-progress", "--on-wait", "hold=10m"], tmp_path)
+    wait_until_running(notebook)
+    assert notebook.kitaru("approve", "publish").code == 0
+
+    assert finished(held).last_line.startswith("kitaru: completed")
+    assert notebook.ticks() == ["pay"]
+    assert notebook.kitaru("run", "work.ipynb", "--on-wait", "shrug").code == 2
+    assert notebook.kitaru("run", "work.ipynb", "--suspend-exit", "300").code == 2
+
+
+def wait_until_running(notebook: Notebook) -> None:
+    deadline = time.monotonic() + 60
+    while notebook.executions()[0].status is not ExecutionStatus.RUNNING:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # polls, bounded by the deadline
+
+
+def test_a_flow_in_a_cell_makes_the_run_wait(home: Path, tmp_path: Path) -> None:
+    flow = "import kitaru_nb as kt\n@kt.flow\ndef agent():\n    return kt.wait('Publish?', name='publish')\n"
+    notebook = Notebook(tmp_path, [flow + "print(agent())"])
+
+    first = notebook.kitaru("run", "work.ipynb", "--no-progress")
+
+    wait = only_wait()
+    outer = next(each for each in notebook.executions() if each.identity.flow is None)
+    assert (first.code, wait.execution == outer.id) == (75, False)
+    assert first.last_line.startswith(f"kitaru: waiting execution={outer.id} wait={wait.address}")
+    answered = notebook.kitaru("approve", "publish")
+    assert f"kitaru-nb resume {outer.id}" in answered.stdout
+
+    assert notebook.kitaru("resume", outer.id, "--no-progress").code == 0
+    assert {each.status for each in notebook.executions()} == {ExecutionStatus.COMPLETED}
+
+
+# Scripts
+
+
+SCRIPT = textwrap.dedent("""
+    import sys
+    import kitaru_nb as kt
+
+    def tick(name):
+        with open("side.txt", "a") as file:
+            file.write(name + "\\n")
+
+    @kt.checkpoint
+    def draft(number):
+        tick(f"draft {number}")
+        return f"draft {number}"
+
+    @kt.flow
+    def agent(hold):
+        first = draft(1)
+        count = kt.wait("How many?", int, show=first, name="count", hold=hold or None)
+        return [draft(number) for number in range(2, 2 + count)]
+
+    if __name__ == "__main__":
+        print(agent(sys.argv[1] if len(sys.argv) > 1 else ""))
+""")
+
+
+@pytest.fixture
+def script(home: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    del home
+    (tmp_path / "agent.py").write_text(SCRIPT)
+    return lambda *words, **env: start(["agent.py", *words], tmp_path, env)
+
+
+def test_a_script_killed_while_it_holds_on_goes_on_with_the_answer(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    holding = script("10m")
+    address = wait_until_asked().address
+    os.kill(holding.pid, signal.SIGKILL)
+    holding.communicate()
+    assert command("answer", "count", "--value", "2", folder=tmp_path).code == 0
+
+    done = finished(script("10m"))
+
+    assert done.stdout == "['draft 2', 'draft 3']\n"
+    assert (tmp_path / "side.txt").read_text().splitlines() == ["draft 1", "draft 2", "draft 3"]
+    assert (only_wait().address, only_wait().answer) == (address, 2)
+
+
+@pytest.mark.parametrize("point", ["after-commit:2", "after-ask"])
+def test_a_script_killed_around_a_question_asks_it_once(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path, point: str
+) -> None:
+    killed = finished(script(KITARU_NB_CRASH_AT=point))
+    assert killed.code == -signal.SIGKILL
+
+    assert finished(script()).code == 75
+    assert len(waits()) == 1
+    assert command("answer", "count", "--value", "0", folder=tmp_path).code == 0
+    assert finished(script()).stdout == "[]\n"
+
+
+def test_of_three_processes_that_answer_at_once_one_is_heard(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    finished(script())
+    address = only_wait().address
+    gate = tmp_path / "gate"
+    program = (
+        "import sys, time, pathlib\nfrom kitaru_nb.cli.main import main\n"
+        "import kitaru_nb.cli.waits\nprint('ready', flush=True)\n"
+        f"while not pathlib.Path({str(gate)!r}).exists(): pass\n"
+        f"sys.exit(main(['answer', {address!r}, '--value', sys.argv[1], '--json']))"
+    )
+    people = [start(["-c", program, str(number)], tmp_path) for number in (1, 2, 3)]
+    for person in people:
+        assert person.stdout is not None
+        assert person.stdout.readline() == "ready\n"
+
+    gate.touch()
+    said = [finished(person) for person in people]
+
+    wait = only_wait()
+    (heard,) = [each for each in said if each.code == 0]
+    assert json.loads(heard.stdout)["answer"] == wait.answer
+    for each in said:
+        if each is not heard:
+            error = json.loads(each.stdout)["error"]
+            assert (each.code, error["kind"]) == (1, "already-answered")
+            assert f"{wait.answered_by} at {wait.answered_at:%Y-%m-%d %H:%M:%S}" in error["message"]
+    kinds = [event_kind for event_kind in events() if event_kind == "wait.answered"]
+    assert len(kinds) == 1
+    done = finished(script())
+    assert json.loads(done.stdout.replace("'", '"')) == [f"draft {n}" for n in range(2, 2 + wait.answer)]
+
+
+def events() -> list[str]:
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        return [event.kind for event in engine.journal.events()]
+
+
+def test_an_answer_killed_half_way_is_none_and_can_be_given_again(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    finished(script())
+    answering = ["-m", "kitaru_nb", "answer", "count", "--value", "1"]
+
+    killed = finished(start(answering, tmp_path, {"KITARU_NB_CRASH_AT": "inside-answer"}))
+
+    assert killed.code == -signal.SIGKILL
+    assert only_wait().status is WaitStatus.PENDING
+    assert finished(start(answering, tmp_path)).code == 0
+    assert finished(script()).stdout == "['draft 2']\n"
+
+
+def test_an_answer_ahead_of_time_lets_a_script_run_through(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    finished(script(KITARU_NB_CRASH_AT="before-commit:2"))
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        execution = engine.journal.execution("latest").id
+    early = command("answer", f"{execution}/count", "--value", "1", "--json", folder=tmp_path)
+    told: dict[str, Any] = json.loads(early.stdout)
+    assert (told["status"], told["question"]) == ("answered", None)
+
+    done = finished(script())
+
+    assert (done.code, done.stdout) == (0, "['draft 2']\n")
+    assert only_wait().question == "How many?"
