@@ -20,13 +20,13 @@ def is_polars(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == "polars" and cls.__name__ in ("DataFrame", "Series")
 
 
-def reduce_polars(obj: Any) -> tuple[Any, ...] | None:
-    """How a large polars frame or series is stored; None to leave it to its own pickle.
+def reduce_polars(obj: Any, *, least: int = _WORTH_IT) -> tuple[Any, ...] | None:
+    """How a polars frame or series of `least` bytes or more is stored; None to leave it to its own pickle.
 
     That is where pyarrow is not installed, and for types that Arrow does not give back as they were.
     """
     frame = obj.to_frame() if type(obj).__name__ == "Series" else obj
-    if frame.estimated_size() < _WORTH_IT or importlib.util.find_spec("pyarrow") is None:
+    if frame.estimated_size() < least or importlib.util.find_spec("pyarrow") is None:
         return None
     polars = importlib.import_module("polars")
     if polars.Object in {dtype.base_type() for dtype in frame.dtypes}:

@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 
 from cloudpickle import cloudpickle
 
+from kitaru_nb.artifacts.arrow_text import is_arrow_array, reduce_arrow_text, text_buffers
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.depth import deep_containers
 from kitaru_nb.artifacts.foreign import current_judge, is_foreign
+from kitaru_nb.artifacts.frames import is_polars, reduce_polars
 from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.hidden import (
     KIND,
@@ -51,6 +53,7 @@ from kitaru_nb.artifacts.reducers import (
     reduce_object,
 )
 from kitaru_nb.artifacts.resource import any_resource, is_resource
+from kitaru_nb.artifacts.secret_columns import is_table, notice_columns
 from kitaru_nb.artifacts.secret_rules import is_secret_name, shapes_in
 from kitaru_nb.artifacts.secret_scan import may_hold_secret
 from kitaru_nb.artifacts.sink import Sink
@@ -317,6 +320,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.anchored: set[Digest] = set()
         self.hidden = False
         self.texts: list[Any] = []
+        self.arrow: list[Any] = []
         self.resources = any_resource()
         self._name_what_is_live()
         self.start = self.file.tell()
@@ -362,7 +366,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         if cls in self.refused:
             raise Unstorable(self.refused[cls])
         notice_fields(obj)
-        value = self._reduce_subclass(obj) if is_array_subclass(obj) else reduce_object(obj, self.namespace)
+        value = self._reduce_subclass(obj) if is_array_subclass(obj) else self._reduce_other(obj, cls)
         if cls not in self.plain:
             # Asked only once the first instance went through: the stock way works for the type.
             stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and len(value) < 6
@@ -399,6 +403,15 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
 
     def _reduce_text(self, array: Any) -> Any:
         self.texts.append(array)
+
+    def _reduce_other(self, obj: Any, cls: type) -> Any:
+        if is_table(cls):
+            notice_columns(obj)
+        return self._reduce_arrow(obj) if is_arrow_array(obj) else reduce_object(obj, self.namespace)
+
+    def _reduce_arrow(self, array: Any) -> Any:
+        self.arrow += text_buffers(array)
+        return reduce_object(array, self.namespace)
 
     def _note_frame(self, manager: Any) -> None:
         for block in getattr(manager, "blocks", ()):
@@ -455,6 +468,17 @@ class _Careful(_Encoding):
         self.hidden = True
         return make_text_array, (array.ravel().tolist(), array.dtype.str, array.shape)
 
+    def _reduce_other(self, obj: Any, cls: type) -> Any:
+        # Out of polars' own form nothing can be taken.
+        frame = reduce_polars(obj, least=0) if is_polars(cls) else None
+        return super()._reduce_other(obj, cls) if frame is None else frame
+
+    def _reduce_arrow(self, array: Any) -> Any:
+        if not any(map(_holds_secret, text_buffers(array))):
+            return reduce_object(array, self.namespace)
+        self.hidden = True
+        return reduce_arrow_text(array)
+
     def reducer_override(self, obj: Any) -> Any:
         cls = type(obj)
         if cls is _CODE:
@@ -479,7 +503,16 @@ def _may_hold_secret(values: Mapping[str, object], done: _Encoding) -> bool:
     for name, value in values.items():
         if type(value) in (str, bytes):
             VAULT.notice(name, value)
-    return may_hold_secret(done.stream, memo=True) or any(map(_is_suspect, done.texts))
+    return (
+        may_hold_secret(done.stream, memo=True)
+        or any(map(_is_suspect, done.texts))
+        or any(map(_holds_secret, done.arrow))
+    )
+
+
+def _holds_secret(text: memoryview) -> bool:
+    """Whether a buffer of text, which has no names in it, may hold a secret."""
+    return may_hold_secret(text, memo=True)
 
 
 def _is_suspect(array: Any) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,22 +20,18 @@ from typing import Any
 
 from blake3 import blake3
 
-from kitaru_nb.artifacts.fitting import raise_named
-from kitaru_nb.artifacts.values import (
-    Stored,
-    checked_buffers,
-    extent_reader,
-    manifest_digest,
-    packed_extents,
-)
+from kitaru_nb.artifacts.secret_files import secret_in
+from kitaru_nb.artifacts.values import Stored
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.file_bytes import BATCH, load_file, store_file
 from kitaru_nb.engine.history import History, history_of, origin_of
 from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.observe import ABSENT, FOLDER, Observed, is_data, now_ns, state_of
 from kitaru_nb.engine.recovery import Restored
 from kitaru_nb.errors import CorruptError, StoreError
-from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Location
+from kitaru_nb.model.artifact import Artifact, Location
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import Identity
 
@@ -51,7 +46,6 @@ below the notebook's folder), ``artifact``, ``permissions``, ``mtime`` (nanoseco
 ``created``, ``before`` (the digest before the step, of a small one), or ``why`` it was not stored.
 """
 
-_BATCH = 16 << 20
 _TICK_NS = 10_000_000  # how far behind the clock a file may be stamped
 _LARGE = 64 << 20
 _MOST = 5000  # names that a look for files which nobody announced goes through
@@ -79,7 +73,14 @@ class Files:
         self._last: dict[str, int] = {}  # by path: the step that this kernel last ran or restored
         self._known: History | None = None
         self._stored: dict[str, tuple[tuple[int, ...], str, Artifact, tuple[Location, ...]]] = {}
+        self._open: dict[str, tuple[int, ...]] = {}  # by path: when it was seen to hold no secret
+        self._said: list[str] = []
         self._own = {os.path.realpath(path) for path in (identity.notebook, identity.output) if path}
+
+    def hear(self) -> list[str]:
+        """What is to be said about the files of the last commit; each sentence is given once."""
+        said, self._said = self._said, []
+        return said
 
     # Committing
 
@@ -150,6 +151,10 @@ class Files:
             return {**file, "below": below, "why": "it is a database that is still open"}
         try:
             found = os.stat(real)
+            secret = self._secret_in(real, found)
+            if secret is not None:
+                self._said.append(f"the file `{below}` is not stored: it holds {secret}")
+                return {**file, "below": below, "digest": state_of(real), "why": f"it holds {secret}"}
             digest, stored = self._bytes_of(real, below, found)
         except StoreError:
             raise
@@ -172,15 +177,25 @@ class Files:
 
     def _bytes_of(self, path: str, below: str, found: os.stat_result) -> tuple[str, Stored]:
         """The file's digest and its artifact; one that did not change since is not read again."""
-        mark = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        mark = _mark(found)
         known = self._stored.get(path)
         if known is not None and known[0] == mark:
             return known[1], Stored(known[2], known[3])
         stamped = now_ns()
-        digest, stored = _store_file(self._engine, path, below)
+        digest, stored = store_file(self._engine, path, below)
         if stamped - max(found.st_mtime_ns, found.st_ctime_ns) > 2_000_000_000:
             self._stored[path] = (mark, digest, stored.artifact, stored.locations)
         return digest, stored
+
+    def _secret_in(self, path: str, found: os.stat_result) -> str | None:
+        """What stands for a secret in the file. One that had none is read again only when it changed."""
+        mark = (*_mark(found), VAULT.changes)
+        if self._open.get(path) == mark:
+            return None
+        secret = secret_in(path)
+        if secret is None:
+            self._open[path] = (*mark[:-1], VAULT.changes)
+        return secret
 
     def _below(self, path: str) -> str | None:
         """The path below the notebook's folder; None when it lies elsewhere or leads out of it."""
@@ -358,13 +373,17 @@ class Files:
 
     def _write(self, file: File, below: str, path: str, *, replace: bool) -> str:
         try:
-            _load_file(self._engine, file, path, replace=replace)
+            load_file(self._engine, file, path, replace=replace)
         except StoreError:
             raise
         except OSError as error:
             return f"`{below}` was not put back: {error.strerror}"
         self._here[below] = file["digest"]
         return f"`{below}` was missing and is back" if not replace else f"`{below}` is back as it was then"
+
+
+def _mark(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def content_digest(path: str) -> str:
@@ -377,7 +396,7 @@ def content_digest(path: str) -> str:
             return "special"
         digest = blake3()
         with open(path, "rb") as file:
-            while chunk := file.read(_BATCH):
+            while chunk := file.read(BATCH):
                 digest.update(chunk)
         return str(digest.hexdigest())
     except FileNotFoundError:
@@ -402,77 +421,6 @@ def _is_open_database(path: str) -> bool:
         return os.stat(f"{path}-wal").st_size > 0
     except OSError:
         return False
-
-
-def _store_file(engine: Engine, path: str, below: str) -> tuple[str, Stored]:
-    """The digest and the artifact of a file, read once and `_BATCH` bytes at a time."""
-    whole = blake3()
-    places: list[Location] = []
-    with open(path, "rb", buffering=0) as file:
-        batch = memoryview(bytearray(min(_BATCH, max(os.fstat(file.fileno()).st_size + 1, 1))))
-        while count := _fill(file, batch):
-            whole.update(batch[:count])
-            extents = [batch[at : min(at + EXTENT_BYTES, count)] for at in range(0, count, EXTENT_BYTES)]
-            try:
-                places += engine.store.write(extents, index=engine.journal)
-            except StoreError as error:
-                size = os.fstat(file.fileno()).st_size
-                raise_named(error, f"the file `{below}`", size)
-    manifest: dict[str, Any] = {
-        "codec": "file",
-        "version": 1,
-        "meta": {"name": below},
-        "buffers": [packed_extents(place.extent for place in places)],
-    }
-    size = sum(place.extent.length for place in places)
-    artifact = Artifact(manifest_digest(manifest), "file", size, manifest)
-    once = {place.extent.digest: place for place in places}
-    return str(whole.hexdigest()), Stored(artifact, tuple(once.values()))
-
-
-def _fill(file: Any, batch: memoryview) -> int:
-    count = 0
-    while count < len(batch) and (got := file.readinto(batch[count:])):
-        count += got
-    return count
-
-
-def _load_file(engine: Engine, file: File, path: str, *, replace: bool) -> None:
-    """Write the stored file next to its place, make it durable, then move it there."""
-    artifact = engine.artifact(Digest(file["artifact"]))
-    read = extent_reader(artifact, store=engine.store, index=engine.journal)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    spare = target.with_name(f".kitaru-nb-{secrets.token_hex(8)}")
-    try:
-        whole = blake3()
-        with spare.open("xb") as out:
-            for extent in checked_buffers(artifact)[0]:
-                data = read(extent)
-                whole.update(data)
-                out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        if whole.hexdigest() != file["digest"]:
-            message = f"the stored file `{file['below']}` does not have the digest on record"
-            raise CorruptError(message, kind="corrupt-artifact", hint="kitaru-nb doctor")
-        spare.chmod(file.get("permissions", 0o644))
-        os.utime(spare, ns=(now_ns(), file["mtime"]))
-        _move(spare, target, replace=replace)
-    finally:
-        spare.unlink(missing_ok=True)
-
-
-def _move(spare: Path, target: Path, *, replace: bool) -> None:
-    if not replace:
-        try:
-            os.link(spare, target)  # unlike a rename it never takes the place of a file made meanwhile
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
-            spare.rename(target)
-        return
-    spare.rename(target)
 
 
 def _recent(folder: Path) -> Iterator[tuple[str, int]]:

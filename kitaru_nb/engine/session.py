@@ -187,7 +187,7 @@ class Session:
 
     def notes(self) -> list[str]:
         """Sentences about the last commit that its user should read, each given once."""
-        return [*self._line.trial.hear(), *self.engine.hear()]
+        return [*self._files.hear(), *self._line.trial.hear(), *self.engine.hear()]
 
     @property
     def attempt(self) -> Attempt | None:

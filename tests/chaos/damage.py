@@ -36,7 +36,7 @@ class Home:
         self.files = {
             path.relative_to(folder): path.read_bytes()
             for path in folder.rglob("*")
-            if path.is_file() and not path.name.endswith("-shm")
+            if path.is_file() and not path.name.endswith(("-shm", "-reserve"))  # nobody reads the latter
         }
         if not folded:
             kernel.stop()

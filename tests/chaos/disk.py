@@ -101,6 +101,8 @@ class _Reader:
                 return []
             case "ftruncate" | "truncate":
                 return [Call("cut", where, _numbers(args)[-1])]
+            case "fallocate":  # of a new file, which it makes longer
+                return [Call("cut", where, sum(_numbers(args)[-2:]))]
             case "rename" | "renameat" | "renameat2":
                 return [Call("rename", where, to=os.fsdecode(texts[1]))]
         return [Call(_KINDS[name], where)] if _KINDS[name] else []

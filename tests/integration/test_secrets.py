@@ -23,6 +23,7 @@ CONSTANT = "ghp_c4n4ry1n4c0nst4nt0fc0d30010"
 PRINTED = "c4n4ry1npr1nt0011"
 RAISED = "c4n4ry1ntr4c3b4ck0012"
 BYTES = "xoxb-c4n4ry-1n-byt3s-0013"
+COLUMN = "c4n4ry-1n-4-c0lumn-0014"
 ALL = [
     VARIABLE,
     ATTRIBUTE,
@@ -37,7 +38,7 @@ ALL = [
     PRINTED,
     RAISED,
 ]
-ALL += [BYTES]
+ALL += [BYTES, COLUMN]
 
 CELLS = [
     f"db_password = '{VARIABLE}'\nconfig = {{'api_key': '{ATTRIBUTE}'}}",
@@ -64,6 +65,11 @@ app_secret = '{PRINTED}'
 print(app_secret, os.environ['CANARY_API_KEY'])
 display(Markdown('**' + app_secret + '** ' + url))
 copied
+""",
+    f"""import pandas as pd, polars as pl, pyarrow as pa
+lines = [f'line {{n}} of many' for n in range(9000)] + [copied['CANARY_API_KEY'], url, '{SHAPED}']
+tables = [pd.DataFrame({{'a': lines}}), pl.DataFrame({{'a': lines}}), pa.table({{'a': lines}})]
+tables += [pd.DataFrame({{'user': [1], 'api_key': ['{COLUMN}']}}), pl.DataFrame({{'api_key': ['{COLUMN}']}})]
 """,
     """
 seen = [db_password, config, client.token, closed(), default(), constant(), url, history, api_key, data]
@@ -99,6 +105,9 @@ AGAIN = """
 again = [db_password, config, client.token, closed(), default(), constant(), url, history, api_key, data]
 again += [session.headers['Authorization'], copied['CANARY_API_KEY'], app_secret]
 assert again == seen
+assert tables[0].equals(pd.DataFrame({'a': lines})) and tables[1].equals(pl.DataFrame({'a': lines}))
+assert tables[2].column('a').to_pylist() == lines
+assert tables[3]['api_key'][0] == tables[4]['api_key'][0] != ''
 assert hashlib.sha256(repr(seen).encode()).hexdigest() == hash_of
 """
 
@@ -177,3 +186,19 @@ def test_a_key_typed_into_a_notebook_is_neither_stored_nor_shown(folder: Path) -
 
 def everything_but_the_notebook(folder: Path) -> list[str]:
     return found_in([path for path in folder.iterdir() if path.is_dir()], [PRINTED])
+
+
+def test_a_file_with_a_key_in_it_is_left_where_it_is(folder: Path) -> None:
+    cells = [
+        "import os, json\njson.dump({'of': os.environ['CANARY_API_KEY']}, open('made.json', 'w'))\nn = 1",
+        "once('x') and 1/0",
+    ]
+    notebook = Notebook(folder, cells)
+    notebook.kitaru("run", "work.ipynb")
+
+    assert found_in([path for path in folder.iterdir() if path.is_dir()], [ENVIRONMENT]) == []
+    notebook.edit(1, "print(n)")
+    done = notebook.kitaru("run", "work.ipynb")
+
+    assert done.code == 0, done.stderr
+    assert ENVIRONMENT in (folder / "made.json").read_text()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kitaru_nb.artifacts.secret_files import secret_in
 from kitaru_nb.artifacts.values import checked_buffers
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import files
 from kitaru_nb.errors import CorruptError
 from kitaru_nb.model.stack import Stack
@@ -516,3 +518,89 @@ def test_what_a_stack_keeps_beside_the_notebook_is_none_of_its_files(folder: Pat
 
     assert (folder / "run.db").is_file()
     assert [Path(file["path"]).name for file in own.last.draft.files] == ["made"]
+
+
+# Secrets
+
+KEY = "c4n4ry1n3nv1r0nm3nt0001"
+SHAPED = "sk-c4n4ryw1th4sh4p30003"
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SOME_API_KEY", KEY)
+    VAULT.forget()
+    yield
+    VAULT.forget()
+
+
+CONFIG = "import os\nopen('app.env', 'w').write('KEY=' + os.environ['SOME_API_KEY'] + '\\n')"
+LOG = "f = open('run.log', 'w')\nfor n in range(60_000): f.write(f'step {n} is done and all is well\\n')\n"
+LOG += f"f.write('see https://api/?key={SHAPED}'); f.write('\\n' + 'x' * 3_000_000); f.close()"
+PICKLE = "import os, pickle\npickle.dump({'a': [1], 'of': os.environ['SOME_API_KEY']}, open('it.pkl', 'wb'))"
+
+
+@pytest.mark.parametrize(
+    ("cell", "name", "what"),
+    [
+        (CONFIG, "app.env", "secret:env:SOME_API_KEY"),
+        (LOG, "run.log", "secret:shape:openai"),
+        (PICKLE, "it.pkl", "secret:env:SOME_API_KEY"),
+    ],
+)
+def test_a_file_that_holds_a_secret_is_not_stored_and_that_is_said(
+    folder: Path, secrets: None, cell: str, name: str, what: str
+) -> None:
+    first = kernel(folder)
+    first.cell(cell)
+    said = first.session.notes()
+    content = (folder / name).read_bytes()
+    first.stop()
+    there = b"".join(path.read_bytes() for path in (folder.parent / "home").rglob("*") if path.is_file())
+
+    assert said == [f"the file `{name}` is not stored: it holds {what}"]
+    assert KEY.encode() not in there
+    assert SHAPED.encode() not in there
+    again = kernel(folder)
+    assert again.cell(cell) == RESTORED
+    assert (folder / name).read_bytes() == content, "what is there stays as it is"
+    again.stop()
+    (folder / name).unlink()
+    gone = kernel(folder)
+    assert gone.cell(cell) == RESTORED
+    assert gone.restored.problems == [f"`{name}` is not back: it holds {what}"]
+    assert not (folder / name).exists()
+
+
+def test_a_secret_that_lies_across_two_reads_of_a_file_is_found(folder: Path, secrets: None) -> None:
+    for at in (8192 - 10, (1 << 20) + 8192 - 10, (2 << 20) + 5):
+        (folder / "t.txt").write_text("." * at + "\n" + KEY + "\n" + "." * 5000)
+
+        assert secret_in(folder / "t.txt") == "secret:env:SOME_API_KEY"
+
+
+def test_a_file_of_numbers_is_not_looked_through(folder: Path, secrets: None) -> None:
+    own = kernel(folder)
+
+    own.cell("open('a.bin', 'wb').write(b'\\x00\\x01' + b'c4n4ry1n3nv1r0nm3nt0001')")
+
+    assert "artifact" in own.last.draft.files[0]
+    assert own.session.notes() == []
+
+
+def test_a_file_is_read_again_when_it_or_what_is_known_has_changed(
+    folder: Path, secrets: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    real = files.secret_in
+    monkeypatch.setattr(files, "secret_in", lambda path: looked.append(path) or real(path))
+    own = kernel(folder)
+    own.cell("open('a.txt', 'w').write('c4n4ry-n0t-y3t-kn0wn')")
+    own.cell("import os; os.utime('a.txt', ns=(1, os.stat('a.txt').st_mtime_ns))\nopen('a.txt', 'a').close()")
+    before = len(looked)
+
+    own.cell("db_password = 'c4n4ry-n0t-y3t-kn0wn'\nopen('a.txt', 'a').close()")
+
+    assert before >= 1
+    assert len(looked) > before
+    assert own.session.notes() == ["the file `a.txt` is not stored: it holds secret:name:db_password"]
