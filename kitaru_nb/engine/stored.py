@@ -6,6 +6,7 @@ a cell defined. Here both are looked up in what was on record at the value's che
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import Any
@@ -95,7 +96,9 @@ class StoredNames(dict[str, Any]):
     def __init__(
         self, engine: Callable[[], Engine], digests: Mapping[str, Digest], *, trusted: Iterable[Digest] = ()
     ) -> None:
-        super().__init__()
+        super().__init__(
+            __builtins__=builtins
+        )  # C code that imports something asks its caller's globals for it
         self._trusted = set(trusted)
         self._engine = engine
         self._digests = digests

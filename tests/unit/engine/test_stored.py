@@ -98,3 +98,16 @@ def test_a_loaded_value_is_the_same_object_for_everyone(kept: Kept) -> None:
 
     assert get() == [1, 2]
     assert get() is names["rows"]
+
+
+def test_a_function_may_call_c_code_that_imports_something(kept: Kept) -> None:
+    source = """
+import ctypes
+def f():
+    call = ctypes.pythonapi.PyImport_Import  # as numpy does in the midst of things
+    call.restype = ctypes.py_object
+    return call(ctypes.py_object('calendar'))
+"""
+    seq = kept.cell(source, "ctypes", "f")
+
+    assert kept.load("f", seq)().__name__ == "calendar"
