@@ -96,7 +96,8 @@ def _folder(folder: dict[str, Any]) -> str:
     state = "writable" if folder["writable"] else "NOT usable"
     exists = f"exists, mode {folder['mode']}" if folder["exists"] else "made at the first run"
     system = folder["file_system"] or "unknown file system"
-    return f"{exists}, {state}, {size(folder['free'])} free, {system}"
+    quota = "" if folder["quota"] is None else f" of a quota of {size(folder['quota'])}"
+    return f"{exists}, {state}, {size(folder['free'])} free{quota}, {system}"
 
 
 def _disk(disk: dict[str, Any]) -> str:

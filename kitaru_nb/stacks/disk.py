@@ -7,7 +7,6 @@ files now and then. So asking costs microseconds, and a look a few milliseconds 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 from kitaru_nb.errors import KitaruError, StoreError
 from kitaru_nb.model.settings import Quota
 from kitaru_nb.stacks import reserve
+from kitaru_nb.stacks.quotas import space_of
 
 __all__ = ["WARNED_AT", "DiskLimit", "limit_of", "used_by"]
 
@@ -120,7 +120,7 @@ class DiskLimit:
 def limit_of(folder: Path, quota: Quota) -> int | None:
     """Bytes that a store in `folder` may take; None for no limit of its own."""
     nearest = next(each for each in (folder, *folder.parents) if each.is_dir())
-    return quota.bytes_of(shutil.disk_usage(nearest).total)
+    return quota.bytes_of(space_of(nearest).total)
 
 
 def used_by(journal: Path | None, folder: Path | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import stat
 import subprocess
@@ -26,6 +25,7 @@ from kitaru_nb.stacks.disk import WARNED_AT, limit_of, used_by
 from kitaru_nb.stacks.enable import is_enabled, startup_file
 from kitaru_nb.stacks.open import check_folder, chosen_stack, open_journal
 from kitaru_nb.stacks.parts import folders_of, journal_at, journal_file, store_at, store_folder
+from kitaru_nb.stacks.quotas import space_of
 from kitaru_nb.stacks.settings import NAMES
 
 __all__ = ["Diagnosis", "Problem", "examine", "journal_format"]
@@ -110,10 +110,12 @@ def examine(settings: Settings) -> Diagnosis:
 def _looked_at(folder: Path) -> dict[str, Any]:
     exists = folder.is_dir()
     kind = file_system(folder)
+    space = space_of(_existing(folder))
     return {
         "path": str(folder),
         "exists": exists,
-        "free": shutil.disk_usage(_existing(folder)).free,
+        "free": space.free,
+        "quota": space.total if space.quota else None,
         "file_system": kind,
         "network": is_network(kind),
         "mode": f"{stat.S_IMODE(folder.stat().st_mode):04o}" if exists else None,

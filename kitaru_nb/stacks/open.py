@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -34,6 +33,7 @@ from kitaru_nb.stacks.parts import (
     own_files,
     store_folder,
 )
+from kitaru_nb.stacks.quotas import space_of
 from kitaru_nb.stacks.settings import resolve
 
 if TYPE_CHECKING:
@@ -283,8 +283,9 @@ def check_folder(folder: Path, stack: Stack, *, room: bool = True) -> None:
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise _refused(folder, errno.EROFS if _on_frozen_media(nearest) else errno.EACCES, stack)
-    if room and shutil.disk_usage(nearest).free < LEAST_FREE:
-        raise _refused(folder, errno.ENOSPC, stack)
+    space = space_of(nearest) if room else None
+    if space is not None and space.free < LEAST_FREE:
+        raise _refused(folder, errno.EDQUOT if space.quota else errno.ENOSPC, stack)
 
 
 def _nearest(folder: Path) -> Path:
@@ -299,7 +300,7 @@ def _prepare(settings: Settings, stack: Stack, *, scarce: bool) -> None:
     """
     file = journal_file(settings, stack)
     check_places(settings, stack, room=not scarce)
-    if file is not None and scarce and shutil.disk_usage(_nearest(file.parent)).free < reserve.BYTES:
+    if file is not None and scarce and space_of(_nearest(file.parent)).free < reserve.BYTES:
         with suppress(OSError):
             reserve.give_up(file)
     for folder in folders_of(settings, stack):

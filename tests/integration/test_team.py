@@ -45,7 +45,7 @@ class Model:
     def __call__(self, x): return float(self.weights[:3].sum()) * x
 """
 CELLS = [
-    "tick('paid')\nimport numpy as np\nweights = np.random.default_rng(1).random(400_000); alone = np.arange(5.0)",
+    "tick('paid')\nimport numpy as np; alone = np.arange(5.0)\nweights = np.linspace(0, 1, 400_000) ** 2",
     MODEL + "tick('model')\nmodel = Model(weights)\nrows = [[1], [2]]; both = rows",
     "import os, time\nopen('pid', 'w').write(str(os.getpid()))\nif once('slow'): time.sleep(1000)",
     "tick('end')\nboth.append([3])\nprint(round(model(2), 6), rows, weights.nbytes)",
