@@ -24,6 +24,8 @@ __all__ = ["ObjectStore"]
 _OWNER = "owner"
 _READS = 8
 _RUN_BYTES = 4 << 20
+_LONGEST_RUN = 16 << 20
+_RUNS = 32  # a request brings a part of the whole: those under way are a quarter of it at most
 _GAP_BYTES = 256 << 10
 
 _Job = tuple[Location, memoryview]
@@ -104,7 +106,8 @@ class ObjectStore(ExtentStore):
                 self.read_into(*job)
             elif not near:
                 far.append(job)
-        _settle([threads.submit(self._read_run, run) for run in _runs(far)])
+        longest = _longest_run(sum(len(target) for _, target in far))
+        _settle([threads.submit(self._read_run, run) for run in _runs(far, longest)])
 
     def packs(self) -> Iterable[PackFile]:
         """Every pack in the bucket, whoever wrote it.
@@ -291,11 +294,16 @@ class ObjectStore(ExtentStore):
         )
 
 
-def _runs(jobs: Iterable[_Job]) -> Iterator[list[_Job]]:
-    """`jobs` by pack, neighbours together up to what one request should bring."""
+def _longest_run(size: int) -> int:
+    """What one request should bring of `size` bytes: more takes fewer, and memory."""
+    return min(_LONGEST_RUN, max(_RUN_BYTES, size // _RUNS))
+
+
+def _runs(jobs: Iterable[_Job], longest: int = _RUN_BYTES) -> Iterator[list[_Job]]:
+    """`jobs` by pack, neighbours together up to `longest` bytes."""
     run: list[_Job] = []
     for job in sorted(jobs, key=lambda job: (job[0].pack or "", job[0].offset)):
-        if run and not _joins(run, job[0]):
+        if run and not _joins(run, job[0], longest):
             yield run
             run = []
         run.append(job)
@@ -303,12 +311,12 @@ def _runs(jobs: Iterable[_Job]) -> Iterator[list[_Job]]:
         yield run
 
 
-def _joins(run: Sequence[_Job], place: Location) -> bool:
+def _joins(run: Sequence[_Job], place: Location, longest: int) -> bool:
     first, last = run[0][0], run[-1][0]
     return (
         place.pack == first.pack
         and place.offset - (last.offset + last.extent.length) <= _GAP_BYTES
-        and place.offset + place.extent.length - first.offset <= _RUN_BYTES
+        and place.offset + place.extent.length - first.offset <= longest
     )
 
 

@@ -213,6 +213,30 @@ def test_values_come_back_in_few_requests(
     other.close()
 
 
+def test_of_much_each_request_brings_more(
+    url: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ObjectStore(url, options=s3_options(s3_server.endpoint))
+    index = MemoryIndex()
+    whole = np.random.default_rng(1).bytes(12 * OBJECT_BYTES)
+    chunks = [memoryview(whole)[at : at + MIB] for at in range(0, len(whole), MIB)]
+    places = store.write(chunks, index=index)
+    store.flush()
+    asked: list[int] = []
+    real = Bucket.get
+    monkeypatch.setattr(
+        Bucket, "get", lambda at, key, first, length: (asked.append(length), real(at, key, first, length))[1]
+    )
+    target = memoryview(bytearray(len(whole)))
+
+    store.read_all([(place, target[at * MIB : (at + 1) * MIB]) for at, place in enumerate(places)])
+
+    assert target == whole
+    assert len(asked) <= len(whole) // (5 * MIB), "fewer than by 4 MiB each"
+    assert max(asked) <= len(whole) // 32, "what is under way at a time is a part of it"
+    store.close()
+
+
 # A network that breaks, and a service that refuses
 
 
