@@ -133,6 +133,11 @@ class Definitions:
         self._known[id(definition)] = _Known(weakref.ref(definition), anchor, refers)
         self._keys[anchor] = id(definition)
 
+    def of(self, anchor: Anchor) -> object | None:
+        """The living object that is on record there; it may have changed since."""
+        known = self._known.get(self._keys.get(anchor, 0))
+        return known.ref() if known is not None and known.anchor == anchor else None
+
     def find(self, definition: object, refers: frozenset[int]) -> Anchor | None:
         """Where an object was stored that leads to no more definitions now; it may have changed since."""
         known = self._known.get(id(definition))
@@ -148,8 +153,11 @@ class Definitions:
         if known is None or state.ids.get(known.anchor.name, key) == key:
             return False
         name = known.anchor.name
-        other = state.ids[name] in state.definitions
-        return other and namespace.digest({name: namespace.live[name]}) == known.anchor.value
+        other = namespace.live[name]  # also where it is stored with what it shares objects with
+        return (
+            issubclass(type(other), (FunctionType, type))
+            and namespace.digest({name: other}) == known.anchor.value
+        )
 
 
 class _Known(NamedTuple):
@@ -266,9 +274,13 @@ class _Writer:
             own = self._state.definitions.get(id(definition)) == name and name not in group.unstorable
             refers = self._state.refers.get(group.names, frozenset())
             known = stored.find(definition, refers) if stored is not None else None
-            if own and known is not None:
+            alone = group.value if len(group.names) == 1 else None
+            if own and known is not None and known.value == self._value(known.name, definition, name, alone):
                 self._anchors[id(definition)] = known
             elif own and id(definition) not in self._anchors:
-                alone = len(group.names) == 1
-                value = group.value if alone else self._namespace.digest({name: definition})
+                value = self._value(name, definition, name, alone)
                 self._anchors[id(definition)] = Anchor(name, value, group.artifact)
+
+    def _value(self, name: str, definition: object, own: str, alone: Digest | None) -> Digest:
+        """The digest of a definition as `name`; `alone` is the one it has by itself as its `own` name."""
+        return alone if alone is not None and name == own else self._namespace.digest({name: definition})

@@ -46,9 +46,14 @@ def furthest(
     return best if ran <= ran_further and not further_steps <= steps else last
 
 
-def left_at(events: Iterable[Event]) -> int:
-    """`seq` of the newest commit there was when somebody last asked for an earlier one; 0 for nobody."""
-    return max((event.data.get("left", 0) for event in events if event.kind == "resumed"), default=0)
+def left_at(events: Iterable[Event], checkpoints: Iterable[Checkpoint]) -> int:
+    """`seq` of the newest commit there was when somebody last went on from an earlier one; 0 for nobody.
+
+    Who asked for an earlier commit and has committed nothing since has only looked at it.
+    """
+    newest = max((c.seq for c in checkpoints if c.draft.status is not CheckpointStatus.FAILED), default=0)
+    asked = (event.data.get("left", 0) for event in events if event.kind == "resumed")
+    return max((left for left in asked if left < newest), default=0)
 
 
 def _on_line(commit: Checkpoint, at: Mapping[int, Checkpoint]) -> tuple[set[int], set[str]]:

@@ -17,11 +17,11 @@ from kitaru_nb.engine.namespace import Change, Names, Namespace, State
 from kitaru_nb.engine.process import Process, ProcessState
 from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, recorded_at
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
-from kitaru_nb.engine.state import changed_groups, grown_groups
+from kitaru_nb.engine.state import carried_along, changed_groups, grown_groups
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.engine.trial import Trial
 from kitaru_nb.errors import ConflictError, StoreError
-from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.artifact import Anchor, Digest
 from kitaru_nb.model.checkpoint import Checkpoint, Draft, Group
 from kitaru_nb.model.execution import Attempt
 
@@ -123,8 +123,9 @@ class Line:
             if names in after.groups
             and (names not in on_record or on_record[names].value != after.groups[names])
         }
-        grown = self._grown(after)
-        changed = since | grown | step.groups
+        anew = self._grown(after)
+        anew |= carried_along(since | anew | (step.groups if fresh else set()), after)
+        changed = since | anew | step.groups
         live = self._namespace.live
         notice_names({name: live[name] for names in changed for name in names if name in live})
         recipes = self._recipes.choose(changed, pending, step, after, on_record=on_record, ran=ran)
@@ -141,7 +142,7 @@ class Line:
                 if fresh
                 else on_record,
                 stored=self.definitions,
-                anew=grown,
+                anew=anew,
                 exclude=self.excluded.union(directive.exclude if directive is not None else ()),
             )
         self._recipes.keep(recipes, pending, after, held=self.recorded.groups, written=written)
@@ -234,6 +235,10 @@ class Line:
             return self.recorded.groups.keys() - after.ids.keys()
         gone = before.gone | after.gone
         return {name for name in gone if name in self.recorded.groups and name not in after.ids}
+
+    def known(self, anchor: Anchor) -> object | None:
+        """The function or class of this process that is on record there."""
+        return self.definitions.of(anchor)
 
     def look_again(self) -> None:
         """Something that was on record was removed meanwhile: what is written next leans on nothing of it."""

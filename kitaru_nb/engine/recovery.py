@@ -125,14 +125,21 @@ class Loader:
     Args:
         engine: Journal and store.
         namespace: The namespace that the values are for.
+        known: Gives the living object that a definition on record is in this process, if there is one.
         steps: The checkpoint that made each artifact. With it, large values are mapped and checked
             later: `put_back` seals them. Without it, all is checked when it is loaded.
     """
 
     def __init__(
-        self, engine: Engine, namespace: Namespace, *, steps: Mapping[Digest, str] | None = None
+        self,
+        engine: Engine,
+        namespace: Namespace,
+        *,
+        known: Callable[[Anchor], object] = lambda _anchor: None,
+        steps: Mapping[Digest, str] | None = None,
     ) -> None:
         self._steps = steps
+        self._known = known
         self._checks: dict[Digest, list[Verification]] = {}
         self._engine = engine
         self._namespace = namespace
@@ -373,6 +380,8 @@ class Loader:
             # Stored before the step, which may have moved its name.
             yield self._namespace.live.get(anchor.name)
         yield self._present(anchor.name)
+        if anchor.name not in self._bound:  # under another name by now
+            yield self._known(anchor)
 
     def _find(self, anchor: Anchor) -> object:
         if anchor.artifact not in self._loaded:
@@ -418,7 +427,7 @@ def target_of(journal: Journal, execution: Execution, at: str | None) -> Checkpo
         NotFoundError: the execution has no such commit.
     """
     recorded = journal.checkpoints(execution.id)
-    target = furthest(recorded, name=at, left=left_at(journal.events(execution.id)))
+    target = furthest(recorded, name=at, left=left_at(journal.events(execution.id), recorded))
     if target is not None:
         return target
     names = dict.fromkeys(c.draft.name for c in recorded if c.draft.status is not CheckpointStatus.FAILED)

@@ -57,6 +57,7 @@ from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.scope import Book, Scope, note_suspended
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
+from kitaru_nb.engine.state import with_carried
 from kitaru_nb.engine.steps import Pending, Restore, Run
 from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, Suspended
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
@@ -371,6 +372,7 @@ class Session:
         after = self.namespace.observe()
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
+        step = with_carried(step, pending.before, after)
         passed = passed_on(pending, step, after, self.namespace.live)
         left = self._live.left(pending.cell.source)
         ran = Ran(
@@ -518,7 +520,7 @@ class Session:
         recorded = plan.checkpoint.draft
         made_by = dict.fromkeys((group.artifact for group in recorded.groups), recorded.name)
         lazily = made_by if self.namespace.seals.allowed else None
-        loader = Loader(self.engine, self.namespace, steps=lazily)
+        loader = Loader(self.engine, self.namespace, known=self._line.known, steps=lazily)
         groups = [group for group in recorded.groups if group.written and not has_live(plan.checkpoint)]
         names = {name: group for group in groups for name in group.names}
         loader.expect_step(names, bound=plan.pending.needs.names.writes - plan.pending.needs.names.reads)

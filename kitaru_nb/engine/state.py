@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from operator import ne
 from typing import TypeVar
@@ -15,11 +15,13 @@ __all__ = [
     "Change",
     "Names",
     "State",
+    "carried_along",
     "changed_groups",
     "changes",
     "differing",
     "gone_names",
     "grown_groups",
+    "with_carried",
 ]
 
 Names = tuple[str, ...]
@@ -120,14 +122,35 @@ def grown_groups(after: State, known: Mapping[Names, frozenset[int]]) -> set[Nam
     whoever leads to a definition among these.
     """
     found = {names for names, keys in known.items() if not after.refers.get(names, frozenset()) <= keys}
-    waiting = set(found)
+    return found | _leading_to(found, after)
+
+
+def carried_along(groups: AbstractSet[Names], after: State) -> set[Names]:
+    """The groups of `after` that lead to definitions which are stored again with others in `groups`.
+
+    Of functions and classes that share objects one may be changed and another not. What is stored
+    gives new ones for all of them, so whoever leads to one that is not changed has to come along,
+    or it would be left with the one of the past.
+    """
+    return _leading_to({names for names in groups if len({after.ids[name] for name in names}) > 1}, after)
+
+
+def with_carried(step: Change, before: State, after: State) -> Change:
+    """`step`, with what a record of it has to carry along, which only fits where that is as it was."""
+    along = carried_along(step.groups, after) - step.groups
+    return replace(step, groups=step.groups | along, in_place=step.in_place | (along & before.groups.keys()))
+
+
+def _leading_to(groups: set[Names], state: State) -> set[Names]:
+    """The other groups of `state` that lead to definitions in `groups`, directly or not."""
+    found, waiting = set(groups), groups
     while waiting:
-        moved = {key for key, name in after.definitions.items() if after.group_of[name] in waiting}
+        moved = {key for key, name in state.definitions.items() if state.group_of[name] in waiting}
         waiting = {
-            names for names, keys in after.refers.items() if names not in found and not keys.isdisjoint(moved)
+            names for names, keys in state.refers.items() if names not in found and not keys.isdisjoint(moved)
         }
         found |= waiting
-    return found
+    return found - groups
 
 
 def differing(before: Mapping[_Key, object], after: Mapping[_Key, object]) -> list[_Key]:

@@ -33,8 +33,8 @@ def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint]] | None:
             known = journal.executions(identity=identity_of(path, stack=settings.stack), limit=1)
             if not known or not known[0].status.continues:
                 return None
-            left = left_at(journal.events(known[0].id))
-            commits = furthest_line(journal.checkpoints(known[0].id), left=left)
+            recorded = journal.checkpoints(known[0].id)
+            commits = furthest_line(recorded, left=left_at(journal.events(known[0].id), recorded))
             return (known[0], commits) if commits else None
     except KitaruError:
         return None  # the first step says what is wrong, where it can be acted on

@@ -512,6 +512,20 @@ def test_a_look_at_an_earlier_commit_leaves_nothing(start: Start) -> None:
     assert resumed.checkpoint.draft.name == "two"
 
 
+def test_a_second_look_at_an_earlier_commit_brings_back_nothing_that_was_left(start: Start) -> None:
+    kernel = start()
+    for name in ("one", "two"):
+        kernel.cell(f"%%checkpoint {name}\n{name} = 1", step=name)
+    kernel.session.rewind("one")
+    kernel = start()
+    assert kernel.cell("%%checkpoint one\none = 1", step="one") == "restored"
+    kernel.session.rewind("one")
+
+    resumed = start().session.resume()
+
+    assert resumed.checkpoint.draft.name == "one"
+
+
 def test_a_step_above_a_kept_exception_is_restored(start: Start) -> None:
     cells = (
         "a = [1]; b = [2]\ntry: 1 / 0\nexcept ZeroDivisionError as error: kept = error",
