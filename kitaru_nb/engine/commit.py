@@ -109,24 +109,33 @@ class Definitions:
         self._known: dict[int, _Known] = {}
         self._keys: dict[Anchor, int] = {}
 
-    def add(self, live: Mapping[str, object], anchors: Mapping[int, Anchor], state: State) -> None:
+    def add(self, live: Mapping[str, object], written: Written, state: State) -> None:
         """Take note of what is on record now."""
-        for key, anchor in anchors.items():
+        stored = {artifact.digest for artifact in written.artifacts}
+        for group in written.groups:
+            if group.artifact in stored:  # what shares objects was stored whole: it is held there now
+                for key in {id(live[name]) for name in group.names} - written.anchors.keys():
+                    self._known.pop(key, None)
+        for key, anchor in written.anchors.items():
             definition = live.get(anchor.name)
             known = self._known.get(key)
             if id(definition) == key and (known is None or known.anchor != anchor):
                 self._learn(definition, anchor, state.refers.get(state.group_of[anchor.name], frozenset()))
 
     def put_back(
-        self, namespace: Namespace, groups: Iterable[Group], refers: Callable[[Group], frozenset[int]]
+        self, namespace: Namespace, groups: Iterable[Group], refers: Callable[[Group], Mapping[int, Anchor]]
     ) -> None:
         """Take note of what was just restored; `refers` gives the definitions that a group leads to."""
         for group in groups:
             values = {name: namespace.live.get(name) for name in group.names}
             for name, value in values.items():
                 if name not in group.unstorable and issubclass(type(value), (FunctionType, type)):
-                    digest = group.value if len(values) == 1 else namespace.digest({name: value})
-                    self._learn(value, Anchor(name, digest, group.artifact), refers(group))
+                    elsewhere = refers(group)
+                    anchor = elsewhere.get(id(value))
+                    if anchor is None:
+                        digest = group.value if len(values) == 1 else namespace.digest({name: value})
+                        anchor = Anchor(name, digest, group.artifact)
+                    self._learn(value, anchor, frozenset(elsewhere))
 
     def _learn(self, definition: object, anchor: Anchor, refers: frozenset[int]) -> None:
         self._known.pop(self._keys.get(anchor, 0), None)  # another one that was alike

@@ -94,7 +94,7 @@ class Line:
         self._namespace.recorded_whole = recorded.whole
         self.definitions = Definitions()
         self.definitions.put_back(self._namespace, groups, loader.refers)
-        self._refers = {group.names: loader.refers(group) for group in groups}
+        self._refers = {group.names: frozenset(loader.refers(group)) for group in groups}
         self._checked = State()
         self._recorded_process = self._process.snapshot()
         return restored
@@ -218,7 +218,7 @@ class Line:
         for group in groups:
             if after.groups.get(group.names) == group.value:
                 self.recorded.put(group)
-                self._refers[group.names] = loader.refers(group)
+                self._refers[group.names] = frozenset(loader.refers(group))
                 self._checked = State()
 
     def place(self, written: Written, before: State, after: State) -> dict[str, Any]:
@@ -283,7 +283,7 @@ class Line:
         self.parent, self._recorded_process, self._committed = checkpoint.seq, process, after
         self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
         self.recorded.add(draft)
-        self.definitions.add(self._namespace.live, written.anchors, after)
+        self.definitions.add(self._namespace.live, written, after)
         for group in written.groups:
             self._refers[group.names] = after.refers.get(group.names, frozenset())
         self._checked = after

@@ -47,6 +47,7 @@ __all__ = [
 
 
 _ABSENT = object()
+_Referred = dict[int, tuple[object, Anchor]]  # definitions, by id, with where they are held
 
 
 @dataclass(slots=True)
@@ -150,8 +151,8 @@ class Loader:
         self._came_as: dict[Digest, Digest] = {}
         self._step = False
         self._bound: AbstractSet[str] = frozenset()
-        self._refers: dict[Digest, dict[int, object]] = {}
-        self._into: list[dict[int, object]] = []  # of the artifacts that are being loaded
+        self._refers: dict[Digest, _Referred] = {}
+        self._into: list[_Referred] = []  # of the artifacts that are being loaded
         self._called = False
 
     def expect(self, names: Mapping[str, Group]) -> None:
@@ -166,9 +167,9 @@ class Loader:
         """
         self._coming, self._step, self._bound = names, True, bound
 
-    def refers(self, group: Group) -> frozenset[int]:
-        """The ids of the functions and classes that a loaded group's artifact refers to."""
-        return frozenset(self._refers.get(group.artifact, ()))
+    def refers(self, group: Group) -> dict[int, Anchor]:
+        """The functions and classes that a loaded group's artifact refers to, by id, with where they are held."""
+        return {key: anchor for key, (_, anchor) in self._refers.get(group.artifact, {}).items()}
 
     def load(self, digest: Digest) -> dict[str, object]:
         """The values of an artifact.
@@ -193,7 +194,7 @@ class Loader:
                     check.wait()
                 # Now, since what is made again later may change it.
                 self._came_as[digest] = self._namespace.own_digest(values)
-            self._loaded[digest] = self._met(values, self._refers[digest].values())
+            self._loaded[digest] = self._met(values, [found for found, _ in self._refers[digest].values()])
         return self._loaded[digest]
 
     def unchanged(self, group: Group) -> dict[str, object]:
@@ -371,7 +372,9 @@ class Loader:
     def _resolve(self, anchor: Anchor) -> object:
         self._engine.trust.vouch(anchor.artifact)  # what refers to it is trusted, or it would not load
         found = self._find(anchor)
-        self._into[-1][id(found)] = found
+        # What is stored there may be no more than a reference in turn.
+        _, held = self._refers.get(anchor.artifact, {}).get(id(found), (found, anchor))
+        self._into[-1][id(found)] = found, held
         return found
 
     def _candidates(self, anchor: Anchor) -> Iterator[object]:
