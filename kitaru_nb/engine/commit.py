@@ -147,6 +147,11 @@ class Definitions:
         known = self._known.get(self._keys.get(anchor, 0))
         return known.ref() if known is not None and known.anchor == anchor else None
 
+    def refers(self, key: int) -> frozenset[int]:
+        """The definitions that the artifact of one on record refers to, all by their ids."""
+        known = self._known.get(key)
+        return known.refers if known is not None else frozenset()
+
     def find(self, definition: object, refers: frozenset[int]) -> Anchor | None:
         """Where an object was stored that leads to no more definitions now; it may have changed since."""
         known = self._known.get(id(definition))

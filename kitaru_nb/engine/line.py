@@ -218,7 +218,9 @@ class Line:
         for group in groups:
             if after.groups.get(group.names) == group.value:
                 self.recorded.put(group)
-                self._refers[group.names] = frozenset(loader.refers(group))
+                live = {id(self._namespace.live[name]) for name in group.names}
+                refers = frozenset(loader.refers(group))
+                self._refers[group.names] = refers.union(*map(self._definitions.refers, live & refers))
                 self._checked = State()
 
     def place(self, written: Written, before: State, after: State) -> dict[str, Any]:

@@ -153,6 +153,7 @@ class Loader:
         self._bound: AbstractSet[str] = frozenset()
         self._refers: dict[Digest, _Referred] = {}
         self._into: list[_Referred] = []  # of the artifacts that are being loaded
+        self._leads: dict[int, _Referred] = {}  # of the definitions that were loaded
         self._called = False
 
     def expect(self, names: Mapping[str, Group]) -> None:
@@ -168,8 +169,15 @@ class Loader:
         self._coming, self._step, self._bound = names, True, bound
 
     def refers(self, group: Group) -> dict[int, Anchor]:
-        """The functions and classes that a loaded group's artifact refers to, by id, with where they are held."""
-        return {key: anchor for key, (_, anchor) in self._refers.get(group.artifact, {}).items()}
+        """The functions and classes that a loaded group's artifact refers to, by id, with where they are held.
+
+        Of one that is itself no more than a reference: also those that its own artifact refers to.
+        """
+        found = dict(self._refers.get(group.artifact, {}))
+        for value in self._loaded[group.artifact].values() if found else ():
+            if id(value) in found:
+                found |= self._leads.get(id(value), {})
+        return {key: anchor for key, (_, anchor) in found.items()}
 
     def load(self, digest: Digest) -> dict[str, object]:
         """The values of an artifact.
@@ -194,7 +202,11 @@ class Loader:
                     check.wait()
                 # Now, since what is made again later may change it.
                 self._came_as[digest] = self._namespace.own_digest(values)
-            self._loaded[digest] = self._met(values, [found for found, _ in self._refers[digest].values()])
+            refers = self._refers[digest]
+            self._loaded[digest] = self._met(values, [found for found, _ in refers.values()])
+            for value in self._loaded[digest].values():
+                if _are_definitions([value]) and id(value) not in refers:
+                    self._leads[id(value)] = refers
         return self._loaded[digest]
 
     def unchanged(self, group: Group) -> dict[str, object]:
