@@ -220,7 +220,7 @@ class Line:
                 self.recorded.put(group)
                 live = {id(self._namespace.live[name]) for name in group.names}
                 refers = frozenset(loader.refers(group))
-                self._refers[group.names] = refers.union(*map(self._definitions.refers, live & refers))
+                self._refers[group.names] = refers.union(*map(self.definitions.refers, live & refers))
                 self._checked = State()
 
     def place(self, written: Written, before: State, after: State) -> dict[str, Any]:
