@@ -51,7 +51,16 @@ from kitaru_nb.artifacts.views import (
     reduce_subclass,
 )
 
-__all__ = ["OPAQUE_MET", "Census", "Parts", "atom_parts", "set_order", "touched_opaque"]
+__all__ = [
+    "DERIVED_MEMBERS",
+    "OPAQUE_MET",
+    "Census",
+    "Parts",
+    "atom_parts",
+    "set_order",
+    "told_decorators",
+    "touched_opaque",
+]
 
 _identity = object.__hash__
 _PLAIN = frozenset([list, dict, tuple])
@@ -141,7 +150,11 @@ class Parts:
             return ("type", cls.__module__, cls.__qualname__)
         state = sorted(class_state(cls).items())
         left_out = ("__module__", "__qualname__", "__firstlineno__", "__abstractmethods__", "__dict__")
-        state = [(name, _member(value)) for name, value in state if name not in left_out]
+        state = [
+            (name, _member(value))
+            for name, value in state
+            if name not in left_out and name not in DERIVED_MEMBERS
+        ]
         return ("class", type(cls), cls.__module__, cls.__qualname__, cls.__bases__, state)
 
     def _function(self, function: types.FunctionType) -> tuple[Any, ...]:
@@ -197,10 +210,29 @@ def _cell(cell: types.CellType) -> tuple[Any, ...]:
         return ("cell",)
 
 
+# What pydantic makes of a class's other attributes. It names the class by its address in it.
+DERIVED_MEMBERS = frozenset(["__pydantic_core_schema__", "__pydantic_serializer__", "__pydantic_validator__"])
+
+
 def _member(value: Any) -> Any:
     if type(value) in (types.MemberDescriptorType, types.GetSetDescriptorType):
         return ("descriptor", value.__name__)
-    return value
+    return told_decorators(value)
+
+
+def told_decorators(value: Any) -> Any:
+    """What the decorators of a pydantic model say, without its address; anything else is itself.
+
+    The functions that they decorate are attributes of the class, too.
+    """
+    if type(value).__name__ != "DecoratorInfos" or not type(value).__module__.startswith("pydantic."):
+        return value
+    return [
+        (kind, name, decorator.info)
+        for kind in type(value).__dataclass_fields__
+        if type(getattr(value, kind)) is dict
+        for name, decorator in getattr(value, kind).items()
+    ]
 
 
 def _reduced(obj: Any, value: Any) -> tuple[Any, ...]:

@@ -18,7 +18,15 @@ from typing import Any
 
 from kitaru_nb.artifacts.views import numpy
 
-__all__ = ["make_ctypes_array", "make_over", "make_part", "owner_of", "reduce_over", "reduce_part"]
+__all__ = [
+    "make_ctypes_array",
+    "make_over",
+    "make_part",
+    "owner_of",
+    "reduce_over",
+    "reduce_part",
+    "reduce_within",
+]
 
 
 class _Buffer(ctypes.Structure):
@@ -78,6 +86,23 @@ def make_over(  # noqa: PLR0917 - stored format
     made = np.ndarray(shape, dtype, buffer=owner, offset=offset, strides=strides)
     made.flags.writeable = writeable
     return made
+
+
+def reduce_within(array: Any, present: Any) -> tuple[Any, ...] | None:
+    """How an array is stored that looks into one of `present`, which is there when it is loaded."""
+    base = array.base
+    np = numpy()
+    while isinstance(base, np.ndarray):
+        if any(each is base for each in present):
+            if not base.flags.c_contiguous or not array.size or array.dtype.hasobject:
+                return None
+            offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+            return make_over, (
+                *(base, offset, array.dtype, array.shape, array.strides),
+                array.flags.writeable,
+            )
+        base = base.base
+    return None
 
 
 # --- memoryviews --------------------------------------------------------------------------

@@ -44,7 +44,7 @@ from kitaru_nb.artifacts.hidden import (
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.artifacts.notes import now_at, say_lost
-from kitaru_nb.artifacts.owners import owner_of, reduce_over
+from kitaru_nb.artifacts.owners import owner_of, reduce_over, reduce_within
 from kitaru_nb.artifacts.reducers import (
     Unstorable,
     hashed_by_value,
@@ -393,6 +393,10 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         owner = owner_of(array)
         if owner is not None:
             return reduce_over(array, owner)
+        present = getattr(_decoding, "present", ())
+        within = reduce_within(array, present) if present and array.base is not None else None
+        if within is not None:
+            return within
         self.arrays.append(array)
         if array.dtype.kind in "SU":
             reduced = self._reduce_text(array)

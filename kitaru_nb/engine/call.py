@@ -14,20 +14,24 @@ from blake3 import blake3
 
 from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.foreign import judging
-from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
+from kitaru_nb.artifacts.kinds import ATOMS, is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import is_marker, marker_details
 from kitaru_nb.artifacts.pickle_codec import referring
 from kitaru_nb.artifacts.values import Stored
-from kitaru_nb.engine.callee import Callee, Look, callee_of
+from kitaru_nb.engine.callee import Callee, Look, callee_of, variable
 from kitaru_nb.engine.commit import Written
-from kitaru_nb.engine.effects import Effects, Left
+from kitaru_nb.engine.effects import Effects, Left, objects_in
 from kitaru_nb.engine.replay import Override, Replay
 from kitaru_nb.engine.scope import Entry, Scope
+from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.errors import UnstorableError, UsageError, suspended_in
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Group, StepKind
 
 __all__ = ["RESULT", "Call", "Options", "call_key", "called_name", "load_result", "refuse_unstorable"]
+
+_left: dict[tuple[str, int], str] = {}
+"""By the label and address of a global: its digest as the last recorded call of this process left it."""
 
 _NAME = re.compile(r"[^\W\d][\w.-]*")
 RESULT = "result"
@@ -91,22 +95,38 @@ class Call:
         self.scope = scope
         self.options = options
         self._callee: Callee = callee_of(function)
-        self._look: Look = self._callee.look()
         given = self._callee.arguments(args, kwargs)
-        self._globals = {f"global {name}": value for name, value in self._look.data.items()}
+        notice_names(given)
+        self._objects: dict[str, list[Any]] = {}
+        self._look: Look = self._look_at(given)
+        self._globals = _globals_of(self._look)
         self._roots: dict[str, object] = {**given, **self._globals}
+        # A default that calls change is one of the things that they read, not what they are told apart by.
+        mutable = {name for name, value in given.items() if not is_immutable_atom(value)}
+        self._defaults = mutable and mutable & self._callee.defaulted(args, kwargs)
         self._refuse_markers()
         self._digests = {name: self._digest(value) for name, value in self._roots.items()}
         told = self._told(given) if identity is None else f"as {identity!r}"
         self.key = call_key(options.name, self._look.code, told)
         self._label = blake3((self._told_of(given) if identity is None else told).encode()).hexdigest()[:16]
         self.place = scope.next_place(options.name)
-        self._effects = Effects(
-            self._roots, self._digests, self._digest, self._callee.scope, self._look.bindings
-        )
+        self._effects = Effects(self._roots, self._digests, self._digest, self._objects, self._look)
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         self._after = 0
         self.inner: Scope | None = None
+
+    def _look_at(self, given: Mapping[str, object]) -> Look:
+        """What the call reaches, also by functions and classes that its arguments and globals hold."""
+        look, codes = self._callee.look(), dict[int, Any]()
+        while True:
+            known = len(codes)
+            for name, value in {**given, **_data_of(look)}.items():
+                if name not in self._objects and type(value) not in ATOMS:
+                    self._objects[name] = objects_in(value)
+                    codes |= self._callee.codes_in(self._objects[name])
+            if len(codes) == known:
+                return look
+            look = self._callee.look_at(sorted(codes.values(), key=_place))
 
     def _refuse_markers(self) -> None:
         for name, value in self._look.data.items():
@@ -128,14 +148,18 @@ class Call:
 
     def _told(self, given: Mapping[str, object]) -> str:
         parts = [self._told_of(given)]
-        mutable = {name: value for name, value in given.items() if not is_immutable_atom(value)}
+        mutable = {
+            name: value
+            for name, value in given.items()
+            if name not in self._defaults and not is_immutable_atom(value)
+        }
         if len(mutable) > 1:  # whether they share objects counts, too
             whole = digest_values(mutable, namespace=self._callee.scope)
             parts += [] if opaque_in(whole) else [whole]
         return "\n".join(parts)
 
     def _told_of(self, given: Mapping[str, object]) -> str:
-        return "\n".join(f"{name}={self._digests[name]}" for name in given)
+        return "\n".join(f"{name}={self._digests[name]}" for name in given if name not in self._defaults)
 
     # Served
 
@@ -155,12 +179,30 @@ class Call:
     def _fits(self, found: Checkpoint) -> bool:
         """Whether what the call reads besides its arguments is as it was then.
 
-        What it changed itself, such as a counter, does not count: a later attempt in the same
-        process finds that changed already.
+        What it changed itself, such as a counter, may also be as recorded calls have left it: a later
+        attempt in the same process finds that changed already.
         """
         changed = found.draft.data.get("changed", ())
         reads = found.draft.reads
-        return all(self._digests[name] == reads.get(name) for name in self._globals if name not in changed)
+        return all(
+            self._digests[name] == reads.get(name) or (name in changed and self._is_left(name))
+            for name in self._globals
+        )
+
+    def _is_left(self, name: str) -> bool:
+        """Whether a global is now what recorded calls of this process have made of it."""
+        return _left.get(self._kept_as(name, self._globals[name])) == self._digests[name]
+
+    def _kept_as(self, name: str, value: object) -> tuple[str, int]:
+        return name, id(self._callee.scope) if is_immutable_atom(value) else id(value)
+
+    def _note_left(self) -> None:
+        """Remember how this call has left what it may change."""
+        for name, value in _globals_of(self._look).items():
+            digest = self._digest(value)
+            key = self._kept_as(name, value)
+            if digest != self._digests.get(name) or key in _left:
+                _left[key] = digest
 
     def _overridden(self, replay: Replay, override: Override) -> Checkpoint:
         """What a replay was told to give in place of this call's result; on record as that.
@@ -191,25 +233,20 @@ class Call:
     def _elsewhere(self) -> Checkpoint | None:
         """The newest result of this call in any other execution, from now on on record in this one."""
         book = self.scope.book
-        journal = book.engine.journal
-        for found in journal.find_anywhere(self.key):
-            if found.execution == book.execution or found.draft.kind is not StepKind.CALL:
-                continue
-            if not self._fits(found):
-                continue
-            if journal.removed(found.draft.stored):
-                continue
-            book.engine.trust.require([found])
-            draft, self._after = found.draft, book.newest
-            entry = Entry(
-                StepKind.CALL,
-                self.key,
-                draft.name,
-                {"code": draft.code, "origin": found.seq, "groups": draft.groups, "reads": draft.reads}
-                | {"data": {**draft.data, **self._where("")}, "cost": draft.cost, "tokens": draft.tokens},
-            )
-            return book.record(self.scope, entry, status=CheckpointStatus.RESTORED, duration=draft.duration)
-        return None
+        found = book.elsewhere(self.key, lambda each: each.draft.kind is StepKind.CALL and self._fits(each))
+        if found is None:
+            return None
+        book.engine.trust.require([found])
+        draft, self._after = found.draft, book.newest
+        origin = found.seq if draft.origin is None else draft.origin
+        entry = Entry(
+            StepKind.CALL,
+            self.key,
+            draft.name,
+            {"code": draft.code, "origin": origin, "groups": draft.groups, "reads": draft.reads}
+            | {"data": {**draft.data, **self._where("")}, "cost": draft.cost, "tokens": draft.tokens},
+        )
+        return book.record(self.scope, entry, status=CheckpointStatus.RESTORED, duration=draft.duration)
 
     def serve(self, found: Checkpoint) -> Any:
         """The recorded result, with what the call changed put back into the caller's objects.
@@ -225,6 +262,8 @@ class Call:
         with referring(self._effects.present(called, told["present"], told["counts"], moved)):
             stored = self._loaded(found)
         self._effects.put(called, stored["left"], moved)
+        if told.get("changed"):
+            self._note_left()
         return stored[RESULT]
 
     def _loaded(self, found: Checkpoint) -> Mapping[str, Any]:
@@ -252,6 +291,8 @@ class Call:
         self.inner.refuse_suspended()
         duration = time.perf_counter() - self._started
         left = self._effects.left(self.options.name)
+        if left is not None:
+            self._note_left()
         data = self._where(self.inner.path)
         entry = Entry(
             StepKind.CALL,
@@ -277,11 +318,14 @@ class Call:
     ) -> tuple[Mapping[str, Any], Written]:
         engine = self.scope.book.engine
         with judging(self.scope.book.trial):
-            if left is None:
+            tied = left or self._effects.shared(result)
+            if tied is None:
                 stored = engine.put({RESULT: result}, namespace=self._callee.scope)
             else:
-                stored, more = left.store(engine, result, namespace=self._callee.scope)
-                data |= {**more, "changed": sorted(left.after)}
+                stored, more = tied.store(engine, result, namespace=self._callee.scope)
+                data |= more
+        if left is not None:
+            data |= {"changed": sorted([*left.after, *(f"global {label}" for label in left.bound)])}
         refuse_unstorable(self.options.name, stored, result)
         value = digest_values({RESULT: result}, namespace=self._callee.scope)
         written = Written()
@@ -297,6 +341,7 @@ class Call:
 
     def failed(self, error: BaseException) -> None:
         """Put on record that the call raised; no later attempt is given that."""
+        self._note_left()
         if suspended_in(error) is not None:
             return
         entry = Entry(
@@ -313,6 +358,24 @@ class Call:
         self.scope.record(
             entry, status=CheckpointStatus.FAILED, started_at=self._started_at, duration=duration
         )
+
+
+def _place(code: Any) -> tuple[str, str]:
+    return str(code.__module__), code.__qualname__
+
+
+def _data_of(look: Look) -> dict[str, object]:
+    return {f"global {name}": value for name, value in look.data.items()}
+
+
+def _globals_of(look: Look) -> dict[str, object]:
+    """What the function reads besides its arguments, with plain values that it may itself have changed."""
+    found = _data_of(look)
+    for label, place in look.bindings.items():
+        value = variable(*place)
+        if is_immutable_atom(value):
+            found.setdefault(f"global {label}", value)
+    return found
 
 
 def load_result(scope: Scope, found: Checkpoint, *, namespace: dict[str, Any]) -> Mapping[str, Any]:

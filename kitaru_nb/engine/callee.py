@@ -15,23 +15,24 @@ import sys
 import textwrap
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 from blake3 import blake3
 
 from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.analysis.modules import is_local_module, variables_of
+from kitaru_nb.artifacts.census import DERIVED_MEMBERS, told_decorators
 from kitaru_nb.artifacts.code_digest import code_token
-from kitaru_nb.artifacts.digest import digest_values
-from kitaru_nb.artifacts.kinds import is_immutable_atom
+from kitaru_nb.artifacts.digest import digest_values, opaque_in
+from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["Callee", "Look", "callee_of", "project_folder"]
+__all__ = ["Callee", "Look", "callee_of", "members_of", "project_folder", "variable"]
 
 _identity = object.__hash__
 _MAIN = "__main__"
@@ -46,14 +47,17 @@ class Look:
         code: Digest of the code that it reaches, and of the plain values that it only reads.
         data: Objects that it reads and variables that it binds, by a name for messages; a variable
             of an outer function by its cell.
-        bindings: Names in its own globals that code it reaches binds or deletes.
+        bindings: Variables of modules, and attributes of classes, that code it reaches binds or
+            deletes: where they are, as a dict or class, and their names there.
         reads: Everything that it reads of its own globals, by name.
+        classes: The project's classes that it reaches.
     """
 
     code: Digest
     data: Mapping[str, object]
-    bindings: tuple[str, ...] = ()
+    bindings: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     reads: Mapping[str, object] = field(default_factory=dict)
+    classes: Mapping[str, type] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -62,11 +66,13 @@ class _Found:
 
     token: Any = field(default_factory=blake3)
     data: dict[str, object] = field(default_factory=dict)
-    bindings: set[str] = field(default_factory=set)
+    bindings: dict[str, tuple[Any, str]] = field(default_factory=dict)
     read: list[tuple[Mapping[str, object], str, object]] = field(default_factory=list)
     functions: list[tuple[FunctionType, CodeType, object, object]] = field(default_factory=list)
     cells: list[tuple[CellType, object]] = field(default_factory=list)
     classes: list[tuple[type, dict[str, object]]] = field(default_factory=list)
+    members: list[tuple[str, type, str, object]] = field(default_factory=list)
+    stored: set[str] = field(default_factory=set)
     look: Look | None = None
 
     def still_holds(self) -> bool:
@@ -79,7 +85,7 @@ class _Found:
                 for function, code, defaults, kw in self.functions
             )
             and all(_content(cell) is value for cell, value in self.cells)
-            and all(_members(cls) == members for cls, members in self.classes)
+            and all(_same(members_of(cls), members) for cls, members in self.classes)
         )
 
 
@@ -92,8 +98,11 @@ class Callee:
 
     def __init__(self, function: FunctionType) -> None:
         self.function = function
-        self.signature = inspect.signature(function)
+        # Its own: a decorator's wrapper takes what it takes, whatever the function inside it takes.
+        self.signature = inspect.signature(function, follow_wrapped=False)
         self._found: _Found | None = None
+        self._more: tuple[tuple[int, ...], _Found] = ((), _Found())
+        self._owned: dict[str, bool] = {}
         self._lock = threading.Lock()
 
     @property
@@ -110,6 +119,42 @@ class Callee:
             assert found.look is not None
             return found.look
 
+    def look_at(self, codes: Sequence[Any]) -> Look:
+        """As `look`, together with functions and classes that it is given in its arguments and data."""
+        if not codes:
+            return self.look()
+        with self._lock:
+            numbers, found = self._more
+            if numbers != tuple(map(_identity, codes)) or not found.still_holds():
+                found = _Walk(project_folder(self.function)).all(self.function, codes)
+                # What closures hold is not kept alive for the sake of a later call.
+                kept = not found.cells
+                self._more = (tuple(map(_identity, codes)), found) if kept else ((), _Found())
+            assert found.look is not None
+            return found.look
+
+    def codes_in(self, objects: Iterable[Any]) -> dict[int, Any]:
+        """The project's functions and classes among objects, and the classes of instances, by identity."""
+        found: dict[int, Any] = {}
+        for obj in objects:
+            cls = type(obj)
+            if cls in _NO_CODE:
+                continue
+            code = obj if cls is FunctionType or isinstance(obj, type) else cls
+            if _identity(code) not in found and self._owns(code):
+                found[_identity(code)] = code
+        return found
+
+    def _owns(self, code: Any) -> bool:
+        module = code.__module__
+        if type(code) is FunctionType and code.__globals__ is self.scope:
+            return True
+        if type(module) is not str:
+            return False
+        if module not in self._owned:
+            self._owned[module] = _is_own(module, self.scope, [project_folder(self.function), Path.cwd()])
+        return self._owned[module]
+
     @functools.cached_property
     def source(self) -> str:
         """The function's source, or nothing where there is none."""
@@ -117,6 +162,10 @@ class Callee:
             return textwrap.dedent(inspect.getsource(self.function))
         except (OSError, TypeError, IndentationError):
             return ""
+
+    def defaulted(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> set[str]:
+        """Parameters that a call leaves to their defaults."""
+        return self.signature.parameters.keys() - self.signature.bind(*args, **kwargs).arguments.keys()
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
         """The arguments of a call by the names of their parameters, defaults included.
@@ -148,8 +197,11 @@ def project_folder(function: FunctionType) -> Path:
 
 def plain_function(value: object) -> object:
     """What is behind a recorded function; anything else is itself."""
-    inner = getattr(value, "__kitaru_function__", None) if type(value) is FunctionType else None
-    return value if inner is None else inner
+    if type(value) is not FunctionType:
+        return value
+    inner = getattr(value, "__kitaru_function__", None)
+    # A decorator above a recorded function has copied its attributes: that one is no recorded function.
+    return value if inner is None or getattr(value, "__wrapped__", None) is not inner else inner
 
 
 class _Walk:
@@ -160,13 +212,22 @@ class _Walk:
         self._local: dict[str, bool] = {}
         self._own: dict[str, Any] = {}
 
-    def all(self, function: FunctionType) -> _Found:
+    def all(self, function: FunctionType, codes: Iterable[Any] = ()) -> _Found:
         self._own = function.__globals__
         self._see(function.__name__, function)
+        for code in codes:
+            self._see(code.__qualname__, code)
         found = self._found
         reads = {name: value for scope, name, value in found.read if scope is self._own}
+        for label, cls, name, value in found.members:
+            if name in found.stored:  # such as a counter: what it is counts, but is no part of the code
+                found.bindings[f"{_called(cls)}.{name}"] = (cls, name)
+            else:
+                self._tell(label, name, digest_values({"": value}, namespace=self._own))
         code = Digest(found.token.hexdigest())
-        found.look = Look(code, dict(found.data), tuple(sorted(found.bindings)), reads)
+        bindings = {label: found.bindings[label] for label in sorted(found.bindings)}
+        classes = {_called(cls): cls for cls, _ in found.classes}
+        found.look = Look(code, dict(found.data), bindings, reads, classes)
         return found
 
     def _tell(self, *words: object) -> None:
@@ -180,6 +241,7 @@ class _Walk:
                 self._once(label, value, self._function)
             else:
                 self._tell(label, "function", value.__module__, value.__qualname__)
+                self._once(label, value, self._foreign)
         elif isinstance(value, type):
             if self._is_own(value.__module__):
                 self._once(label, value, self._class)
@@ -188,7 +250,7 @@ class _Walk:
         elif type(value) is ModuleType:
             self._tell(label, "module", value.__name__)
         elif is_immutable_atom(value):
-            self._tell(label, digest_values({"": value}, namespace=self._own))
+            self._atom(label, value)
         elif type(value) in _HOLDERS:
             for part, held in _HOLDERS[type(value)](value):
                 self._see(f"{label}.{part}", held)
@@ -196,6 +258,12 @@ class _Walk:
             self._found.data.setdefault(label, value)
             if self._is_own(type(value).__module__):
                 self._see(f"{label}.__class__", type(value))
+
+    def _atom(self, label: str, value: Any) -> None:
+        self._tell(label, digest_values({"": value}, namespace=self._own))
+        if type(value) in (tuple, frozenset):
+            codes = [each for each in value if _is_code(each)]
+            self._see_all(label, sorted(codes, key=lambda each: getattr(each, "__qualname__", "")))
 
     def _see_all(self, label: str, values: Iterable[object]) -> None:
         for number, value in enumerate(values):
@@ -208,8 +276,18 @@ class _Walk:
         self._seen[_identity(value)] = value
         take(label, value)
 
+    def _foreign(self, label: str, function: FunctionType) -> None:
+        """What of the project a library's function holds, such as one that its decorator has made."""
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            content = _content(cell)
+            held = content.values() if isinstance(content, (dict, MappingProxyType)) else (content,)
+            for number, value in enumerate(map(plain_function, held)):
+                if isinstance(value, type) or type(value) in (FunctionType, *_HOLDERS):
+                    self._see(f"{label}.{name}.{number}", value)
+
     def _function(self, label: str, function: FunctionType) -> None:
         code = function.__code__
+        self._found.stored |= _stored_by(code)
         self._found.functions.append((function, code, function.__defaults__, function.__kwdefaults__))
         self._tell(label, code_token(code), code.co_freevars)
         self._see_all(f"{label}.__defaults__", function.__defaults__ or ())
@@ -225,9 +303,9 @@ class _Walk:
                 self._see(f"{label}.{name}", content)
         scope = function.__globals__
         names = function_names(code)
-        bound = _bound_by(code) if scope is self._own else frozenset()
-        self._found.bindings |= bound
+        bound = _bound_by(code)
         where = "" if scope is self._own else f"{scope.get('__name__')}."
+        self._found.bindings.update({where + name: (scope, name) for name in bound})
         wanted = sorted(names.names & scope.keys())
         if names.dynamic:
             wanted = [name for name in scope if not name.startswith("_")]
@@ -251,18 +329,22 @@ class _Walk:
                 self._see(f"{where}{name}.{attribute}", attributes[attribute])
 
     def _class(self, label: str, cls: type) -> None:
-        members = _members(cls)
+        members = members_of(cls)
         self._found.classes.append((cls, members))
         self._tell(label, cls.__qualname__, sorted(members))
         self._see_all(f"{label}.__bases__", cls.__bases__)
         for name, member in sorted(members.items()):
-            self._see(f"{label}.{name}", member)
+            if name.startswith("_") and name.endswith("_") and not _is_code(member):
+                # What a decorator or a metaclass has noted of the class: it does not change any more.
+                told = digest_values({"": told_decorators(member)}, namespace=self._own)
+                self._tell(label, name, kind_name(member) if opaque_in(told) else told)
+            elif is_immutable_atom(member) and not _is_code(member):
+                self._found.members.append((label, cls, name, member))
+            else:
+                self._see(f"{label}.{name}", member)
 
     def _is_own(self, module: object, scope: Mapping[str, object] | None = None) -> bool:
-        if scope is self._own or module == _MAIN or module == self._own.get("__name__"):
-            return True
-        found = sys.modules.get(module) if isinstance(module, str) else None
-        return found is not None and self._is_local(found)
+        return scope is self._own or _is_own(module, self._own, self._folders)
 
     def _is_local(self, module: ModuleType) -> bool:
         name = module.__name__
@@ -270,6 +352,33 @@ class _Walk:
             self._local[name] = is_local_module(module, self._folders)
         return self._local[name]
 
+
+def _is_own(module: object, scope: Mapping[str, object], folders: Sequence[Path]) -> bool:
+    if module in (_MAIN, scope.get("__name__")):
+        return True
+    found = sys.modules.get(module) if isinstance(module, str) else None
+    return found is not None and is_local_module(found, folders)
+
+
+def _called(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def variable(holder: Any, name: str, missing: object = None) -> Any:
+    """What a variable of a module, or an attribute of a class itself, is bound to now."""
+    return (vars(holder) if isinstance(holder, type) else holder).get(name, missing)
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, type) or type(value) in (FunctionType, *_HOLDERS)
+
+
+def _same(now: Mapping[str, object], then: Mapping[str, object]) -> bool:
+    return len(now) == len(then) and all(now.get(name, _MISSING) is value for name, value in then.items())
+
+
+# Met at every call, and without code of the project's.
+_NO_CODE = frozenset([list, dict, tuple, set, frozenset, bytearray, CellType, ModuleType])
 
 # What holds functions, and by which parts.
 _HOLDERS: dict[type, Callable[[Any], Iterable[tuple[str, object]]]] = {
@@ -281,6 +390,8 @@ _HOLDERS: dict[type, Callable[[Any], Iterable[tuple[str, object]]]] = {
     MethodType: lambda held: [("__func__", held.__func__), ("__self__", held.__self__)],
     staticmethod: lambda held: [("__func__", held.__func__)],
     classmethod: lambda held: [("__func__", held.__func__)],
+    type(functools.lru_cache(len)): lambda held: [("__wrapped__", held.__wrapped__)],
+    functools.cached_property: lambda held: [("func", held.func)],
     property: lambda held: [
         (name, part) for name in ("fget", "fset", "fdel") if (part := getattr(held, name)) is not None
     ],
@@ -290,11 +401,13 @@ _NOT_MEMBERS = frozenset(
     [
         *("__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__"),
         *("__annotations__", "__annotate_func__", "__abstractmethods__", "_abc_impl", "__slotnames__"),
+        *DERIVED_MEMBERS,
     ]
 )
 
 
-def _members(cls: type) -> dict[str, object]:
+def members_of(cls: type) -> dict[str, object]:
+    """The attributes of a class that are written in it, or were assigned since."""
     return {
         name: value
         for name, value in vars(cls).items()
@@ -321,6 +434,20 @@ def _rebound_by(code: CodeType) -> frozenset[str]:
         if isinstance(constant, CodeType):
             found |= _rebound_by(constant)
     return frozenset(found) & frozenset(code.co_freevars)
+
+
+@functools.lru_cache(maxsize=4096)
+def _stored_by(code: CodeType) -> frozenset[str]:
+    """Attributes that `code`, and code nested in it, assigns or deletes, of whatever object."""
+    found = {
+        str(each.argval)
+        for each in dis.get_instructions(code)
+        if each.opname in ("STORE_ATTR", "DELETE_ATTR")
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _stored_by(constant)
+    return frozenset(found)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import xxhash
@@ -26,11 +27,12 @@ from kitaru_nb.artifacts.clients import is_client
 from kitaru_nb.artifacts.kinds import is_immutable_atom
 from kitaru_nb.artifacts.pickle_codec import referring
 from kitaru_nb.artifacts.values import Stored
+from kitaru_nb.engine.callee import Look, members_of, variable
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.rollback import Kind, kind_of, reached
 from kitaru_nb.errors import UnstorableError
 
-__all__ = ["ABSENT", "Effects", "Left", "Place"]
+__all__ = ["ABSENT", "Effects", "Left", "Place", "objects_in"]
 
 _identity = object.__hash__
 _MANY = 1_000_000
@@ -45,6 +47,8 @@ class _Absent:
 
 ABSENT = _Absent()
 
+_CODE = (type, FunctionType, ModuleType, CellType)
+
 
 Place = tuple[str, int]
 """Where an object is: what leads to it, and its number among all that is reached from there."""
@@ -57,8 +61,8 @@ class Effects:
         roots: The call's arguments, and what else it leads to, by a name for messages.
         digests: For each of them what tells whether it has changed.
         digest: Gives that for a root as it is now.
-        scope: The globals of the function.
-        names: Globals that the code it reaches may bind.
+        objects: What roots lead to, numbered by their place, where that is known already.
+        look: What the function reaches: which variables and attributes of classes it may bind.
     """
 
     def __init__(
@@ -66,33 +70,33 @@ class Effects:
         roots: Mapping[str, object],
         digests: Mapping[str, str],
         digest: Callable[[object], str],
-        scope: dict[str, Any],
-        names: Iterable[str] = (),
+        objects: Mapping[str, Sequence[Any]],
+        look: Look,
     ) -> None:
         self.roots = roots
         self._digests = digests
         self._digest = digest
-        self._scope = scope
-        self._names = tuple(names)
+        self._look = look
         self._bound: dict[str, object] = {}
-        self._objects: dict[str, list[Any]] = {}
+        self._members: dict[str, dict[str, object]] = {}
+        self._objects = dict(objects)
         self._before: dict[str, list[tuple[int, Kind, Any]]] = {}
         self._present: list[Place] = []
 
     def take(self) -> None:
         """Number what is there now, and note what each object holds."""
-        self._bound = {name: self._scope.get(name, ABSENT) for name in self._names}
+        self._bound = {label: variable(*place, ABSENT) for label, place in self._look.bindings.items()}
+        self._members = {label: _own_members(cls) for label, cls in self._look.classes.items()}
         for name, root in self.roots.items():
             if not is_immutable_atom(root) and not is_closed(type(root)):
                 kinds = ((number, _kind_of(obj), obj) for number, obj in enumerate(self.objects(name)))
                 self._before[name] = [(n, kind, kind.copy(obj)) for n, kind, obj in kinds if kind is not None]
 
-    def objects(self, root: str) -> list[Any]:
+    def objects(self, root: str) -> Sequence[Any]:
         """All that a root leads to, numbered by their place in the list."""
         found = self._objects.get(root)
         if found is None:
-            met = itertools.islice(reached(self.roots[root], is_closed), _MANY)
-            found = self._objects[root] = list(met)
+            found = self._objects[root] = objects_in(self.roots[root])
         return found
 
     def left(self, called: str) -> Left | None:
@@ -101,11 +105,7 @@ class Effects:
         Raises:
             UnstorableError: kind ``not-put-back``: it changed something that cannot be put back.
         """
-        bound = {
-            name: now
-            for name, before in self._bound.items()
-            if (now := self._scope.get(name, ABSENT)) is not before
-        }
+        bound = self._rebound()
         changed: list[tuple[Place, object]] = []
         after: dict[str, str] = {}
         seen: set[int] = set()
@@ -125,6 +125,51 @@ class Effects:
             changed += found
         return Left(self._objects, changed, bound, after) if after or bound else None
 
+    def _rebound(self) -> dict[str, object]:
+        """Variables and attributes of classes that are bound to something else than before."""
+        bound = {
+            label: now
+            for label, before in self._bound.items()
+            if (now := variable(*self._look.bindings[label], ABSENT)) is not before
+        }
+        for label, before in self._members.items():
+            after = _own_members(self._look.classes[label])
+            for name in before.keys() | after.keys():
+                if (now := after.get(name, ABSENT)) is not before.get(name, ABSENT):
+                    bound[f"{label}.{name}"] = now
+        return bound
+
+    def _bind(self, called: str, label: str, value: object) -> None:
+        holder, name = self._look.bindings.get(label, (None, ""))
+        if holder is None:
+            owner, _, name = label.rpartition(".")
+            holder = self._look.classes.get(owner)
+        if holder is None:
+            raise _not_back(called, [label], "and that is not here any more")
+        if isinstance(holder, type):
+            if value is not ABSENT:
+                setattr(holder, name, value)
+            elif name in vars(holder):
+                delattr(holder, name)
+        elif value is ABSENT:
+            holder.pop(name, None)
+        else:
+            holder[name] = value
+
+    def shared(self, result: object) -> Left | None:
+        """What ties the result of a call that changed nothing to what was there; None where nothing does.
+
+        Such as an argument that is returned, or a view of its memory.
+        """
+        objects = {name: found for name, found in self._objects.items() if found}
+        if not objects or is_immutable_atom(result):
+            return None
+        places = _used([result], objects)
+        tied = (self._objects[root][number] for root, number in places)
+        if all(is_immutable_atom(obj) or isinstance(obj, _CODE) for obj in tied):
+            return None
+        return Left(objects, [], {}, {})
+
     def put(self, called: str, left: Mapping[str, Any], moved: AbstractSet[str]) -> None:
         """Do to what is there now what the call did then; `left` refers to what is there now.
 
@@ -142,11 +187,8 @@ class Effects:
             if kind is None:
                 raise _not_back(called, [root], f"and `{type(obj).__name__}` cannot be given what it held")
             kind.put(obj, _given(kind, state))
-        for name, value in left["bound"].items():
-            if value is ABSENT:
-                self._scope.pop(name, None)
-            else:
-                self._scope[name] = value
+        for label, value in left["bound"].items():
+            self._bind(called, label, value)
         wrong = [
             root
             for root, then in left["after"].items()
@@ -213,6 +255,18 @@ class Left:
         return stored, {"present": [list(place) for place in places], "counts": counts}
 
 
+def objects_in(root: object) -> list[Any]:
+    """All that a root leads to and that can change or hold what can, numbered by its place."""
+    return list(itertools.islice(reached(root, is_closed), _MANY))
+
+
+def _own_members(cls: type) -> dict[str, object]:
+    """What a call may have assigned to a class; what Python and its libraries note in it is no effect."""
+    return {
+        name: value for name, value in members_of(cls).items() if not (name[:1] == "_" and name[-1:] == "_")
+    }
+
+
 def _not_back(called: str, roots: Iterable[str], why: str) -> UnstorableError:
     names = ", ".join(f"`{name}`" for name in roots)
     message = f"`{called}` changed {names}, {why}"
@@ -249,8 +303,9 @@ def _referents(level: list[object]) -> list[object]:
         own = None if type(obj) is functools.partial else getattr(obj, "__dict__", None)
         if type(own) is dict:
             found.append(own)
-        if _is_array(obj) and obj.dtype.hasobject:  # type: ignore[attr-defined] # an array has it
-            found += obj.ravel().tolist()  # type: ignore[attr-defined] # as above
+        if _is_array(obj):
+            found += obj.ravel().tolist() if obj.dtype.hasobject else ()  # type: ignore[attr-defined] # an array has it
+            found.append(obj.base)  # type: ignore[attr-defined] # as above
     return [obj for obj in found if type(obj) is not type(sys)]
 
 
@@ -320,7 +375,10 @@ def _is_tensor(obj: object) -> bool:
 def _apart(kind: Kind, obj: Any) -> Any:
     """The content of an object, as an object of its own that can be stored."""
     if kind is _ARRAY:
-        return obj.view() if type(obj).__module__.partition(".")[0] == "numpy" else obj.copy()
+        if type(obj).__module__.partition(".")[0] != "numpy" or obj.dtype.kind not in "biufc":
+            return obj.copy()
+        # The same memory, and yet no view of `obj`, which would be stored as one.
+        return sys.modules["numpy"].asarray(memoryview(obj))
     if kind is _TENSOR:
         return obj.detach().clone()
     state = kind.copy(obj)

@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
 from kitaru_nb.engine.callee import callee_of, plain_function
 from kitaru_nb.engine.commit import Written
@@ -24,6 +25,7 @@ from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.scope import Book, Entry, Scope, note_suspended
+from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.errors import KitaruError, Suspended, UsageError, suspended_in
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
@@ -387,17 +389,19 @@ def is_flow_of(function: object, identity: Identity) -> bool:
 
 
 def told_inputs(inputs: Mapping[str, object], namespace: dict[str, Any]) -> dict[str, Any]:
-    """Inputs as JSON: plain data as it is, anything else by its digest."""
-    return {name: _told(value, namespace) for name, value in inputs.items()}
+    """Inputs as JSON: plain data as it is, anything else, and what holds a secret, by its digest."""
+    notice_names(inputs)
+    return {name: _told(value, namespace, name) for name, value in inputs.items()}
 
 
-def _told(value: object, namespace: dict[str, Any]) -> Any:
-    if type(value) in _PLAIN:
+def _told(value: object, namespace: dict[str, Any], under: str) -> Any:
+    if type(value) in _PLAIN and VAULT.mask_json(value, under) == value:
         return value
     if type(value) is list:
-        return [_told(item, namespace) for item in value]
-    if type(value) is dict and all(type(key) is str for key in value):
-        return {key: _told(item, namespace) for key, item in value.items()}
+        return [_told(item, namespace, under) for item in value]
+    if type(value) is dict and all(type(key) is str and VAULT.mask(key) == key for key in value):
+        notice_names(value)
+        return {key: _told(item, namespace, key) for key, item in value.items()}
     digest = digest_values({"": value}, namespace=namespace)
     return {"type": kind_name(value)} if opaque_in(digest) else {"type": kind_name(value), "digest": digest}
 
@@ -409,7 +413,7 @@ def _status_after(error: BaseException) -> ExecutionStatus:
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error).partition("\n")[0]
+    text = VAULT.mask(str(error)).partition("\n")[0]
     if isinstance(error, Suspended):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -126,7 +126,7 @@ def gather(*futures: Future[Any], on_error: OnError = "raise") -> Any:
     """
     if _running() is not None and any(future._awaited for future in futures):  # noqa: SLF001 - same module
         return _gathered(futures, on_error)
-    return _told([_outcome(future) for future in futures], on_error)
+    return _told(_outcomes(futures), on_error)
 
 
 async def _gathered(futures: Sequence[Future[Any]], on_error: OnError) -> list[Any]:
@@ -140,6 +140,25 @@ async def _awaited(future: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         raise
     except BaseException as error:  # noqa: BLE001 - told once all have ended
         return None, error
+
+
+def _outcomes(futures: Sequence[Future[Any]]) -> list[tuple[Any, BaseException | None]]:
+    """How each call has ended; raises the stop button, after which no more calls begin."""
+    outcomes: list[tuple[Any, BaseException | None]] = []
+    try:
+        for future in futures:
+            outcomes.append(_outcome(future))
+            error = outcomes[-1][1]
+            if error is not None and _is_stop(error):
+                raise error
+    except BaseException:
+        _drop(futures)
+        raise
+    return outcomes
+
+
+def _is_stop(error: BaseException | None) -> bool:
+    return error is not None and not isinstance(error, (Exception, Suspended))
 
 
 def _outcome(future: Future[Any]) -> tuple[Any, BaseException | None]:
@@ -169,6 +188,8 @@ def in_order(calls: Iterable[Callable[[], Future[Any]]], *, max_workers: int, on
                 free.acquire()
                 break
             idle._take()  # noqa: SLF001 - same module
+            if idle.done() and _is_stop(idle.exception()):
+                return _told(_outcomes(futures), on_error)
         try:
             future = call()
         except Exception as error:  # noqa: BLE001 - a recorded result that cannot be served is one failure
@@ -176,7 +197,13 @@ def in_order(calls: Iterable[Callable[[], Future[Any]]], *, max_workers: int, on
             future._done.set_exception(error)  # noqa: SLF001 - same module
         future._done.add_done_callback(lambda _: free.release())  # noqa: SLF001 - same module
         futures.append(future)
-    return _told([_outcome(future) for future in futures], on_error)
+    return _told(_outcomes(futures), on_error)
+
+
+def _drop(futures: Iterable[Future[Any]]) -> None:
+    """Calls that no thread has taken are not made any more."""
+    for future in futures:
+        future._job = None  # noqa: SLF001 - same module
 
 
 async def gather_async(

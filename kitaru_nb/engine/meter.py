@@ -83,10 +83,7 @@ class ScopeMeter:
         book = self._scope.book
         if not self._scope.reuse or (book.replay is not None and book.replay.is_named(self._scope.place)):
             return None
-        for found in book.engine.journal.find_anywhere(key):
-            if found.execution != book.execution and not book.engine.journal.removed(found.draft.stored):
-                return found
-        return None
+        return book.elsewhere(key)
 
     def _served(self, found: Checkpoint) -> ModelAnswer | None:
         draft, engine = found.draft, self._scope.book.engine

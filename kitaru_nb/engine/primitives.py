@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from blake3 import blake3
@@ -24,7 +26,9 @@ __all__ = ["Stream", "current_execution", "idempotency_key", "log", "once", "sav
 
 T = TypeVar("T")
 
+_SHORTEST, _LONGEST = 0.001, 0.1
 _once_locks: dict[str, threading.RLock] = {}
+_once_owners: dict[str, asyncio.Task[Any] | None] = {}
 _once_lock = threading.Lock()
 
 
@@ -70,14 +74,32 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
 async def _once_async(
     scope: Scope, key: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
-    found = scope.book.find_first(scope, _once_key(key))
-    if found is not None:
-        return _known(scope, found)
-    with inside(scope.inner("once", _once_key(key)[:16])) as inner:
-        result = await fn(*args, **kwargs)
-    inner.refuse_suspended()
-    _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
-    return result
+    async with _alone(f"{scope.book.execution}\n{key}"):
+        found = scope.book.find_first(scope, _once_key(key))
+        if found is not None:
+            return _known(scope, found)
+        with inside(scope.inner("once", _once_key(key)[:16])) as inner:
+            result = await fn(*args, **kwargs)
+        inner.refuse_suspended()
+        _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
+        return result
+
+
+@asynccontextmanager
+async def _alone(what: str) -> AsyncIterator[None]:
+    """One coroutine at a time inside, of all event loops; the others wait."""
+    me = asyncio.current_task()
+    pause = _SHORTEST
+    while (owner := _once_owners.setdefault(what, me)) is not me:
+        if owner is not None and owner.done():
+            _once_owners.pop(what, None)  # its loop ended before it could say so
+            continue
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST)
+    try:
+        yield
+    finally:
+        _once_owners.pop(what, None)
 
 
 def _lock_of(what: str) -> threading.RLock:

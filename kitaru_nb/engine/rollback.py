@@ -227,7 +227,11 @@ def _parts(obj: Any) -> Iterable[Any] | None:
             return None
         return [*(obj.__closure__ or ()), obj.__defaults__, obj.__kwdefaults__, obj.__dict__]
     if isinstance(obj, type):
-        return None if by_reference(obj) else [*vars(obj).values(), *obj.__bases__]
+        if by_reference(obj):
+            return None
+        # `__slotnames__` comes with the first copy or pickle of an instance.
+        members = [value for name, value in vars(obj).items() if name != "__slotnames__"]
+        return [*members, *obj.__bases__]
     if isinstance(obj, types.ModuleType):
         return None if type(obj) is not types.ModuleType or is_imported(obj) else [vars(obj)]
     if type(obj) is functools.partial:  # asked for its `__dict__` it would get one, and pickle otherwise

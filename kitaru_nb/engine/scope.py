@@ -106,6 +106,7 @@ class Book:
         self._writer: ThreadPoolExecutor | None = None
         self._pid = os.getpid()
         self._codes: set[Digest] = set()
+        self._origins: set[int] = set()
         self._asked_limit = limit
         self._replay: Replay | None = None
         self._newest = 0
@@ -267,6 +268,29 @@ class Book:
         scope.consume(copy, own=True)  # what it saves is on its own record
         return copy
 
+    def elsewhere(
+        self, key: CheckpointKey, fits: Callable[[Checkpoint], bool] | None = None
+    ) -> Checkpoint | None:
+        """The next result with this key of another execution, each of them given once in this one.
+
+        The newest execution that has any left comes first, and in it what was recorded first: so
+        several equal calls are given several results, in their order.
+        """
+        with self._lock:
+            self._load()
+            chosen: Checkpoint | None = None
+            journal = self.engine.journal
+            for found in journal.find_anywhere(key):  # the newest first
+                if chosen is not None and found.execution != chosen.execution:
+                    break
+                if found.execution == self.execution or _origin(found) in self._origins:
+                    continue
+                if (fits is None or fits(found)) and not journal.removed(found.draft.stored):
+                    chosen = found
+            if chosen is not None:
+                self._origins.add(_origin(chosen))
+            return chosen
+
     def _is_left(self, scope: Scope, found: Checkpoint) -> bool:
         """Whether a result was recorded where nobody comes for it any more.
 
@@ -424,6 +448,8 @@ class Book:
         draft = checkpoint.draft
         if not self._is_lent(checkpoint):
             self._newest = max(self._newest, checkpoint.ordinal)
+        if draft.origin is not None:
+            self._origins.add(draft.origin)
         self._by_key.setdefault(draft.key, []).append(checkpoint)
         self._by_scope[draft.scope] = self._by_scope.get(draft.scope, 0) + 1
         if draft.kind is StepKind.CALL and "path" in draft.data:
@@ -648,6 +674,11 @@ def served_of(steps: Iterable[Checkpoint]) -> Served:
         if step.draft.tokens is not None:
             tokens = (tokens or 0) + step.draft.tokens
     return Served(tuple(numbers), duration, cost, tokens)
+
+
+def _origin(found: Checkpoint) -> int:
+    """The step that a result was recorded by, in whichever execution."""
+    return found.seq if found.draft.origin is None else found.draft.origin
 
 
 def _generation(path: str, number: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import random
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -324,3 +325,26 @@ def test_a_context_variable_of_the_notebook_is_known_by_its_value(monkeypatch: p
     variable.set(1)
 
     assert digest_values({"v": variable}, namespace={}) != before
+
+
+def test_a_pydantic_model_has_the_same_digest_in_every_process_and_another_one_when_it_is_edited() -> None:
+    source = (
+        "from pydantic import BaseModel, Field, field_validator\n"
+        "from kitaru_nb.artifacts.digest import digest_values\n"
+        "class M(BaseModel):\n a: int = Field(gt=0)\n b: int = 1\n @field_validator('{}')\n @classmethod\n"
+        " def check(cls, v): return v\n"
+        "print(digest_values({{'': M(a=1)}}, namespace=globals()))"
+    )
+    texts = [source.format("a"), source.format("a"), source.format("b")]
+    # Something else in memory first, or a class would have the same address in each.
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", f"x = [type('T', (), {{}}) for _ in range({n})]\n{text}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for n, text in enumerate(texts)
+    ]
+
+    assert found[0] == found[1] != found[2]
