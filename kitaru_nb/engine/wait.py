@@ -151,7 +151,9 @@ def waiting(scope: Scope, what: Asked, front: Front) -> Generator[float, None, A
     book = scope.book
     journal = book.engine.journal
     question = _question(scope, what)
-    wait, anew = journal.ask(book.attempt, question)
+    replay = book.replay
+    lender = None if replay is None else replay.of  # what people have answered there is kept
+    wait, anew = journal.ask(book.attempt, question, lender=lender)
     while True:
         if wait.status is WaitStatus.EXPIRED:
             raise _expired(wait)

@@ -153,13 +153,21 @@ class Journal(Protocol):
     def guests(self) -> Mapping[ExecutionId, datetime]:
         """Executions that were imported and not gone on with here, each with when that was."""
 
-    def ask(self, attempt: Attempt, question: Question, *, refused: str | None = None) -> tuple[Wait, bool]:
+    def ask(
+        self,
+        attempt: Attempt,
+        question: Question,
+        *,
+        refused: str | None = None,
+        lender: ExecutionId | None = None,
+    ) -> tuple[Wait, bool]:
         """The wait for a question in one place of the code, and whether it was asked only now.
 
         Asked again in the same place, it is the same wait with the same address, and what was
         answered counts; where the question's binding differs, or with `refused` (why the code
         could not take the answer), it is asked once more and the old answer does not count. What
-        was answered ahead of time counts for the first question, if that takes it. After its
+        was answered ahead of time counts for the first question, if that takes it; else what was
+        answered to this very question in the same place of the execution `lender`. After its
         deadline a wait without an answer has its default, or has expired.
 
         Raises:

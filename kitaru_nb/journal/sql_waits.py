@@ -27,7 +27,14 @@ class SqlWaits:
     _session: Session
     _leases: Leases
 
-    def ask(self, attempt: Attempt, question: Question, *, refused: str | None = None) -> tuple[Wait, bool]:
+    def ask(
+        self,
+        attempt: Attempt,
+        question: Question,
+        *,
+        refused: str | None = None,
+        lender: ExecutionId | None = None,
+    ) -> tuple[Wait, bool]:
         """The wait for a question, and whether it was asked only now. See `Journal.ask`."""
         execution = attempt.execution
         if refused is None:  # most often it is on record, and nothing has to be written
@@ -38,7 +45,7 @@ class SqlWaits:
         with self._session.writing() as ledger:
             state = self._leases.fenced(ledger, attempt)[0]
             writing = Writing(ledger, ledger.head(), state, self._leases.now())
-            wait, asked = writing.ask(question, execution, refused=refused)
+            wait, asked = writing.ask(question, execution, refused=refused, lender=lender)
             ledger.update(writing.state)
             ledger.update(writing.head)
         self._session.remember(writing.head)

@@ -110,12 +110,19 @@ class Writing:
     state: State
     now: int
 
-    def ask(self, question: Question, execution: ExecutionId, *, refused: str | None) -> tuple[Wait, bool]:
+    def ask(
+        self,
+        question: Question,
+        execution: ExecutionId,
+        *,
+        refused: str | None,
+        lender: ExecutionId | None,
+    ) -> tuple[Wait, bool]:
         """The wait for `question`, and whether it was asked only now. See `Journal.ask`."""
         slot = _slot(execution, question)
         first = self.ledger.newest(slot)
         if first is None:
-            return self._ask_first(question, slot, execution), True
+            return self._ask_first(question, slot, execution, lender), True
         address = _address_in(self.ledger, first)
         wait, newest = _on_record(self.ledger, address)
         if wait.binding != question.binding or refused is not None:
@@ -161,7 +168,9 @@ class Writing:
         self._add(address, _ANSWERED, {**given, "asked": newest, "binding": wait.binding})
         return self._standing(address)
 
-    def _ask_first(self, question: Question, slot: str, execution: ExecutionId) -> Wait:
+    def _ask_first(
+        self, question: Question, slot: str, execution: ExecutionId, lender: ExecutionId | None
+    ) -> Wait:
         number = (self.ledger.newest(_count(execution, question.name)) or 0) + 1
         address = Address(execution, question.name, number)
         early = self.ledger.newest(_name(address))
@@ -170,6 +179,8 @@ class Writing:
         self.ledger.put_newest(_count(execution, question.name), number)
         if early is not None:
             self._take_early(address, self.ledger.fetch(EventRow, early), question, asked.seq)
+        elif lender is not None:
+            self._take_lent(address, lender, question, asked.seq)
         return self._standing(address)
 
     def _take_early(self, address: Address, row: EventRow, question: Question, asked: int) -> None:
@@ -180,6 +191,19 @@ class Writing:
         if question.kind is WaitKind.PERSON and misfit(given["answer"], question.schema) is None:
             told = {name: given[name] for name in ("answer", "by", "source", "reason") if name in given}
             self._add(address, _ANSWERED, {**told, "at": row.at, "asked": asked, "binding": question.binding})
+
+    def _take_lent(self, address: Address, lender: ExecutionId, question: Question, asked: int) -> None:
+        """What was answered to this very question in the same place of another execution counts."""
+        first = self.ledger.newest(_slot(lender, question))
+        if first is None:
+            return
+        wait, seq = _on_record(self.ledger, _address_in(self.ledger, first))
+        if wait.status is WaitStatus.ANSWERED and wait.binding == question.binding:
+            row = self.ledger.fetch(EventRow, seq)
+            given = json.loads(row.data)
+            told = {name: given[name] for name in ("answer", "by", "source", "reason") if name in given}
+            told |= {"at": given.get("at", row.at), "asked": asked, "binding": question.binding}
+            self._add(address, _ANSWERED, {**told, "lent": wait.address})
 
     def _asked(self, address: Address, question: Question, *, refused: str | None) -> EventRow:
         data: dict[str, Any] = {
@@ -281,7 +305,7 @@ def _is_told(kind: str, data: Mapping[str, Any], known: Mapping[tuple[str, int],
 
 def _are_text(data: Mapping[str, Any], *names: str) -> bool:
     return all(type(data[name]) is str for name in names) and all(
-        type(data.get(name, "")) is str for name in ("reason", "refused")
+        type(data.get(name, "")) is str for name in ("reason", "refused", "lent")
     )
 
 
@@ -359,6 +383,7 @@ def _on_record(ledger: Ledger, address: Address) -> tuple[Wait, int]:
             answered_at=rows.moment(data.get("at", row.at)),
             source=data["source"],
             reason=data.get("reason"),
+            lent=data.get("lent"),
         )
     return wait, row.seq
 

@@ -136,6 +136,7 @@ class Wait:
         answered_at: When.
         source: By what way the answer came: ``cli``, ``terminal`` ...
         reason: What whoever answered says about it.
+        lent: For an answer that was given in the execution that this one replays: to which wait.
     """
 
     address: str
@@ -159,6 +160,7 @@ class Wait:
     answered_at: datetime | None = None
     source: str | None = None
     reason: str | None = None
+    lent: str | None = None
 
     @property
     def label(self) -> str:

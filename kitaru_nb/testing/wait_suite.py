@@ -237,6 +237,39 @@ class WaitPromises:
         assert wait.status is WaitStatus.PENDING
         assert journal.answer_wait(wait.address, True, by="ana", source="cli").answer is True
 
+    def test_what_was_answered_in_another_execution_counts_where_that_is_lent(self, journal: Journal) -> None:
+        first = _begun(journal)
+        for place, text in enumerate(("Publish?", "Send?", "Unanswered?")):
+            wait = journal.ask(first, a_question(text, place=place))[0]
+            if place < 2:
+                journal.answer_wait(wait.address, True, by="ana@lab", source="cli", reason="fine")
+        journal.finish(first, ExecutionStatus.COMPLETED)
+        told = journal.waits(first.execution)
+        replay = journal.start(Identity(flow="m:f"), owner=current_owner(), new=True)[0]
+        journal.answer_wait(_address(replay, "publish#2"), False, by="ben@lab", source="cli")
+
+        def ask(place: int, text: str) -> Wait:
+            return journal.ask(replay, a_question(text, place=place), lender=first.execution)[0]
+
+        kept, own, unanswered = ask(0, "Publish?"), ask(1, "Send?"), ask(2, "Unanswered?")
+        changed = ask(3, "Publish?")
+
+        assert (kept.answer, kept.answered_by, kept.reason) == (True, "ana@lab", "fine")
+        assert (kept.answered_at, kept.lent) == (told[0].answered_at, told[0].address)
+        assert (own.answer, own.answered_by, own.lent) == (False, "ben@lab", None)
+        assert {unanswered.status, changed.status} == {WaitStatus.PENDING}
+        assert journal.waits(first.execution) == told
+
+    def test_an_answer_to_another_question_is_not_lent(self, journal: Journal) -> None:
+        first = _begun(journal)
+        address = journal.ask(first, a_question())[0].address
+        journal.answer_wait(address, True, by="ana@lab", source="cli")
+        replay = journal.start(Identity(flow="m:g"), owner=current_owner())[0]
+
+        wait = journal.ask(replay, a_question(shown="another draft"), lender=first.execution)[0]
+
+        assert wait.status is WaitStatus.PENDING
+
     @pytest.mark.parametrize("default", [False, None])
     def test_after_the_deadline_the_default_counts(
         self, journal: Journal, other: Journal, default: Any

@@ -22,6 +22,7 @@ from kitaru_nb.errors import NotFoundError, Suspended, SuspendedExit, TimedOutEr
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.model.wait import Wait, WaitStatus
 from kitaru_nb.stacks.flows import here
+from kitaru_nb.stacks.replays import replay
 
 
 def waits() -> list[Wait]:
@@ -370,6 +371,40 @@ def test_a_run_in_the_background_waits_like_any_other() -> None:
     answer(True)
 
     assert agent.run().result() is True
+
+
+@checkpoint
+def _draft(folder: str) -> str:
+    Done(Path(folder) / "done.txt").append("draft")
+    return "draft"
+
+
+@flow
+def _reviewed(folder: str) -> tuple[bool, bool]:
+    kept = wait("Take the draft?", show=_draft(folder), name="take")
+    return kept, wait(f"Publish the {_which[0]} one?", name="publish")
+
+
+_which = {0: "first"}
+
+
+def test_a_replay_keeps_what_people_have_answered(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value in (True, False):
+        suspended(_reviewed, str(tmp_path))
+        answer(value, waits()[-1].address)
+    assert _reviewed(str(tmp_path)) == (True, False)
+    monkeypatch.setitem(_which, 0, "second")
+
+    replayed = replay(waits()[0].execution, from_="_draft")
+    stopped = suspended(replayed.result)
+
+    asked = here.engine().journal.waits(replayed.execution)
+    assert [each.status for each in asked] == [WaitStatus.ANSWERED, WaitStatus.PENDING]
+    assert (asked[0].answered_by, asked[0].lent) == ("ana@lab", waits()[0].address)
+    assert stopped.wait == asked[1].address, "it asks something else"
+    assert done.all() == ["draft", "draft"]
 
 
 def test_an_answer_that_the_type_does_not_take_is_asked_for_once_more() -> None:
