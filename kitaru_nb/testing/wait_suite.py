@@ -400,6 +400,7 @@ class WaitPromises:
             {"deadline": 1 << 80},
             {"place": "0"},
             {"schema": None},
+            {"schema": {"enum": 3}},
             {"kind": "no kind"},
         ],
     )
