@@ -57,6 +57,7 @@ from kitaru_nb.artifacts.secret_columns import is_table, notice_columns
 from kitaru_nb.artifacts.secret_rules import is_secret_name, shapes_in
 from kitaru_nb.artifacts.secret_scan import may_hold_secret
 from kitaru_nb.artifacts.sink import Sink
+from kitaru_nb.artifacts.text_arrays import reduce_strings
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.artifacts.views import (
     Block,
@@ -320,7 +321,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.anchored: set[Digest] = set()
         self.hidden = False
         self.texts: list[Any] = []
-        self.arrow: list[Any] = []
+        self.beside: list[Any] = []
         self.resources = any_resource()
         self._name_what_is_live()
         self.start = self.file.tell()
@@ -389,7 +390,8 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
 
     def _reduce_array(self, array: Any) -> Any:
         if not is_raw(array):
-            return reduce_objects(array) or reduce_hollow(array) or array.__reduce_ex__(5)
+            strings = self._reduce_strings(array)
+            return strings or reduce_objects(array) or reduce_hollow(array) or array.__reduce_ex__(5)
         owner = owner_of(array)
         if owner is not None:
             return reduce_over(array, owner)
@@ -408,13 +410,20 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     def _reduce_text(self, array: Any) -> Any:
         self.texts.append(array)
 
+    def _reduce_strings(self, array: Any) -> Any:
+        found = reduce_strings(array)
+        if found is None:
+            return None
+        self.beside.append(found[1])
+        return found[0]
+
     def _reduce_other(self, obj: Any, cls: type) -> Any:
         if is_table(cls):
             notice_columns(obj)
         return self._reduce_arrow(obj) if is_arrow_array(obj) else reduce_object(obj, self.namespace)
 
     def _reduce_arrow(self, array: Any) -> Any:
-        self.arrow += text_buffers(array)
+        self.beside += text_buffers(array)
         return reduce_object(array, self.namespace)
 
     def _note_frame(self, manager: Any) -> None:
@@ -472,6 +481,11 @@ class _Careful(_Encoding):
         self.hidden = True
         return make_text_array, (array.ravel().tolist(), array.dtype.str, array.shape)
 
+    def _reduce_strings(self, array: Any) -> Any:
+        found = reduce_strings(array)
+        # numpy's own form is a list of texts, each of which is looked at
+        return None if found is None or _holds_secret(found[1]) else found[0]
+
     def _reduce_other(self, obj: Any, cls: type) -> Any:
         # Out of polars' own form nothing can be taken.
         frame = reduce_polars(obj, least=0) if is_polars(cls) else None
@@ -510,7 +524,7 @@ def _may_hold_secret(values: Mapping[str, object], done: _Encoding) -> bool:
     return (
         may_hold_secret(done.stream, memo=True)
         or any(map(_is_suspect, done.texts))
-        or any(map(_holds_secret, done.arrow))
+        or any(map(_holds_secret, done.beside))
     )
 
 
