@@ -1,4 +1,7 @@
-"""Where a pickle stream is cut into extents, so that one that has only grown shares all but its end.
+"""Where buffers are cut into extents, so that those that are as they were are on record already.
+
+Raw memory is cut every 1 MiB, and takes along what was there before, so that the store can tell
+an extent that is changed here and there.
 
 A pickle of a history that was appended to begins like the one before, but for the length in
 the header of what was its last frame (PEP 3154). So that header is an extent of its own, and a
@@ -9,12 +12,14 @@ matters to what is read back, only to how much of it is on record already.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from kitaru_nb.artifacts.extent_save import digest_of
-from kitaru_nb.model.artifact import EXTENT_BYTES, Extent
+from kitaru_nb.artifacts.store import NOTHING_BEFORE, Before
+from kitaru_nb.model.artifact import EXTENT_BYTES, Digest, Extent
 
-__all__ = ["SMALL_STREAM", "cut_stream"]
+__all__ = ["SMALL_STREAM", "Cut", "cut_buffer", "cut_stream"]
 
 SMALL_STREAM = 4096
 """A stream of at most this many bytes is one extent."""
@@ -24,6 +29,28 @@ _HEADER = 9  # the opcode and the frame's length, 8 bytes
 _END = 256  # what closes a stream comes after what is appended: it is kept apart
 _LEAST = 1024  # a shorter end is not kept apart from what is added to it
 _MOST_PIECES = 128  # about; more would make the manifest heavier than what it saves
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The pieces of a buffer, and by number the extents that a piece may be a changed form of."""
+
+    pieces: Sequence[Extent | memoryview]
+    before: Before = field(default_factory=lambda: NOTHING_BEFORE)
+
+
+def cut_buffer(buffer: memoryview, before: Sequence[Extent]) -> Cut:
+    """Raw memory in pieces of 1 MiB, each with the extents of `before` that were in its place."""
+    flat = buffer.cast("B")
+    pieces = [flat[start : start + EXTENT_BYTES] for start in range(0, len(flat), EXTENT_BYTES)]
+    if len(flat) <= EXTENT_BYTES or sum(extent.length for extent in before) != len(flat):
+        return Cut(pieces)
+    there: dict[int, list[Digest]] = {}
+    at = 0
+    for extent in before:
+        there.setdefault(at // EXTENT_BYTES, []).append(extent.digest)
+        at += extent.length
+    return Cut(pieces, there)
 
 
 def cut_stream(stream: memoryview, start: int, before: Sequence[Extent]) -> list[Extent | memoryview]:

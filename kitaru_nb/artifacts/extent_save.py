@@ -4,28 +4,28 @@ What is written is a private copy of the value, taken before it is hashed, so th
 of the user which goes on changing the value can never store bytes that do not have their
 digest; what nobody can change (`bytes`, a finished pickle) is written from where it is.
 Unchanged chunks cost one XXH3 pass: `Fingerprints` remembers which digest belongs to which
-fingerprint.
+mark. One that is changed here and there is stored in parts, so that the next such change
+writes parts only.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-import xxhash
 from blake3 import blake3
 
+from kitaru_nb.artifacts.fingerprints import Fingerprints, parts_of
 from kitaru_nb.artifacts.pack import padded
 from kitaru_nb.artifacts.sink import Room
+from kitaru_nb.artifacts.store import NOTHING_BEFORE, Before
 from kitaru_nb.model.artifact import INLINE_BYTES, Digest, Extent, Location
 
 __all__ = [
     "INLINE_TOTAL",
     "SMALL_BYTES",
     "ExtentSave",
-    "Fingerprints",
     "PackWriter",
     "PackWriters",
     "digest_of",
@@ -38,7 +38,6 @@ INLINE_TOTAL = 1 << 20
 _BATCH_BYTES = 8 << 20
 _WINDOW = 64
 _SYNC_BYTES = 64 << 20
-_REMEMBERED = 1 << 16
 _UNCHANGING = (bytes, Room)
 
 SMALL_BYTES = 4096
@@ -54,31 +53,6 @@ def inline(data: memoryview) -> Location:
     """A private copy of `data`, to ride in the journal."""
     copy = bytes(data)
     return Location(Extent(digest_of(copy), len(copy)), data=copy)
-
-
-class Fingerprints:
-    """What this process has stored lately, by XXH3: a pass 5 times faster than BLAKE3.
-
-    XXH3 does not withstand an attacker who knows the seed, so the seed is random, and
-    neither it nor a fingerprint ever leaves the process.
-    """
-
-    def __init__(self) -> None:
-        self._seed = secrets.randbits(64)
-        self._digests: dict[bytes, Digest] = {}
-
-    def __len__(self) -> int:
-        return len(self._digests)
-
-    def digest(self, data: memoryview) -> Digest | None:
-        """The digest of `data` when bytes like it were remembered."""
-        return self._digests.get(xxhash.xxh3_128_digest(data, seed=self._seed))
-
-    def remember(self, data: memoryview, digest: Digest) -> None:
-        """Keep that `data`, which nobody can change meanwhile, has `digest`."""
-        if len(self._digests) >= _REMEMBERED:
-            self._digests.pop(next(iter(self._digests)), None)
-        self._digests[xxhash.xxh3_128_digest(data, seed=self._seed)] = digest
 
 
 class PackWriter(Protocol):
@@ -136,48 +110,75 @@ class ExtentSave:
         self._syncs: list[Future[None]] = []
         self._threads: ThreadPoolExecutor | None = None
 
-    def keep(self, chunks: Sequence[memoryview]) -> list[Location]:
-        """Find or write every chunk; where each is, in order."""
+    def keep(self, chunks: Sequence[memoryview], before: Before = NOTHING_BEFORE) -> list[Location]:
+        """Find or write every chunk; where each is, in order, some in parts.
+
+        `before` names by number what a chunk may be a changed form of, in one piece or in parts.
+        """
         total = sum(map(len, chunks))
         if total > _BATCH_BYTES:
             # One batch is hashed while the one before goes to the disk, which hides nearly all of it.
             self._threads = ThreadPoolExecutor(2, thread_name_prefix="kitaru-nb-write")
         self._sync_every = max(_SYNC_BYTES, total // 3)
-        found: dict[int, Location] = {}
+        found: list[Location] = []
         try:
             for start in range(0, len(chunks), _WINDOW):
-                window = range(start, min(start + _WINDOW, len(chunks)))
-                found.update(self._unchanged(chunks, window))
-                for batch in _batches(chunks, [number for number in window if number not in found]):
-                    found.update(self._fresh(chunks, batch))
+                found += self._kept(chunks, range(start, min(start + _WINDOW, len(chunks))), before)
             for job in (*self._jobs, *self._syncs):
                 if job is not None:
                     job.result()
         finally:
             if self._threads is not None:
                 self._threads.shutdown(wait=True)
-        return [found[number] for number in range(len(chunks))]
+        return found
 
-    def _unchanged(self, chunks: Sequence[memoryview], window: Iterable[int]) -> dict[int, Location]:
-        """The chunks whose digest this process knows from an earlier save, and that are stored."""
+    def _kept(
+        self, chunks: Sequence[memoryview], window: Iterable[int], before: Before
+    ) -> Iterator[Location]:
+        marks = self._marks(chunks, window, before)
+        whole = {number: self._known.digest(mark) for number, mark in marks.items()}
+        parts = {
+            number: self._known.in_parts(marks.get(number, b""))
+            for number in window
+            if number in before
+            and whole.get(number) is None
+            and self._known.belongs_in_parts(marks.get(number, b""), before[number])
+        }
+        self._hits = bool(parts) or any(whole.values())
+        places = self._places(
+            digest for row in (whole.values(), *parts.values()) for digest in row if digest is not None
+        )
+        views: list[memoryview] = []
+        kept: list[Location | int] = []  # where it is, or which of `views` will say so
+        for number in window:
+            pieces = parts_of(chunks[number]) if number in parts else [chunks[number]]
+            digests = parts.get(number) or [whole.get(number)]
+            for place, piece in enumerate(pieces):
+                digest = digests[place] if place < len(digests) else None
+                if digest is not None and digest in places:
+                    kept.append(places[digest])
+                else:
+                    kept.append(len(views))
+                    views.append(piece)
+        fresh = [place for batch in _batches(views) for place in self._fresh(batch)]
+        return (fresh[place] if isinstance(place, int) else place for place in kept)
+
+    def _marks(self, chunks: Sequence[memoryview], window: Iterable[int], before: Before) -> dict[int, bytes]:
+        """The marks of chunks that this process may have stored in an earlier save."""
         numbers = [number for number in window if len(chunks[number]) > INLINE_BYTES]
-        if not self._screens or (
-            not self._hits and numbers and self._known.digest(chunks[numbers[0]]) is None
-        ):
-            return {}  # a window without a hit is mostly followed by others: probe before the whole pass
-        digests = {}
-        for number in numbers:
-            digest = self._known.digest(chunks[number])
-            if digest is not None:
-                digests[number] = digest
-        self._hits = bool(digests)
-        places = self._places(digests.values())
-        return {number: places[digest] for number, digest in digests.items() if digest in places}
+        if not self._screens or not numbers:
+            return {}
+        first = numbers[0]
+        marks = {first: self._known.mark(chunks[first])}
+        if not self._hits and self._known.digest(marks[first]) is None:
+            # A window without a hit is mostly followed by others: probe before the whole pass.
+            numbers = [number for number in numbers if number in before]
+        return marks | {number: self._known.mark(chunks[number]) for number in numbers if number != first}
 
-    def _fresh(self, chunks: Sequence[memoryview], batch: Sequence[int]) -> dict[int, Location]:
+    def _fresh(self, batch: Sequence[memoryview]) -> list[Location]:
         """Copy the batch, name each copy by its digest, and write those that are stored nowhere."""
         copies, digests = [], []
-        for copy in self._copied([chunks[number] for number in batch]):
+        for copy in self._copied(batch):
             # one chunk after the other: what was just copied is still in the processor's cache
             digest = digest_of(copy)
             if len(copy) > INLINE_BYTES:
@@ -202,7 +203,7 @@ class ExtentSave:
         if pack is not None:
             self._room(sum(len(view) for _, view in pieces))
             self._hand_over(pack, pieces)
-        return {number: places[digest] for number, digest in zip(batch, digests, strict=True)}
+        return [places[digest] for digest in digests]
 
     def _places(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
         asked = set(digests)
@@ -254,16 +255,16 @@ class ExtentSave:
             self._unsynced = 0
 
 
-def _batches(chunks: Sequence[memoryview], numbers: Sequence[int]) -> Iterator[list[int]]:
-    """`numbers` in runs whose chunks fill at most one stage; a larger chunk is a run of its own."""
-    batch: list[int] = []
+def _batches(chunks: Iterable[memoryview]) -> Iterator[list[memoryview]]:
+    """`chunks` in runs that fill at most one stage; a larger chunk is a run of its own."""
+    batch: list[memoryview] = []
     size = 0
-    for number in numbers:
-        need = padded(len(chunks[number]))
+    for chunk in chunks:
+        need = padded(len(chunk))
         if batch and size + need > _BATCH_BYTES:
             yield batch
             batch, size = [], 0
-        batch.append(number)
+        batch.append(chunk)
         size += need
     if batch:
         yield batch

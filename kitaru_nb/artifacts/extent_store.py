@@ -18,12 +18,12 @@ from typing import NoReturn, Protocol
 from kitaru_nb.artifacts.extent_save import (
     SMALL_BYTES,
     ExtentSave,
-    Fingerprints,
     PackWriters,
     digest_of,
     inline,
 )
-from kitaru_nb.artifacts.store import ExtentIndex
+from kitaru_nb.artifacts.fingerprints import Fingerprints
+from kitaru_nb.artifacts.store import NOTHING_BEFORE, Before, ExtentIndex
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.model.artifact import Digest, Location
 from kitaru_nb.model.crash import crash_point
@@ -79,7 +79,13 @@ class ExtentStore(ABC):
         self.start_over()
         _stores.add(self)
 
-    def write(self, chunks: Sequence[memoryview], *, index: ExtentIndex) -> list[Location]:
+    def write(
+        self,
+        chunks: Sequence[memoryview],
+        *,
+        index: ExtentIndex,
+        before: Before = NOTHING_BEFORE,
+    ) -> list[Location]:
         """Keep `chunks` and say where each is, in order.
 
         A chunk whose bytes are known already (to `index`, to this call or since the last
@@ -88,6 +94,9 @@ class ExtentStore(ABC):
         them per call; so little that looking for it would cost more than keeping it is
         not looked for. Costs one copy, one XXH3 and one BLAKE3 pass over new bytes, and
         one XXH3 pass over bytes this process has stored before.
+
+        A chunk that differs in at most half of its parts of 128 KiB from what `before` names for
+        its number comes back in parts.
 
         Raises:
             StoreError: they could not be written. Nothing stored earlier is touched, and
@@ -101,7 +110,7 @@ class ExtentStore(ABC):
             save = ExtentSave(self._packs, self._known, partial(self._find, index, {}), self._room)
             undo = self._packs.savepoint()
             try:
-                found = save.keep([chunk.cast("B") for chunk in chunks])
+                found = save.keep([chunk.cast("B") for chunk in chunks], before)
             except BaseException as error:
                 undo()
                 self._unflushed.clear()

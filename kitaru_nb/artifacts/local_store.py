@@ -12,7 +12,7 @@ from pathlib import Path
 from kitaru_nb.artifacts.extent_store import ExtentStore
 from kitaru_nb.artifacts.memory import PAGE, Memory
 from kitaru_nb.artifacts.pack import Packs, make_private, pack_path, storage_error
-from kitaru_nb.artifacts.store import ExtentIndex
+from kitaru_nb.artifacts.store import NOTHING_BEFORE, Before, ExtentIndex
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.artifact import Location, PackFile
 
@@ -52,14 +52,20 @@ class LocalStore(ExtentStore):
         """Where the packs are."""
         return self._folder
 
-    def write(self, chunks: Sequence[memoryview], *, index: ExtentIndex) -> list[Location]:
+    def write(
+        self,
+        chunks: Sequence[memoryview],
+        *,
+        index: ExtentIndex,
+        before: Before = NOTHING_BEFORE,
+    ) -> list[Location]:
         """As every store of packs; see there.
 
         Raises:
             StoreError: kind ``foreign-store``: the folder belongs to another journal. And as there.
         """
         self._claim()
-        return super().write(chunks, index=index)
+        return super().write(chunks, index=index, before=before)
 
     def packs(self) -> list[PackFile]:
         """Every pack in the folder.

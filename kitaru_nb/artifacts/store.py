@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from kitaru_nb.artifacts.memory import Memory
 from kitaru_nb.model.artifact import Digest, Location, PackFile
 
-__all__ = ["ArtifactStore", "BulkReader", "DirectReader", "ExtentIndex", "FileReader"]
+__all__ = [
+    "NOTHING_BEFORE",
+    "ArtifactStore",
+    "Before",
+    "BulkReader",
+    "DirectReader",
+    "ExtentIndex",
+    "FileReader",
+]
+
+Before = Mapping[int, Sequence[Digest]]
+"""By a chunk's number what it may be a changed form of: one extent, or the parts it was stored in."""
+
+NOTHING_BEFORE: Before = MappingProxyType({})
 
 
 class ExtentIndex(Protocol):
@@ -23,11 +37,24 @@ class ExtentIndex(Protocol):
 class ArtifactStore(Protocol):
     """Keeps bytes under their digest. Written bytes are never changed or truncated."""
 
-    def write(self, chunks: Sequence[memoryview], *, index: ExtentIndex) -> list[Location]:
+    def write(
+        self,
+        chunks: Sequence[memoryview],
+        *,
+        index: ExtentIndex,
+        before: Before = NOTHING_BEFORE,
+    ) -> list[Location]:
         """Keep `chunks` and say where each is, in order.
 
         A chunk that `index` already knows is not written again: its known location comes
         back. New bytes count only once `flush` has returned.
+
+        Args:
+            chunks: The bytes.
+            index: Knows where extents are.
+            before: What a chunk may be a changed form of. Such a one may come back as the locations
+                of its parts, in order, so that the next change costs parts only; any other comes
+                back as one.
 
         Raises:
             StoreError: they could not be written; nothing already stored is touched.

@@ -11,14 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Resolve
-from kitaru_nb.artifacts.cuts import SMALL_STREAM, cut_stream
+from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Encoded, Resolve
+from kitaru_nb.artifacts.cuts import SMALL_STREAM, Cut, cut_buffer, cut_stream
 from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.fitting import raise_named
 from kitaru_nb.artifacts.memory import Memory
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.artifacts.scalar_codec import ScalarCodec
-from kitaru_nb.artifacts.store import ArtifactStore, BulkReader, DirectReader, ExtentIndex, FileReader
+from kitaru_nb.artifacts.store import (
+    ArtifactStore,
+    BulkReader,
+    DirectReader,
+    ExtentIndex,
+    FileReader,
+)
 from kitaru_nb.artifacts.verify import Verification
 from kitaru_nb.artifacts.zarr_codec import ZarrCodec
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError
@@ -91,23 +97,15 @@ def store_values(
     """
     codec = next(codec for codec in _CODECS if codec.accepts(values))
     encoded = codec.encode(values, namespace=namespace, anchors=anchors)
-    buffers: list[list[Extent | memoryview]] = [list(_extents_of(buffer)) for buffer in encoded.buffers]
-    needs = frozenset(map(Digest, encoded.meta.get("anchors", ())))
-    if encoded.grows_from is not None and encoded.buffers[0].nbytes > SMALL_STREAM:
-        last = before()
-        row = checked_buffers(last)[0] if last is not None and last.codec == encoded.codec else ()
-        buffers[0] = cut_stream(encoded.buffers[0].cast("B"), encoded.grows_from, row)
-        if last is not None and any(isinstance(piece, Extent) for piece in buffers[0]):
-            needs |= {last.digest}
-    fresh = [piece for row in buffers for piece in row if not isinstance(piece, Extent)]
+    buffers, shared = _cut(encoded, before)
+    needs = frozenset(map(Digest, encoded.meta.get("anchors", ()))) | shared
     try:
-        places = store.write(fresh, index=index)
+        rows, places = _written(buffers, store, index)
     except StoreError as error:
         if all(name in namespace for name in values):  # else it is something of ours, without such a name
-            _raise_named(error, values, fresh)
+            size = sum(buffer.nbytes for buffer in encoded.buffers)
+            _raise_named(error, values, size)
         raise
-    named = (place.extent for place in places)
-    rows = [[piece if isinstance(piece, Extent) else next(named) for piece in row] for row in buffers]
     manifest: dict[str, Any] = {
         "codec": encoded.codec,
         "version": VERSION,
@@ -120,10 +118,27 @@ def store_values(
     return Stored(artifact, tuple(once.values()), dict(encoded.unstorable), needs)
 
 
-def _raise_named(error: StoreError, names: Iterable[str], fresh: Iterable[memoryview]) -> NoReturn:
-    listed, size = list(names), sum(piece.nbytes for piece in fresh)
+def _raise_named(error: StoreError, names: Iterable[str], size: int) -> NoReturn:
+    listed = list(names)
     what = ", ".join(f"`{name}`" for name in listed)
     raise_named(error, what, size, instead=f"--exclude {','.join(listed)} leaves that out")
+
+
+def _cut(encoded: Encoded, before: Callable[[], Artifact | None]) -> tuple[list[Cut], frozenset[Digest]]:
+    """The buffers in pieces, and the artifact whose extents are among these."""
+    small = not encoded.buffers or encoded.buffers[0].nbytes <= SMALL_STREAM
+    grows_from = None if small else encoded.grows_from
+    large = any(buffer.nbytes > EXTENT_BYTES for buffer in encoded.buffers)
+    last = before() if large or grows_from is not None else None
+    rows = checked_buffers(last) if last is not None and last.codec == encoded.codec else []
+    rows += [[]] * (len(encoded.buffers) - len(rows))
+    cuts = [cut_buffer(buffer, row) for buffer, row in zip(encoded.buffers, rows, strict=False)]
+    if grows_from is None:
+        return cuts, frozenset()
+    pieces = cut_stream(encoded.buffers[0].cast("B"), grows_from, rows[0])
+    cuts[0] = Cut(pieces)
+    shares = last is not None and any(isinstance(piece, Extent) for piece in pieces)
+    return cuts, frozenset([last.digest] if last is not None and shares else [])
 
 
 def load_values(
@@ -250,9 +265,34 @@ def _locate(
     return places
 
 
-def _extents_of(buffer: memoryview) -> Iterable[memoryview]:
-    flat = buffer.cast("B")
-    return (flat[start : start + EXTENT_BYTES] for start in range(0, len(flat), EXTENT_BYTES))
+def _written(
+    buffers: Sequence[Cut], store: ArtifactStore, index: ExtentIndex
+) -> tuple[list[list[Extent]], list[Location]]:
+    """The extents of each buffer, and where those are that are not on record as they are."""
+    fresh: list[memoryview] = []
+    before: dict[int, Sequence[Digest]] = {}
+    for cut in buffers:
+        for number, piece in enumerate(cut.pieces):
+            if not isinstance(piece, Extent):
+                if number in cut.before:
+                    before[len(fresh)] = cut.before[number]
+                fresh.append(piece)
+    places = store.write(fresh, index=index, before=before) if before else store.write(fresh, index=index)
+    left = iter(places)
+    rows: list[list[Extent]] = []
+    for cut in buffers:
+        row: list[Extent] = []
+        for piece in cut.pieces:
+            row += [piece] if isinstance(piece, Extent) else _extents_of(piece, left)
+        rows.append(row)
+    return rows, places
+
+
+def _extents_of(piece: memoryview, places: Iterator[Location]) -> list[Extent]:
+    found = [next(places).extent]
+    while sum(extent.length for extent in found) < len(piece):
+        found.append(next(places).extent)
+    return found
 
 
 class _Buffers:

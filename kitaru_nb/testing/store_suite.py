@@ -164,6 +164,21 @@ class ArtifactStoreSuite:
         assert again == elsewhere == [index[digest_of(content(2))], index[digest_of(content(1))]]
         other.close()
 
+    @pytest.mark.parametrize("changed", [0, 1, EXTENT_BYTES])
+    def test_a_chunk_that_is_known_to_be_a_changed_one_comes_back_whole_or_in_parts(
+        self, store: ArtifactStore, changed: int
+    ) -> None:
+        index = MemoryIndex()
+        old, other = content(1), content(2)
+        index.commit(store.write(views(old, other), index=index))
+        new = content(3)[:changed] + old[changed:]
+
+        first, *parts = store.write(views(other, new), index=index, before={1: [digest_of(old)]})
+        store.flush()
+
+        assert first == index[digest_of(other)]
+        assert b"".join(_read(store, parts)) == new
+
     def test_a_chunk_written_but_never_committed_is_written_again_after_the_flush(
         self, store: ArtifactStore
     ) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from kitaru_nb.artifacts.extent_save import ExtentSave, Fingerprints, digest_of
+from kitaru_nb.artifacts.extent_save import ExtentSave, digest_of
+from kitaru_nb.artifacts.fingerprints import Fingerprints
 from kitaru_nb.artifacts.sink import Sink
 
 SIZE = 200_000

@@ -14,6 +14,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kitaru_nb.artifacts.fingerprints import PART_BYTES
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.artifacts.scalar_codec import ScalarCodec
 from kitaru_nb.artifacts.values import (
@@ -39,8 +40,14 @@ class Bench:
         self.store = LocalStore(folder)
         self.index = MemoryIndex()
 
-    def save(self, **values: object) -> Stored:
-        stored = store_values(values, namespace={}, store=self.store, index=self.index)
+    def save(self, last: Stored | None = None, /, **values: object) -> Stored:
+        stored = store_values(
+            values,
+            namespace={},
+            store=self.store,
+            index=self.index,
+            before=lambda: last.artifact if last is not None else None,
+        )
         self.store.flush()
         self.index.commit(stored.locations)
         return stored
@@ -149,6 +156,58 @@ def test_one_percent_changed_stores_what_changed(bench: Bench) -> None:
 
     assert bench.used() - used == MIB
     assert np.array_equal(bench.load(stored.artifact)["a"], array)
+
+
+def lengths(stored: Stored) -> list[int]:
+    return [extent.length for row in checked_buffers(stored.artifact) for extent in row]
+
+
+@pytest.mark.parametrize("holder", ["array", "dict"])
+def test_what_changes_in_few_parts_of_each_extent_costs_these_from_the_second_time_on(
+    bench: Bench, holder: str
+) -> None:
+    array = noise(8 * MIB)
+    value: Any = array if holder == "array" else {"weights": array}
+    last = bench.save(a=value)
+    written = []
+    for number in range(3):
+        array[number::MIB] ^= 1
+        before = bench.used()
+        last = bench.save(last, a=value)
+        written.append(bench.used() - before)
+
+    assert written == [8 * MIB, MIB, MIB]
+    assert lengths(last)[-64:] == [PART_BYTES] * 64
+    back = bench.load(last.artifact)["a"]
+    assert ((back if holder == "array" else back["weights"]) == array).all()
+
+
+def test_an_extent_that_is_changed_as_a_whole_is_stored_as_one_again(bench: Bench) -> None:
+    array = noise(3 * MIB)
+    last = bench.save(a=array)
+    array[::MIB] ^= 1
+    last = bench.save(last, a=array)
+    array[MIB : 2 * MIB] ^= 1
+    last = bench.save(last, a=array)
+
+    assert lengths(last) == [PART_BYTES] * 8 + [MIB] + [PART_BYTES] * 8
+    assert (bench.load(last.artifact)["a"] == array).all()
+
+
+def test_another_process_keeps_the_parts_as_they_are_and_writes_only_what_changed(bench: Bench) -> None:
+    array = noise(3 * MIB)
+    last = bench.save(a=array)
+    array[::MIB] ^= 1
+    last = bench.save(last, a=array)
+    bench.store.close()
+    bench.store = LocalStore(bench.folder)  # which has no marks of anything
+    used = bench.used()
+    array[7] ^= 1
+
+    last = bench.save(last, a=array)
+
+    assert bench.used() - used == PART_BYTES
+    assert lengths(last) == [PART_BYTES] * 24
 
 
 def test_the_same_bytes_under_another_codec_are_stored_once(bench: Bench) -> None:
