@@ -169,7 +169,7 @@ class Loader:
         self._coming, self._step, self._bound = names, True, bound
 
     def refers(self, group: Group) -> dict[int, Anchor]:
-        """The functions and classes that a loaded group's artifact refers to, by id, with where they are held.
+        """The functions and classes that a loaded group's artifact refers to, by id, and where they are held.
 
         Of one that is itself no more than a reference: also those that its own artifact refers to.
         """
