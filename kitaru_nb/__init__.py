@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from kitaru_nb.stacks.flows import flow as flow
     from kitaru_nb.stacks.open import ZarrStore as ZarrStore
     from kitaru_nb.stacks.open import load as load
-    from kitaru_nb.stacks.replays import replay as replay
+    from kitaru_nb.stacks.replaying import replay as replay
     from kitaru_nb.stacks.waits import wait as wait
 
     __version__: str
@@ -57,7 +57,7 @@ _HOMES = {
     "log": "kitaru_nb.engine.primitives:log",
     "once": "kitaru_nb.engine.primitives:once",
     "record_usage": "kitaru_nb.engine.meter:record_usage",
-    "replay": "kitaru_nb.stacks.replays:replay",
+    "replay": "kitaru_nb.stacks.replaying:replay",
     "resource": "kitaru_nb.artifacts.resource:resource",
     "save": "kitaru_nb.engine.primitives:save",
     "steps": "kitaru_nb.engine.positions:steps",

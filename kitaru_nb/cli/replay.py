@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kitaru_nb.cli.output import clean, duration, money, print_error, print_json
-from kitaru_nb.cli.run import dollars_of
+from kitaru_nb.cli.run import dollars_of, print_outcome
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import find_execution
@@ -16,9 +16,12 @@ from kitaru_nb.engine.replay import Replay
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import Execution, ExecutionId
 from kitaru_nb.model.served import Served
+from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.flow_runs import run_flow
 from kitaru_nb.stacks.flows import Here
+from kitaru_nb.stacks.local import run
 from kitaru_nb.stacks.outcome import Exit, Outcome, status_line
+from kitaru_nb.stacks.replay_notebook import Wanted, begin_notebook
 from kitaru_nb.stacks.replays import replay_flow
 
 __all__ = ["changes_typed", "replay_execution"]
@@ -58,7 +61,10 @@ def replay_execution(
     engine = place.engine()
     original = find_execution(engine.journal, execution)
     if original.identity.flow is None:
-        raise UsageError("notebooks", kind="bad-option")
+        wanted = Wanted(
+            from_, typed=typed, output=output, tags=tags, budget=dollars, progress=progress and not json
+        )
+        return _replay_notebook(engine, original, wanted, settings=place.settings(), json=json)
     if output is not None:
         message = f"`{original.id}` is a run of a flow, which writes no notebook"
         raise UsageError(message, kind="bad-option", hint="leave -o out")
@@ -68,6 +74,23 @@ def replay_execution(
     announce(original, begun.turn.execution, begun.plan, begun.reused)
     outcome, _ = run_flow(begun.turn)
     return _ended(engine, outcome, json=json)
+
+
+def _replay_notebook(
+    engine: Engine, original: Execution, wanted: Wanted, *, settings: Settings, json: bool
+) -> int:
+    begun = begin_notebook(engine, original, wanted, namespace={})
+    execution = begun.attempt.execution
+    announce(original, execution, begun.plan, begun.reused, what="checkpoint")
+    for note in begun.notes:
+        print(f"  {clean(note)}", file=sys.stderr)
+    outcome = run(begun.job, settings=settings)
+    if not json:
+        print_outcome(begun.job, outcome)
+    print(status_line(outcome), file=sys.stderr)
+    if json:
+        print_json(execution_json(engine.journal.execution(execution)))
+    return int(outcome.exit)
 
 
 def changes_typed(changes: Sequence[str]) -> dict[str, Any]:
@@ -92,12 +115,14 @@ def changes_typed(changes: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def announce(original: Execution, execution: ExecutionId, plan: Replay, reused: Served) -> None:
-    """Say what is replayed as what, and what that saves."""
+def announce(
+    original: Execution, execution: ExecutionId, plan: Replay, reused: Served, *, what: str = "result"
+) -> None:
+    """Say what is replayed as what, and what that saves; `what` is what is reused."""
     count = len(reused.steps)
     saved = [duration(reused.duration)] if reused.duration else []
     saved += [money(reused.cost)] if reused.cost is not None else []
-    results = "1 result before it is" if count == 1 else f"{count or 'no'} results before it are"
+    results = f"1 {what} before it is" if count == 1 else f"{count or 'no'} {what}s before it are"
     tail = f" (saves {', '.join(saved)})" if count and saved else ""
     print(
         clean(f"kitaru: {execution} replays {original.id} {plan.told()}: {results} reused{tail}"),

@@ -28,7 +28,7 @@ from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of, status_line
 from kitaru_nb.stacks.settings import parse_duration, resolve
 
-__all__ = ["resume_executions", "run_notebooks"]
+__all__ = ["dollars_of", "print_outcome", "resume_executions", "run_notebooks"]
 
 _RETRIED = (Exit.FAILED, Exit.TIMED_OUT, Exit.KERNEL_DIED)
 _STOPPED = (Exit.SIGINT, Exit.SIGTERM)
@@ -307,18 +307,9 @@ def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool
     left = retries
     while True:
         outcome = run(job, settings=settings)
-        if not quiet and outcome.traceback:
-            print(outcome.traceback, file=sys.stderr)
-        if not quiet and outcome.error is not None:
-            print_error(outcome.error, as_json=False)
-        elif not quiet and outcome.exit is Exit.WAITING:
-            _say_waiting(outcome)
-        elif not quiet and outcome.exit is not Exit.COMPLETED:
-            print(f"{outcome.status}: {clean(outcome.reason)}", file=sys.stderr)
         retry = outcome.exit in _RETRIED and left > 0
-        if not quiet and not retry:
-            print(_summary(job, outcome))
-            sys.stdout.flush()
+        if not quiet:
+            print_outcome(job, outcome, goes_on=retry)
         print(status_line(outcome), file=sys.stderr)
         if not retry:
             return outcome
@@ -330,6 +321,21 @@ def _say_waiting(outcome: Outcome) -> None:
     print(f"waiting: {clean(outcome.reason)}", file=sys.stderr)
     if outcome.hint:
         print(f"  Try: {clean(outcome.hint)}", file=sys.stderr)
+
+
+def print_outcome(job: Job, outcome: Outcome, *, goes_on: bool = False) -> None:
+    """Say how an attempt ended; with `goes_on` there will be another one."""
+    if outcome.traceback:
+        print(outcome.traceback, file=sys.stderr)
+    if outcome.error is not None:
+        print_error(outcome.error, as_json=False)
+    elif outcome.exit is Exit.WAITING:
+        _say_waiting(outcome)
+    elif outcome.exit is not Exit.COMPLETED:
+        print(f"{outcome.status}: {clean(outcome.reason)}", file=sys.stderr)
+    if not goes_on:
+        print(_summary(job, outcome))
+        sys.stdout.flush()
 
 
 def _summary(job: Job, outcome: Outcome) -> str:

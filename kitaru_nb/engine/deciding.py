@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from kitaru_nb.engine.packages import (
     changed_versions,
 )
 from kitaru_nb.engine.process import Process
-from kitaru_nb.engine.steps import Pending, Restore, Run, choose, same_step, unmet
+from kitaru_nb.engine.steps import Given, Pending, Restore, Run, choose, same_step, unmet
 from kitaru_nb.engine.trust import Standing
 from kitaru_nb.errors import UntrustedError
 from kitaru_nb.model.artifact import Digest, Tombstone
@@ -56,6 +56,7 @@ class Decider:
         names: What steps are called.
         lineage: Which plain cell made what.
         confirm: Stops long steps that are a miss only by chance.
+        sources: In a replay: gives the executions whose records count, for that of this session.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Decider:
         self._live = live
         self._plain: list[str] = []
         self._seeded = False
+        self.sources: Callable[[ExecutionId], Sequence[ExecutionId]] | None = None
         self._of_another: tuple[ExecutionId, bool] | None = None
 
     def saw(self, source: str) -> None:
@@ -130,6 +132,13 @@ class Decider:
                 self._confirm_rerun(pending, execution)
             self._engine.check()
         return decided
+
+    def give(self, cell: Cell, values: Mapping[str, object]) -> Given:
+        """`cell` is given what it would have written: everything that its record needs from before."""
+        VAULT.hear(cell.source)
+        pending = self._pending(cell)
+        self._seeded = self._seeded or seeds(cell.source)
+        return Given(pending, values)
 
     def foresee(self, cell: Cell, execution: ExecutionId) -> tuple[Restore | Run, list[Checkpoint]]:
         """What `plan` would decide now, and the step's completed records, newest first.
@@ -250,6 +259,8 @@ class Decider:
         places: list[Sequence[ExecutionId] | None] = [None] if everywhere else [[execution]]
         if everywhere and self._is_of_another(execution):
             places.insert(0, [execution])
+        if self.sources is not None:
+            places = [self.sources(execution)]
         recorded = [
             found
             for key in pending.needs.keys
@@ -283,7 +294,9 @@ class Decider:
     def _allowed(self, pending: Pending, execution: ExecutionId) -> Callable[[Checkpoint], bool]:
         """Headless, what touched the outside in another execution is only taken when asked for."""
         directive = pending.cell.directive
-        anywhere = self._marked_only or (directive is not None and directive.reuse)
+        anywhere = (
+            self._marked_only or (directive is not None and directive.reuse) or self.sources is not None
+        )
         strict = self._engine.settings.strict_env or (directive is not None and directive.strict_env)
         return lambda found: (
             (anywhere or found.execution == execution or not found.draft.outside)

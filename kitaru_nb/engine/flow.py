@@ -20,6 +20,7 @@ from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
 from kitaru_nb.engine.callee import callee_of, plain_function
+from kitaru_nb.engine.card import card
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.engine import Engine
@@ -481,6 +482,9 @@ class FlowHandle:
     def __repr__(self) -> str:
         """Its id and how it stands."""
         return f"<{self._turn.flow.name} {self.execution}: {self.status.value}>"
+
+    def _repr_mimebundle_(self, **_options: Any) -> dict[str, str]:
+        return card(self._turn.engine.journal, self.execution)
 
 
 class Defined(BaseException):

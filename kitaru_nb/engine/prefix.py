@@ -27,6 +27,7 @@ def matching_prefix(
     cells: Sequence[tuple[str | None, str]],
     recorded: Sequence[Checkpoint],
     *,
+    after: Sequence[int | None] = (None,),
     holds: Callable[[str, str], bool] = file_holds,
 ) -> list[Checkpoint]:
     """The recorded steps that the first cells of a notebook still are, in order.
@@ -37,6 +38,7 @@ def matching_prefix(
     Args:
         cells: (step, source as typed) of the code cells, in order.
         recorded: Everything on record for the execution.
+        after: The commits that the first of them may follow.
         holds: Whether a condition on a file or module still holds.
     """
     known: dict[int | None, list[Checkpoint]] = {}
@@ -44,7 +46,7 @@ def matching_prefix(
         if checkpoint.draft.status is not CheckpointStatus.FAILED:
             known.setdefault(checkpoint.draft.parent, []).append(checkpoint)
     levels: list[dict[int, Checkpoint]] = []
-    parents: Sequence[int | None] = [None]
+    parents = after
     for step, typed in cells:
         source = VAULT.mask_source(typed)  # as it is on record
         directive = find_directive(source)

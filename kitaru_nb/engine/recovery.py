@@ -381,6 +381,11 @@ class Loader:
             part: value for part, value in stored["parts"].items() if not by_step or part in stored["by_step"]
         }
 
+    def process_before(self, digest: Digest) -> Mapping[str, Any]:
+        """Stored parts of the process state that differed before the step, and that it did not change."""
+        stored: Any = self.load(digest)
+        return {part: value for part, value in stored["parts"].items() if part not in stored["by_step"]}
+
     def _resolve(self, anchor: Anchor) -> object:
         self._engine.trust.vouch(anchor.artifact)  # what refers to it is trusted, or it would not load
         found = self._find(anchor)

@@ -162,10 +162,16 @@ class Replay:
         """Whether that is the named step, or inside it: nothing there comes from any other execution."""
         return _is_within(place, self.frontier.place)
 
+    def changes(self) -> list[str]:
+        """What it was asked to change, in words."""
+        found = [f"{name}={value}" for name, value in self.inputs.items()]
+        return found + [
+            f"{each.kind.value}.{each.name} given" for each in self.overrides if not each.inherited
+        ]
+
     def told(self) -> str:
         """The replay in words: ``from `publish`, with topic='cats'``."""
-        changes = [f"{name}={value}" for name, value in self.inputs.items()]
-        changes += [f"{each.kind.value}.{each.name} given" for each in self.overrides if not each.inherited]
+        changes = self.changes()
         return f"from `{self.label}`" + (f", with {', '.join(changes)}" if changes else "")
 
 

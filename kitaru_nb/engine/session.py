@@ -53,12 +53,13 @@ from kitaru_nb.engine.recovery import (
     untrusted,
 )
 from kitaru_nb.engine.remakable import remakable
+from kitaru_nb.engine.replay_cells import CellReplay
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.engine.scope import Book, Scope, note_suspended
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.state import with_carried
-from kitaru_nb.engine.steps import Pending, Restore, Run
+from kitaru_nb.engine.steps import Given, Pending, Restore, Run
 from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, Suspended
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionStatus, Identity
@@ -150,6 +151,7 @@ class Session:
         self.scope: Scope | None = None
         self._waiting: dict[str, Suspended] = {}
         self._pending: Pending | None = None
+        self._replay: CellReplay | None = None
 
     def scope_of(self, path: str, *, fresh: bool = False) -> Scope:
         """The scope of a cell that runs now: what it asks for of the record is counted there.
@@ -275,8 +277,13 @@ class Session:
 
     # Deciding
 
-    def plan(self, cell: Cell, *, deleted_steps: Sequence[str] = ()) -> Restore | Run:
-        """Decide whether `cell` runs or is restored. Nothing runs and nothing is changed.
+    def follow(self, replay: CellReplay) -> None:
+        """This session runs a replay: where a cell's result may come from is its matter."""
+        self._replay = replay
+        self._decider.sources = replay.sources
+
+    def plan(self, cell: Cell, *, deleted_steps: Sequence[str] = ()) -> Restore | Run | Given:
+        """Decide whether `cell` runs or is restored. Nothing runs; of a replay the inputs may be bound.
 
         Raises:
             UsageError: its options or name cannot be taken.
@@ -291,7 +298,12 @@ class Session:
         self._decider.names.forget(deleted_steps)
         for gone in deleted_steps:
             self.went_on(gone)
-        return self._decider.plan(cell, execution)
+        if self._replay is None:
+            return self._decider.plan(cell, execution)
+        scope = cell.step or ""
+        self._replay.before(scope)
+        values = self._replay.given(scope)
+        return self._decider.plan(cell, execution) if values is None else self._decider.give(cell, values)
 
     def foresee(self, cell: Cell) -> tuple[Restore | Run, list[Checkpoint]]:
         """What `plan` would decide now, and the step's completed records, newest first.
@@ -541,6 +553,24 @@ class Session:
         if self.last is not None:
             self._check(self.last)
         return restored
+
+    def give(self, plan: Given) -> Checkpoint:
+        """Bind what a replay was given in place of a step's result, and record that.
+
+        Raises:
+            StoreError: the disk refused; nothing is on record.
+        """
+        pending = plan.pending
+        self.namespace.live.update(plan.values)
+        after, process = self.namespace.observe(), self._process.snapshot()
+        step = changes(pending.before, after, rebound=frozenset(plan.values))
+        written = self._line.write(pending, step, after)
+        draft = replace(
+            self._draft(pending, CheckpointStatus.RESTORED, Outcome([])),
+            process=self._line.write_process(pending.process, process, after, written),
+            data={"overridden": True},
+        )
+        return self._record(draft, written, after, process)
 
     def result_of(self, checkpoint: Checkpoint) -> object:
         """The value of a recorded step's last expression, or None."""

@@ -17,7 +17,7 @@ from kitaru_nb.engine.process import ProcessState
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.model.checkpoint import Checkpoint
 
-__all__ = ["Cell", "Pending", "Restore", "Run", "choose", "same_step", "step_name", "unmet"]
+__all__ = ["Cell", "Given", "Pending", "Restore", "Run", "choose", "same_step", "step_name", "unmet"]
 
 
 @dataclass(slots=True)
@@ -60,6 +60,14 @@ class Restore:
 
     pending: Pending
     checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A replay is given what the step would have written: bind that instead of running it."""
+
+    pending: Pending
+    values: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)

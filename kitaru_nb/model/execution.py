@@ -23,6 +23,7 @@ __all__ = [
     "current_owner",
     "is_alive",
     "new_execution_id",
+    "owner_of",
 ]
 
 ExecutionId = NewType("ExecutionId", str)
@@ -140,7 +141,11 @@ def new_execution_id() -> ExecutionId:
 
 def current_owner() -> Owner:
     """This process, as an owner."""
-    pid = os.getpid()
+    return owner_of(os.getpid())
+
+
+def owner_of(pid: int) -> Owner:
+    """A process of this machine, as an owner."""
     return Owner(socket.gethostname(), _boot_id(), pid, _process_start(pid) or 0)
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.recovery import damaged
+from kitaru_nb.engine.replay import replay_in
+from kitaru_nb.engine.replay_cells import CellReplay
 from kitaru_nb.engine.session import Session
 from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import NotFoundError
@@ -34,7 +37,8 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
         turn: ``home``, ``stack`` (its fields), ``execution``, ``epoch``, ``notebook`` and
             ``restore`` (the `seq` of the commit to go on from, or None); ``secrets``, with labels,
             that the worker knows; ``trust``, whether anybody's records count; ``budget``, what the
-            execution may cost, or None; ``on_wait``, the fields of an `OnWait`, or None.
+            execution may cost, or None; ``on_wait``, the fields of an `OnWait`, or None; ``replay``
+            for a replay: whether what plain cells had changed is to be put back, and whether the named cell has run before.
 
     Returns:
         ``lost``: names that could not come back, with the reason; ``problems``: sentences.
@@ -71,7 +75,10 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     hooks.sink = sink_for(shell)
     if turn.get("on_wait") is not None:
         hooks.front.on_wait = OnWait(**turn["on_wait"])
-    return _restore(hooks.session, turn["restore"])
+    found = _restore(hooks.session, turn["restore"])
+    if turn.get("replay"):
+        _follow(hooks.session, hooks.process, **turn["replay"])
+    return found
 
 
 def report() -> str:
@@ -93,6 +100,21 @@ def _attempt(attempts: list[Attempt], epoch: int) -> Attempt:
     raise NotFoundError(
         f"attempt {epoch} is not on record", kind="unknown-attempt", hint="run the notebook again"
     )
+
+
+def _follow(session: Session, process: Process, *, carry: bool, reached: bool) -> None:
+    """Let the session run the replay that its execution is."""
+    engine, execution = session.engine, session.open().execution
+    recorded = engine.journal.steps_within(execution)
+    engine.trust.require(recorded[:1])  # the plan, which is the first thing on record
+    plan = replay_in(recorded)
+    assert plan is not None
+    replay = CellReplay(engine, session.namespace, process, plan, reached=reached)
+    session.follow(replay)
+    if carry:
+        restored = replay.carry()
+        _not_back.extend(f"not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items()))
+        _not_back.extend(restored.problems)
 
 
 def _restore(session: Session, seq: int | None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ call; a step that ran is committed in `post_run_cell`, before the kernel sends i
 from __future__ import annotations
 
 import ast
-import hashlib
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ from IPython.core.inputtransformer2 import cell_magic
 from IPython.core.interactiveshell import InteractiveShell
 
 from kitaru_nb.analysis.directive import directive_of, mark_source
+from kitaru_nb.engine.cell import source_digest
 from kitaru_nb.engine.context import provide, provide_front
 from kitaru_nb.engine.process import Process, began_ns
 from kitaru_nb.errors import KitaruError, Suspended, UnstorableError, UsageError, suspended_in
@@ -35,7 +35,7 @@ from kitaru_nb.notebook.suspending import Quiet
 __all__ = ["Hooks"]
 
 _MARK = "%%checkpoint"
-_CALL = "__import__('kitaru_nb.notebook.extension', fromlist=['hooks']).hooks().restore()"
+_CALL = "__import__('kitaru_nb.notebook.extension', fromlist=['hooks']).hooks().{}()"
 
 
 @dataclass(slots=True)
@@ -179,6 +179,14 @@ class Hooks:
         if shield.pressed:
             self._stop_after(self._frames[-1])
 
+    def give(self) -> None:
+        """Runs in place of the body of a step whose result a replay was given."""
+        with Shield() as shield:
+            checkpoint = self.session.give(self._frames[-1].plan)
+        self.last_status = {"seq": checkpoint.seq, "status": "restored"}
+        if shield.pressed:
+            self._stop_after(self._frames[-1])
+
     def after_cell(self, result: Any) -> None:
         """The cell has run: commit it. The kernel replies after this returns."""
         if not self._frames:
@@ -307,7 +315,7 @@ class Hooks:
 
     def _place_of(self, frame: _Frame) -> str:
         cell_id = getattr(frame.info, "cell_id", None)
-        return f"cell:{cell_id}" if cell_id else f"code:{_source_digest(frame.info.raw_cell or '')}"
+        return f"cell:{cell_id}" if cell_id else f"code:{source_digest(frame.info.raw_cell or '')}"
 
     # -- the parts ---------------------------------------------------------------------
 
@@ -394,8 +402,9 @@ class Hooks:
             session.opens(tree)
             return tree
         frame.plan = plan
-        if isinstance(plan, self._late.Restore):
-            return ast.Module(ast.parse(_CALL).body, type_ignores=[])
+        if isinstance(plan, self._late.Restore | self._late.Given):
+            done_by = "restore" if isinstance(plan, self._late.Restore) else "give"
+            return ast.Module(ast.parse(_CALL.format(done_by)).body, type_ignores=[])
         self._begin(frame)
         frame.planning = time.perf_counter() - began
         return self._with_tries(frame, body)
@@ -514,8 +523,3 @@ class Hooks:
         if value is not None:
             self.shell.displayhook.update_user_ns(value)
             self.shell.displayhook.fill_exec_result(value)
-
-
-def _source_digest(source: str) -> str:
-    """What a cell is told apart by where the front end sends no ids."""
-    return hashlib.blake2b(source.strip().encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

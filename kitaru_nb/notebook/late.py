@@ -6,8 +6,8 @@ from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.live import ran_again
 from kitaru_nb.engine.session import Outcome
-from kitaru_nb.engine.steps import Restore
+from kitaru_nb.engine.steps import Given, Restore
 from kitaru_nb.notebook import display
 from kitaru_nb.notebook.opening import open_session
 
-__all__ = ["Cell", "Failures", "Outcome", "Restore", "display", "open_session", "ran_again"]
+__all__ = ["Cell", "Failures", "Given", "Outcome", "Restore", "display", "open_session", "ran_again"]

@@ -40,6 +40,7 @@ from kitaru_nb.stacks.manager import NotebookManager
 from kitaru_nb.stacks.notebooks import Step, steps_of
 from kitaru_nb.stacks.open import chosen_stack
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of
+from kitaru_nb.stacks.taken import Taken
 from kitaru_nb.stacks.watch import RunTimedOut, Signals, Stopped, Superseded, Watch
 
 __all__ = ["AttemptRun"]
@@ -99,7 +100,7 @@ class AttemptRun:
         engine: Journal and store.
         attempt: The attempt whose lease this process holds.
         identity: What is being run.
-        recorded: The steps that the notebook's first cells still are; they are not run.
+        taken: What is taken over from the record; it is not run.
         kernel_name: An installed Python kernel.
         output: Where papermill saves the output notebook, or None.
         signals: What notes the signals that ask this process to end.
@@ -117,7 +118,7 @@ class AttemptRun:
         attempt: Attempt,
         *,
         identity: Identity,
-        recorded: Sequence[Checkpoint],
+        taken: Taken,
         kernel_name: str,
         output: str | None,
         signals: Signals,
@@ -132,7 +133,7 @@ class AttemptRun:
         self._engine = engine
         self._attempt = attempt
         self._identity = identity
-        self._recorded = recorded
+        self._taken = taken
         self._trust = trust
         self._budget = budget
         self._kernel_name = kernel_name
@@ -174,16 +175,17 @@ class AttemptRun:
 
     def _run_cells(self) -> _End:
         steps = {step.index: step for step in steps_of(self._nb)}
-        restored = dict(zip(steps, self._recorded, strict=False))
-        first = next((index for index in steps if index not in restored), None)
+        restored, first = self._taken.shown, self._taken.first
         self._manager.hold_saves()
         self._manager.notebook_start()
-        commits = record_restored(self._engine, self._attempt, self._recorded)
+        commits = record_restored(self._engine, self._attempt, self._taken.line)
         crash_point("worker-restored")
         for index, cell in enumerate(self._nb.cells[:first]):
             if index in restored:
                 self._fill_in(steps[index], restored[index], len([i for i in restored if i <= index]))
             else:
+                if index in steps:  # a replay begins after it, and nothing is on record of it
+                    cell.outputs, cell.execution_count = [], None
                 self._manager.cell_passed(cell)
         self._manager.save_now()
         if first is None:
@@ -242,6 +244,7 @@ class AttemptRun:
             "budget": self._budget,
             "restore": commits[-1].seq if commits else None,
             "on_wait": None if self._on_wait is None else asdict(self._on_wait),
+            "replay": self._taken.replay,
         }
         code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)
         try:

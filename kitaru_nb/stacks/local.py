@@ -25,7 +25,7 @@ from kitaru_nb.engine.plan import CellPlan, PlannedCell, foresee
 from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
-from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
+from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.kernels import python_kernel
 from kitaru_nb.stacks.notebooks import (
@@ -44,7 +44,18 @@ from kitaru_nb.stacks.outcome import Outcome
 from kitaru_nb.stacks.papermill_engine import KitaruEngine
 from kitaru_nb.stacks.worker import ExecutionStopped, RunOptions, identity_of, restorable
 
-__all__ = ["Job", "Plan", "interactive_cells", "job_of", "plan", "plan_interactive", "run"]
+__all__ = [
+    "Job",
+    "Plan",
+    "check",
+    "interactive_cells",
+    "job_of",
+    "literal",
+    "parameterized",
+    "plan",
+    "plan_interactive",
+    "run",
+]
 
 _ENGINE = "kitaru"
 _EARLIER = 10  # executions of a notebook that are looked at for how long its cells take
@@ -62,6 +73,7 @@ class Job:
         tags: Tags for a new execution.
         new: Begin a new execution even where one could be continued.
         execution: Continue this one, whatever its status.
+        attempt: Work in this one, which was begun for this process.
         timeout: Seconds one attempt may take, or None.
         log_output: Log what cells print while they run.
         report_mode: Hide the code in the output notebook.
@@ -77,6 +89,7 @@ class Job:
     tags: tuple[str, ...] = ()
     new: bool = False
     execution: ExecutionId | None = None
+    attempt: Attempt | None = None
     timeout: float | None = None
     log_output: bool = False
     report_mode: bool = False
@@ -113,7 +126,7 @@ def job_of(notebook: str, output: str | None = None, **options: Any) -> Job:
                 kind="no-output",
                 hint="-o OUTPUT.ipynb",
             )
-        target = _literal(default_output(source))
+        target = literal(default_output(source))
     else:
         target = output if is_remote(output) else os.path.abspath(output)
     return Job(source, target, **options)
@@ -129,13 +142,14 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
         KitaruError: the notebook, kernel, output or home cannot be used; or another process
             runs this job.
     """
-    kernel = _check(job)
+    kernel = check(job)
     ended: list[Outcome] = []
     options = RunOptions(
         settings,
         job.tags,
         job.new,
         job.execution,
+        job.attempt,
         job.timeout,
         ended.append,
         job.trust,
@@ -149,7 +163,7 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
     )  # also where the package's entry points are not installed
     try:
         execute_notebook(
-            _literal(job.notebook),
+            literal(job.notebook),
             job.output,
             parameters=dict(job.parameters),
             engine_name=_ENGINE,
@@ -182,8 +196,8 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
 
 def plan(job: Job, *, settings: Settings) -> Plan:
     """What `run` would restore and run; nothing is started and nothing is written."""
-    _check(job)
-    nb, output = _parameterized(job)
+    check(job)
+    nb, output = parameterized(job)
     give_stable_ids(nb, recorded_ids(job.notebook))
     steps = steps_of(nb)
     try:
@@ -255,8 +269,12 @@ def again(job: Job) -> Job:
     return replace(job, new=False)
 
 
-def _check(job: Job) -> str:
-    """Refuse what cannot be run, before papermill makes a traceback of it; the kernel's name."""
+def check(job: Job) -> str:
+    """Refuse what cannot be run, before papermill makes a traceback of it; the kernel's name.
+
+    Raises:
+        KitaruError: the notebook, its kernel or its output cannot be used, and why.
+    """
     nb = read_notebook(job.notebook)
     check_output(job.notebook, _format(job.output, job.parameters))
     kernel = KitaruEngine.nb_kernel_name(nb)
@@ -264,7 +282,7 @@ def _check(job: Job) -> str:
     return kernel
 
 
-def _parameterized(job: Job) -> tuple[NotebookNode, str]:
+def parameterized(job: Job) -> tuple[NotebookNode, str]:
     """The notebook as papermill would hand it to the engine, and its output path."""
     nb = load_notebook_node(job.notebook)
     if job.parameters:
@@ -304,6 +322,6 @@ def _take_back_banner(output: str) -> None:
     write_ipynb(remove_error_markers(load_notebook_node(output)), output)
 
 
-def _literal(path: str) -> str:
+def literal(path: str) -> str:
     """`path` with papermill's placeholder braces escaped."""
     return path.replace("{", "{{").replace("}", "}}")

@@ -25,6 +25,7 @@ from kitaru_nb.errors import NotFoundError, UsageError
 
 __all__ = [
     "NO_CHECKPOINT",
+    "PARAMETERS",
     "Step",
     "check_output",
     "default_output",
@@ -42,6 +43,9 @@ __all__ = [
 
 NO_CHECKPOINT = "no-checkpoint"
 """The tag of a cell that is run plainly."""
+
+PARAMETERS = "cell:injected-parameters"
+"""The step of the cell in which papermill sets parameters."""
 
 _OUT = ".out.ipynb"
 _SKIP = "skip-execution"

@@ -1,4 +1,4 @@
-"""`replay`: a new execution from a step of another one on, with changed inputs."""
+"""Replays of flows: a new execution from a step of another one on, with changed inputs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.changes import Changes, changes_of, known_names, named_step
-from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FLOW, Flow, FlowHandle, Turn, told_inputs
-from kitaru_nb.engine.refs import LATEST, find_execution
+from kitaru_nb.engine.flow import Flow, Turn, told_inputs
 from kitaru_nb.engine.replay import Replay, begin, frontier_of, inheriting, lent, refuse_removed
 from kitaru_nb.engine.scope import served_of
 from kitaru_nb.errors import UsageError
@@ -25,56 +23,7 @@ from kitaru_nb.model.served import Served
 from kitaru_nb.stacks.flow_runs import beginning_of, begun_with, function_of
 from kitaru_nb.stacks.flows import Here, here
 
-__all__ = ["FlowReplay", "new_mark", "replay", "replay_flow", "told"]
-
-
-def replay(
-    execution: str | Execution | FlowHandle = LATEST,
-    *,
-    from_: str,
-    inputs: Mapping[str, object] | None = None,
-    overrides: Mapping[str, object] | None = None,
-) -> FlowHandle:
-    """Run an execution again from one of its steps on, as a new execution.
-
-    What was on record before the named step began is given to the new execution and not done
-    again: calls, model calls, effects done ``once``, answers of people. The step itself really
-    runs, though nothing about it has changed, and so does everything after it. Of what is before
-    it, that runs again which a changed input, or changed code, reaches.
-
-    The original stays as it is, whether it completed, failed, waits or runs. The new execution
-    names it as its parent, and goes on as itself after a crash.
-
-    Args:
-        execution: An id, the start of one, ``"latest"``, or a handle.
-        from_: The step to begin at: a checkpoint's name, ``NAME#n`` for the n-th of that name.
-        inputs: Inputs of the flow that get another value.
-        overrides: What is given instead of being run: ``{"fetch": value}`` for all calls of a
-            checkpoint, ``{"fetch#2": value}`` for one, ``{"wait.publish": answer}`` for what a
-            person is asked.
-
-    Returns:
-        A handle of the execution, which runs in the background.
-
-    Raises:
-        NotFoundError: there is no such execution or checkpoint.
-        UsageError: a name is none of the flow's, or could be two things.
-        UnstorableError: a value cannot be stored.
-        StoreError: kind ``values-removed``: what would be given to it was removed by `gc`.
-    """
-    scope = current_scope()
-    if scope is not None and (scope.parent is not None or scope.path.partition("@")[0] == FLOW):
-        message = "`replay` inside an execution would begin another replay in each of its attempts"
-        raise UsageError(message, kind="bad-place", hint="kt.replay(...) outside flows and checkpoints")
-    engine = here.engine() if scope is None else scope.book.engine
-    original = find_execution(engine.journal, _id_of(execution))
-    return FlowHandle(replay_flow(engine, original, from_, inputs=inputs, overrides=overrides).turn)
-
-
-def _id_of(execution: object) -> str:
-    if isinstance(execution, FlowHandle):
-        return execution.execution
-    return execution.id if isinstance(execution, Execution) else str(execution)
+__all__ = ["FlowReplay", "given_by", "new_mark", "replay_flow", "told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +55,7 @@ def replay_flow(
     """Begin the replay of a flow; `typed` are changes of which only the name says what they are.
 
     Raises:
-        KitaruError: as `replay`. Nothing was begun.
+        KitaruError: it cannot be begun, and why. Nothing was.
     """
     step = named_step(engine.journal, original, from_)
     began = beginning_of(engine, original)

@@ -22,6 +22,7 @@ from papermill.log import logger
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.prefix import matching_prefix
+from kitaru_nb.engine.replay import replay_of
 from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.checkpoint import Checkpoint
@@ -44,6 +45,7 @@ from kitaru_nb.stacks.notebooks import (
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, Report, exit_code_of, status_line
 from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.taken import Taken, leading_cells, taken_by_replay, taken_over, write_note
 from kitaru_nb.stacks.watch import Signals
 
 __all__ = ["ExecutionStopped", "RunOptions", "execute", "identity_of", "restorable"]
@@ -58,6 +60,7 @@ class RunOptions:
         tags: Tags for a new execution.
         new: Begin a new execution even where one could be continued.
         execution: Continue this one, whatever its status.
+        attempt: Work in this one, which was begun for this process.
         timeout: Seconds the whole attempt may take, or None.
         report: Receives the outcome; without it the status line is printed.
         trust: Put back what anybody signed, this once.
@@ -69,6 +72,7 @@ class RunOptions:
     tags: tuple[str, ...] = ()
     new: bool = False
     execution: ExecutionId | None = None
+    attempt: Attempt | None = None
     timeout: float | None = None
     report: Report | None = None
     trust: bool = False
@@ -153,11 +157,7 @@ def restorable(engine: Engine, execution: ExecutionId, steps: Sequence[Step]) ->
     Raises:
         UntrustedError: nobody who is trusted here has signed a step of the execution.
     """
-    leading = []
-    for step in steps:
-        if step.plain:
-            break
-        leading.append((step.step, step.source))
+    leading = leading_cells(steps)
     recorded = engine.journal.checkpoints(execution) if leading else []
     engine.trust.require(recorded)  # not even the files that it names are looked at before
     return matching_prefix(leading, recorded)
@@ -185,7 +185,7 @@ def _execute(
     with Signals() as signals, closing(open_engine(settings)) as engine:
         if run.trust:
             engine.trust.accept_all()
-        attempt, continues = _start(engine, identity, run)
+        attempt, continues = (run.attempt, True) if run.attempt is not None else _start(engine, identity, run)
         crash_point("worker-started")
         try:
             run_of_cells = AttemptRun(
@@ -193,7 +193,7 @@ def _execute(
                 engine,
                 attempt,
                 identity=identity,
-                recorded=restorable(engine, attempt.execution, steps_of(nb)) if continues else [],
+                taken=_taken(engine, attempt.execution, nb) if continues else taken_over(steps_of(nb), []),
                 kernel_name=kernel_name,
                 output=output,
                 signals=signals,
@@ -211,6 +211,16 @@ def _execute(
             return run_of_cells.run()
         finally:
             mask_in_place(nb)  # papermill writes it once more
+
+
+def _taken(engine: Engine, execution: ExecutionId, nb: NotebookNode) -> Taken:
+    """What an attempt at an execution that was begun before takes over."""
+    replay = replay_of(engine.journal, execution)
+    if replay is None:
+        steps = steps_of(nb)
+        return taken_over(steps, restorable(engine, execution, steps))
+    write_note(nb, replay)
+    return taken_by_replay(engine, execution, replay, nb)
 
 
 def _start(engine: Engine, identity: Identity, run: RunOptions) -> tuple[Attempt, bool]:
