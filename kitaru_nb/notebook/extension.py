@@ -77,6 +77,7 @@ _MAGICS = (
     ("line", "checkpoint"),
     ("line", "resume"),
     ("line", "rewind"),
+    ("line", "replay"),
     ("line", "why"),
     ("line", "kitaru"),
 )
@@ -173,6 +174,20 @@ alone. It holds for this kernel, so keep the line near the top of the notebook.
     %rewind CHECKPOINT    to how it was when CHECKPOINT was committed
     %rewind --undo        to before the cells that failed or were stopped
     %rewind --keep        nowhere: accept what failed cells left
+""",
+    "replay_line": """Run an execution again from one of its checkpoints on, as a new execution.
+
+    %replay [EXECUTION] --from CHECKPOINT [--set name=expr ...] [--background] [--stack S]
+
+What is before the checkpoint is reused, the checkpoint itself and everything after it run. Of a
+notebook that happens in the background in a kernel of its own: this kernel is not touched.
+
+    EXECUTION           an execution's id; the notebook's own one without it
+    --from CHECKPOINT   where to begin: a name, or NAME#n for the n-th of that name
+    --set name=expr     bind a name before it, change an input of a flow, or give a checkpoint's value
+                        or an answer instead; expr is evaluated here
+    --background        of a flow: give a handle at once instead of waiting for the result
+    --stack S           where the execution is recorded, and the replay will be
 """,
     "why_line": """Say why a checkpoint ran or was restored.
 

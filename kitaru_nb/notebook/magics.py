@@ -22,7 +22,15 @@ from kitaru_nb.notebook.interrupts import Shield
 from kitaru_nb.notebook.opening import session_to_read
 from kitaru_nb.stacks.open import open_engine
 
-__all__ = ["checkpoint_cell", "checkpoint_line", "kitaru_line", "resume_line", "rewind_line", "why_line"]
+__all__ = [
+    "checkpoint_cell",
+    "checkpoint_line",
+    "kitaru_line",
+    "replay_line",
+    "resume_line",
+    "rewind_line",
+    "why_line",
+]
 
 
 def checkpoint_cell(_hooks: Hooks, line: str, _cell: str) -> None:
@@ -133,6 +141,13 @@ def _count_on(shell: Any, count: int) -> None:
     shell.execution_count = count
     for inputs in (shell.history_manager.input_hist_parsed, shell.history_manager.input_hist_raw):
         inputs[-1:-1] = [""] * missing  # `In[n]` stays the source of cell n
+
+
+def replay_line(hooks: Hooks, line: str) -> object:
+    """`%replay`; see `notebook.replaying`."""
+    from kitaru_nb.notebook.replaying import replay_line as replayed  # noqa: PLC0415 - it brings papermill
+
+    return replayed(hooks, line)
 
 
 def why_line(hooks: Hooks, line: str) -> None:
