@@ -239,6 +239,8 @@ def refuse_removed(journal: Journal, steps: Sequence[Checkpoint]) -> None:
         stone = next(iter(removed.values()))
         message = f"the replay needs the values of `{gone.draft.name}`, which were {stone}"
         hint = f"--from {gone.draft.name}, which runs it again"
+        if gone.draft.name == INPUTS:
+            hint = "call the flow again; `kitaru-nb pin EXECUTION` keeps values for good"
         raise StoreError(message, kind="values-removed", hint=hint)
 
 

@@ -24,7 +24,15 @@ from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group, StepKind
 from kitaru_nb.model.execution import Execution, ExecutionId
 
-__all__ = ["CellReplay", "Start", "is_known_before", "scope_of_cell", "start_of"]
+__all__ = [
+    "CellReplay",
+    "Start",
+    "commit_told",
+    "is_known_before",
+    "line_told",
+    "scope_of_cell",
+    "start_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,24 @@ def _earliest(
 def _commit_before(journal: Journal, execution: Execution, step: Checkpoint) -> Checkpoint | None:
     commits = [c for c in journal.checkpoints(execution.id) if c.draft.status is not CheckpointStatus.FAILED]
     return next((commit for commit in reversed(commits) if commit.seq < step.seq), None)
+
+
+def commit_told(journal: Journal, commit: Checkpoint) -> list[Any]:
+    """A commit as a plan names it: numbers of the journal differ where it is imported."""
+    found = [each.seq for each in journal.checkpoints(commit.execution)]
+    return [commit.execution, found.index(commit.seq)]
+
+
+def line_told(journal: Journal, told: Sequence[Any] | None) -> list[Checkpoint]:
+    """The commits that lead to one which a plan names; none without one.
+
+    Raises:
+        NotFoundError: kind ``unknown-execution``: it is not on record here.
+    """
+    if told is None:
+        return []
+    execution, number = told
+    return journal.line(journal.checkpoints(ExecutionId(execution))[number].seq)
 
 
 def is_known_before(

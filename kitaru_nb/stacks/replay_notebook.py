@@ -24,7 +24,7 @@ from kitaru_nb.engine.replay import (
     refuse_removed,
     root_of,
 )
-from kitaru_nb.engine.replay_cells import Start, scope_of_cell, start_of
+from kitaru_nb.engine.replay_cells import Start, commit_told, scope_of_cell, start_of
 from kitaru_nb.engine.scope import served_of
 from kitaru_nb.errors import UsageError
 from kitaru_nb.journal.journal import Journal
@@ -150,7 +150,7 @@ def begin_notebook(
             _frontier(step, recorded, where, line),
             inputs=told(changes.inputs),
             overrides=tuple(override for override, _ in given.overrides),
-            more=_more(start, where),
+            more=_more(journal, start, where),
             carried=start.carried,
             process=start.process,
         ),
@@ -293,9 +293,9 @@ def _frontier(
     return replace(found, place=place, cells=tuple(cells))
 
 
-def _more(start: Start, where: _Where) -> dict[str, Any]:
+def _more(journal: Journal, start: Start, where: _Where) -> dict[str, Any]:
     return {
-        "parent": None if start.parent is None else start.parent.seq,
+        "parent": None if start.parent is None else commit_told(journal, start.parent),
         "first": None if start.first is None else where.first.step,
         "behind": None if where.behind is None else where.behind.step,
         "named": where.named.step,

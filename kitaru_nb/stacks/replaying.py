@@ -9,7 +9,7 @@ from typing import Any
 from kitaru_nb.engine.card import card
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FLOW, FlowHandle
+from kitaru_nb.engine.flow import FLOW, FlowHandle, defining
 from kitaru_nb.engine.refs import LATEST, find_execution
 from kitaru_nb.errors import KitaruError, Suspended, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
@@ -59,6 +59,7 @@ def replay(
         UnstorableError: a value cannot be stored.
         StoreError: kind ``values-removed``: what would be given to it was removed by `gc`.
     """
+    defining.refuse()
     scope = current_scope()
     if scope is not None and (scope.parent is not None or scope.path.partition("@")[0] == FLOW):
         message = "`replay` inside an execution would begin another replay in each of its attempts"

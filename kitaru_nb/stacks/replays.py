@@ -59,6 +59,7 @@ def replay_flow(
     """
     step = named_step(engine.journal, original, from_)
     began = beginning_of(engine, original)
+    refuse_removed(engine.journal, [began])
     function, name = function_of(engine, original, began)
     args, kwargs = begun_with(engine, began)
     names = {*inspect.signature(function).parameters, *kwargs}

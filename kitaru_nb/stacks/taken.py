@@ -14,6 +14,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.prefix import matching_prefix, source_code
 from kitaru_nb.engine.replay import Replay
+from kitaru_nb.engine.replay_cells import line_told
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId
@@ -70,7 +71,7 @@ def taken_by_replay(engine: Engine, execution: ExecutionId, replay: Replay, nb: 
     steps = steps_of(nb)
     first = beginning_in(steps, replay)
     more = replay.more
-    base = [] if more["parent"] is None else engine.journal.line(more["parent"])
+    base = line_told(engine.journal, more["parent"])
     own = engine.journal.checkpoints(execution)
     engine.trust.require([*base, *own])  # not even the files that they name are looked at before
     after: list[int | None] = [None]
