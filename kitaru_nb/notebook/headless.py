@@ -38,7 +38,8 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
             ``restore`` (the `seq` of the commit to go on from, or None); ``secrets``, with labels,
             that the worker knows; ``trust``, whether anybody's records count; ``budget``, what the
             execution may cost, or None; ``on_wait``, the fields of an `OnWait`, or None; ``replay``
-            for a replay: whether what plain cells had changed is to be put back, and whether the named cell has run before.
+            for a replay: whether what plain cells had changed is to be put back, and whether the named
+            cell has run before.
 
     Returns:
         ``lost``: names that could not come back, with the reason; ``problems``: sentences.

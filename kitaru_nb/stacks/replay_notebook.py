@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.callee import callee_of, plain_function
 from kitaru_nb.engine.cell import source_digest
 from kitaru_nb.engine.changes import Changes, changes_of, known_names, named_step
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.prefix import source_code
+from kitaru_nb.engine.recovery import recorded_at
 from kitaru_nb.engine.refs import steps
 from kitaru_nb.engine.replay import (
     Frontier,
@@ -291,6 +294,24 @@ def _frontier(
     cells = dict.fromkeys([*(scope_of_cell(each) for each in line), *between])
     place = where.named.step if step.draft.kind is StepKind.CELL else found.place
     return replace(found, place=place, cells=tuple(cells))
+
+
+def _held(line: Sequence[Checkpoint], start: Start) -> set[str]:
+    """The names that hold something where the replay begins."""
+    return {*recorded_at(line).groups, *(name for group in start.carried for name in group.names)}
+
+
+def _with_reads(
+    inputs: Mapping[str, object], namespace: dict[str, Any], held: Collection[str]
+) -> dict[str, object]:
+    """Inputs, with what functions among them read of the notebook and would not find in the replay."""
+    found: dict[str, object] = dict(inputs)
+    for value in inputs.values():
+        function = plain_function(value)
+        if type(function) is FunctionType and function.__globals__ is namespace:
+            reads = callee_of(function).look().reads
+            found |= {name: read for name, read in reads.items() if name not in found and name not in held}
+    return found
 
 
 def _more(journal: Journal, start: Start, where: _Where) -> dict[str, Any]:

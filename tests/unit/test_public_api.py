@@ -15,7 +15,18 @@ import kitaru_nb
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
 PUBLIC = [
     *("Secret", "ZarrStore", "budget", "channel", "checkpoint", "current_execution", "errors", "flow"),
-    *("gather", "idempotency_key", "load", "log", "once", "record_usage", "resource", "save", "steps"),
+    *(
+        "gather",
+        "idempotency_key",
+        "load",
+        "log",
+        "once",
+        "record_usage",
+        "replay",
+        "resource",
+        "save",
+        "steps",
+    ),
     *("stream", "testing", "wait"),
 ]
 

@@ -15,6 +15,7 @@ from kitaru_nb.stacks.notebooks import steps_of
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit
 from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.taken import Taken
 from kitaru_nb.stacks.watch import Signals
 from kitaru_nb.testing import a_draft
 
@@ -75,7 +76,7 @@ def test_a_cell_that_was_committed_before_the_run_was_stopped_is_shown_as_done(
         engine,
         attempt,
         identity=identity,
-        recorded=[],
+        taken=Taken(),
         kernel_name="python3",
         output=None,
         signals=Signals(),

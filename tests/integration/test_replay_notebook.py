@@ -1,0 +1,528 @@
+"""Replays of notebooks: what was before the named cell is taken over, the cell and those after it run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import kitaru_nb as kt
+from kitaru_nb.engine.refs import checkpoint_names, steps
+from kitaru_nb.errors import KitaruError, NotFoundError
+from kitaru_nb.model.execution import Execution, ExecutionStatus
+from kitaru_nb.stacks.background import log_of
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.replaying import NotebookHandle
+from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.testing import fake_llm
+from tests.integration.headless import Finished, Notebook, end_what_was_started, finished, start
+from tests.integration.kernel import Kernel
+
+CELLS = [
+    "tick('load')\nrows = [1, 2, 3]\nprint('loaded', len(rows))",
+    "tick('clean')\nclean = [row * 2 for row in rows]",
+    "tick('train')\nmodel = sum(clean) * rate\nmodel",
+    "tick('score')\nprint(model + 1)",
+]
+PATIENCE = 60  # seconds; a guard against hanging
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    end_what_was_started()
+
+
+def ran(folder: Path, cells: Sequence[str] = CELLS, *, first: str = "rate = 1") -> Notebook:
+    """A notebook that a command has run to its end."""
+    notebook = Notebook(folder, [first, *cells])
+    done = notebook.kitaru("run", "work.ipynb", "--no-progress")
+    assert done.code == 0, done.stderr
+    ticks(notebook)
+    return notebook
+
+
+@pytest.fixture(autouse=True)
+def _nothing_ticked() -> None:
+    _seen.clear()
+
+
+_seen: list[str] = []
+
+
+def ticks(notebook: Notebook) -> list[str]:
+    """What ran since this was asked last."""
+    new = notebook.ticks()[len(_seen) :]
+    _seen.extend(new)
+    return new
+
+
+def replayed(notebook: Notebook, *words: str) -> Finished:
+    done = notebook.kitaru("replay", "latest", *words, "--no-progress")
+    assert done.code == 0, done.stderr
+    return done
+
+
+def output_of(notebook: Notebook) -> nbformat.NotebookNode:
+    """The notebook that the newest execution has written."""
+    return nbformat.read(str(newest(notebook).identity.output), as_version=4)
+
+
+def newest(notebook: Notebook) -> Execution:
+    return notebook.executions()[0]
+
+
+def statuses(execution: Execution) -> dict[str, str]:
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        found = steps(engine.journal, execution.id)
+    return {
+        name: "overridden" if step.draft.data.get("overridden") else step.draft.status.value
+        for name, step in zip(checkpoint_names(found), found, strict=True)
+    }
+
+
+def texts(nb: nbformat.NotebookNode) -> dict[str, str]:
+    """What each code cell shows, by its id."""
+    return {
+        cell["id"]: "".join(
+            output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs
+        ).strip()
+        for cell in nb.cells
+        if cell.cell_type == "code"
+    }
+
+
+def test_the_named_cell_and_those_after_it_run_on_what_the_ones_before_had_left(tmp_path: Path) -> None:
+    notebook = ran(tmp_path)
+    original = newest(notebook)
+    source = notebook.path.read_bytes()
+
+    done = replayed(notebook, "--from", "model", "--set", "rate=10")
+
+    assert ticks(notebook) == ["train", "score"]
+    assert texts(output_of(notebook)) == {
+        "tools": "",
+        "c0": "",
+        "c1": "loaded 3",
+        "c2": "",
+        "c3": "120",
+        "c4": "121",
+    }
+    assert newest(notebook).parent == original.id
+    assert newest(notebook).saved_duration > 0
+    assert str(newest(notebook).identity.output).endswith(f".replay-{newest(notebook).id[3:13]}.ipynb")
+    assert f"replays {original.id} from `model`, with rate=10" in done.stderr
+    assert notebook.path.read_bytes() == source
+    assert f"replayed as {newest(notebook).id}" in notebook.kitaru("show", original.id).stdout
+
+
+def test_the_named_cell_runs_though_it_is_marked_and_nothing_has_changed(tmp_path: Path) -> None:
+    cells = [f"%%checkpoint {name}\ntick('{name}')\n{name} = 1" for name in ("load", "train", "score")]
+    notebook = ran(tmp_path, cells)
+
+    replayed(notebook, "--from", "train")
+
+    assert ticks(notebook) == ["train", "score"]
+
+
+def test_calls_before_the_named_one_in_its_cell_are_served(tmp_path: Path) -> None:
+    defined = (
+        "import kitaru_nb as kt\n@kt.checkpoint\ndef fetch(n):\n    tick(f'fetch{n}')\n    return n * 10"
+    )
+    notebook = ran(tmp_path, [defined, "tick('all')\ngot = [fetch(n) for n in range(3)]\nprint(got)"])
+
+    replayed(notebook, "--from", "fetch#2")
+
+    assert ticks(notebook) == ["all", "fetch1", "fetch2"]
+    assert texts(output_of(notebook))["c2"] == "[0, 10, 20]"
+
+
+def test_a_call_in_a_cell_can_be_given_instead_of_made(tmp_path: Path) -> None:
+    defined = (
+        "import kitaru_nb as kt\n@kt.checkpoint\ndef fetch(n):\n    tick(f'fetch{n}')\n    return n * 10"
+    )
+    notebook = ran(tmp_path, [defined, "got = [fetch(n) for n in range(3)]\nprint(got)"])
+
+    replayed(notebook, "--from", "got", "--set", 'fetch#2="given"')
+
+    assert ticks(notebook) == ["fetch0", "fetch2"]
+    assert texts(output_of(notebook))["c2"] == "[0, 'given', 20]"
+
+
+def test_a_cell_before_can_be_given_and_only_what_it_reaches_runs(tmp_path: Path) -> None:
+    cells = [*CELLS[:2], "tick('apart')\napart = 7", *CELLS[2:]]
+    notebook = ran(tmp_path, cells)
+
+    replayed(notebook, "--from", "model", "--set", 'checkpoint.rows={"rows": [100]}')
+
+    assert ticks(notebook) == ["clean", "train", "score"]
+    assert texts(output_of(notebook))["c5"] == "201"
+    fates = statuses(newest(notebook))
+    assert (fates["rows"], fates["clean"], fates["apart"]) == ("overridden", "completed", "restored")
+
+
+def test_a_replay_that_was_killed_goes_on_as_itself(tmp_path: Path) -> None:
+    cells = [
+        *CELLS[:3],
+        "import os, signal\ntick('score')\nif once('x'): os.kill(os.getpid(), signal.SIGKILL)",
+    ]
+    notebook = Notebook(tmp_path, ["rate = 1", *cells, "print(model)"])
+    (tmp_path / "once-x").touch()
+    assert notebook.kitaru("run", "work.ipynb", "--no-progress").code == 0
+    (tmp_path / "once-x").unlink()
+    ticks(notebook)
+
+    died = notebook.kitaru("replay", "--from", "model", "--set", "rate=10", "--no-progress")
+    replay = newest(notebook)
+    resumed = notebook.kitaru("resume", replay.id, "--no-progress")
+
+    assert died.code == 138, died.stderr
+    assert resumed.code == 0, resumed.stderr
+    assert newest(notebook).id == replay.id
+    assert ticks(notebook) == ["train", "score", "score"]  # the named cell is on record by then
+    assert texts(output_of(notebook))["c5"] == "120"
+
+
+def test_a_replay_whose_worker_is_killed_in_the_named_cell_goes_on_with_what_it_was_given(
+    tmp_path: Path,
+) -> None:
+    cells = [
+        *CELLS[:2],
+        "tick('train')\nimport time\nwhile once('hold'): time.sleep(60)\nprint(sum(clean) * rate)",
+    ]
+    notebook = Notebook(tmp_path, ["rate = 1", *cells])
+    (tmp_path / "once-hold").touch()
+    assert notebook.kitaru("run", "work.ipynb", "--no-progress").code == 0
+    (tmp_path / "once-hold").unlink()
+    ticks(notebook)
+    worker = start(
+        ["-m", "kitaru_nb", "replay", "--from", "cell", "--set", "rate=10", "--no-progress"], tmp_path
+    )
+    _until(lambda: ticks(notebook) == ["train"])
+    os.kill(worker.pid, signal.SIGKILL)
+    finished(worker)
+    resumed = notebook.kitaru("resume", "--no-progress")
+
+    assert resumed.code == 0, resumed.stderr
+    assert ticks(notebook) == ["train"]
+    assert texts(output_of(notebook))["c3"] == "120"
+    assert newest(notebook).attempts == 2
+
+
+def test_edited_cells_before_are_taken_over_as_they_ran_and_the_others_run_as_they_are(
+    tmp_path: Path,
+) -> None:
+    notebook = ran(tmp_path)
+    notebook.edit(1, "tick('other load')\nrows = [1000]")
+    notebook.edit(3, "tick('other train')\nmodel = max(clean)\nmodel")
+
+    done = replayed(notebook, "--from", "model")
+
+    assert ticks(notebook) == ["other train", "score"]
+    shown = output_of(notebook)
+    assert texts(shown)["c3"] == "6"
+    assert next(cell.source for cell in shown.cells if cell["id"] == "c1") == CELLS[0]
+    assert "edited since, and taken over as they ran: `rows`" in done.stderr
+    assert "edited since, and run as they are now: `model`" in done.stderr
+
+
+def test_what_cells_before_had_saved_and_done_once_is_there(tmp_path: Path) -> None:
+    pay = "kt.once('pay', tick, 'pay')"
+    first = f"import kitaru_nb as kt\nkt.save('draft', 'text')\n{pay}\nkt.stream('s').append(1)"
+    saved = "kt.load('draft', execution=kt.current_execution().id)"
+    second = f"{pay}\nprint({saved}, list(kt.stream('s')))"
+    notebook = ran(tmp_path, [first, second])
+
+    replayed(notebook, "--from", list(statuses(newest(notebook)))[-1])
+
+    assert ticks(notebook) == []
+    assert texts(output_of(notebook))["c2"] == "text [1]"
+
+
+def test_parameters_whose_cell_runs_are_the_ones_that_are_set(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["rate = 1", *CELLS], tags={0: ["parameters"]})
+    assert notebook.kitaru("run", "work.ipynb", "--no-progress", "-p", "rate", "2").code == 0
+
+    replayed(notebook, "--from", "rate", "--set", "rate=10")
+    whole = texts(output_of(notebook))
+    replayed(notebook, "--from", "model", "--set", "rate=5")
+
+    assert whole["c3"] == "120"
+    assert texts(output_of(notebook))["c3"] == "60"
+
+
+def test_a_replay_of_a_replay_begins_with_what_that_had(tmp_path: Path) -> None:
+    notebook = ran(tmp_path)
+    replayed(notebook, "--from", "model", "--set", "rate=10")
+    ticks(notebook)
+
+    replayed(notebook, "--from", "cell")
+
+    assert ticks(notebook) == ["score"]
+    assert texts(output_of(notebook))["c4"] == "121"
+    assert statuses(newest(notebook))["model"] == "restored"
+
+
+def test_model_calls_before_the_named_cell_cost_nothing(tmp_path: Path) -> None:
+    ask = "httpx.post(url, json={'model': 'gpt-4o', 'messages': [{'role': 'user', 'content': %s}]}).json()['usage']"
+    with fake_llm() as llm:
+        cells = [
+            f"import httpx\nurl = '{llm.openai_url}/chat/completions'",
+            ask % "'a'",
+            ask % "'b'",
+            ask % "'c'",
+        ]
+        notebook = ran(tmp_path, cells)
+        asked = llm.requests
+        names = list(statuses(newest(notebook)))
+
+        replayed(notebook, "--from", names[-2])
+
+        assert (asked, llm.requests) == (3, 5)
+    assert [call.prompt for call in llm.calls] == ["a", "b", "c", "b", "c"]
+    replay, original = notebook.executions()
+    assert replay.tokens is not None
+    assert original.tokens is not None
+    assert replay.tokens * 3 == original.tokens * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--from", "modle"], "Try: model"),
+        (["--from", "model", "--set", 'rows={"rows": [1]}'], "input.rows or checkpoint.rows"),
+        (
+            ["--from", "model", "--set", 'checkpoint.rows={"other": 1}'],
+            "`rows` is a cell, which gives `rows`",
+        ),
+        (["--from", "model", "--set", "rate"], "--set NAME=VALUE"),
+        (["--from", "model", "-o", "work.ipynb"], "never overwrites"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_begun(
+    tmp_path: Path, words: Sequence[str], told: str
+) -> None:
+    notebook = ran(tmp_path)
+
+    refused = notebook.kitaru("replay", "latest", *words)
+
+    assert refused.code in (1, 2)
+    assert told in refused.stderr
+    assert len(notebook.executions()) == 1
+
+
+def test_a_cell_that_the_notebook_has_no_more_is_named(tmp_path: Path) -> None:
+    notebook = ran(tmp_path)
+    del notebook.nb.cells[-2]
+    notebook.save()
+
+    refused = notebook.kitaru("replay", "--from", "model", "--json")
+
+    assert json.loads(refused.stdout)["error"]["kind"] == "unknown-cell"
+
+
+# From Python
+
+
+def test_replay_gives_a_handle_of_a_process_of_its_own(tmp_path: Path) -> None:
+    notebook = ran(tmp_path)
+
+    handle = kt.replay(from_="model", inputs={"rate": 10})
+    output = handle.result(PATIENCE)
+
+    assert isinstance(handle, NotebookHandle)
+    assert handle.status is ExecutionStatus.COMPLETED
+    assert texts(nbformat.read(output, as_version=4))["c4"] == "121"
+    assert handle.execution == newest(notebook).id
+    assert newest(notebook).attempts == 1
+    assert output in handle._repr_mimebundle_()["text/html"]
+
+
+def test_a_replay_that_failed_says_so_where_its_result_is_asked_for(tmp_path: Path) -> None:
+    notebook = ran(tmp_path)
+    notebook.edit(4, "1 / 0")
+
+    handle = kt.replay(from_="model")
+
+    with pytest.raises(KitaruError, match="ZeroDivisionError") as failed:
+        handle.result(PATIENCE)
+    assert failed.value.kind == "replay-failed"
+    assert "ZeroDivisionError" in log_of(resolve().home, handle.execution).read_text()
+
+
+def test_nothing_is_begun_where_the_checkpoint_is_unknown(tmp_path: Path) -> None:
+    notebook = ran(tmp_path)
+
+    with pytest.raises(NotFoundError):
+        kt.replay(from_="no such")
+
+    assert len(notebook.executions()) == 1
+
+
+# Notebooks that are run by hand
+
+
+BY_HAND = [
+    "from side_journal import tick\nfactor = 3",
+    "%%checkpoint load\ntick('load')\nrows = [1, 2, 3]",
+    "extra = [10]\nrows.append(4)",
+    "%%checkpoint train\ntick('train')\nmodel = sum(rows) * factor + extra[0]\nmodel",
+    "%%checkpoint score\ntick('score')\nprint(model + 1)",
+]
+
+
+def by_hand(notebook: Notebook, kernel: Kernel, cells: Sequence[str]) -> None:
+    for number, source in enumerate(cells):
+        assert kernel.run(source, cell=f"c{number}").ok, source
+    ticks(notebook)
+
+
+def ended(notebook: Notebook) -> Execution:
+    """The newest execution, once it has ended."""
+    _until(lambda: newest(notebook).status is not ExecutionStatus.RUNNING)
+    return newest(notebook)
+
+
+def test_by_hand_what_plain_cells_had_changed_before_the_named_cell_is_there(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, BY_HAND)
+    with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
+        by_hand(notebook, kernel, BY_HAND)
+        kernel.run("factor = 100")
+
+        said = kernel.run("%replay --from train --set extra=[factor]").said
+        replay = ended(notebook)
+        mine = kernel.run("rows, factor, extra, model").result
+
+    assert replay.status is ExecutionStatus.COMPLETED, replay.reason
+    assert ticks(notebook) == ["train", "score"]
+    assert texts(output_of(notebook))["c3"] == str((1 + 2 + 3 + 4) * 3 + 100)
+    assert mine == "([1, 2, 3, 4], 100, [10], 40)"
+    assert "from `train`, with extra=[100]" in said
+    assert f"%kitaru show {replay.id}" in said
+
+
+def test_by_hand_the_cells_since_the_last_checkpoint_run_again_where_their_doing_is_not_on_record(
+    tmp_path: Path,
+) -> None:
+    cells = [
+        *BY_HAND[:2],
+        "tick('plain')\nmodel = [0]",
+        "%%checkpoint train\nmodel.append(sum(rows))\nprint(model)",
+    ]
+    notebook = Notebook(tmp_path, cells)
+    with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
+        by_hand(notebook, kernel, cells)
+
+        said = kernel.run("%replay --from train").said
+        replay = ended(notebook)
+
+    assert replay.status is ExecutionStatus.COMPLETED, replay.reason
+    assert ticks(notebook) == ["plain"]
+    assert texts(output_of(notebook))["c3"] == "[0, 6]"
+    assert "the cells after `load` run again" in said
+
+
+def test_by_hand_objects_of_the_notebook_can_be_given(tmp_path: Path) -> None:
+    cells = ["%%checkpoint make\nscale = lambda x: x", "%%checkpoint use\nprint(scale(2))"]
+    notebook = Notebook(tmp_path, cells)
+    with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
+        by_hand(notebook, kernel, cells)
+        kernel.run("times = 21\ndef scaled(x):\n    return x * times")
+
+        kernel.run("%replay --from use --set scale=scaled")
+        replay = ended(notebook)
+
+    assert replay.status is ExecutionStatus.COMPLETED, replay.reason
+    assert texts(output_of(notebook))["c1"] == "42"
+
+
+def test_by_hand_a_call_in_a_plain_cell_can_be_named(tmp_path: Path) -> None:
+    cells = [
+        "from side_journal import tick\nimport kitaru_nb as kt",
+        "%%checkpoint load\ntick('load')\nrows = [1, 2]",
+        "@kt.checkpoint\ndef fetch(n):\n    tick(f'fetch{n}')\n    return n",
+        "print([fetch(n) for n in rows])",
+    ]
+    notebook = Notebook(tmp_path, cells)
+    with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
+        by_hand(notebook, kernel, cells)
+
+        kernel.run("%replay --from fetch#2")
+        replay = ended(notebook)
+
+    assert replay.status is ExecutionStatus.COMPLETED, replay.reason
+    assert ticks(notebook) == ["fetch2"]
+    assert texts(output_of(notebook))["c3"] == "[1, 2]"
+
+
+def test_by_hand_a_replay_is_refused_whose_cells_stand_in_another_order_than_they_ran(tmp_path: Path) -> None:
+    cells = ["%%checkpoint train\nmodel.append(1)", "%%checkpoint load\nrows = [1]", "model = []"]
+    notebook = Notebook(tmp_path, cells)
+    with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
+        for number in (1, 2, 0):
+            assert kernel.run(cells[number], cell=f"c{number}").ok
+
+        refused = kernel.run("%replay --from train")
+
+    assert refused.ename == "UsageError"
+    assert "stands above that of `load`" in refused.evalue
+
+
+def test_a_flow_in_a_notebook_is_replayed_by_the_magic_with_its_edited_code(tmp_path: Path) -> None:
+    steps_ = "import kitaru_nb as kt\n@kt.checkpoint\ndef a(x):\n    return x + 1"
+    flow = "@kt.flow\ndef agent(x):\n    return b(a(x))"
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(steps_)
+        kernel.run("@kt.checkpoint\ndef b(x):\n    return x * 10")
+        kernel.run(flow)
+        first = kernel.run("agent(1)").result
+        kernel.run("@kt.checkpoint\ndef b(x):\n    return x * 100")
+
+        found = kernel.run("%kitaru executions --json")
+        execution = next(each["id"] for each in json.loads(found.stdout) if each["flow"])
+        second = kernel.run(f"%replay {execution} --from b")
+        handle = kernel.run(
+            f"h = kt.replay('{execution}', from_='a', inputs={{'x': 5}})\nh.result(), h.status.value"
+        )
+
+    assert (first, second.result) == ("20", "200"), second
+    assert handle.result == "(600, 'completed')", handle
+
+
+def test_the_flow_of_a_notebook_is_replayed_when_its_kernel_is_gone(tmp_path: Path) -> None:
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run("import kitaru_nb as kt\n@kt.checkpoint\ndef a(x):\n    return x + 1")
+        kernel.run("@kt.flow\ndef agent(x, y=1):\n    return a(a(x)) * y")
+        kernel.run("agent(1)")
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        execution = next(each for each in engine.journal.executions() if each.identity.flow)
+
+    handle = kt.replay(execution, from_="a#2", inputs={"y": 7})
+
+    assert handle.result() == 21
+
+
+def test_a_magic_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run("%%checkpoint load\nrows = 1", cell="a")
+
+        nothing = kernel.run("%replay")
+        text = kernel.run("%replay --from load --set tone=casual")
+
+    assert (nothing.ename, text.ename) == ("UsageError", "UsageError")
+    assert "--from CHECKPOINT" in nothing.evalue
+    assert '--set tone="text"' in text.evalue
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.05)  # polls, bounded by the deadline
