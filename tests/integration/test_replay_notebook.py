@@ -271,7 +271,8 @@ def test_a_replay_of_a_replay_begins_with_what_that_had(tmp_path: Path) -> None:
 
 
 def test_model_calls_before_the_named_cell_cost_nothing(tmp_path: Path) -> None:
-    ask = "httpx.post(url, json={'model': 'gpt-4o', 'messages': [{'role': 'user', 'content': %s}]}).json()['usage']"
+    messages = "[{'role': 'user', 'content': %s}]"
+    ask = f"httpx.post(url, json={{'model': 'gpt-4o', 'messages': {messages}}}).json()['usage']"
     with fake_llm() as llm:
         cells = [
             f"import httpx\nurl = '{llm.openai_url}/chat/completions'",

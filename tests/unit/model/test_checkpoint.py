@@ -20,4 +20,4 @@ def test_a_draft_with_other_values_is_what_the_standard_library_gives() -> None:
 
 def test_a_field_that_a_draft_does_not_have_is_refused() -> None:
     with pytest.raises(TypeError):
-        a_draft("load").having(nome="train")
+        a_draft("load").having(title="train")
