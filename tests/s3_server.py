@@ -40,6 +40,7 @@ class S3Server:
         options += [
             f"-filer.port.grpc={ports[7]}",
             "-s3.port.iceberg=0",
+            "-s3.port.lance=0",  # its fixed port would be shared by all servers of a machine
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
         ]
