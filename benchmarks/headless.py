@@ -7,7 +7,6 @@ that started it, so that starting a kernel is left out and saving the notebook i
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 
-from benchmarks.measure import children_cpu
+from benchmarks.measure import children_cpu, environment
 from benchmarks.workload import Options, Round, Turn, Workload
 
 __all__ = ["HEADLESS"]
@@ -44,8 +43,7 @@ def _turn(contestant: str, options: Options, folder: Path) -> Turn:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in codes])
     notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
     nbformat.write(notebook, folder / "in.ipynb")
-    env = {name: value for name, value in os.environ.items() if not name.startswith("KITARU_NB_")}
-    env |= {"KITARU_NB_HOME": str(folder / "home"), "IPYTHONDIR": str(folder / "ipython")}
+    env = environment() | {"KITARU_NB_HOME": str(folder / "home"), "IPYTHONDIR": str(folder / "ipython")}
     command = [sys.executable, *_COMMANDS[contestant]]
     begin, used = time.perf_counter(), children_cpu()
     ended = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)

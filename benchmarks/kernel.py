@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import queue
 import shutil
 import sys
@@ -18,7 +17,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from benchmarks.measure import cpu_of, peak_memory_of
+from benchmarks.measure import cpu_of, environment, peak_memory_of
 
 __all__ = ["Kernel", "started"]
 
@@ -107,11 +106,10 @@ def started(
     """A kernel of `python` that works in `folder`, with its own IPython settings and store."""
     sockets = tempfile.mkdtemp(prefix="kb")
     manager = KernelManager(transport="ipc", ip=f"{sockets}/k", kernel_spec_manager=_Specs(python))
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("KITARU_NB_")}
     manager.start_kernel(
         cwd=str(folder),
         env={
-            **clean,
+            **environment(),
             "IPYTHONDIR": f"{sockets}/ipython",
             "KITARU_NB_HOME": str(folder / "home"),
             "KITARU_NB_NOTEBOOK": str(folder / "bench.ipynb"),

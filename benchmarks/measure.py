@@ -12,7 +12,17 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # published without types
 
-__all__ = ["Spread", "children_cpu", "cpu_of", "disk_of", "installed", "peak_memory_of", "spread", "timed"]
+__all__ = [
+    "Spread",
+    "children_cpu",
+    "cpu_of",
+    "disk_of",
+    "environment",
+    "installed",
+    "peak_memory_of",
+    "spread",
+    "timed",
+]
 
 Spread = tuple[float, float, float]
 """The median of several runs, the lowest and the highest."""
@@ -35,6 +45,15 @@ def children_cpu() -> float:
     """CPU seconds of all child processes that have ended, and of theirs."""
     used = os.times()
     return used.children_user + used.children_system
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process that is measured: without settings of ours, and with compiled modules.
+
+    Where Python is told not to keep these, each process would compile anew whatever it imports.
+    """
+    left_out = ("KITARU_NB_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
 def installed(name: str) -> bool:
