@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     from kitaru_nb.stacks.flows import flow as flow
     from kitaru_nb.stacks.open import ZarrStore as ZarrStore
     from kitaru_nb.stacks.open import load as load
+    from kitaru_nb.stacks.records import Client as Client
     from kitaru_nb.stacks.replaying import replay as replay
     from kitaru_nb.stacks.waits import wait as wait
 
     __version__: str
 
 _HOMES = {
+    "Client": "kitaru_nb.stacks.records:Client",
     "Secret": "kitaru_nb.artifacts.secret:Secret",
     "ZarrStore": "kitaru_nb.stacks.open:ZarrStore",
     "budget": "kitaru_nb.engine.meter:budget",
@@ -68,6 +70,7 @@ _HOMES = {
 """Where each public name lives: ``module`` for a module, ``module:attribute`` for the rest."""
 
 __all__ = [
+    "Client",
     "Secret",
     "ZarrStore",
     "budget",

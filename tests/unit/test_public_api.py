@@ -14,6 +14,7 @@ import kitaru_nb
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
 PUBLIC = [
+    "Client",
     *("Secret", "ZarrStore", "budget", "channel", "checkpoint", "current_execution", "errors", "flow"),
     *(
         "gather",
