@@ -485,6 +485,11 @@ class Session:
         note_suspended(self.book, suspended, place)
         return pending is not None and pending.shadow is not None and pending.shadow.whole
 
+    @property
+    def suspends(self) -> bool:
+        """Whether any cell waits."""
+        return bool(self._waiting)
+
     def is_suspended(self, place: str) -> bool:
         """Whether the cell there waits."""
         return place in self._waiting

@@ -6,8 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from kitaru_nb.errors import KitaruError
-from kitaru_nb.notebook.refusal import refused
+from kitaru_nb.notebook.refusal import refusing
 
 __all__ = ["Gate", "is_alone", "is_own"]
 
@@ -76,18 +75,10 @@ class Gate:
         by running the cell as if nothing had been said.
         """
         session = self._hooks.session
-        try:
-            if session is not None and session.namespace.seals and not self._hooks.is_deciding:
-                session.opens(tree)
-            self._hooks.ready_plain(tree)
-        except KitaruError as error:
-            raise refused(error) from error
-        except KeyboardInterrupt as error:
-            stopped = KitaruError("the cell was stopped before it ran", kind="interrupted")
-            raise refused(stopped) from error
-        except Exception as error:
-            message = f"the cell was not run: {type(error).__name__}: {error}"
-            raise refused(KitaruError(message, kind="internal", hint="%tb shows where")) from error
+        if session is None or not session.namespace.seals or self._hooks.is_deciding:
+            return tree
+        with refusing():
+            session.opens(tree)
         return tree
 
 

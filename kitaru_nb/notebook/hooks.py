@@ -52,7 +52,6 @@ class _Frame:
     failed: BaseException | None = None
     on_record: bool = False
     scope: Any = None
-    place: str | None = None
     pending: Any = None
 
 
@@ -133,6 +132,8 @@ class Hooks:
             self.shell.ast_transformers.append(self)
         else:
             self._saw(raw)
+            if len(self._frames) == 1:
+                self._plain.met(frame)
 
     def visit(self, tree: ast.Module) -> ast.Module:
         """AST transformer: decide, and put the restoring call in place of a restored body.
@@ -236,7 +237,7 @@ class Hooks:
                 self._end_waiting(result, suspended)
                 self._plain.suspended(frame, suspended, getattr(result, "execution_count", None))
             completed = suspended is None and result is not None and result.success
-            self._plain.ended(frame, completed=completed)
+            self._plain.left(frame, completed=completed)
             if frame.scope is not None:
                 self.session.leave_scope(plain=True, completed=completed)
         except KitaruError as error:
@@ -266,16 +267,6 @@ class Hooks:
 
             self._front = NotebookFront(self)
         return self._front
-
-    def ready_plain(self, tree: ast.Module) -> None:
-        """A cell that is no step is compiled and about to run.
-
-        Raises:
-            ConflictError: kind ``half-done``: it waited, and what it did until then cannot be undone.
-        """
-        frame = self._frames[0] if self._frames else None
-        if frame is not None and not frame.possible and frame.place is None:
-            self._plain.ready(frame, self._place_of(frame), tree)
 
     def undo_try(self, frame: _Frame, error: BaseException) -> bool:
         """A try of the running step failed; whether it is undone exactly."""
@@ -311,9 +302,10 @@ class Hooks:
             cell = plan.pending.cell
             fresh = cell.directive is not None and cell.directive.fresh
             return session.scope_of(cell.step or f"name:{plan.pending.name}", fresh=fresh)
-        return session.scope_of(self._place_of(frame))
+        return session.scope_of(self.place_of(frame))
 
-    def _place_of(self, frame: _Frame) -> str:
+    def place_of(self, frame: _Frame) -> str:
+        """Where a plain cell is: the front end's id of it, else its source."""
         cell_id = getattr(frame.info, "cell_id", None)
         return f"cell:{cell_id}" if cell_id else f"code:{source_digest(frame.info.raw_cell or '')}"
 

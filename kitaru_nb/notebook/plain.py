@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from kitaru_nb.errors import Suspended
+from kitaru_nb.notebook.refusal import refusing
 from kitaru_nb.notebook.suspending import may_wait
 
 __all__ = ["PlainCells"]
@@ -15,37 +16,53 @@ __all__ = ["PlainCells"]
 class PlainCells:
     """What the hooks do with cells that are no steps, beyond letting them run.
 
+    An AST transformer that changes nothing, and is in place only while a cell is compiled that
+    waits or may come to.
+
     Args:
         hooks: The hooks of the shell.
     """
 
     def __init__(self, hooks: Any) -> None:
         self._hooks = hooks
+        self._frame: Any = None
 
-    def ready(self, frame: Any, place: str, tree: ast.Module) -> None:
-        """The cell is about to run: what it left when it waited is undone, and it can be undone again.
-
-        Raises:
-            ConflictError: kind ``half-done``: what it left cannot be undone.
-        """
+    def met(self, frame: Any) -> None:
+        """The cell is about to be compiled."""
         hooks = self._hooks
-        frame.place = place
         if hooks.every_cell:
             return  # headless the kernel ends where something waits
-        waited = hooks.session is not None and hooks.session.is_suspended(place)
-        if waited or may_wait(frame.info.raw_cell or "", tree, hooks.shell.user_ns):
-            frame.pending = hooks.open_session().ready_plain(frame.info.raw_cell, tree, place)
+        session = hooks.session
+        waited = session is not None and session.suspends and session.is_suspended(hooks.place_of(frame))
+        if waited or may_wait(frame.info.raw_cell or "", hooks.shell.user_ns):
+            self._frame = frame
+            hooks.shell.ast_transformers.append(self)
+
+    def visit(self, tree: ast.Module) -> ast.Module:
+        """What the cell left when it waited is undone, and it can be undone again.
+
+        Refuses it where that cannot be done.
+        """
+        frame, self._frame = self._frame, None
+        if frame is not None:
+            with refusing():
+                session, place = self._hooks.open_session(), self._hooks.place_of(frame)
+                frame.pending = session.ready_plain(frame.info.raw_cell, tree, place)
+        return tree
+
+    def left(self, frame: Any, *, completed: bool) -> None:
+        """The cell has come to an end."""
+        self._frame = None
+        session, transformers = self._hooks.session, self._hooks.shell.ast_transformers
+        if self in transformers:
+            transformers.remove(self)
+        if completed and session is not None and session.suspends:
+            session.went_on(self._hooks.place_of(frame))
 
     def suspended(self, frame: Any, suspended: Suspended, count: int | None) -> None:
         """The cell waits."""
-        session = self._hooks.open_session()
-        undoable = session.suspend(frame.pending, suspended, frame.place, count=count)
+        session, place = self._hooks.open_session(), self._hooks.place_of(frame)
+        undoable = session.suspend(frame.pending, suspended, place, count=count)
         if not undoable and not self._hooks.quiet:
             text = "kitaru: what this cell did before it waited stays, and is done again when it runs again"
             print(text, file=sys.stderr)  # noqa: T201 - where a program says what its user should mind
-
-    def ended(self, frame: Any, *, completed: bool) -> None:
-        """The cell has come to an end that is no wait."""
-        session = self._hooks.session
-        if session is not None and completed and frame.place is not None:
-            session.went_on(frame.place)

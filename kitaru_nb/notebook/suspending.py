@@ -6,7 +6,6 @@ output: nothing has failed.
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -19,7 +18,9 @@ __all__ = ["Quiet", "may_wait"]
 
 _ASKS = re.compile(r"\b(?:wait|async_)\b")
 _NAMES = frozenset({"wait", "async_"})
-_MANY = 300  # functions that are looked into
+_WORD = re.compile(r"[^\W\d]\w*")
+_LONG = 100_000  # characters of a cell that is all data
+_MANY = 100  # functions that are looked into
 
 
 class Quiet:
@@ -55,35 +56,44 @@ class Quiet:
         return self._show(exc_tuple, *args, **kwargs)
 
 
-def may_wait(source: str, tree: ast.Module, namespace: Mapping[str, Any]) -> bool:
+def may_wait(source: str, namespace: Mapping[str, Any]) -> bool:
     """Whether a cell may come to ask something: it says so, or a function of the notebook's does.
 
-    Only for such a cell it is worth while to be able to undo it. One that asks deep inside an
-    installed package is not seen.
+    Only such a cell is worth the while to be able to undo it. One that asks deep inside an
+    installed package is not seen. It costs some ten microseconds for a usual cell.
     """
     if _ASKS.search(source):
         return True
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    values = [namespace[name] for name in names if name in namespace]
-    modules = [vars(value) for value in values if type(value) is ModuleType]
-    values += [found[name] for found in modules for name in attributes if name in found]
-    return _reaches(values)
+    if len(source) > _LONG:
+        return False
+    words = set(_WORD.findall(source))
+    values = [namespace[word] for word in words if word in namespace]
+    modules = [vars(value) for value in values if type(value) is ModuleType and not _is_known(value.__name__)]
+    values += [found[word] for found in modules for word in words if word in found]
+    return _reaches([value for value in values if type(value) is FunctionType])
 
 
-def _reaches(values: list[Any]) -> bool:
+def _reaches(values: list[FunctionType]) -> bool:
     seen: set[int] = set()
     while values and len(seen) < _MANY:
         value = values.pop()
-        function = getattr(value, "__kitaru_function__", value) if type(value) is FunctionType else None
-        if type(function) is not FunctionType or id(function) in seen or _is_installed(function):
+        function = getattr(value, "__kitaru_function__", value)
+        code = function.__code__
+        if id(code) in seen or _is_known(function.__module__) or _is_installed(code.co_filename):
             continue
-        seen.add(id(function))
-        names = _names_in(function.__code__)
+        seen.add(id(code))
+        names = _names_in(code)
         if names & _NAMES:
             return True
-        values += [function.__globals__[name] for name in names if name in function.__globals__]
+        scope = function.__globals__
+        values += [scope[name] for name in names if type(scope.get(name)) is FunctionType]
     return False
+
+
+def _is_known(module: str | None) -> bool:
+    """Whether a module asks nothing by itself: ours, or one of Python's own."""
+    start = (module or "").partition(".")[0]
+    return start == "kitaru_nb" or start in sys.stdlib_module_names
 
 
 def _names_in(code: CodeType) -> set[str]:
@@ -91,6 +101,5 @@ def _names_in(code: CodeType) -> set[str]:
     return set(code.co_names).union(*(_names_in(each) for each in inner))
 
 
-def _is_installed(function: FunctionType) -> bool:
-    file = function.__code__.co_filename
-    return "site-packages" in file or "dist-packages" in file or file.startswith(sys.base_prefix)
+def _is_installed(file: str) -> bool:
+    return "site-packages" in file or "dist-packages" in file

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -309,11 +308,11 @@ def test_a_cell_with_tries_is_not_tried_again_because_it_waits(start: Start, cap
     ],
 )
 def test_cells_that_may_wait_are_seen_by_what_they_call(source: str, may: bool) -> None:
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = {"__name__": "__main__"}
     exec(
         "def asks():\n    return kt.wait('x')\ndef outer():\n    return [asks() for _ in (1,)]\n"
         "def harmless():\n    return 1\n",
         namespace,
     )
 
-    assert may_wait(source, ast.parse(source), namespace) is may
+    assert may_wait(source, namespace) is may
