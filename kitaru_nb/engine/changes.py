@@ -7,16 +7,20 @@ its kind: ``input.N``, ``checkpoint.N``, ``wait.N``.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.engine.refs import checkpoint_names, find_step, named_steps, steps
-from kitaru_nb.engine.replay import Kind, Override
+from kitaru_nb.engine.replay import Kind, Override, place_of_wait
 from kitaru_nb.errors import UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind
 from kitaru_nb.model.execution import Execution
+from kitaru_nb.model.schema import misfit, wanted
+from kitaru_nb.model.wait import Wait
 
 __all__ = ["Changes", "Known", "changes_of", "known_names", "named_step"]
 
@@ -30,12 +34,19 @@ class Known:
     Attributes:
         inputs: Names of its inputs; None where any name can be bound.
         steps: Its steps, by what is typed for them: ``NAME`` and ``NAME#n``.
-        waits: Labels of its waits.
+        waits: Its waits, in order.
     """
 
     inputs: Collection[str] | None
     steps: Mapping[str, Checkpoint] = field(default_factory=dict)
-    waits: Collection[str] = ()
+    waits: Sequence[Wait] = ()
+
+    def waits_named(self, name: str) -> list[Wait]:
+        """Those of its waits that a name stands for: all of ``NAME``, one ``NAME#n``."""
+        bare, hash_, number = name.partition("#")
+        return [
+            each for each in self.waits if each.name == bare and (not hash_ or str(each.number) == number)
+        ]
 
     def kinds_of(self, name: str, value: object) -> list[Kind]:
         """What a name can stand for here."""
@@ -44,7 +55,7 @@ class Known:
             found.append(Kind.INPUT)
         if name in self.steps and self._fits(self.steps[name], value):
             found.append(Kind.CHECKPOINT)
-        if name in self.waits:
+        if self.waits_named(name):
             found.append(Kind.WAIT)
         return found
 
@@ -88,15 +99,12 @@ def named_step(journal: Journal, execution: Execution, text: str) -> Checkpoint:
     return find_step(journal, execution, text, among=others if text in names else found)
 
 
-def known_names(
-    journal: Journal, execution: Execution, *, inputs: Collection[str] | None, waits: Collection[str] = ()
-) -> Known:
+def known_names(journal: Journal, execution: Execution, *, inputs: Collection[str] | None) -> Known:
     """What can be changed in a replay of `execution`."""
     found = steps(journal, execution.id)
     named = dict(zip(checkpoint_names(found), found, strict=True))
-    return Known(
-        inputs, named | {f"{name}#1": step for name, step in named.items() if "#" not in name}, waits
-    )
+    first = {f"{name}#1": step for name, step in named.items() if "#" not in name}
+    return Known(inputs, named | first, journal.waits(execution.id))
 
 
 def changes_of(
@@ -169,7 +177,7 @@ def _unknown(known: Known, name: str, kinds: Iterable[Kind]) -> UsageError:
     names = {
         Kind.INPUT: sorted(known.inputs or ()),
         Kind.CHECKPOINT: [each for each in known.steps if not each.endswith("#1")],
-        Kind.WAIT: sorted(known.waits),
+        Kind.WAIT: [each.label for each in known.waits],
     }
     listed = [each for kind in kinds for each in names[kind]]
     close = difflib.get_close_matches(name, listed, n=1)
@@ -184,7 +192,7 @@ def _unknown(known: Known, name: str, kinds: Iterable[Kind]) -> UsageError:
 
 def _override(known: Known, kind: Kind, name: str, value: object) -> Override:
     if kind is Kind.WAIT:
-        return Override(kind, name)
+        return _answer(known, name, value)
     step = known.steps.get(name)
     if step is None:
         if "#" in name:
@@ -194,6 +202,35 @@ def _override(known: Known, kind: Kind, name: str, value: object) -> Override:
         _refuse_misfit(step, name, value)
         return Override(kind, name, step=step.draft.step or f"name:{step.draft.name}")
     return Override(kind, name, place=_place_of(step)) if "#" in name else Override(kind, name)
+
+
+def _answer(known: Known, name: str, value: object) -> Override:
+    asked = known.waits_named(name)
+    try:
+        told = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        told = None
+    if told != value:
+        message = f"the answer for `{name}` is {kind_name(value)}, and answers are JSON values"
+        raise UsageError(
+            message, kind="invalid-answer", hint=f"wait.{name} with text, a number, true, a list ..."
+        )
+    for wait in asked:
+        problem = misfit(told, wait.schema or {})
+        if problem is not None:
+            message = (
+                f"`{json.dumps(told)}` is no answer to `{wait.label}`, which wants {wanted(wait.schema)}"
+            )
+            raise UsageError(
+                f"{message}: {problem}", kind="invalid-answer", hint=f"wait.{name} with another value"
+            )
+    if "#" not in name:
+        return Override(Kind.WAIT, name)
+    if not asked:
+        raise _unknown(known, name, (Kind.WAIT,))
+    wait = asked[0]
+    before = [each for each in known.waits if (each.scope, each.name) == (wait.scope, wait.name)]
+    return Override(Kind.WAIT, wait.name, place=place_of_wait(wait.scope, wait.name, before.index(wait)))
 
 
 def _place_of(step: Checkpoint) -> str:

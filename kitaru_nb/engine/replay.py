@@ -34,6 +34,7 @@ from kitaru_nb.model.checkpoint import (
     StepKind,
 )
 from kitaru_nb.model.execution import Attempt, ExecutionId, Identity, Owner, current_owner
+from kitaru_nb.model.wait import Question
 
 __all__ = [
     "PLAN",
@@ -46,6 +47,7 @@ __all__ = [
     "frontier_of",
     "inheriting",
     "lent",
+    "place_of_wait",
     "refuse_removed",
     "replay_in",
     "replay_of",
@@ -78,8 +80,9 @@ class Override:
 
     Attributes:
         kind: A checkpoint or a wait.
-        name: Its name; of one wait its label, ``NAME#n``.
-        place: For one call: where it is, see `Scope.place`; None for all calls of that name.
+        name: Its name.
+        place: For one call: where it is, see `Scope.place`; for one wait likewise, see
+            `place_of_wait`. None for all of that name.
         step: For a cell: which one.
         inherited: The execution that is replayed was given it.
         but: Places where it is not given after all, since a replay was begun from there.
@@ -158,6 +161,19 @@ class Replay:
         """What a call of that name in that place is given instead of being made."""
         return next((each for each in self.overrides if each.gives(name, place)), None)
 
+    def answer(self, question: Question) -> Override | None:
+        """What is given as the answer to a question."""
+        place = place_of_wait(question.scope, question.name, question.place)
+        return next(
+            (
+                each
+                for each in self.overrides
+                if each.kind is Kind.WAIT
+                and (each.name == question.name if each.place is None else each.place == place)
+            ),
+            None,
+        )
+
     def is_named(self, place: str) -> bool:
         """Whether that is the named step, or inside it: nothing there comes from any other execution."""
         return _is_within(place, self.frontier.place)
@@ -173,6 +189,11 @@ class Replay:
         """The replay in words: ``from `publish`, with topic='cats'``."""
         changes = self.changes()
         return f"from `{self.label}`" + (f", with {', '.join(changes)}" if changes else "")
+
+
+def place_of_wait(scope: str, name: str, number: int) -> str:
+    """Where a question is asked: the n-th of its name in a run of its scope."""
+    return f"{scope}?{name}#{number}"
 
 
 # What is lent

@@ -30,6 +30,7 @@ from kitaru_nb.engine.observe import unheard
 from kitaru_nb.engine.scope import WAITS, Scope
 from kitaru_nb.engine.showing import digest_shown, displayed
 from kitaru_nb.errors import NotFoundError, StoreError, Suspended, TimedOutError, UsageError
+from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.schema import wanted
 from kitaru_nb.model.wait import Question, Wait, WaitStatus, binding_of
 
@@ -152,8 +153,11 @@ def waiting(scope: Scope, what: Asked, front: Front) -> Generator[float, None, A
     journal = book.engine.journal
     question = _question(scope, what)
     replay = book.replay
-    lender = None if replay is None else replay.of  # what people have answered there is kept
+    given = None if replay is None else replay.answer(question)
+    lender = None if replay is None or given is not None else replay.of  # people's answers are kept
     wait, anew = journal.ask(book.attempt, question, lender=lender)
+    if replay is not None and given is not None and wait.status is WaitStatus.PENDING:
+        wait, anew = _answered_by(scope, wait, replay.values[given.key], given.key), False
     while True:
         if wait.status is WaitStatus.EXPIRED:
             raise _expired(wait)
@@ -228,6 +232,17 @@ def _give(scope: Scope, wait: Wait, answer: Any) -> object:
     journal = scope.book.engine.journal
     return journal.answer_wait(
         wait.address, answer, by=this_person(), source="terminal", binding=wait.binding
+    )
+
+
+def _answered_by(scope: Scope, wait: Wait, value: Digest, key: str) -> Wait:
+    """The wait, answered with what whoever asked for the replay gave for it."""
+    from kitaru_nb.engine.person import this_person  # noqa: PLC0415 - as above
+
+    engine = scope.book.engine
+    answer: Any = engine.get(value, namespace={})[key]
+    return engine.journal.answer_wait(
+        wait.address, answer, by=this_person(), source="replay", binding=wait.binding
     )
 
 

@@ -294,7 +294,13 @@ def body_of(draft: Draft) -> str:
             "error": None if draft.error is None else dict(draft.error),
         }
         | ({} if draft.signature is None else {"signature": dict(draft.signature)})
-        | ({} if draft.kind is StepKind.CELL else _within(draft))
+        | (
+            _within(draft)
+            if draft.kind is not StepKind.CELL
+            else {"data": dict(draft.data)}
+            if draft.data
+            else {}
+        )
         | ({"scope": draft.scope} if draft.scope else {})
     )
 

@@ -31,6 +31,12 @@ CELLS = [
     "tick('train')\nmodel = sum(clean) * rate\nmodel",
     "tick('score')\nprint(model + 1)",
 ]
+FETCH = """%%checkpoint define
+import kitaru_nb as kt
+@kt.checkpoint
+def fetch(n):
+    tick(f'fetch{n}')
+    return n * 10"""
 PATIENCE = 60  # seconds; a guard against hanging
 
 
@@ -202,9 +208,9 @@ def test_a_replay_whose_worker_is_killed_in_the_named_cell_goes_on_with_what_it_
     assert notebook.kitaru("run", "work.ipynb", "--no-progress").code == 0
     (tmp_path / "once-hold").unlink()
     ticks(notebook)
-    worker = start(
-        ["-m", "kitaru_nb", "replay", "--from", "cell", "--set", "rate=10", "--no-progress"], tmp_path
-    )
+    named = list(statuses(newest(notebook)))[-1]
+    words = ["replay", "--from", named, "--set", "rate=10", "--no-progress"]
+    worker = start(["-m", "kitaru_nb", *words], tmp_path)
     _until(lambda: ticks(notebook) == ["train"])
     os.kill(worker.pid, signal.SIGKILL)
     finished(worker)
@@ -220,12 +226,12 @@ def test_edited_cells_before_are_taken_over_as_they_ran_and_the_others_run_as_th
     tmp_path: Path,
 ) -> None:
     notebook = ran(tmp_path)
-    notebook.edit(1, "tick('other load')\nrows = [1000]")
-    notebook.edit(3, "tick('other train')\nmodel = max(clean)\nmodel")
+    notebook.edit(1, "tick('other-load')\nrows = [1000]")
+    notebook.edit(3, "tick('other-train')\nmodel = max(clean)\nmodel")
 
     done = replayed(notebook, "--from", "model")
 
-    assert ticks(notebook) == ["other train", "score"]
+    assert ticks(notebook) == ["other-train", "score"]
     shown = output_of(notebook)
     assert texts(shown)["c3"] == "6"
     assert next(cell.source for cell in shown.cells if cell["id"] == "c1") == CELLS[0]
@@ -263,7 +269,7 @@ def test_a_replay_of_a_replay_begins_with_what_that_had(tmp_path: Path) -> None:
     replayed(notebook, "--from", "model", "--set", "rate=10")
     ticks(notebook)
 
-    replayed(notebook, "--from", "cell")
+    replayed(notebook, "--from", list(statuses(newest(notebook)))[-1])
 
     assert ticks(notebook) == ["score"]
     assert texts(output_of(notebook))["c4"] == "121"
@@ -271,16 +277,13 @@ def test_a_replay_of_a_replay_begins_with_what_that_had(tmp_path: Path) -> None:
 
 
 def test_model_calls_before_the_named_cell_cost_nothing(tmp_path: Path) -> None:
-    messages = "[{'role': 'user', 'content': %s}]"
-    ask = f"httpx.post(url, json={{'model': 'gpt-4o', 'messages': {messages}}}).json()['usage']"
     with fake_llm() as llm:
-        cells = [
-            f"import httpx\nurl = '{llm.openai_url}/chat/completions'",
-            ask % "'a'",
-            ask % "'b'",
-            ask % "'c'",
-        ]
-        notebook = ran(tmp_path, cells)
+        ask = (
+            "import httpx\ndef ask(text):\n    asked = [{'role': 'user', 'content': text}]\n"
+            f"    return httpx.post('{llm.openai_url}/chat/completions', "
+            "json={'model': 'gpt-4o', 'messages': asked}).json()['usage']"
+        )
+        notebook = ran(tmp_path, [ask, "ask('a')", "ask('b')", "ask('c')"])
         asked = llm.requests
         names = list(statuses(newest(notebook)))
 
