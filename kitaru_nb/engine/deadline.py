@@ -108,15 +108,29 @@ def within(seconds: float | None, called: str) -> Iterator[None]:
             yield
         return
     deadline = Deadline(seconds, awaits=False, group=False)
-    deadline.arm()
+    with _hearing():
+        deadline.arm()
+        try:
+            yield
+        except KeyboardInterrupt:
+            if deadline.expired:
+                raise late(called, seconds) from None
+            raise
+        finally:
+            deadline.disarm()
+
+
+@contextlib.contextmanager
+def _hearing() -> Iterator[None]:
+    """A process in the background may ignore SIGINT; inside the block it hears it."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
-    except KeyboardInterrupt:
-        if deadline.expired:
-            raise late(called, seconds) from None
-        raise
     finally:
-        deadline.disarm()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from kitaru_nb.errors import NotFoundError, Suspended, SuspendedExit, TimedOutEr
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.model.wait import Wait, WaitStatus
 from kitaru_nb.stacks.flows import here
-from kitaru_nb.stacks.replays import replay
+from kitaru_nb.stacks.replaying import replay
 
 
 def waits() -> list[Wait]:
