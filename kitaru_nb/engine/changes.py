@@ -224,13 +224,15 @@ def _answer(known: Known, name: str, value: object) -> Override:
             raise UsageError(
                 f"{message}: {problem}", kind="invalid-answer", hint=f"wait.{name} with another value"
             )
+    scopes = tuple(dict.fromkeys(each.scope for each in asked))
     if "#" not in name:
-        return Override(Kind.WAIT, name)
+        return Override(Kind.WAIT, name, scopes=scopes)
     if not asked:
         raise _unknown(known, name, (Kind.WAIT,))
     wait = asked[0]
     before = [each for each in known.waits if (each.scope, each.name) == (wait.scope, wait.name)]
-    return Override(Kind.WAIT, wait.name, place=place_of_wait(wait.scope, wait.name, before.index(wait)))
+    place = place_of_wait(wait.scope, wait.name, before.index(wait))
+    return Override(Kind.WAIT, wait.name, place=place, scopes=scopes)
 
 
 def _place_of(step: Checkpoint) -> str:

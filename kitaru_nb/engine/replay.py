@@ -53,6 +53,7 @@ __all__ = [
     "replay_of",
     "replays_of",
     "root_of",
+    "scopes_of_overrides",
 ]
 
 PLAN = "replay"
@@ -86,6 +87,7 @@ class Override:
         step: For a cell: which one.
         inherited: The execution that is replayed was given it.
         but: Places where it is not given after all, since a replay was begun from there.
+        scopes: Of waits: where they were asked.
     """
 
     kind: Kind
@@ -94,6 +96,7 @@ class Override:
     step: str | None = None
     inherited: bool = False
     but: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -218,8 +221,9 @@ def frontier_of(step: Checkpoint, recorded: Sequence[Checkpoint]) -> Frontier:
 def lent(replay: Replay, recorded: Sequence[Checkpoint]) -> list[Checkpoint]:
     """Those results of the execution that is replayed which may be served in the replay.
 
-    A call around one that is overridden has to run, so that the value comes to those who use it.
+    A call around something that is overridden has to run, so that the value comes to those who use it.
     """
+    asked = [scope for each in replay.overrides for scope in each.scopes]
     around = {_place(each) for each in recorded if replay.override(each.draft.name, _place(each)) is not None}
     return [
         each
@@ -231,8 +235,15 @@ def lent(replay: Replay, recorded: Sequence[Checkpoint]) -> list[Checkpoint]:
         and replay.frontier.may_lend(each.draft.scope)
         and not (each.draft.kind is StepKind.VALUE and each.draft.name == INPUTS)
         and not _is_within(each.draft.scope, replay.frontier.inside)
-        and not (each.draft.kind is StepKind.CALL and any(_is_within(p, _place(each)) for p in around))
+        and not any(_is_within(place, _place(each)) for place in around)
+        and not any(_is_within(scope, str(each.draft.data.get("path", ""))) for scope in asked)
     ]
+
+
+def scopes_of_overrides(replay: Replay, recorded: Sequence[Checkpoint]) -> set[str]:
+    """Where something is overridden: the scopes in which it was called or asked."""
+    called = (each for each in recorded if replay.override(each.draft.name, _place(each)) is not None)
+    return {each.draft.scope for each in called}.union(*(each.scopes for each in replay.overrides))
 
 
 def _place(step: Checkpoint) -> str:
@@ -387,7 +398,7 @@ def _data_of(replay: Replay) -> dict[str, Any]:
         "cells": replay.frontier.cells,
         "inputs": {name: VAULT.mask(value) for name, value in replay.inputs.items()},
         "overrides": [
-            [each.kind.value, each.name, each.place, each.step, each.inherited, list(each.but)]
+            [each.kind.value, each.name, each.place, each.step, each.inherited, each.but, each.scopes]
             for each in replay.overrides
         ],
         "more": dict(replay.more),
@@ -415,8 +426,8 @@ def _replay(plan: Checkpoint) -> Replay:
         frontier=Frontier(data["after"], data["inside"], data["place"], _cells(data["cells"])),
         inputs=data["inputs"],
         overrides=tuple(
-            Override(Kind(kind), name, place, step, inherited, tuple(but))
-            for kind, name, place, step, inherited, but in data["overrides"]
+            Override(Kind(kind), name, place, step, inherited, tuple(but), tuple(scopes))
+            for kind, name, place, step, inherited, but, scopes in data["overrides"]
         ),
         values=values,
         more=data["more"],

@@ -87,7 +87,8 @@ def start_of(
         journal: Where all is on record.
         execution: Which one is replayed.
         step: A cell, or something that was recorded in one.
-        overridden: Cells that are given instead of run; what is after the first of them runs too.
+        overridden: Cells that are given instead of run, or in which something is; what is after the
+            first of them is decided on anew.
         bound: Names that are bound before the named cell, whatever they held.
         ran_plainly: Cells that are on no record may have run just before the named one.
     """
@@ -198,6 +199,7 @@ class CellReplay:
         self._process = process
         self._replay = replay
         self._reached = reached
+        self._runs = False
         self._sources: Sequence[ExecutionId] | None = None
 
     def carry(self) -> Restored:
@@ -221,6 +223,7 @@ class CellReplay:
 
     def before(self, scope: str) -> None:
         """A cell is about to be decided on: bind the inputs if it is the named one."""
+        self._runs = scope in self._replay.more["again"]
         if self._reached or scope != self._replay.more["named"]:
             return
         self._reached = True
@@ -239,8 +242,11 @@ class CellReplay:
         return dict(found)
 
     def sources(self, execution: ExecutionId) -> Sequence[ExecutionId]:
-        """Whose records a cell may be restored from now: from the named one on only the replay's own."""
-        if self._reached:
+        """Whose records the cell may be restored from that is about to be decided on.
+
+        From the named one on only the replay's own, and so where something in the cell is overridden.
+        """
+        if self._reached or self._runs:
             return [execution]
         if self._sources is None:
             journal = self._engine.journal

@@ -26,6 +26,7 @@ from kitaru_nb.engine.replay import (
     lent,
     refuse_removed,
     root_of,
+    scopes_of_overrides,
 )
 from kitaru_nb.engine.replay_cells import Start, commit_told, scope_of_cell, start_of
 from kitaru_nb.engine.scope import served_of
@@ -129,7 +130,9 @@ def begin_notebook(
     job = job_for(original, wanted, short=execution[_SHORT])
     check(job)
     cells, output = _cells(job)
-    overridden = {override.step for override, _ in changes.overrides if override.step is not None}
+    recorded = journal.steps_within(original.id)
+    again = _changed_inside(original, changes, recorded)
+    overridden = again | {override.step for override, _ in changes.overrides if override.step is not None}
     start = start_of(
         journal,
         original,
@@ -140,7 +143,7 @@ def begin_notebook(
     )
     where = _where(cells, start, wanted.from_)
     job = replace(job, parameters=_parameters(job, where, changes))
-    recorded = journal.steps_within(original.id)
+    _refuse_above(cells, where, again, wanted.from_)
     line = [] if start.parent is None else journal.line(start.parent.seq)
     given = Changes(
         changes.inputs, [(_placed(cells, override), value) for override, value in changes.overrides]
@@ -153,7 +156,7 @@ def begin_notebook(
             _frontier(step, recorded, where, line),
             inputs=told(changes.inputs),
             overrides=tuple(override for override, _ in given.overrides),
-            more=_more(journal, start, where),
+            more=_more(journal, start, where) | {"again": sorted(again)},
             carried=start.carried,
             process=start.process,
         ),
@@ -253,6 +256,28 @@ def _where(cells: Sequence[Step], start: Start, label: str) -> _Where:
         )
         raise UsageError(message, kind="cells-moved", hint=f"--from {above}, or move the cell below it")
     return _Where(cells, named, behind, after[0])
+
+
+def _changed_inside(original: Execution, changes: Changes, recorded: Sequence[Checkpoint]) -> set[str]:
+    """The cells in which a call or an answer is given: they run, so that it comes to those who use it."""
+    overrides = tuple(override for override, _ in changes.overrides)
+    plan = Replay(original.id, "", Frontier(0), overrides=overrides)
+    return {root_of(scope) for scope in scopes_of_overrides(plan, recorded)}
+
+
+def _refuse_above(cells: Sequence[Step], where: _Where, again: Collection[str], label: str) -> None:
+    """Refuse to give something in a cell that the replay takes over, and that cannot be begun from.
+
+    Raises:
+        UsageError: kind ``bad-override``.
+    """
+    run = {cell.step for cell in cells if cell.index >= where.first.index}
+    above = sorted(set(again) - run)
+    if above:
+        message = f"what is given belongs to a plain cell above that of `{label}`, which is taken over"
+        raise UsageError(
+            message, kind="bad-override", hint="--from the call itself, or an earlier checkpoint"
+        )
 
 
 def _cell_of(cells: Sequence[Step], commit: Checkpoint) -> Step:

@@ -137,3 +137,14 @@ class _Numbers:
 
 
 _numbers = _Numbers()
+
+
+@kt.checkpoint
+def asking(what: str) -> str:
+    return str(kt.wait(f"{what}?", str, name="ok"))
+
+
+@kt.flow
+def asked() -> list[str]:
+    first = kt.wait("first?", str, name="ok")
+    return [str(first), asking("inner"), str(kt.wait("last?", str, name="ok")), fetch("a")]

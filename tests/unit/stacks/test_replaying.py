@@ -16,11 +16,11 @@ from kitaru_nb.engine.flow import FlowHandle
 from kitaru_nb.engine.gc import Policy, collect
 from kitaru_nb.engine.refs import checkpoint_names, steps
 from kitaru_nb.engine.replay import replay_of, replays_of
-from kitaru_nb.errors import NotFoundError, StoreError, UnstorableError, UsageError
+from kitaru_nb.errors import NotFoundError, StoreError, Suspended, UnstorableError, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.stacks.flows import here
 from tests.unit.stacks import replayed
-from tests.unit.stacks.replayed import agent, branches, keeping, nested, noted, parent, rolls, sharing
+from tests.unit.stacks.replayed import agent, asked, branches, keeping, nested, noted, parent, rolls, sharing
 
 
 @pytest.fixture(autouse=True)
@@ -255,6 +255,49 @@ def test_an_override_is_an_error_where_it_cannot_be_stored() -> None:
         kt.replay(from_="publish", overrides={"fetch": (each for each in "ab")})
 
     assert replays_of(here.engine().journal, newest().id) == []
+
+
+def answered() -> Execution:
+    """An execution that has asked three questions of one name, each answered with its own."""
+    for number in range(4):
+        try:
+            asked()
+        except Suspended as suspended:
+            here.engine().journal.answer_wait(suspended.wait, f"said {number}", by="ana", source="cli")
+    return newest()
+
+
+def test_answers_of_people_are_kept_also_those_after_the_named_step() -> None:
+    answered()
+
+    given, ran = again("asking")
+
+    assert given == ["said 0", "said 1", "said 2", "A"]
+    assert ran == ["fetch a"]
+
+
+def test_one_answer_or_all_of_a_name_can_be_given() -> None:
+    original = answered().id
+
+    one, _ = again("asking", of=original, overrides={"wait.ok#3": "given"})
+    inner, _ = again("fetch", of=original, overrides={"wait.ok#2": "given"})
+    every, _ = again("asking", of=original, overrides={"wait.ok": "given"})
+
+    assert one == ["said 0", "said 1", "given", "A"]
+    assert inner == ["said 0", "given", "said 2", "A"], "the call that asked is made again for it"
+    assert every == ["given", "given", "given", "A"]
+    waits = here.engine().journal.waits(newest().id)
+    assert {wait.source for wait in waits} == {"replay"}
+
+
+def test_an_answer_that_the_question_does_not_take_is_refused_before_anything_is_begun() -> None:
+    answered()
+
+    with pytest.raises(UsageError) as refused:
+        kt.replay(from_="fetch", overrides={"wait.ok": 7})
+
+    assert refused.value.kind == "invalid-answer"
+    assert len(here.engine().journal.executions()) == 1
 
 
 # Replays of replays
