@@ -570,8 +570,11 @@ class Session:
         after, process = self.namespace.observe(), self._process.snapshot()
         step = changes(pending.before, after, rebound=frozenset(plan.values))
         written = self._line.write(pending, step, after)
-        draft = replace(
-            self._draft(pending, CheckpointStatus.RESTORED, Outcome([])),
+        draft = self._draft(
+            pending,
+            CheckpointStatus.RESTORED,
+            Outcome([]),
+            duration=0.0,
             process=self._line.write_process(pending.process, process, after, written),
             data={"overridden": True},
         )

@@ -139,10 +139,7 @@ def test_the_named_cell_runs_though_it_is_marked_and_nothing_has_changed(tmp_pat
 
 
 def test_calls_before_the_named_one_in_its_cell_are_served(tmp_path: Path) -> None:
-    defined = (
-        "import kitaru_nb as kt\n@kt.checkpoint\ndef fetch(n):\n    tick(f'fetch{n}')\n    return n * 10"
-    )
-    notebook = ran(tmp_path, [defined, "tick('all')\ngot = [fetch(n) for n in range(3)]\nprint(got)"])
+    notebook = ran(tmp_path, [FETCH, "tick('all')\ngot = [fetch(n) for n in range(3)]\nprint(got)"])
 
     replayed(notebook, "--from", "fetch#2")
 
@@ -151,10 +148,7 @@ def test_calls_before_the_named_one_in_its_cell_are_served(tmp_path: Path) -> No
 
 
 def test_a_call_in_a_cell_can_be_given_instead_of_made(tmp_path: Path) -> None:
-    defined = (
-        "import kitaru_nb as kt\n@kt.checkpoint\ndef fetch(n):\n    tick(f'fetch{n}')\n    return n * 10"
-    )
-    notebook = ran(tmp_path, [defined, "got = [fetch(n) for n in range(3)]\nprint(got)"])
+    notebook = ran(tmp_path, [FETCH, "got = [fetch(n) for n in range(3)]\nprint(got)"])
 
     replayed(notebook, "--from", "got", "--set", 'fetch#2="given"')
 
