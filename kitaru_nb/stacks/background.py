@@ -106,6 +106,8 @@ def main() -> int:
     attempt = _attempt(engine.journal.attempts(execution), told["epoch"])
     engine.close()
     outcome = run(Job(**{**told["job"], "attempt": attempt}), settings=settings)
+    if outcome.traceback:
+        print(VAULT.mask(outcome.traceback), file=sys.stderr)  # noqa: T201 - as below
     print(status_line(outcome), file=sys.stderr)  # noqa: T201 - the last line of its log
     return int(outcome.exit)
 

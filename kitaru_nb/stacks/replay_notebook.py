@@ -172,11 +172,12 @@ def begin_notebook(
         stack=original.identity.stack,
         replay=new_mark(),
     )
+    inputs = _with_reads(given.inputs, namespace, _held(line, start))
     attempt, plan = begin(
         engine,
         identity,
         plan,
-        given=given_by(given) | ({Kind.INPUT.value: dict(given.inputs)} if given.inputs else {}),
+        given=given_by(given) | ({Kind.INPUT.value: inputs} if inputs else {}),
         namespace=namespace,
         kept=kept,
         taken=[each for each in reusable if each.draft.kind in _TAKEN and root_of(each.draft.scope) in roots],
