@@ -28,6 +28,14 @@ class OutputSink(Protocol):
         """Stop recording and give what was shown, folded."""
         ...
 
+    def mark(self) -> int:
+        """The place in the recording that has been reached."""
+        ...
+
+    def since(self, mark: int) -> list[Output]:
+        """What was shown since `mark`, folded; the recording goes on."""
+        ...
+
     def repeat(self, outputs: Sequence[Output]) -> None:
         """Show recorded outputs as if the running cell had produced them."""
         ...

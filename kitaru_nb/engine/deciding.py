@@ -204,6 +204,11 @@ class Decider:
             return self._namespace.holds(tuple(rest.split(",")), Digest(digest), pending.before)
         return holds(pending, what, digest)
 
+    def counts(self, pending: Pending, kept: Checkpoint) -> bool:
+        """Whether what must hold for a record of the step `pending`, so far, holds."""
+        left = unmet(kept, lambda what, digest: self._holds(pending, what, digest))
+        return all(self._files.excuses(kept, what) for what in left)
+
     def _unmet(self, pending: Pending, found: Sequence[Checkpoint]) -> tuple[str, ...]:
         """What keeps the newest record of the step from being restored."""
         for checkpoint in found:

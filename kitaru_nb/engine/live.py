@@ -86,6 +86,13 @@ class Live:
         """Another cell runs: what it leaves is its own."""
         self._before = None
 
+    def so_far(self, source: str) -> dict[str, str]:
+        """As `left`, of a step that still runs."""
+        before = self._before
+        found = self.left(source)
+        self._before = before
+        return found
+
     def left(self, source: str) -> dict[str, str]:
         """The conditions for what the step that has just run left in this process.
 

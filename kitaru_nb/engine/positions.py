@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 from blake3 import blake3
 
 from kitaru_nb.artifacts.foreign import judging
+from kitaru_nb.engine.capture import OutputSink
 from kitaru_nb.engine.checkpoint import seconds_of
 from kitaru_nb.engine.commit import Written, write_groups
 from kitaru_nb.engine.context import current_scope
@@ -19,9 +21,11 @@ from kitaru_nb.engine.line import Line
 from kitaru_nb.engine.namespace import Namespace, changes
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.recovery import Loader, put_back
-from kitaru_nb.engine.scope import WAITS, Entry, Scope
+from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
+from kitaru_nb.engine.state import with_carried
 from kitaru_nb.engine.steps import Pending
+from kitaru_nb.engine.touched import Touched
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, StepKind
 
@@ -33,16 +37,12 @@ T = TypeVar("T")
 class Positions(Protocol):
     """Commits what the running cell has done so far, and puts it back."""
 
-    def key(self, loop: str) -> CheckpointKey:
-        """What the positions of a loop are found by: equal while cell and inputs are."""
+    def go_on(self, scope: Scope, loop: str) -> int:
+        """A loop begins: make everything as it was at its last position, and give that; else 0."""
         ...
 
-    def keep(self, scope: Scope, key: CheckpointKey, loop: str, position: int) -> None:
-        """Put the namespace on record as it is before item number `position`."""
-        ...
-
-    def put_back(self, found: Checkpoint) -> int:
-        """Make the namespace what it was then; gives the position."""
+    def keep(self, scope: Scope, loop: str, position: int) -> None:
+        """Put on record how everything is before item number `position`."""
         ...
 
 
@@ -58,9 +58,10 @@ def steps(items: Iterable[T], *, every: float | str | timedelta = "10m", name: s
 
     Between two items, when `every` has passed since the last time, everything that the cell has
     changed so far is committed together with the position. After a crash the cell runs from its
-    top; where it comes to the loop again, its names hold what they held at the last commit, and
-    the loop goes on with the item after it. That holds while the cell and what it reads are
-    unchanged; else the loop begins with the first item.
+    top; where it comes to the loop again, its names hold what they held at the last commit, what
+    the loop had shown is shown again, calls that the loop had made before count as made, and it
+    goes on with the item after it. That holds while the cell and what it reads are unchanged,
+    files too; else the loop begins with the first item.
 
     In a flow, a script or a cell that is no checkpoint this goes through the items and commits
     nothing: put the work of one item into a ``@checkpoint`` function there.
@@ -83,16 +84,11 @@ def steps(items: Iterable[T], *, every: float | str | timedelta = "10m", name: s
         message = f"two loops of the cell are called `{name}`"
         raise UsageError(message, kind="duplicate-name", hint='steps(items, name="another")')
     scope.loops.add(name)
-    key = positions.key(name)
-    found = scope.latest(key)
-    start = 0
-    if found is not None:
-        start = positions.put_back(found)
-        scope.go_on_from(found.draft.data.get("waits", {}))
+    start = positions.go_on(scope, name)
     last = time.monotonic()
     for position, item in enumerate(itertools.islice(items, start, None), start):
         if position > start and time.monotonic() - last >= pause:
-            positions.keep(scope, key, name, position)
+            positions.keep(scope, name, position)
             last = time.monotonic()
         yield item
 
@@ -105,37 +101,81 @@ class CellPositions:
         namespace: The namespace that the cell runs in.
         process: The process's state.
         line: What the notebook has committed so far.
+        touched: What the step touches besides.
         pending: The running step.
+        counts: Whether what must hold for a record of the step, so far, holds now.
+        sink: Where what it shows goes through.
     """
 
     def __init__(
-        self, engine: Engine, namespace: Namespace, process: Process, line: Line, pending: Pending
+        self,
+        engine: Engine,
+        namespace: Namespace,
+        process: Process,
+        line: Line,
+        *,
+        touched: Touched,
+        pending: Pending,
+        counts: Callable[[Pending, Checkpoint], bool],
+        sink: OutputSink | None,
     ) -> None:
         self._engine = engine
         self._namespace = namespace
         self._process = process
         self._line = line
+        self._touched = touched
         self._pending = pending
+        self._counts = counts
+        self._sink = sink
+        self._begun: dict[str, int] = {}
 
-    def key(self, loop: str) -> CheckpointKey:
-        """See `Positions`."""
-        told = f"position\n{self._pending.needs.keys[-1]}\n{loop}"
-        return CheckpointKey(blake3(told.encode("utf-8", "surrogatepass")).hexdigest())
+    def go_on(self, scope: Scope, loop: str) -> int:
+        """See `Positions`.
 
-    def keep(self, scope: Scope, key: CheckpointKey, loop: str, position: int) -> None:
+        Raises:
+            CorruptError: stored bytes are damaged; no name was changed.
+            UntrustedError: nobody who is trusted here has signed the position.
+        """
+        if self._sink is not None:
+            self._begun[loop] = self._sink.mark()
+        found = scope.latest(self._key(loop), self._fits)
+        if found is None:
+            return 0
+        self._engine.trust.require([found])
+        self._put_back(found)
+        for sentence in self._touched.go_on_from(found):
+            warnings.warn(f"kitaru: {sentence}", stacklevel=3)
+        scope.go_on_from(found.draft.data["met"])
+        if self._sink is not None:
+            self._sink.repeat(found.draft.outputs)
+        return int(found.draft.data["position"])
+
+    def keep(self, scope: Scope, loop: str, position: int) -> None:
         """See `Positions`.
 
         Raises:
             StoreError: the disk refused; nothing is on record.
         """
-        data = {"position": position, "loop": loop, "waits": scope.places(WAITS)}
-        fields = {"data": data, "source": self._pending.cell.source}
-        scope.record(Entry(StepKind.VALUE, key, self._pending.name, fields, store=self._store))
+        fields = {
+            "data": {"position": position, "loop": loop, "met": scope.met()},
+            "source": self._pending.cell.source,
+            "outputs": () if self._sink is None else tuple(self._sink.since(self._begun[loop])),
+        }
+        scope.record(Entry(StepKind.VALUE, self._key(loop), self._pending.name, fields, store=self._store))
+
+    def _key(self, loop: str) -> CheckpointKey:
+        """What the positions of a loop are found by: equal while cell and inputs are."""
+        told = f"position\n{self._pending.needs.keys[-1]}\n{loop}"
+        return CheckpointKey(blake3(told.encode("utf-8", "surrogatepass")).hexdigest())
+
+    def _fits(self, found: Checkpoint) -> bool:
+        # Format 3 did not tell which calls came before: such a position is none.
+        return "met" in found.draft.data and self._counts(self._pending, found)
 
     def _store(self) -> tuple[dict[str, Any], Written]:
         live = self._namespace.live
         after, process = self._namespace.observe(), self._process.snapshot()
-        done = changes(self._pending.before, after)
+        done = with_carried(changes(self._pending.before, after), self._pending.before, after)
         notice_names({name: live[name] for names in done.groups for name in names if name in live})
         with judging(self._line.trial):
             written = write_groups(
@@ -149,20 +189,16 @@ class CellPositions:
                 exclude=self._line.excluded,
             )
         state = self._line.write_process(self._pending.process, process, after, written)
+        seen = self._touched.seen_so_far(self._pending, done, after, process, written)
         return {
             "groups": tuple(written.groups),
             "deleted": tuple(sorted(done.deleted)),
             "process": state,
+            **seen,
         }, written
 
-    def put_back(self, found: Checkpoint) -> int:
-        """See `Positions`.
-
-        Raises:
-            CorruptError: stored bytes are damaged; nothing was changed.
-        """
+    def _put_back(self, found: Checkpoint) -> None:
         draft = found.draft
-        self._engine.trust.require([found])
         loader = Loader(self._engine, self._namespace)
         names = {name: group for group in draft.groups for name in group.names}
         loader.expect_step(names, bound=frozenset())
@@ -172,4 +208,3 @@ class CellPositions:
             self._namespace.live.pop(name, None)
         if draft.process is not None:
             self._process.apply(loader.process(draft.process, by_step=True))
-        return int(draft.data["position"])

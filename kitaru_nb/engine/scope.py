@@ -510,6 +510,7 @@ class Scope:
         self._at: dict[str, int] = {}
         self._children: dict[str, int] = {}
         self._named: dict[str, int] = {}
+        self._given: set[str] = set()
         self._lock = threading.Lock()
 
     def next_place(self, name: str) -> str:
@@ -519,11 +520,16 @@ class Scope:
         return f"{self.place}/{name}#{number}"
 
     def inner(self, name: str, arguments: str, *, place: str | None = None) -> Scope:
-        """The scope of a call that begins now, the n-th with these arguments in this run."""
+        """The scope of a call that begins now, the next with these arguments in this run.
+
+        What happened in a call whose result this run was given belongs to that one, and is not
+        given to another.
+        """
         label = f"{name}:{arguments}"
-        number = self.place_of(label)
-        siblings = f"{self.path}/{name}:"
-        scope = Scope(self.book, f"{self.path}/{label}:{number}", self, siblings, place=place)
+        path = f"{self.path}/{label}:{self.place_of(label)}"
+        while path in self._given:
+            path = f"{self.path}/{label}:{self.place_of(label)}"
+        scope = Scope(self.book, path, self, f"{self.path}/{name}:", place=place)
         return self.book._begin(scope)  # noqa: SLF001 - a scope is a part of its book
 
     def place_of(self, label: str) -> int:
@@ -533,15 +539,31 @@ class Scope:
             self._children[label] = number + 1
         return number
 
-    def places(self, start: str) -> dict[str, int]:
-        """How many this run has met of each label that begins with `start`."""
+    def met(self) -> dict[str, Any]:
+        """What this run of a cell has asked for so far, as JSON values: see `go_on_from`."""
+        results = self.book.results()
         with self._lock:
-            return {label: number for label, number in self._children.items() if label.startswith(start)}
+            return {
+                "results": _ranges(each.ordinal for each in results if each.seq in self.consumed),
+                "waits": {label: n for label, n in self._children.items() if label.startswith(WAITS)},
+                "named": dict(self._named),
+                "cost": self.cost,
+                "tokens": self.tokens,
+            }
 
-    def go_on_from(self, places: Mapping[str, int]) -> None:
-        """This run goes on where an earlier one was that had met so many."""
+    def go_on_from(self, met: Mapping[str, Any]) -> None:
+        """This run goes on where an earlier one was that had `met` so much."""
+        numbers = {n for first, last in met["results"] for n in range(first, last + 1)}
+        for each in self.book.results():
+            if each.ordinal in numbers and each.seq not in self.consumed:
+                if each.draft.scope == self.path:
+                    self.consume(each)
+                else:
+                    self.consumed.add(each.seq)
         with self._lock:
-            self._children.update(places)
+            self._children.update(met["waits"])
+            self._named.update(met["named"])
+        self.spend(met["cost"], met["tokens"], served=True)
 
     def suspend(self, suspended: Suspended) -> None:
         """Take note, here and in what is around, that something waits."""
@@ -588,6 +610,8 @@ class Scope:
         self.consumed.add(checkpoint.seq)
         if self.root is not self:
             self.root.consumed.add(checkpoint.seq)
+        if checkpoint.draft.kind is StepKind.CALL:
+            self._given.add(checkpoint.draft.data.get("path", ""))
         if not own:
             with self._lock:
                 self.root.served.append(checkpoint)
@@ -639,10 +663,10 @@ class Scope:
         """See `Book.find`."""
         return self.book.find(self, key, fits)
 
-    def latest(self, key: str) -> Checkpoint | None:
-        """The newest result with this key in this scope, consumed or not."""
+    def latest(self, key: str, fits: Callable[[Checkpoint], bool]) -> Checkpoint | None:
+        """The newest result with this key in this scope that fits, consumed or not."""
         found = [each for each in self.book.results() if each.draft.key == key]
-        return next((each for each in reversed(found) if each.draft.scope == self.path), None)
+        return next((each for each in reversed(found) if each.draft.scope == self.path and fits(each)), None)
 
     def record(self, entry: Entry, **options: Any) -> Checkpoint:
         """See `Book.record`."""
@@ -674,6 +698,17 @@ def served_of(steps: Iterable[Checkpoint]) -> Served:
         if step.draft.tokens is not None:
             tokens = (tokens or 0) + step.draft.tokens
     return Served(tuple(numbers), duration, cost, tokens)
+
+
+def _ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """Numbers that come in order, as pairs of the first and the last of each row without a gap."""
+    rows: list[list[int]] = []
+    for number in numbers:
+        if rows and number == rows[-1][1] + 1:
+            rows[-1][1] = number
+        else:
+            rows.append([number, number])
+    return rows
 
 
 def _origin(found: Checkpoint) -> int:

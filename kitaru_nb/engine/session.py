@@ -18,10 +18,10 @@ from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.addresses import waiting_cells
+from kitaru_nb.engine.capture import OutputSink
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.cheaper import Ran, only_computed
 from kitaru_nb.engine.commit import Written
-from kitaru_nb.engine.conditions import conditions_of
 from kitaru_nb.engine.deciding import Decider
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
@@ -37,7 +37,6 @@ from kitaru_nb.engine.packages import (
     said_versions,
     versions_of,
 )
-from kitaru_nb.engine.passing import passed_on
 from kitaru_nb.engine.positions import CellPositions
 from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.process import Process, ProcessState
@@ -60,6 +59,7 @@ from kitaru_nb.engine.scope import Book, Scope, note_suspended
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.state import with_carried
 from kitaru_nb.engine.steps import Given, Pending, Restore, Run
+from kitaru_nb.engine.touched import Touched
 from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, Suspended
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionStatus, Identity
@@ -146,23 +146,33 @@ class Session:
             live=self._live,
             folder=self._folder,
         )
-        self._observed = observe.Observed()
+        self._touched = Touched(engine, namespace, self._files, self._live)
         self.book = Book(engine, self.open)
         self.scope: Scope | None = None
         self._waiting: dict[str, Suspended] = {}
         self._pending: Pending | None = None
         self._replay: CellReplay | None = None
 
-    def scope_of(self, path: str, *, fresh: bool = False) -> Scope:
+    def scope_of(self, path: str, *, fresh: bool = False, sink: OutputSink | None = None) -> Scope:
         """The scope of a cell that runs now: what it asks for of the record is counted there.
 
-        With `fresh` it is given nothing that an earlier run recorded which came to its end.
+        With `fresh` it is given nothing that an earlier run recorded which came to its end. What it
+        shows goes through `sink`.
         """
         scope = self.book.scope(path, fresh=fresh)
         scope.notebook = self.identity.notebook
         pending = self._pending
         if pending is not None:
-            scope.positions = CellPositions(self.engine, self.namespace, self._process, self._line, pending)
+            scope.positions = CellPositions(
+                self.engine,
+                self.namespace,
+                self._process,
+                self._line,
+                touched=self._touched,
+                pending=pending,
+                counts=self._decider.counts,
+                sink=sink,
+            )
             directive = pending.cell.directive
             scope.reuse = directive is not None and directive.reuse
             if directive is not None and directive.budget is not None:
@@ -319,7 +329,6 @@ class Session:
         self._pending = run.pending
         self.namespace.seals.allowed = False
         self._half_done_before, self._half_done = self._half_done, run.pending.name
-        self._observed = observe.Observed()
         directive = run.pending.cell.directive
         undoable = self._marked_only or (directive is not None and directive.retries > 0)
         run.pending.shadow = self._shadow(run.pending) if undoable else None
@@ -327,7 +336,7 @@ class Session:
         self.namespace.let_go(needs.touched, needs.names.writes | needs.names.deletes)
         self._live.begin()
         run.pending.started = time.perf_counter()
-        observe.start(self._observed)
+        self._touched.begin()
 
     def _shadow(self, pending: Pending) -> Shadow | None:
         shadow = Shadow(self.namespace.live, pending.needs.touched, pending.needs.names.deletes)
@@ -385,46 +394,38 @@ class Session:
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
         step = with_carried(step, pending.before, after)
-        passed = passed_on(pending, step, after, self.namespace.live)
         left = self._live.left(pending.cell.source)
         ran = Ran(
             took,
             lambda: only_computed(
                 pending,
-                self._observed,
+                self._touched.observed,
                 outcome.outputs,
                 unchanged=process == pending.process and not left,
                 ignored=self.engine.ours,
             ),
         )
         written = self._line.write(pending, step, after, ran=ran)
-        files = self._files.store(self._observed, written, named=pending.files, source=pending.cell.source)
+        seen = self._touched.seen(pending, step, after, process, written)
+        seen["conditions"] |= left
         draft = self._draft(
             pending,
             CheckpointStatus.COMPLETED,
             outcome,
             duration=took,
             deleted_by_step=tuple(sorted(step.deleted)),
-            conditions=conditions_of(
-                pending,
-                replace(step, in_place=step.in_place | passed) if passed else step,
-                process,
-                self._observed,
-                files,
-                ignored=self.engine.ours,
-            )
-            | left,
             process=self._line.write_process(pending.process, process, after, written),
             result=self._line.write_result(pending, outcome.result, written),
-            outside=tuple(sorted(self._observed.outside)),
-            files=tuple(files),
-            packages=versions_of(pending.needs.uses, self._touched(pending)),
-            imports=imports_of(pending.needs.names.imports, self._observed.imported, self.namespace.live),
+            packages=versions_of(pending.needs.uses, self._read_by(pending)),
+            imports=imports_of(
+                pending.needs.names.imports, self._touched.observed.imported, self.namespace.live
+            ),
+            **seen,
             **self._line.place(written, pending.before, after),
         )
         return self._record(draft, written, after, process)
 
-    def _touched(self, pending: Pending) -> list[object]:
+    def _read_by(self, pending: Pending) -> list[object]:
         live = self.namespace.live
         return [live[name] for name in pending.needs.touched if name in live]
 
@@ -441,7 +442,7 @@ class Session:
             duration=time.perf_counter() - run.pending.started,
             parent=self._line.parent,
             error=raised,
-            files=tuple(self._files.name(self._observed)),
+            files=tuple(self._files.name(self._touched.observed)),
         )
         notice_names(self.namespace.live)
         self._files.took(self.engine.journal.commit(self.open(), masked_draft(draft)))

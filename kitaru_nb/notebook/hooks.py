@@ -301,7 +301,8 @@ class Hooks:
         if plan is not None and frame.running:
             cell = plan.pending.cell
             fresh = cell.directive is not None and cell.directive.fresh
-            return session.scope_of(cell.step or f"name:{plan.pending.name}", fresh=fresh)
+            place = cell.step or f"name:{plan.pending.name}"
+            return session.scope_of(place, fresh=fresh, sink=self.sink)
         return session.scope_of(self.place_of(frame))
 
     def place_of(self, frame: _Frame) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import is_
 from typing import Any
@@ -66,6 +66,19 @@ class KernelSink:
             self._kernel.iopub_thread.send_multipart = self._send
             self._send = None
         frames, self._frames = self._frames, []
+        return self._folded(frames)
+
+    def mark(self) -> int:
+        """The place in the recording that has been reached."""
+        self._flush()
+        return len(self._frames)
+
+    def since(self, mark: int) -> list[Output]:
+        """What the running request showed since `mark`, folded."""
+        self._flush()
+        return self._folded(self._frames[mark:])
+
+    def _folded(self, frames: Iterable[Sequence[Any]]) -> list[Output]:
         request = self._parent().get("header", {}).get("msg_id")
         messages = (_decode(message) for message in frames)
         return fold(
@@ -220,6 +233,14 @@ class TerminalSink:
             self._undo.pop()()
         messages, self._messages = self._messages, []
         return fold(messages)
+
+    def mark(self) -> int:
+        """The place in the recording that has been reached."""
+        return len(self._messages)
+
+    def since(self, mark: int) -> list[Output]:
+        """What was shown since `mark`, folded."""
+        return fold(self._messages[mark:])
 
     def repeat(self, outputs: Sequence[Output]) -> None:
         """Write recorded streams again and publish recorded displays."""

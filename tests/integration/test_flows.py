@@ -506,8 +506,8 @@ alias = losses
 for epoch in kt.steps(range(6), every=0):
     weights += epoch
     losses.append(random.random())
-    if epoch == 3 and os.path.exists({str(die)!r}):
-        os.unlink({str(die)!r})
+    if epoch == 3 and os.path.exists({str(tmp_path)!r} + '/die'):
+        os.unlink({str(tmp_path)!r} + '/die')
         os.kill(os.getpid(), 9)
 print(weights.tolist(), len(losses), alias is losses, sum(losses))"""
     with Kernel(tmp_path / "other", notebook=notebook) as kernel:
@@ -525,3 +525,66 @@ print(weights.tolist(), len(losses), alias is losses, sum(losses))"""
 
     assert again.stdout == undisturbed
     assert edited.stdout.startswith("epoch 0\n")  # another cell begins with its first item
+
+
+LOOP_FIRST = """import kitaru_nb as kt, uuid, os
+FOLDER = {folder!r}
+os.chdir(FOLDER)
+{mark}
+def roll():
+    return uuid.uuid4().hex"""
+LOOP = """%%checkpoint train
+import os
+print('top')
+rolled, read = [], open('seen').read()
+for epoch in kt.steps(range(6), every=0):
+    print('epoch', epoch)
+    rolled.append(roll())
+    open('left.txt', 'a').write(str(epoch))
+    if epoch == 3 and os.path.exists(FOLDER + '/die'):  # no string of it is the file's name
+        os.unlink(FOLDER + '/die')
+        os.kill(os.getpid(), 9)
+print(len(set(rolled)), open('left.txt').read(), read)"""
+
+
+def test_equal_calls_of_a_long_loop_are_not_given_to_a_later_item(tmp_path: Path) -> None:
+    notebook, die, seen = tmp_path / "a.ipynb", tmp_path / "die", tmp_path / "seen"
+    first = LOOP_FIRST.format(folder=str(tmp_path), mark="@kt.checkpoint")
+    shown = "top\nepoch 0\nepoch 1\nepoch 2\nepoch 3\nepoch 4\nepoch 5\n"
+    seen.write_text("one")
+    die.touch()
+    with Kernel(tmp_path / "home", notebook=notebook) as kernel:
+        kernel.run(first, cell="a")
+        kernel.run(LOOP, cell="b")
+    (tmp_path / "left.txt").write_text("012")  # what item 3 had added is undone by hand: it runs again
+    with Kernel(tmp_path / "home", notebook=notebook) as kernel:
+        kernel.run(first, cell="a")
+        again = kernel.run(LOOP, cell="b")
+
+    assert again.stdout == shown + "6 012345 one\n"
+
+    (tmp_path / "left.txt").unlink()
+    with Kernel(tmp_path / "home", notebook=notebook) as kernel:
+        kernel.run(first, cell="a")
+        restored = kernel.run(LOOP, cell="b")
+
+    assert restored.stdout == again.stdout
+    assert (tmp_path / "left.txt").read_text() == "012345"
+
+
+def test_a_position_counts_only_where_the_files_that_were_read_are_unchanged(tmp_path: Path) -> None:
+    notebook, die, seen = tmp_path / "a.ipynb", tmp_path / "die", tmp_path / "seen"
+    first = LOOP_FIRST.format(folder=str(tmp_path), mark="")
+    seen.write_text("one")
+    die.touch()
+    with Kernel(tmp_path / "home", notebook=notebook) as kernel:
+        kernel.run(first, cell="a")
+        kernel.run(LOOP, cell="b")
+    seen.write_text("two")
+    (tmp_path / "left.txt").unlink()
+    with Kernel(tmp_path / "home", notebook=notebook) as kernel:
+        kernel.run(first, cell="a")
+        again = kernel.run(LOOP, cell="b")
+
+    assert again.stdout.startswith("top\nepoch 0\nepoch 1\n")
+    assert again.stdout.endswith("epoch 5\n6 012345 two\n")

@@ -1,0 +1,114 @@
+"""What a running step touches besides its names: files, the outside, what lives in this process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from kitaru_nb.engine import observe
+from kitaru_nb.engine.commit import Written
+from kitaru_nb.engine.conditions import conditions_of
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.files import Files
+from kitaru_nb.engine.live import Live
+from kitaru_nb.engine.namespace import Change, Namespace, State
+from kitaru_nb.engine.passing import passed_on
+from kitaru_nb.engine.process import ProcessState
+from kitaru_nb.engine.steps import Pending
+from kitaru_nb.model.checkpoint import Checkpoint
+
+__all__ = ["Touched"]
+
+
+class Touched:
+    """Observes the steps of one session, one after the other.
+
+    Args:
+        engine: Journal and store.
+        namespace: The namespace the cells run in.
+        files: Files that steps wrote.
+        live: What steps left that lives in this process only.
+
+    Attributes:
+        observed: What the running step, or the last one, was seen to touch.
+    """
+
+    def __init__(self, engine: Engine, namespace: Namespace, files: Files, live: Live) -> None:
+        self._engine = engine
+        self._namespace = namespace
+        self._files = files
+        self._live = live
+        self.observed = observe.Observed()
+
+    def begin(self) -> None:
+        """The body of a step runs from now on, until `observe.stop`."""
+        self.observed = observe.Observed()
+        observe.start(self.observed)
+
+    def seen(
+        self, pending: Pending, step: Change, after: State, process: ProcessState, written: Written
+    ) -> dict[str, Any]:
+        """The fields of a draft that tell what the step touched, and what must be so for it to count.
+
+        Args:
+            pending: The step.
+            step: What it changed of the namespace, which is `after`.
+            after: How the namespace is now.
+            process: How the process's state is now.
+            written: Takes the bytes of files that the step wrote.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+        passed = passed_on(pending, step, after, self._namespace.live)
+        if passed:
+            step = replace(step, in_place=step.in_place | passed)
+        source, ignored = pending.cell.source, self._engine.ours
+        files = self._files.store(self.observed, written, named=pending.files, source=source)
+        return {
+            "conditions": conditions_of(pending, step, process, self.observed, files, ignored=ignored),
+            "files": tuple(files),
+            "outside": tuple(sorted(self.observed.outside)),
+        }
+
+    def seen_so_far(
+        self, pending: Pending, step: Change, after: State, process: ProcessState, written: Written
+    ) -> dict[str, Any]:
+        """As `seen` of a step that still runs; with what it has left running in this process."""
+        with observe.unheard():
+            found = self.seen(pending, step, after, process, written)
+            found["conditions"] |= self._live.so_far(pending.cell.source)
+        return found
+
+    def go_on_from(self, kept: Checkpoint) -> list[str]:
+        """The running step has done already what is on record in `kept`: missing files are put back.
+
+        Returns:
+            A sentence for each file that is worth one.
+
+        Raises:
+            CorruptError: stored bytes of a missing file are damaged.
+        """
+        with observe.unheard():
+            said = self._files.put_back(kept)
+        self.observed.outside |= set(kept.draft.outside)
+        for file in kept.draft.files:
+            self._note(file["path"], file)
+        return said
+
+    def _note(self, path: str, file: Any) -> None:
+        match file["mode"]:
+            case "read" | "absent":
+                self.observed.read.add(path)
+            case "written":
+                self.observed.written.add(path)
+                if file.get("created"):
+                    self.observed.created.add(path)
+                if file.get("whole"):
+                    self.observed.whole.add(path)
+                if file.get("before"):
+                    self.observed.prior[path] = file["before"]
+            case "deleted":
+                self.observed.removed.add(path)
+            case _:
+                self.observed.made.add(path)
