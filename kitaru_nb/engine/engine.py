@@ -35,6 +35,7 @@ class Engine:
         trust: Signs records, and says which may be acted upon.
         check: Raises a StoreError when nothing could be written now; asked before a step
             runs, so that no money is spent on a result that has no place.
+        tend: Sees to the place while a step runs; called with each heartbeat, never raises.
         hear: Gives sentences about the place that its user should read, each once.
         ours: Files, and folders with all that is in them, that are no data of a notebook: what
             steps do to them is ours.
@@ -45,6 +46,7 @@ class Engine:
     settings: Settings
     trust: Trust
     check: Callable[[], None] = lambda: None
+    tend: Callable[[], None] = lambda: None
     hear: Callable[[], list[str]] = list
     ours: tuple[Path, ...] = ()
 

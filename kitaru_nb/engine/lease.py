@@ -85,6 +85,7 @@ class Lease:
 
     def _keep_alive(self, attempt: Attempt, stopped: threading.Event) -> None:
         while not stopped.wait(self._engine.settings.heartbeat):
+            self._engine.tend()
             try:
                 self._engine.journal.heartbeat(attempt)
             except ConflictError:

@@ -109,6 +109,8 @@ class Hooks:
         if self.session is not None and os.getpid() == self._pid:
             session, self.session = self.session, None
             session.close()
+            with suppress(KitaruError):  # what is on record is safe; the log is folded when it is opened next
+                session.engine.close()
 
     # -- IPython calls these -----------------------------------------------------------
 

@@ -146,6 +146,7 @@ class AttemptRun:
             every=engine.settings.heartbeat,
             signals=signals,
             timeout=timeout,
+            tend=engine.tend,
         )
         self._manager = NotebookManager(
             nb,

@@ -52,6 +52,14 @@ class DiskLimit:
         self._told = False
         self._said: list[str] = []
 
+    def tend(self, more: int = 0) -> None:
+        """Keep room for making room, as far as it may be needed when `more` bytes are written. Never an error."""
+        if self._journal is None:
+            return
+        with suppress(OSError):
+            self._look_sometimes()
+            reserve.keep(self._journal, stored=self._used, more=more)
+
     def check(self) -> None:
         """Raise when nothing more may be stored. Asked before a step runs.
 
@@ -68,10 +76,11 @@ class DiskLimit:
         """
         if self._busy:
             return  # what removes needs room for a moment
-        if time.monotonic() - self._looked >= _LOOK_SECONDS:
-            self._look()
+        self._look_sometimes()
+        self.tend(more)
         limit = self._limit
         if limit is None:
+            self._used += more
             return
         if self._used + more > limit:
             self._look()  # others may have given some back
@@ -89,6 +98,10 @@ class DiskLimit:
         """What is to be said to the user; each sentence is given once."""
         said, self._said = self._said, []
         return said
+
+    def _look_sometimes(self) -> None:
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._look()
 
     def _look(self) -> None:
         self._looked = time.monotonic()

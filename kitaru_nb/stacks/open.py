@@ -23,7 +23,7 @@ from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks import reserve
 from kitaru_nb.stacks.config import StackFiles, read_stacks, reveal
-from kitaru_nb.stacks.disk import DiskLimit
+from kitaru_nb.stacks.disk import DiskLimit, used_by
 from kitaru_nb.stacks.keys import Keyring, config_folder, make_folder
 from kitaru_nb.stacks.parts import (
     folders_of,
@@ -97,10 +97,11 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
 
 
 def set_room_aside(settings: Settings) -> None:
-    """Keep some room beside the journal for making room on a full disk; nothing where there is little."""
-    file = journal_file(settings, chosen_stack(settings))
+    """Keep some room beside the journal for making room on a full disk, where it may come to that."""
+    stack = chosen_stack(settings)
+    file = journal_file(settings, stack)
     if file is not None:
-        reserve.keep(file)
+        reserve.keep(file, stored=used_by(file, store_folder(settings, stack)))
 
 
 def chosen_stack(settings: Settings) -> Stack:
@@ -159,15 +160,30 @@ def _joined(
     writable = partial(_check, folders_of(settings, stack), file, stack)
     if read_only or not limited or folder is None:
         store = open_store(settings, journal=journal, read_only=read_only)
-        return Engine(journal, store, settings, trust, check=writable, ours=ours)
+        if file is None or read_only or not limited:
+            return Engine(journal, store, settings, trust, check=writable, ours=ours)
+        tend = partial(_tend, file)
+        tend()
+
+        def look() -> None:
+            writable()
+            tend()
+
+        return Engine(journal, store, settings, trust, check=look, tend=tend, ours=ours)
     limit = DiskLimit(file, folder, settings.max_bytes, collect=partial(_collect, settings, journal))
+    limit.tend()
 
     def check() -> None:
         writable()
         limit.check()
 
     store = LocalStore(folder, room=limit.room, owner=_owner(stack, journal))
-    return Engine(journal, store, settings, trust, check=check, hear=limit.hear, ours=ours)
+    return Engine(journal, store, settings, trust, check=check, tend=limit.tend, hear=limit.hear, ours=ours)
+
+
+def _tend(file: Path) -> None:
+    """Keep room beside a journal whose values are elsewhere."""
+    reserve.keep(file, stored=used_by(file, None))
 
 
 def _collect(settings: Settings, journal: SqlJournal) -> None:
@@ -308,8 +324,6 @@ def _prepare(settings: Settings, stack: Stack, *, scarce: bool) -> None:
             make_folder(folder)
         except OSError as error:
             raise _refused(folder, error.errno or errno.EIO, stack) from error
-    if file is not None and not scarce:
-        reserve.keep(file)
     with suppress(OSError):  # with everything elsewhere it only holds what is made again: caches, verdicts
         make_folder(settings.home)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -74,6 +75,7 @@ class Watch:
         every: Seconds between heartbeats.
         signals: What notes the signals; it may have been at it since before the attempt began.
         timeout: Seconds the whole run may take, or None.
+        tend: Called with each heartbeat; never raises.
     """
 
     def __init__(
@@ -84,7 +86,9 @@ class Watch:
         every: float,
         signals: Signals,
         timeout: float | None = None,
+        tend: Callable[[], None] = lambda: None,
     ) -> None:
+        self._tend = tend
         self.timeout = timeout
         self._attempt = attempt
         self._journal = journal
@@ -122,6 +126,7 @@ class Watch:
 
     def _beat(self) -> None:
         while not self._over.wait(self._every):
+            self._tend()
             try:
                 self._journal.heartbeat(self._attempt)
             except ConflictError:

@@ -47,6 +47,6 @@ def test_a_thousand_checkpoints_take_little_more_than_what_they_hold(tmp_path: P
     subprocess.run([sys.executable, "-c", SCRIPT, str(home), "1000", SMALL], check=True)
 
     files = {path.name: path.stat().st_size for path in home.rglob("*") if path.is_file()}
-    del files["journal.db-reserve"]  # room, and nothing in it
+    files.pop("journal.db-reserve", None)  # room, and nothing in it; on a disk with little left
     assert sum(files.values()) < 1000 * 6_000
     assert len(files) < 10

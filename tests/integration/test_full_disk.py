@@ -16,6 +16,7 @@ import pytest
 
 from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.stacks import reserve
 from kitaru_nb.stacks.open import load, open_engine
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import a_draft
@@ -88,6 +89,26 @@ def test_gc_makes_room_on_a_disk_that_has_none(disk: Path, sizes: list[int]) -> 
     checked = subprocess.run([sys.executable, "-m", "kitaru_nb", "store", "verify"], check=False)
     assert checked.returncode == 0
     keep(ExecutionStatus.COMPLETED, [1000])  # and it goes on from here
+
+
+def test_gc_makes_room_where_the_disk_was_filled_while_a_kernel_ran(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reserve, "SCARCE", 40 << 20)
+    kept = disk / "home" / "journal.db-reserve"
+    keep(ExecutionStatus.COMPLETED, [100_000] * 30)
+    engine = open_engine(resolve(max_bytes="off"))
+    engine.check()
+    early = kept.exists()
+
+    (disk / "first").write_bytes(bytes(60 << 20))
+    engine.check()
+    fill(disk)
+    engine.close()
+    code, found = gc("--keep-days", "0")
+
+    assert not early
+    assert (code, found["artifacts"]) == (0, 30)
 
 
 def test_without_anything_set_aside_it_says_what_it_needs(disk: Path) -> None:
