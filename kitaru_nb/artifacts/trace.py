@@ -44,13 +44,15 @@ class Trace:
         weak: Something in it could be referred to weakly, so that its death would be seen.
     """
 
-    __slots__ = ("_keys", "_objects", "_referents", "weak")
+    __slots__ = ("_dicts", "_keys", "_objects", "_referents", "weak")
 
     def __init__(self, objects: list[Any], *, weak: bool) -> None:
         self.weak = weak
         self._objects = objects
         self._referents = gc.get_referents(*objects)
-        self._keys = _keys_of(objects)
+        # The collector does not see the keys of a dict that are text.
+        self._dicts = [obj for obj in objects if type(obj) in _DICTS]
+        self._keys = list(chain.from_iterable(self._dicts))
 
     @classmethod
     def merged(cls, traces: Iterable[Trace]) -> Trace:
@@ -69,20 +71,16 @@ class Trace:
     def holds(self) -> bool:
         """Whether nothing in the graph has changed."""
         return _same(gc.get_referents(*self._objects), self._referents) and _same(
-            _keys_of(self._objects), self._keys
+            list(chain.from_iterable(self._dicts)), self._keys
         )
 
     def absorb(self, other: Trace) -> None:
         """Make this the trace of both."""
         self._objects += other._objects
         self._referents += other._referents
+        self._dicts += other._dicts
         self._keys += other._keys
         self.weak = self.weak or other.weak
-
-
-def _keys_of(objects: Iterable[Any]) -> list[Any]:
-    # The collector does not see the keys of a dict that are text.
-    return list(chain.from_iterable(obj for obj in objects if type(obj) in _DICTS))
 
 
 def _same(now: Sequence[Any], before: Sequence[Any]) -> bool:
@@ -95,21 +93,32 @@ class _Walk:
         self.weak = False
         self._namespace = namespace
         self._seen = {_identity(d) for d in (namespace, vars(builtins), sys.modules)}
-        self._verdicts: dict[type, Any] = {}
+        self._leaves: set[type] = set()
+        self._verdicts: dict[type, Any] = {}  # of all other types
 
     def over(self, level: list[Any]) -> bool:
         """Collect every container; False when there is an object whose state the collector does not see."""
+        leaves, verdicts, seen = self._leaves, self._verdicts, self._seen
         while level:
-            fresh: list[Any] = []
-            for obj in level:
-                verdict = self._verdict(type(obj))
-                if verdict is None or _identity(obj) in self._seen:
-                    continue
-                self._seen.add(_identity(obj))
-                found = verdict(obj)
-                if found is None:
+            kinds = {*map(type, level)} - leaves
+            for kind in kinds - verdicts.keys():
+                verdict = self._verdict(kind)
+                if verdict is None:
+                    leaves.add(kind)
+                    kinds.discard(kind)
+                else:
+                    verdicts[kind] = verdict
+            inner = [obj for obj in level if type(obj) not in leaves]
+            met = dict(zip(map(_identity, inner), inner, strict=True))
+            for key in met.keys() & seen:
+                del met[key]
+            seen.update(met)
+            fresh = [*met.values()]
+            if not kinds <= _CONTAINERS:
+                apart = [verdicts[type(obj)](obj) for obj in fresh]
+                if None in apart:
                     return False
-                fresh += found
+                fresh = [*chain.from_iterable(apart)]
             self.objects += fresh
             if len(self.objects) > _MOST:
                 return False
@@ -118,12 +127,10 @@ class _Walk:
 
     def _verdict(self, kind: type) -> Any:
         """For a type: None for leaves, else what to look into for an object of it (None: cannot tell)."""
-        if kind not in self._verdicts:
-            try:
-                self._verdicts[kind] = self._look(kind)
-            except Exception:  # noqa: BLE001 - its metaclass may do anything
-                self._verdicts[kind] = lambda _: None
-        return self._verdicts[kind]
+        try:
+            return self._look(kind)
+        except Exception:  # noqa: BLE001 - its metaclass may do anything
+            return lambda _: None
 
     def _look(self, kind: type) -> Any:
         if kind in _CONTAINERS:

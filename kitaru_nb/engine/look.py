@@ -219,13 +219,20 @@ class Look:
         for names in found:
             if names in still:
                 continue
+            # The trace first: what another thread changes while the digest is made then shows in it.
+            known = self._untraceable.get(names)
+            trace = Trace.of([values[name] for name in names], self._live) if known is None else None
             digest = self._digest({name: values[name] for name in names})
             self._put(names, digest)
             self._mutable.add(names)
             for name in names:
                 self._group_of[name], self._ids[name] = names, id(values[name])
-            if before.get(names) == digest and self._untraceable.get(names) != digest:
-                self._trace(names, digest, values, grouping)
+            if trace is not None:
+                self._keep(names, trace, values, grouping)
+            elif known is None:
+                self._untraceable[names] = digest
+            elif known != digest:  # what kept it from having one may be gone: asked at the next look
+                del self._untraceable[names]
 
     def _refer(self, grouping: Grouping, live: Mapping[str, object]) -> None:
         """Take in which definitions that are stored by themselves the groups found lead to."""
@@ -242,12 +249,8 @@ class Look:
             whole = {**self._refers, **refers}
             self._refers = {names: keys for names, keys in whole.items() if keys}
 
-    def _trace(self, names: Names, digest: Digest, values: Mapping[str, object], grouping: Grouping) -> None:
-        """From now on tell by a trace whether the group, which was left alone once, was touched."""
-        trace = Trace.of([values[name] for name in names], self._live)
-        if trace is None:
-            self._untraceable[names] = digest
-            return
+    def _keep(self, names: Names, trace: Trace, values: Mapping[str, object], grouping: Grouping) -> None:
+        """From now on tell by its trace whether a group was touched."""
         numbers = {number for number, name in enumerate(values) if name in names}
         if len(numbers) == len(values):
             self._owners.update(dict.fromkeys(grouping.owned, names))
