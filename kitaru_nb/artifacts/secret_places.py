@@ -8,10 +8,11 @@ for each: it has to be next to nothing, whatever a value is made of.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from kitaru_nb.artifacts.secret_rules import AWAY, BEGINNINGS
+from kitaru_nb.artifacts.secret_rules import is_secret_name
 
 __all__ = ["AHEAD", "Places", "places_in", "plain_places_in"]
 
@@ -96,13 +97,35 @@ def _is_word(x: Any, at: Any, numpy: Any, tables: _Tables) -> Any:
 def plain_places_in(data: bytes) -> Places:
     """As `places_in`, without numpy: for short streams, or where it is not loaded."""
     begins = [
-        at + away
-        for within, texts in _BY_LETTER
-        if within in data
-        for text, away in texts
-        if text in data
-        for at in _all(data, text)
+        match.end() - len(text)
+        for last, texts, pattern in _BY_END
+        if last in data
+        for match in pattern.finditer(data)
+        for text in texts
+        if data.startswith(text, max(0, match.end() - len(text)), match.end())
     ]
+    names = _names_by_string(data)
+    return Places(begins, _names_by_word(data) if names is None else names)
+
+
+def _names_by_string(data: bytes) -> list[int] | None:
+    """Where each short string begins that is a secret's name; None where there are too many strings."""
+    names = []
+    left = len(data) // _APART
+    for opcode in _SHORT_STRINGS:
+        at = data.find(opcode, 0, -1)
+        while at >= 0:
+            if left == 0:
+                return None
+            left -= 1
+            start = at + 2
+            if is_secret_name(data[start : start + data[at + 1]].decode("latin-1")):
+                names.append(start)
+            at = data.find(opcode, at + 1, -1)
+    return names
+
+
+def _names_by_word(data: bytes) -> list[int]:
     lower = data.lower()
     names = []
     for word in _STEMS:
@@ -111,7 +134,7 @@ def plain_places_in(data: bytes) -> Places:
             end += lower[end : end + 1] == b"s"
             if lower[end : end + 1] in _GOES_ON_PLAIN:
                 names.append(end - 1)
-    return Places(begins, names)
+    return names
 
 
 def _all(data: bytes, text: bytes) -> Iterator[int]:
@@ -121,13 +144,19 @@ def _all(data: bytes, text: bytes) -> Iterator[int]:
         at = data.find(text, at + 1)
 
 
-# Addresses and headers are not met by how they begin.
-_BY_LETTER = [
-    (within.encode(), [(text.encode(), AWAY.get(text, 0)) for text in texts])
-    for within, texts in BEGINNINGS
-    if not within.endswith((" ", "/"))
-]
+def _by_end() -> Iterator[tuple[bytes, list[bytes], re.Pattern[bytes]]]:
+    """The last characters of what keys begin with: what ends so, and what finds it by three of its own."""
+    texts = [text.encode() for text in _BEGINNINGS]
+    for last in sorted({text[-1:] for text in texts}):
+        some = [text for text in texts if text.endswith(last)]
+        ends = b"|".join(sorted({re.escape(text[-3:]) for text in some}))
+        yield last, some, re.compile(re.escape(last) + b"(?<=" + ends + b")")
+
+
+_BY_END = [*_by_end()]
 _STEMS = [word.encode() for word in _WORDS if not word.endswith("s")]
+_SHORT_STRINGS = (b"\x8c", b"C")  # what a pickle has before text and bytes of less than 256 characters
+_APART = 128  # bytes; strings that are closer are not looked at one by one
 
 
 def _joined(x: Any, at: Any, places: Iterable[int], numpy: Any) -> Any:

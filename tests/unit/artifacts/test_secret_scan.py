@@ -65,21 +65,25 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
+AHEAD = [[], [f"w{number}" for number in range(20_000)], ["A few Cs. " + "Text without end. " * 160]]
+"""What stands before a secret: nothing, much, and few strings for so many bytes."""
+
+
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("ahead", [0, 20_000])
+@pytest.mark.parametrize("ahead", AHEAD, ids=["small", "large", "text"])
 @pytest.mark.parametrize("fast", [False, True], ids=["memo", "digest"])
 @pytest.mark.parametrize("value", HELD, ids=repr)
-def test_a_secret_is_suspected_in_a_small_and_in_a_large_stream(value: Any, fast: bool, ahead: int) -> None:
-    stream = streamed([[f"w{number}" for number in range(ahead)], value], fast=fast)
+def test_a_secret_is_suspected_in_any_stream(value: Any, fast: bool, ahead: list[str]) -> None:
+    stream = streamed([ahead, value], fast=fast)
 
     assert may_hold_secret(stream, memo=not fast)
 
 
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("ahead", [0, 20_000])
+@pytest.mark.parametrize("ahead", AHEAD, ids=["small", "large", "text"])
 @pytest.mark.parametrize("value", CLEAN, ids=repr)
-def test_what_is_none_is_not_suspected(value: object, ahead: int) -> None:
-    assert not may_hold_secret(streamed([[f"w{number}" for number in range(ahead)], value]))
+def test_what_is_none_is_not_suspected(value: object, ahead: list[str]) -> None:
+    assert not may_hold_secret(streamed([ahead, value]))
 
 
 @pytest.mark.usefixtures("way")
