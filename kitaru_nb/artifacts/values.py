@@ -79,7 +79,8 @@ def store_values(
     store: ArtifactStore,
     index: ExtentIndex,
     anchors: Anchors = NO_ANCHORS,
-    before: Callable[[], Artifact | None] = lambda: None,
+    before: Digest | None = None,
+    known: Callable[[Digest], Artifact | None] = lambda _digest: None,
 ) -> Stored:
     """Write `values` to `store` as one artifact. Durable once the caller has flushed `store`.
 
@@ -89,7 +90,9 @@ def store_values(
         store: Where new extents go; known ones are not written again.
         index: Where known extents are.
         anchors: Functions and classes stored elsewhere, by id, which `values` may refer to.
-        before: Gives what these names were stored as last; what is as it was then is shared.
+        before: What these names were stored as last; what is as it was then is shared.
+        known: Gives an artifact on record, None where there is none; asked for `before` unless this
+            process stored that itself.
 
     Raises:
         StoreError: the bytes could not be written.
@@ -97,7 +100,7 @@ def store_values(
     """
     codec = next(codec for codec in _CODECS if codec.accepts(values))
     encoded = codec.encode(values, namespace=namespace, anchors=anchors)
-    buffers, shared = _cut(encoded, before)
+    buffers, shared = _cut(encoded, before, known)
     needs = frozenset(map(Digest, encoded.meta.get("anchors", ()))) | shared
     try:
         rows, places = _written(buffers, store, index)
@@ -114,6 +117,7 @@ def store_values(
     }
     size = sum(extent.length for row in rows for extent in row)
     artifact = Artifact(manifest_digest(manifest), encoded.codec, size, manifest)
+    _remember(artifact, rows)
     once = {place.extent.digest: place for place in places}
     return Stored(artifact, tuple(once.values()), dict(encoded.unstorable), needs)
 
@@ -124,21 +128,48 @@ def _raise_named(error: StoreError, names: Iterable[str], size: int) -> NoReturn
     raise_named(error, what, size, instead=f"--exclude {','.join(listed)} leaves that out")
 
 
-def _cut(encoded: Encoded, before: Callable[[], Artifact | None]) -> tuple[list[Cut], frozenset[Digest]]:
+def _cut(
+    encoded: Encoded, before: Digest | None, known: Callable[[Digest], Artifact | None]
+) -> tuple[list[Cut], frozenset[Digest]]:
     """The buffers in pieces, and the artifact whose extents are among these."""
     small = not encoded.buffers or encoded.buffers[0].nbytes <= SMALL_STREAM
     grows_from = None if small else encoded.grows_from
     large = any(buffer.nbytes > EXTENT_BYTES for buffer in encoded.buffers)
-    last = before() if large or grows_from is not None else None
-    rows = checked_buffers(last) if last is not None and last.codec == encoded.codec else []
+    rows: list[list[Extent]] = []
+    if before is not None and (large or grows_from is not None):
+        codec, rows = _stored_as(before, known)
+        rows = [*rows] if codec == encoded.codec else []
     rows += [[]] * (len(encoded.buffers) - len(rows))
     cuts = [cut_buffer(buffer, row) for buffer, row in zip(encoded.buffers, rows, strict=False)]
     if grows_from is None:
         return cuts, frozenset()
     pieces = cut_stream(encoded.buffers[0].cast("B"), grows_from, rows[0])
     cuts[0] = Cut(pieces)
-    shares = last is not None and any(isinstance(piece, Extent) for piece in pieces)
-    return cuts, frozenset([last.digest] if last is not None and shares else [])
+    shares = before is not None and any(isinstance(piece, Extent) for piece in pieces)
+    return cuts, frozenset([before] if before is not None and shares else [])
+
+
+_Rows = tuple[str, list[list[Extent]]]
+"""An artifact's codec, and the extents of each of its buffers."""
+
+_STORED: dict[Digest, _Rows] = {}  # of what this process stored last; a digest never means anything else
+_MOST_STORED = 64
+_MOST_EXTENTS = 1000
+
+
+def _remember(artifact: Artifact, rows: list[list[Extent]]) -> None:
+    if sum(map(len, rows)) <= _MOST_EXTENTS:
+        if len(_STORED) >= _MOST_STORED:
+            _STORED.clear()
+        _STORED[artifact.digest] = artifact.codec, rows
+
+
+def _stored_as(digest: Digest, known: Callable[[Digest], Artifact | None]) -> _Rows:
+    found = _STORED.get(digest)
+    if found is None:
+        artifact = known(digest)
+        found = ("", []) if artifact is None else (artifact.codec, checked_buffers(artifact))
+    return found
 
 
 def load_values(

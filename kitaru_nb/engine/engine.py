@@ -81,13 +81,14 @@ class Engine:
             store=self.store,
             index=self.journal,
             anchors=anchors or {},
-            before=lambda: self._known(before),
+            before=before,
+            known=self._known,
         )
         self.trust.vouch(stored.artifact.digest)
         return stored
 
-    def _known(self, digest: Digest | None) -> Artifact | None:
-        return self.journal.artifacts([digest]).get(digest) if digest is not None else None
+    def _known(self, digest: Digest) -> Artifact | None:
+        return self.journal.artifacts([digest]).get(digest)
 
     def get(
         self,

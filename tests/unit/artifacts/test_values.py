@@ -14,6 +14,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kitaru_nb.artifacts import values
 from kitaru_nb.artifacts.fingerprints import PART_BYTES
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.artifacts.scalar_codec import ScalarCodec
@@ -39,6 +40,7 @@ class Bench:
         self.folder = folder
         self.store = LocalStore(folder)
         self.index = MemoryIndex()
+        self.known: dict[Digest, Artifact] = {}
 
     def save(self, last: Stored | None = None, /, **values: object) -> Stored:
         stored = store_values(
@@ -46,8 +48,10 @@ class Bench:
             namespace={},
             store=self.store,
             index=self.index,
-            before=lambda: last.artifact if last is not None else None,
+            before=last.artifact.digest if last is not None else None,
+            known=self.known.get,
         )
+        self.known[stored.artifact.digest] = stored.artifact
         self.store.flush()
         self.index.commit(stored.locations)
         return stored
@@ -194,6 +198,23 @@ def test_an_extent_that_is_changed_as_a_whole_is_stored_as_one_again(bench: Benc
     assert (bench.load(last.artifact)["a"] == array).all()
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
+def test_what_was_there_before_is_shared_whoever_stored_it(bench: Bench, elsewhere: bool) -> None:
+    history = [f"{number}: {noise(300).tobytes().hex()}" for number in range(40)]
+    last = bench.save(history=history)
+    if elsewhere:
+        values._STORED.clear()
+    else:
+        bench.known.clear()  # nobody has to be asked
+    history.append("and one more")
+
+    stored = bench.save(last, history=history)
+
+    assert stored.needs == {last.artifact.digest}
+    assert sum(place.extent.length for place in stored.locations) < 2000
+    assert bench.load(stored.artifact) == {"history": history}
+
+
 def test_another_process_keeps_the_parts_as_they_are_and_writes_only_what_changed(bench: Bench) -> None:
     array = noise(3 * MIB)
     last = bench.save(a=array)
@@ -201,6 +222,7 @@ def test_another_process_keeps_the_parts_as_they_are_and_writes_only_what_change
     last = bench.save(last, a=array)
     bench.store.close()
     bench.store = LocalStore(bench.folder)  # which has no marks of anything
+    values._STORED.clear()
     used = bench.used()
     array[7] ^= 1
 
