@@ -64,14 +64,19 @@ def is_local_file(path: Path, roots: Sequence[Path]) -> bool:
 
 def is_local_module(module: types.ModuleType, roots: Sequence[Path]) -> bool:
     """Whether `module` is the project's own: see `is_local_file`. Runs none of the module's code."""
-    path = module_file(module)
-    return path is not None and is_local_file(path, roots)
+    name = _file_name(module)
+    return name is not None and _is_local_name(name, tuple(roots))
 
 
 def module_file(module: types.ModuleType) -> Path | None:
     """The source file of a loaded module; None for built-in, frozen and namespace ones."""
+    name = _file_name(module)
+    return None if name is None else Path(name)
+
+
+def _file_name(module: types.ModuleType) -> str | None:
     name = variables_of(module).get("__file__")
-    return Path(name) if type(name) is str and name.endswith(".py") else None
+    return name if type(name) is str and name.endswith(".py") else None
 
 
 def module_digest(module: types.ModuleType) -> Digest:
@@ -162,6 +167,11 @@ _seen_lock = threading.Lock()
 class _Source(NamedTuple):
     digest: Digest
     imports: tuple[tuple[int, str], ...]  # level and dotted name
+
+
+@lru_cache(maxsize=1024)
+def _is_local_name(name: str, roots: tuple[Path, ...]) -> bool:
+    return is_local_file(Path(name), roots)
 
 
 @lru_cache(maxsize=1024)

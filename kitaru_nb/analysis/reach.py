@@ -48,6 +48,7 @@ def reach(
     imports: Iterable[str] = (),
     dynamic: bool = False,
     stands_for: Callable[[object], object] | None = None,
+    is_data: Callable[[str], bool] = lambda _name: False,
 ) -> Reach:
     """Follow the values of `tree_names` to all names and project modules they lead to.
 
@@ -62,11 +63,13 @@ def reach(
             they are loaded too.
         dynamic: The cell itself may read any name: all of them are followed.
         stands_for: Gives for each object the one that counts in its place.
+        is_data: Whether a name is known to hold nothing but numbers and text in plain containers,
+            which lead nowhere.
 
     Raises:
         UsageError: the source of a project module cannot be read (kind ``no-source``).
     """
-    walk = _Walk(namespace, is_local, stands_for=stands_for)
+    walk = _Walk(namespace, is_local, is_data, stands_for=stands_for)
     walk.read(tree_names)
     walk.run()
     if dynamic or walk.dynamic:
@@ -105,6 +108,7 @@ _TPFLAGS_HAVE_GC = 1 << 14
 class _Walk:
     namespace: Mapping[str, object]
     is_local: IsLocal
+    is_data: Callable[[str], bool]
     names: set[str] = field(default_factory=set)
     modules: set[str] = field(default_factory=set)
     entered: set[str] = field(default_factory=set)
@@ -126,7 +130,8 @@ class _Walk:
         """Add `names`, and what is bound to them."""
         new = set(names) - self.names
         self.names |= new
-        self.waiting.extend(self.namespace[name] for name in new if name in self.namespace)
+        known = [name for name in new if name in self.namespace and not self.is_data(name)]
+        self.waiting.extend(map(self.namespace.__getitem__, known))
 
     def run(self) -> None:
         while self.waiting:

@@ -32,6 +32,8 @@ _CONTAINERS = _DICTS | {
     *(list, tuple, set, frozenset, slice, collections.deque, types.CellType, types.MethodType),
     *(staticmethod, classmethod, property, functools.partial, types.MappingProxyType),
 }
+_PLAIN = frozenset([list, tuple, dict, set, frozenset])
+_DATA = frozenset([str, bytes, int, float, complex, bool, type(None)])
 _MOST = 300_000  # containers; beyond that the digest's time is paid rather than this much memory
 
 
@@ -42,12 +44,14 @@ class Trace:
 
     Attributes:
         weak: Something in it could be referred to weakly, so that its death would be seen.
+        data: There is nothing in it but numbers and text in plain containers.
     """
 
-    __slots__ = ("_dicts", "_keys", "_objects", "_referents", "weak")
+    __slots__ = ("_dicts", "_keys", "_objects", "_referents", "data", "weak")
 
-    def __init__(self, objects: list[Any], *, weak: bool) -> None:
+    def __init__(self, objects: list[Any], *, weak: bool, data: bool = False) -> None:
         self.weak = weak
+        self.data = data
         self._objects = objects
         self._referents = gc.get_referents(*objects)
         # The collector does not see the keys of a dict that are text.
@@ -66,7 +70,7 @@ class Trace:
     def of(cls, roots: Iterable[object], namespace: dict[str, Any]) -> Trace | None:
         """The trace of everything `roots` lead to; None where a part of it cannot be told so."""
         walk = _Walk(namespace)
-        return cls(walk.objects, weak=walk.weak) if walk.over(list(roots)) else None
+        return cls(walk.objects, weak=walk.weak, data=walk.data) if walk.over(list(roots)) else None
 
     def holds(self) -> bool:
         """Whether nothing in the graph has changed."""
@@ -124,6 +128,11 @@ class _Walk:
                 return False
             level = gc.get_referents(*fresh)
         return True
+
+    @property
+    def data(self) -> bool:
+        """Whether it met nothing but numbers and text in plain containers."""
+        return self._verdicts.keys() <= _PLAIN and self._leaves <= _DATA
 
     def _verdict(self, kind: type) -> Any:
         """For a type: None for leaves, else what to look into for an object of it (None: cannot tell)."""

@@ -119,10 +119,12 @@ def named_files(code: Outline, values: Iterable[object], *, ignored: Sequence[Pa
     ):
         if not text or len(text) > _LONGEST_PATH or "\n" in text or "\0" in text:
             continue
-        path = os.path.abspath(text)
-        there = asks or os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises on too long a name
-        if there and is_data(path, ignored):
-            found[path] = state_of(path)
+        # Nearly every text is none: it is made a whole path only where that tells more.
+        if asks or ".." in text or os.path.isfile(text):  # noqa: PTH113 - Path.is_file raises on too long a name
+            path = os.path.abspath(text)
+            there = asks or os.path.isfile(path)  # noqa: PTH113
+            if there and is_data(path, ignored):
+                found[path] = state_of(path)
     return found
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -76,7 +77,8 @@ class Inputs:
         """
         names = names_of(cell.tree)
         inputs = names.inputs(self._namespace.live.keys())
-        found = self._reach(names, inputs)
+        is_data = partial(self._namespace.is_data, state=before)
+        found = self._reach(names, inputs, is_data)
         code = code_digest(cell.tree)
         key = _key_of(cell, code, found.modules)
         reads = self._reads(found, before)
@@ -124,10 +126,15 @@ class Inputs:
         own = names.required & names.writes & before.ids.keys()
         if not own:
             return reads
-        rest = self._reach(names, inputs - own)
+        rest = self._reach(names, inputs - own, partial(self._namespace.is_data, state=before))
         return reads if rest.dynamic or rest.names & own else self._reads(rest, before)
 
-    def _reach(self, names: CellNames, inputs: frozenset[str]) -> Reach:
+    def _reach(
+        self,
+        names: CellNames,
+        inputs: frozenset[str],
+        is_data: Callable[[str], bool] = lambda _name: False,
+    ) -> Reach:
         return reach(
             inputs,
             self._namespace.live,
@@ -135,6 +142,7 @@ class Inputs:
             imports=names.imports,
             dynamic=names.dynamic,
             stands_for=stands_for if any_resource() else None,
+            is_data=is_data,
         )
 
     def _is_local(self, module: ModuleType) -> bool:

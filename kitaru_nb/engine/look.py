@@ -114,6 +114,11 @@ class Look:
         )
         return self._shown
 
+    def is_data(self, name: str, state: State) -> bool:
+        """Whether `name` is known to hold only numbers and text in containers; `state` is the last look's."""
+        trace = self._traces.get(self._group_of.get(name, ()))
+        return trace is not None and trace.data and state.look is self._before
+
     def let_go(self, touched: AbstractSet[str] | None, bound: AbstractSet[str]) -> None:
         """Hold nothing that a step which is about to run may give up, or it would live too long.
 

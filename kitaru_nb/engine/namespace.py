@@ -76,6 +76,13 @@ class Namespace:
                 raise
         return self._look.state()
 
+    def is_data(self, name: str, state: State) -> bool:
+        """Whether `name` is known to hold nothing but numbers and text in plain containers.
+
+        False where it is not known, and where `state` is not the last one observed.
+        """
+        return self._look.is_data(name, state)
+
     def held(self, name: str) -> object:
         """What is stored for `name`: its value, or what stands for one that cannot be looked at."""
         value = self.live[name]

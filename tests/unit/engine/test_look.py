@@ -7,12 +7,15 @@ import gc
 import random
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from kitaru_nb.analysis.reach import Reach, reach
 from kitaru_nb.artifacts.trace import Trace
+from kitaru_nb.engine import namespace as namespace_module
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.state import changed_groups, differing, grown_groups
 
@@ -57,6 +60,7 @@ def test_any_number_of_looks_see_what_a_first_look_sees(seed: int) -> None:
             assert (dict(seen.groups), dict(seen.ids)) == (dict(fresh.groups), dict(fresh.ids))
             assert seen.refers == fresh.refers
             assert (seen.definitions, seen.group_of) == (fresh.definitions, fresh.group_of)
+            assert _reached(namespace, partial(namespace.is_data, state=seen)) == _reached(namespace)
 
 
 def _try(namespace: Namespace, source: str) -> None:
@@ -149,6 +153,54 @@ def test_what_the_collector_does_not_show_has_no_trace(source: str) -> None:
     namespace = a_namespace(source)
 
     assert Trace.of([[namespace.live["x"]]], namespace.live) is None
+
+
+def _reached(namespace: Namespace, is_data: Callable[[str], bool] = lambda _name: False) -> dict[str, Reach]:
+    """What each name leads to."""
+    live = namespace.live
+    return {
+        name: reach([name], live, is_local=lambda _module: False, is_data=is_data)
+        for name in _NAMES
+        if name in live
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "data"),
+    [
+        ("x = [{'a': (1, 2.5, None), b'c': {'d', 'e'}}]", True),
+        ("x = [{'a': len}]", False),
+        ("x = [int]", False),
+        ("def x(): return y", False),
+        ("class C: pass\nx = C()", False),
+        ("class Text(str): pass\nx = [Text('a')]", False),
+        ("import datetime\nx = [datetime.date(2026, 1, 1)]", False),
+    ],
+)
+def test_only_numbers_and_text_in_plain_containers_are_known_as_data(source: str, data: bool) -> None:
+    namespace = a_namespace(source)
+
+    seen = namespace.observe()
+
+    assert namespace.is_data("x", seen) is data
+
+
+def test_nothing_is_known_as_data_in_a_state_of_the_past() -> None:
+    namespace = a_namespace("x = [1]")
+    past = namespace.observe()
+    namespace.live["x"].append(2)
+    namespace.observe()
+
+    assert not namespace.is_data("x", past)
+    assert not namespace.is_data("none", namespace.observe())
+
+
+def test_what_was_looked_at_once_is_not_digested_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = a_namespace("x = [1]")
+    seen = namespace.observe()
+    monkeypatch.setattr(namespace_module, "digest_values", None)
+
+    assert namespace.observe().groups == seen.groups
 
 
 def test_traces_merged_hold_while_each_of_them_does() -> None:
