@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import ChainMap
 from collections.abc import Iterable
 
 from kitaru_nb.engine.cell import Cell
-from kitaru_nb.engine.steps import step_name
+from kitaru_nb.engine.steps import numbered, step_base
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
 
@@ -27,6 +26,7 @@ class StepNames:
         self._live_of: dict[str, str] = {}  # by step
         self._recorded_of: dict[str, list[str]] = {}
         self._made: set[str] = set()
+        self._taken_up_to: dict[str, int] = {}  # numbers behind a base; no name below is free
 
     def learn(self, checkpoints: Iterable[Checkpoint]) -> None:
         """Take over the names that earlier attempts used."""
@@ -44,7 +44,7 @@ class StepNames:
         for step in steps:
             name = self._live_of.pop(step, None)
             if name is not None:
-                del self._live[name]
+                self._set_free(name)
 
     def name(self, cell: Cell) -> str:
         """The name of `cell`, from now on its own.
@@ -56,7 +56,7 @@ class StepNames:
         if name is not None:
             self._made.discard(name)
         else:
-            name = self._own(cell) or step_name(cell.tree, ChainMap(self._live, self._recorded))
+            name = self._own(cell) or self._made_up(step_base(cell.tree))
             self._made.add(name)
         self._take(name, cell.step)
         return name
@@ -67,15 +67,27 @@ class StepNames:
             del self._live_of[owner]
         if step is not None:
             before = self._live_of.get(step)
-            if before is not None:
-                del self._live[before]
+            if before is not None and before != name:
+                self._set_free(before)
             self._live_of[step] = name
         self._live[name] = step
+
+    def _set_free(self, name: str) -> None:
+        self._live.pop(name, None)
+        self._taken_up_to.clear()
+
+    def _made_up(self, base: str) -> str:
+        """The name that `step_name` would give; cells that begin alike are not counted anew each time."""
+        number = self._taken_up_to.get(base, 1)
+        while (name := numbered(base, number)) in self._live or name in self._recorded:
+            number += 1
+        self._taken_up_to[base] = number
+        return name
 
     def give_back(self, cell: Cell, name: str) -> None:
         """`cell` is no step after all: a name that was made up for it is free again."""
         if name in self._made and name not in self._recorded and self._live.get(name) == cell.step:
-            self._live.pop(name, None)
+            self._set_free(name)
             if cell.step is not None:
                 self._live_of.pop(cell.step, None)
             self._made.discard(name)

@@ -9,6 +9,7 @@ import ast
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.inputs import Dependencies
@@ -17,7 +18,19 @@ from kitaru_nb.engine.process import ProcessState
 from kitaru_nb.engine.rollback import Shadow
 from kitaru_nb.model.checkpoint import Checkpoint
 
-__all__ = ["Cell", "Given", "Pending", "Restore", "Run", "choose", "same_step", "step_name", "unmet"]
+__all__ = [
+    "Cell",
+    "Given",
+    "Pending",
+    "Restore",
+    "Run",
+    "choose",
+    "numbered",
+    "same_step",
+    "step_base",
+    "step_name",
+    "unmet",
+]
 
 
 @dataclass(slots=True)
@@ -112,13 +125,18 @@ def step_name(tree: ast.Module, taken: Collection[str]) -> str:
     It is the first name the cell binds, else the magic or function it calls, else
     ``imports`` or ``cell``; a number is added while the name is taken.
     """
-    base = next(_bound(tree), None) or next(_called(tree), None) or ("imports" if _imports(tree) else "cell")
-    number = 1
-    name = base
-    while name in taken:
-        number += 1
-        name = f"{base}-{number}"
-    return name
+    base = step_base(tree)
+    return numbered(base, next(n for n in count(1) if numbered(base, n) not in taken))
+
+
+def step_base(tree: ast.Module) -> str:
+    """What `step_name` adds a number to."""
+    return next(_bound(tree), None) or next(_called(tree), None) or ("imports" if _imports(tree) else "cell")
+
+
+def numbered(base: str, number: int) -> str:
+    """The name of the n-th step that is called `base`."""
+    return base if number == 1 else f"{base}-{number}"
 
 
 def _bound(tree: ast.Module) -> Iterator[str]:
