@@ -17,12 +17,13 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.call import RESULT, load_result, refuse_unstorable
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
+from kitaru_nb.engine.refs import checkpoint_names, named_steps
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
 from kitaru_nb.model.execution import Execution
 
-__all__ = ["Stream", "current_execution", "idempotency_key", "log", "once", "save", "stream"]
+__all__ = ["Stream", "current_execution", "idempotency_key", "last_saved", "log", "once", "save", "stream"]
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         found = scope.book.find_first(scope, _once_key(key))
         if found is not None:
             return _known(scope, found)  # type: ignore[no-any-return] # what fn returned
-        with inside(scope.inner("once", _once_key(key)[:16])) as inner:
+        with inside(scope.inner("once", _once_key(key)[:16], alone=True)) as inner:
             result = fn(*args, **kwargs)
         inner.refuse_suspended()
         _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
@@ -78,7 +79,7 @@ async def _once_async(
         found = scope.book.find_first(scope, _once_key(key))
         if found is not None:
             return _known(scope, found)
-        with inside(scope.inner("once", _once_key(key)[:16])) as inner:
+        with inside(scope.inner("once", _once_key(key)[:16], alone=True)) as inner:
             result = await fn(*args, **kwargs)
         inner.refuse_suspended()
         _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
@@ -129,7 +130,9 @@ def _keep(
         written = Written()
         return {"groups": (Group((label,), written.add(stored), value),)}, written
 
-    fields: dict[str, Any] = {} if inner is None else {"cost": inner.cost, "tokens": inner.tokens}
+    fields: dict[str, Any] = {}
+    if inner is not None:
+        fields = {"cost": inner.cost, "tokens": inner.tokens, "data": {"path": inner.path}}
     return scope.record(Entry(kind, key, name, fields, store=store))
 
 
@@ -163,7 +166,7 @@ def log(**values: object) -> None:
 def _note(scope: Scope, name: str, data: Mapping[str, Any]) -> None:
     told = json.dumps([name, data], sort_keys=True)
     key = CheckpointKey(blake3(f"note\n{told}".encode("utf-8", "surrogatepass")).hexdigest())
-    if scope.find(key) is None:
+    if scope.find(key, lambda each: each.draft.scope == scope.path) is None:
         scope.record(Entry(StepKind.VALUE, key, name, {"data": dict(data)}))
 
 
@@ -197,10 +200,28 @@ def save(name: str, value: object) -> str:
     scope = _scope_for(f'save("{name}", ...)')
     digest = digest_values({"": value}, namespace={})
     key = CheckpointKey(blake3(f"save\n{name}\n{digest}".encode()).hexdigest())
-    found = scope.find(key) or _keep(scope, StepKind.VALUE, key, name, value)
-    saved = [each for each in scope.book.results() if _is_saved(each, name)]
-    number = [each.seq for each in saved].index(found.seq) + 1
-    return f"{scope.book.execution}/{name}{f'#{number}' if number > 1 else ''}/{name}"
+    return _ref_of(scope, scope.find(key) or _keep(scope, StepKind.VALUE, key, name, value))
+
+
+def last_saved(name: str) -> str | None:
+    """The reference of what the running execution has saved last under a name, up to where it is.
+
+    What an earlier attempt has saved further on is still to come. None where nothing was saved
+    so far, and outside any execution.
+    """
+    scope = current_scope()
+    if scope is None:
+        return None
+    saved = (each for each in reversed(scope.book.results()) if _is_saved(each, name))
+    found = next((each for each in saved if scope.is_past(each)), None)
+    return None if found is None else _ref_of(scope, found)
+
+
+def _ref_of(scope: Scope, saved: Checkpoint) -> str:
+    journal, execution = scope.book.engine.journal, scope.book.execution
+    steps = named_steps(journal, execution)
+    called = dict(zip((step.seq for step in steps), checkpoint_names(steps), strict=True))
+    return f"{execution}/{called[saved.seq]}/{saved.draft.name}"
 
 
 def _is_saved(checkpoint: Checkpoint, name: str) -> bool:

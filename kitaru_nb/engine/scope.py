@@ -46,6 +46,9 @@ __all__ = ["WAITS", "Book", "Entry", "Scope", "note_suspended"]
 WAITS = "?"
 """Labels of waits begin with it, see `Scope.place_of`."""
 
+_OVER = ""
+"""Stands for the path of a scope that ran in an earlier attempt and does not run in this one."""
+
 _TRIES = 3
 _REMOVED = ("values-removed", "unknown-artifact")
 
@@ -116,7 +119,6 @@ class Book:
         self._read: ExecutionId | None = None
         self._generations: dict[str, int] = {}
         self._finished: set[str] = set()
-        self._begun: set[str] = set()
 
     def close(self) -> None:
         """End what was started to look at stored values, and to write."""
@@ -171,11 +173,7 @@ class Book:
                 full = _generation(path, generation + 1)
             scope = Scope(self, full)
             scope.repeated = full in self._finished
-            return self._begin(scope)
-
-    def _begin(self, scope: Scope) -> Scope:
-        self._begun.add(scope.path)
-        return scope
+            return scope
 
     @property
     def replay(self) -> Replay | None:
@@ -224,6 +222,8 @@ class Book:
             if found is None and scope.siblings is not None:
                 left = (each for each in known if self._is_left(scope, each))
                 found = next((each for each in left if fits is None or fits(each)), None)
+                if found is not None:
+                    scope.root.begun.setdefault(found.draft.scope, scope.path)
             return None if found is None else self._consumed(scope, found)
 
     def is_new(self, code: Digest) -> bool:
@@ -294,7 +294,9 @@ class Book:
     def _is_left(self, scope: Scope, found: Checkpoint) -> bool:
         """Whether a result was recorded where nobody comes for it any more.
 
-        That is the case where the arguments of the call around it have changed.
+        That is the case where the arguments of the call around it have changed. Who is given one
+        of the results there has the others, too: that call may begin after all, and then is given
+        what is left.
         """
         path, siblings = found.draft.scope, scope.siblings or ""
         return (
@@ -302,8 +304,8 @@ class Book:
             and path.startswith(siblings)
             and "/" not in path[len(siblings) :]
             and path not in self._finished
-            and path not in self._begun
-            and found.seq not in scope.root.consumed
+            and scope.root.begun.get(path, scope.path) == scope.path
+            and scope.is_free(found)
         )
 
     def record(
@@ -384,7 +386,7 @@ class Book:
         if self._read == execution:
             return
         self._by_key, self._by_scope = {}, {}
-        self._finished, self._begun = set(), set()
+        self._finished = set()
         journal = self.engine.journal
         recorded = journal.steps_within(execution)
         self._newest = recorded[-1].ordinal if recorded else 0
@@ -452,7 +454,7 @@ class Book:
             self._origins.add(draft.origin)
         self._by_key.setdefault(draft.key, []).append(checkpoint)
         self._by_scope[draft.scope] = self._by_scope.get(draft.scope, 0) + 1
-        if draft.kind is StepKind.CALL and "path" in draft.data:
+        if "path" in draft.data:
             self._finished.add(draft.data["path"])
         elif draft.kind is StepKind.RESULT and "finished" in draft.data:
             self._finished.add(draft.data["finished"])
@@ -468,7 +470,11 @@ class Scope:
         parent: The scope around it, None for a flow or a cell.
         siblings: How the paths of calls of the same function in `parent` begin.
         root: The flow or cell that it is in.
-        consumed: Results that this run, and those inside it, were given or have recorded.
+        consumed: Results that this run was given or has recorded.
+        held: In the root: these of all scopes in it, with the path of the one that has each.
+        begun: In the root: paths of calls that were made, with the path of the one that is given
+            what was recorded there. That is another one where it took over from a call that had
+            not come to its end, see `Book._is_left`.
         reuse: Model calls in it may be served from other executions, too.
         meter: Of its model calls, once there was one.
         positions: For a step of a notebook: what commits long loops in it, see `engine.positions`.
@@ -503,6 +509,8 @@ class Scope:
         self.positions: Any = None
         self.loops: set[str] = set()
         self.consumed: set[int] = set()
+        self.held: dict[int, str] = {}
+        self.begun: dict[str, str] = {}
         self.cost: float | None = None
         self.tokens: int | None = None
         self.served: list[Checkpoint] = []
@@ -519,18 +527,19 @@ class Scope:
             number = self._named[name] = self._named.get(name, 0) + 1
         return f"{self.place}/{name}#{number}"
 
-    def inner(self, name: str, arguments: str, *, place: str | None = None) -> Scope:
+    def inner(self, name: str, arguments: str, *, place: str | None = None, alone: bool = False) -> Scope:
         """The scope of a call that begins now, the next with these arguments in this run.
 
         What happened in a call whose result this run was given belongs to that one, and is not
-        given to another.
+        given to another. Where it is `alone`, other arguments make something else of it: nothing
+        of what was recorded for those is for it.
         """
         label = f"{name}:{arguments}"
         path = f"{self.path}/{label}:{self.place_of(label)}"
         while path in self._given:
             path = f"{self.path}/{label}:{self.place_of(label)}"
-        scope = Scope(self.book, path, self, f"{self.path}/{name}:", place=place)
-        return self.book._begin(scope)  # noqa: SLF001 - a scope is a part of its book
+        self.root.begun.setdefault(path, path)
+        return Scope(self.book, path, self, None if alone else f"{self.path}/{name}:", place=place)
 
     def place_of(self, label: str) -> int:
         """How many of this label this run has met before; the next one is one further."""
@@ -544,8 +553,8 @@ class Scope:
         results = self.book.results()
         with self._lock:
             return {
-                "results": _ranges(each.ordinal for each in results if each.seq in self.consumed),
-                "waits": {label: n for label, n in self._children.items() if label.startswith(WAITS)},
+                "results": _ranges(each.ordinal for each in results if each.seq in self.held),
+                "children": dict(self._children),
                 "named": dict(self._named),
                 "cost": self.cost,
                 "tokens": self.tokens,
@@ -555,15 +564,27 @@ class Scope:
         """This run goes on where an earlier one was that had `met` so much."""
         numbers = {n for first, last in met["results"] for n in range(first, last + 1)}
         for each in self.book.results():
-            if each.ordinal in numbers and each.seq not in self.consumed:
+            if each.ordinal in numbers and each.seq not in self.held:
                 if each.draft.scope == self.path:
                     self.consume(each)
                 else:
-                    self.consumed.add(each.seq)
+                    self.held[each.seq] = _OVER  # whoever had it does not run in this attempt
         with self._lock:
-            self._children.update(met["waits"])
+            self._children.update(met["children"])
             self._named.update(met["named"])
         self.spend(met["cost"], met["tokens"], served=True)
+
+    def is_past(self, found: Checkpoint) -> bool:
+        """Whether this run has come to where a result was recorded, or that is in another cell.
+
+        What an earlier attempt has recorded further on is still to come.
+        """
+        root, scope = self.root, found.draft.scope
+        if scope != root.path and not scope.startswith(f"{root.path}/"):
+            return True
+        had = {each.draft.data.get("path") for each in self.book.results() if each.seq in root.held}
+        words = scope.split("/")
+        return found.seq in root.held or any("/".join(words[:n]) in had for n in range(1, len(words) + 1))
 
     def suspend(self, suspended: Suspended) -> None:
         """Take note, here and in what is around, that something waits."""
@@ -593,25 +614,29 @@ class Scope:
     ) -> Checkpoint | None:
         """The next of `known` that is in this scope, not consumed, and fits."""
         at = self._at.get(key, 0)
-        while at < len(known) and (known[at].draft.scope != self.path or known[at].seq in self.consumed):
+        while at < len(known) and not self._is_own(known[at]):
             at += 1
         self._at[key] = at
         for found in itertools.islice(known, at, None):
-            if (
-                found.draft.scope == self.path
-                and found.seq not in self.consumed
-                and (not fits or fits(found))
-            ):
+            if self._is_own(found) and (not fits or fits(found)):
                 return found
         return None
+
+    def _is_own(self, found: Checkpoint) -> bool:
+        return found.draft.scope == self.path and self.is_free(found)
+
+    def is_free(self, found: Checkpoint) -> bool:
+        """Whether nobody has a result: neither this run, nor another scope that it was given to.
+
+        Another run of the same scope may have it: then a call is made once more, see `once_more`.
+        """
+        return found.seq not in self.consumed and self.root.held.get(found.seq, self.path) == self.path
 
     def consume(self, checkpoint: Checkpoint, *, own: bool = False) -> None:
         """Take note that this run has this result, recorded now if it is its `own`."""
         self.consumed.add(checkpoint.seq)
-        if self.root is not self:
-            self.root.consumed.add(checkpoint.seq)
-        if checkpoint.draft.kind is StepKind.CALL:
-            self._given.add(checkpoint.draft.data.get("path", ""))
+        self.root.held[checkpoint.seq] = self.path
+        self._given.add(checkpoint.draft.data.get("path", ""))
         if not own:
             with self._lock:
                 self.root.served.append(checkpoint)

@@ -201,6 +201,7 @@ def load(
 
     Args:
         name_or_ref: A notebook name such as ``"weights"``, as the execution last left it;
+            where an execution runs that has saved that name: what it has saved last so far;
             or ``EXECUTION/CHECKPOINT[#n]/NAME``; or an artifact's digest, which gives the
             value, or a dict of them where several names were stored together.
         execution: Where to look for a bare name: an id, the start of one, or ``"latest"``,
@@ -219,6 +220,10 @@ def load(
     A function comes with what it reads, as of its checkpoint. A value that could not be
     stored comes as a marker that says why.
     """
+    if execution is None and name_or_ref.isidentifier():
+        from kitaru_nb.engine.primitives import last_saved  # noqa: PLC0415 - only for a bare name
+
+        name_or_ref = last_saved(name_or_ref) or name_or_ref
     if as_zarr:
         import zarr  # noqa: PLC0415 - heavy, and only this needs it
 

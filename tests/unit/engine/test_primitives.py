@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from kitaru_nb import once
+import pytest
+
+from kitaru_nb import checkpoint, load, once, save
 from tests.unit.engine.test_calls import attempts
 from tests.unit.engine.turns import Attempts
 
@@ -61,3 +63,59 @@ def test_threads_that_ask_at_the_same_time_have_one_effect(attempts: Attempts) -
             thread.join()
 
     assert attempts.ran == [1]
+
+
+@pytest.fixture
+def at_home(attempts: Attempts, monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    monkeypatch.setenv("KITARU_NB_HOME", str(attempts.engine.settings.home))
+    return attempts
+
+
+def test_what_is_loaded_is_what_was_saved_up_to_there(at_home: Attempts) -> None:
+    def count(stop: int) -> int:
+        save("state", 0)
+        for _ in range(stop):
+            save("state", load("state") + 1)
+        return int(load("state"))
+
+    with at_home.attempt():
+        count(3)
+    with at_home.attempt():
+        assert count(4) == 4
+
+
+def test_what_a_served_call_has_saved_was_saved(at_home: Attempts) -> None:
+    @checkpoint
+    def keep(value: int) -> None:
+        save("kept", value)
+
+    with at_home.attempt():
+        keep(1)
+        save("kept", 2)
+    with at_home.attempt():
+        keep(1)
+
+        assert load("kept") == 1
+
+
+def test_a_running_execution_loads_what_it_has_saved_itself(at_home: Attempts) -> None:
+    with at_home.attempt():
+        save("draft", "mine")
+        other = Attempts(at_home.engine.settings.home)
+        with other.attempt_at("tests:other"):
+            save("draft", "theirs")
+
+        assert load("draft") == "mine"
+        assert load("draft", execution="latest") == "theirs"
+
+
+def test_the_reference_of_a_saved_value_loads_it_though_a_call_has_its_name(at_home: Attempts) -> None:
+    @checkpoint
+    def draft() -> str:
+        return "called"
+
+    with at_home.attempt():
+        draft()
+        reference = save("draft", "saved")
+
+    assert load(reference) == "saved"

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 
-from kitaru_nb import checkpoint
+from kitaru_nb import checkpoint, once
 from kitaru_nb.engine.context import inside
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.scope import Book
@@ -93,3 +93,108 @@ def test_what_a_call_has_done_is_found_after_an_edit_of_it_where_equal_ones_were
 
     assert edited == [1 + each for each in first]
     assert len(attempts.ran) == 3
+
+
+def test_what_is_left_of_a_call_that_did_not_come_to_its_end_is_given_to_one_call(attempts: Attempts) -> None:
+    failing = {"now": True}
+
+    @checkpoint
+    def sample() -> float:
+        attempts.ran.append(1)
+        return random.random()
+
+    def answers() -> list[float]:
+        @checkpoint
+        def answer(item: int) -> float:
+            if attempts.ran == [] and item == 1:
+                raise ValueError("before its sample")
+            found = sample()
+            if failing.get("now"):
+                raise ValueError("after its sample")
+            return found
+
+        found = []
+        for item in (1, 2):
+            with suppress(ValueError):
+                found.append(answer(item))
+        return found
+
+    with attempts.attempt():
+        assert answers() == []
+    failing.clear()
+    with attempts.attempt():
+        found = answers()
+
+    assert len(set(found)) == 2
+    assert len(attempts.ran) == 2
+
+
+def test_who_takes_over_from_a_call_is_given_all_that_happened_in_it(attempts: Attempts) -> None:
+    @checkpoint
+    def sample(number: int) -> float:
+        attempts.ran.append(number)
+        return random.random()
+
+    with attempts.attempt() as scope, inside(scope.inner("f", "old")):
+        first = [sample(1), sample(2)]
+    with attempts.attempt() as scope:
+        taking, late = scope.inner("f", "new"), None
+        with inside(taking):
+            found = [sample(1)]
+        late = scope.inner("f", "old")  # in a thread it may begin only now
+        with inside(taking):
+            found.append(sample(2))
+        with inside(late):
+            anew = [sample(1), sample(2)]
+
+    assert found == first
+    assert not set(anew) & set(first)
+
+
+def test_a_cell_that_is_run_again_in_the_same_kernel_finds_what_an_edited_call_had_done(
+    attempts: Attempts,
+) -> None:
+    @checkpoint
+    def sample() -> float:
+        attempts.ran.append(1)
+        return random.random()
+
+    lease = Lease(attempts.engine, Identity(flow="tests:flow"))
+    book = Book(attempts.engine, lease.take)
+    for arguments in ("before the edit", "after it"):
+        with inside(book.scope("cell:a").inner("f", arguments)):
+            sample()
+    book.close()
+    lease.give_back(ExecutionStatus.INTERRUPTED)
+
+    assert attempts.ran == [1]
+
+
+def test_what_happened_in_one_effect_is_not_given_to_another(attempts: Attempts) -> None:
+    @checkpoint
+    def sample() -> float:
+        return random.random()
+
+    with attempts.attempt():
+        first = once("a", lambda: sample())
+    with attempts.attempt():
+        again, other = once("a", lambda: sample()), once("b", lambda: sample())
+
+    assert again == first != other
+
+
+def test_a_loop_that_is_entered_again_counts_the_calls_that_failed_before(attempts: Attempts) -> None:
+    @checkpoint
+    def sample() -> float:
+        return random.random()
+
+    with attempts.attempt() as scope:
+        with inside(scope.inner("f", "x")):  # it fails
+            first = sample()
+        met = scope.met()
+    with attempts.attempt() as scope:
+        scope.go_on_from(met)
+        with inside(scope.inner("f", "x")):
+            second = sample()
+
+    assert first != second

@@ -27,7 +27,15 @@ class Attempts:
     @contextmanager
     def attempt(self, path: str = "flow", *, fresh: bool = False, **options: Any) -> Iterator[Scope]:
         """What runs inside belongs to a run of the scope at `path`; afterwards the attempt is cut short."""
-        lease = Lease(self.engine, Identity(flow="tests:flow"))
+        with self.attempt_at("tests:flow", path, fresh=fresh, **options) as scope:
+            yield scope
+
+    @contextmanager
+    def attempt_at(
+        self, flow: str, path: str = "flow", *, fresh: bool = False, **options: Any
+    ) -> Iterator[Scope]:
+        """As `attempt`, at the execution of another flow."""
+        lease = Lease(self.engine, Identity(flow=flow))
         book = Book(self.engine, lease.take, **options)
         scope = book.scope(path, fresh=fresh)
         try:
