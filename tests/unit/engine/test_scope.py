@@ -176,9 +176,9 @@ def test_what_happened_in_one_effect_is_not_given_to_another(attempts: Attempts)
         return random.random()
 
     with attempts.attempt():
-        first = once("a", lambda: sample())
+        first = once("a", sample)
     with attempts.attempt():
-        again, other = once("a", lambda: sample()), once("b", lambda: sample())
+        again, other = once("a", sample), once("b", sample)
 
     assert again == first != other
 
