@@ -14,6 +14,7 @@ from __future__ import annotations
 import builtins
 import functools
 import importlib
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -27,11 +28,13 @@ from kitaru_nb.artifacts.vault import VAULT, Ref
 
 __all__ = [
     "is_client",
+    "keeps_cookies",
     "make_aws_client",
     "make_aws_resource",
     "make_aws_session",
     "make_client",
     "reduce_client",
+    "reduce_cookies",
     "set_client",
 ]
 
@@ -121,6 +124,27 @@ def _is_cached(cls: type, name: str) -> bool:
     """Whether an attribute is only the memory of a property that is computed on demand."""
     found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
     return isinstance(found, functools.cached_property)
+
+
+def keeps_cookies(cls: type) -> bool:
+    """Whether instances of `cls` are jars of cookies, or their policies."""
+    module: Any = sys.modules.get("http.cookiejar")
+    return module is not None and issubclass(cls, (module.CookieJar, module.DefaultCookiePolicy))
+
+
+def reduce_cookies(obj: Any) -> Any:
+    """How a jar of cookies, or its policy, is stored; None for anything else.
+
+    Each of them notes the time of the request that it saw last. With it a client would be another
+    one in each second that it is used.
+    """
+    if not keeps_cookies(type(obj)):
+        return None
+    value = obj.__reduce_ex__(5)
+    if not isinstance(value, tuple) or len(value) < 3 or type(value[2]) is not dict:  # no state
+        return None
+    state = {name: held for name, held in value[2].items() if name != "_now"}
+    return *value[:2], state, *value[3:]
 
 
 def make_client(cls: Any, secrets: dict[str, str], kind: str, known: dict[str, str] | None = None) -> Any:

@@ -37,7 +37,7 @@ from kitaru_nb.artifacts.anew import (
     reduce_runtime,
     reduce_shared,
 )
-from kitaru_nb.artifacts.clients import is_client, reduce_client
+from kitaru_nb.artifacts.clients import is_client, keeps_cookies, reduce_client, reduce_cookies
 from kitaru_nb.artifacts.closed import is_closed_file, reduce_closed_file
 from kitaru_nb.artifacts.frames import is_polars, reduce_polars
 from kitaru_nb.artifacts.functions import (
@@ -153,6 +153,7 @@ def is_plain_instance(cls: type) -> bool:
         and not issubclass(cls, (list, dict, set, frozenset, BaseException, *_BROKEN, *RUNTIME, io.IOBase))
         and not is_shared(cls)
         and not is_client(cls)
+        and not keeps_cookies(cls)
         and cls not in cloudpickle.Pickler.dispatch_table
         and cls not in _REDUCERS
         and not any("__slots__" in vars(base) and vars(base)["__slots__"] for base in cls.__mro__)
@@ -269,7 +270,7 @@ def _reduce_of_process(obj: Any, cls: type) -> Any:
         return reduce_runtime(obj)
     if is_shared(cls):
         return reduce_shared(obj)
-    return reduce_client(obj) if is_client(cls) else None
+    return reduce_client(obj) if is_client(cls) else reduce_cookies(obj)
 
 
 def _reduce_stock(obj: Any) -> Any:

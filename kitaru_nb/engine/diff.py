@@ -15,7 +15,7 @@ from kitaru_nb.engine.refs import checkpoint_names, find_execution, steps
 from kitaru_nb.engine.stored import stored_names
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint, Group, StepKind
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group, StepKind
 from kitaru_nb.model.execution import Execution
 
 __all__ = ["Difference", "ExecutionDiff", "StepDiff", "diff_executions"]
@@ -262,8 +262,11 @@ def _values(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[
 
 def _model_calls(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:
     before, after = a.answers(one), b.answers(other)
-    if not before and not after:
-        return
+    if any(
+        step.draft.status is CheckpointStatus.RESTORED and not calls
+        for step, calls in ((one, before), (other, after))
+    ):
+        return  # a step that is taken over asks for nothing in it; its values say whether it differs
     for number in range(max(len(before), len(after))):
         first = before[number] if number < len(before) else None
         second = after[number] if number < len(after) else None

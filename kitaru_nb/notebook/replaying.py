@@ -112,6 +112,10 @@ def replay_line(hooks: Any, line: str) -> object:
         _say(hooks, begun.turn.execution, original.id, begun.plan.told(), saved)
         handle = FlowHandle(begun.turn)
         return handle if asked.background else handle.result()
+    if session.identity.replay is not None:
+        # The cell that asks is one of those that a replay runs: each would begin the next one.
+        display.say(hooks.shell, f"kitaru: this is a replay itself, so nothing replays `{original.id}` here")
+        return None
     wanted = Wanted(asked.from_, typed=typed)
     running = replay_notebook(engine, original, wanted, namespace=hooks.shell.user_ns)
     _say_notebook(hooks, running, original.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -492,6 +493,43 @@ def test_a_flow_in_a_notebook_is_replayed_by_the_magic_with_its_edited_code(tmp_
 
     assert (first, second.result) == ("20", "200"), second
     assert handle.result == "(600, 'completed')", handle
+
+
+def test_a_replay_does_not_replay_again_where_the_notebook_holds_the_cell_that_asked_for_it(
+    tmp_path: Path,
+) -> None:
+    cells = [*BY_HAND, "%replay --from train"]
+    notebook = Notebook(tmp_path, cells)
+    with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
+        by_hand(notebook, kernel, cells)
+        replay = ended(notebook)
+
+    assert replay.status is ExecutionStatus.COMPLETED, replay.reason
+    assert len(notebook.executions()) == 2
+    assert "this is a replay itself" in texts(output_of(notebook))[f"c{len(BY_HAND)}"]
+
+
+def test_the_notebook_of_the_docs_asks_what_if(tmp_path: Path) -> None:
+    source = Path(__file__).parents[2] / "notebooks" / "04_what_if.ipynb"
+    shutil.copy(source, tmp_path)
+
+    done = finished(start(["-m", "kitaru_nb", "run", source.name, "--no-progress"], tmp_path))
+
+    assert done.code == 0, done.stderr
+    shown = texts(nbformat.read(tmp_path / "04_what_if.out.ipynb", as_version=4))
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        *replays, first = [each for each in engine.journal.executions() if each.identity.flow]
+    paid = {each.id: each.cost for each in (first, *replays)}
+    answer, facts, cheap, tone = (each.id for each in replays)
+    assert all(each.status is ExecutionStatus.COMPLETED and each.parent == first.id for each in replays)
+    assert "A cheerful note" in shown["tone"]
+    assert "model calls paid: 1" in shown["tone"]
+    assert "the first difference is in `draft`" in shown["diff"]
+    assert paid[answer] is None
+    assert paid[cheap] < paid[tone] < paid[first.id]
+    assert facts in shown["facts"]
+    assert "published: (gpt-4o) A plain note on: the dredger sank in 1911" in shown["facts"]
+    assert "kept in the drawer\nmodel calls paid: 0" in shown["answer"]
 
 
 def test_the_flow_of_a_notebook_is_replayed_when_its_kernel_is_gone(tmp_path: Path) -> None:

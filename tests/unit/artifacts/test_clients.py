@@ -6,7 +6,9 @@ import functools
 import sys
 import threading
 import types
+from http.cookiejar import Cookie, CookieJar
 from typing import Any
+from urllib.request import Request
 
 import pytest
 
@@ -141,3 +143,27 @@ def test_a_key_that_reads_like_a_name_takes_no_attribute_for_its_value(sdk: Any)
 
     assert again.api_key == "fake-key"
     assert list(vars(again))[:2] == ["api_key", "_api_key_provider"]
+
+
+def test_a_jar_of_cookies_is_the_same_one_after_a_request_in_another_second() -> None:
+    jar = CookieJar()
+    before = digest(jar)
+
+    jar.add_cookie_header(Request("http://x.test/"))
+
+    assert jar._now  # it has noted the time
+    assert digest(jar) == before
+    back, _ = loaded(stored(jar))
+    back.add_cookie_header(Request("http://x.test/"))
+    assert digest(back) == before
+
+
+def test_a_jar_of_cookies_is_another_one_with_another_cookie() -> None:
+    jar = CookieJar()
+    before = digest(jar)
+
+    jar.set_cookie(
+        Cookie(0, "a", "1", None, False, "x.test", True, False, "/", True, False, None, True, None, None, {})
+    )
+
+    assert digest(jar) != before
