@@ -53,7 +53,7 @@ class DiskLimit:
         self._said: list[str] = []
 
     def tend(self, more: int = 0) -> None:
-        """Keep room for making room, as far as it may be needed when `more` bytes are written. Never an error."""
+        """Keep room for making room, as far as it may be needed for `more` bytes. Never an error."""
         if self._journal is None:
             return
         with suppress(OSError):
