@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Encoded, Resolve
 from kitaru_nb.artifacts.cuts import SMALL_STREAM, Cut, cut_buffer, cut_stream
@@ -387,13 +387,28 @@ def _mapped(
     places: Sequence[Location], store: ArtifactStore, checks: list[Verification]
 ) -> memoryview | None:
     """The extents at `places` mapped in one piece, with the check begun; None where that cannot be."""
-    if not isinstance(store, FileReader):
+    if not _maps(store):
         return None
     memory = Memory.to_map(sum(place.extent.length for place in places))
     if memory is None or not store.map_into(places, memory):
         return None
     checks.append(Verification(store, places, memory))
     return memory.view
+
+
+# Asking an object for a protocol takes as long as reading a small value; asking for a method does not.
+
+
+def _maps(store: ArtifactStore) -> TypeGuard[FileReader]:
+    return hasattr(store, "map_into")
+
+
+def _reads_all(store: ArtifactStore) -> TypeGuard[BulkReader]:
+    return hasattr(store, "read_all")
+
+
+def _reads_into(store: ArtifactStore) -> TypeGuard[DirectReader]:
+    return hasattr(store, "read_into")
 
 
 def _assemble(places: Sequence[Location], store: ArtifactStore) -> memoryview:
@@ -416,7 +431,7 @@ def _assemble(places: Sequence[Location], store: ArtifactStore) -> memoryview:
     for place in places:
         jobs.append((place, whole[at : at + place.extent.length]))
         at += place.extent.length
-    if isinstance(store, BulkReader):
+    if _reads_all(store):
         store.read_all(jobs)
         return whole
     if size < _PARALLEL_BYTES or _THREADS == 1:
@@ -430,7 +445,7 @@ def _assemble(places: Sequence[Location], store: ArtifactStore) -> memoryview:
 
 
 def _fill(store: ArtifactStore, place: Location, target: memoryview) -> None:
-    if isinstance(store, DirectReader):
+    if _reads_into(store):
         store.read_into(place, target)
     else:
         target[:] = store.read(place)

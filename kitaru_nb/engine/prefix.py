@@ -139,4 +139,4 @@ def restored_draft(checkpoint: Checkpoint, **changes: Any) -> Draft:
         "signature": None,
         **changes,
     }
-    return replace(checkpoint.draft, **fields)
+    return checkpoint.draft.having(**fields)

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -338,7 +338,7 @@ class Book:
                 number=len(self._by_key.get(entry.key, ())),
             )
             rest = {name: value for name, value in entry.fields.items() if name not in ("code", "source")}
-            checkpoint = self._commit(replace(draft, **rest), entry)
+            checkpoint = self._commit(draft.having(**rest), entry)
             if status is not CheckpointStatus.FAILED:
                 self._add(checkpoint)
                 scope.consume(checkpoint, own=True)
@@ -358,7 +358,7 @@ class Book:
         written = Written()
         if entry.store is not None:
             more, written = entry.store()
-            draft = replace(draft, **more)
+            draft = draft.having(**more)
             self._flush()
         attempt = self.attempt
         draft = self.engine.trust.signed(masked_draft(draft), attempt.execution, fresh=written.artifacts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
@@ -31,7 +30,7 @@ def masked_draft(draft: Draft) -> Draft:
         changes["outputs"] = tuple(masked_output(output) for output in draft.outputs)
     if draft.error is not None:
         changes["error"] = {key: VAULT.mask(text) for key, text in draft.error.items()}
-    return replace(draft, **changes) if changes else draft
+    return draft.having(**changes) if changes else draft
 
 
 def notice_names(live: Mapping[str, object]) -> None:

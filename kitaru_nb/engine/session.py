@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -763,5 +763,5 @@ class Session:
         )
         if removed:
             files = [{key: file[key] for key in file if key != "artifact"} for file in draft.files]
-            draft = replace(draft, files=tuple(files), result=None)
+            draft = draft.having(files=tuple(files), result=None)
         self._record(draft, written, after, process)

@@ -169,7 +169,7 @@ class Trust:
         standing, draft = self.standing(checkpoint), checkpoint.draft
         if draft.signature is None and standing is Standing.TRUSTED and holds_something(draft):
             statement = self._statement(checkpoint)
-            return replace(draft, signature=self.keys.sign(statement))
+            return draft.having(signature=self.keys.sign(statement))
         if standing is Standing.FORGED or (standing is Standing.UNSIGNED and holds_something(draft)):
             error = self.refusal(checkpoint)
             message = f"checkpoint `{draft.name}` is not exported: {self._reason(checkpoint, standing)}"

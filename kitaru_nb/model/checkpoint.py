@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any, NewType
 
 from kitaru_nb.model.artifact import Digest
@@ -73,7 +72,7 @@ class Group:
     recipe: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: a copy of it is a copy of its dictionary, and each step makes two
 class Draft:
     """A step as the engine hands it to the journal, before it has a place there.
 
@@ -153,8 +152,12 @@ class Draft:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def having(self, **changes: Any) -> Draft:
-        """The same with other values in some fields: `dataclasses.replace` at a fifth of its price."""
-        return Draft(**(dict(zip(_FIELDS, _values_of(self), strict=True)) | changes))
+        """The same with other values in some fields: `dataclasses.replace` at a twentieth of its price."""
+        if not changes.keys() <= _FIELDS:
+            raise TypeError(f"a draft has no {', '.join(sorted(changes.keys() - _FIELDS))}")
+        other = object.__new__(Draft)
+        vars(other).update(vars(self), **changes)
+        return other
 
     @property
     def writes(self) -> tuple[str, ...]:
@@ -179,8 +182,7 @@ class Draft:
         return frozenset(found)
 
 
-_FIELDS = tuple(each.name for each in fields(Draft))
-_values_of = attrgetter(*_FIELDS)
+_FIELDS = frozenset(each.name for each in fields(Draft))
 
 
 @dataclass(frozen=True, slots=True)
