@@ -15,7 +15,7 @@ import gc
 import sys
 import types
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, compress
 from operator import is_
 from typing import Any
 
@@ -55,7 +55,7 @@ class Trace:
         self._objects = objects
         self._referents = gc.get_referents(*objects)
         # The collector does not see the keys of a dict that are text.
-        self._dicts = [obj for obj in objects if type(obj) in _DICTS]
+        self._dicts = [*compress(objects, map(_DICTS.__contains__, map(type, objects)))]
         self._keys = list(chain.from_iterable(self._dicts))
 
     @classmethod
@@ -112,7 +112,7 @@ class _Walk:
                     kinds.discard(kind)
                 else:
                     verdicts[kind] = verdict
-            inner = [obj for obj in level if type(obj) not in leaves]
+            inner = [*compress(level, map(verdicts.__contains__, map(type, level)))]
             met = dict(zip(map(_identity, inner), inner, strict=True))
             for key in met.keys() & seen:
                 del met[key]

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from itertools import compress
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -203,6 +203,7 @@ class _Writer:
         self._on_record = on_record
         self._exclude = exclude
         self._anchors = self.written.anchors
+        self._order: dict[str, int] = {}
         for names in {state.group_of[name] for name in state.definitions.values()} & on_record.keys():
             if state.groups[names] == on_record[names].value:
                 self._anchor(on_record[names], stored)
@@ -222,12 +223,12 @@ class _Writer:
             if self._namespace.digest({anchor.name: definition}) == anchor.value:
                 self._anchors[key] = anchor
 
-    @cached_property
-    def _order(self) -> dict[str, int]:
-        return {name: position for position, name in enumerate(self._live)}
-
     def in_order(self, groups: list[Names]) -> list[Names]:
         """Definitions before values, each after those it refers to, then in order of binding."""
+        names = {name for names in groups for name in names}
+        self._order = {
+            name: n for n, name in enumerate(compress(self._live, map(names.__contains__, self._live)))
+        }
         if len(groups) < 2:
             return groups
         groups = sorted(groups, key=lambda names: min(self._order[name] for name in names))

@@ -23,6 +23,7 @@ from kitaru_nb.model.artifact import Digest
 __all__ = ["Look"]
 
 _identity = object.__hash__
+_SPARE = 1000
 
 
 class Look:
@@ -60,7 +61,8 @@ class Look:
         self._mutable: set[Names] = set()
         self._traces: dict[Names, Trace] = {}
         self._whole: Trace | None = None  # all of them in one
-        self._owners: dict[int, Names] = {}  # of the objects in traced groups
+        self._owners: dict[int, Names] = {}  # of the objects in traced groups, and some of the past
+        self._most_owners = _SPARE
         self._untraceable: dict[Names, Digest] = {}
         self._before: object = None  # the last look
         self._shown: State | None = None  # what it gave
@@ -169,7 +171,9 @@ class Look:
     def _touched(self) -> set[str]:
         """Names whose objects were changed in place, or may have been."""
         if self._whole is None:
-            self._owners = {key: names for key, names in self._owners.items() if names in self._traces}
+            if len(self._owners) > self._most_owners:  # those of the past only make a look see too much
+                self._owners = {key: names for key, names in self._owners.items() if names in self._traces}
+                self._most_owners = 2 * len(self._owners) + _SPARE
             self._whole = Trace.merged(self._traces.values())
         if not self._whole.holds():
             for names in [names for names, trace in self._traces.items() if not trace.holds()]:

@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any
 
 import xxhash
@@ -95,10 +95,10 @@ class Shadow:
 
     def _copy(self, level: list[Any]) -> list[Any]:
         """Keep a copy of each object of a level; what lies inside them comes back."""
-        plain = [obj for obj in level if type(obj) in _COPIES]
-        for cls, (copy, kind) in _COPIES.items():
-            same = [obj for obj in plain if type(obj) is cls]
+        for cls in _COPIES.keys() & {*map(type, level)}:
+            copy, kind = _COPIES[cls]
             if copy is not None:
+                same = [*compress(level, map(operator.is_, map(type, level), repeat(cls)))]
                 self._kept += zip(same, repeat(kind), map(copy, same))  # type: ignore[arg-type] # copy has a kind
         opened, inside = _opened(level)
         for obj in opened:
@@ -190,13 +190,13 @@ def reached(root: Any, closed: Callable[[type], bool]) -> Iterator[Any]:
 def _opened(level: list[Any]) -> tuple[list[Any], list[Any]]:
     """Those objects of a level, besides plain containers, that are looked into; and what is inside all."""
     opened: list[Any] = []
-    inside = gc.get_referents(*[obj for obj in level if type(obj) in _COPIES])
-    for obj in level:
-        if type(obj) not in _COPIES:
-            parts = _parts(obj)
-            if parts is not None:
-                opened.append(obj)
-                inside += parts
+    plain = [*map(_COPIES.__contains__, map(type, level))]
+    inside = gc.get_referents(*compress(level, plain))
+    for obj in () if all(plain) else compress(level, map(operator.not_, plain)):
+        parts = _parts(obj)
+        if parts is not None:
+            opened.append(obj)
+            inside += parts
     return opened, inside
 
 
@@ -211,8 +211,9 @@ def _are_watched(level: list[Any]) -> bool:
 
 def _new(level: list[Any], seen: set[int]) -> list[Any]:
     """The objects of `level` that can change or hold what can, and that were not met before."""
-    stop = {cls for cls in set(map(type, level)) if is_atom_type(cls) or issubclass(cls, _STOP)}
-    going = [obj for obj in level if type(obj) not in stop] if stop else level
+    kinds = {*map(type, level)}
+    open_ = {cls for cls in kinds if not (is_atom_type(cls) or issubclass(cls, _STOP))}
+    going = [*compress(level, map(open_.__contains__, map(type, level)))] if open_ != kinds else level
     fresh = dict(zip(map(_identity, going), going, strict=True))
     for key in seen & fresh.keys():
         del fresh[key]
