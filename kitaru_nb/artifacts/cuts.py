@@ -79,14 +79,15 @@ def _as_before(stream: memoryview, before: Sequence[Extent]) -> tuple[list[Exten
     pieces: list[Extent | memoryview] = []
     at = 0
     for extent in before:
-        piece = stream[at : at + extent.length]
-        if len(piece) == extent.length and digest_of(piece) == extent.digest:
+        end = at + extent.length
+        piece = stream[at:end]
+        if digest_of(piece) == extent.digest:
             pieces.append(extent)
-        elif extent.length == _HEADER and piece[:1] == bytes([_FRAME]):
+        elif extent.length == len(piece) == _HEADER and piece[0] == _FRAME:
             pieces.append(piece)
         else:
             break
-        at += extent.length
+        at = end
     return pieces, at
 
 

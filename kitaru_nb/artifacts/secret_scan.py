@@ -107,17 +107,25 @@ def _unknown(
     view: memoryview, step: int, known: set[int], *, memo: bool
 ) -> Iterator[tuple[int, int, list[int]]]:
     """Stretches of blocks that were not looked through before, each with what to remember them by."""
-    marks: list[int] = []
-    for at in range(0, len(view), step):
-        mark = xxhash.xxh3_128_intdigest(view[max(0, at - _OVERLAP) : at + step + _OVERLAP], memo)
-        if marks and (mark in known or len(marks) == _AT_ONCE):
-            yield at - step * len(marks), at, marks
-            marks = []
-        if mark not in known:
-            marks.append(mark)
-    if marks:
-        last = (len(view) - 1) // step
-        yield step * (last + 1 - len(marks)), len(view), marks
+    wide = step * _AT_ONCE
+    for low in range(0, len(view), wide):
+        high = min(low + wide, len(view))
+        whole = xxhash.xxh3_128_intdigest(view[max(0, low - _OVERLAP) : high + _OVERLAP], memo)
+        if whole in known:
+            continue
+        start, marks = low, list[int]()
+        for at in range(low, high, step):
+            mark = xxhash.xxh3_128_intdigest(view[max(0, at - _OVERLAP) : at + step + _OVERLAP], memo)
+            if mark not in known:
+                marks.append(mark)
+                continue
+            if marks:
+                yield start, at, marks
+                marks = []
+            start = at + step
+        if marks:
+            yield start, high, marks
+        known.add(whole)  # nothing in it was suspected, or nobody would ask for more
 
 
 _clean: list[Any] = [-1, set()]

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NoReturn, TypeGuard
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Encoded, Resolve
@@ -115,7 +117,7 @@ def store_values(
         "meta": dict(encoded.meta),
         "buffers": [packed_extents(row) for row in rows],
     }
-    size = sum(extent.length for row in rows for extent in row)
+    size = sum(map(_length, chain.from_iterable(rows)))
     artifact = Artifact(manifest_digest(manifest), encoded.codec, size, manifest)
     _remember(artifact, rows)
     once = {place.extent.digest: place for place in places}
@@ -241,8 +243,12 @@ def checked_buffers(artifact: Artifact) -> list[list[Extent]]:
 
 def packed_extents(extents: Iterable[Extent]) -> str:
     """Extents as a manifest lists them: digest and length in 36 bytes each, in base64."""
-    entries = (bytes.fromhex(extent.digest) + extent.length.to_bytes(4) for extent in extents)
-    return base64.b64encode(b"".join(entries)).decode()
+    entries = bytes.fromhex("".join(map("%s%08x".__mod__, map(_entry, extents))))
+    return base64.b64encode(entries).decode()
+
+
+_length = attrgetter("length")
+_entry = attrgetter("digest", "length")
 
 
 def _unpacked(row: str) -> Iterable[Extent]:
@@ -303,6 +309,9 @@ def _written(
     fresh: list[memoryview] = []
     before: dict[int, Sequence[Digest]] = {}
     for cut in buffers:
+        if not cut.before:
+            fresh += [piece for piece in cut.pieces if type(piece) is memoryview]
+            continue
         for number, piece in enumerate(cut.pieces):
             if not isinstance(piece, Extent):
                 if number in cut.before:
@@ -314,7 +323,10 @@ def _written(
     for cut in buffers:
         row: list[Extent] = []
         for piece in cut.pieces:
-            row += [piece] if isinstance(piece, Extent) else _extents_of(piece, left)
+            if type(piece) is memoryview:
+                row += _extents_of(piece, left)
+            else:
+                row.append(piece)
         rows.append(row)
     return rows, places
 

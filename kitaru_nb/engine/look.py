@@ -188,7 +188,7 @@ class Look:
         while True:
             values = {name: live[name] for name in compress(live, map(loose.__contains__, live))}
             definitions, grouping = self._grouped(values, live)
-            met = {self._owners[key] for key in self._owners.keys() & grouping.owned.keys()}
+            met = {*map(self._owners.__getitem__, self._owners.keys() & grouping.owned.keys())}
             met |= self._referred(grouping, live)  # they may lead back
             met = (met & self._traces.keys()) - still
             if not met:
