@@ -61,6 +61,7 @@ TABLES: dict[type, str] = {
     CondemnedRow: "condemned",
 }
 
+_EMPTY = (b"", b"")  # a row of `newest` that nothing was put into
 _NAME_BYTES = 16
 _ENTRY_BYTES = _NAME_BYTES + 8
 _MANY = 500  # digests per statement
@@ -302,9 +303,7 @@ class Ledger:
         found = self._sql.execute(
             "SELECT entries, checksum FROM newest WHERE bucket = ?", (number,)
         ).fetchone()
-        if found == (b"", b""):
-            return b""
-        if found is None or found[1] != checksum("newest", (number, found[0])):
+        if found is None or (found != _EMPTY and found[1] != checksum("newest", (number, found[0]))):
             raise damaged(f"row {number} of `newest`, which says what is on record,", self._path)
         self._know(("newest", number), found[0])
         return cast("bytes", found[0])
