@@ -100,12 +100,14 @@ def parse_ref(text: str) -> Ref | Digest:
 def find_execution(journal: Journal, text: str) -> Execution:
     """The execution that `text` names: an id, the start of exactly one, or ``latest``.
 
+    The latest is the newest that somebody began: what an execution calls is a part of that.
+
     Raises:
         NotFoundError: kind ``unknown-execution``.
         UsageError: kind ``ambiguous-execution``: several ids start like that.
     """
     try:
-        return journal.execution(text)
+        return _newest_begun(journal) if text == LATEST else journal.execution(text)
     except NotFoundError:
         if text == LATEST:
             raise _nothing_recorded(journal.guests()) from None
@@ -128,6 +130,15 @@ def find_execution(journal: Journal, text: str) -> Execution:
         kind="unknown-execution",
         hint=close[0] if close else "kitaru-nb executions (lists them), or latest",
     )
+
+
+def _newest_begun(journal: Journal) -> Execution:
+    newest = journal.execution(LATEST)
+    if newest.identity.within is None:
+        return newest
+    guests = journal.guests()
+    begun = (each for each in journal.executions() if each.identity.within is None)
+    return next((each for each in begun if each.id not in guests), newest)
 
 
 def steps(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:

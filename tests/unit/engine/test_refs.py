@@ -93,6 +93,15 @@ def test_an_unknown_execution_is_not_guessed(journal: SqliteJournal) -> None:
         assert caught.value.kind == "unknown-execution"
 
 
+def test_the_latest_is_the_newest_that_no_other_calls(journal: SqliteJournal) -> None:
+    start(journal)
+    begun = start(journal, notebook="/home/ana/second.ipynb").execution
+    child = Identity(flow="agent:child", within=f"{begun}/flow")
+    journal.start(child, owner=current_owner(), parent=begun)
+
+    assert find_execution(journal, "latest").id == begun
+
+
 def test_in_an_empty_journal_latest_says_how_to_begin(journal: SqliteJournal) -> None:
     with pytest.raises(NotFoundError, match="nothing has been recorded yet"):
         find_execution(journal, "latest")
