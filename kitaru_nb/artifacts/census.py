@@ -13,6 +13,7 @@ import gc
 import operator
 import os
 import pickle
+import threading
 import types
 import uuid
 import weakref
@@ -273,12 +274,26 @@ def _serial(obj: Any) -> tuple[Any, ...]:
         except TypeError:
             held = obj  # kept alive, or its identity could be taken over by another object
         _opaque[key] = (uuid.uuid4().int, held)
-    OPAQUE_MET.add(key)
+    OPAQUE_MET.keys.add(key)
+    if OPAQUE_MET.by_kind:
+        return ("opaque", kind_name(obj))
     return ("opaque", kind_name(obj), _process[1], _opaque[key][0])
 
 
-OPAQUE_MET: set[int] = set()
-"""Addresses of the opaque objects that digests were made of; cleared by who wants to know."""
+class _OpaqueMet(threading.local):
+    """What this thread has met in the digest that it makes.
+
+    Attributes:
+        keys: Addresses of opaque objects; cleared by who wants to know.
+        by_kind: Whether only their kind counts, and not which one each is.
+    """
+
+    def __init__(self) -> None:
+        self.keys: set[int] = set()
+        self.by_kind = False
+
+
+OPAQUE_MET = _OpaqueMet()
 
 
 def touched_opaque(keys: Iterable[int]) -> None:

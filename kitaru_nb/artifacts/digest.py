@@ -33,7 +33,7 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.artifacts.views import shared_blocks
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["digest_values", "is_immutable_atom", "opaque_in", "part_digest", "walk_digest"]
+__all__ = ["digest_by_kind", "digest_values", "is_immutable_atom", "opaque_in", "part_digest", "walk_digest"]
 
 _identity = object.__hash__
 _SMALL_ITEMS = 64
@@ -60,15 +60,28 @@ def digest_values(values: Mapping[str, object], *, namespace: dict[str, Any]) ->
         return Digest((hidden or plain).hex())
     enabled = gc.isenabled()
     gc.disable()
-    OPAQUE_MET.clear()
+    OPAQUE_MET.keys.clear()
     try:
         digest = Digest(_give(root, namespace).hex())
-        if OPAQUE_MET:
-            _opaque_in[digest] = frozenset(OPAQUE_MET)
+        if OPAQUE_MET.keys:
+            _opaque_in[digest] = frozenset(OPAQUE_MET.keys)
         return digest
     finally:
         if enabled:
             gc.enable()
+
+
+def digest_by_kind(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:
+    """As `digest_values`, and equal for equal values in every process.
+
+    Of a live object that cannot be stored, such as an open connection, only its kind counts,
+    wherever in the values it is.
+    """
+    OPAQUE_MET.by_kind = True
+    try:
+        return digest_values(values, namespace=namespace)
+    finally:
+        OPAQUE_MET.by_kind = False
 
 
 def opaque_in(digest: Digest) -> frozenset[int]:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import CellType, FunctionType
+from types import AsyncGeneratorType, CellType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
 from blake3 import blake3
 
-from kitaru_nb.artifacts.digest import digest_values, opaque_in
+from kitaru_nb.artifacts.digest import digest_by_kind, digest_values, opaque_in
 from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.artifacts.kinds import ATOMS, is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import is_marker, marker_details
@@ -32,6 +32,10 @@ __all__ = ["RESULT", "Call", "Options", "call_key", "called_name", "load_result"
 
 _left: dict[tuple[str, int], str] = {}
 """By the label and address of a global: its digest as the last recorded call of this process left it."""
+
+_UNBOUND = object()
+_FLOWING = (GeneratorType, AsyncGeneratorType, CoroutineType, map, filter, zip, enumerate, reversed)
+"""What is used up by looking at it; over plain data the last ones can be looked at all the same."""
 
 _NAME = re.compile(r"[^\W\d][\w.-]*")
 RESULT = "result"
@@ -105,6 +109,7 @@ class Call:
         mutable = {name for name, value in given.items() if not is_immutable_atom(value)}
         self._defaults = mutable and mutable & self._callee.defaulted(args, kwargs)
         self._refuse_markers()
+        self._refuse_flowing(given)
         self._digests = {name: self._digest(value) for name, value in self._roots.items()}
         told = self._told(given) if identity is None else f"as {identity!r}"
         self.key = call_key(options.name, self._look.code, told)
@@ -136,15 +141,28 @@ class Call:
                 hint = f"%resume --remake {name}, or run its cell again"
                 raise UnstorableError(message, kind="reads-marker", hint=hint)
 
+    def _refuse_flowing(self, given: Mapping[str, object]) -> None:
+        for name, value in {**given, **self._look.data}.items():
+            held = _content(value) if type(value) is CellType else value
+            if isinstance(held, _FLOWING) and opaque_in(
+                digest_values({"": held}, namespace=self._callee.scope)
+            ):
+                called = self.options.name
+                message = (
+                    f"`{called}` is given `{name}`, a {kind_name(held)}: what that yields cannot be told"
+                )
+                hint = (
+                    f"{called}(list({name}))" if name in given else f"{name} = list({name}) before the call"
+                )
+                raise UnstorableError(message, kind="unstorable-argument", hint=hint)
+
     def _digest(self, value: object) -> str:
         if type(value) is CellType:
-            try:
-                value = value.cell_contents
-            except ValueError:
+            value = _content(value)
+            if value is _UNBOUND:
                 return "unbound"
-        digest = digest_values({"": value}, namespace=self._callee.scope)
         # Of an open connection only its kind counts: which one it is differs from attempt to attempt.
-        return f"a {kind_name(value)}" if opaque_in(digest) else digest
+        return digest_by_kind({"": value}, namespace=self._callee.scope)
 
     def _told(self, given: Mapping[str, object]) -> str:
         parts = [self._told_of(given)]
@@ -154,8 +172,7 @@ class Call:
             if name not in self._defaults and not is_immutable_atom(value)
         }
         if len(mutable) > 1:  # whether they share objects counts, too
-            whole = digest_values(mutable, namespace=self._callee.scope)
-            parts += [] if opaque_in(whole) else [whole]
+            parts.append(digest_by_kind(mutable, namespace=self._callee.scope))
         return "\n".join(parts)
 
     def _told_of(self, given: Mapping[str, object]) -> str:
@@ -358,6 +375,13 @@ class Call:
         self.scope.record(
             entry, status=CheckpointStatus.FAILED, started_at=self._started_at, duration=duration
         )
+
+
+def _content(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _UNBOUND
 
 
 def _place(code: Any) -> tuple[str, str]:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import functools
 import gc
+import io
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from types import CellType, FunctionType, ModuleType
 from typing import Any
@@ -82,12 +84,16 @@ class Effects:
         self._objects = dict(objects)
         self._before: dict[str, list[tuple[int, Kind, Any]]] = {}
         self._present: list[Place] = []
+        self._positions: dict[str, int] = {}
 
     def take(self) -> None:
         """Number what is there now, and note what each object holds."""
         self._bound = {label: variable(*place, ABSENT) for label, place in self._look.bindings.items()}
         self._members = {label: _own_members(cls) for label, cls in self._look.classes.items()}
         for name, root in self.roots.items():
+            position = _position(root) if isinstance(root, io.IOBase) else None
+            if position is not None and type(root) not in _IN_MEMORY:
+                self._positions[name] = position
             if not is_immutable_atom(root) and not is_closed(type(root)):
                 kinds = ((number, _kind_of(obj), obj) for number, obj in enumerate(self.objects(name)))
                 self._before[name] = [(n, kind, kind.copy(obj)) for n, kind, obj in kinds if kind is not None]
@@ -105,6 +111,9 @@ class Effects:
         Raises:
             UnstorableError: kind ``not-put-back``: it changed something that cannot be put back.
         """
+        moved = [name for name, before in self._positions.items() if _position(self.roots[name]) != before]
+        if moved:
+            raise _not_back(called, moved, "an open file, by reading or writing it")
         bound = self._rebound()
         changed: list[tuple[Place, object]] = []
         after: dict[str, str] = {}
@@ -314,6 +323,8 @@ def is_closed(cls: type) -> bool:
 
     They are made again in another process, and what they hold changes with every use.
     """
+    if cls in _IN_MEMORY:
+        return False
     module = cls.__module__.partition(".")[0]
     return module in _MACHINERY or is_client(cls) or cls in RUNTIME or is_shared(cls)
 
@@ -354,7 +365,18 @@ def _kind_of(obj: Any) -> Kind | None:
         return _ARRAY
     if _is_tensor(obj):
         return _TENSOR
-    return kind_of(obj)
+    return _MEMORY if type(obj) in _IN_MEMORY else kind_of(obj)
+
+
+def _position(file: Any) -> int | None:
+    """How far an open file was read or written; None where that cannot be told."""
+    for where in (
+        file,
+        getattr(file, "buffer", None),
+    ):  # of a text file that is gone through, the latter knows
+        with suppress(OSError, ValueError, AttributeError):
+            return int(where.tell())
+    return None
 
 
 def _is_array(obj: object) -> bool:
@@ -423,5 +445,11 @@ def _put_tensor(tensor: Any, state: Any) -> None:
             tensor.data = state.to(tensor.device)
 
 
+_IN_MEMORY = (io.StringIO, io.BytesIO)
+_MEMORY = Kind(
+    lambda file: None if file.closed else file.__getstate__(),
+    lambda file, before: bool((None if file.closed else file.__getstate__()) == before),
+    lambda file, state: file.close() if state is None else file.__setstate__(state),
+)
 _ARRAY = Kind(_mark_of_array, lambda array, before: bool(_mark_of_array(array) == before), _put_array)
 _TENSOR = Kind(_mark_of_tensor, lambda tensor, before: bool(_mark_of_tensor(tensor) == before), _put_tensor)

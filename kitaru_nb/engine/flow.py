@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from blake3 import blake3
 
-from kitaru_nb.artifacts.digest import digest_values, opaque_in
+from kitaru_nb.artifacts.digest import digest_by_kind, digest_values
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
@@ -403,8 +403,7 @@ def _told(value: object, namespace: dict[str, Any], under: str) -> Any:
     if type(value) is dict and all(type(key) is str and VAULT.mask(key) == key for key in value):
         notice_names(value)
         return {key: _told(item, namespace, key) for key, item in value.items()}
-    digest = digest_values({"": value}, namespace=namespace)
-    return {"type": kind_name(value)} if opaque_in(digest) else {"type": kind_name(value), "digest": digest}
+    return {"type": kind_name(value), "digest": digest_by_kind({"": value}, namespace=namespace)}
 
 
 def _status_after(error: BaseException) -> ExecutionStatus:

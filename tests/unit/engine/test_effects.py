@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import sqlite3
 import types
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from kitaru_nb import checkpoint
+from kitaru_nb.errors import UnstorableError
 from tests.unit.engine.test_calls import attempts
 from tests.unit.engine.turns import Attempts
 
@@ -57,3 +63,87 @@ def test_a_view_of_an_argument_shares_its_memory_again(attempts: Attempts) -> No
 
     expected = [[0, 5, 0, 0], [1, 1, 7, 1]]
     assert attempts.twice(body)[:2] == (expected, expected)
+
+
+class Agent:
+    """Holds what cannot be stored beside what it does."""
+
+    def __init__(self, tag: str) -> None:
+        self.connection = sqlite3.connect(":memory:")
+        self.tag = tag
+        self.done: list[str] = []
+
+    @checkpoint
+    def step(self) -> str:
+        self.done.append(self.tag)
+        return self.tag
+
+
+def test_what_a_method_does_to_an_object_with_a_connection_comes_back(attempts: Attempts) -> None:
+    def body() -> tuple[list[str], list[str]]:
+        agent = Agent("a")
+        return [agent.step(), agent.step()], agent.done
+
+    assert attempts.twice(body)[:2] == ((["a", "a"], ["a", "a"]),) * 2
+
+
+def test_beside_a_connection_everything_else_in_an_argument_counts(attempts: Attempts) -> None:
+    @checkpoint
+    def shown(inputs: dict[str, object]) -> object:
+        return inputs["x"]
+
+    found = []
+    for x in (1, 2):
+        with attempts.attempt():
+            found.append((Agent(str(x)).step(), shown({"connection": sqlite3.connect(":memory:"), "x": x})))
+
+    assert found == [("1", 1), ("2", 2)]
+
+
+def test_a_file_in_memory_is_written_again(attempts: Attempts) -> None:
+    @checkpoint
+    def write(file: io.StringIO, text: str) -> None:
+        file.write(text)
+
+    def body() -> list[object]:
+        file, inside = io.StringIO(), {"file": io.StringIO("before")}
+        write(file, "a")
+        write(file, "b")
+        write(inside["file"], "c")
+        return [file.getvalue(), file.tell(), inside["file"].getvalue()]
+
+    assert attempts.twice(body)[:2] == (["ab", 2, "cefore"],) * 2
+
+
+def test_a_call_that_reads_on_in_an_open_file_is_an_error(attempts: Attempts, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("a\nb\n")
+
+    @checkpoint
+    def line(file: Any) -> Any:
+        return next(file)
+
+    with (
+        attempts.attempt(),
+        (tmp_path / "lines.txt").open() as file,
+        pytest.raises(UnstorableError) as caught,
+    ):
+        line(file)
+
+    assert caught.value.kind == "not-put-back"
+
+
+@pytest.mark.parametrize(
+    "flowing", [lambda: (i for i in range(3)), lambda: map(str, (i for i in range(3)))], ids=["plain", "map"]
+)
+def test_a_generator_is_no_argument(attempts: Attempts, flowing: Callable[[], Any]) -> None:
+    @checkpoint
+    def first(numbers: Any) -> Any:
+        attempts.ran.append(1)
+        return next(numbers)
+
+    with attempts.attempt(), pytest.raises(UnstorableError) as caught:
+        first(flowing())
+
+    assert caught.value.kind == "unstorable-argument"
+    assert caught.value.hint == "first(list(numbers))"
+    assert attempts.ran == []
