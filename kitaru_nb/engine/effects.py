@@ -370,11 +370,8 @@ def _kind_of(obj: Any) -> Kind | None:
 
 def _position(file: Any) -> int | None:
     """How far an open file was read or written; None where that cannot be told."""
-    for where in (
-        file,
-        getattr(file, "buffer", None),
-    ):  # of a text file that is gone through, the latter knows
-        with suppress(OSError, ValueError, AttributeError):
+    for where in (file, getattr(file, "buffer", file)):  # while a text file is gone through, the latter knows
+        with suppress(OSError, ValueError):
             return int(where.tell())
     return None
 
