@@ -21,6 +21,7 @@ from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.callee import Callee, Look, callee_of, variable
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.effects import Effects, Left, objects_in
+from kitaru_nb.engine.outside import Outside
 from kitaru_nb.engine.replay import Override, Replay
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
@@ -116,6 +117,7 @@ class Call:
         self._label = blake3((self._told_of(given) if identity is None else told).encode()).hexdigest()[:16]
         self.place = scope.next_place(options.name)
         self._effects = Effects(self._roots, self._digests, self._digest, self._objects, self._look)
+        self._outside = Outside(options.name, scope)
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         self._after = 0
         self.inner: Scope | None = None
@@ -261,7 +263,8 @@ class Call:
             self.key,
             draft.name,
             {"code": draft.code, "origin": origin, "groups": draft.groups, "reads": draft.reads}
-            | {"data": {**draft.data, **self._where("")}, "cost": draft.cost, "tokens": draft.tokens},
+            | {"data": {**draft.data, **self._where("")}, "cost": draft.cost, "tokens": draft.tokens}
+            | {"process": draft.process, "files": draft.files},
         )
         return book.record(self.scope, entry, status=CheckpointStatus.RESTORED, duration=draft.duration)
 
@@ -274,10 +277,13 @@ class Call:
         """
         told, called = found.draft.data, self.options.name
         if "counts" not in told:
-            return self._loaded(found)[RESULT]
+            result = self._loaded(found)[RESULT]
+            self._outside.put_back(found)
+            return result
         moved = {name for name in self._globals if self._digests[name] != found.draft.reads.get(name)}
         with referring(self._effects.present(called, told["present"], told["counts"], moved)):
             stored = self._loaded(found)
+        self._outside.put_back(found)
         self._effects.put(called, stored["left"], moved)
         if told.get("changed"):
             self._note_left()
@@ -293,6 +299,7 @@ class Call:
         self._effects.take()
         self._after = self.scope.book.newest
         self.inner = self.scope.inner(self.options.name, self._label, place=self.place)
+        self._outside.begin(self.inner)
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         return self.inner
 
@@ -324,7 +331,9 @@ class Call:
             },
             store=lambda: self._store(result, left, data),
         )
-        return self.scope.record(entry, started_at=self._started_at, duration=duration)
+        checkpoint = self.scope.record(entry, started_at=self._started_at, duration=duration)
+        self._outside.recorded(checkpoint)
+        return checkpoint
 
     def _where(self, path: str) -> dict[str, Any]:
         """The scope of what happened in the call, its place, and what was on record before it."""
@@ -347,18 +356,20 @@ class Call:
         value = digest_values({RESULT: result}, namespace=self._callee.scope)
         written = Written()
         group = Group((RESULT,), written.add(stored), value)
-        return {"groups": (group,), "data": data}, written
+        return {"groups": (group,), "data": data, **self._outside.store(self._callee, written)}, written
 
     def again(self) -> Scope:
         """The call failed and is made once more; what came to its end inside it is given again."""
         assert self.inner is not None
         self.inner = self.inner.once_more()
+        self._outside.go_on(self.inner)
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         return self.inner
 
     def failed(self, error: BaseException) -> None:
         """Put on record that the call raised; no later attempt is given that."""
         self._note_left()
+        did = self._outside.failed()
         if suspended_in(error) is not None:
             return
         entry = Entry(
@@ -369,6 +380,7 @@ class Call:
                 "code": self._look.code,
                 "error": {"ename": type(error).__name__, "evalue": str(error)},
                 "data": self._where(self.inner.path if self.inner is not None else ""),
+                **did,
             },
         )
         duration = time.perf_counter() - self._started

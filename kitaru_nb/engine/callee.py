@@ -30,6 +30,7 @@ from kitaru_nb.artifacts.code_digest import code_token
 from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import is_marker
+from kitaru_nb.engine.files import may_write
 from kitaru_nb.model.artifact import Digest
 
 __all__ = ["Callee", "Look", "callee_of", "members_of", "project_folder", "variable"]
@@ -50,14 +51,14 @@ class Look:
         bindings: Variables of modules, and attributes of classes, that code it reaches binds or
             deletes: where they are, as a dict or class, and their names there.
         reads: Everything that it reads of its own globals, by name.
-        classes: The project's classes that it reaches.
+        classes: The project's classes that it reaches, and functions whose attributes count.
     """
 
     code: Digest
     data: Mapping[str, object]
     bindings: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     reads: Mapping[str, object] = field(default_factory=dict)
-    classes: Mapping[str, type] = field(default_factory=dict)
+    classes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -70,8 +71,8 @@ class _Found:
     read: list[tuple[Mapping[str, object], str, object]] = field(default_factory=list)
     functions: list[tuple[FunctionType, CodeType, object, object]] = field(default_factory=list)
     cells: list[tuple[CellType, object]] = field(default_factory=list)
-    classes: list[tuple[type, dict[str, object]]] = field(default_factory=list)
-    members: list[tuple[str, type, str, object]] = field(default_factory=list)
+    classes: list[tuple[Any, dict[str, object]]] = field(default_factory=list)
+    members: list[tuple[str, Any, str, object]] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
     look: Look | None = None
 
@@ -163,6 +164,11 @@ class Callee:
         except (OSError, TypeError, IndentationError):
             return ""
 
+    @functools.cached_property
+    def may_write(self) -> bool:
+        """Whether its source speaks of writing files."""
+        return may_write(self.source)
+
     def defaulted(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> set[str]:
         """Parameters that a call leaves to their defaults."""
         return self.signature.parameters.keys() - self.signature.bind(*args, **kwargs).arguments.keys()
@@ -211,12 +217,15 @@ class _Walk:
         self._found = _Found()
         self._local: dict[str, bool] = {}
         self._own: dict[str, Any] = {}
+        self._functions: dict[int, tuple[str, FunctionType]] = {}
+        self._mentioned: set[str] = set()
 
     def all(self, function: FunctionType, codes: Iterable[Any] = ()) -> _Found:
         self._own = function.__globals__
         self._see(function.__name__, function)
         for code in codes:
             self._see(code.__qualname__, code)
+        self._see_attributes()
         found = self._found
         reads = {name: value for scope, name, value in found.read if scope is self._own}
         for label, cls, name, value in found.members:
@@ -230,14 +239,36 @@ class _Walk:
         found.look = Look(code, dict(found.data), bindings, reads, classes)
         return found
 
+    def _see_attributes(self) -> None:
+        """Attributes of functions that the code mentions: a counter or a cache is often kept there."""
+        seen: set[tuple[int, str]] = set()
+        size = -1
+        while size != len(seen):
+            size = len(seen)
+            for number, (label, function) in list(self._functions.items()):
+                for name, value in members_of(function).items():
+                    if name in self._mentioned and (number, name) not in seen:
+                        seen.add((number, name))
+                        self._member(label, function, name, value)
+        for number, (_, function) in self._functions.items():
+            if self._found.stored or any(number == holder for holder, _ in seen):
+                self._found.classes.append((function, members_of(function)))
+
+    def _member(self, label: str, holder: Any, name: str, value: object) -> None:
+        if is_immutable_atom(value) and not _is_code(value):
+            self._found.members.append((label, holder, name, value))
+        else:
+            self._see(f"{label}.{name}", value)
+
     def _tell(self, *words: object) -> None:
         self._found.token.update(repr(words).encode("utf-8", "surrogatepass"))
 
     def _see(self, label: str, value: Any) -> None:
         """Take in one value that the code leads to."""
-        value = plain_function(value)
+        named, value = value, plain_function(value)
         if type(value) is FunctionType:
             if self._is_own(value.__module__, value.__globals__):
+                self._functions.setdefault(_identity(named), (label, named))
                 self._once(label, value, self._function)
             else:
                 self._tell(label, "function", value.__module__, value.__qualname__)
@@ -303,6 +334,7 @@ class _Walk:
                 self._see(f"{label}.{name}", content)
         scope = function.__globals__
         names = function_names(code)
+        self._mentioned |= names.names
         bound = _bound_by(code)
         where = "" if scope is self._own else f"{scope.get('__name__')}."
         self._found.bindings.update({where + name: (scope, name) for name in bound})
@@ -338,10 +370,8 @@ class _Walk:
                 # What a decorator or a metaclass has noted of the class: it does not change any more.
                 told = digest_values({"": told_decorators(member)}, namespace=self._own)
                 self._tell(label, name, kind_name(member) if opaque_in(told) else told)
-            elif is_immutable_atom(member) and not _is_code(member):
-                self._found.members.append((label, cls, name, member))
             else:
-                self._see(f"{label}.{name}", member)
+                self._member(label, cls, name, member)
 
     def _is_own(self, module: object, scope: Mapping[str, object] | None = None) -> bool:
         return scope is self._own or _is_own(module, self._own, self._folders)
@@ -360,13 +390,13 @@ def _is_own(module: object, scope: Mapping[str, object], folders: Sequence[Path]
     return found is not None and is_local_module(found, folders)
 
 
-def _called(cls: type) -> str:
+def _called(cls: Any) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def variable(holder: Any, name: str, missing: object = None) -> Any:
-    """What a variable of a module, or an attribute of a class itself, is bound to now."""
-    return (vars(holder) if isinstance(holder, type) else holder).get(name, missing)
+    """What a variable of a module, or an attribute of a class or function itself, is bound to now."""
+    return (holder if type(holder) is dict else vars(holder)).get(name, missing)
 
 
 def _is_code(value: object) -> bool:
@@ -397,6 +427,11 @@ _HOLDERS: dict[type, Callable[[Any], Iterable[tuple[str, object]]]] = {
     ],
 }
 
+# What decorators, ours among them, note on a function.
+_RECORDED = frozenset(
+    ["__kitaru_function__", "__kitaru_remake__", "__wrapped__", "submit", "map", "run", "cache_info"]
+)
+
 _NOT_MEMBERS = frozenset(
     [
         *("__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__"),
@@ -406,8 +441,11 @@ _NOT_MEMBERS = frozenset(
 )
 
 
-def members_of(cls: type) -> dict[str, object]:
-    """The attributes of a class that are written in it, or were assigned since."""
+def members_of(cls: Any) -> dict[str, object]:
+    """The attributes of a class that are written in it, or of a function, or that were assigned since."""
+    if type(cls) is FunctionType:
+        own = vars(cls)
+        return {name: own[name] for name in own.keys() - _RECORDED} if own else {}
     return {
         name: value
         for name, value in vars(cls).items()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kitaru_nb.engine.scope import Scope
     from kitaru_nb.engine.wait import Front
 
-__all__ = ["current_front", "current_scope", "inside", "provide", "provide_front"]
+__all__ = ["current_front", "current_scope", "innermost", "inside", "provide", "provide_front"]
 
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("kitaru_nb.scope", default=None)
 _provider: Callable[[], Scope | None] = lambda: None  # noqa: E731 - replaced by the front end's
@@ -38,6 +38,11 @@ def current_scope() -> Scope | None:
     if found is not None:
         return found
     return _outermost[-1] if _outermost else None
+
+
+def innermost() -> Scope | None:
+    """The flow or call that this thread or task is in; None in the plain code of a cell."""
+    return _scope.get()
 
 
 def provide(provider: Callable[[], Scope | None] | None) -> None:

@@ -155,7 +155,7 @@ class Effects:
             holder = self._look.classes.get(owner)
         if holder is None:
             raise _not_back(called, [label], "and that is not here any more")
-        if isinstance(holder, type):
+        if not isinstance(holder, dict):
             if value is not ABSENT:
                 setattr(holder, name, value)
             elif name in vars(holder):
@@ -269,8 +269,8 @@ def objects_in(root: object) -> list[Any]:
     return list(itertools.islice(reached(root, is_closed), _MANY))
 
 
-def _own_members(cls: type) -> dict[str, object]:
-    """What a call may have assigned to a class; what Python and its libraries note in it is no effect."""
+def _own_members(cls: Any) -> dict[str, object]:
+    """What a call may have assigned to a class or function; what Python and libraries note is no effect."""
     return {
         name: value for name, value in members_of(cls).items() if not (name[:1] == "_" and name[-1:] == "_")
     }

@@ -35,7 +35,7 @@ from kitaru_nb.model.artifact import Artifact, Location
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import Identity
 
-__all__ = ["Files", "content_digest"]
+__all__ = ["Files", "content_digest", "may_write"]
 
 File = Mapping[str, Any]
 """One entry of `Draft.files`.
@@ -208,7 +208,7 @@ class Files:
 
         They are looked for when the step started a process or its code speaks of writing.
         """
-        if "process" not in observed.outside and _WRITERS.search(source) is None:
+        if "process" not in observed.outside and not may_write(source):
             return []
         touched = observed.read | observed.written
         return [
@@ -296,8 +296,10 @@ class Files:
 
     # Restoring
 
-    def put_back(self, checkpoint: Checkpoint) -> list[str]:
+    def put_back(self, checkpoint: Checkpoint, *, problems: bool = False) -> list[str]:
         """Put back the files of a restored step; a sentence for each that is worth one.
+
+        With `problems` only for those that are not there as the step left them.
 
         Raises:
             CorruptError: stored bytes of a missing file are damaged; the message names the step.
@@ -306,7 +308,9 @@ class Files:
         said: list[str] = []
         for file in checkpoint.draft.files:
             try:
-                said += self._put_back(file, origin_of(checkpoint))
+                sentences = self._put_back(file, origin_of(checkpoint))
+                if not problems or self._here.get(file.get("below") or "") != (file["digest"] or ABSENT):
+                    said += sentences
             except CorruptError as error:
                 message = (
                     f"checkpoint `{name}` cannot be restored: its file `{file['below']}`: {error.message}"
@@ -384,6 +388,11 @@ class Files:
 
 def _mark(found: os.stat_result) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def may_write(source: str) -> bool:
+    """Whether code speaks of writing files."""
+    return _WRITERS.search(source) is not None
 
 
 def content_digest(path: str) -> str:

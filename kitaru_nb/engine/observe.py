@@ -35,8 +35,11 @@ __all__ = [
     "Observed",
     "file_digest",
     "file_holds",
+    "hear_calls",
     "is_data",
+    "note_left",
     "now_ns",
+    "own_doing",
     "start",
     "state_of",
     "stop",
@@ -121,6 +124,25 @@ class Observed:
             "bytes": found.st_size,
             "mtime": found.st_mtime_ns,
         }
+
+    def takes(self, file: Mapping[str, Any]) -> None:
+        """What is on record of a file counts as done by this step, too."""
+        path = file["path"]
+        match file["mode"]:
+            case "read" | "absent":
+                self.read.add(path)
+            case "written":
+                self.written.add(path)
+                if file.get("created"):
+                    self.created.add(path)
+                if file.get("whole"):
+                    self.whole.add(path)
+                if file.get("before"):
+                    self.prior.setdefault(path, file["before"])
+            case "deleted":
+                self.removed.add(path)
+            case _:
+                self.made.add(path)
 
     # Told by the audit hook, before the thing happens
 
@@ -282,10 +304,49 @@ def keeping(refuse: Callable[[str], None]) -> Iterator[None]:
         _state.refuse = outer
 
 
+def hear_calls(around: Callable[[], Iterable[Observed]]) -> None:
+    """From now on tell `around` of what is changed in files.
+
+    It gives what is recorded for the recorded calls that the running code is in, by thread and task.
+    """
+    _install()
+    _state.around = around
+
+
+class own_doing:  # noqa: N801 - used like a function, and with every record: a class is the cheapest
+    """What this thread does inside the block is kitaru_nb's doing, and none of a step's or call's."""
+
+    __slots__ = ("_outermost",)
+
+    def __enter__(self) -> None:
+        """Hear no more of this thread."""
+        self._outermost = get_ident() not in _state.own
+        _state.own.add(get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        """Hear of it again."""
+        if self._outermost:
+            _state.own.discard(get_ident())
+
+
+def note_left(files: Iterable[Mapping[str, Any]]) -> None:
+    """What is observed now has these files from a call that was served, as if it had written them."""
+    for observed in _listening():
+        for file in files:
+            observed.takes(file)
+
+
+def _listening() -> list[Observed]:
+    found = [] if _state.observed is None else [_state.observed]
+    return found if _state.around is None else [*found, *_state.around()]
+
+
 class _State:
     observed: Observed | None = None
+    around: Callable[[], Iterable[Observed]] | None = None
     refuse: Callable[[str], None] | None = None
     busy: int = 0  # the thread whose event is being heard: what the hook itself does is no event
+    own: set[int] = set()  # threads that do kitaru_nb's own work  # noqa: RUF012 - one for the process
 
 
 _state = _State
@@ -311,19 +372,22 @@ def _hear(event: str, args: tuple[Any, ...], state: type[_State] = _State) -> No
         lost = _would_lose(event, args)
         if lost is not None:
             state.refuse(lost)
-    observed = state.observed
-    if observed is None:
+    if state.observed is None and state.around is None:
         return
     hear = _HEARD.get(event)
-    if hear is None or _state.busy == get_ident():
+    if hear is None or state.busy == get_ident() or get_ident() in state.own:
         return
-    _state.busy = get_ident()
+    state.busy = get_ident()
     try:
-        hear(observed, args)
+        if state.observed is not None:
+            hear(state.observed, args)
+        if state.around is not None and event in _CHANGING and (event != "open" or _is_writing(args)):
+            for observed in state.around():
+                hear(observed, args)
     except (OSError, ValueError, TypeError, AttributeError, IndexError):
         return  # an error here would be the user's: the call that is heard of would fail
     finally:
-        _state.busy = 0
+        state.busy = 0
 
 
 def _would_lose(event: str, args: tuple[Any, ...]) -> str | None:
@@ -336,6 +400,10 @@ def _would_lose(event: str, args: tuple[Any, ...]) -> str | None:
     path = _absolute(args[0])
     found = _stat(path)
     return path if found is not None and S_ISREG(found.st_mode) and found.st_size else None
+
+
+def _is_writing(args: tuple[Any, ...]) -> bool:
+    return isinstance(args[2], int) and bool(args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
 
 
 def _hear_open(observed: Observed, args: tuple[Any, ...]) -> None:
@@ -472,6 +540,15 @@ _HEARD: dict[str, Callable[[Observed, tuple[Any, ...]], None]] = {
     "import": _hear_import,
     "exec": _hear_exec,
 }
+
+# Of recorded calls only what they change is looked at.
+_CHANGING = frozenset(
+    [
+        *("open", "os.remove", "shutil.rmtree", "os.rename", "os.truncate", "os.link", "os.symlink"),
+        *("os.mkdir", "os.rmdir", "sqlite3.connect"),
+        *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"),
+    ]
+)
 
 
 def _caller() -> FrameType | None:

@@ -28,7 +28,9 @@ from blake3 import blake3
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.history import origin_of
+from kitaru_nb.engine.observe import Observed, own_doing
 from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.replay import Replay, lent, replay_in
 from kitaru_nb.engine.secrecy import masked_draft
@@ -88,6 +90,9 @@ class Book:
         prices: What model calls cost.
         last_request: What the last request to a model was stored as.
         budget: What is left of the limit; None without one, and before the record was read.
+        files: Files that steps and calls wrote, see `engine.outside`.
+        running: Paths of the calls that have begun and not ended.
+        drew: The call whose random numbers came last, made or served.
 
     Where the execution is a replay, results of the one that it replays are among those that are
     asked for; one that is served is on record here from then on, see `engine.replay`.
@@ -106,6 +111,9 @@ class Book:
         self.prices = Prices(engine.settings.prices)
         self.last_request: Digest | None = None
         self.budget: Budget | None = None
+        self.files: Files | None = None
+        self.running: set[str] = set()
+        self.drew: Checkpoint | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._pid = os.getpid()
         self._codes: set[Digest] = set()
@@ -347,7 +355,8 @@ class Book:
     def _commit(self, draft: Draft, entry: Entry) -> Checkpoint:
         for tries in range(_TRIES):
             try:
-                return self._commit_once(draft, entry)
+                with own_doing():
+                    return self._commit_once(draft, entry)
             except ConflictError as error:
                 if error.kind not in _REMOVED or tries + 1 == _TRIES:
                     raise
@@ -479,6 +488,7 @@ class Scope:
         meter: Of its model calls, once there was one.
         positions: For a step of a notebook: what commits long loops in it, see `engine.positions`.
         loops: The names of those loops.
+        observed: What a call was seen to change in files, once it has.
         limits: Budgets that began in it and have not ended.
         notebook: For a cell: the path of its notebook.
         repeated: It is a plain cell that came to its end before: a flow that it calls begins anew.
@@ -507,6 +517,7 @@ class Scope:
         self.meter: Any = None
         self.limits: list[Budget] = []
         self.positions: Any = None
+        self.observed: Observed | None = None
         self.loops: set[str] = set()
         self.consumed: set[int] = set()
         self.held: dict[int, str] = {}

@@ -148,6 +148,7 @@ class Session:
         )
         self._touched = Touched(engine, namespace, self._files, self._live)
         self.book = Book(engine, self.open)
+        self.book.files = self._files
         self.scope: Scope | None = None
         self._waiting: dict[str, Suspended] = {}
         self._pending: Pending | None = None

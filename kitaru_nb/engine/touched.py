@@ -93,22 +93,5 @@ class Touched:
             said = self._files.put_back(kept)
         self.observed.outside |= set(kept.draft.outside)
         for file in kept.draft.files:
-            self._note(file["path"], file)
+            self.observed.takes(file)
         return said
-
-    def _note(self, path: str, file: Any) -> None:
-        match file["mode"]:
-            case "read" | "absent":
-                self.observed.read.add(path)
-            case "written":
-                self.observed.written.add(path)
-                if file.get("created"):
-                    self.observed.created.add(path)
-                if file.get("whole"):
-                    self.observed.whole.add(path)
-                if file.get("before"):
-                    self.observed.prior[path] = file["before"]
-            case "deleted":
-                self.observed.removed.add(path)
-            case _:
-                self.observed.made.add(path)

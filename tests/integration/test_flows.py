@@ -533,7 +533,7 @@ os.chdir(FOLDER)
 {mark}
 def roll():
     return uuid.uuid4().hex"""
-LOOP = """%%checkpoint train
+TRAIN = """%%checkpoint train
 import os
 print('top')
 rolled, read = [], open('seen').read()
@@ -555,18 +555,18 @@ def test_equal_calls_of_a_long_loop_are_not_given_to_a_later_item(tmp_path: Path
     die.touch()
     with Kernel(tmp_path / "home", notebook=notebook) as kernel:
         kernel.run(first, cell="a")
-        kernel.run(LOOP, cell="b")
+        kernel.run(TRAIN, cell="b")
     (tmp_path / "left.txt").write_text("012")  # what item 3 had added is undone by hand: it runs again
     with Kernel(tmp_path / "home", notebook=notebook) as kernel:
         kernel.run(first, cell="a")
-        again = kernel.run(LOOP, cell="b")
+        again = kernel.run(TRAIN, cell="b")
 
     assert again.stdout == shown + "6 012345 one\n"
 
     (tmp_path / "left.txt").unlink()
     with Kernel(tmp_path / "home", notebook=notebook) as kernel:
         kernel.run(first, cell="a")
-        restored = kernel.run(LOOP, cell="b")
+        restored = kernel.run(TRAIN, cell="b")
 
     assert restored.stdout == again.stdout
     assert (tmp_path / "left.txt").read_text() == "012345"
@@ -579,12 +579,12 @@ def test_a_position_counts_only_where_the_files_that_were_read_are_unchanged(tmp
     die.touch()
     with Kernel(tmp_path / "home", notebook=notebook) as kernel:
         kernel.run(first, cell="a")
-        kernel.run(LOOP, cell="b")
+        kernel.run(TRAIN, cell="b")
     seen.write_text("two")
     (tmp_path / "left.txt").unlink()
     with Kernel(tmp_path / "home", notebook=notebook) as kernel:
         kernel.run(first, cell="a")
-        again = kernel.run(LOOP, cell="b")
+        again = kernel.run(TRAIN, cell="b")
 
     assert again.stdout.startswith("top\nepoch 0\nepoch 1\n")
     assert again.stdout.endswith("epoch 5\n6 012345 two\n")

@@ -250,3 +250,13 @@ def test_a_condition_on_a_module_holds_while_its_code_does(tmp_path: Path) -> No
     assert not file_holds(f"module:{module}", digest)
     module.unlink()
     assert not file_holds(f"module:{module}", digest)
+
+
+def test_what_kitaru_nb_does_itself_in_a_thread_is_not_heard_of(observed: Observed, tmp_path: Path) -> None:
+    with observe.own_doing():
+        with observe.own_doing():
+            (tmp_path / "inner.csv").touch()
+        (tmp_path / "ours.csv").touch()
+    (tmp_path / "theirs.csv").touch()
+
+    assert observed.written == {str(tmp_path / "theirs.csv")}

@@ -1,0 +1,174 @@
+"""What a recorded call does besides its result and the objects that it reaches: random numbers, files.
+
+A call that has moved a random generator or written files has that on its record. Where it is
+served, the generators are put where it left them, and files that are missing are put back, so
+that what follows goes as after a call that was made. A call that does nothing of the kind pays
+for a look at the generators.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kitaru_nb.engine import generators, observe
+from kitaru_nb.engine.callee import Callee
+from kitaru_nb.engine.commit import Written
+from kitaru_nb.engine.context import innermost
+from kitaru_nb.engine.files import Files
+from kitaru_nb.engine.scope import Book, Scope
+from kitaru_nb.model.checkpoint import Checkpoint
+
+__all__ = ["Outside"]
+
+
+class Outside:
+    """One call, from its beginning to its record.
+
+    Args:
+        name: What it is called.
+        scope: Where it belongs.
+    """
+
+    def __init__(self, name: str, scope: Scope) -> None:
+        self._name = name
+        self._book = scope.book
+        self._marks: generators.Marks = {}
+        self._since = 0
+        self._inner: Scope | None = None
+
+    # Made
+
+    def begin(self, inner: Scope) -> None:
+        """The call runs from now on; what happens in `inner` is its doing."""
+        self._marks, self._since = generators.marks(), observe.now_ns()
+        observe.hear_calls(_around)
+        self._go_on(inner)
+
+    def go_on(self, inner: Scope) -> None:
+        """The call failed and is made once more; what it did before is its doing, too."""
+        assert self._inner is not None
+        inner.observed = self._inner.observed
+        self._go_on(inner)
+
+    def _go_on(self, inner: Scope) -> None:
+        self._inner = inner
+        self._book.running.add(inner.path)
+
+    def store(self, callee: Callee, written: Written) -> dict[str, Any]:
+        """The fields of its record that tell what it did; `written` takes the bytes of files.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+        fields: dict[str, Any] = {}
+        states = generators.moved(self._marks)
+        if states:
+            told = {"parts": states, "by_step": sorted(states)}
+            fields["process"] = written.add(self._book.engine.put(told, namespace={}))
+        assert self._inner is not None
+        observed = self._inner.observed
+        if observed is not None or callee.may_write:
+            fields["files"] = self._files(observed or observe.Observed(), callee.source, written)
+        return fields
+
+    def _files(self, observed: observe.Observed, source: str, written: Written) -> tuple[Any, ...]:
+        """What it left in files. Those that were written unseen are looked for where nothing else runs."""
+        observed.since = self._since
+        if not self._is_alone():  # what is found could be that of a call which is still at it
+            observed.outside.discard("process")
+            source = ""
+        elif observed.written:
+            source = ""  # what it speaks of writing was seen
+        return tuple(files_of(self._book).store(observed, written, named={}, source=source))
+
+    def _is_alone(self) -> bool:
+        assert self._inner is not None
+        path = self._inner.path
+        return all(path == other or path.startswith(f"{other}/") for other in self._book.running)
+
+    def failed(self) -> dict[str, Any]:
+        """The same of a call that raised: its files are named, and their bytes not kept."""
+        self._end()
+        observed = None if self._inner is None else self._inner.observed
+        return {} if observed is None else {"files": tuple(files_of(self._book).name(observed))}
+
+    def _end(self) -> None:
+        if self._inner is not None:
+            self._book.running.discard(self._inner.path)
+
+    def recorded(self, checkpoint: Checkpoint) -> None:
+        """The call is on record."""
+        self._end()
+        if checkpoint.draft.files:
+            files_of(self._book).took(checkpoint)
+        if checkpoint.draft.process is not None:
+            self._book.drew = checkpoint
+
+    # Served
+
+    def put_back(self, found: Checkpoint) -> None:
+        """Leave what the call left, as far as it is not there.
+
+        A file that something else has changed is left alone and named.
+
+        Raises:
+            CorruptError: the stored bytes of a missing file are damaged.
+        """
+        if found.draft.files:
+            self._put_files(found)
+        if found.draft.process is not None:
+            self._put_generators(found)
+
+    def _put_files(self, found: Checkpoint) -> None:
+        files = files_of(self._book)
+        with observe.own_doing():
+            said = files.put_back(found, problems=True)
+        observe.note_left(found.draft.files)
+        for sentence in said:
+            self._say(sentence)
+
+    def _put_generators(self, found: Checkpoint) -> None:
+        before, self._book.drew = self._book.drew, found
+        if before is not None and _overlap(found, before):
+            # Calls that ran at once are served in another order than they ended in: the last end counts.
+            self._book.drew = before
+            return
+        stored = self._book.engine.get(found.draft.process, namespace={})  # type: ignore[arg-type] # not None
+        states: Mapping[str, Any] = stored["parts"]  # type: ignore[assignment] # as `store` has it
+        for sentence in generators.put(states):
+            self._say(sentence)
+
+    def _say(self, sentence: str) -> None:
+        warnings.warn(f"kitaru: `{self._name}` was served from the record, and {sentence}", stacklevel=2)
+
+
+def _overlap(found: Checkpoint, later: Checkpoint) -> bool:
+    """Whether `later` ended after `found` had, and began before that."""
+    return (
+        later.execution == found.execution
+        and later.seq > found.seq
+        and int(later.draft.data.get("after", later.ordinal)) < found.ordinal
+    )
+
+
+def files_of(book: Book) -> Files:
+    """The files of an execution's steps and calls."""
+    if book.files is None:
+        identity = book.engine.journal.execution(book.execution).identity
+        told = identity.notebook or identity.file
+        folder = Path.cwd() if told is None else Path(told).parent
+        book.files = Files(book.engine, folder, identity)
+    return book.files
+
+
+def _around() -> Iterator[observe.Observed]:
+    """What is recorded of the calls that the running code is in."""
+    scope = innermost()
+    while scope is not None and scope.parent is not None:
+        if scope.observed is None:
+            scope.observed = observe.Observed()
+        yield scope.observed
+        scope = scope.parent
