@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Outline", "outline_of"]
+__all__ = ["Outline", "only_set", "outline_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,19 @@ def outline_of(tree: ast.AST) -> Outline:
                 elif isinstance(value, ast.AST):
                     waiting.append(value)
     return Outline(tuple(constants), frozenset(words), frozenset(targets))
+
+
+def only_set(tree: ast.AST) -> frozenset[str]:
+    """The attributes that code assigns and nowhere reads, changes or calls."""
+    nodes = list(ast.walk(tree))
+    changed = {
+        node.target.attr
+        for node in nodes
+        if isinstance(node, ast.AugAssign | ast.AnnAssign) and isinstance(node.target, ast.Attribute)
+    }
+    found = [node for node in nodes if isinstance(node, ast.Attribute)]
+    read = {node.attr for node in found if not isinstance(node.ctx, ast.Store)}
+    return frozenset({node.attr for node in found} - read - changed)
 
 
 _INNER: dict[type, tuple[str, ...]] = {}

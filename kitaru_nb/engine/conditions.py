@@ -9,6 +9,7 @@ carries conditions, and a step is restored from it only where all of them hold n
 ``module:PATH``   a project module it reached has that source
 ``random:PART``   a seeded random generator it drew from stands where it stood
 ``process:PART``  working folder or options it can see are as they were
+``variables:MOD`` what cells left in variables of a project module it reaches is what was there
 ``env:NAME``      an environment variable it names has that value
 """
 
@@ -22,12 +23,12 @@ from pathlib import Path, PurePath
 from types import CodeType, FunctionType
 from typing import Any
 
-from kitaru_nb.analysis.outline import Outline
+from kitaru_nb.analysis.outline import Outline, only_set
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.namespace import Change
 from kitaru_nb.engine.observe import ABSENT, Observed, file_holds, is_data, state_of
-from kitaru_nb.engine.process import ProcessState, drawn, is_secret
+from kitaru_nb.engine.process import Held, ProcessState, drawn, is_secret
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.model.artifact import Digest
 
@@ -93,6 +94,7 @@ def conditions_of(
             found[f"folder:{folder}|{pattern}"] = _either(listing_digest(names), left)
     for module in pending.needs.modules.values():
         found[f"module:{module.path}"] = module.digest
+    found |= {f"variables:{name}": _variables(pending, name) for name in pending.needs.modules}
     for part in _visible_parts(pending, observed):
         found[f"process:{part}"] = _either(_digest(_part(pending.process, part)), _digest(_part(after, part)))
     found |= {
@@ -177,6 +179,8 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
             return rest in pending.process and _digest(pending.process[rest]) == digest
         case "process":
             return _digest(_part(pending.process, rest)) in digest.split("|")
+        case "variables":
+            return _variables(pending, rest) == digest
         case "env":
             return _digest(pending.environment.get(rest)) in digest.split("|")
         case "folder":
@@ -221,13 +225,27 @@ def _visible_parts(pending: Pending, observed: Observed) -> Iterator[str]:
             yield f"attributes/{path}"
 
 
+def _variables(pending: Pending, module: str) -> Digest:
+    """What cells have changed in the variables of a project module; what the step only sets is no input."""
+    attributes, head = pending.process.get("attributes", {}), f"{module}:"
+    found = {path: _content(held) for path, held in attributes.items() if path.startswith(head)}
+    if found:
+        for name in only_set(pending.cell.tree):
+            found.pop(head + name, None)
+    return _digest(dict(sorted(found.items())))
+
+
 def _part(process: ProcessState, part: str) -> object:
     kind, _, path = part.partition("/")
     if kind == "attributes":
         held = process.get("attributes", {}).get(path)
-        # A container as it was then: the step may have changed it in place since.
-        return None if held is None else getattr(held, "content", held.value)
+        return None if held is None else _content(held)
     return process.get(part)
+
+
+def _content(held: Held) -> object:
+    # As it was then: the step may have changed it in place since.
+    return getattr(held, "content", held.value)
 
 
 def _digest(value: object) -> Digest:

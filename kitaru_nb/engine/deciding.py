@@ -23,9 +23,8 @@ from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.live import REMOVED, Live, is_live, is_untouched
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Namespace
-from kitaru_nb.engine.packages import (
-    changed_versions,
-)
+from kitaru_nb.engine.observe import unheard
+from kitaru_nb.engine.packages import changed_versions
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.steps import Given, Pending, Restore, Run, choose, same_step, unmet
 from kitaru_nb.engine.trust import Standing
@@ -73,6 +72,7 @@ class Decider:
         folder: Path,
     ) -> None:
         self.inputs = Inputs(namespace, folder)
+        process.variables.modules = self.inputs.local
         self.names = StepNames()
         self.lineage = Lineage(namespace.live, engine.ours)
         self.confirm = Confirm(engine.journal, engine.settings.confirm_rerun, self.lineage)
@@ -228,6 +228,8 @@ class Decider:
     ) -> Pending:
         """`cell` with everything that decides on it, as things stand."""
         before = self._namespace.observe()
+        with unheard():
+            self.inputs.fix_modules()
         needs = self.inputs.of(cell, before)
         self.watch_attributes(cell)
         process = self._process.snapshot()

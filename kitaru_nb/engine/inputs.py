@@ -61,13 +61,16 @@ class Inputs:
     Args:
         namespace: The namespace the cells run in.
         folder: Modules whose file lies below it are the project's own.
+
+    Attributes:
+        local: The project's modules that are loaded, as far as `fix_modules` has met them.
     """
 
     def __init__(self, namespace: Namespace, folder: Path) -> None:
         self._namespace = namespace
         self._folder = folder
         self._modules_seen = 0
-        self._local: set[str] = set()
+        self.local: set[str] = set()
 
     def of(self, cell: Cell, before: State) -> Dependencies:
         """What `cell` depends on in the state `before`.
@@ -107,8 +110,8 @@ class Inputs:
         self._modules_seen = len(sys.modules)
         for module in list(sys.modules.values()):
             name = getattr(module, "__name__", None)  # sys.modules may hold anything
-            if type(module) is ModuleType and name not in self._local and self._is_local(module):
-                self._local.add(module.__name__)
+            if type(module) is ModuleType and name not in self.local and self._is_local(module):
+                self.local.add(module.__name__)
                 with suppress(UsageError):  # a module without source; said where a cell reads it
                     module_digest(module)
 

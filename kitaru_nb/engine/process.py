@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,13 +21,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.secret_rules import is_secret_name
 from kitaru_nb.engine.glance import Glance
 from kitaru_nb.engine.observe import now_ns
 from kitaru_nb.engine.parts import PARTS, mark_of
 from kitaru_nb.engine.switches import SETTING, Switches
+from kitaru_nb.engine.variables import Variables
 
 __all__ = ["Held", "Process", "ProcessState", "began_ns", "drawn", "is_secret"]
 
@@ -35,6 +37,7 @@ ProcessState = dict[str, Any]
 
 _GENERATORS = ("random", "numpy", "torch")
 _ABSENT = "absent"
+_UNREADABLE = (pickle.PicklingError, AttributeError, TypeError, ValueError, RecursionError)
 _SURROUNDINGS = ("cwd", "path", "env")
 _ANNOTATION = "annotation "
 
@@ -42,13 +45,14 @@ _ANNOTATION = "annotation "
 class Held:
     """A value that counts as changed when it is another object; part of the stored format.
 
-    A plain container also counts as changed when it holds something else.
+    A plain container also counts as changed when it holds something else; with `whole` any value.
     """
 
-    def __init__(self, value: object) -> None:
+    def __init__(self, value: object, *, whole: bool = False) -> None:
         self.value = value
-        if type(value) in (list, dict, set, bytearray):
-            self.content = digest_values({"": value}, namespace={})
+        if type(value) in (list, dict, set, bytearray) or (whole and not is_immutable_atom(value)):
+            with suppress(*_UNREADABLE):
+                self.content = digest_values({"": value}, namespace={})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Held) and self.value is other.value and vars(self) == vars(other)
@@ -70,6 +74,7 @@ class Process:
 
     Attributes:
         began: The same. What was changed since is the doing of this kernel's cells.
+        variables: Those of the project's modules.
     """
 
     def __init__(self, *, began: int | None = None) -> None:
@@ -85,6 +90,7 @@ class Process:
         self._entries: set[str] = set()  # that were on the import path at some time
         self._variables: set[str] = set()  # that were changed at some time
         self._watched: set[tuple[str, str]] = set()
+        self.variables = Variables()
         self._names: dict[str, Any] = {}
         # Python finds modules in the working folder where the empty entry says so.
         self._folder = _working_folder() if "" in sys.path else None
@@ -114,13 +120,16 @@ class Process:
         if not same or surroundings != self._surroundings:
             self._surroundings, self._settings = surroundings, self._read(*surroundings)
         state = self._settings
+        if self.variables.modules:
+            self._watched |= self.variables.changed()
         noted = self._names.get("__annotations__")
         if not self._watched and not noted:
             return state
         state = dict(state)
         if self._watched:
             state["attributes"] = {
-                f"{owner}:{name}": Held(_attribute(owner, name)) for owner, name in self._watched
+                f"{owner}:{name}": Held(_attribute(owner, name), whole=owner in self.variables.modules)
+                for owner, name in self._watched
             }
         if noted and type(noted) is dict:
             state |= {f"{_ANNOTATION}{name}": {name: Held(value)} for name, value in noted.items()}

@@ -47,6 +47,7 @@ _TEXTS: Mapping[str, str] = {
     "process": "{} of the process was different",
     "env": "environment variable `{}` had another value",
     "random": "the random generator of `{}` stood elsewhere",
+    "variables": "cells had left something else in variables of the module `{}`",
     "names": "`{}`, which it may change, held another value before it",
     "folder": "what is in the folder `{}` has changed since: files came or went",
 }

@@ -63,12 +63,14 @@ class Shadow:
         given_up: Names it deletes. What they hold is not kept alive, since the step may count
             on its death: where it died, the step cannot be undone.
         whole: Whether everything could be copied.
+        beside: The same of other namespaces, such as those of the project's modules.
     """
 
     live: dict[str, Any]
     names: Iterable[str]
     given_up: Iterable[str] = ()
     whole: bool = True
+    beside: list[Shadow] = field(default_factory=list)
     _dying: dict[str, weakref.ref[Any]] = field(default_factory=dict)
     _bound: dict[str, object] = field(default_factory=dict)
     _known: frozenset[str] = frozenset()
@@ -92,6 +94,9 @@ class Shadow:
                 self.whole, self._kept, self._bound = False, [], {}
                 return
             level = self._copy(_new(level, seen))
+        for other in self.beside:
+            other.take()
+            self.whole = self.whole and other.whole
 
     def _copy(self, level: list[Any]) -> list[Any]:
         """Keep a copy of each object of a level; what lies inside them comes back."""
@@ -139,6 +144,8 @@ class Shadow:
             if not kind.same(obj, before)
         ]
         self._kept = []
+        for other in self.beside:
+            other.settle()
         touched = {name for name in self.live if name not in self._known} | self._bound.keys()
         for name in touched:
             before, now = self._bound.get(name, _ABSENT), self.live.get(name, _ABSENT)
@@ -147,6 +154,8 @@ class Shadow:
 
     def undo(self) -> None:
         """Give everything back what it held, except what was changed since the failure."""
+        for other in self.beside:
+            other.undo()
         for obj, kind, before, left in self._left:
             if kind.same(obj, left):
                 kind.put(obj, before)
@@ -160,6 +169,8 @@ class Shadow:
 
     def redo(self) -> None:
         """Take `undo` back: everything holds again what the failure left."""
+        for other in self.beside:
+            other.redo()
         for obj, kind, before, left in self._left:
             if kind.same(obj, before):
                 kind.put(obj, left)

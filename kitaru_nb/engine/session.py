@@ -341,6 +341,8 @@ class Session:
 
     def _shadow(self, pending: Pending) -> Shadow | None:
         shadow = Shadow(self.namespace.live, pending.needs.touched, pending.needs.names.deletes)
+        modules = pending.needs.modules.keys()
+        shadow.beside += [Shadow(*own) for own in self._process.variables.shadowed(modules)]
         try:
             shadow.take()
         except Exception:  # noqa: BLE001 - a foreign object may raise anything; the step runs all the same
@@ -357,6 +359,7 @@ class Session:
             DivergenceError: kind ``paranoid``: in that mode, a restore would give something else.
         """
         observe.stop()
+        self.saw_imports()
         try:
             checkpoint = self._commit(run.pending, outcome)
         except BaseException:

@@ -89,6 +89,7 @@ class Hooks:
         """Hook into the shell."""
         self.shell.input_transformers_cleanup.append(self.mark)
         self._gate.install(self.shell)
+        self.process.variables.install()
         provide(self.running_scope)
         provide_front(lambda: self.front)
         self.shell.events.register("pre_run_cell", self.before_cell)
@@ -101,6 +102,7 @@ class Hooks:
         self._quiet.remove()
         self.shell.input_transformers_cleanup.remove(self.mark)
         self._gate.remove(self.shell)
+        self.process.variables.remove()
         self.shell.events.unregister("pre_run_cell", self.before_cell)
         self.shell.events.unregister("post_run_cell", self.after_cell)
         self.close()

@@ -1,0 +1,127 @@
+"""Variables of the project's own modules are state of the notebook."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.engine.kernel import RAN, RESTORED, Kernel
+
+_numbers = itertools.count()
+
+LIB = """
+import random
+RUN = random.random()
+CONF = {"lr": 1}
+TOTAL = 0
+class Box:
+    def __init__(self): self.items = []
+BOX = Box()
+def bump():
+    global TOTAL
+    TOTAL += 1
+    return TOTAL
+def lr(): return CONF["lr"]
+"""
+
+
+@pytest.fixture
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], tuple[Kernel, str]]]:
+    """Starts a process's turn at the notebook; the project's module is as its file says."""
+    name = f"kt_variables_{next(_numbers)}"
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / f"{name}.py").write_text(LIB)
+    monkeypatch.syspath_prepend(str(tmp_path / "w"))
+    kernels: list[Kernel] = []
+
+    def start() -> tuple[Kernel, str]:
+        sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        for before in kernels:
+            before.session._process.variables.remove()
+        kernel = Kernel(
+            tmp_path / "home", notebook=tmp_path / "w" / "nb.ipynb", settings={"paranoid": False}
+        ).take_over()
+        kernel.session._process.variables.install()
+        kernels.append(kernel)
+        return kernel, f"import {name} as lib\n"
+
+    yield start
+    for kernel in kernels:
+        kernel.session._process.variables.remove()
+        kernel.stop()
+    sys.modules.pop(name, None)
+
+
+CHANGES = {
+    "an item": ("lib.CONF['lr'] = 2", "lib.CONF['lr'] = 3", "lib.lr()", 2, 3),
+    "a global of a function": ("lib.bump()", "lib.bump(); lib.bump()", "lib.TOTAL", 1, 2),
+    "an attribute": ("lib.TOTAL = 2", "lib.TOTAL = 3", "lib.TOTAL", 2, 3),
+    "an object": ("lib.BOX.items.append(2)", "lib.BOX.items.append(3)", "list(lib.BOX.items)", [2], [3]),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_what_a_cell_left_in_a_module_of_the_project_is_put_back_and_counts(
+    begin: Callable[[], tuple[Kernel, str]], case: str
+) -> None:
+    change, other, read, first, second = CHANGES[case]
+    kernel, head = begin()
+    kernel.cell(head + change, step="a")
+    kernel.cell(f"r = {read}", step="r")
+
+    kernel, head = begin()
+    again = [kernel.cell(head + change, step="a"), kernel.cell(f"r = {read}", step="r")]
+    new = kernel.cell(f"s = {read}", step="s")
+    kernel, head = begin()
+    kernel.session.resume()
+    resumed = kernel.plain(read)
+    kernel, head = begin()
+    edited = [kernel.cell(head + other, step="a"), kernel.cell(f"r = {read}", step="r")]
+
+    assert again == [RESTORED, RESTORED]
+    assert (new, resumed) == (RAN, first)
+    assert edited == [RAN, RAN]
+    assert kernel["r"] == second
+
+
+def test_what_differs_from_kernel_to_kernel_by_itself_makes_nothing_run(
+    begin: Callable[[], tuple[Kernel, str]],
+) -> None:
+    for expected in (RAN, RESTORED):
+        kernel, head = begin()
+        kernel.plain(head + "run = lib.RUN")
+        kernel.live.pop("run")
+
+        assert kernel.cell("x = lib.lr()", step="x") == expected
+
+
+def test_a_name_and_a_variable_that_hold_one_object_hold_one_after_a_restore(
+    begin: Callable[[], tuple[Kernel, str]],
+) -> None:
+    kernel, head = begin()
+    kernel.cell(head + "from lib_ import BOX".replace("lib_", head.split()[1]), step="a")
+    kernel.cell("BOX.items.append(1)", step="b")
+
+    kernel, head = begin()
+    kernel.session.resume()
+
+    assert kernel.plain("(BOX is lib.BOX, lib.BOX.items)") == (True, [1])
+
+
+def test_what_a_failed_cell_left_in_a_module_is_undone_before_it_runs_again(
+    begin: Callable[[], tuple[Kernel, str]],
+) -> None:
+    kernel, head = begin()
+    kernel.plain(head)
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell("lib.bump(); lib.BOX.items.append(1); lib.CONF['new'] = 1; 1 / 0", step="a")
+
+    kernel.cell("lib.bump(); lib.BOX.items.append(2)", step="a")
+
+    assert kernel.plain("(lib.TOTAL, lib.BOX.items, lib.CONF)") == (1, [2], {"lr": 1})
