@@ -5,7 +5,8 @@ an extent that is changed here and there.
 
 A pickle of a history that was appended to begins like the one before, but for the length in
 the header of what was its last frame (PEP 3154). So that header is an extent of its own, and a
-stream is cut where its predecessor was for as long as the bytes agree. Where cuts lie never
+stream is cut where its predecessor was for as long as the bytes agree. Where a few large texts are
+most of the stream they are taken out of it first (see `weave`), and each is an extent. Where cuts lie never
 matters to what is read back, only to how much of it is on record already.
 """
 
@@ -17,9 +18,10 @@ from itertools import pairwise
 
 from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.store import NOTHING_BEFORE, Before
+from kitaru_nb.artifacts.weave import Unwoven
 from kitaru_nb.model.artifact import EXTENT_BYTES, Digest, Extent
 
-__all__ = ["SMALL_STREAM", "Cut", "cut_buffer", "cut_stream"]
+__all__ = ["SMALL_STREAM", "Cut", "cut_apart", "cut_buffer", "cut_stream"]
 
 SMALL_STREAM = 4096
 """A stream of at most this many bytes is one extent."""
@@ -72,6 +74,16 @@ def cut_stream(stream: memoryview, start: int, before: Sequence[Extent]) -> list
     for low, high in pairwise(borders):
         pieces += [stream[n : min(n + EXTENT_BYTES, high)] for n in range(low, high, EXTENT_BYTES)]
     return pieces
+
+
+def cut_apart(stream: Unwoven, before: Sequence[Extent]) -> list[Extent | memoryview]:
+    """What `stream` was taken apart into, in order; texts that are among `before` by their extents."""
+    known = {extent.digest: extent for extent in before}
+    skeleton = memoryview(stream.skeleton)
+    pieces: list[Extent | memoryview] = [
+        skeleton[at : at + EXTENT_BYTES] for at in range(0, len(skeleton), EXTENT_BYTES)
+    ]
+    return pieces + [known.get(digest_of(text), text) for text in stream.texts]
 
 
 def _as_before(stream: memoryview, before: Sequence[Extent]) -> tuple[list[Extent | memoryview], int]:

@@ -72,6 +72,7 @@ from kitaru_nb.artifacts.views import (
     reduce_view,
     shared_blocks,
 )
+from kitaru_nb.artifacts.weave import woven
 from kitaru_nb.artifacts.zarr_record import arrays_record
 from kitaru_nb.errors import KitaruError, UnstorableError
 from kitaru_nb.model.artifact import Anchor, Digest
@@ -162,11 +163,12 @@ class PickleCodec:
             UnstorableError: a value was stored by an incompatible Python or library.
         """
         buffers = [read(i) for i in range(1, int(meta["buffers"]) + 1)]
+        stream = woven(read(0), *meta["woven"]) if "woven" in meta else read(0)
         if "secrets" not in meta:
-            return _decode(read(0), buffers, namespace, resolve)
+            return _decode(stream, buffers, namespace, resolve)
         with filling(namespace) as missing:
             try:
-                return _decode(read(0), buffers, namespace, resolve)
+                return _decode(stream, buffers, namespace, resolve)
             except Exception:  # whatever a foreign constructor raises when it is handed a marker
                 if not missing:
                     raise

@@ -1,4 +1,7 @@
-"""Plain numbers and text as JSON: what most cells make, at a tenth of the cost of a pickle."""
+"""Plain numbers and text as JSON: what most cells make, at a tenth of the cost of a pickle.
+
+A large text is kept as it is: the same bytes as in a pickle that it is in, so that it is stored once.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.secret_rules import LEAST
 from kitaru_nb.artifacts.secret_scan import is_secret_text
+from kitaru_nb.artifacts.weave import TEXT_LEAST
 from kitaru_nb.errors import CorruptError
 from kitaru_nb.model.json_text import json_writer
 
@@ -38,12 +42,16 @@ class ScalarCodec:
         namespace: dict[str, Any],  # noqa: ARG002 - as the protocol has it
         anchors: Anchors = NO_ANCHORS,  # noqa: ARG002 - as the protocol has it
     ) -> Encoded:
-        """`values` as one line of JSON in ASCII."""
+        """`values` as one line of JSON in ASCII, or one large text as itself."""
+        for name, value in values.items():
+            if len(values) == 1 and type(value) is str and len(value) >= TEXT_LEAST:
+                text = value.encode("utf-8", "surrogatepass")
+                return Encoded(self.name, {"names": [name], "text": True}, [memoryview(text)])
         return Encoded(self.name, {"names": list(values)}, [memoryview(_dumps(values).encode())])
 
     def decode(
         self,
-        meta: Mapping[str, Any],  # noqa: ARG002 - as the protocol has it
+        meta: Mapping[str, Any],
         read: ReadBuffer,
         *,
         namespace: dict[str, Any],  # noqa: ARG002 - as the protocol has it
@@ -54,6 +62,8 @@ class ScalarCodec:
         Raises:
             CorruptError: kind ``corrupt-artifact``: it is something else than names with values.
         """
+        if meta.get("text"):
+            return {meta["names"][0]: str(read(0), "utf-8", "surrogatepass")}
         found = json.loads(bytes(read(0)))
         if not isinstance(found, dict):
             raise CorruptError("it holds no names", kind="corrupt-artifact", hint="kitaru-nb store verify")

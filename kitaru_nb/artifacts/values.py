@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any, NoReturn, TypeGuard
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Codec, Encoded, Resolve
-from kitaru_nb.artifacts.cuts import SMALL_STREAM, Cut, cut_buffer, cut_stream
+from kitaru_nb.artifacts.cuts import SMALL_STREAM, Cut, cut_apart, cut_buffer, cut_stream
 from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.fitting import raise_named
 from kitaru_nb.artifacts.memory import Memory
@@ -28,6 +28,7 @@ from kitaru_nb.artifacts.store import (
     FileReader,
 )
 from kitaru_nb.artifacts.verify import Verification
+from kitaru_nb.artifacts.weave import unwoven
 from kitaru_nb.artifacts.zarr_codec import ZarrCodec
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError
 from kitaru_nb.model.artifact import EXTENT_BYTES, Artifact, Digest, Extent, Location
@@ -44,8 +45,9 @@ __all__ = [
     "store_values",
 ]
 
-VERSION = 1
-"""Version of the manifest; a reader refuses a later one."""
+_PLAIN, _WOVEN = 1, 2
+VERSIONS = (_PLAIN, _WOVEN)
+"""Versions of the manifest; a reader refuses a later one. Since 2 large texts may be apart."""
 
 _CODECS: tuple[Codec, ...] = (ScalarCodec(), ZarrCodec(), PickleCodec())
 _canonical = json_writer(sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -102,10 +104,10 @@ def store_values(
     """
     codec = next(codec for codec in _CODECS if codec.accepts(values))
     encoded = codec.encode(values, namespace=namespace, anchors=anchors)
-    buffers, shared = _cut(encoded, before, known)
-    needs = frozenset(map(Digest, encoded.meta.get("anchors", ()))) | shared
+    cuts = _cut(encoded, before, known)
+    needs = frozenset(map(Digest, encoded.meta.get("anchors", ()))) | cuts.shared
     try:
-        rows, places = _written(buffers, store, index)
+        rows, places = _written(cuts.buffers, store, index)
     except StoreError as error:
         if all(name in namespace for name in values):  # else it is something of ours, without such a name
             size = sum(buffer.nbytes for buffer in encoded.buffers)
@@ -113,8 +115,8 @@ def store_values(
         raise
     manifest: dict[str, Any] = {
         "codec": encoded.codec,
-        "version": VERSION,
-        "meta": dict(encoded.meta),
+        "version": _WOVEN if cuts.meta else _PLAIN,
+        "meta": {**encoded.meta, **cuts.meta},
         "buffers": [packed_extents(row) for row in rows],
     }
     size = sum(map(_length, chain.from_iterable(rows)))
@@ -130,10 +132,22 @@ def _raise_named(error: StoreError, names: Iterable[str], size: int) -> NoReturn
     raise_named(error, what, size, instead=f"--exclude {','.join(listed)} leaves that out")
 
 
-def _cut(
-    encoded: Encoded, before: Digest | None, known: Callable[[Digest], Artifact | None]
-) -> tuple[list[Cut], frozenset[Digest]]:
-    """The buffers in pieces, and the artifact whose extents are among these."""
+@dataclass(frozen=True, slots=True)
+class _Cuts:
+    """The buffers in pieces.
+
+    Attributes:
+        buffers: Each in its pieces.
+        shared: The artifact whose extents are among these, if there is one.
+        meta: What has to be told for putting them together.
+    """
+
+    buffers: list[Cut]
+    shared: frozenset[Digest] = frozenset()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _cut(encoded: Encoded, before: Digest | None, known: Callable[[Digest], Artifact | None]) -> _Cuts:
     small = not encoded.buffers or encoded.buffers[0].nbytes <= SMALL_STREAM
     grows_from = None if small else encoded.grows_from
     large = any(buffer.nbytes > EXTENT_BYTES for buffer in encoded.buffers)
@@ -144,11 +158,17 @@ def _cut(
     rows += [[]] * (len(encoded.buffers) - len(rows))
     cuts = [cut_buffer(buffer, row) for buffer, row in zip(encoded.buffers, rows, strict=False)]
     if grows_from is None:
-        return cuts, frozenset()
-    pieces = cut_stream(encoded.buffers[0].cast("B"), grows_from, rows[0])
-    cuts[0] = Cut(pieces)
-    shares = before is not None and any(isinstance(piece, Extent) for piece in pieces)
-    return cuts, frozenset([before] if before is not None and shares else [])
+        return _Cuts(cuts)
+    stream = encoded.buffers[0].cast("B")
+    # Where arrays are in a stream is told by the place of their bytes, so it has to stay as it is.
+    apart = None if "arrays" in encoded.meta else unwoven(stream)
+    if apart is not None:
+        cuts[0] = Cut(cut_apart(apart, rows[0]))
+    else:
+        cuts[0] = Cut(cut_stream(stream, grows_from, rows[0]))
+    shares = before is not None and any(isinstance(piece, Extent) for piece in cuts[0].pieces)
+    shared = frozenset([before] if before is not None and shares else [])
+    return _Cuts(cuts, shared, {} if apart is None else apart.meta)
 
 
 _Rows = tuple[str, list[list[Extent]]]
@@ -205,7 +225,7 @@ def load_values(
     """
     buffers = checked_buffers(artifact)
     codec = next((codec for codec in _CODECS if codec.name == artifact.manifest["codec"]), None)
-    if codec is None or artifact.manifest["version"] != VERSION:
+    if codec is None or artifact.manifest["version"] not in VERSIONS:
         raise CorruptError(
             f"{_title(artifact)} was written by a later version of kitaru_nb",
             kind="unknown-format",
@@ -293,7 +313,11 @@ def _locate(
     artifact: Artifact, buffers: Sequence[Sequence[Extent]], index: ExtentIndex
 ) -> Mapping[Digest, Location]:
     wanted = {extent.digest: extent for row in buffers for extent in row}
-    places = index.locate(wanted)
+    try:
+        places = index.locate(wanted)
+    except CorruptError as error:
+        told = f"{_title(artifact)} cannot be restored: {error.message}"
+        raise CorruptError(told, kind=error.kind, hint=error.hint) from error
     for digest, extent in wanted.items():
         place = places.get(digest)
         if place is None or place.extent != extent:

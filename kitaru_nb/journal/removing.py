@@ -46,7 +46,7 @@ def sweep(ledger: Ledger, head: Head, removal: Removal, *, at: int) -> tuple[Hea
 
 def _move(ledger: Ledger, moved: Iterable[tuple[Location, Location]]) -> None:
     """Record new places, as far as the old ones are still on record."""
-    new = {old.extent.digest: (rows.extent_row(old), rows.extent_row(place)) for old, place in moved}
+    new = {old.extent.digest: tuple(rows.extent_rows((old, place))) for old, place in moved}
     now = {Digest(row.digest.hex()): row for row in ledger.by_digest(ExtentRow, new)}
     ledger.keep(place for digest, (old, place) in new.items() if now.get(digest) == old)
 

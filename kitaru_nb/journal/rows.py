@@ -7,13 +7,14 @@ comes from users is kept inside JSON, where any string is plain ASCII.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from blake3 import blake3
 
+from kitaru_nb.journal.squeeze import squeezed_all, unsqueezed
 from kitaru_nb.model.artifact import Artifact, Digest, Extent, Location, Tombstone
 from kitaru_nb.model.checkpoint import (
     Checkpoint,
@@ -46,7 +47,7 @@ __all__ = [
     "checkpoint_of",
     "dumps",
     "event_of",
-    "extent_row",
+    "extent_rows",
     "identity_digest",
     "identity_of",
     "identity_text",
@@ -162,7 +163,7 @@ class ArtifactRow(NamedTuple):
 
 
 class ExtentRow(NamedTuple):
-    """Where a run of bytes is: `data`, or `pack` and `position`."""
+    """Where a run of bytes is: `data`, perhaps squeezed, or `pack` and `position`."""
 
     digest: bytes
     length: int
@@ -379,20 +380,21 @@ def artifact_of(row: ArtifactRow) -> Artifact:
     return Artifact(Digest(row.digest.hex()), row.codec, row.bytes, manifest)
 
 
-def extent_row(location: Location) -> ExtentRow:
-    """The row of an extent's location."""
-    return ExtentRow(
-        bytes.fromhex(location.extent.digest),
-        location.extent.length,
-        location.pack,
-        location.offset,
-        None if location.data is None else bytes(location.data),
-    )
+def extent_rows(locations: Sequence[Location]) -> list[ExtentRow]:
+    """The rows of extents' locations; bytes are squeezed where that pays."""
+    small = squeezed_all(bytes(each.data) for each in locations if each.data is not None)
+    return [_extent_row(each, None if each.data is None else next(small)) for each in locations]
+
+
+def _extent_row(location: Location, data: bytes | None) -> ExtentRow:
+    extent = location.extent
+    return ExtentRow(bytes.fromhex(extent.digest), extent.length, location.pack, location.offset, data)
 
 
 def location_of(row: ExtentRow) -> Location:
     """The location on record."""
-    return Location(Extent(Digest(row.digest.hex()), row.length), row.data, row.pack, row.position)
+    data = None if row.data is None else unsqueezed(row.data, row.length)
+    return Location(Extent(Digest(row.digest.hex()), row.length), data, row.pack, row.position)
 
 
 def event_of(row: EventRow, execution: ExecutionId) -> Event:

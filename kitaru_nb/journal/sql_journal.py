@@ -182,7 +182,7 @@ class SqlJournal(SqlWaits):
     ) -> Checkpoint:
         """Record a step with its artifacts in one transaction. See `Journal.commit`."""
         stored = [rows.artifact_row(artifact) for artifact in artifacts]
-        extents = [rows.extent_row(location) for location in locations]
+        extents = rows.extent_rows(locations)
         crash_point("before-commit")
         with self._session.writing() as ledger:
             head, state = ledger.head(), self._leases.fenced(ledger, attempt)[0]

@@ -59,7 +59,7 @@ def take_in(
         ledger.keep(row for row in artifacts if row.digest not in known)
     for places in _batches(transcript.locations):
         footing.check(ledger, locations=places, needs=())
-        extents = {row.digest: row for row in map(rows.extent_row, places)}
+        extents = {row.digest: row for row in rows.extent_rows(places)}
         for row in ledger.by_digest(ExtentRow, (digest.hex() for digest in extents)):
             del extents[row.digest]
         ledger.keep(extents.values())

@@ -53,7 +53,7 @@ def keep(journal: Path, *, stored: int = 0, more: int = 0) -> None:
         free = space_of(path.parent).free
         held = _size(path)
         if not is_wanted(free - more, stored=stored):
-            if held is not None and free - more >= 2 * SCARCE:  # not to and fro at the border
+            if held is not None and free - more >= 2 * SCARCE:  # not back and forth at the border
                 path.unlink(missing_ok=True)
         elif held is None or held < BYTES:
             path.unlink(missing_ok=True)

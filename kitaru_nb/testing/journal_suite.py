@@ -323,6 +323,17 @@ class JournalSuite(WaitPromises):
 
         assert journal.locate([extent.digest]) == {extent.digest: location}
 
+    @pytest.mark.parametrize("content", [b"A history. " * 500, bytes(60_000), bytes(range(256)) * 9])
+    def test_bytes_come_back_as_they_were_however_few_they_are_kept_in(
+        self, journal: Journal, content: bytes
+    ) -> None:
+        artifact, location = a_stored_value(content)
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+
+        journal.commit(attempt, a_draft(), artifacts=[artifact], locations=[location])
+
+        assert journal.locate([location.extent.digest]) == {location.extent.digest: location}
+
     def test_content_written_anew_is_found_at_its_new_place(self, journal: Journal) -> None:
         """A store that found an extent damaged writes it again; the old place must not come back."""
         attempt, _ = journal.start(Identity(notebook="/n.ipynb"), owner=current_owner())

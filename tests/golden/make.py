@@ -6,7 +6,7 @@ Run it once for each new format, on the release that writes it, and commit what 
 
 It runs notebooks with the real command: one that completes, one that fails half-way and can be
 resumed, one with recorded calls, one whose values are removed by `gc`. They hold one of each
-thing a store can hold: small and large values, names that share, classes and functions of cells, a
+thing a store can hold: small and large values and texts, names that share, classes and functions of cells, a
 file that a cell wrote, process state, outputs, calls, pins, removals. The one with calls is also
 exported to a file, which later releases must be able to import.
 """
@@ -31,6 +31,10 @@ PLACE = Path(tempfile.gettempdir()) / "kitaru-nb-golden"
 PACKAGE = PLACE.with_name("kitaru-nb-golden-package")
 """Where kitaru_nb itself stands meanwhile: functions that it wraps remember that, too."""
 
+TEXTS = """
+story = ' '.join(f'{n} is a number.' for n in range(200))
+told = [{'text': story + str(n)} for n in range(5)]
+"""
 CELLS = (
     "import numpy as np\nimport random\nrandom.seed(7)",
     "numbers = np.arange(9_000, dtype='float64') * 0.5\nview = numbers[:4]",
@@ -38,7 +42,7 @@ CELLS = (
     "class Point(dict):\n    x = property(len)\n    def double(self):\n        return self['at'] * scale",
     "scale = 3\ndef far(point):\n    return point.double() + scale\npoint = Point(at=14)",
     "with open('report.txt', 'w') as file:\n    file.write('forty-two\\n')\nfar(point)",
-    "drawn = random.random()\nprint('drawn')",
+    "drawn = random.random()\nprint('drawn')\n" + TEXTS,
 )
 FAILS = "raise RuntimeError('half-way')"
 CALLS = (

@@ -32,6 +32,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     """A copy of one golden store."""
     copy = tmp_path / "home"
     shutil.copytree(request.param, copy)
+    (tmp_path / "format").write_text(request.param.name[7:])
     monkeypatch.setenv("KITARU_NB_HOME", str(copy))
     signer = copy / "signer.pub"
     # Early releases signed nothing: their user says so once. Later ones have a key.
@@ -62,14 +63,22 @@ def whole_ones(home: Path) -> list[str]:
     return [expected(home)[name][0] for name in ("broken", "whole")]
 
 
+def has_texts(home: Path) -> bool:
+    """Whether its notebooks had large texts."""
+    return int((home.parent / "format").read_text()) >= 4
+
+
 def content(home: Path) -> dict[str, bytes]:
     return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
 
-def check_values(values: Any) -> None:
-    """What the notebooks of `make.py` leave."""
+def check_values(values: Any, *, texts: bool) -> None:
+    """What the notebooks of `make.py` leave; since format 4 large texts, too."""
     assert values("numbers").tolist() == [n * 0.5 for n in range(9_000)]
     assert values("rows")[49] == {"id": 49, "text": "row 49"}
+    if texts:
+        assert values("story") == " ".join(f"{n} is a number." for n in range(200))
+        assert values("told") == [{"text": values("story") + str(n)} for n in range(5)]
     assert values("point").double() == 42
     assert values("far")(values("point")) == 45
     assert values("drawn") == 0.32383276483316237
@@ -91,7 +100,9 @@ def test_a_store_of_any_format_is_listed_and_loaded(home: Path) -> None:
     assert listed == expected(home)
     assert steps == {name: STEPS[name] for name in listed}
     for execution in whole_ones(home):
-        check_values(lambda name, execution=execution: kitaru_nb.load(name, execution=execution))
+        check_values(
+            lambda name, execution=execution: kitaru_nb.load(name, execution=execution), texts=has_texts(home)
+        )
 
 
 def test_opening_a_store_for_writing_brings_it_to_the_newest_format(home: Path) -> None:
@@ -111,7 +122,7 @@ def test_work_that_any_format_recorded_is_resumed_and_goes_on(
         resumed = kernel.session.resume(execution)
 
         assert (resumed.restored.lost, resumed.restored.damaged) == ({}, {})
-        check_values(kernel.live.__getitem__)
+        check_values(kernel.live.__getitem__, texts=has_texts(home))
         assert kernel["also"] is kernel["rows"]
         kernel["numbers"][0] = -1
         assert kernel["view"][0] == -1
@@ -133,7 +144,10 @@ def test_a_store_of_any_format_is_listed_and_loaded_from_read_only_media(frozen:
         assert done.returncode == 0, done.stderr
 
     for execution in whole_ones(frozen):
-        check_values(lambda name, execution=execution: kitaru_nb.load(name, execution=execution))
+        check_values(
+            lambda name, execution=execution: kitaru_nb.load(name, execution=execution),
+            texts=has_texts(frozen),
+        )
 
 
 def test_a_store_of_any_format_is_read_without_being_changed(home: Path) -> None:
@@ -146,7 +160,9 @@ def test_a_store_of_any_format_is_read_without_being_changed(home: Path) -> None
         )
         assert done.returncode == 0, done.stderr
     for execution in whole_ones(home):
-        check_values(lambda name, execution=execution: kitaru_nb.load(name, execution=execution))
+        check_values(
+            lambda name, execution=execution: kitaru_nb.load(name, execution=execution), texts=has_texts(home)
+        )
 
     left = {name: data for name, data in content(home).items() if not name.startswith("journal.db-")}
     assert left == {name: data for name, data in before.items() if not name.startswith("journal.db-")}

@@ -364,7 +364,7 @@ def test_a_changed_manifest_is_refused(bench: Bench, path: list[Any], value: obj
     assert "manifest" in caught.value.message
 
 
-@pytest.mark.parametrize(("path", "value"), [(["codec"], "parquet"), (["version"], 2)])
+@pytest.mark.parametrize(("path", "value"), [(["codec"], "parquet"), (["version"], 3)])
 def test_a_format_of_a_later_version_says_what_to_install(
     bench: Bench, path: list[Any], value: object
 ) -> None:

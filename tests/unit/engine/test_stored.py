@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
+import kitaru_nb
 from kitaru_nb.engine.refs import find_artifact
 from kitaru_nb.engine.stored import names_at, stored_names
+from kitaru_nb.errors import CorruptError
+from kitaru_nb.journal.integrity import checksum
 from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.model.execution import Identity, current_owner
 from kitaru_nb.model.settings import Settings
@@ -111,3 +116,24 @@ def f():
     seq = kept.cell(source, "ctypes", "f")
 
     assert kept.load("f", seq)().__name__ == "calendar"
+
+
+@pytest.mark.parametrize("name", ["told", "story"])
+def test_a_changed_byte_in_what_was_compressed_is_an_error_that_names_the_step(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    kept.cell("story = 'once upon a time ' * 300\ntold = [story, 'x' * 2000]", "told", "story")
+    digest = blake3(kept.namespace["story"].encode()).digest()
+    with closing(sqlite3.connect(kept.settings.home / "journal.db")) as db, db:
+        length, data = db.execute("SELECT length, data FROM extents WHERE digest = ?", (digest,)).fetchone()
+        changed = bytes([*data[:20], data[20] ^ 1, *data[21:]])
+        row = (digest, length, None, 0, changed)
+        # with a right checksum, as somebody makes it who has write access
+        db.execute("UPDATE extents SET data = ?, checksum = ?", (changed, checksum("extents", row)))
+
+    monkeypatch.setenv("KITARU_NB_HOME", str(kept.settings.home))
+    with pytest.raises(CorruptError) as refused:
+        kitaru_nb.load(f"latest/told/{name}")
+
+    assert len(data) < length / 4
+    assert "is damaged" in refused.value.message

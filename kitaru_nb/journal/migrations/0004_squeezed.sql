@@ -1,0 +1,2 @@
+-- Nothing changes in the tables. From this format on `data` of a row in `extents` may be fewer bytes
+-- than `length` says: then it is raw deflate of them. And a manifest may be of version 2.
