@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from kitaru_nb.artifacts.extent_save import digest_of
+from kitaru_nb.artifacts.fingerprints import Fingerprints
 from kitaru_nb.artifacts.store import NOTHING_BEFORE, Before
 from kitaru_nb.artifacts.weave import Unwoven
 from kitaru_nb.model.artifact import EXTENT_BYTES, Digest, Extent
@@ -83,7 +84,19 @@ def cut_apart(stream: Unwoven, before: Sequence[Extent]) -> list[Extent | memory
     pieces: list[Extent | memoryview] = [
         skeleton[at : at + EXTENT_BYTES] for at in range(0, len(skeleton), EXTENT_BYTES)
     ]
-    return pieces + [known.get(digest_of(text), text) for text in stream.texts]
+    return pieces + [known.get(_digest_of(text), text) for text in stream.texts]
+
+
+_TEXTS = Fingerprints()  # a history is told from the one before at each step
+
+
+def _digest_of(text: memoryview) -> Digest:
+    mark = _TEXTS.mark(text)
+    digest = _TEXTS.digest(mark)
+    if digest is None:
+        digest = digest_of(text)
+        _TEXTS.remember(text, digest)
+    return digest
 
 
 def _as_before(stream: memoryview, before: Sequence[Extent]) -> tuple[list[Extent | memoryview], int]:

@@ -41,6 +41,8 @@ class Fingerprints:
     def mark(self, data: memoryview) -> bytes:
         """What `data` is recognised by: the marks of its parts, one behind the other."""
         seed = self._seed
+        if len(data) <= PART_BYTES:
+            return xxhash.xxh3_128_digest(data, seed=seed)
         return b"".join([xxhash.xxh3_128_digest(part, seed=seed) for part in parts_of(data)])
 
     def digest(self, mark: bytes) -> Digest | None:

@@ -33,14 +33,12 @@ def squeezed(data: bytes) -> bytes:
     middle = max(0, (len(data) - _SAMPLE) // 2)
     sample = data[middle : middle + _SAMPLE]
     # Without repetitions (base64, hexadecimal digits) a search for some takes twice the time, and is worse.
-    strategy = min(
-        (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY), key=lambda how: len(_deflated(sample, how))
-    )
-    small = _deflated(sample, strategy)
+    searched, plain = (_deflated(sample, how) for how in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY))
+    small = min(searched, plain, key=len)
     if not _pays(small, sample):
         return data
     if len(sample) < len(data):
-        small = _deflated(data, strategy)
+        small = _deflated(data, zlib.Z_DEFAULT_STRATEGY if small is searched else zlib.Z_HUFFMAN_ONLY)
     return small if _pays(small, data) else data
 
 
