@@ -121,7 +121,8 @@ def _print(found: Imported) -> None:
         else:
             print(f"{signed}, which you do not trust yet: arrays, numbers and text load, nothing else does")
             print(f"  if you know whose it is: kitaru-nb trust {key}")
-    print(f"look at it: kitaru-nb show {id_}; go on with it: %resume {id_}")
+    resume = "%resume" if found.execution.identity.flow is None else "kitaru-nb resume"
+    print(f"look at it: kitaru-nb show {id_}; go on with it: {resume} {id_}")
 
 
 def _counted(number: int, noun: str) -> str:

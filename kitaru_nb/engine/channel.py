@@ -87,7 +87,7 @@ class Channel:
         mark = CheckpointKey(blake3(f"received\n{self.name}".encode("utf-8", "surrogatepass")).hexdigest())
         known = scope.find(mark)
         if known is not None:
-            return self._value(scope, scope.book.engine.journal.checkpoint(known.draft.data["received"]))
+            return self._value(scope, known)
         until = None if timeout is None else time.monotonic() + timeout
         for pause in itertools.accumulate(itertools.repeat(_SHORTEST), lambda so_far, more: so_far + more):
             taken = self._take(scope, mark)
@@ -101,18 +101,25 @@ class Channel:
         raise AssertionError("it waits for ever")
 
     def _take(self, scope: Scope, mark: CheckpointKey) -> Checkpoint | None:
-        """Take the oldest message that is left, in one transaction."""
+        """Take the oldest message that is left, in one transaction.
+
+        What was received is on record here with its value: that of the sender may be removed, and
+        where this execution is imported, it is another one's or not there.
+        """
         engine = scope.book.engine
         with scope.book.holding():
             sent = list(engine.journal.find_anywhere(self._key))
             for message in reversed(sent):
                 if engine.journal.claim(scope.book.attempt, f"message:{message.seq}"):
+                    engine.trust.require([message])
                     data = {"received": message.seq, "channel": self.name}
-                    scope.record(Entry(StepKind.MESSAGE, mark, self.name, {"data": data}))
-                    return message
+                    fields = {"data": data, "groups": message.draft.groups}
+                    return scope.record(Entry(StepKind.MESSAGE, mark, self.name, fields))
         return None
 
     def _value(self, scope: Scope, message: Checkpoint) -> Any:
+        if not message.draft.groups:  # it was received before the value was on record with that
+            message = scope.book.engine.journal.checkpoint(message.draft.data["received"])
         scope.book.engine.trust.require([message])
         return load_result(scope, message, namespace={})[MESSAGE]
 
