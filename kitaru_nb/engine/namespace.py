@@ -39,6 +39,7 @@ class Namespace:
     Attributes:
         seals: Values that were put back and not touched since.
         recorded_whole: The stored groups that the names are in, as far as they are on record.
+        parts_read: Tells as what steps on record have read parts of a group that held a value.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Namespace:
         self.live = live
         self.hidden = hidden
         self.recorded_whole: Mapping[Names, Group] = {}
+        self.parts_read: Callable[[Names, Digest], Mapping[str, Digest]] = lambda _names, _value: {}
+        self._otherwise: set[Digest] = set()  # what came back as something else
         self._apart: dict[tuple[Names, Digest], dict[Names, Digest]] = {}
         self._same: dict[Digest, Digest] = {}
         self._aside: dict[str, tuple[object, object]] = {}
@@ -144,6 +147,7 @@ class Namespace:
         """
         if self._same.get(came_as, came_as) != recorded:
             self._same[came_as] = recorded
+            self._otherwise.add(recorded)
             self._look.forget()
 
     def _come_back_otherwise(self, group: Names, digest: Digest) -> Collection[str]:
@@ -193,11 +197,22 @@ class Namespace:
                 if rest == group:
                     found[",".join(rest)] = digest
                 elif rest:
-                    found[",".join(rest)] = self.digest({name: self.live[name] for name in rest})
+                    found[",".join(rest)] = self._part(rest, group, digest)
         for name in wanted - state.ids.keys():
             if name in self.live and _RESULTS.fullmatch(name):
                 found[name] = self.digest({name: self.live[name]})
         return dict(sorted(found.items()))
+
+    def _part(self, names: Names, group: Names, digest: Digest) -> Digest:
+        """What a part of a group holds: as it was read before, where the group came back otherwise."""
+        known = self.recorded_whole.get(group)
+        if known is not None and known.value == digest:
+            recorded = None
+            if digest in self._otherwise or group in self.seals.names:
+                recorded = self.parts_read(group, digest).get(",".join(names))
+            if recorded is not None:
+                return recorded
+        return self.digest({name: self.live[name] for name in names})
 
 
 def _is_plain_array(values: Mapping[str, object]) -> bool:

@@ -40,6 +40,7 @@ from kitaru_nb.engine.packages import (
 from kitaru_nb.engine.positions import CellPositions
 from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.process import Process, ProcessState
+from kitaru_nb.engine.reads import parts_read
 from kitaru_nb.engine.recipes import MadeAgain, Parse, parse_plain, remake
 from kitaru_nb.engine.recovery import (
     Loader,
@@ -122,6 +123,7 @@ class Session:
         self.last: Checkpoint | None = None
         self._marked_only = marked_only
         self._lease = Lease(engine, identity, attempt)
+        namespace.parts_read = lambda names, value: parts_read(engine.journal, identity, names, value)
         if identity.notebook:
             VAULT.read_later(identity.notebook)
         self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
