@@ -275,7 +275,8 @@ class Decider:
             for found in journal.find(key, executions=executions, notebook=notebook)
             if found.draft.key == key  # the journal's own lists are not signed, the key is
         ]
-        return [] if any(map(self._files.went_on, recorded)) else recorded
+        own = (found for found in recorded if same_step(pending.cell.step, found.draft.step))
+        return [] if any(map(self._files.went_on, own)) else recorded
 
     def _is_of_another(self, execution: ExecutionId) -> bool:
         """Whether this kernel goes on with an execution of another notebook, or of somebody else's copy."""
