@@ -6,7 +6,7 @@ files, too. Restoring never loses anybody's work: only what is missing is put ba
 the notebook's own earlier steps left there is brought forward.
 """
 
-# ruff: noqa: PTH107, PTH110, PTH116, PTH117, PTH118, PTH119, PTH120, PTH123 - paths are plain strings here
+# ruff: noqa: PTH110, PTH116, PTH117, PTH118, PTH119, PTH120, PTH123 - paths are plain strings here
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Files:
     def name(self, observed: Observed, written: Written | None = None) -> list[File]:
         """The files a step touched; with their bytes where `written` takes them."""
         ignored = self._engine.ours
-        if not (observed.read or observed.written or observed.removed or observed.made):
+        if not (observed.read or observed.written or observed.removed or observed.made or observed.gone):
             return []
         files = [
             self._store(file, observed, written) if file["mode"] == "written" else file
@@ -130,7 +130,11 @@ class Files:
         for path in sorted(observed.removed):
             below = self._below(path)
             if below is not None and is_data(path, ignored) and not os.path.lexists(path):
-                files.append({"path": path, "mode": "deleted", "digest": ABSENT, "bytes": 0, "below": below})
+                files.append(_deleted(path, below, observed.prior.get(path)))
+        for path in sorted(observed.gone, reverse=True):  # what is in a folder goes before it
+            below = self._below(path)
+            if below is not None and is_data(path, ignored) and not os.path.lexists(path):
+                files.append(_deleted(path, below, FOLDER))
         for path in sorted(observed.made):
             below = self._below(path)
             if below is not None and is_data(path, ignored) and Path(path).is_dir():
@@ -353,8 +357,8 @@ class Files:
             return self._make_folder(path, below) if now == ABSENT else ""
         if file["mode"] == "deleted":
             if here or now == file.get("before"):
-                with suppress(OSError):
-                    os.remove(path)
+                with suppress(OSError):  # a folder that somebody has put something into stays
+                    (os.rmdir if now == FOLDER else os.remove)(path)
                     self._here[below] = ABSENT
             return ""
         if "artifact" not in file:
@@ -422,6 +426,10 @@ def _digest_now(file: File, path: str) -> str:
             if (found.st_size, found.st_mtime_ns) == (file["bytes"], file.get("mtime")):
                 return str(file["digest"])
     return content_digest(path)
+
+
+def _deleted(path: str, below: str, before: str | None) -> File:
+    return {"path": path, "mode": "deleted", "digest": ABSENT, "bytes": 0, "below": below, "before": before}
 
 
 def _is_open_database(path: str) -> bool:

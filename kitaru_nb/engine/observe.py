@@ -76,6 +76,7 @@ class Observed:
         prior: Small files that it changed: the digest before that.
         made: Folders it made.
         cleared: Folders it removed with all that was in them.
+        gone: Folders that were there before the step and that it removed or moved away.
         databases: SQLite files it connected to: the digest before that.
         listed: Folders it listed: (folder, pattern) to the names there before the step.
         imported: Modules that its code had loaded, each with whether the cell itself did, and
@@ -94,6 +95,7 @@ class Observed:
     made: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)
     cleared: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
     databases: dict[str, str] = field(default_factory=dict)
     listed: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     imported: dict[str, bool] = field(default_factory=dict)
@@ -170,15 +172,25 @@ class Observed:
         elif os.path.lexists(path):
             if path in self.read and path not in self.before:
                 self.before[path] = state_of(path)
+            if (found := _stat(path)) is not None and found.st_size <= _SMALL:
+                self.prior.setdefault(path, state_of(path))
             self.removed.add(path)
         self.written.discard(path)
+
+    def removes_folder(self, path: str) -> None:
+        """A folder is removed, with the folders below it."""
+        for folder in (path, *_folders_below(path)):
+            if folder in self.made:
+                self.made.discard(folder)
+            else:
+                self.gone.add(folder)
 
     def moves(self, source: str, target: str) -> None:
         """A file or folder is renamed."""
         if Path(source).is_dir() and not Path(source).is_symlink():
             if not os.path.lexists(target):
                 self.made.add(target)
-            self.made.discard(source)
+            self.removes_folder(source)
             for path in _files_below(source):
                 self.moves(path, target + path[len(source) :])
             return
@@ -457,7 +469,7 @@ def _hear_removal_of_tree(observed: Observed, args: tuple[Any, ...]) -> None:
     for path in _files_below(root):
         observed.removes(path)
     observed.cleared.add(root)
-    observed.made = {path for path in observed.made if not f"{path}{os.sep}".startswith(f"{root}{os.sep}")}
+    observed.removes_folder(root)
 
 
 def _hear_rename(observed: Observed, args: tuple[Any, ...]) -> None:
@@ -482,7 +494,7 @@ def _hear_folder(observed: Observed, args: tuple[Any, ...]) -> None:
 
 def _hear_folder_removed(observed: Observed, args: tuple[Any, ...]) -> None:
     if args[1] == -1:
-        observed.made.discard(_absolute(args[0]))
+        observed.removes_folder(_absolute(args[0]))
 
 
 def _hear_listing(observed: Observed, args: tuple[Any, ...]) -> None:
@@ -573,6 +585,15 @@ def _files_below(root: str) -> list[str]:
     for folder, _, names in os.walk(root):
         found += [os.path.join(folder, name) for name in names]
         if len(found) > _MANY * 10:
+            break
+    return found
+
+
+def _folders_below(root: str) -> list[str]:
+    found: list[str] = []
+    for folder, names, _ in os.walk(root):
+        found += [os.path.join(folder, name) for name in names]
+        if len(found) > _MANY:
             break
     return found
 

@@ -604,3 +604,62 @@ def test_a_file_is_read_again_when_it_or_what_is_known_has_changed(
     assert before >= 1
     assert len(looked) > before
     assert own.session.notes() == ["the file `a.txt` is not stored: it holds secret:name:db_password"]
+
+
+def test_a_file_that_a_restored_step_removes_is_removed_also_where_a_plain_cell_added_to_it(
+    folder: Path,
+) -> None:
+    def run(kernel: Kernel) -> list[str]:
+        first = kernel.cell(WRITE)
+        kernel.plain("with open('out.txt', 'a') as f: f.write(' plain')")
+        return [first, *kernel.cells("import os; os.rename('out.txt', 'moved.txt')", "x = os.listdir('.')")]
+
+    run(kernel(folder))
+    again = kernel(folder)
+
+    assert run(again) == [RESTORED] * 3
+    assert again["x"] == ["moved.txt"]
+    assert [path.name for path in folder.iterdir()] == ["moved.txt"]
+
+
+def test_a_folder_that_a_restored_step_removes_is_removed_with_what_it_held(folder: Path) -> None:
+    cells = (
+        "import os, shutil; os.makedirs('out/a/b')",
+        "for name in ('a/b/x', 'y'): open('out/' + name, 'w').close()",
+        "shutil.rmtree('out/a')",
+        "names = os.listdir('out')",
+        "os.rename('out', 'new'); os.mkdir('e')",
+        "os.rmdir('e')",
+    )
+    kernel(folder).cells(*cells)
+    again = kernel(folder)
+
+    assert again.cells(*cells) == [RESTORED] * 6
+    assert again["names"] == ["y"]
+    assert sorted(path.name for path in folder.rglob("*")) == ["new", "y"]
+
+
+def test_a_folder_that_a_restored_step_removed_stays_where_somebody_put_something_into_it(
+    folder: Path,
+) -> None:
+    cells = ("import os, shutil; os.mkdir('out')", "shutil.rmtree('out')")
+    kernel(folder).cells(*cells)
+    again = kernel(folder)
+    again.cell(cells[0])
+    (folder / "out" / "mine").write_text("mine")
+
+    assert again.cell(cells[1]) == RESTORED
+    assert (folder / "out" / "mine").read_text() == "mine"
+
+
+def test_two_equal_cells_that_add_to_a_file_are_both_restored(folder: Path) -> None:
+    add = "n = int(open('n').read()) + 1\nwith open('n', 'w') as f: f.write(str(n))"
+    (folder / "n").write_text("0")
+    first = kernel(folder)
+    ran = [first.cell(add, step=step) for step in "ab"]
+
+    again = kernel(folder)
+
+    assert ran == [RAN, RAN]
+    assert [again.cell(add, step=step) for step in "ab"] == [RESTORED, RESTORED]
+    assert (again["n"], (folder / "n").read_text()) == (2, "2")
