@@ -149,6 +149,8 @@ class _Cuts:
 
 def _cut(encoded: Encoded, before: Digest | None, known: Callable[[Digest], Artifact | None]) -> _Cuts:
     small = not encoded.buffers or encoded.buffers[0].nbytes <= SMALL_STREAM
+    if small and len(encoded.buffers) == 1:  # most values by far
+        return _Cuts([Cut([encoded.buffers[0].cast("B")])] if encoded.buffers[0].nbytes else [Cut([])])
     grows_from = None if small else encoded.grows_from
     large = any(buffer.nbytes > EXTENT_BYTES for buffer in encoded.buffers)
     rows: list[list[Extent]] = []
