@@ -164,6 +164,8 @@ class AttemptRun:
 
     def run(self) -> tuple[Outcome, BaseException | None]:
         """Do it all; how it ended, and the error to raise when that is not one a run may end with."""
+        for note in self._engine.hear():
+            logger.warning("%s", note)
         with self._watch:
             try:
                 end = self._run_cells()

@@ -17,7 +17,7 @@ from kitaru_nb.model.stack import Stack
 from kitaru_nb.stacks.config import reveal
 from kitaru_nb.stacks.keys import Keyring, config_folder
 from kitaru_nb.stacks.open import chosen_stack, open_journal, open_store
-from kitaru_nb.stacks.parts import journal_at, store_at, store_folder
+from kitaru_nb.stacks.parts import journal_at, parted, store_at, store_folder
 
 __all__ = ["Checked", "Part", "check_stack"]
 
@@ -113,6 +113,7 @@ def _try_store(settings: Settings, stack: Stack, part: Part) -> None:
     part.where = store_at(settings, stack)
     folder = store_folder(settings, stack)
     if folder is not None:
+        part.notes += ["; ".join(told) for told in filter(None, [parted(settings, stack)])]
         part.latency = _fastest(lambda: _write_and_remove(folder))
         return
     with closing(open_store(settings, journal=None)) as store:

@@ -24,7 +24,7 @@ from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.disk import WARNED_AT, limit_of, used_by
 from kitaru_nb.stacks.enable import is_enabled, startup_file
 from kitaru_nb.stacks.open import check_folder, chosen_stack, open_journal
-from kitaru_nb.stacks.parts import folders_of, journal_at, journal_file, store_at, store_folder
+from kitaru_nb.stacks.parts import folders_of, journal_at, journal_file, parted, store_at, store_folder
 from kitaru_nb.stacks.quotas import space_of
 from kitaru_nb.stacks.settings import NAMES
 
@@ -209,6 +209,9 @@ def _examine_disk(settings: Settings, stack: Stack, found: Diagnosis) -> None:
         message = f"the store takes {used} bytes of the {limit} it may take ({settings.max_bytes})"
         hint = "kitaru-nb gc --dry-run, or KITARU_NB_MAX_BYTES=50GB"
         found.warnings.append(Problem("disk-limit", message, hint))
+    apart = parted(settings, stack)
+    if apart is not None:
+        found.warnings.append(Problem("values-on-one-machine", *apart))
 
 
 def journal_format(path: Path) -> int:

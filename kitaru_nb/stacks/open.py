@@ -31,6 +31,7 @@ from kitaru_nb.stacks.parts import (
     journal_of,
     object_store,
     own_files,
+    parted,
     store_folder,
 )
 from kitaru_nb.stacks.quotas import space_of
@@ -178,7 +179,13 @@ def _joined(
         limit.check()
 
     store = LocalStore(folder, room=limit.room, owner=_owner(stack, journal))
-    return Engine(journal, store, settings, trust, check=check, tend=limit.tend, hear=limit.hear, ours=ours)
+    said = [f"{what}; {todo}" for what, todo in filter(None, [parted(settings, stack)])]
+
+    def hear() -> list[str]:
+        told, said[:] = [*said], []
+        return [*told, *limit.hear()]
+
+    return Engine(journal, store, settings, trust, check=check, tend=limit.tend, hear=hear, ours=ours)
 
 
 def _tend(file: Path) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "journal_of",
     "object_store",
     "own_files",
+    "parted",
     "store_at",
     "store_folder",
 ]
@@ -105,6 +106,21 @@ def store_at(settings: Settings, stack: Stack) -> str:
     """Where the stack's values are, to be shown: a path or a URL, without secrets."""
     folder = store_folder(settings, stack)
     return str(stack.store) if folder is None else str(folder)
+
+
+def parted(settings: Settings, stack: Stack) -> tuple[str, str] | None:
+    """That records are shared and values are not, with what to do about it; None where that is not so.
+
+    A folder that the stack names may be one that all reach.
+    """
+    if stack.store is not None or stack.journal is None or journal_file(settings, stack) is not None:
+        return None
+    where = store_folder(settings, stack)
+    what = (
+        f"values of the stack `{stack.name}` stay on this machine, in `{where}`, while its journal is on "
+        "a server: on another machine they are on record and cannot be loaded or restored"
+    )
+    return what, 'store = "s3://bucket/prefix" (or a folder that all reach) beside `journal` in the stack'
 
 
 def own_files(settings: Settings, stack: Stack) -> tuple[Path, ...]:

@@ -70,6 +70,28 @@ def test_a_notebook_runs_and_resumes_on_a_teams_stack(
     assert document("stack", "current")["name"] == "local"
 
 
+def test_a_journal_on_a_server_without_a_store_for_all_is_warned_of(
+    project: Path, postgres_server: PostgresServer
+) -> None:
+    url = postgres_server.schema("parted")
+    document("stack", "create", "team", "--journal", url, "--project")
+    document("stack", "use", "team", "--project")
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("a = 1")]), project / "job.ipynb"
+    )
+
+    (_, store) = document("stack", "check")["parts"]
+    diagnosis = document("doctor")
+    done = kitaru("run", "job.ipynb", "--no-progress")
+
+    assert store["ok"]
+    assert "stay on this machine" in store["notes"][0]
+    assert "s3://bucket/prefix" in store["notes"][0]
+    assert "values-on-one-machine" in [warning["kind"] for warning in diagnosis["warnings"]]
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("stay on this machine") == 1
+
+
 def test_an_execution_goes_from_a_laptop_to_a_team_and_back_in_a_file(
     project: Path, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

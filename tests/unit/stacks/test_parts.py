@@ -13,7 +13,7 @@ from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.open import load, open_engine
-from kitaru_nb.stacks.parts import as_typed_in, folders_of, journal_file, own_files, store_folder
+from kitaru_nb.stacks.parts import as_typed_in, folders_of, journal_file, own_files, parted, store_folder
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import a_draft
 
@@ -87,6 +87,24 @@ def test_beside_a_server_the_other_part_is_in_a_folder_of_the_home_of_its_own() 
     assert one != two
     assert one.parent.parent == two.parent.parent == values.parent.parent == HOME / "stacks"
     assert folders_of(SETTINGS, of("s3://bucket/one", "postgresql://ana@db/work")) == ()
+
+
+@pytest.mark.parametrize(
+    ("stack", "apart"),
+    [
+        (of(journal="postgresql://ana@db/work"), True),
+        (of("s3://bucket/one", "postgresql://ana@db/work"), False),
+        (of("/mnt/team", "postgresql://ana@db/work"), False),
+        (of("s3://bucket/one"), False),
+        (of(journal="sqlite:////srv/journal.db"), False),
+        (of(), False),
+    ],
+)
+def test_records_on_a_server_with_values_on_one_machine_are_told_of(stack: Stack, *, apart: bool) -> None:
+    told = parted(SETTINGS, stack)
+
+    assert (told is not None) == apart
+    assert told is None or f"`{store_folder(SETTINGS, stack)}`" in told[0]
 
 
 def test_what_is_ours_is_named_file_by_file_in_a_folder_of_the_users() -> None:
