@@ -221,7 +221,8 @@ class ExtentStore(ABC):
     ) -> Mapping[Digest, Location]:
         """Where `digests` are, as far as they are stored and can be trusted to be there."""
         found = {digest: self._unflushed[digest] for digest in digests if digest in self._unflushed}
-        located = index.locate(digests - found.keys())
+        left = digests - found.keys()
+        located = index.locate(left) if left else {}
         unseen = {place.pack for place in located.values() if place.pack is not None} - lengths.keys()
         if unseen:
             lengths.update(self._lengths(unseen))

@@ -182,7 +182,8 @@ class SqlJournal(SqlWaits):
     ) -> Checkpoint:
         """Record a step with its artifacts in one transaction. See `Journal.commit`."""
         stored = [rows.artifact_row(artifact) for artifact in artifacts]
-        extents = rows.extent_rows(locations)
+        once = {place.extent.digest: place for place in locations}  # values that share bytes each name them
+        extents = rows.extent_rows([*once.values()])
         crash_point("before-commit")
         with self._session.writing() as ledger:
             head, state = ledger.head(), self._leases.fenced(ledger, attempt)[0]

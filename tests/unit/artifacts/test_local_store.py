@@ -343,6 +343,21 @@ def test_a_sync_that_failed_on_the_way_fails_the_flush_of_what_came_before_it(
     assert bytes(store.read(location)) == content(999)
 
 
+def test_the_index_is_not_asked_where_all_was_written_since_the_last_flush(store: LocalStore) -> None:
+    class Asked(MemoryIndex):
+        times = 0
+
+        def locate(self, digests):
+            self.times += 1
+            return super().locate(digests)
+
+    index = Asked()
+    first = store.write(views(content(1)), index=index)
+    again = store.write(views(content(1)), index=index)
+
+    assert (first, index.times) == (again, 1)
+
+
 def test_an_interrupt_in_a_write_leaves_nothing_behind(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,32 @@ def test_a_commit_reads_nothing_that_this_process_wrote_itself(path, opened) -> 
     assert [each for each in ran if each.startswith("SELECT") and "newest" not in each] == []
 
 
+def test_a_name_that_was_asked_for_in_vain_is_not_read_again_by_the_commit(path, opened) -> None:
+    journal = opened(path)
+    attempt, _ = journal.start(NOTEBOOK, owner=current_owner())
+    draft = a_draft("one")
+    assert journal.find(draft.key, notebook=NOTEBOOK.notebook) == []
+
+    ran = statements_of(journal, lambda: journal.commit(attempt, draft))
+
+    assert [each for each in ran if each.startswith("SELECT") and "newest" in each] == []
+    assert [each.draft.name for each in journal.find(draft.key, notebook=NOTEBOOK.notebook)] == ["one"]
+
+
+def test_bytes_that_two_values_share_are_put_on_record_once(path, opened) -> None:
+    journal = opened(path)
+    attempt, _ = journal.start(NOTEBOOK, owner=current_owner())
+    artifact, location = a_stored_value()
+
+    ran = statements_of(
+        journal,
+        lambda: journal.commit(attempt, a_draft("one"), artifacts=[artifact], locations=[location, location]),
+    )
+
+    assert len([each for each in ran if each.startswith("INSERT INTO extents")]) == 1
+    assert journal.locate([location.extent.digest]) == {location.extent.digest: location}
+
+
 def test_what_another_connection_wrote_is_read_before_the_next_commit(path, opened) -> None:
     one, two = opened(path), opened(path)
     attempt, _ = one.start(NOTEBOOK, owner=current_owner())
