@@ -51,6 +51,7 @@ class CellVisitor(ast.NodeVisitor):
         self.reads: set[str] = set()
         self.writes: set[str] = set()
         self.deletes: set[str] = set()
+        self.direct: set[str] = set()
         self.survivable: set[str] = set()  # read where a NameError need not fail the cell
         self.embedded: set[str] = set()
         self.imports: set[str] = set()
@@ -81,6 +82,8 @@ class CellVisitor(ast.NodeVisitor):
         if self.killed is not None and name in self.killed:
             return
         self.reads.add(name)
+        if not self.deferred:
+            self.direct.add(name)
         if self.deferred or self.guards:
             self.survivable.add(name)
 

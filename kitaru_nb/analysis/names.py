@@ -35,6 +35,8 @@ class CellNames:
             bound nowhere (not even in `builtins`). So a cell that completed while such a
             name was unbound did not look at it, and its record also holds for a namespace
             where the name is bound: to find it, use a key with the name taken as unbound.
+        direct: Those of `reads` that its own statements read, and not only functions that it defines:
+            what such a name is bound to in the end may be what it held before.
         embedded: Words in strings that a library may look up in the caller's namespace
             (``df.query("a > @limit")``, ``duckdb.sql("select * from df")``).
         imports: Absolute dotted names of modules it may import; for ``from a import b`` both
@@ -47,6 +49,7 @@ class CellNames:
     deletes: frozenset[str]
     certain: frozenset[str]
     required: frozenset[str]
+    direct: frozenset[str]
     embedded: frozenset[str]
     imports: frozenset[str]
     dynamic: bool
@@ -86,6 +89,7 @@ def _result(visitor: CellVisitor) -> CellNames:
         deletes=frozenset(visitor.deletes),
         certain=certain & (visitor.writes | visitor.deletes),
         required=frozenset() if visitor.dynamic else frozenset(required),
+        direct=frozenset(visitor.direct),
         embedded=frozenset(visitor.embedded - visitor.reads),
         imports=frozenset(visitor.imports),
         dynamic=visitor.dynamic,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Outline", "only_set", "outline_of"]
+__all__ = ["SETS_ATTRIBUTE", "Outline", "only_set", "outline_of"]
+
+SETS_ATTRIBUTE = re.compile(r"\w\s*\.\s*\w+[^\n]*=|\b(setattr|delattr|del)\b")
+"""Found in every source whose outline has targets, and in few others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
-"""Iterators over dicts, half consumed or not: over the same dict, at the same place.
+"""Iterators over dicts and lists, half consumed or not: over the same one, at the same place.
 
 One over a set comes back as one over a list of what was left.
 
-Pickle would make a list of what is left; then the iterator would not see the dict any more.
+Pickle would make a list of what is left of a dict; then the iterator would not see the dict any
+more. And it would move one over a list, where that is not filled yet because it leads back to the
+iterator.
 
 The public names here are part of the stored format.
 """
@@ -17,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["ITERATORS", "make_dict_iterator"]
+__all__ = ["ITERATORS", "make_dict_iterator", "make_list_iterator", "set_place"]
 
 _WAYS: dict[str, Callable[[dict[Any, Any]], Any]] = {
     "keys": iter,
@@ -55,13 +57,37 @@ def make_dict_iterator(over: dict[Any, Any], way: str, done: int) -> Any:
     return iterator
 
 
+def _reduce_list_iterator(iterator: Any) -> Any:
+    way, (held, *_), *place = iterator.__reduce__()
+    if not isinstance(held, list) or not place:
+        return way, (held,)  # it is at its end
+    return make_list_iterator, (held, way is reversed), place[0], None, None, set_place
+
+
+def make_list_iterator(over: list[Any], backwards: bool) -> Any:  # noqa: FBT001 - stored format
+    """An iterator over a list; `set_place` moves it."""
+    return list.__reversed__(over) if backwards else list.__iter__(over)
+
+
+def set_place(iterator: Any, place: int) -> None:
+    """Move an iterator over a list to its place, also where the list is not that long (yet)."""
+    over: list[Any] = iterator.__reduce__()[1][0]
+    length = len(over)
+    list.extend(over, [None] * (place + 1 - length))
+    iterator.__setstate__(place)
+    list.__delitem__(over, slice(length, None))
+
+
 def _reduce_set_iterator(iterator: Any) -> Any:
     # Another process orders the set in another way: what is left is what is left here.
-    return *iterator.__reduce__()[:2], 0
+    left = iterator.__reduce__()[1][0]
+    return make_list_iterator, (left, False), 0, None, None, set_place
 
 
 ITERATORS: dict[type, Callable[[Any], Any]] = {
     **dict.fromkeys(_KINDS, _reduce),
     type(iter(set())): _reduce_set_iterator,
+    type(iter([])): _reduce_list_iterator,
+    type(reversed([])): _reduce_list_iterator,
 }
 """How each kind of iterator is stored."""

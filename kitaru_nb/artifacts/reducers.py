@@ -10,8 +10,11 @@ move or change their meaning.
 
 from __future__ import annotations
 
+import _collections_abc
 import asyncio
 import collections
+import collections.abc
+import enum
 import functools
 import gc
 import importlib
@@ -207,10 +210,10 @@ def _reduce_type(cls: type) -> Any:
     if by_reference(cls):
         if _resolves(cls.__module__, cls.__qualname__, cls):
             return cls.__qualname__
-        of_ctypes = _ctypes_meta(cls)
-        if of_ctypes is None:
+        found = _ctypes_meta(cls) or _named_elsewhere(cls)
+        if found is None:
             raise Unstorable("it is a type that no name leads to")
-        return of_ctypes
+        return found
     return reduce_class(cls)
 
 
@@ -228,6 +231,15 @@ def _ctypes_meta(cls: type) -> Any:
     library = sys.modules.get("ctypes")
     bases = (library.Structure, library.Union, library.Array) if library is not None else ()
     return next(((type, (base,)) for base in bases if type(base) is cls), None)
+
+
+def _named_elsewhere(cls: type) -> Any:
+    """How a type of the interpreter is stored that has another name than its own: of an iterator, a view."""
+    for home, module in (("types", types), ("_collections_abc", _collections_abc)):
+        for name, value in vars(module).items():
+            if value is cls:
+                return attribute_of, (home, name)
+    return None
 
 
 def _resolves(module: str | None, qualname: str, obj: object) -> bool:
@@ -282,6 +294,8 @@ def _reduce_stock(obj: Any) -> Any:
     except Exception as error:  # a foreign __reduce__ may raise anything; the user reads what it said
         raise Unstorable(f"{error}" or type(error).__name__) from error
     value = reduce_instance(obj, value)
+    if isinstance(value, tuple) and value[0] is type(obj) and (len(value) == 2 or value[2] is None):
+        value = _with_attributes(obj, value)
     if isinstance(value, str):
         module = getattr(obj, "__module__", None) or cloudpickle._whichmodule(obj, value)
         if not _resolves(module, value, obj):
@@ -289,6 +303,25 @@ def _reduce_stock(obj: Any) -> Any:
     elif not (isinstance(value, tuple) and 2 <= len(value) <= 6 and callable(value[0])):
         raise Unstorable("its `__reduce_ex__` gives nothing to rebuild it from")
     return value
+
+
+def _with_attributes(obj: Any, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`value`, a call of the class of `obj`, with the attributes that some of the standard library drop."""
+    cls, held = type(obj), getattr(obj, "__dict__", None)
+    way = next(
+        vars(base) for base in cls.__mro__ if not {"__reduce__", "__reduce_ex__"}.isdisjoint(vars(base))
+    )
+    home = str(way.get("__module__", "builtins")).partition(".")[0]
+    if (
+        type(held) is not dict
+        or not held
+        or hasattr(cls, "__setstate__")
+        or home not in sys.stdlib_module_names
+    ):
+        return value
+    # Methods take theirs from their function, and members of an enumeration have a class that keeps them.
+    copied = issubclass(cls, (enum.Enum, staticmethod, classmethod))
+    return value if copied else (*value[:2], held, *value[3:])
 
 
 def singleton_class(obj: object) -> bool:
@@ -398,7 +431,7 @@ def _reduce_mappingproxy(proxy: Any) -> Any:
     found = gc.get_referents(proxy)
     if (
         found
-        and type(found[0]) is dict
+        and isinstance(found[0], collections.abc.Mapping)
         and not isinstance(found[0].get("__dict__"), types.GetSetDescriptorType)
     ):
         return types.MappingProxyType, (found[0],)

@@ -70,7 +70,10 @@ class Trace:
     def of(cls, roots: Iterable[object], namespace: dict[str, Any]) -> Trace | None:
         """The trace of everything `roots` lead to; None where a part of it cannot be told so."""
         walk = _Walk(namespace)
-        return cls(walk.objects, weak=walk.weak, data=walk.data) if walk.over(list(roots)) else None
+        try:
+            return cls(walk.objects, weak=walk.weak, data=walk.data) if walk.over(list(roots)) else None
+        finally:
+            walk.forget()
 
     def holds(self) -> bool:
         """Whether nothing in the graph has changed."""
@@ -99,6 +102,10 @@ class _Walk:
         self._seen = {_identity(d) for d in (namespace, vars(builtins), sys.modules)}
         self._leaves: set[type] = set()
         self._verdicts: dict[type, Any] = {}  # of all other types
+
+    def forget(self) -> None:
+        """Let go of itself: the objects must not live on until the collector comes by."""
+        self._verdicts.clear()
 
     def over(self, level: list[Any]) -> bool:
         """Collect every container; False when there is an object whose state the collector does not see."""

@@ -276,7 +276,8 @@ def is_array_subclass(obj: object) -> bool:
     if np is None or cls is np.ndarray or not issubclass(cls, np.ndarray) or issubclass(cls, np.memmap):
         return False
     own = ("__reduce__", "__reduce_ex__", "__setstate__")
-    return all(getattr(cls, name) is getattr(np.ndarray, name) for name in own) and is_raw(obj)
+    masked = cls.__module__.startswith("numpy.ma") and cls.__name__ == "MaskedArray"  # which would be copied
+    return (masked or all(getattr(cls, name) is getattr(np.ndarray, name) for name in own)) and is_raw(obj)
 
 
 def bare(array: Any) -> Any:

@@ -6,24 +6,23 @@ before the caller records the draft.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import compress
-from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
 from kitaru_nb.artifacts.groups import group_names
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.values import Stored
+from kitaru_nb.engine.definitions import Definitions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Names, Namespace, State
 from kitaru_nb.errors import UnstorableError
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest, Location
 from kitaru_nb.model.checkpoint import Group
 
-__all__ = ["Definitions", "Written", "refuse_unstorable", "write_groups", "write_value"]
+__all__ = ["Written", "refuse_unstorable", "write_groups", "write_value"]
 
 
 @dataclass(slots=True)
@@ -100,86 +99,6 @@ def refuse_unstorable(written: Written, checkpoint: str) -> None:
             message = f"checkpoint `{checkpoint}` wrote `{name}`, which could not be stored: {reason}"
             hint = f"%%checkpoint {checkpoint} --exclude {name}"
             raise UnstorableError(message, kind="unstorable-value", hint=hint)
-
-
-class Definitions:
-    """Where functions and classes of the notebook are on record, by object."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, _Known] = {}
-        self._keys: dict[Anchor, int] = {}
-
-    def add(self, live: Mapping[str, object], written: Written, state: State) -> None:
-        """Take note of what is on record now."""
-        stored = {artifact.digest for artifact in written.artifacts}
-        for group in written.groups:
-            if group.artifact in stored:  # what shares objects was stored whole: it is held there now
-                for key in {id(live[name]) for name in group.names} - written.anchors.keys():
-                    self._known.pop(key, None)
-        for key, anchor in written.anchors.items():
-            definition = live.get(anchor.name)
-            known = self._known.get(key)
-            if id(definition) == key and (known is None or known.anchor != anchor):
-                self._learn(definition, anchor, state.refers.get(state.group_of[anchor.name], frozenset()))
-
-    def put_back(
-        self, namespace: Namespace, groups: Iterable[Group], refers: Callable[[Group], Mapping[int, Anchor]]
-    ) -> None:
-        """Take note of what was just restored; `refers` gives the definitions that a group leads to."""
-        for group in groups:
-            values = {name: namespace.live.get(name) for name in group.names}
-            for name, value in values.items():
-                if name not in group.unstorable and issubclass(type(value), (FunctionType, type)):
-                    elsewhere = refers(group)
-                    anchor = elsewhere.get(id(value))
-                    if anchor is None:
-                        digest = group.value if len(values) == 1 else namespace.digest({name: value})
-                        anchor = Anchor(name, digest, group.artifact)
-                    self._learn(value, anchor, frozenset(elsewhere))
-
-    def _learn(self, definition: object, anchor: Anchor, refers: frozenset[int]) -> None:
-        self._known.pop(self._keys.get(anchor, 0), None)  # another one that was alike
-        self._known[id(definition)] = _Known(weakref.ref(definition), anchor, refers)
-        self._keys[anchor] = id(definition)
-
-    def of(self, anchor: Anchor) -> object | None:
-        """The living object that is on record there; it may have changed since."""
-        known = self._known.get(self._keys.get(anchor, 0))
-        return known.ref() if known is not None and known.anchor == anchor else None
-
-    def refers(self, key: int) -> frozenset[int]:
-        """The definitions that the artifact of one on record refers to, all by their ids."""
-        known = self._known.get(key)
-        return known.refers if known is not None else frozenset()
-
-    def find(self, definition: object, refers: frozenset[int]) -> Anchor | None:
-        """Where an object was stored that leads to no more definitions now; it may have changed since."""
-        known = self._known.get(id(definition))
-        return (
-            known.anchor
-            if known is not None and known.ref() is definition and refers <= known.refers
-            else None
-        )
-
-    def is_doubled(self, key: int, state: State, namespace: Namespace) -> bool:
-        """Whether the name that a definition (by its id) is stored as holds another one that is alike."""
-        known = self._known.get(key)
-        if known is None or state.ids.get(known.anchor.name, key) == key:
-            return False
-        name = known.anchor.name
-        other = namespace.live[name]  # also where it is stored with what it shares objects with
-        return (
-            issubclass(type(other), (FunctionType, type))
-            and namespace.digest({name: other}) == known.anchor.value
-        )
-
-
-class _Known(NamedTuple):
-    """A definition on record: it, where it is stored, and the definitions that its artifact refers to."""
-
-    ref: weakref.ref[Any]
-    anchor: Anchor
-    refers: frozenset[int]
 
 
 class _Writer:

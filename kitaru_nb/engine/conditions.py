@@ -4,11 +4,14 @@ The key says what a step is; what it was seen to do only shows once it has run. 
 carries conditions, and a step is restored from it only where all of them hold now:
 
 ``names:a,b``     names the step changed in place, or may have bound, hold what they held
+``led:a,b``       only the names given lead to functions or classes among these, which it changed
+                  in place: a restore gives new ones to those names, and others would be left behind
+``unbound:NAME``  a name that it may delete is not bound, as it was not
 ``file:PATH``     a file it read has that content, or is absent as it was
 ``folder:PATH|*`` a folder that it listed has these names, or those after it
 ``module:PATH``   a project module it reached has that source
-``random:PART``   a seeded random generator it drew from stands where it stood
-``process:PART``  working folder or options it can see are as they were
+``random:PART``   a seeded random generator that it drew from or may have set stands where it stood
+``process:PART``  working folder or options that it can see, or may have set, are as they were
 ``variables:MOD`` what cells left in variables of a project module it reaches is what was there
 ``env:NAME``      an environment variable it names has that value
 """
@@ -26,10 +29,12 @@ from typing import Any
 from kitaru_nb.analysis.outline import Outline, only_set
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine.listing import listing_digest, names_in
-from kitaru_nb.engine.namespace import Change
+from kitaru_nb.engine.namespace import Change, Names, State
 from kitaru_nb.engine.observe import ABSENT, Observed, file_holds, is_data, state_of
-from kitaru_nb.engine.process import Held, ProcessState, drawn, is_secret
+from kitaru_nb.engine.process import Held, ProcessState, drawn, held_at, is_secret
+from kitaru_nb.engine.state import leading_to
 from kitaru_nb.engine.steps import Pending
+from kitaru_nb.engine.suspects import GENERATORS
 from kitaru_nb.model.artifact import Digest
 
 __all__ = ["conditions_of", "holds", "named_environment", "named_files", "seeds"]
@@ -51,6 +56,7 @@ def conditions_of(
     observed: Observed,
     files: Sequence[Mapping[str, Any]],
     *,
+    suspects: Iterable[str],
     ignored: Sequence[Path],
 ) -> dict[str, str]:
     """The conditions of a step that has just run.
@@ -61,13 +67,23 @@ def conditions_of(
         after: The process state after it.
         observed: What it was seen to touch; `files` are the files of that, with digests.
         files: See `Observed.files`.
+        suspects: Parts of process state that the step may have set, see `may_set`.
         ignored: Files, and folders whose files, are no data.
     """
     found: dict[str, str] = {
         f"names:{','.join(names)}": pending.before.groups[names] for names in _kept(pending, step)
     }
+    found |= {
+        f"led:{','.join(names)}": ",".join(sorted(_led(names, pending.before)))
+        for names in _redefined(pending, step)
+    }
+    found |= dict.fromkeys((f"unbound:{name}" for name in sorted(_perhaps_deleted(pending))), "")
     if pending.seeded:
         found |= {f"random:{part}": _digest(pending.process[part]) for part in drawn(pending.process, after)}
+    for part in suspects:
+        held, generator = _part(pending.process, part), part in GENERATORS
+        if held == _part(after, part) and (not generator or (pending.seeded and held is not None)):
+            found[f"random:{part}" if generator else f"process:{part}"] = _digest(held)
     found |= {
         f"file:{path}": digest
         for path, digest in pending.files.items()
@@ -175,6 +191,10 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
     match kind:
         case "names":
             return pending.before.groups.get(tuple(rest.split(","))) == digest
+        case "led":
+            return _led(tuple(rest.split(",")), pending.before) <= set(digest.split(","))
+        case "unbound":
+            return rest not in pending.before.ids
         case "random":
             return rest in pending.process and _digest(pending.process[rest]) == digest
         case "process":
@@ -211,6 +231,23 @@ def _kept(pending: Pending, step: Change) -> set[tuple[str, ...]]:
     } | step.in_place
 
 
+def _redefined(pending: Pending, step: Change) -> Iterator[Names]:
+    """The groups of functions and classes that the step changed in place."""
+    named = set(pending.before.definitions.values())
+    yield from (names for names in sorted(step.in_place) if not named.isdisjoint(names))
+
+
+def _led(names: Names, state: State) -> set[str]:
+    """The names that lead to functions or classes in a group."""
+    return {name for group in leading_to({names}, state) for name in group}
+
+
+def _perhaps_deleted(pending: Pending) -> frozenset[str]:
+    """Names that were not bound, so that it does not show whether the step would have deleted them."""
+    names = pending.needs.names
+    return names.deletes - names.certain - pending.before.ids.keys()
+
+
 def _visible_parts(pending: Pending, observed: Observed) -> Iterator[str]:
     """The parts of process state that the step can see, as far as its code tells."""
     needs = pending.needs
@@ -238,8 +275,7 @@ def _variables(pending: Pending, module: str) -> Digest:
 def _part(process: ProcessState, part: str) -> object:
     kind, _, path = part.partition("/")
     if kind == "attributes":
-        held = process.get("attributes", {}).get(path)
-        return None if held is None else _content(held)
+        return _content(process.get("attributes", {}).get(path) or held_at(path))
     return process.get(part)
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kitaru_nb.analysis.outline import outline_of
+from kitaru_nb.analysis.outline import SETS_ATTRIBUTE, outline_of
 from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.cell import Cell
@@ -94,6 +94,8 @@ class Decider:
         self._live.forget()
         VAULT.hear(source)
         self._plain.append(source)
+        if SETS_ATTRIBUTE.search(source):  # while it is seen what they hold before
+            self._watch(source)
         self.lineage.saw(source)
         self._seeded = self._seeded or seeds(source)
 
@@ -253,10 +255,13 @@ class Decider:
         for source in (*self._plain, cell.source):
             self._process.hear(source)
         for source in self._plain:
-            with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
-                self._process.watch(self._namespace.live, outline_of(ast.parse(source)).targets)
+            self._watch(source)
         self._plain.clear()
         self._process.watch(self._namespace.live, cell.outline.targets)
+
+    def _watch(self, source: str) -> None:
+        with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
+            self._process.watch(self._namespace.live, outline_of(ast.parse(source)).targets)
 
     def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
         if opaque_read(pending.needs):

@@ -11,7 +11,8 @@ from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.engine.attributes import refer, shared_names
 from kitaru_nb.engine.cheaper import Ran, Recipes
-from kitaru_nb.engine.commit import Definitions, Written, refuse_unstorable, write_groups, write_value
+from kitaru_nb.engine.commit import Written, refuse_unstorable, write_groups, write_value
+from kitaru_nb.engine.definitions import Definitions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Change, Names, Namespace, State
 from kitaru_nb.engine.process import Process, ProcessState
@@ -71,7 +72,8 @@ class Line:
     def restore(self, line: Sequence[Checkpoint], *, exact: bool = False) -> Restored:
         """The namespace and process as the commits of `line` left them, oldest first.
 
-        With `exact`, names that are on record here and were not there yet go.
+        With `exact`, names that are on record here and were not there yet go, and what cells set in
+        the process and had not set there yet is as it was found.
         """
         recorded = recorded_at(line)
         made_by = {group.artifact: c.draft.name for c in line for group in c.draft.groups}
@@ -88,12 +90,18 @@ class Line:
         gone -= recorded.groups.keys()
         for name in gone:
             self._namespace.live.pop(name, None)
+        state: dict[str, object] = {}
         for digest in recorded.process:
+            state |= loader.process(digest)
             restored.problems += self._process.apply(loader.process(digest))
+        if exact:
+            restored.problems += self._process.go_back(state)
         self.parent, self.recorded, self._committed = line[-1].seq, recorded, State()
         self._namespace.recorded_whole = recorded.whole
         self.definitions = Definitions()
         self.definitions.put_back(self._namespace, groups, loader.refers)
+        for group in groups:
+            self.definitions.met(group, loader.met(group))
         self._refers = {group.names: frozenset(loader.refers(group)) for group in groups}
         self._checked = State()
         self._recorded_process = self._process.snapshot()
@@ -153,11 +161,18 @@ class Line:
     def _grown(self, after: State) -> set[Names]:
         """Groups on record whose artifacts carry along what has a name now, or refer to what has none.
 
-        The second only counts where another object that is alike has taken the name.
+        The second only counts where another object that is alike has taken the name, or where the
+        object is held elsewhere and was met by its name.
         """
         if self._checked.refers is after.refers and self._checked.definitions == after.definitions:
             return set()
-        on_record = self.recorded.whole
+        on_record, live = self.recorded.whole, self._namespace.live
+        self.definitions.look(live)
+        torn = {
+            names
+            for names, group in on_record.items()
+            if names in after.groups and self.definitions.is_torn(group, live)
+        }
         known = {
             names: self._refers.get(names, frozenset())
             for names in {
@@ -171,7 +186,7 @@ class Line:
         twice = {key for key in keys if self.definitions.is_doubled(key, after, self._namespace)}
         own = {after.group_of[after.definitions[key]] for key in twice & after.definitions.keys()}
         doubled = {names for names, refers in known.items() if names in own or not refers.isdisjoint(twice)}
-        return doubled | grown_groups(after, known)
+        return doubled | grown_groups(after, known, torn)
 
     def write_process(
         self, before: ProcessState, after: ProcessState, state: State, written: Written
@@ -215,13 +230,16 @@ class Line:
 
     def take_in(self, groups: Sequence[Group], after: State, loader: Loader) -> None:
         """Groups that were just put back and hold what they held are on record here, too."""
-        for group in groups:
-            if after.groups.get(group.names) == group.value:
-                self.recorded.put(group)
-                live = {id(self._namespace.live[name]) for name in group.names}
-                refers = frozenset(loader.refers(group))
-                self._refers[group.names] = refers.union(*map(self.definitions.refers, live & refers))
-                self._checked = State()
+        same = [group for group in groups if after.groups.get(group.names) == group.value]
+        for group in same:
+            self.recorded.put(group)
+            live = {id(self._namespace.live[name]) for name in group.names}
+            refers = frozenset(loader.refers(group))
+            self._refers[group.names] = refers.union(*map(self.definitions.refers, live & refers))
+        for group in same:
+            self.definitions.met(group, loader.met(group))
+        if same:
+            self._checked = State()
 
     def place(self, written: Written, before: State, after: State) -> dict[str, Any]:
         """The fields of a draft that say what it adds to this line, for a step between two looks."""
@@ -285,7 +303,8 @@ class Line:
         self.parent, self._recorded_process, self._committed = checkpoint.seq, process, after
         self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
         self.recorded.add(draft)
-        self.definitions.add(self._namespace.live, written, after)
+        stored = {artifact.digest for artifact in written.artifacts}
+        self.definitions.add(self._namespace.live, written.groups, written.anchors, after, stored=stored)
         for group in written.groups:
             self._refers[group.names] = after.refers.get(group.names, frozenset())
         self._checked = after

@@ -20,7 +20,7 @@ from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine.differing import first_difference
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.namespace import Names, Namespace, State
-from kitaru_nb.engine.process import Held, ProcessState
+from kitaru_nb.engine.process import ABSENT, Held, ProcessState
 from kitaru_nb.engine.recovery import Loader, Recorded, put_back, recorded_at
 from kitaru_nb.errors import DivergenceError, KitaruError
 from kitaru_nb.model.artifact import Digest
@@ -183,12 +183,16 @@ def _process(
     for digest in recorded.process:
         known.update(loader.process(digest))
     for part, value in process.items():
-        if part not in known and value is None:
+        if part not in known and (value is None or (part == "attributes" and _are_absent(value))):
             continue  # as it was found
         if part not in known:
             yield Difference((f"[{part}]",), "is not on record")
         elif not _same_part(value, known[part], live, restored):
             yield Difference((f"[{part}]",), "would not be put back as it is")
+
+
+def _are_absent(attributes: Mapping[str, Held]) -> bool:
+    return all(held == Held(ABSENT) for held in attributes.values())
 
 
 def _same_part(value: Any, stored: Any, live: Namespace, restored: Namespace) -> bool:

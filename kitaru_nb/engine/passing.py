@@ -1,7 +1,8 @@
-"""What a step took from a name that it then bound anew or unbound, and passed on into what it leaves.
+"""What a step took from a name that it then bound anew or unbound, and changed or passed on.
 
 ``d = d.reshape(-1)`` looks like a new array, but is one more view of the memory that `d` had. A
 record of such a step gives a copy of that memory, so it only counts where nothing else shares it.
+``d = d.pop()`` changes the list that `d` had, which is on record nowhere: likewise.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["passed_on"]
 
 
 def passed_on(pending: Pending, step: Change, after: State, live: dict[str, object]) -> frozenset[Names]:
-    """The groups from before the step of names bound anew or gone, whose objects are in what it left.
+    """The groups from before the step of names bound anew or gone, whose objects it changed or left.
 
     Where the old objects are not at hand any more, every such name that the step read counts.
     """
@@ -28,8 +29,9 @@ def passed_on(pending: Pending, step: Change, after: State, live: dict[str, obje
             found.add(name)
         else:
             doubtful[f"{name} before"] = shadow.before(name)
-    if doubtful:
+    if doubtful and shadow is not None:
         left = {name: live[name] for names in step.groups for name in names}
+        left["changed in place"] = shadow.changed()
         found |= {name.partition(" ")[0] for name in _sharing(doubtful, left, live, after)}
     return frozenset(before.group_of[name] for name in found)
 

@@ -30,13 +30,15 @@ from kitaru_nb.engine.parts import PARTS, mark_of
 from kitaru_nb.engine.switches import SETTING, Switches
 from kitaru_nb.engine.variables import Variables
 
-__all__ = ["Held", "Process", "ProcessState", "began_ns", "drawn", "is_secret"]
+__all__ = ["ABSENT", "Held", "Process", "ProcessState", "began_ns", "drawn", "held_at", "is_secret"]
 
 ProcessState = dict[str, Any]
 """Part to a comparable value."""
 
 _GENERATORS = ("random", "numpy", "torch")
-_ABSENT = "absent"
+ABSENT = "absent"
+"""Stands for what an attribute holds that is not there."""
+
 _UNREADABLE = (pickle.PicklingError, AttributeError, TypeError, ValueError, RecursionError)
 _SURROUNDINGS = ("cwd", "path", "env")
 _ANNOTATION = "annotation "
@@ -56,6 +58,14 @@ class Held:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Held) and self.value is other.value and vars(self) == vars(other)
+
+    def is_whole(self) -> bool:
+        """Whether the object still holds what it held."""
+        with suppress(*_UNREADABLE):
+            return (
+                not hasattr(self, "content") or digest_values({"": self.value}, namespace={}) == self.content
+            )
+        return False
 
     def holding(self, value: object) -> Held:
         """The same, holding `value`, which stands for its own."""
@@ -89,9 +99,10 @@ class Process:
         self._path = list(sys.path)
         self._entries: set[str] = set()  # that were on the import path at some time
         self._variables: set[str] = set()  # that were changed at some time
-        self._watched: set[tuple[str, str]] = set()
+        self._watched: dict[tuple[str, str], Held] = {}  # with what they held first
         self.variables = Variables()
         self._names: dict[str, Any] = {}
+        self._first: ProcessState = {}  # each part as it was when it was first looked at
         # Python finds modules in the working folder where the empty entry says so.
         self._folder = _working_folder() if "" in sys.path else None
 
@@ -108,7 +119,23 @@ class Process:
         for names in targets:
             owner = _owner(namespace.get(names[0]), names[1:-1])
             if owner is not None:
-                self._watched.add((owner, names[-1]))
+                self._watch(owner, names[-1])
+
+    def _watch(self, owner: str, name: str) -> None:
+        if (owner, name) not in self._watched:
+            found = self._imported(owner, name)
+            self._watched[owner, name] = held_at(f"{owner}:{name}") if found is None else found
+
+    def _imported(self, owner: str, name: str) -> Held | None:
+        """What a variable of a project module held when it was imported; None where that is not known."""
+        found = self.variables.as_imported(owner, name, ABSENT)
+        if found is None:
+            return None
+        value, digest = found
+        first = Held(value)
+        if digest is not None and not is_immutable_atom(value):
+            first.content = digest  # as it was then
+        return first
 
     def snapshot(self) -> ProcessState:
         """The state now: the very one of the last time where nothing has changed, so never change it.
@@ -119,9 +146,11 @@ class Process:
         surroundings = self._import_path(), self._changed_environment()
         if not same or surroundings != self._surroundings:
             self._surroundings, self._settings = surroundings, self._read(*surroundings)
+            self._first = {**self._settings, **self._first}
         state = self._settings
         if self.variables.modules:
-            self._watched |= self.variables.changed()
+            for owner, name in self.variables.changed():
+                self._watch(owner, name)
         noted = self._names.get("__annotations__")
         if not self._watched and not noted:
             return state
@@ -142,6 +171,44 @@ class Process:
                 with suppress(OSError, AttributeError):  # no working folder; a library without that part
                     state[part] = self._part(part, sys.modules[module], read)
         return state | self._switches.parts()
+
+    def go_back(self, state: Mapping[str, Any]) -> list[str]:
+        """Put everything back that cells have set and that `state` does not name, as it was found.
+
+        What plain cells had set before the first step counts as found. Gives sentences as `apply`.
+        """
+        noted = self._names.get("__annotations__", {})
+        for name in [name for name in noted if f"{_ANNOTATION}{name}" not in state]:
+            del noted[name]
+        apart = ("path", "env", "attributes")
+        found: ProcessState = {
+            part: self._first[part]
+            for part, value in self.snapshot().items()
+            if part in self._first and part not in state and part not in apart and value != self._first[part]
+        }
+        variables = self._variables - state.get("env", {}).keys()
+        found["env"] = {name: self._environ.get(name) for name in variables}
+        front, back, removed = state.get("path", ([], [], []))
+        sys.path[:] = [
+            *front,
+            *(entry for entry in self._path if entry not in {*front, *back, *removed}),
+            *back,
+        ]
+        known = state.get("attributes", {})
+        since = {place: first for place, first in self._watched.items() if ":".join(place) not in known}
+        kept = {place for place, first in since.items() if not first.is_whole()}
+        found["attributes"] = {":".join(place): first for place, first in since.items() if place not in kept}
+        failed = self.apply(found)
+        for place in since.keys() - kept:
+            del self._watched[place]  # until it is set again
+        self.variables.forget(since.keys() - kept)
+        return [
+            *failed,
+            *(
+                f"{owner.replace('|', '.')}.{name} was not put back: it was changed in place"
+                for owner, name in sorted(kept)
+            ),
+        ]
 
     def _part(self, part: str, module: ModuleType, read: Callable[[Any], Any]) -> Any:
         """One part; the very object of the last look where nothing has changed."""
@@ -197,8 +264,10 @@ class Process:
                     noted = self._names.setdefault("__annotations__", {})
                     noted.update((name, held.value) for name, held in value.items())
                 elif part == "attributes":
+                    for path in value:
+                        owner, _, name = path.rpartition(":")
+                        self._watch(owner, name)
                     failed += _put_attributes(value)
-                    self._watched.update((path.rpartition(":")[0], path.rpartition(":")[2]) for path in value)
                 else:
                     module, _, put = PARTS[part]
                     put(importlib.import_module(module), value)
@@ -292,6 +361,15 @@ def _owner(value: object, path: tuple[str, ...]) -> str | None:
     return None
 
 
+def held_at(path: str) -> Held:
+    """What an attribute of a library holds now, by its place in the process state: ``module|Class:name``."""
+    owner, _, name = path.rpartition(":")
+    try:
+        return Held(_attribute(owner, name))
+    except (ImportError, AttributeError):
+        return Held(ABSENT)
+
+
 def _resolve(owner: str) -> Any:
     module, _, qualname = owner.partition("|")
     found: Any = importlib.import_module(module)
@@ -301,7 +379,7 @@ def _resolve(owner: str) -> Any:
 
 
 def _attribute(owner: str, name: str) -> object:
-    return vars(_resolve(owner)).get(name, _ABSENT)
+    return vars(_resolve(owner)).get(name, ABSENT)
 
 
 def _put_attributes(value: Mapping[str, Held]) -> list[str]:
@@ -311,7 +389,7 @@ def _put_attributes(value: Mapping[str, Held]) -> list[str]:
         target = _resolve(owner)
         if is_marker(held.value):
             failed.append(f"{owner.replace('|', '.')}.{name} was not put back: it could not be stored")
-        elif held.value is _ABSENT or held.value == _ABSENT:
+        elif held.value is ABSENT or held.value == ABSENT:
             with suppress(AttributeError):
                 delattr(target, name)
         else:

@@ -49,12 +49,14 @@ _TEXTS: Mapping[str, str] = {
     "random": "the random generator of `{}` stood elsewhere",
     "variables": "cells had left something else in variables of the module `{}`",
     "names": "`{}`, which it may change, held another value before it",
+    "led": "another name leads to `{}`, which it may change in place",
+    "unbound": "`{}`, which it may delete, was not bound before it",
     "folder": "what is in the folder `{}` has changed since: files came or went",
 }
 
 
 def _named(kind: str, rest: str) -> str:
-    if kind == "names":
+    if kind in ("names", "led"):
         return rest.replace(",", "`, `")
     if kind == "process":
         return rest.rpartition("/")[2]

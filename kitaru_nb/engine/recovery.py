@@ -18,6 +18,7 @@ from kitaru_nb.artifacts.notes import Note, noting, place
 from kitaru_nb.artifacts.resource import making
 from kitaru_nb.artifacts.verify import Verification
 from kitaru_nb.engine.cheaper import make
+from kitaru_nb.engine.definitions import References, is_definition
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.furthest import furthest, left_at
 from kitaru_nb.engine.namespace import Names, Namespace
@@ -47,7 +48,6 @@ __all__ = [
 
 
 _ABSENT = object()
-_Referred = dict[int, tuple[object, Anchor]]  # definitions, by id, with where they are held
 
 
 @dataclass(slots=True)
@@ -151,9 +151,9 @@ class Loader:
         self._came_as: dict[Digest, Digest] = {}
         self._step = False
         self._bound: AbstractSet[str] = frozenset()
-        self._refers: dict[Digest, _Referred] = {}
-        self._into: list[_Referred] = []  # of the artifacts that are being loaded
-        self._leads: dict[int, _Referred] = {}  # of the definitions that were loaded
+        self._refers: dict[Digest, References] = {}
+        self._into: list[References] = []  # of the artifacts that are being loaded
+        self._leads: dict[int, References] = {}  # of the definitions that were loaded
         self._called = False
 
     def expect(self, names: Mapping[str, Group]) -> None:
@@ -168,8 +168,8 @@ class Loader:
         """
         self._coming, self._step, self._bound = names, True, bound
 
-    def refers(self, group: Group) -> dict[int, Anchor]:
-        """The functions and classes that a loaded group's artifact refers to, by id, and where they are held.
+    def refers(self, group: Group) -> References:
+        """The functions and classes that a loaded group's artifact refers to.
 
         Of one that is itself no more than a reference: also those that its own artifact refers to.
         """
@@ -177,7 +177,15 @@ class Loader:
         for value in self._loaded[group.artifact].values() if found else ():
             if id(value) in found:
                 found |= self._leads.get(id(value), {})
-        return {key: anchor for key, (_, anchor) in found.items()}
+        return found
+
+    def met(self, group: Group) -> References:
+        """Those of `refers` that are held elsewhere: what a name held was alike and was taken."""
+        return {
+            key: (found, anchor)
+            for key, (found, anchor) in self.refers(group).items()
+            if self._loaded.get(anchor.artifact, {}).get(anchor.name) is not found
+        }
 
     def load(self, digest: Digest) -> dict[str, object]:
         """The values of an artifact.
@@ -195,7 +203,7 @@ class Loader:
                     )
             finally:
                 self._into.pop()
-            if later and not any(issubclass(type(value), (FunctionType, type)) for value in values.values()):
+            if later and not any(map(is_definition, values.values())):
                 self._checks[digest] = later
             else:
                 for check in later or ():  # what a definition holds is reached in too many ways
@@ -205,7 +213,7 @@ class Loader:
             refers = self._refers[digest]
             self._loaded[digest] = self._met(values, [found for found, _ in refers.values()])
             for value in self._loaded[digest].values():
-                if _are_definitions([value]) and id(value) not in refers:
+                if is_definition(value) and id(value) not in refers:
                     self._leads[id(value)] = refers
         return self._loaded[digest]
 
@@ -341,7 +349,7 @@ class Loader:
         return {name: found[names[id(value)]] for name, value in values.items()}
 
     def _are_alike(self, name: str, one: object, other: object) -> bool:
-        return _are_definitions([one]) and self._namespace.digest({name: one}) == self._namespace.digest(
+        return is_definition(one) and self._namespace.digest({name: one}) == self._namespace.digest(
             {name: other}
         )
 
@@ -440,14 +448,28 @@ def execution_of(
     return known[0]
 
 
-def target_of(journal: Journal, execution: Execution, at: str | None) -> Checkpoint:
+def target_of(
+    journal: Journal, execution: Execution, at: str | None, *, here: int | None = None
+) -> Checkpoint:
     """The commit to go back to: the newest of step `at` (``NAME``), or the furthest.
+
+    Args:
+        journal: Where they are on record.
+        execution: Of what.
+        at: A step. Its newest commit on the way `here` counts, else on the way to the furthest one,
+            else its own furthest.
+        here: `seq` of the commit that the kernel stands at; None in a new one.
 
     Raises:
         NotFoundError: the execution has no such commit.
     """
     recorded = journal.checkpoints(execution.id)
-    target = furthest(recorded, name=at, left=left_at(journal.events(execution.id), recorded))
+    left = left_at(journal.events(execution.id), recorded)
+    target = furthest(recorded, left=left)
+    if at is not None and target is not None:
+        line = journal.line(target.seq if here is None else here)
+        own = [c for c in line if c.draft.name == at and c.execution == execution.id]
+        target = own[-1] if own else furthest(recorded, name=at, left=left)
     if target is not None:
         return target
     names = dict.fromkeys(c.draft.name for c in recorded if c.draft.status is not CheckpointStatus.FAILED)
@@ -561,7 +583,7 @@ def how_made(value: object, notes: Iterable[Note]) -> str:
 
 
 def _are_definitions(values: Iterable[object]) -> bool:
-    return all(issubclass(type(value), (FunctionType, type)) for value in values)
+    return all(map(is_definition, values))
 
 
 def _require_names(values: Mapping[str, object], group: Group) -> None:

@@ -91,7 +91,7 @@ class Shadow:
         level = list(self._bound.values())
         while level:
             if len(self._kept) > _MANY or _are_watched(level):
-                self.whole, self._kept, self._bound = False, [], {}
+                self.give_up()
                 return
             level = self._copy(_new(level, seen))
         for other in self.beside:
@@ -129,6 +129,22 @@ class Shadow:
         """The object that `name` was bound to before the step."""
         return self._bound[name]
 
+    def keeps_watched(self) -> bool:
+        """Whether weak references show that something lives which is bound to its name no more."""
+        return any(
+            self.live.get(name) is not value and weakref.getweakrefcount(value)
+            for name, value in self._bound.items()
+        )
+
+    def give_up(self) -> None:
+        """Hold nothing any more: what only this held dies, and the step cannot be undone."""
+        self.whole = False
+        self._kept, self._bound, self._dying = [], {}, {}
+
+    def changed(self) -> list[object]:
+        """The objects that hold something else than before the step."""
+        return [obj for obj, kind, before in self._kept if not kind.same(obj, before)]
+
     def settle(self) -> None:
         """The step has failed: note what it did, so that later changes can be told from it."""
         for name, reference in self._dying.items():
@@ -151,6 +167,7 @@ class Shadow:
             before, now = self._bound.get(name, _ABSENT), self.live.get(name, _ABSENT)
             if before is not now:
                 self._rebound[name] = (before, now)
+        self._bound = {}  # the rest may die
 
     def undo(self) -> None:
         """Give everything back what it held, except what was changed since the failure."""

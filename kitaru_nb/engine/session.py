@@ -396,6 +396,9 @@ class Session:
         took = time.perf_counter() - pending.started
         self._decider.watch_attributes(pending.cell)
         touched_opaque(opaque_read(pending.needs))
+        shadow = pending.shadow
+        if shadow is not None and (self._refers_weakly(pending) or shadow.keeps_watched()):
+            shadow.give_up()  # what the step gave up is dead from now on, and that is to be seen
         after = self.namespace.observe()
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
@@ -419,7 +422,7 @@ class Session:
             CheckpointStatus.COMPLETED,
             outcome,
             duration=took,
-            deleted_by_step=tuple(sorted(step.deleted)),
+            deleted_by_step=tuple(sorted(step.deleted | self._unbound(pending))),
             process=self._line.write_process(pending.process, process, after, written),
             result=self._line.write_result(pending, outcome.result, written),
             packages=versions_of(pending.needs.uses, self._read_by(pending)),
@@ -430,6 +433,17 @@ class Session:
             **self._line.place(written, pending.before, after),
         )
         return self._record(draft, written, after, process)
+
+    def _refers_weakly(self, pending: Pending) -> bool:
+        """Whether the step may have made a weak reference."""
+        if "weakref" in pending.needs.uses:
+            return True
+        kinds = (value if isinstance(value, type) else type(value) for value in self._read_by(pending))
+        return any(kind.__module__ in ("weakref", "_weakref") for kind in kinds)
+
+    def _unbound(self, pending: Pending) -> set[str]:
+        """Names that the step leaves unbound for certain, whatever they held before."""
+        return {name for name in pending.needs.names.certain if name not in self.namespace.live}
 
     def _read_by(self, pending: Pending) -> list[object]:
         live = self.namespace.live
@@ -547,7 +561,7 @@ class Session:
         loader = Loader(self.engine, self.namespace, known=self._line.known, steps=lazily)
         groups = [group for group in recorded.groups if group.written and not has_live(plan.checkpoint)]
         names = {name: group for group in groups for name in group.names}
-        loader.expect_step(names, bound=plan.pending.needs.names.writes - plan.pending.needs.names.reads)
+        loader.expect_step(names, bound=plan.pending.needs.names.writes - plan.pending.needs.names.direct)
         if recorded.process is not None:
             self._process.apply_surroundings([loader.process(recorded.process, by_step=True)])
         files = self._files.put_back(plan.checkpoint)
@@ -560,7 +574,9 @@ class Session:
         for name in recorded.deleted_by_step:
             self.namespace.live.pop(name, None)
         if recorded.process is not None:
-            restored.problems += self._process.apply(loader.process(recorded.process, by_step=True))
+            parts = loader.process(recorded.process, by_step=True)
+            restored.problems += self._process.apply(parts)
+            self._touched.suspects.note(plan.pending, parts)
         self._record_restored(plan, groups, loader)
         if self.last is not None:
             self._check(self.last)
@@ -623,7 +639,7 @@ class Session:
         found = execution_of(journal, self.identity, execution, self.attempt)
         if take_over:  # also where there is nothing to restore: then the cells run here from now on
             self._lease.take_named(found.id, take_over=True)
-        target = target_of(journal, found, at)
+        target = target_of(journal, found, at, here=self._line.parent)
         if not self._reading:
             self._lease.take_named(found.id)
         with self.engine.trust.accepting(trust):
@@ -675,7 +691,8 @@ class Session:
             CorruptError: some names' stored bytes are damaged; the others are back.
         """
         attempt = self.open()
-        target_of(self.engine.journal, self.engine.journal.execution(attempt.execution), at)
+        journal = self.engine.journal
+        target_of(journal, journal.execution(attempt.execution), at, here=self._line.parent)
         for name in self.namespace.visible():
             del self.namespace.live[name]
         return self.resume(attempt.execution, at=at)

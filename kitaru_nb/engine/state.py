@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -21,6 +21,7 @@ __all__ = [
     "differing",
     "gone_names",
     "grown_groups",
+    "leading_to",
     "with_carried",
 ]
 
@@ -114,15 +115,18 @@ def changed_groups(before: State, after: State) -> set[Names]:
     return changed
 
 
-def grown_groups(after: State, known: Mapping[Names, frozenset[int]]) -> set[Names]:
-    """The groups of `after` that lead to definitions which they did not lead to as `known`.
+def grown_groups(
+    after: State, known: Mapping[Names, frozenset[int]], more: Iterable[Names] = ()
+) -> set[Names]:
+    """The groups of `after` that lead to definitions which they did not lead to as `known`, and `more`.
 
     What only a group held has got a name: it is stored by itself from now on, so the group has to
     be stored anew, or each of the two would come back with one of its own. The same holds for
     whoever leads to a definition among these.
     """
     found = {names for names, keys in known.items() if not after.refers.get(names, frozenset()) <= keys}
-    return found | _leading_to(found, after)
+    found.update(more)
+    return found | leading_to(found, after)
 
 
 def carried_along(groups: AbstractSet[Names], after: State) -> set[Names]:
@@ -132,7 +136,7 @@ def carried_along(groups: AbstractSet[Names], after: State) -> set[Names]:
     gives new ones for all of them, so whoever leads to one that is not changed has to come along,
     or it would be left with the one of the past.
     """
-    return _leading_to({names for names in groups if len({after.ids[name] for name in names}) > 1}, after)
+    return leading_to({names for names in groups if len({after.ids[name] for name in names}) > 1}, after)
 
 
 def with_carried(step: Change, before: State, after: State) -> Change:
@@ -141,7 +145,7 @@ def with_carried(step: Change, before: State, after: State) -> Change:
     return replace(step, groups=step.groups | along, in_place=step.in_place | (along & before.groups.keys()))
 
 
-def _leading_to(groups: set[Names], state: State) -> set[Names]:
+def leading_to(groups: set[Names], state: State) -> set[Names]:
     """The other groups of `state` that lead to definitions in `groups`, directly or not."""
     found, waiting = set(groups), groups
     while waiting:

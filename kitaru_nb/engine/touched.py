@@ -15,6 +15,7 @@ from kitaru_nb.engine.namespace import Change, Namespace, State
 from kitaru_nb.engine.passing import passed_on
 from kitaru_nb.engine.process import ProcessState
 from kitaru_nb.engine.steps import Pending
+from kitaru_nb.engine.suspects import Suspects
 from kitaru_nb.model.checkpoint import Checkpoint
 
 __all__ = ["Touched"]
@@ -31,6 +32,7 @@ class Touched:
 
     Attributes:
         observed: What the running step, or the last one, was seen to touch.
+        suspects: What steps may have set in the process.
     """
 
     def __init__(self, engine: Engine, namespace: Namespace, files: Files, live: Live) -> None:
@@ -39,6 +41,7 @@ class Touched:
         self._files = files
         self._live = live
         self.observed = observe.Observed()
+        self.suspects = Suspects()
 
     def begin(self) -> None:
         """The body of a step runs from now on, until `observe.stop`."""
@@ -63,10 +66,13 @@ class Touched:
         passed = passed_on(pending, step, after, self._namespace.live)
         if passed:
             step = replace(step, in_place=step.in_place | passed)
-        source, ignored = pending.cell.source, self._engine.ours
-        files = self._files.store(self.observed, written, named=pending.files, source=source)
+        live, reached = self._namespace.live, pending.needs.touched
+        suspects = self.suspects.of(pending, process, [live[name] for name in reached if name in live])
+        files = self._files.store(self.observed, written, named=pending.files, source=pending.cell.source)
         return {
-            "conditions": conditions_of(pending, step, process, self.observed, files, ignored=ignored),
+            "conditions": conditions_of(
+                pending, step, process, self.observed, files, suspects=suspects, ignored=self._engine.ours
+            ),
             "files": tuple(files),
             "outside": tuple(sorted(self.observed.outside)),
         }

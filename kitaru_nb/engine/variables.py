@@ -78,6 +78,19 @@ class Variables:
                     self._changed.add((module, name))
         return self._changed
 
+    def as_imported(self, module: str, name: str, absent: object) -> tuple[object, Digest | None] | None:
+        """What a variable held after its import, or `absent`, and the digest of that if it can be read.
+
+        None for what is no project module, or was never seen.
+        """
+        if module not in self.modules or module not in self._imported:
+            return None
+        return self._imported[module][1].get(name, (absent, None))
+
+    def forget(self, places: AbstractSet[tuple[str, str]]) -> None:
+        """These variables are as their import left them again."""
+        self._changed -= places
+
     def shadowed(self, modules: AbstractSet[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
         """The variables of those among `modules` that are the project's: where they are, and their names."""
         for module in sorted(self.modules & modules):

@@ -260,3 +260,21 @@ def test_a_function_that_imports_a_module_by_the_text_of_its_name_counts() -> No
 )
 def test_a_function_that_may_touch_any_name_is_dynamic(body: str) -> None:
     assert function_names(code_of(f"def f(x):\n    {body}")).dynamic
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("f, g = g, f", {"f", "g"}),
+        ("def f(): return f() + x", set()),
+        ("f = deco(f)", {"deco", "f"}),
+        ("def f(v=x): return y", {"x"}),
+        ("h = lambda: x\nclass C:\n    y = z\n    def m(self): return w", {"z"}),
+        ("list(x for x in y if z)", {"list", "y"}),
+    ],
+)
+def test_what_a_cell_itself_reads_and_not_only_its_functions(source: str, expected: set[str]) -> None:
+    found = names(source)
+
+    assert found.direct == expected
+    assert found.direct <= found.reads

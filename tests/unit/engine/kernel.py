@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import builtins
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from cloudpickle import cloudpickle
@@ -41,10 +43,23 @@ def run_source(tree: ast.Module, live: dict[str, Any]) -> object:
     if not isinstance(last, ast.Expr):
         body.append(last)
     whole = ast.fix_missing_locations(ast.Module(list(body), []))
-    exec(compile(whole, "<cell>", "exec", dont_inherit=True), live)
+    _run(compile(whole, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), live)
     if isinstance(last, ast.Expr):
-        return eval(compile(ast.Expression(last.value), "<cell>", "eval", dont_inherit=True), live)
+        value = ast.Expression(last.value)
+        return _run(compile(value, "<cell>", "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), live)
     return None
+
+
+def _run(code: CodeType, live: dict[str, Any]) -> object:
+    """Run code that may wait for what never keeps it waiting."""
+    result = eval(code, live)
+    if not code.co_flags & inspect.CO_COROUTINE:
+        return result
+    try:
+        result.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waits")
 
 
 class Kernel:

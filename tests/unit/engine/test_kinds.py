@@ -67,6 +67,9 @@ ROWS: dict[str, tuple[str, str]] = {
         "from collections import OrderedDict\no = OrderedDict(a=1, b=2)\no.move_to_end('a')\no.note = 1",
         "list(o.items()), o.note",
     ),
+    "attributes of a Counter": ("from collections import Counter\nclass K(Counter): pass\nk = K('aab'); k.note = [1]; n = k.note", "type(k) is K, k['a'], k.note is n"),
+    "attributes of a defaultdict": ("from collections import defaultdict\nclass D(defaultdict): pass\nd = D(list, a=[1]); d.note = [1]; n = d.note\n---\nn.append(2)", "d.note is n, d['b'], d['a'], n"),
+    "attributes of a date": ("import datetime as dt\nclass T(dt.datetime): pass\nt = T(2024, 1, 1); t.note = [1]", "type(t) is T, t.isoformat(), t.note"),
     "Counter": ("from collections import Counter\nc = Counter('aab')\n---\nc['z'] -= 2", "dict(c), c.most_common()"),
     "deque": ("from collections import deque\nd = deque([1, 2, 3], maxlen=3)\nd.append(d)", "d.maxlen, d[-1] is d"),
     "ChainMap": (
@@ -78,6 +81,7 @@ ROWS: dict[str, tuple[str, str]] = {
         "from types import SimpleNamespace as N\nn = N(a=[1])\nn.own = n\nb = n.a",
         "n.own is n, n.a is b",
     ),
+    "mappingproxy of another": ("from types import MappingProxyType as P\na = {'x': 1}\np = P(a); q = P(p)\n---\na['y'] = 2", "dict(q), (a.update(z=1), 'z' in q)[1]"),
     "mappingproxy": (
         "from types import MappingProxyType as P\na = {'x': 1}\np = P(a)\n---\na['y'] = 2",
         "dict(p), (a.update(z=1), 'z' in p)[1]",
@@ -301,6 +305,10 @@ ROWS: dict[str, tuple[str, str]] = {
     "observer": ("class S:\n    def __init__(s): s.subs = []\nclass O:\n    def __init__(s): s.got = []\n    def on(s, e): s.got.append(e)\ns = S(); o = O()\n---\ns.subs.append(o.on)\n---\n[f(1) for f in s.subs]", "([f(2) for f in s.subs], o.got)[1]"),
     # iterators
     "range iterator": ("i = iter(range(5))\n---\nnext(i)", "list(i)"),
+    "list iterator within its list": ("l = [1, 2, 3]\ni = iter(l)\nnext(i)\nl.insert(0, i)\nb = reversed(l)\nnext(b)\nl.append(b)", "next(i), l[0] is i, l[-1] is b, next(b)"),
+    "iterator beyond the end": ("l = [1, 2]\nb = reversed(l)\n---\nl.clear()\n---\nl.extend([7, 8, 9])", "list(b)"),
+    "generic alias": ("a = list[int]; b = dict['p', 'q']", "a, b, b.__origin__"),
+    "types of views and iterators": ("a = [type(iter([])), type({}.items()), type(vars(int))]", "a"),
     "list iterator": ("l = [1, 2, 3]\ni = iter(l)\n---\nnext(i)\n---\nl.append(4)", "list(i)"),
     "dict iterator": ("d = {'a': 1, 'b': 2}\ni = iter(d.items())\n---\nnext(i)", "list(i)"),
     "set iterator": ("i = iter({7})", "list(i)"),
@@ -377,6 +385,7 @@ NUMPY: dict[str, tuple[str, str]] = {
     "strings": ("a = np.array(['a', 'bcd'])\nb = np.array([b'x'], 'S3')", "a, b"),
     "datetimes": ("a = np.array(['2024-01-01', 'NaT'], 'M8[D]')\nd = a[0] - a", "a, d"),
     "big-endian": ("a = np.array([1, 2], '>i4')", "a.dtype.str, a.tolist()"),
+    "views of a masked array": ("a = np.ma.array([1, 2, 3], mask=[0, 1, 0])\nb = a[1:]; c = a.reshape(-1)\n---\nb[1] = 9; c[0] = np.ma.masked", "a.tolist(), c.tolist(), np.shares_memory(a.data, b.data), np.shares_memory(a.mask, c.mask)"),
     "masked array": ("a = np.ma.array([1, 2, 3], mask=[0, 1, 0], fill_value=9)", "a.tolist(), a.fill_value, type(a)"),
     "matrix": ("a = np.matrix([[1, 2], [3, 4]])", "type(a), (a * a).tolist()"),
     "subclass": ("class A(np.ndarray):\n    def __array_finalize__(s, o): s.info = getattr(o, 'info', None)\na = np.arange(3).view(A)\na.info = [1]", "type(a) is A, a.info, a.tolist()"),

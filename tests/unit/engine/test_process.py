@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from kitaru_nb.engine.process import Process, began_ns, drawn, is_secret
+from tests.unit.engine.kernel import RESTORED, Kernel
 
 
 @pytest.fixture(autouse=True)
@@ -243,3 +244,60 @@ def test_a_list_held_by_a_library_that_was_appended_to_is_another_state(
     json.kt_words.append(2)  # type: ignore[attr-defined] # set above
 
     assert process.snapshot()["attributes"] != before["attributes"]
+
+
+def test_going_back_undoes_what_was_set_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KT_KEPT", "found")
+    monkeypatch.setattr(sys, "path", ["/found", *sys.path])
+    names: dict[str, object] = {}
+    process = Process()
+    process.annotated_in(names)
+    process.watch({"json": json}, [("json", "kt_since"), ("json", "kt_known")])
+    process.snapshot()
+    path, folder, limit = list(sys.path), Path.cwd(), sys.getrecursionlimit()
+    json.kt_known = 1  # type: ignore[attr-defined] # a cell does
+    known = {"attributes": process.snapshot()["attributes"], "env": {"KT_SET": "1"}}
+    known["attributes"] = {"json:kt_known": known["attributes"]["json:kt_known"]}
+    os.environ.update(KT_KEPT="other", KT_SET="1", KT_SINCE="2")
+    sys.path[:] = ["/since", *sys.path[1:]]
+    os.chdir(tmp_path.parent)
+    sys.setrecursionlimit(limit + 7)
+    json.kt_since = 2  # type: ignore[attr-defined] # the same
+    names["__annotations__"] = {"x": int}
+    process.snapshot()
+
+    assert process.go_back(known) == []
+
+    assert {name: os.environ.pop(name, None) for name in ("KT_KEPT", "KT_SET", "KT_SINCE")} == {
+        "KT_KEPT": "found",
+        "KT_SET": "1",
+        "KT_SINCE": None,
+    }
+    assert (sys.path, Path.cwd(), sys.getrecursionlimit()) == (path, folder, limit)
+    assert (vars(json).pop("kt_known"), vars(json).pop("kt_since", None)) == (1, None)
+    assert names["__annotations__"] == {}
+
+
+def test_what_a_plain_cell_sets_on_a_library_goes_with_a_rewind(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path / "home")
+    kernel.cell("%%checkpoint one\nimport json")
+    kernel.plain("json.kt_plain = 1")
+
+    kernel.session.rewind("one")
+    kernel.stop()
+
+    assert not hasattr(json, "kt_plain")
+
+
+def test_an_attribute_that_is_not_watched_yet_is_as_it_is(tmp_path: Path) -> None:
+    reads_any = "x = [name for name in globals() if name == 'json']"
+    first = Kernel(tmp_path / "home")
+    first.cells("import json", "json.kt_late = 1")
+    first.session.rewind("imports")
+    first.cell(reads_any)
+
+    second = Kernel(tmp_path / "home").take_over()
+
+    assert second.cells("import json", reads_any) == [RESTORED, RESTORED]
+    for kernel in (second, first):
+        kernel.stop()
