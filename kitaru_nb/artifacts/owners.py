@@ -16,7 +16,7 @@ import math
 import struct
 from typing import Any
 
-from kitaru_nb.artifacts.views import numpy
+from kitaru_nb.artifacts.views import is_array, is_array_subclass, numpy
 
 __all__ = [
     "make_ctypes_array",
@@ -115,9 +115,7 @@ def reduce_part(view: memoryview) -> tuple[Any, ...] | None:
         whole = memoryview(base).cast("B")
     except (ValueError, TypeError):  # released, or of a format that has no bytes
         return None
-    np = numpy()
-    plain = np is not None and type(base) is np.ndarray
-    known = plain or isinstance(base, bytes | bytearray | arrays.array)
+    known = is_array(base) or is_array_subclass(base) or isinstance(base, bytes | bytearray | arrays.array)
     if not known or (not view.c_contiguous and (view.ndim != 1 or (view.strides or (0,))[0] < 0)):
         return None
     offset = _address(view) - _address(whole)

@@ -386,6 +386,7 @@ NUMPY: dict[str, tuple[str, str]] = {
     "datetimes": ("a = np.array(['2024-01-01', 'NaT'], 'M8[D]')\nd = a[0] - a", "a, d"),
     "big-endian": ("a = np.array([1, 2], '>i4')", "a.dtype.str, a.tolist()"),
     "views of a masked array": ("a = np.ma.array([1, 2, 3], mask=[0, 1, 0])\nb = a[1:]; c = a.reshape(-1)\n---\nb[1] = 9; c[0] = np.ma.masked", "a.tolist(), c.tolist(), np.shares_memory(a.data, b.data), np.shares_memory(a.mask, c.mask)"),
+    "memoryview of a masked array": ("a = np.ma.array([1, 2, 3], mask=[0, 1, 0])\nm = memoryview(a)[1:]\n---\nm[0] = 9", "a.data.tolist(), type(a), m.tolist(), (m.__setitem__(1, 8), a[2])[1]"),
     "masked array": ("a = np.ma.array([1, 2, 3], mask=[0, 1, 0], fill_value=9)", "a.tolist(), a.fill_value, type(a)"),
     "matrix": ("a = np.matrix([[1, 2], [3, 4]])", "type(a), (a * a).tolist()"),
     "subclass": ("class A(np.ndarray):\n    def __array_finalize__(s, o): s.info = getattr(o, 'info', None)\na = np.arange(3).view(A)\na.info = [1]", "type(a) is A, a.info, a.tolist()"),
