@@ -78,6 +78,8 @@ class Shadow:
     _kept: list[tuple[Any, Kind, Any]] = field(default_factory=list)
     _left: list[tuple[Any, Kind, Any, Any]] = field(default_factory=list)
     _rebound: dict[str, tuple[object, object]] = field(default_factory=dict)
+    _undone: list[tuple[Any, Kind, Any]] = field(default_factory=list)
+    _unbound: dict[str, object] = field(default_factory=dict)
 
     def take(self) -> None:
         """Copy what is there now."""
@@ -176,28 +178,27 @@ class Shadow:
         for obj, kind, before, left in self._left:
             if kind.same(obj, left):
                 kind.put(obj, before)
+                self._undone.append((obj, kind, left))
         for name, (before, left) in self._rebound.items():
-            if self.live.get(name, _ABSENT) is not left:
-                continue
-            if before is _ABSENT:
-                self.live.pop(name, None)
-            else:
-                self.live[name] = before
+            if self.live.get(name, _ABSENT) is left:
+                self._bind(name, before)
+                self._unbound[name] = left
 
     def redo(self) -> None:
-        """Take `undo` back: everything holds again what the failure left."""
+        """Take `undo` back, right after it: everything holds again what the failure left."""
         for other in self.beside:
             other.redo()
-        for obj, kind, before, left in self._left:
-            if kind.same(obj, before):
-                kind.put(obj, left)
-        for name, (before, left) in self._rebound.items():
-            if self.live.get(name, _ABSENT) is not before:
-                continue
-            if left is _ABSENT:
-                self.live.pop(name, None)
-            else:
-                self.live[name] = left
+        for obj, kind, left in self._undone:
+            kind.put(obj, left)
+        for name, left in self._unbound.items():
+            self._bind(name, left)
+        self._undone, self._unbound = [], {}
+
+    def _bind(self, name: str, value: object) -> None:
+        if value is _ABSENT:
+            self.live.pop(name, None)
+        else:
+            self.live[name] = value
 
 
 def reached(root: Any, closed: Callable[[type], bool]) -> Iterator[Any]:

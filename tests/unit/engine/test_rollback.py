@@ -1,0 +1,260 @@
+"""What a step did, undone in the very same objects; and told from what was done after it."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kitaru_nb.engine import rollback
+from kitaru_nb.engine.rollback import Shadow, kind_of, reached
+from tests.unit.engine.picture import picture
+
+# name: what makes `x`, a change of it, and another change of the very same thing
+CHANGES: dict[str, tuple[str, str, str]] = {
+    "list": ("x = [1, [2]]", "x[1].append(3)", "x[1].clear()"),
+    "list of the same length": ("x = [1, [2]]", "x[0] = 7", "x[0] = 8"),
+    "dict": ("x = {'a': 1}", "x['b'] = 2", "x.clear()"),
+    "key of a dict": ("x = {'a': 1, 'c': 2}", "x['d'] = x.pop('a')", "x['e'] = x.pop('c')"),
+    "value of a dict": ("x = {'a': 1}", "x['a'] = 2", "x['a'] = 3"),
+    "set": ("x = {1, 2}", "x.remove(1)", "x.add(9)"),
+    "set within a tuple": ("x = (1, {1})", "x[1].add(5)", "x[1].clear()"),
+    "OrderedDict": (
+        "import collections\nx = collections.OrderedDict(a=1, b=2)",
+        "x.move_to_end('a')",
+        "x.pop('a')",
+    ),
+    "defaultdict": ("import collections\nx = collections.defaultdict(list)", "x['a'].append(1)", "x.clear()"),
+    "subclass of a list": (
+        "class L(list): pass\nx = L([1])",
+        "x.append(2); x.note = 1",
+        "x.clear(); x.note = 2",
+    ),
+    "deque": ("import collections\nx = collections.deque([1, 2], 3)", "x.append(3)", "x.popleft()"),
+    "bytearray": ("x = bytearray(b'ab')", "x[0] = 9", "x.append(1)"),
+    "cell": (
+        "def make(n):\n    def x():\n        nonlocal n\n        n = [n]\n    return x\nx = make([1])",
+        "x()",
+        "x()",
+    ),
+    "cell that was empty": (
+        "def make():\n    if 0: n = 0\n    def x():\n        nonlocal n; n = 1\n    return x\nx = make()",
+        "x()",
+        "x.__closure__[0].cell_contents = 5",
+    ),
+    "cell that was emptied": (
+        "def make():\n    n = 3\n    def x():\n        nonlocal n\n        del n\n    return x\nx = make()",
+        "x()",
+        "x.__closure__[0].cell_contents = 5",
+    ),
+    "defaults": ("def x(v=[1]): return v", "x.__defaults__ = (2,)", "x.__defaults__ = None"),
+    "value of a default": ("def x(v=[1]): return v", "x().append(2)", "x().clear()"),
+    "keyword defaults": ("def x(*, v=1): return v", "x.__kwdefaults__ = {'v': 2}", "x.__kwdefaults__ = None"),
+    "code": (
+        "def x(): return 1\ndef y(): return 2\ndef z(): return 3",
+        "x.__code__ = y.__code__",
+        "x.__code__ = z.__code__",
+    ),
+    "attribute of a function": ("def x(): pass", "x.note = 1", "x.other = 2"),
+    "attribute of an instance": (
+        "class C: pass\nx = C(); x.v = [1]",
+        "x.v.append(2); x.w = 3",
+        "x.v.clear(); x.w = 4",
+    ),
+    "slots": (
+        "class C:\n    __slots__ = ('v', 'w')\nx = C(); x.v = 1",
+        "x.v = 2; x.w = 3",
+        "del x.v",
+    ),
+    "slot that was removed": ("class C:\n    __slots__ = 'v'\nx = C(); x.v = 1", "del x.v", "x.v = 4"),
+    "class": ("class x:\n    a = 1", "x.a = 2; x.b = 3", "x.a = 5"),
+    "attribute that a class lost": ("class x:\n    a = 1", "del x.a", "x.a = 5"),
+    "list that a class holds": ("class x:\n    a = [1]", "x.a.append(2)", "x.a.clear()"),
+    "class of an instance": ("class C:\n    a = [1]\nx = C()\ndel C", "type(x).a.append(2)", "type(x).a = 7"),
+    "base of a class": ("class B:\n    a = [1]\nclass x(B): pass\ndel B", "x.a.append(2)", "x.a.clear()"),
+    "partial": (
+        "import functools\nx = functools.partial(print, [1])",
+        "x.args[0].append(2)",
+        "x.args[0].clear()",
+    ),
+    "module of the notebook": (
+        "import types\nx = types.ModuleType('made'); x.v = [1]",
+        "x.v.append(2); x.w = 1",
+        "x.v.clear(); x.w = 2",
+    ),
+    "array": ("import numpy as np\nx = np.arange(4)", "x[0] = 9", "x[0] = 8"),
+    "view of an array": ("import numpy as np\ny = np.arange(6); x = y[1:4]", "y[0] = 9", "y[0] = 8"),
+    "array by columns": ("import numpy as np\nx = np.zeros((2, 3), order='F')", "x[0, 1] = 9", "x[0, 1] = 8"),
+    "read-only array": (
+        "import numpy as np\nx = np.arange(4)\nx.flags.writeable = False",
+        "x.flags.writeable = True; x[0] = 9; x.flags.writeable = False",
+        "x.flags.writeable = True; x[0] = 8; x.flags.writeable = False",
+    ),
+    "shape of an array": ("import numpy as np\nx = np.arange(4)", "x.resize(6, refcheck=False)", "x[:] = 1"),
+    "array of objects": (
+        "import numpy as np\nx = np.array([[1], None], dtype=object)",
+        "x[0].append(2); x[1] = 3",
+        "x[1] = 4; x[0].clear()",
+    ),
+    "frame": ("import pandas as pd\nx = pd.DataFrame({'a': [1]})", "x['b'] = 2", "x['b'] = 3"),
+    "attributes of a frame": (
+        "import pandas as pd\nx = pd.DataFrame({'a': [1]})",
+        "x.attrs['k'] = [2]",
+        "x.attrs['k'] = 3",
+    ),
+    "random": ("import random\nx = random.Random(1)", "x.random()", "x.random()"),
+    "generator of numpy": ("import numpy as np\nx = np.random.default_rng(1)", "x.random()", "x.random()"),
+    "name bound anew": ("x = [1]", "x = [2]", "x = [3]"),
+    "name that went": ("x = [1]", "del x", "x = [3]"),
+    "name that came": ("x = 1", "late = [2]", "late = [3]"),
+}
+
+
+def _changed(source: str, changes: str) -> tuple[dict[str, Any], Shadow]:
+    live: dict[str, Any] = {"__name__": "__main__"}
+    exec(source, live)
+    shadow = Shadow(live, ["x", "late"])
+    shadow.take()
+    exec(changes, live)
+    return live, shadow
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_what_a_step_changed_is_undone_and_done_again(name: str) -> None:
+    source, change, _ = CHANGES[name]
+    before = picture(_changed(source, "")[0])
+    live, shadow = _changed(source, change)
+    after, held = picture(live), live.get("x")
+    assert after != before
+    shadow.settle()
+
+    shadow.undo()
+
+    assert shadow.whole
+    assert picture(live) == before
+    if not name.startswith("name"):
+        assert live["x"] is held
+    shadow.redo()
+    assert picture(live) == after
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_what_was_changed_since_the_failure_is_left_alone(name: str) -> None:
+    source, change, more = CHANGES[name]
+    live, shadow = _changed(source, change)
+    shadow.settle()
+    exec(more, live)
+    since = picture({name: value for name, value in live.items() if name in ("x", "late")})
+
+    shadow.undo()
+
+    assert picture({name: value for name, value in live.items() if name in ("x", "late")}) == since
+
+
+@pytest.mark.parametrize("name", [name for name in CHANGES if not name.startswith("name")])
+def test_only_what_a_step_changed_is_named(name: str) -> None:
+    source, change, _ = CHANGES[name]
+
+    assert _changed(source, "")[1].changed() == []
+    assert _changed(source, change)[1].changed()
+
+
+def test_an_object_that_a_deleted_name_held_is_put_back_while_it_lives() -> None:
+    live: dict[str, Any] = {"__name__": "__main__"}
+    exec("class C: pass\nx = C(); kept = [x]", live)
+    shadow = Shadow(live, ["x"], ["x"])
+    shadow.take()
+    assert not shadow.holds("x")
+    exec("del x", live)
+    shadow.settle()
+
+    shadow.undo()
+
+    assert shadow.whole
+    assert live["x"] is live["kept"][0]
+
+
+def test_an_object_that_died_with_its_name_cannot_be_put_back() -> None:
+    live: dict[str, Any] = {"__name__": "__main__"}
+    exec("class C: pass\nx = C()", live)
+    died = weakref.ref(live["x"])
+    shadow = Shadow(live, ["x"], ["x"])
+    shadow.take()
+    del live["x"]
+    assert died() is None
+
+    shadow.settle()
+
+    assert not shadow.whole
+
+
+def test_an_array_too_large_to_copy_cannot_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollback, "COPIED_BYTES", 100)
+    fits, exceeds = {"x": np.zeros(100, "u1")}, {"x": [np.zeros(60, "u1"), np.zeros(41, "u1")]}
+
+    shadows = [Shadow(live, ["x"]) for live in (fits, exceeds)]
+    for shadow in shadows:
+        shadow.take()
+
+    assert [shadow.whole for shadow in shadows] == [True, False]
+
+
+def test_more_objects_than_can_be_kept_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollback, "_MANY", 3)
+    shadow = Shadow({"x": [[[[[1]]]]]}, ["x"])
+
+    shadow.take()
+
+    assert not shadow.whole
+    assert not shadow.holds("x")
+    assert shadow.changed() == []
+
+
+def test_what_a_weak_reference_watches_is_not_kept_alive() -> None:
+    live: dict[str, Any] = {"__name__": "__main__"}
+    exec("import weakref\nclass C: pass\nx = [C()]\nw = weakref.ref(x[0])", live)
+    shadow = Shadow(live, ["x"])
+
+    shadow.take()
+    live["x"].clear()
+
+    assert not shadow.whole
+    assert live["w"]() is None
+
+
+def test_a_name_bound_to_another_while_a_weak_reference_watches_shows() -> None:
+    live: dict[str, Any] = {"x": np.zeros(1), "y": np.zeros(1)}
+    watched = weakref.ref(live["x"])
+    shadow = Shadow(live, ["x", "y"])
+    shadow.take()
+    assert not shadow.keeps_watched()
+
+    live["y"] = None
+    assert not shadow.keeps_watched()
+    live["x"] = None
+
+    assert shadow.keeps_watched()
+    shadow.give_up()
+    assert watched() is None
+
+
+def test_everything_that_can_change_is_met_once_and_closed_types_are_not_looked_into() -> None:
+    inner: list[Any] = [1]
+    root: dict[str, Any] = {"a": inner, "b": (inner, {2})}
+    inner.append(root)
+
+    assert [id(each) for each in reached(root, lambda _: False)] == list(
+        map(id, [root, inner, root["b"], root["b"][1]])
+    )
+    assert [id(each) for each in reached(root, lambda cls: cls is tuple)] == list(
+        map(id, [root, inner, root["b"]])
+    )
+
+
+def test_what_belongs_to_a_library_has_no_content_of_its_own() -> None:
+    assert kind_of(5) is None
+    assert kind_of(object()) is None
+    assert kind_of(pd.Series([1])) is not None
