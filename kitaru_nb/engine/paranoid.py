@@ -138,7 +138,9 @@ def _names(live: Namespace, restored: Namespace) -> Iterator[Difference]:
 
 def _looks(after: State, live: Namespace) -> Iterator[Difference]:
     """Where the look that the commit was made from differs from one that looks at everything."""
-    fresh = Namespace(live.live, live.hidden).observe()
+    looking = Namespace(live.live, live.hidden)
+    fresh = looking.observe()
+    looking.let_go(bound=fresh.ids.keys())  # what the next step gives up must not live on in this
     for names, digest in fresh.groups.items():
         if names not in after.groups:
             yield Difference(names, "share objects, which the last look did not see")
