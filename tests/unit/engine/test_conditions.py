@@ -1,13 +1,26 @@
-"""Conditions of a step: which strings are taken for files."""
+"""Conditions of a step: what it changed, saw and named, and whether that is as it was."""
+
+from __future__ import annotations
 
 import ast
+import builtins
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kitaru_nb.analysis.outline import Outline, outline_of
-from kitaru_nb.engine.conditions import named_files
-from kitaru_nb.engine.observe import ABSENT
+from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, named_files, seeds
+from kitaru_nb.engine.inputs import Inputs
+from kitaru_nb.engine.listing import names_in
+from kitaru_nb.engine.namespace import Change, Namespace
+from kitaru_nb.engine.observe import ABSENT, Observed
+from kitaru_nb.engine.process import Held, ProcessState
+from kitaru_nb.engine.steps import Pending
+from tests.unit.engine.kernel import cell_of
 
 
 def _outline(source: str) -> Outline:
@@ -37,3 +50,207 @@ def test_a_string_that_names_a_file_counts_with_its_content(tmp_path: Path) -> N
     found = named_files(_outline("read(s)"), [str(file)], ignored=[tmp_path / "home"])
 
     assert list(found) == [str(file)]
+
+
+# Whether a condition holds
+
+
+def pending(tmp_path: Path, source: str = "x = 1", before: str = "", **process: Any) -> Pending:
+    live: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
+    exec(before, live)
+    namespace = Namespace(live)
+    state = namespace.observe()
+    cell = cell_of(source)
+    needs = Inputs(namespace, tmp_path).of(cell, state)
+    return Pending(
+        cell, "step", needs, state, process, seeded=True, started_at=datetime.now(UTC), started=0.0
+    )
+
+
+NOTHING = Change(frozenset(), frozenset(), frozenset())
+
+
+def conditions(
+    step: Pending,
+    after: ProcessState | None = None,
+    *,
+    change: Change = NOTHING,
+    observed: Observed | None = None,
+    suspects: Iterable[str] = (),
+) -> dict[str, str]:
+    after = step.process if after is None else after
+    return conditions_of(step, change, after, observed or Observed(), [], suspects=suspects, ignored=[])
+
+
+LEADS = "def f(): return 1\ndef g(): return 2\nk = [f]"
+
+
+def test_what_was_changed_in_place_has_to_hold_what_it_held(tmp_path: Path) -> None:
+    step = pending(tmp_path, "a.append(1)", "a = []; b = []")
+    change = Change(frozenset({("a",)}), frozenset(), frozenset({("a",)}))
+
+    found = conditions(step, change=change)
+
+    assert list(found) == ["names:a"]
+    assert all(holds(step, *each) for each in found.items())
+    assert not any(holds(pending(tmp_path, "", "a = [2]"), *each) for each in found.items())
+
+
+def test_a_name_that_may_have_been_bound_has_to_hold_what_it_held(tmp_path: Path) -> None:
+    step = pending(tmp_path, "if c: a = 1\nelse: b = 1", "a = 1; b = 2; c = 3")
+    change = Change(frozenset({("b",)}), frozenset(), frozenset())
+
+    assert conditions(step, change=change).keys() == {"names:a"}
+
+
+def test_only_who_led_to_a_function_may_lead_to_it_when_it_was_changed_in_place(tmp_path: Path) -> None:
+    step = pending(tmp_path, "f.note = 1", LEADS)
+    change = Change(frozenset({("f",)}), frozenset(), frozenset({("f",)}))
+
+    found = conditions(step, change=change)
+
+    assert found.pop("led:f") == "k"
+    assert found.keys() == {"names:f"}
+    assert holds(step, "led:f", "k")
+    assert holds(pending(tmp_path, "", LEADS + "\nk = 1"), "led:f", "k")
+    assert not holds(pending(tmp_path, "", LEADS + "\nm = [f]"), "led:f", "k")
+
+
+@pytest.mark.parametrize(
+    ("source", "before", "expected"),
+    [
+        ("if a: del b", "a = 0", {"unbound:b"}),
+        ("if a: del b", "a = 0; b = 1", {"names:b"}),
+        ("b = 1; del b", "a = 0", set()),
+    ],
+)
+def test_a_name_that_a_step_may_delete_has_to_be_unbound_as_it_was(
+    source: str, before: str, expected: set[str], tmp_path: Path
+) -> None:
+    step = pending(tmp_path, source, before)
+
+    assert conditions(step).keys() - {"names:b"} == expected - {"names:b"}
+    assert holds(step, "unbound:b", "") is ("b" not in before)
+
+
+def test_a_generator_that_was_drawn_from_has_to_stand_where_it_stood(tmp_path: Path) -> None:
+    step = pending(tmp_path, random=1, numpy=5)
+
+    found = conditions(step, {"random": 2, "numpy": 5})
+
+    assert found.keys() == {"random:random"}
+    assert holds(step, *next(iter(found.items())))
+    assert not holds(pending(tmp_path, random=2), *next(iter(found.items())))
+    assert not holds(pending(tmp_path), *next(iter(found.items())))
+    step.seeded = False
+    assert conditions(step, {"random": 2, "numpy": 5}) == {}
+
+
+def test_what_a_step_may_have_set_where_it_was_set_has_to_be_set(tmp_path: Path) -> None:
+    step = pending(tmp_path, random=1, warnings=["w"], cwd="/", path="p")
+    suspects = {"random", "numpy", "warnings", "cwd"}
+
+    found = conditions(step, {**step.process, "cwd": "/other"}, suspects=suspects)
+
+    assert found.keys() == {"random:random", "process:warnings"}
+    assert all(holds(step, *each) for each in found.items())
+    other = pending(tmp_path, random=2, warnings=[], cwd="/")
+    assert not any(holds(other, *each) for each in found.items())
+    step.seeded = False
+    assert conditions(step, suspects=suspects).keys() == {"process:warnings", "process:cwd"}
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("x = os.getpid()", {"cwd"}),
+        ("x = getcwd()", {"cwd"}),
+        ("x = decimal.Decimal(1)", {"decimal"}),
+        ("x = pd.get_option('a')", {"pandas options", "numpy options"}),
+        ("x = json.kt", {"attributes/json:kt"}),
+        ("x = 1", set()),
+    ],
+)
+def test_what_a_step_can_see_of_the_process_counts(source: str, parts: set[str], tmp_path: Path) -> None:
+    process = {
+        "cwd": "/",
+        "decimal": "d",
+        "pandas options": 1,
+        "numpy options": 2,
+        "logging": 3,
+        "attributes": {"json:kt": Held(1), "string|Template:kt": Held(2)},
+    }
+    step = pending(tmp_path, source, "import os, decimal, json", **process)
+
+    found = conditions(step)
+
+    assert found.keys() == {f"process:{part}" for part in parts}
+    assert all(holds(step, *each) for each in found.items())
+    other = {"attributes": {"json:kt": Held(9)}}
+    assert not any(holds(pending(tmp_path, **other), *each) for each in found.items())
+
+
+def test_where_a_step_found_or_left_it_counts(tmp_path: Path) -> None:
+    step = pending(tmp_path, "os.chdir('b')", "import os", cwd="/a")
+
+    found = conditions(step, {"cwd": "/b"})
+
+    for cwd in ("/a", "/b", "/c"):
+        assert holds(pending(tmp_path, cwd=cwd), *next(iter(found.items()))) is (cwd != "/c")
+
+
+def test_a_variable_counts_as_it_was_found_or_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KT_A", "2")
+    step = pending(tmp_path)
+    step.environment = {"KT_A": "1"}
+
+    (found,) = conditions(step).items()
+
+    for value in ("1", "2", None):
+        step.environment = {"KT_A": value}
+        assert holds(step, *found) is (value is not None)
+
+
+def test_a_folder_that_was_listed_has_to_hold_the_same_names(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "b.txt").touch()
+    observed = Observed()
+    observed.listed = {(str(tmp_path), "*.csv"): names_in(str(tmp_path), "*.csv")}
+    step = pending(tmp_path)
+    (found,) = conditions(step, observed=observed).items()
+
+    (tmp_path / "c.txt").touch()
+    assert holds(step, *found)
+    (tmp_path / "c.csv").touch()
+
+    assert not holds(step, *found)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("random.seed(1)", True),
+        ("rng = np.random.RandomState(1)", True),
+        ("random.setstate(s)", True),
+        ("np.random.set_state(s)", True),
+        ("fit(random_state=1)", True),
+        ("random.random()", False),
+    ],
+)
+def test_cells_that_may_set_a_generator(source: str, expected: bool) -> None:
+    assert seeds(source) is expected
+
+
+def _asks() -> object:
+    return os.environ["KT_NAMED"], lambda: "KT_DEEP"
+
+
+def test_the_variables_that_a_cell_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KT_NAMED", "1")
+    monkeypatch.setenv("kt_small", "2")
+    monkeypatch.setenv("KT_API_KEY", "3")
+    outline = _outline("x = 'kt_small', 'KT_NEW', 'kt_new', 'KT_API_KEY', 'no name'")
+
+    found = named_environment(outline, [_asks, "KT_READ", 5])
+
+    assert found == {"kt_small": "2", "KT_NEW": None, "KT_NAMED": "1", "KT_DEEP": None, "KT_READ": None}
