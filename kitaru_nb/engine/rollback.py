@@ -141,7 +141,7 @@ class Shadow:
     def give_up(self) -> None:
         """Hold nothing any more: what only this held dies, and the step cannot be undone."""
         self.whole = False
-        self._kept, self._bound, self._dying = [], {}, {}
+        self._kept, self._bound, self._dying, self.beside = [], {}, {}, []
 
     def changed(self) -> list[object]:
         """The objects that hold something else than before the step."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import decimal
+import importlib
 import json
 import logging
 import os
@@ -276,6 +277,29 @@ def test_going_back_undoes_what_was_set_since(tmp_path: Path, monkeypatch: pytes
     assert (sys.path, Path.cwd(), sys.getrecursionlimit()) == (path, folder, limit)
     assert (vars(json).pop("kt_known"), vars(json).pop("kt_since", None)) == (1, None)
     assert names["__annotations__"] == {}
+
+
+def test_a_variable_of_the_project_goes_back_to_how_it_was_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "kt_own.py").write_text("count = 1\nfound = [1]\nlost = [1]\n", "utf-8")
+    process = Process()
+    process.variables.install()
+    own = importlib.import_module("kt_own")
+    process.variables.remove()
+    process.variables.modules = {"kt_own"}
+    process.snapshot()
+    own.count, own.found, own.late = 2, [2], 3
+    own.lost.append(2)
+    process.snapshot()
+
+    said = process.go_back({})
+
+    assert said == ["kt_own.lost was not put back: it was changed in place"]
+    assert (own.count, own.found, hasattr(own, "late")) == (1, [1], False)
+    assert process.snapshot()["attributes"].keys() == {"kt_own:lost"}
+    sys.modules.pop("kt_own")
 
 
 def test_what_a_plain_cell_sets_on_a_library_goes_with_a_rewind(tmp_path: Path) -> None:

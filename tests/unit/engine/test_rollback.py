@@ -213,6 +213,24 @@ def test_more_objects_than_can_be_kept_are_given_up(monkeypatch: pytest.MonkeyPa
     assert shadow.changed() == []
 
 
+def test_other_namespaces_are_undone_with_it_and_given_up_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, expected in ((500, {"a": [1]}), (0, {"a": [1, 2], "late": 1})):
+        monkeypatch.setattr(rollback, "_MANY", most)
+        module: dict[str, Any] = {"a": [1]}
+        shadow = Shadow({"x": [[1]]}, ["x"], beside=[Shadow(module, ["a"])])
+        shadow.take()
+        module["a"].append(2)
+        module["late"] = 1
+        shadow.settle()
+
+        shadow.undo()
+
+        assert shadow.whole is bool(most)
+        assert module == expected
+        shadow.redo()
+        assert module == {"a": [1, 2], "late": 1}
+
+
 def test_what_a_weak_reference_watches_is_not_kept_alive() -> None:
     live: dict[str, Any] = {"__name__": "__main__"}
     exec("import weakref\nclass C: pass\nx = [C()]\nw = weakref.ref(x[0])", live)
