@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kitaru_nb.engine.observe import ABSENT, FOLDER
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, StepKind
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import Identity
 
 __all__ = ["History", "history_of", "left_later", "origin_of"]
@@ -56,7 +56,7 @@ def history_of(journal: Journal, identity: Identity) -> History:
     )
     steps = [step for execution in executions for step in journal.checkpoints(execution.id)]
     for execution in executions[:1]:  # what calls did in earlier ones, their cells or results stand for
-        steps += [step for step in journal.steps_within(execution.id) if step.draft.kind is StepKind.CALL]
+        steps += [step for step in journal.steps_within(execution.id) if step.draft.files]
     for step in sorted(steps, key=lambda step: step.seq):
         history.add(step)
     return history

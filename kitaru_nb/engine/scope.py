@@ -214,6 +214,11 @@ class Book:
         key = CheckpointKey(blake3(f"finished\n{scope.path}".encode()).hexdigest())
         self.record(scope, Entry(StepKind.RESULT, key, scope.path, {"data": {"finished": scope.path}}))
 
+    def note_files(self, scope: Scope, files: tuple[Mapping[str, Any], ...]) -> Checkpoint:
+        """Put on record which files a cell has changed that is no step, or not yet."""
+        key = CheckpointKey(blake3(f"files\n{scope.path}".encode()).hexdigest())
+        return self.record(scope, Entry(StepKind.RESULT, key, scope.path, {"files": files}))
+
     def find(
         self, scope: Scope, key: str, fits: Callable[[Checkpoint], bool] | None = None
     ) -> Checkpoint | None:

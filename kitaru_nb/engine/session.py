@@ -479,6 +479,7 @@ class Session:
         """
         cell = Cell(source, tree, step=place)
         self.failures.undo(cell, place)
+        self._touched.begin()
         try:
             pending = self._decider.weighed(cell, place)
         except KitaruError:  # it could not be a step; that it may not be undone is said if it waits
@@ -502,9 +503,20 @@ class Session:
             self._half_done = self._half_done_before
         if pending is not None:
             self.failures.add(pending, count=count)
+        self.note_files()
         self._waiting[place] = suspended
         note_suspended(self.book, suspended, place)
         return pending is not None and pending.shadow is not None and pending.shadow.whole
+
+    def note_files(self) -> None:
+        """Put on record what a cell that is no step, or not yet, has changed in files below the folder.
+
+        So it is known for the notebook's doing. Their bytes are not kept.
+        """
+        observe.stop()
+        files = self._touched.taken()
+        if files and self.scope is not None:
+            self._files.took(self.book.note_files(self.scope, files))
 
     @property
     def suspends(self) -> bool:

@@ -48,6 +48,11 @@ class Touched:
         self.observed = observe.Observed()
         observe.start(self.observed)
 
+    def taken(self) -> tuple[Any, ...]:
+        """The files that were changed since `begin`, named; from then on there are none."""
+        observed, self.observed = self.observed, observe.Observed()
+        return tuple(file for file in self._files.name(observed) if file["mode"] not in ("read", "absent"))
+
     def seen(
         self, pending: Pending, step: Change, after: State, process: ProcessState, written: Written
     ) -> dict[str, Any]:

@@ -56,7 +56,11 @@ class PlainCells:
         session, transformers = self._hooks.session, self._hooks.shell.ast_transformers
         if self in transformers:
             transformers.remove(self)
-        if completed and session is not None and session.suspends:
+        if session is None:
+            return
+        if frame.pending is not None:
+            session.note_files()
+        if completed and session.suspends:
             session.went_on(self._hooks.place_of(frame))
 
     def suspended(self, frame: Any, suspended: Suspended, count: int | None) -> None:

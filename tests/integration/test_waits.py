@@ -140,6 +140,31 @@ def test_a_kernel_killed_while_it_waits_is_gone_on_with_after_an_answer_that_nob
     assert only_wait().address == address
 
 
+@pytest.mark.parametrize("mark", ["", "%%checkpoint publish\n"], ids=["plain", "checkpoint"])
+def test_files_that_a_cell_changed_before_it_waits_are_its_own_doing(
+    home: Path, tmp_path: Path, mark: str
+) -> None:
+    base = "%%checkpoint base\nopen('out.txt', 'w').write('one')"
+    ask = f"{mark}open('out.txt', 'a').write(' two')\nok = kt.wait('Publish?', name='ok')"
+    with Kernel(home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run("import kitaru_nb as kt", cell="a")
+        kernel.run(base, cell="b")
+        assert kernel.run(ask, cell="c").ename == "Suspended"
+
+        here = kernel.run(base, cell="b").said
+    with Kernel(home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run("import kitaru_nb as kt", cell="a")
+        elsewhere = kernel.run(base, cell="b").said
+        (tmp_path / "out.txt").write_text("mine")
+        after = kernel.run(base, cell="b").said
+
+    assert "restored" in here
+    assert "restored" in elsewhere
+    assert "changed by something else" not in here + elsewhere
+    assert "`out.txt` was changed by something else" in after
+    assert (tmp_path / "out.txt").read_text() == "mine"
+
+
 def test_holding_on_can_be_interrupted_and_the_question_stays(home: Path, tmp_path: Path) -> None:
     with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
         kernel.run("import kitaru_nb as kt", cell="a")
