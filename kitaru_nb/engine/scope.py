@@ -29,6 +29,7 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
+from kitaru_nb.engine.forked import Forks
 from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.observe import Observed, own_doing
 from kitaru_nb.engine.prefix import restored_draft
@@ -36,6 +37,7 @@ from kitaru_nb.engine.replay import Replay, lent, replay_in
 from kitaru_nb.engine.secrecy import masked_draft
 from kitaru_nb.engine.trial import Trial
 from kitaru_nb.errors import BudgetWarning, ConflictError, StoreError, Suspended
+from kitaru_nb.journal.forks import minding_forks
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.llm.prices import Prices
 from kitaru_nb.model.artifact import Digest
@@ -127,10 +129,24 @@ class Book:
         self._read: ExecutionId | None = None
         self._generations: dict[str, int] = {}
         self._finished: set[str] = set()
+        self._forks = Forks()
+        minding_forks(self)
+
+    def before_fork(self) -> None:
+        """Results are given out together with the other side from now on."""
+        self._forks.begin()
+
+    def after_fork(self) -> None:
+        """Nothing changes in the parent."""
+
+    def in_child(self) -> None:
+        """A thread that held the lock is not there in the child."""
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         """End what was started to look at stored values, and to write."""
         self.trial.close()
+        self._forks.end()
         writer, self._writer = self._writer, None
         if writer is not None and self._pid == os.getpid():
             writer.shutdown(wait=False)
@@ -226,15 +242,20 @@ class Book:
 
         With `fits`, the next one that it says yes to.
         """
+
+        def is_given(found: Checkpoint) -> bool:
+            asked = fits is None or fits(found)
+            return asked and (found.seq in scope.root.held or self._forks.take(found.seq))
+
         with self._lock:
             self._load()
             known = self._by_key.get(key)
             if not known:
                 return None
-            found = scope.next_of(key, known, fits)
+            found = scope.next_of(key, known, is_given)
             if found is None and scope.siblings is not None:
                 left = (each for each in known if self._is_left(scope, each))
-                found = next((each for each in left if fits is None or fits(each)), None)
+                found = next(filter(is_given, left), None)
                 if found is not None:
                     scope.root.begun.setdefault(found.draft.scope, scope.path)
             return None if found is None else self._consumed(scope, found)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+
+import pytest
 
 from kitaru_nb import checkpoint, once
 from kitaru_nb.engine.context import inside
@@ -198,3 +202,31 @@ def test_a_loop_that_is_entered_again_counts_the_calls_that_failed_before(attemp
             second = sample()
 
     assert first != second
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_equal_calls_in_forked_processes_have_a_result_each_again(attempts: Attempts) -> None:
+    @checkpoint
+    def sample() -> str:
+        return os.urandom(8).hex()
+
+    def ask(into: Path) -> None:
+        child = os.fork()
+        if child == 0:
+            try:
+                into.write_text(sample())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+
+    home = attempts.engine.settings.home
+
+    def body() -> list[str]:
+        for number in range(2):
+            ask(home / f"{number}.txt")
+        return [*((home / f"{number}.txt").read_text() for number in range(2)), sample()]
+
+    first, second, _ = attempts.twice(body)
+
+    assert len(set(first)) == 3
+    assert sorted(second) == sorted(first)
