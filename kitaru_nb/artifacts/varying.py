@@ -37,6 +37,13 @@ def without_varying(obj: object, value: Any, again: Callable[[Any], Any]) -> Any
         # A view of an array of pandas says so once more in the instance; the class does so anyway.
         state = {name: held for name, held in value[2].items() if name != "_readonly"}
         value = (*value[:2], state, *value[3:])
+    if "_parents" in value[2] and cls.__module__ == "matplotlib.transforms":
+        # Which others are to be told of a change: by address, and as many as the collector has left.
+        value = (
+            *value[:2],
+            {name: held for name, held in value[2].items() if name != "_parents"},
+            *value[3:],
+        )
     if cls.__module__.partition(".")[0] in _WORKERS or not _answers_itself(cls):
         return value
     found = _known.get(id(cls))

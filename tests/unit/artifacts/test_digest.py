@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import gc
 import random
 import subprocess
 import sys
@@ -313,6 +314,26 @@ def test_a_figure_that_nobody_touches_keeps_its_digest_and_a_touched_one_does_no
     assert again == before
     assert walked_again == walked
     assert digest_values(values, namespace={}) != before
+    plt.close(figure)
+
+
+def test_what_the_collector_takes_from_a_figure_does_not_change_its_digest() -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    figure, axes = plt.subplots()
+    gc.disable()
+    try:
+        for number in range(3):
+            axes.set_title(f"title {number}")
+            figure.draw_without_rendering()
+            axes.legend(axes.plot([number]), "x")
+            axes.get_legend().remove()
+        before = digest_values({"figure": figure}, namespace={})
+        taken = gc.collect()
+    finally:
+        gc.enable()
+
+    assert taken
+    assert digest_values({"figure": figure}, namespace={}) == before
     plt.close(figure)
 
 
