@@ -264,11 +264,11 @@ def _visible_parts(pending: Pending, observed: Observed) -> Iterator[str]:
 
 def _variables(pending: Pending, module: str) -> Digest:
     """What cells have changed in the variables of a project module; what the step only sets is no input."""
-    attributes, head = pending.process.get("attributes", {}), f"{module}:"
-    found = {path: _content(held) for path, held in attributes.items() if path.startswith(head)}
+    attributes, heads = pending.process.get("attributes", {}), (f"{module}:", f"{module}|")
+    found = {path: _content(held) for path, held in attributes.items() if path.startswith(heads)}
     if found:
-        for name in only_set(pending.cell.tree):
-            found.pop(head + name, None)
+        own = only_set(pending.cell.tree)
+        found = {path: held for path, held in found.items() if path.rpartition(":")[2] not in own}
     return _digest(dict(sorted(found.items())))
 
 

@@ -157,7 +157,9 @@ class Process:
         state = dict(state)
         if self._watched:
             state["attributes"] = {
-                f"{owner}:{name}": Held(_attribute(owner, name), whole=owner in self.variables.modules)
+                f"{owner}:{name}": Held(
+                    _attribute(owner, name), whole=owner.partition("|")[0] in self.variables.modules
+                )
                 for owner, name in self._watched
             }
         if noted and type(noted) is dict:

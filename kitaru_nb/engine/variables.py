@@ -1,4 +1,4 @@
-"""Variables of the project's own modules: which of them the notebook has changed.
+"""Variables of the project's own modules and classes: which of them the notebook has changed.
 
 A counter that a function of the project moves on, a setting that a cell writes into a dict of
 a module: these are as much the notebook's state as its names are. What counts is told relative
@@ -11,8 +11,9 @@ seen, it is how it is first met.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from enum import EnumMeta
 from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -30,11 +31,23 @@ __all__ = ["Variables"]
 _ANYWHERE = [Path("/")]
 _DATA = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 _MACHINERY = frozenset(
-    {"_io", "_thread", "asyncio", "concurrent", "ctypes", "functools", "io", "logging", "multiprocessing"}
-    | {"queue", "re", "socket", "sqlite3", "ssl", "subprocess", "threading", "typing", "weakref", "_weakref"}
+    {"_abc", "_io", "_thread", "asyncio", "concurrent", "ctypes", "functools", "io", "logging"}
+    | {
+        "multiprocessing",
+        "queue",
+        "re",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "threading",
+        "typing",
+        "weakref",
+        "_weakref",
+    }
 )
 _CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
-_Known = dict[str, tuple[object, Digest | None]]
+_Known = dict[tuple[str, str], tuple[object, Digest | None]]
 
 
 class Variables:
@@ -60,7 +73,10 @@ class Variables:
             sys.meta_path.remove(self._finder)
 
     def changed(self) -> AbstractSet[tuple[str, str]]:
-        """Module and name of each variable that is not, or once was not, as its import left it."""
+        """Owner and name of each variable that is not, or once was not, as its import left it.
+
+        The owner is ``module``, or ``module|Class`` of an attribute of a class of the project.
+        """
         for module in self.modules:
             found = sys.modules.get(module)
             if type(found) is not ModuleType:
@@ -69,23 +85,24 @@ class Variables:
             if known is None or known[0] is not found:
                 self._note(found)
                 continue
-            for name, value in _data(found):
-                before = known[1].get(name)
+            for owner, name, value in _variables(found):
+                before = known[1].get((owner, name))
                 if before is not None and before[0] is value and is_immutable_atom(value):
                     continue
                 digest = _digest(value)
                 if digest is not None and (before is None or before[1] not in (digest, None)):
-                    self._changed.add((module, name))
+                    self._changed.add((owner, name))
         return self._changed
 
-    def as_imported(self, module: str, name: str, absent: object) -> tuple[object, Digest | None] | None:
+    def as_imported(self, owner: str, name: str, absent: object) -> tuple[object, Digest | None] | None:
         """What a variable held after its import, or `absent`, and the digest of that if it can be read.
 
-        None for what is no project module, or was never seen.
+        None for what is in no project module, or was never seen.
         """
+        module = owner.partition("|")[0]
         if module not in self.modules or module not in self._imported:
             return None
-        return self._imported[module][1].get(name, (absent, None))
+        return self._imported[module][1].get((owner, name), (absent, None))
 
     def forget(self, places: AbstractSet[tuple[str, str]]) -> None:
         """These variables are as their import left them again."""
@@ -96,28 +113,37 @@ class Variables:
         for module in sorted(self.modules & modules):
             found = sys.modules.get(module)
             if type(found) is ModuleType:
-                yield variables_of(found), [name for name, _ in _data(found)]
+                yield variables_of(found), [name for name, _ in _data(variables_of(found))]
 
     def _note(self, module: ModuleType) -> None:
-        noted: _Known = {name: (value, _digest(value)) for name, value in _data(module)}
+        noted: _Known = {(owner, name): (value, _digest(value)) for owner, name, value in _variables(module)}
         self._imported[module.__name__] = module, noted
 
 
-def _data(module: ModuleType) -> Iterator[tuple[str, object]]:
+def _variables(module: ModuleType) -> Iterator[tuple[str, str, object]]:
+    for owner, holder in _holders(module):
+        found = variables_of(module) if holder is module else vars(holder)
+        yield from ((owner, name, value) for name, value in _data(found))
+
+
+def _holders(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """The module, and the classes that it defines; members of an enumeration never change."""
+    yield module.__name__, module
+    for value in list(variables_of(module).values()):
+        if issubclass(type(value), type) and not issubclass(type(value), EnumMeta):
+            cls: Any = value
+            if cls.__module__ == module.__name__ and "." not in cls.__qualname__:
+                yield f"{module.__name__}|{cls.__qualname__}", cls
+
+
+def _data(variables: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """The variables that hold data: no code, nothing that is to stay secret, no machinery of a library."""
-    for name, value in list(variables_of(module).items()):
+    for name, value in list(variables.items()):
         kind = type(value)
-        if (
-            name[:2] != "__"
-            and not issubclass(kind, _CODE)
-            and _holds_data(kind)
-            and not is_secret_name(name)
-        ):
+        if name[:2] == "__" or issubclass(kind, _CODE) or hasattr(kind, "__get__") or is_secret_name(name):
+            continue
+        if _is_of_data(str(kind.__module__)):
             yield name, value
-
-
-def _holds_data(kind: type) -> bool:
-    return _is_of_data(str(kind.__module__))
 
 
 @lru_cache(maxsize=1024)

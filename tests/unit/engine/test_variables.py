@@ -20,7 +20,12 @@ RUN = random.random()
 CONF = {"lr": 1}
 TOTAL = 0
 class Box:
-    def __init__(self): self.items = []
+    made = 0
+    every = []
+    def __init__(self):
+        self.items = []
+        Box.made += 1
+        Box.every.append(Box.made)
 BOX = Box()
 def bump():
     global TOTAL
@@ -62,6 +67,13 @@ CHANGES = {
     "an item": ("lib.CONF['lr'] = 2", "lib.CONF['lr'] = 3", "lib.lr()", 2, 3),
     "a global of a function": ("lib.bump()", "lib.bump(); lib.bump()", "lib.TOTAL", 1, 2),
     "an attribute": ("lib.TOTAL = 2", "lib.TOTAL = 3", "lib.TOTAL", 2, 3),
+    "attributes of a class": (
+        "b = lib.Box()",
+        "b = [lib.Box(), lib.Box()]",
+        "(lib.Box.made, list(lib.Box.every))",
+        (2, [1, 2]),
+        (3, [1, 2, 3]),
+    ),
     "an object": ("lib.BOX.items.append(2)", "lib.BOX.items.append(3)", "list(lib.BOX.items)", [2], [3]),
 }
 
