@@ -33,6 +33,7 @@ def _judge(found: Round) -> Round:
             "wall over plain": (turn["mean wall"] - plain["mean wall"]) * 1e3,
             "disk KiB": turn["disk"] / 1024,
             "x pickled final state": turn["disk"] / turn["asked"],
+            "x when killed": turn["disk killed"] / turn["asked"],
         }
         for contestant, turn in found.items()
     }
@@ -41,7 +42,7 @@ def _judge(found: Round) -> Round:
 AGENT = Workload(
     name="agent",
     title="an agent that appends 6 KB to its history at every step",
-    aim="at most 2 ms of CPU per step over plain; disk at most twice the final state",
+    aim="at most 2 ms of CPU per step over plain; disk at most twice the final state when the kernel ended",
     contestants=KEEPERS,
     turn=_turn,
     judge=_judge,

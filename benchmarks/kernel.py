@@ -85,6 +85,10 @@ class Kernel:
             raise RuntimeError(f"{expression}: {found}")
         return ast.literal_eval(found["data"]["text/plain"])
 
+    def end(self) -> None:
+        """Ask it to shut down, as a front end does, and wait until it has."""
+        self._manager.shutdown_kernel()
+
     def _until(self, channel: Any, request: str, kinds: set[str]) -> dict[str, Any]:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:

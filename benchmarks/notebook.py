@@ -31,6 +31,8 @@ def play(
 ) -> Turn:
     """Run `before`, then `cells`; gives what `cells` cost by cell, and what is on disk in the end.
 
+    That is ``disk`` when the kernel has ended, and ``disk killed`` before it does.
+
     Args:
         contestant: Who keeps the state.
         cells: The cells that are measured.
@@ -46,9 +48,11 @@ def play(
             wall = time.perf_counter()
             cpu = kernel.run(shaped(contestant, cell, number))
             used.append(_Timed(cpu, time.perf_counter() - wall))
-        disk = disk_of(folder)
+        killed = disk_of(folder)
         peak = kernel.peak_memory
         answer = kernel.ask(asked)
+        kernel.end()
+        disk = disk_of(folder)
     part = min(100, max(1, len(used) // 2))
     return {
         "mean": statistics.mean(cell.cpu for cell in used),
@@ -59,6 +63,7 @@ def play(
         "wall": sum(cell.wall for cell in used),
         "mean wall": statistics.mean(cell.wall for cell in used),
         "disk": disk,
+        "disk killed": killed,
         "peak": peak,
         "asked": float(answer),
     }

@@ -225,6 +225,7 @@ class Look:
         self._definitions = {
             key: name for key, name in self._definitions.items() if name not in values
         } | definitions
+        traced: set[Names] = set()
         for names in found:
             if names in still:
                 continue
@@ -237,11 +238,13 @@ class Look:
             for name in names:
                 self._group_of[name], self._ids[name] = names, id(values[name])
             if trace is not None:
-                self._keep(names, trace, values, grouping)
+                traced.add(names)
+                self._keep(names, trace)
             elif known is None:
                 self._untraceable[names] = digest
             elif known != digest:  # what kept it from having one may be gone: asked at the next look
                 del self._untraceable[names]
+        self._own(traced, values, grouping)
 
     def _refer(self, grouping: Grouping, live: Mapping[str, object]) -> None:
         """Take in which definitions that are stored by themselves the groups found lead to."""
@@ -258,16 +261,21 @@ class Look:
             whole = {**self._refers, **refers}
             self._refers = {names: keys for names, keys in whole.items() if keys}
 
-    def _keep(self, names: Names, trace: Trace, values: Mapping[str, object], grouping: Grouping) -> None:
+    def _keep(self, names: Names, trace: Trace) -> None:
         """From now on tell by its trace whether a group was touched."""
-        numbers = {number for number, name in enumerate(values) if name in names}
-        if len(numbers) == len(values):
-            self._owners.update(dict.fromkeys(grouping.owned, names))
-        else:
-            self._owners.update((key, names) for key, number in grouping.owned.items() if number in numbers)
         self._traces[names] = trace
         if self._whole is not None:
             self._whole.absorb(trace)
+
+    def _own(self, traced: set[Names], values: Mapping[str, object], grouping: Grouping) -> None:
+        """Take note of the objects in groups that have a trace: one pass, however many groups there are."""
+        if len(traced) == 1 and len(names := next(iter(traced))) == len(values):
+            self._owners.update(dict.fromkeys(grouping.owned, names))
+        elif traced:
+            owner = [self._group_of[name] for name in values]
+            self._owners.update(
+                (key, owner[number]) for key, number in grouping.owned.items() if owner[number] in traced
+            )
 
     def _drop_trace(self, names: Names) -> None:
         if self._traces.pop(names, None) is not None:

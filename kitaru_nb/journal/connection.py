@@ -37,7 +37,7 @@ PAGE_BYTES = 1024
 """Of a new journal. A commit changes a dozen rows in as many tables: with pages of 4 KiB most of what
 it writes, and most of a small journal, would be what stands beside them."""
 
-FOLD_PAGES = 96
+FOLD_PAGES = 80
 """The write-ahead log is folded into the database at this many pages, every few commits: a long log
 would be the larger part of a small store, and each fold costs a few fsyncs."""
 
