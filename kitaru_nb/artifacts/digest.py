@@ -39,6 +39,7 @@ _identity = object.__hash__
 _SMALL_ITEMS = 64
 _SMALL_TEXT = 2000
 _SMALL_BITS = 256
+_NAMED_TEXTS = [[str, str], [str, bytes]]  # a name, and what it is bound to
 
 
 def digest_values(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:
@@ -248,9 +249,11 @@ def _fast(
             known[key] = _fast([value], namespace, known, suspects)
         return known[key]
 
+    sink = _Sink()
+    if len(root) == 1 and type(root[0]) is tuple and [*map(type, root[0])] in _NAMED_TEXTS:
+        return _of_text(root, sink, suspects)
     parts = Parts(namespace, lambda value: _fast([value], namespace, {}, suspects))
     census = Census(root, parts, alone)
-    sink = _Sink()
     writer = _Writer(sink, 5)
     writer.fast = True
     writer.census = census
@@ -266,6 +269,20 @@ def _fast(
     writer.dump([_content(obj, census) for obj in census.seeds.values()])
     writer.dump(contents)
     writer.dump(_shared_memory(parts))
+    return _digest_of(sink, suspects)
+
+
+def _of_text(root: Any, sink: _Sink, suspects: list[bool] | None) -> bytes:
+    """The digest of a name with a text too long to be a small value: what a census would find is known."""
+    writer = pickle.Pickler(sink, 5)
+    writer.fast = True
+    nothing: list[Any] = []
+    for part in ((0, 0), root, nothing, nothing, nothing):  # objects that are shared, sets, shared memory
+        writer.dump(part)
+    return _digest_of(sink, suspects)
+
+
+def _digest_of(sink: _Sink, suspects: list[bool] | None) -> bytes:
     if suspects is not None and sink.suspect:
         suspects.append(True)
     return sink.hasher.digest()

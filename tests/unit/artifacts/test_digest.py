@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kitaru_nb.artifacts import digest as digest_module
 from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom, walk_digest
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
@@ -176,6 +177,27 @@ def test_a_marker_has_the_digest_of_what_it_says() -> None:
 
     assert fast([one]) == fast([Marker("a", "generator", "why")]) != fast([other])
     assert walked([one]) == walked([Marker("a", "generator", "why")]) != walked([other])
+
+
+TEXT = "a long text, é\ud800 " * 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(TEXT, TEXT.encode("utf-8", "surrogatepass"), TEXT * 100, "x" * 2001, b"y" * 70_000),
+        *("sk-abcdefghijklmnopqrstuvwx" * 100, [TEXT], (TEXT, TEXT)),
+        *({("a", TEXT), ("b", TEXT, 1)}, {("a", 1)}),
+    ],
+    ids=range(10),
+)
+def test_a_long_text_has_the_digest_that_any_graph_would_have(
+    value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = digest_values({"said": value}, namespace={})
+    monkeypatch.setattr(digest_module, "_NAMED_TEXTS", [])
+
+    assert digest_values({"said": value}, namespace={}) == found
 
 
 def test_the_order_of_names_does_not_count() -> None:
