@@ -278,3 +278,21 @@ def test_what_a_cell_itself_reads_and_not_only_its_functions(source: str, expect
 
     assert found.direct == expected
     assert found.direct <= found.reads
+
+
+@pytest.mark.parametrize(
+    ("source", "reads", "writes"),
+    [
+        ("x: int = y", {"y"}, {"x"}),
+        ("x: int", set(), set()),
+        ("x.a: z = y", {"x", "y"}, set()),
+        ("x[k]: z", {"x", "k"}, set()),
+    ],
+)
+def test_a_name_with_an_annotation_is_bound_where_it_is_given_a_value(
+    source: str, reads: set[str], writes: set[str]
+) -> None:
+    found = names(source)
+
+    assert found.reads - {"int", "z"} == reads
+    assert found.writes == writes

@@ -52,6 +52,19 @@ def test_a_string_that_names_a_file_counts_with_its_content(tmp_path: Path) -> N
     assert list(found) == [str(file)]
 
 
+def _looks() -> bool:
+    return os.path.exists("x")  # noqa: PTH110 - as people write it
+
+
+@pytest.mark.parametrize(("reached", "expected"), [([], 0), ([_looks], 1), ([ast.parse], 0)])
+def test_a_file_that_is_not_there_counts_where_a_function_asks_for_it(
+    reached: list[object], expected: int, tmp_path: Path
+) -> None:
+    found = named_files(_outline("go(s)"), [*reached, str(tmp_path / "none.csv")], ignored=[])
+
+    assert list(found.values()) == [ABSENT] * expected
+
+
 # Whether a condition holds
 
 
