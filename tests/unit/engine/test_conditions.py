@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import os
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from kitaru_nb.engine.conditions import conditions_of, holds, named_environment,
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.listing import names_in
 from kitaru_nb.engine.namespace import Change, Namespace
-from kitaru_nb.engine.observe import ABSENT, Observed
+from kitaru_nb.engine.observe import ABSENT, Observed, state_of
 from kitaru_nb.engine.process import Held, ProcessState
 from kitaru_nb.engine.steps import Pending
 from tests.unit.engine.kernel import cell_of
@@ -63,6 +64,25 @@ def test_a_file_that_is_not_there_counts_where_a_function_asks_for_it(
     found = named_files(_outline("go(s)"), [*reached, str(tmp_path / "none.csv")], ignored=[])
 
     assert list(found.values()) == [ABSENT] * expected
+
+
+def test_a_path_that_leads_up_is_the_file_it_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data.csv").write_text("1", "utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert list(named_files(_outline("read('none/../data.csv')"), [], ignored=[])) == [
+        str(tmp_path / "data.csv")
+    ]
+
+
+def test_files_that_are_no_data_and_large_containers_are_not_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("1", "utf-8")
+
+    assert named_files(_outline("read(s)"), [[str(file)]], ignored=[]).keys() == {str(file)}
+    assert named_files(_outline("read(s)"), [{"a": file}], ignored=[]).keys() == {str(file)}
+    assert named_files(_outline("read(s)"), [str(file)], ignored=[tmp_path]) == {}
+    assert named_files(_outline("read(s)"), [[str(file)] * 101], ignored=[]) == {}
 
 
 # Whether a condition holds
@@ -237,6 +257,56 @@ def test_a_folder_that_was_listed_has_to_hold_the_same_names(tmp_path: Path) -> 
     (tmp_path / "c.csv").touch()
 
     assert not holds(step, *found)
+
+
+def test_files_that_a_step_read_or_changed_count_and_those_it_wrote_do_not(tmp_path: Path) -> None:
+    read, changed, base, gone = (str(tmp_path / name) for name in ("read", "changed", "base", "gone"))
+    for path in (read, changed, base):
+        Path(path).write_text("1", "utf-8")
+    observed = Observed()
+    observed.before = {changed: "before", f"{tmp_path}/home/a": "before"}
+    observed.databases = {base: "rows", f"{base}-wal": ABSENT, f"{tmp_path}/home/b": "rows"}
+    files = [
+        {"path": read, "mode": "read", "digest": "d"},
+        {"path": gone, "mode": "absent", "digest": ABSENT},
+        {"path": "large", "mode": "read", "digest": None},
+        {"path": "out", "mode": "written", "digest": "w"},
+    ]
+
+    found = conditions_of(
+        pending(tmp_path), NOTHING, {}, observed, files, suspects=(), ignored=[tmp_path / "home"]
+    )
+
+    assert found == {
+        f"file:{read}": "d",
+        f"file:{gone}": ABSENT,
+        f"file:{changed}": f"before|{state_of(changed)}",
+        f"file:{base}": "rows",
+    }
+
+
+def test_a_step_that_named_a_relative_path_can_see_the_folder(tmp_path: Path) -> None:
+    observed = Observed()
+    observed.relative = True
+
+    assert conditions(pending(tmp_path, cwd="/"), observed=observed).keys() == {"process:cwd"}
+
+
+def test_variables_of_a_module_count_and_not_those_that_a_step_only_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "kt_seen.py").write_text("a = 1\nb = 2\n", "utf-8")
+    source, before = "kt_seen.a = 5; x = kt_seen.b", "import kt_seen"
+    held = {"kt_seen:a": Held(1), "kt_seen:b": Held(2), "other:a": Held(3)}
+    step = pending(tmp_path, source, before, attributes=held)
+
+    found = conditions(step)["variables:kt_seen"]
+
+    for name, same in (("kt_seen:a", True), ("kt_seen:b", False), ("other:a", True)):
+        other = pending(tmp_path, source, before, attributes=held | {name: Held(9)})
+        assert holds(other, "variables:kt_seen", found) is same
+    sys.modules.pop("kt_seen")
 
 
 @pytest.mark.parametrize(
