@@ -75,6 +75,13 @@ def test_a_path_that_leads_up_is_the_file_it_means(tmp_path: Path, monkeypatch: 
     ]
 
 
+def test_a_text_that_is_no_path_counts_for_nothing(tmp_path: Path) -> None:
+    asks, reads = _outline("there = os.path.exists(s)"), _outline("read(s)")
+
+    assert named_files(asks, ["", "a\nb", "a\0b", "y" * 5000], ignored=[]) == {}
+    assert named_files(reads, [f"{tmp_path}/none/../none.csv"], ignored=[]) == {}
+
+
 def test_files_that_are_no_data_and_large_containers_are_not_looked_at(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
     file.write_text("1", "utf-8")
