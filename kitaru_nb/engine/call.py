@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import AsyncGeneratorType, CellType, CoroutineType, FunctionType, GeneratorType
@@ -295,7 +296,12 @@ class Call:
     # Made
 
     def begin(self) -> Scope:
-        """The call is made now: the scope of what happens in it."""
+        """The call is made now: the scope of what happens in it.
+
+        Raises:
+            KeyboardInterrupt: what is around it was stopped.
+        """
+        self.scope.refuse_stopped()
         self._effects.take()
         self._after = self.scope.book.newest
         self.inner = self.scope.inner(self.options.name, self._label, place=self.place)
@@ -331,7 +337,10 @@ class Call:
             },
             store=lambda: self._store(result, left, data),
         )
-        checkpoint = self.scope.record(entry, started_at=self._started_at, duration=duration)
+        try:
+            checkpoint = self.scope.record(entry, started_at=self._started_at, duration=duration)
+        finally:
+            self._outside.end()
         self._outside.recorded(checkpoint)
         return checkpoint
 
@@ -361,10 +370,37 @@ class Call:
     def again(self) -> Scope:
         """The call failed and is made once more; what came to its end inside it is given again."""
         assert self.inner is not None
+        self.inner.refuse_stopped()
         self.inner = self.inner.once_more()
         self._outside.go_on(self.inner)
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         return self.inner
+
+    def stop(self, runs: bool) -> None:  # noqa: FBT001 - as `Future` tells it
+        """The stop button was pressed, and not heard in this call's thread: it begins nothing more."""
+        if self.inner is not None:
+            self.inner.stopped = True
+        if not runs:
+            self._outside.end()
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """A thread makes the call inside the block.
+
+        Raises:
+            KeyboardInterrupt: what is around it was stopped before.
+        """
+        try:
+            self.scope.refuse_stopped()
+        except KeyboardInterrupt:
+            self._outside.end()
+            raise
+        under_way = self.scope.book.under_way
+        under_way.add(self)
+        try:
+            yield
+        finally:
+            under_way.discard(self)
 
     def failed(self, error: BaseException) -> None:
         """Put on record that the call raised; no later attempt is given that."""

@@ -326,7 +326,17 @@ def _begun(
         asked.begin()
     if inspect.iscoroutinefunction(function):
         return Future.of_coroutine(lambda: _tried_async(function, options, args, kwargs, asked))
-    return Future(lambda: _tried(function, options, args, kwargs, asked))
+    if asked is None:
+        return Future(lambda: _tried(function, options, args, kwargs, None))
+    return Future(lambda: _taken(asked, function, options, args, kwargs), asked.stop)
+
+
+def _taken(
+    asked: Call, function: FunctionType, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A call that was begun for another thread, in that thread."""
+    with asked.under_way():
+        return _tried(function, options, args, kwargs, asked)
 
 
 def map_all(

@@ -6,6 +6,7 @@ import functools
 import inspect
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,8 +129,10 @@ class Turn:
         if attempt is not None:
             self._lease.adopt(attempt)
         elif execution is not None:
+            _wait_for_ending(self.identity)
             self._lease.take_named(execution)
         else:
+            _wait_for_ending(self.identity)
             self._lease.take(new=new, parent=parent, tags=tags)
         assert self._lease.attempt is not None
         self.execution: ExecutionId = self._lease.attempt.execution
@@ -162,8 +165,16 @@ class Turn:
             if status is ExecutionStatus.COMPLETED:
                 raise
         finally:
-            self._lease.give_back(status, reason=reason)
-            self.book.close()
+            if status is ExecutionStatus.INTERRUPTED and self.book.under_way:
+                self.scope.stopped = True
+                _end_later(self, status, reason)
+            else:
+                self.give_back(status, reason)
+
+    def give_back(self, status: ExecutionStatus, reason: str | None) -> None:
+        """The attempt ends."""
+        self._lease.give_back(status, reason=reason)
+        self.book.close()
 
     def _keep_inputs(self) -> None:
         """Put on record what the flow was called with, and itself: it can be gone on with from anywhere."""
@@ -226,6 +237,30 @@ class Turn:
             result = await self.flow.function(*self._args, **self._kwargs)
             self.commit(result)
         return result
+
+
+# A run that was stopped while calls were under way in threads: they end and are recorded, and only
+# then is the execution given back. Whoever goes on with it here waits for that, and is given them.
+
+_PAUSE = 0.05
+_ending: list[tuple[Identity, threading.Thread]] = []
+
+
+def _end_later(turn: Turn, status: ExecutionStatus, reason: str | None) -> None:
+    def end() -> None:
+        while turn.book.under_way:
+            time.sleep(_PAUSE)
+        turn.give_back(status, reason)
+        _ending.remove(entry)
+
+    entry = turn.identity, threading.Thread(target=end, name=f"kitaru-nb-ending-{turn.execution}")
+    _ending.append(entry)
+    entry[1].start()
+
+
+def _wait_for_ending(identity: Identity) -> None:
+    for thread in [thread for known, thread in list(_ending) if known == identity]:
+        thread.join()
 
 
 # A flow inside an execution is a recorded call whose body is an execution of its own.

@@ -27,11 +27,16 @@ class Future(Generic[T]):
 
     Whoever asks for the result of a call that no thread has taken yet makes it there and then,
     so calls that wait for calls never wait for a thread.
+
+    Args:
+        job: Makes the call.
+        stop: Tells the call to begin nothing more, and whether it runs at all.
     """
 
-    def __init__(self, job: Callable[[], T] | None) -> None:
+    def __init__(self, job: Callable[[], T] | None, stop: Callable[[bool], None] | None = None) -> None:
         self._done: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._job = job
+        self._stop = stop
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._awaited = False
@@ -82,6 +87,15 @@ class Future(Generic[T]):
             self._done.set_exception(error)
         else:
             self._done.set_result(result)
+
+    def drop(self) -> None:
+        """The call is not made any more where no thread has taken it; one that runs begins nothing more."""
+        with self._lock:
+            job, self._job = self._job, None
+        if job is not None:
+            self._done.cancel()
+        if self._stop is not None:
+            self._stop(job is None)
 
     def done(self) -> bool:
         """Whether the call has ended."""
@@ -179,6 +193,15 @@ def _told(outcomes: Sequence[tuple[Any, BaseException | None]], on_error: OnErro
 def in_order(calls: Iterable[Callable[[], Future[Any]]], *, max_workers: int, on_error: OnError) -> list[Any]:
     """Begin calls in their order, at most `max_workers` running at a time, and wait for all."""
     futures: list[Future[Any]] = []
+    try:
+        _begin(calls, futures, max_workers)
+        return _told(_outcomes(futures), on_error)
+    except BaseException:  # the stop button: of an error all have ended
+        _drop(futures)
+        raise
+
+
+def _begin(calls: Iterable[Callable[[], Future[Any]]], futures: list[Future[Any]], max_workers: int) -> None:
     free = threading.Semaphore(max_workers)
     for call in calls:
         while not free.acquire(blocking=False):
@@ -188,8 +211,9 @@ def in_order(calls: Iterable[Callable[[], Future[Any]]], *, max_workers: int, on
                 free.acquire()
                 break
             idle._take()  # noqa: SLF001 - same module
-            if idle.done() and _is_stop(idle.exception()):
-                return _told(_outcomes(futures), on_error)
+            stop = idle.exception() if idle.done() else None
+            if stop is not None and _is_stop(stop):
+                raise stop
         try:
             future = call()
         except Exception as error:  # noqa: BLE001 - a recorded result that cannot be served is one failure
@@ -197,13 +221,12 @@ def in_order(calls: Iterable[Callable[[], Future[Any]]], *, max_workers: int, on
             future._done.set_exception(error)  # noqa: SLF001 - same module
         future._done.add_done_callback(lambda _: free.release())  # noqa: SLF001 - same module
         futures.append(future)
-    return _told(_outcomes(futures), on_error)
 
 
 def _drop(futures: Iterable[Future[Any]]) -> None:
-    """Calls that no thread has taken are not made any more."""
+    """What is not under way is not begun any more."""
     for future in futures:
-        future._job = None  # noqa: SLF001 - same module
+        future.drop()
 
 
 async def gather_async(
@@ -222,13 +245,18 @@ async def gather_async(
         finally:
             free.release()
 
-    for call in calls:
-        await free.acquire()
-        tasks.append(asyncio.create_task(one(call)))
-    if scope is None:
-        return _told(await asyncio.gather(*tasks), on_error)
-    with inside(scope):
-        return _told(await asyncio.gather(*tasks), on_error)
+    try:
+        for call in calls:
+            await free.acquire()
+            tasks.append(asyncio.create_task(one(call)))
+        if scope is None:
+            return _told(await asyncio.gather(*tasks), on_error)
+        with inside(scope):
+            return _told(await asyncio.gather(*tasks), on_error)
+    except BaseException:  # as in `in_order`
+        for task in tasks:
+            task.cancel()
+        raise
 
 
 def _running() -> asyncio.AbstractEventLoop | None:

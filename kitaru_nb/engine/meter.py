@@ -72,6 +72,7 @@ class ScopeMeter:
             answer = self._served(found)
             if answer is not None:
                 return answer
+        scope.refuse_stopped()
         budgets = list(scope.budgets())
         reserved = reserve(request, budgets, scope.book.prices)
         if isinstance(reserved, Refusal):

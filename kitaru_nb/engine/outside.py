@@ -91,17 +91,17 @@ class Outside:
 
     def failed(self) -> dict[str, Any]:
         """The same of a call that raised: its files are named, and their bytes not kept."""
-        self._end()
+        self.end()
         observed = None if self._inner is None else self._inner.observed
         return {} if observed is None else {"files": tuple(files_of(self._book).name(observed))}
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """The call has ended, or does not begin."""
         if self._inner is not None:
             self._book.running.discard(self._inner.path)
 
     def recorded(self, checkpoint: Checkpoint) -> None:
         """The call is on record."""
-        self._end()
         if checkpoint.draft.files:
             files_of(self._book).took(checkpoint)
         if checkpoint.draft.process is not None:

@@ -94,6 +94,7 @@ class Book:
         budget: What is left of the limit; None without one, and before the record was read.
         files: Files that steps and calls wrote, see `engine.outside`.
         running: Paths of the calls that have begun and not ended.
+        under_way: Those of them that a thread of ours makes.
         drew: The call whose random numbers came last, made or served.
 
     Where the execution is a replay, results of the one that it replays are among those that are
@@ -115,6 +116,7 @@ class Book:
         self.budget: Budget | None = None
         self.files: Files | None = None
         self.running: set[str] = set()
+        self.under_way: set[object] = set()
         self.drew: Checkpoint | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._pid = os.getpid()
@@ -520,6 +522,7 @@ class Scope:
         repeated: It is a plain cell that came to its end before: a flow that it calls begins anew.
         suspended: A wait or a budget that stopped something in this run. It does not come to its
             end before that is answered, though the code around it may have caught the signal.
+        stopped: The stop button was pressed while it ran in a thread that does not hear of that.
     """
 
     def __init__(
@@ -552,6 +555,7 @@ class Scope:
         self.tokens: int | None = None
         self.served: list[Checkpoint] = []
         self.suspended: Suspended | None = None
+        self.stopped = False
         self._at: dict[str, int] = {}
         self._children: dict[str, int] = {}
         self._named: dict[str, int] = {}
@@ -638,6 +642,18 @@ class Scope:
         """
         if self.suspended is not None:
             raise self.suspended
+
+    def refuse_stopped(self) -> None:
+        """Raise where something in this run was to begin, and it or what is around it was stopped.
+
+        Raises:
+            KeyboardInterrupt: it was.
+        """
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.stopped:
+                pass
+            scope = scope.parent
 
     def once_more(self) -> Scope:
         """Another run of the same scope, which has consumed nothing."""

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -588,3 +589,78 @@ def test_a_position_counts_only_where_the_files_that_were_read_are_unchanged(tmp
 
     assert again.stdout.startswith("top\nepoch 0\nepoch 1\n")
     assert again.stdout.endswith("epoch 5\n6 012345 two\n")
+
+
+MANY = """
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+@kt.checkpoint
+def part(i):
+    note(f"part{i}")
+    return i
+
+@kt.checkpoint
+def whole(i):
+    note(f"begun{i}")
+    first = part(2 * i)
+    while not (HERE / "go").exists():
+        time.sleep(0.01)  # polls; the test writes it
+    if (HERE / "on").exists():
+        return first + part(2 * i + 1)
+    note(f"ended{i}")
+    return i
+
+@kt.flow
+def agent(count):
+    return sum(whole.map(range(count), max_workers=4))
+
+if __name__ == "__main__":
+    print(agent(12))
+"""
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["ends", "would-begin-more"])
+def test_a_map_that_is_interrupted_begins_nothing_more_and_keeps_what_ends(
+    tmp_path: Path, goes_on: bool
+) -> None:
+    script = Script(tmp_path, MANY)
+    if goes_on:
+        (tmp_path / "on").touch()
+    said = tmp_path / "said.txt"
+    command = [sys.executable, str(script.path)]
+    with (
+        said.open("wb") as stderr,
+        subprocess.Popen(command, env=script.environ, cwd=tmp_path, stderr=stderr) as running,
+    ):
+        try:
+            wait_until(lambda: sum(note.startswith("part") for note in script.notes()) >= 4)
+
+            running.send_signal(signal.SIGINT)
+            wait_until(lambda: "KeyboardInterrupt" in said.read_text(encoding="utf-8"))
+            (tmp_path / "go").touch()
+            running.wait(timeout=60)
+        finally:
+            running.kill()
+    first = script.notes()
+    (tmp_path / "on").unlink(missing_ok=True)
+    done = script.run(expect=0)
+
+    begun = {note for note in first if note.startswith("begun")}
+    ended = {note for note in first if note.startswith("ended")}
+    assert 4 <= len(begun) <= 5
+    assert len([note for note in first if note.startswith("part")]) == len(begun)
+    assert script.executions()[0]["attempts"] == 2
+    assert done.strip() == str(sum(range(12)))
+    again = script.notes()[len(first) :]
+    assert len([note for note in again if note.startswith("ended")]) == 12 - len(ended)
+    assert bool(ended) is not goes_on
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)  # polls, bounded by the deadline

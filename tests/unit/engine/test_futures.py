@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import CancelledError
+
 import pytest
 
 from kitaru_nb import checkpoint
+from kitaru_nb.engine.futures import Future
 from tests.unit.engine.test_calls import attempts
 from tests.unit.engine.turns import Attempts
 
@@ -21,3 +25,18 @@ def test_the_stop_button_ends_a_map_though_the_map_itself_makes_the_call(attempt
         stop.map(range(500), max_workers=1)
 
     assert len(attempts.ran) < 500
+
+
+def test_a_dropped_call_is_never_made_and_whoever_waits_for_it_is_told() -> None:
+    block, made = threading.Event(), list[int]()
+    told = list[bool]()
+    busy = [Future(block.wait) for _ in range(40)]  # more than there are threads
+    waiting = Future(lambda: made.append(1), told.append)
+
+    waiting.drop()
+    block.set()
+
+    assert all(future.result(10) for future in busy)
+    with pytest.raises(CancelledError):
+        waiting.result(10)
+    assert (made, told) == ([], [False])
