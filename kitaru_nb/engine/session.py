@@ -22,6 +22,7 @@ from kitaru_nb.engine.capture import OutputSink
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.cheaper import Ran, only_computed
 from kitaru_nb.engine.commit import Written
+from kitaru_nb.engine.deaths import Deaths
 from kitaru_nb.engine.deciding import Decider
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
@@ -148,6 +149,7 @@ class Session:
             live=self._live,
             folder=self._folder,
         )
+        self._deaths = Deaths(engine)
         self._touched = Touched(engine, namespace, self._files, self._live)
         self.book = Book(engine, self.open)
         self.book.files = self._files
@@ -221,12 +223,14 @@ class Session:
         if first:
             self.learn_names()
             self._waiting |= waiting_cells(self.engine.journal, attempt.execution)
+            self._deaths.learn(attempt)
         return attempt
 
     def close(self) -> None:
         """End the attempt: interrupted when a step failed or was left half-done; waiting; or completed."""
         self._line.trial.close()
         self.book.close()
+        self._deaths.close()
         if self._half_done is None and self._waiting:
             reason = next(reversed(self._waiting.values())).message.partition("\n")[0]
             self._lease.give_back(ExecutionStatus.WAITING, reason=reason)
@@ -235,6 +239,10 @@ class Session:
         else:
             reason = f"the kernel ended after `{self._half_done}` had failed"
             self._lease.give_back(ExecutionStatus.INTERRUPTED, reason=reason)
+
+    def leaving(self) -> None:
+        """Somebody has asked this process to end: what runs now is not what ends it."""
+        self._deaths.end()
 
     def opens(self, tree: ast.Module) -> None:
         """A cell that is not a step is about to run: what was put back is checked first.
@@ -303,7 +311,8 @@ class Session:
             UnstorableError: it has to run, and reads a name that holds a marker.
             ConflictError: another live process holds the execution; or the cell failed before
                 and what it did cannot be undone.
-            DivergenceError: kind ``confirm-rerun``: it is long, and a miss only by chance.
+            DivergenceError: kind ``confirm-rerun``: it is long, and a miss only by chance; kind
+                ``killed-kernel``: its kernel died three times while it ran.
             UntrustedError: it is on record, and nobody who is trusted here has signed that.
             StoreError: the journal cannot be read or written, so running it would be in vain.
         """
@@ -311,12 +320,16 @@ class Session:
         self._decider.names.forget(deleted_steps)
         for gone in deleted_steps:
             self.went_on(gone)
-        if self._replay is None:
-            return self._decider.plan(cell, execution)
-        scope = cell.step or ""
-        self._replay.before(scope)
-        values = self._replay.given(scope)
-        return self._decider.plan(cell, execution) if values is None else self._decider.give(cell, values)
+        if self._replay is not None:
+            scope = cell.step or ""
+            self._replay.before(scope)
+            values = self._replay.given(scope)
+            if values is not None:
+                return self._decider.give(cell, values)
+        decided = self._decider.plan(cell, execution)
+        if isinstance(decided, Run) and not (cell.directive is not None and cell.directive.fresh):
+            self._deaths.refuse(decided.pending.name, decided.pending.needs.keys[0])
+        return decided
 
     def foresee(self, cell: Cell) -> tuple[Restore | Run, list[Checkpoint]]:
         """What `plan` would decide now, and the step's completed records, newest first.
@@ -338,6 +351,7 @@ class Session:
         needs = run.pending.needs
         self.namespace.let_go(needs.touched, needs.names.writes | needs.names.deletes)
         self._live.begin()
+        self._deaths.begin(self.open(), run.pending.name, run.pending.needs.keys[0])
         run.pending.started = time.perf_counter()
         self._touched.begin()
 
@@ -368,7 +382,9 @@ class Session:
             # Its cell may run again: it must not find its own changes there.
             self._live.forget()
             self.failures.add(run.pending, count=outcome.execution_count)
+            self._deaths.end()
             raise
+        self._deaths.end(attempt=self.attempt)
         self._check(checkpoint)
         return checkpoint
 
@@ -452,6 +468,7 @@ class Session:
     def fail(self, run: Run, error: BaseException, outcome: Outcome) -> None:
         """Record that a step raised or was interrupted. Nothing of it can be restored."""
         observe.stop()
+        self._deaths.end()
         self._live.forget()
         self.failures.add(run.pending, count=outcome.execution_count)
         raised = {"ename": type(error).__name__, "evalue": str(error)}
@@ -498,6 +515,7 @@ class Session:
             Whether it can be undone.
         """
         observe.stop()
+        self._deaths.end()
         self._live.forget()
         if self._half_done is not None and pending is not None and pending.name == self._half_done:
             self._half_done = self._half_done_before
@@ -554,6 +572,7 @@ class Session:
         One that failed is undone all the same before its cell runs again.
         """
         observe.stop()
+        self._deaths.end()
         self._half_done = self._half_done_before
         self._decider.names.give_back(run.pending.cell, run.pending.name)
         self.saw(run.pending.cell.source)

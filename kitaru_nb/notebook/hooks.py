@@ -12,10 +12,10 @@ import ast
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from IPython.core.inputtransformer2 import cell_magic
@@ -94,6 +94,15 @@ class Hooks:
         provide_front(lambda: self.front)
         self.shell.events.register("pre_run_cell", self.before_cell)
         self.shell.events.register("post_run_cell", self.after_cell)
+        kernel = getattr(self.shell, "kernel", None)
+        if kernel is not None and hasattr(kernel, "do_shutdown"):
+            kernel.do_shutdown = partial(self._shut_down, kernel.do_shutdown)
+
+    def _shut_down(self, shut_down: Callable[[bool], Any], restart: bool) -> Any:  # noqa: FBT001 - as ipykernel calls it
+        """The user restarts the kernel or ends it, perhaps while a cell runs."""
+        if self.session is not None:
+            self.session.leaving()
+        return shut_down(restart)
 
     def remove(self) -> None:
         """Take the hooks out again and end the attempt."""
@@ -105,6 +114,7 @@ class Hooks:
         self.process.variables.remove()
         self.shell.events.unregister("pre_run_cell", self.before_cell)
         self.shell.events.unregister("post_run_cell", self.after_cell)
+        vars(getattr(self.shell, "kernel", self)).pop("do_shutdown", None)
         self.close()
 
     def close(self) -> None:

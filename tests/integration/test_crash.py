@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.kernel import Kernel
+from tests.integration.kernel import Kernel, wait_for
 
 PAY = "def pay(name):\n    with open('paid', 'a') as f:\n        f.write(name + '\\n')\n"
 NOTEBOOK = """
@@ -202,3 +202,54 @@ def test_a_kernel_killed_inside_a_save_loses_nothing_committed(
 
     assert state.result == uninterrupted, state
     assert [paid(place).count(name) for name in ("load", "clean")] == [1, 1]
+
+
+KILLS = "%%checkpoint train\nimport os, signal\nx = 1\nos.kill(os.getpid(), signal.SIGKILL)"
+
+
+def test_a_checkpoint_that_kills_the_kernel_three_times_is_held(tmp_path: Path) -> None:
+    home, notebook = tmp_path / "home", tmp_path / "a.ipynb"
+    for _ in range(3):
+        with Kernel(home, notebook=notebook) as kernel:
+            assert kernel.run(KILLS, cell="a").status == "dead"
+    with Kernel(home, notebook=notebook) as kernel:
+        held = kernel.run(KILLS, cell="a")
+        other = kernel.run("%%checkpoint other\ny = 2", cell="b")
+        asked_for = kernel.run(KILLS.replace("train", "train --fresh"), cell="a")
+    with Kernel(home, notebook=notebook) as kernel:
+        still = kernel.run(KILLS, cell="a")
+        edited = kernel.run(KILLS.replace("signal.SIGKILL", "0"), cell="a")
+
+    assert held.ename == "DivergenceError"
+    assert "`train` is held: the kernel died 3 times" in held.evalue
+    assert "--fresh" in "\n".join(held.traceback)
+    assert other.ok
+    assert asked_for.status == "dead"
+    assert "the kernel died 4 times" in still.evalue
+    assert edited.ok
+
+
+LONG = """%%checkpoint long
+import pathlib, time
+pathlib.Path('began').touch()
+time.sleep(wanted)
+x = 1"""
+
+
+def test_a_kernel_that_its_user_ends_has_not_died_of_its_cell(tmp_path: Path) -> None:
+    home, notebook, began = tmp_path / "home", tmp_path / "a.ipynb", tmp_path / "began"
+    for _ in range(3):
+        with Kernel(home, notebook=notebook) as kernel:
+            kernel.run("wanted = 600", cell="a")
+            kernel.send(LONG, cell="b")
+            wait_for(began)
+            kernel.manager.shutdown_kernel()
+        began.unlink()
+    with Kernel(home, notebook=notebook) as kernel:
+        kernel.run("wanted = 600", cell="a")
+        request = kernel.send(LONG, cell="b")
+        wait_for(began)
+        kernel.interrupt()
+        stopped = kernel.wait(request)
+
+    assert stopped.ename == "KeyboardInterrupt"
