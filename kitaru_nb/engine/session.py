@@ -117,6 +117,8 @@ class Session:
         callbacks: Callbacks | None = None,
         reading: bool = False,
     ) -> None:
+        if engine.settings.paranoid:
+            import numpy  # noqa: F401, ICN001, PLC0415 - what a save may load is no difference then
         self._reading = reading
         self.engine = engine
         self.identity = identity
