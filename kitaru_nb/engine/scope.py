@@ -652,7 +652,7 @@ class Scope:
         scope: Scope | None = self
         while scope is not None:
             if scope.stopped:
-                pass
+                raise KeyboardInterrupt
             scope = scope.parent
 
     def once_more(self) -> Scope:

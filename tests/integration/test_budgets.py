@@ -1,0 +1,149 @@
+"""Budgets in headless runs and in kernels: what would exceed one is not asked, and nothing is paid twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kitaru_nb.model.execution import ExecutionStatus
+from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.testing import FakeLLM, fake_llm
+from tests.integration.headless import Notebook, end_what_was_started
+from tests.integration.kernel import Kernel
+
+ASK = """
+import httpx
+
+def ask(prompt, model="gpt-4o"):
+    body = {{"model": model, "messages": [{{"role": "user", "content": prompt}}], "max_tokens": 10}}
+    reply = httpx.post("{url}/chat/completions", json=body)
+    reply.raise_for_status()
+    return reply.json()["choices"][0]["message"]["content"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    end_what_was_started()
+
+
+@pytest.fixture
+def llm() -> Iterator[FakeLLM]:
+    with fake_llm(answers=lambda call: f"answer to {call.prompt}") as llm:
+        yield llm
+
+
+def notebook(folder: Path, llm: FakeLLM, *cells: str) -> Notebook:
+    return Notebook(folder, [ASK.format(url=llm.openai_url), *cells])
+
+
+def test_a_run_that_reaches_its_budget_waits_and_a_higher_one_pays_the_rest_only(
+    tmp_path: Path, llm: FakeLLM
+) -> None:
+    cells = [
+        "tick('first')\nfirst = [ask(f'a{n}') for n in range(3)]",
+        "rest = [ask(f'b{n}') for n in range(6)]",
+    ]
+    work = notebook(tmp_path, llm, *cells, "print(len(first + rest))")
+
+    stopped = work.kitaru("run", "work.ipynb", "--no-progress", "--budget", "0.0004")
+    paid = llm.requests
+    (waiting,) = work.executions()
+    still = work.kitaru("resume")
+    done = work.kitaru("resume", "--budget", "1")
+
+    assert stopped.code == 75, stopped.stderr
+    assert stopped.last_line.startswith(f"kitaru: waiting execution={waiting.id}")
+    assert 3 <= paid < 9
+    assert waiting.status is ExecutionStatus.WAITING
+    assert waiting.cost is not None
+    assert waiting.cost <= 0.0004
+    assert still.code == 75, "resumed without more money it waits where it waited"
+    assert done.code == 0, done.stderr
+    assert llm.requests == 9
+    assert work.ticks() == ["first"]
+    assert work.shown()[-1][1][0]["text"] == "9\n"
+    (ended,) = work.executions()
+    assert ended.cost == pytest.approx(sum(cost(llm)))
+
+
+def cost(llm: FakeLLM) -> list[float]:
+    """What the server's own count comes to, in US dollars, call by call."""
+    return [(call.tokens.input * 2.5 + call.tokens.output * 10) / 1e6 for call in llm.calls]
+
+
+def test_the_setting_limits_a_run(tmp_path: Path, llm: FakeLLM) -> None:
+    work = notebook(tmp_path, llm, "[ask(f'a{n}') for n in range(9)]")
+
+    stopped = work.kitaru("run", "work.ipynb", "--no-progress", env={"KITARU_NB_BUDGET": "0.0003"})
+
+    assert stopped.code == 75, stopped.stderr
+    assert 0 < llm.requests < 9
+
+
+def test_a_model_without_a_price_is_not_asked_and_the_command_that_sets_one_is_told(
+    tmp_path: Path, llm: FakeLLM
+) -> None:
+    work = notebook(tmp_path, llm, "ask('a', model='my-own-model')")
+
+    stopped = work.kitaru("run", "work.ipynb", "--no-progress", "--budget", "5")
+    without = work.kitaru("run", "work.ipynb", "--no-progress", "--new")
+
+    assert stopped.code == 75, stopped.stderr
+    assert "`my-own-model` has no price" in stopped.stderr
+    assert "[tool.kitaru_nb.prices]" in stopped.stderr
+    assert without.code == 0, without.stderr
+    assert llm.requests == 1, "where nothing limits it, it is asked, and has no price"
+    assert work.executions()[0].cost is None
+
+
+def test_the_budget_of_a_cell_stops_that_cell_and_raising_it_goes_on(tmp_path: Path, llm: FakeLLM) -> None:
+    body = "answers = [ask(f'a{n}') for n in range(6)]\nlen(answers)"
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(ASK.format(url=llm.openai_url), cell="a")
+
+        stopped = kernel.run(f"%%checkpoint ask --budget 0.0003\n{body}", cell="b")
+        paid = llm.requests
+        other = kernel.run("ask('unlimited')", cell="c")
+        done = kernel.run(f"%%checkpoint ask --budget 1\n{body}", cell="b")
+
+    assert stopped.ename == "Suspended"
+    assert 0 < paid < 6
+    assert other.ok
+    assert done.result == "6"
+    assert llm.requests == 6 + 1
+
+
+def test_calls_at_once_do_not_exceed_a_budget_together(tmp_path: Path, llm: FakeLLM) -> None:
+    cell = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    answers = list(pool.map(ask, [f'a{n}' for n in range(16)]))"
+    )
+    work = notebook(tmp_path, llm, cell)
+
+    stopped = work.kitaru("run", "work.ipynb", "--no-progress", "--budget", "0.0005")
+    done = work.kitaru("resume", "--budget", "1")
+
+    assert stopped.code == 75, stopped.stderr
+    assert sum(cost(llm)[: len(llm.calls)]) == pytest.approx(work.executions()[0].cost or 0)
+    assert done.code == 0, done.stderr
+    assert llm.requests == 16
+
+
+def test_a_budget_in_code_warns_at_80_percent_and_stops(tmp_path: Path, llm: FakeLLM) -> None:
+    cell = "import kitaru_nb as kt\nwith kt.budget(0.002):\n    [ask(f'a{n}') for n in range(70)]\n"
+    work = notebook(tmp_path, llm, cell)
+
+    stopped = work.kitaru("run", "work.ipynb", "--no-progress")
+    paid = llm.requests
+
+    assert stopped.code == 75, stopped.stderr
+    assert 0.002 * 0.8 < sum(cost(llm)) <= 0.002
+    told = json.dumps(work.shown())
+    assert "BudgetWarning: kitaru: 81% of the budget is spent" in told, told
+    assert paid < 70
