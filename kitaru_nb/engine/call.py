@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ _left: dict[tuple[str, int], str] = {}
 _UNBOUND = object()
 _FLOWING = (GeneratorType, AsyncGeneratorType, CoroutineType, map, filter, zip, enumerate, reversed)
 """What is used up by looking at it; over plain data the last ones can be looked at all the same."""
+_left_lock = threading.Lock()
+_MOST_LEFT = 10_000
 
 _NAME = re.compile(r"[^\W\d][\w.-]*")
 RESULT = "result"
@@ -222,7 +225,7 @@ class Call:
             digest = self._digest(value)
             key = self._kept_as(name, value)
             if digest != self._digests.get(name) or key in _left:
-                _left[key] = digest
+                _remember(key, digest)
 
     def _overridden(self, replay: Replay, override: Override) -> Checkpoint:
         """What a replay was told to give in place of this call's result; on record as that.
@@ -430,6 +433,14 @@ def _content(cell: CellType) -> object:
         return cell.cell_contents
     except ValueError:
         return _UNBOUND
+
+
+def _remember(key: tuple[str, int], digest: str) -> None:
+    with _left_lock:
+        _left.pop(key, None)
+        _left[key] = digest
+        if len(_left) > _MOST_LEFT:  # without the oldest a later attempt here makes its call again
+            del _left[next(iter(_left))]
 
 
 def _place(code: Any) -> tuple[str, str]:

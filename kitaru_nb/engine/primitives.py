@@ -7,7 +7,7 @@ import inspect
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from blake3 import blake3
@@ -28,7 +28,9 @@ __all__ = ["Stream", "current_execution", "idempotency_key", "last_saved", "log"
 T = TypeVar("T")
 
 _SHORTEST, _LONGEST = 0.001, 0.1
-_once_locks: dict[str, threading.RLock] = {}
+_once_locks: dict[str, tuple[threading.RLock, list[int]]] = {}
+"""By effect: its lock, and how many are at it or wait for it; there only while any is."""
+
 _once_owners: dict[str, asyncio.Task[Any] | None] = {}
 _once_lock = threading.Lock()
 
@@ -61,7 +63,7 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         return fn(*args, **kwargs)
     if inspect.iscoroutinefunction(fn):
         return _once_async(scope, key, fn, args, kwargs)  # type: ignore[return-value] # T is the coroutine
-    with _lock_of(f"{scope.book.execution}\n{key}"):
+    with _locked(f"{scope.book.execution}\n{key}"):
         found = scope.book.find_first(scope, _once_key(key))
         if found is not None:
             return _known(scope, found)  # type: ignore[no-any-return] # what fn returned
@@ -103,9 +105,20 @@ async def _alone(what: str) -> AsyncIterator[None]:
         _once_owners.pop(what, None)
 
 
-def _lock_of(what: str) -> threading.RLock:
+@contextmanager
+def _locked(what: str) -> Iterator[None]:
+    """One thread at a time inside; the others wait."""
     with _once_lock:
-        return _once_locks.setdefault(what, threading.RLock())
+        lock, users = _once_locks.setdefault(what, (threading.RLock(), [0]))
+        users[0] += 1
+    try:
+        with lock:
+            yield
+    finally:
+        with _once_lock:
+            users[0] -= 1
+            if not users[0]:
+                del _once_locks[what]
 
 
 def _once_key(key: str) -> CheckpointKey:

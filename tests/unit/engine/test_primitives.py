@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from kitaru_nb import checkpoint, load, once, save
+from kitaru_nb.engine import call, primitives
 from tests.unit.engine.test_calls import attempts
 from tests.unit.engine.turns import Attempts
 
@@ -119,3 +120,26 @@ def test_the_reference_of_a_saved_value_loads_it_though_a_call_has_its_name(at_h
         reference = save("draft", "saved")
 
     assert load(reference) == "saved"
+
+
+def test_what_effects_and_calls_note_in_the_process_does_not_grow(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call, "_MOST_LEFT", 3)
+    monkeypatch.setattr(call, "_left", {})
+
+    @checkpoint
+    def add(held: list[int]) -> int:
+        attempts.ran.append(1)
+        counted.append(len(held))
+        return len(counted)
+
+    with attempts.attempt():
+        for number in range(5):
+            counted = list[int]()
+            once(f"charge {number}", lambda: attempts.ran.append(1))
+            add([number])
+
+    assert len(attempts.ran) == 10
+    assert primitives._once_locks == {}
+    assert 0 < len(call._left) <= 3
