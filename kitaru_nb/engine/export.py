@@ -1,13 +1,13 @@
 """Writing an execution into a file that a colleague imports.
 
 The file holds everything that a restore, a replay or a look at it needs: the execution, those that
-its steps were built on and those of flows that it called, each whole, with every step whatever its
-kind, their events, and the values that the steps hold and refer to.
+its steps were built on, those of flows that it called or began, and its replays, each whole, with
+every step whatever its kind, their events, and the values that the steps hold and refer to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Exported:
 
     Attributes:
         execution: The one asked for.
-        others: Those that its steps were built on, and those of flows that it called.
+        others: Those that its steps were built on, those of flows that it called or began, and replays.
         checkpoints: How many steps, of all of them.
         artifacts: How many values; 0 with records alone.
         bytes: Size of the file.
@@ -98,17 +98,23 @@ def export_execution(engine: Engine, execution: ExecutionId, path: Path, *, valu
 def _steps(engine: Engine, execution: ExecutionId) -> tuple[list[Checkpoint], set[ExecutionId]]:
     """The steps of an execution and of those that it needs, oldest first, each signed; and which these are.
 
-    It needs those that its steps were built on, and those of the flows that it called.
+    It needs those that its steps were built on, and those of the flows that it called. Those that it
+    has begun by `run`, and its replays, come along; a replay needs what it replays.
     """
-    children: dict[ExecutionId | None, list[ExecutionId]] = {}
-    for each in engine.journal.executions():
-        if each.identity.within is not None:
-            children.setdefault(each.parent, []).append(each.id)
+    known = {each.id: each for each in engine.journal.executions()}
+    called: dict[ExecutionId | None, list[ExecutionId]] = {}
+    begun: dict[ExecutionId | None, list[ExecutionId]] = {}
+    for each in known.values():
+        (begun if each.identity.within is None else called).setdefault(each.parent, []).append(each.id)
     found: dict[int, Checkpoint] = {}
-    waiting, seen = [execution], {execution}
+    seen = set(_descendants(execution, begun, called))
+    waiting = sorted(seen)
     while waiting:
         now = waiting.pop()
-        others = set(children.get(now, ()))
+        others = set(called.get(now, ()))
+        original = known[now].parent if known[now].identity.replay is not None else None
+        if original in known:
+            others.add(original)
         for step in all_steps(engine.journal, now):
             found[step.seq] = replace(step, draft=engine.trust.vouched(step))
             if step.draft.parent is not None and step.draft.parent not in found:
@@ -116,6 +122,16 @@ def _steps(engine: Engine, execution: ExecutionId) -> tuple[list[Checkpoint], se
         waiting += others - seen
         seen |= others
     return [found[seq] for seq in sorted(found)], seen - {execution}
+
+
+def _descendants(
+    execution: ExecutionId, *children: Mapping[ExecutionId | None, Sequence[ExecutionId]]
+) -> Iterator[ExecutionId]:
+    waiting = [execution]
+    while waiting:
+        now = waiting.pop()
+        yield now
+        waiting += [each for known in children for each in known.get(now, ())]
 
 
 def all_steps(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:

@@ -445,6 +445,45 @@ def test_calls_and_flows_that_a_flow_called_come_along(people: People) -> None:
         assert "".join(step.draft.kind[0].upper() for step in mine) == kinds
 
 
+@kitaru_nb.checkpoint
+def begun_twice(number: int) -> int:
+    return number * 2
+
+
+@kitaru_nb.flow
+def begun_inner(number: int) -> int:
+    return begun_twice(number)
+
+
+@kitaru_nb.flow
+def begun_outer(number: int) -> int:
+    return int(begun_inner.run(number).result()) + begun_twice(number)
+
+
+@kitaru_nb.flow
+def begun_other() -> int:
+    return begun_twice(7)
+
+
+def test_flows_that_a_flow_began_and_replays_come_along(people: People) -> None:
+    people.be("ana")
+    assert (begun_outer(1), begun_other()) == (4, 14)
+    engine = here.engine()
+    by_name = {str(each.identity.flow).rpartition(":")[2]: each.id for each in engine.journal.executions()}
+    replay = kitaru_nb.replay(by_name["begun_outer"], from_="begun_twice", inputs={"number": 5})
+    assert replay.result() == 20
+    begun = {each.id for each in engine.journal.executions()} - {by_name["begun_other"]}
+    engine.close()
+
+    found = people.imports("ben", people.exports("ana", by_name["begun_outer"]))
+    of_the_replay = people.imports("cy", people.exports("ana", replay.execution))
+
+    assert len(begun) == 4
+    assert found.executions == dict.fromkeys(begun, True)
+    assert {replay.execution, by_name["begun_outer"]} <= of_the_replay.executions.keys()
+    assert by_name["begun_other"] not in of_the_replay.executions
+
+
 def test_a_headless_run_that_was_imported_is_resumed_only_by_its_id(people: People) -> None:
     people.be("ana")
     identity = Identity(notebook="/work/job.ipynb", output="/work/job.out.ipynb")
