@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.agent import AGENT
 from benchmarks.array import ARRAY
+from benchmarks.calls import CALLS
 from benchmarks.collect import COLLECT
 from benchmarks.digest import DIGEST
 from benchmarks.frame import FRAME
@@ -26,6 +27,7 @@ from benchmarks.resume import RESUME
 from benchmarks.runner import Found, run, table
 from benchmarks.save import SAVE
 from benchmarks.start import START
+from benchmarks.tap import TAP
 from benchmarks.tiny import TINY
 from benchmarks.trivial import TRIVIAL
 from benchmarks.values import VALUES
@@ -34,6 +36,8 @@ from benchmarks.workload import Options, Workload
 WORKLOADS: tuple[Workload, ...] = (
     TRIVIAL,
     AGENT,
+    CALLS,
+    TAP,
     DIGEST,
     PLAIN_CELLS,
     HEADLESS,

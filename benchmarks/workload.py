@@ -42,6 +42,7 @@ class Options:
         percent: How large the values of many kinds are, in percent of what their titles say.
         tiny: Tiny values that one commit keeps.
         resumed: Checkpoints that a new kernel brings back.
+        calls: Recorded calls of one flow.
         without: Contestants that are left out.
     """
 
@@ -58,6 +59,7 @@ class Options:
     percent: int = 100
     tiny: int = 1000
     resumed: int = 100
+    calls: int = 10_000
     without: frozenset[str] = frozenset()
 
 
