@@ -456,7 +456,10 @@ class Session:
         """Whether the step may have made a weak reference."""
         if "weakref" in pending.needs.uses:
             return True
-        kinds = (value if isinstance(value, type) else type(value) for value in self._read_by(pending))
+        read = self._read_by(pending)
+        kinds = (
+            value if issubclass(type(value), type) else type(value) for value in read
+        )  # `__class__` may raise
         return any(kind.__module__ in ("weakref", "_weakref") for kind in kinds)
 
     def _unbound(self, pending: Pending) -> set[str]:
