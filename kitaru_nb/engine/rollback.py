@@ -17,7 +17,7 @@ import random
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import compress, repeat
@@ -58,15 +58,15 @@ class Shadow:
     """What the objects that a step can reach held before it.
 
     Attributes:
-        live: The namespace.
+        live: The namespace, or whatever else binds names to objects.
         names: Names the step can read or bind.
         given_up: Names it deletes. What they hold is not kept alive, since the step may count
             on its death: where it died, the step cannot be undone.
         whole: Whether everything could be copied.
-        beside: The same of other namespaces, such as those of the project's modules.
+        beside: The same of other namespaces, such as those of the project's modules and classes.
     """
 
-    live: dict[str, Any]
+    live: MutableMapping[str, Any]
     names: Iterable[str]
     given_up: Iterable[str] = ()
     whole: bool = True

@@ -11,7 +11,7 @@ seen, it is how it is first met.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from collections.abc import Set as AbstractSet
 from enum import EnumMeta
 from functools import lru_cache
@@ -108,12 +108,18 @@ class Variables:
         """These variables are as their import left them again."""
         self._changed -= places
 
-    def shadowed(self, modules: AbstractSet[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
-        """The variables of those among `modules` that are the project's: where they are, and their names."""
+    def shadowed(self, modules: AbstractSet[str]) -> Iterator[tuple[MutableMapping[str, Any], list[str]]]:
+        """The variables of those among `modules` that are the project's: where they are, and their names.
+
+        Those of a module, and in a mapping of their own those of each class that it defines.
+        """
         for module in sorted(self.modules & modules):
             found = sys.modules.get(module)
-            if type(found) is ModuleType:
-                yield variables_of(found), [name for name, _ in _data(variables_of(found))]
+            if type(found) is not ModuleType:
+                continue
+            for _, holder in _holders(found):
+                variables = variables_of(found) if holder is found else _Attributes(holder)
+                yield variables, [name for name, _ in _data(variables)]
 
     def _note(self, module: ModuleType) -> None:
         noted: _Known = {(owner, name): (value, _digest(value)) for owner, name, value in _variables(module)}
@@ -162,6 +168,28 @@ def _digest(value: object) -> Digest | None:
     except Exception:  # noqa: BLE001 - a foreign object may raise anything, and then it is no state that is kept
         return None
     return None if opaque_in(digest) else digest
+
+
+class _Attributes(MutableMapping[str, Any]):
+    """The plain attributes of a class, bound past what its metaclass does when one is set."""
+
+    def __init__(self, cls: type) -> None:
+        self._cls = cls
+
+    def __getitem__(self, name: str) -> Any:
+        return vars(self._cls)[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        type.__setattr__(self._cls, name, value)
+
+    def __delitem__(self, name: str) -> None:
+        type.__delattr__(self._cls, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in list(vars(self._cls)) if name[:2] != "__")
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @lru_cache(maxsize=1024)

@@ -20,7 +20,7 @@ RUN = random.random()
 CONF = {"lr": 1}
 TOTAL = 0
 class Box:
-    made = 0
+    made = plain = 0
     every = []
     def __init__(self):
         self.items = []
@@ -137,3 +137,32 @@ def test_what_a_failed_cell_left_in_a_module_is_undone_before_it_runs_again(
     kernel.cell("lib.bump(); lib.BOX.items.append(2)", step="a")
 
     assert kernel.plain("(lib.TOTAL, lib.BOX.items, lib.CONF)") == (1, [2], {"lr": 1})
+
+
+@pytest.mark.parametrize("way", ["module", "class"])
+def test_what_a_failed_cell_left_in_a_class_of_a_module_is_undone_before_it_runs_again(
+    begin: Callable[[], tuple[Kernel, str]], way: str
+) -> None:
+    kernel, head = begin()
+    kernel.plain(head + f"from {head.split()[1]} import Box")
+    box = {"module": "lib.Box", "class": "Box"}[way]
+    half = f"{box}.made += 1; {box}.every.append(9); {box}.new = 1; del {box}.plain"
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell(f"{half}; 1 / 0", step="a")
+
+    kernel.cell(f"{box}.made += 1; {box}.every.append(2)", step="a")
+
+    assert kernel.plain("(Box.made, Box.every, hasattr(Box, 'new'), Box.plain)") == (2, [1, 2], False, 0)
+
+
+def test_what_instances_count_on_their_class_is_undone_with_the_cell_that_made_them(
+    begin: Callable[[], tuple[Kernel, str]],
+) -> None:
+    kernel, head = begin()
+    kernel.plain(head + f"from {head.split()[1]} import Box")
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell("box = Box(); 1 / 0", step="a")
+
+    kernel.cell("box = Box()", step="a")
+
+    assert kernel.plain("(Box.made, Box.every)") == (2, [1, 2])
