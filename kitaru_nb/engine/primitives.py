@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from blake3 import blake3
 
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.alone import alone, alone_async
 from kitaru_nb.engine.call import RESULT, load_result, refuse_unstorable
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
@@ -26,13 +24,6 @@ from kitaru_nb.model.execution import Execution
 __all__ = ["Stream", "current_execution", "idempotency_key", "last_saved", "log", "once", "save", "stream"]
 
 T = TypeVar("T")
-
-_SHORTEST, _LONGEST = 0.001, 0.1
-_once_locks: dict[str, tuple[threading.RLock, list[int]]] = {}
-"""By effect: its lock, and how many are at it or wait for it; there only while any is."""
-
-_once_owners: dict[str, asyncio.Task[Any] | None] = {}
-_once_lock = threading.Lock()
 
 
 def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
@@ -63,7 +54,7 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         return fn(*args, **kwargs)
     if inspect.iscoroutinefunction(fn):
         return _once_async(scope, key, fn, args, kwargs)  # type: ignore[return-value] # T is the coroutine
-    with _locked(f"{scope.book.execution}\n{key}"):
+    with alone(scope.book, key):
         found = scope.book.find_first(scope, _once_key(key))
         if found is not None:
             return _known(scope, found)  # type: ignore[no-any-return] # what fn returned
@@ -77,7 +68,7 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
 async def _once_async(
     scope: Scope, key: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
-    async with _alone(f"{scope.book.execution}\n{key}"):
+    async with alone_async(scope.book, key):
         found = scope.book.find_first(scope, _once_key(key))
         if found is not None:
             return _known(scope, found)
@@ -86,39 +77,6 @@ async def _once_async(
         inner.refuse_suspended()
         _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
         return result
-
-
-@asynccontextmanager
-async def _alone(what: str) -> AsyncIterator[None]:
-    """One coroutine at a time inside, of all event loops; the others wait."""
-    me = asyncio.current_task()
-    pause = _SHORTEST
-    while (owner := _once_owners.setdefault(what, me)) is not me:
-        if owner is not None and owner.done():
-            _once_owners.pop(what, None)  # its loop ended before it could say so
-            continue
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST)
-    try:
-        yield
-    finally:
-        _once_owners.pop(what, None)
-
-
-@contextmanager
-def _locked(what: str) -> Iterator[None]:
-    """One thread at a time inside; the others wait."""
-    with _once_lock:
-        lock, users = _once_locks.setdefault(what, (threading.RLock(), [0]))
-        users[0] += 1
-    try:
-        with lock:
-            yield
-    finally:
-        with _once_lock:
-            users[0] -= 1
-            if not users[0]:
-                del _once_locks[what]
 
 
 def _once_key(key: str) -> CheckpointKey:

@@ -144,6 +144,7 @@ class Book:
     def in_child(self) -> None:
         """A thread that held the lock is not there in the child."""
         self._lock = threading.RLock()
+        self._forks.in_child()
 
     def close(self) -> None:
         """End what was started to look at stored values, and to write."""
@@ -273,8 +274,24 @@ class Book:
         """The first result with this key, whichever scope it is in; consumed by this run of `scope`."""
         with self._lock:
             self._load()
+            if key not in self._by_key and self._forks.are_shared:
+                self._look_again(key)
             known = self._by_key.get(key)
             return self._consumed(scope, known[0]) if known else None
+
+    def _look_again(self, key: str) -> None:
+        """Take in what a process on another side of a fork has put on record under a key."""
+        for each in reversed(list(self.engine.journal.find_anywhere(CheckpointKey(key)))):
+            if each.execution == self.execution:
+                self._add(each)
+
+    def hold(self, effect: str) -> bool:
+        """Begin to have an effect, unless another process that works in the execution has it: then False."""
+        return self._forks.hold(effect)
+
+    def let_go(self, effect: str) -> None:
+        """End to have it."""
+        self._forks.let_go(effect)
 
     def _consumed(self, scope: Scope, found: Checkpoint) -> Checkpoint:
         if self._is_lent(found):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import pytest
 
 from kitaru_nb import checkpoint, load, once, save
-from kitaru_nb.engine import call, primitives
+from kitaru_nb.engine import alone, call
 from tests.unit.engine.test_calls import attempts
 from tests.unit.engine.turns import Attempts
 
@@ -64,6 +65,77 @@ def test_threads_that_ask_at_the_same_time_have_one_effect(attempts: Attempts) -
             thread.join()
 
     assert attempts.ran == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.parametrize("way", ["plain", "async"])
+def test_forked_processes_that_ask_at_the_same_time_have_one_effect(attempts: Attempts, way: str) -> None:
+    done = attempts.engine.settings.home / "done"
+    begun, proceed = os.pipe(), os.pipe()
+
+    def charge() -> int:
+        with done.open("a") as file:
+            file.write("charged\n")
+        os.write(begun[1], b"c")
+        os.read(proceed[0], 1)  # there is one byte for each process that asks
+        return os.getpid()
+
+    async def charge_later() -> int:
+        return charge()
+
+    def ask() -> int:
+        if way == "plain":
+            return once("k", charge)
+        found: int = asyncio.run(once("k", charge_later))  # type: ignore[arg-type] # a coroutine
+        return found
+
+    def child(number: int) -> int:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.write(begun[1], b"a")
+                (done.parent / f"{number}").write_text(str(ask()))
+            finally:
+                os._exit(0)
+        return pid
+
+    with attempts.attempt():
+        once("before", int)
+        first = child(1)
+        assert os.read(begun[0], 1) + os.read(begun[0], 1) == b"ac"  # it has the effect just now
+        second = child(2)
+        assert os.read(begun[0], 1) == b"a"
+        os.write(proceed[1], b"..")
+        for pid in (first, second):
+            os.waitpid(pid, 0)
+        found = ask()
+
+    assert done.read_text() == "charged\n"
+    assert [(done.parent / number).read_text() for number in "12"] == [str(found)] * 2 == [str(first)] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_an_effect_that_died_with_its_process_is_had_by_another_one(attempts: Attempts) -> None:
+    with attempts.attempt():
+        pid = os.fork()
+        if pid == 0:
+            once("k", os._exit, 0)
+        os.waitpid(pid, 0)
+
+        assert once("k", lambda: "paid") == "paid"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_process_that_is_forked_inside_an_effect_is_inside_of_it(attempts: Attempts) -> None:
+    def effect() -> int:
+        pid = os.fork()
+        if pid == 0:
+            once("k", lambda: 1)
+            os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    with attempts.attempt():
+        assert once("k", effect) == 7
 
 
 @pytest.fixture
@@ -141,5 +213,5 @@ def test_what_effects_and_calls_note_in_the_process_does_not_grow(
             add([number])
 
     assert len(attempts.ran) == 10
-    assert primitives._once_locks == {}
+    assert alone._here.locks == {}
     assert 0 < len(call._left) <= 3
