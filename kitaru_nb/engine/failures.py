@@ -110,7 +110,8 @@ class Failures:
         self._undo_process(failure)
 
     def _undo_process(self, failure: _Failure) -> None:
-        now, before = self._process.snapshot(), failure.pending.process
+        now = self._process.snapshot()
+        before = self._process.completed(failure.pending.process)
         parts = {
             part: value
             for part, value in before.items()

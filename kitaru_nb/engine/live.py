@@ -3,7 +3,8 @@
 They cannot be stored. A record of such a step carries a condition ``live:KIND:NAME`` which holds
 in this process as long as the effect is in place, and in no other: there the cell runs again.
 What libraries start and register for themselves (pools, monitors, their own hooks) is theirs to
-make again and does not count.
+make again and does not count. A log handler that a cell adds counts, whoever's code it is, where
+it is none of those that `engine.loggers` puts back: what is logged would go nowhere.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from kitaru_nb.analysis.modules import is_local_file
+from kitaru_nb.engine.loggers import LOGGERS, described
 from kitaru_nb.model.checkpoint import Checkpoint
 
 __all__ = ["REMOVED", "Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again", "reason_of"]
@@ -55,6 +57,7 @@ class _Seen:
     callbacks: Mapping[str, Any]
     tasks: frozenset[int]
     handlers: int
+    attached: frozenset[int]
     finalizers: frozenset[object]
     exits: int
 
@@ -126,6 +129,7 @@ class Live:
 
     def _look(self, tasks: Iterable[Any] | None = None, before: _Seen | None = None) -> _Seen:
         registered = self._registered()
+        LOGGERS.token()
         if before is not None and registered == before.callbacks:
             registered = before.callbacks
         else:  # what is kept of it must not change with it
@@ -137,6 +141,7 @@ class Live:
             registered,
             frozenset(map(_identity, _tasks() if tasks is None else tasks)),
             len(logging._handlerList),  # type: ignore[attr-defined] # noqa: SLF001 - the only list of all
+            LOGGERS.attached,
             frozenset(weakref.finalize._registry),  # type: ignore[attr-defined] # noqa: SLF001
             atexit._ncallbacks(),  # noqa: SLF001
         )
@@ -172,6 +177,8 @@ class Live:
             yield from self._new_callbacks(before, now)
         if now.handlers != before.handlers:
             yield from self._new_handlers(before.handlers)
+        if now.attached != before.attached:
+            yield from self._added_handlers(before.attached, source)
         if now.finalizers != before.finalizers:
             yield from self._new_finalizers(before.finalizers)
         if now.exits > before.exits and _EXIT.search(source):
@@ -224,10 +231,31 @@ class Live:
 
     def _new_handlers(self, known: int) -> Iterator[tuple[str, Callable[[], bool]]]:
         for reference in list(logging._handlerList)[known:]:  # type: ignore[attr-defined] # noqa: SLF001
-            handler = reference()
-            parts = (handler, getattr(handler, "formatter", None), *getattr(handler, "filters", ()))
-            if any(self._reaches(part) for part in parts):
+            if self._handler_reaches(reference()):
                 yield "callback:logging.Handler", lambda reference=reference: reference() is not None  # type: ignore[misc]
+
+    def _added_handlers(self, known: frozenset[int], source: str) -> Iterator[tuple[str, Callable[[], bool]]]:
+        """What loggers have now that is not put back elsewhere, besides what libraries add to their own."""
+        for logger in LOGGERS.real():
+            for handler in logger.handlers:
+                if _identity(handler) in known or described(handler):
+                    continue
+                if LOGGERS.is_kept(handler, self._globals):
+                    continue
+                if "Handler" in source or not self._is_of_library(logger.name.partition(".")[0]):
+                    own = self._handler_reaches(handler)
+                    what = "callback:logging.Handler" if own else f"log handler:{type(handler).__name__}"
+                    yield what, functools.partial(_is_attached, logger, weakref.ref(handler))
+
+    def _handler_reaches(self, handler: Any) -> bool:
+        parts = (handler, getattr(handler, "formatter", None), *getattr(handler, "filters", ()))
+        return any(self._reaches(part) for part in parts)
+
+    def _is_of_library(self, module: str) -> bool:
+        """Whether a loaded module is not the notebook's and not its project's."""
+        found = sys.modules.get(module)
+        file = getattr(found, "__file__", None) or ""
+        return found is not None and module != "__main__" and not self._is_project_file(file)
 
     def _new_finalizers(self, known: frozenset[object]) -> Iterator[tuple[str, Callable[[], bool]]]:
         for finalizer, info in list(weakref.finalize._registry.items()):  # type: ignore[attr-defined] # noqa: SLF001
@@ -315,6 +343,8 @@ def reason_of(what: str) -> str:
     kind, _, name = what.removeprefix(_PREFIX).partition(":")
     if kind == "callback":
         return f"it registered code of the notebook with `{name}`, which cannot be stored"
+    if kind == "log handler":
+        return f"it added a log handler, `{name}`, which cannot be stored"
     return f"it started {kind} `{name}`, which cannot be stored"
 
 
@@ -322,7 +352,12 @@ def _missing(what: str, checkpoint: str) -> str:
     kind, _, name = what.removeprefix(_PREFIX).partition(":")
     if kind == "callback":
         return f"what checkpoint `{checkpoint}` registered with `{name}` is not in place; run that cell again"
-    return f"the {kind} `{name}` started by checkpoint `{checkpoint}` is not running; run that cell again"
+    did, missing = ("added", "in place") if kind == "log handler" else ("started", "running")
+    return f"the {kind} `{name}` {did} by checkpoint `{checkpoint}` is not {missing}; run that cell again"
+
+
+def _is_attached(logger: logging.Logger, handler: weakref.ref[logging.Handler]) -> bool:
+    return handler() in logger.handlers
 
 
 def _each(registered: Any) -> Iterable[object]:

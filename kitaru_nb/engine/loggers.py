@@ -1,27 +1,49 @@
-"""The loggers of this process: their levels, and their handlers as far as a new process can have them."""
+"""The loggers of this process: their levels, and their handlers as far as a new process can have them.
+
+Plain handlers to the console or to a file are told in plain values. One to a text in memory (a
+``StringIO``) is kept where a name is bound to it or to its text, as that very object. A cell that
+adds any other handler runs again in a new process, see `engine.live`.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from collections.abc import Mapping
 from itertools import chain
 from operator import attrgetter
 from typing import Any
+from weakref import WeakSet
 
-__all__ = ["LOGGERS", "Loggers", "described"]
+__all__ = ["LOGGERS", "Loggers", "described", "finished"]
 
 _state_of = attrgetter("name", "level", "disabled", "propagate")
 _handlers_of = attrgetter("handlers")
 
 
+InMemory = list[tuple[Any, ...]]
+"""The handlers of one logger that write to texts in memory.
+
+One that has a name is there as it is; else its text, its level and its format are.
+"""
+
+
 class Loggers:
-    """All loggers, and whether any of them or of their handlers has changed."""
+    """All loggers, and whether any of them or of their handlers has changed.
+
+    Attributes:
+        attached: Where the handlers of all loggers are in memory, as of the last `token`.
+    """
 
     def __init__(self) -> None:
         self._all: list[object] = []
         self._real: list[logging.Logger] = []
         self._seen: object = None
         self._token = object()
+        self._in_memory: dict[str, InMemory] = {}
+        self._kept: WeakSet[logging.Handler] = WeakSet()
+        self.attached: frozenset[int] = frozenset()
 
     def real(self) -> list[logging.Logger]:
         """Every logger, the root first; not what only holds the place of one."""
@@ -45,6 +67,7 @@ class Loggers:
         )
         if seen != self._seen:
             self._seen, self._token = seen, object()
+            self.attached = frozenset(seen[2])
         return self._token
 
     def levels(self) -> dict[str, tuple[int, bool, bool]]:
@@ -64,6 +87,41 @@ class Loggers:
                 found[logger.name] = plain
         return found
 
+    def in_memory(self) -> list[str]:
+        """The loggers that write to a text in memory."""
+        return [logger.name for logger in self.real() if any(map(_is_in_memory, logger.handlers))]
+
+    def is_kept(self, handler: logging.Handler, live: Mapping[str, object]) -> bool:
+        """Whether it writes to a text in memory and is put back: it or its text has a name, or had one."""
+        if not _is_in_memory(handler):
+            return False
+        if _has_name(handler, live) or _has_name(handler.stream, live):  # type: ignore[attr-defined] # such a one
+            self._kept.add(handler)
+        return handler in self._kept
+
+    def texts_of(self, name: str, live: Mapping[str, object]) -> InMemory:
+        """A logger's handlers that are kept; the very list of the last time where they are the same."""
+        kept: list[Any] = [handler for handler in _of(name).handlers if self.is_kept(handler, live)]
+        found: InMemory = [
+            (handler,) if _has_name(handler, live) else (handler.stream, handler.level, _form_of(handler))
+            for handler in kept
+        ]
+        if self._in_memory.get(name) != found:
+            self._in_memory[name] = found
+        return self._in_memory[name]
+
+    def put_texts(self, name: str, wanted: InMemory, live: Mapping[str, object]) -> None:
+        """Give a logger these handlers, and no others that are kept."""
+        if self.texts_of(name, live) == wanted:
+            return
+        logger = _of(name)
+        for handler in [handler for handler in logger.handlers if self.is_kept(handler, live)]:
+            logger.removeHandler(handler)
+        for parts in wanted:
+            handler = parts[0] if len(parts) == 1 else finished(logging.StreamHandler(parts[0]), *parts[1:])
+            self._kept.add(handler)
+            logger.addHandler(handler)
+
 
 LOGGERS = Loggers()
 """Those of this process."""
@@ -71,16 +129,45 @@ LOGGERS = Loggers()
 
 def described(handler: Any) -> tuple[Any, ...] | None:
     """A handler of the standard library in plain values; None for any other."""
-    formatter = handler.formatter
-    if handler.filters or type(formatter) not in _FORMATTERS:
+    if not _is_plain(handler):
         return None
-    form = None if formatter is None else (formatter._fmt, formatter.datefmt, _style_of(formatter))  # noqa: SLF001
+    form = _form_of(handler)
     kind = type(handler)
     if kind is logging.FileHandler:
         return "file", handler.baseFilename, handler.mode, handler.encoding, handler.level, form
     if kind is logging.StreamHandler and handler.stream in (sys.stderr, sys.stdout):
         return "stream", "stdout" if handler.stream is sys.stdout else "stderr", handler.level, form
     return ("null", handler.level, form) if kind is logging.NullHandler else None
+
+
+def finished(handler: logging.Handler, level: int, form: tuple[Any, ...] | None) -> logging.Handler:
+    """A handler with the level and format of one that was told in plain values."""
+    handler.setLevel(level)
+    if form is not None:
+        handler.setFormatter(logging.Formatter(form[0], form[1], form[2]))
+    return handler
+
+
+def _is_in_memory(handler: Any) -> bool:
+    kind = type(handler) is logging.StreamHandler and type(handler.stream) is io.StringIO
+    return kind and _is_plain(handler)
+
+
+def _has_name(value: object, live: Mapping[str, object]) -> bool:
+    return any(value is held for held in live.values())
+
+
+def _form_of(handler: logging.Handler) -> tuple[Any, ...] | None:
+    form = handler.formatter
+    return None if form is None else (form._fmt, form.datefmt, _style_of(form))  # noqa: SLF001 - no public way
+
+
+def _of(name: str) -> logging.Logger:
+    return logging.getLogger(None if name == "root" else name)
+
+
+def _is_plain(handler: Any) -> bool:
+    return not handler.filters and type(handler.formatter) in _FORMATTERS
 
 
 _FORMATTERS = (logging.Formatter, type(None))

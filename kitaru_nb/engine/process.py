@@ -25,6 +25,7 @@ from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.secret_rules import is_secret_name
 from kitaru_nb.engine.glance import Glance
+from kitaru_nb.engine.loggers import LOGGERS
 from kitaru_nb.engine.observe import now_ns
 from kitaru_nb.engine.parts import PARTS, mark_of
 from kitaru_nb.engine.switches import SETTING, Switches
@@ -42,6 +43,8 @@ ABSENT = "absent"
 _UNREADABLE = (pickle.PicklingError, AttributeError, TypeError, ValueError, RecursionError)
 _SURROUNDINGS = ("cwd", "path", "env")
 _ANNOTATION = "annotation "
+_LOGGER = "logging.getLogger|"
+"""Before the name of a logger, in the owner of what is kept of its handlers; no module is called that."""
 
 
 class Held:
@@ -123,7 +126,7 @@ class Process:
 
     def _watch(self, owner: str, name: str) -> None:
         if (owner, name) not in self._watched:
-            found = self._imported(owner, name)
+            found = Held([]) if owner.startswith(_LOGGER) else self._imported(owner, name)
             self._watched[owner, name] = held_at(f"{owner}:{name}") if found is None else found
 
     def _imported(self, owner: str, name: str) -> Held | None:
@@ -147,6 +150,8 @@ class Process:
         if not same or surroundings != self._surroundings:
             self._surroundings, self._settings = surroundings, self._read(*surroundings)
             self._first = {**self._settings, **self._first}
+            for logger in LOGGERS.in_memory():
+                self._watch(_LOGGER + logger, "handlers")
         state = self._settings
         if self.variables.modules:
             for owner, name in self.variables.changed():
@@ -158,13 +163,18 @@ class Process:
         if self._watched:
             state["attributes"] = {
                 f"{owner}:{name}": Held(
-                    _attribute(owner, name), whole=owner.partition("|")[0] in self.variables.modules
+                    self._held_by(owner, name), whole=owner.partition("|")[0] in self.variables.modules
                 )
                 for owner, name in self._watched
             }
         if noted and type(noted) is dict:
             state |= {f"{_ANNOTATION}{name}": {name: Held(value)} for name, value in noted.items()}
         return state
+
+    def _held_by(self, owner: str, name: str) -> object:
+        if owner.startswith(_LOGGER):
+            return LOGGERS.texts_of(owner.removeprefix(_LOGGER), self._names)
+        return _attribute(owner, name)
 
     def _read(self, path: object, env: object) -> ProcessState:
         state: ProcessState = {"path": path, "env": env}
@@ -211,6 +221,13 @@ class Process:
                 for owner, name in sorted(kept)
             ),
         ]
+
+    def completed(self, state: ProcessState) -> ProcessState:
+        """A state with what every attribute held that it does not name: the attribute was as it was found."""
+        if not self._watched:
+            return state
+        found = {":".join(place): first for place, first in self._watched.items()}
+        return {**state, "attributes": found | state.get("attributes", {})}
 
     def _part(self, part: str, module: ModuleType, read: Callable[[Any], Any]) -> Any:
         """One part; the very object of the last look where nothing has changed."""
@@ -269,12 +286,27 @@ class Process:
                     for path in value:
                         owner, _, name = path.rpartition(":")
                         self._watch(owner, name)
-                    failed += _put_attributes(value)
+                    failed += self._put_handlers(value)
+                    failed += _put_attributes(
+                        {path: held for path, held in value.items() if not path.startswith(_LOGGER)}
+                    )
                 else:
                     module, _, put = PARTS[part]
                     put(importlib.import_module(module), value)
             except (OSError, ValueError, TypeError, ImportError, RuntimeError, AttributeError) as error:
                 failed.append(f"{part} was not put back: {error}")
+        return failed
+
+    def _put_handlers(self, attributes: Mapping[str, Held]) -> list[str]:
+        """Those of loggers to texts in memory, among attributes."""
+        failed = []
+        for path in [path for path in attributes if path.startswith(_LOGGER)]:
+            logger, wanted = path.removeprefix(_LOGGER).rpartition(":")[0], attributes[path].value
+            listed: Any = wanted if type(wanted) is list else []
+            found = [parts for parts in listed if not is_marker(parts) and not any(map(is_marker, parts))]
+            LOGGERS.put_texts(logger, found, self._names)
+            if found != wanted:
+                failed.append(f"a handler of logger `{logger}` was not put back: it could not be stored")
         return failed
 
     def _changed_environment(self) -> dict[str, str | None]:

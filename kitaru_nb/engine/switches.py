@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from kitaru_nb.engine.loggers import LOGGERS, described
+from kitaru_nb.engine.loggers import LOGGERS, described, finished
 
 __all__ = ["RARE", "SETTING", "SIGNALS", "SWITCHES", "Switches", "handler_of"]
 
@@ -204,10 +204,7 @@ def _handler(plain: tuple[Any, ...]) -> logging.Handler:
         handler = logging.StreamHandler(getattr(sys, rest[0]))
     else:
         handler = logging.NullHandler()
-    handler.setLevel(level)
-    if form is not None:
-        handler.setFormatter(logging.Formatter(form[0], form[1], form[2]))
-    return handler
+    return finished(handler, level, form)
 
 
 SWITCHES: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]] = {
