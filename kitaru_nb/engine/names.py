@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.cell import Cell, source_digest
 from kitaru_nb.engine.steps import numbered, step_base
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
@@ -25,6 +25,7 @@ class StepNames:
         self._recorded: dict[str, str | None] = {}
         self._live_of: dict[str, str] = {}  # by step
         self._recorded_of: dict[str, list[str]] = {}
+        self._recorded_as: dict[str, list[str]] = {}  # by source, where no ids were sent
         self._made: set[str] = set()
         self._taken_up_to: dict[str, int] = {}  # numbers behind a base; no name below is free
 
@@ -38,6 +39,10 @@ class StepNames:
             if step is not None and before != step:
                 self._recorded_of.setdefault(step, []).append(name)
             self._recorded[name] = step
+            if step is None:
+                names = self._recorded_as.setdefault(source_digest(checkpoint.draft.source), [])
+                if name not in names:
+                    names.append(name)
 
     def forget(self, steps: Iterable[str]) -> None:
         """The front end says that these cells were deleted."""
@@ -108,12 +113,13 @@ class StepNames:
         return name
 
     def _own(self, cell: Cell) -> str | None:
+        """The name that this very cell has, or had in an earlier kernel."""
         if cell.step is None:
-            return None
-        live = self._live_of.get(cell.step)
-        if live is not None:
-            return live
-        recorded = self._recorded_of.get(cell.step, ())
+            recorded = self._recorded_as.get(source_digest(cell.source), [])
+        elif cell.step in self._live_of:
+            return self._live_of[cell.step]
+        else:
+            recorded = self._recorded_of.get(cell.step, [])
         return next((name for name in recorded if name not in self._live), None)
 
     def _free(self, name: str) -> str:

@@ -597,3 +597,26 @@ z2 = z * w + model.coef_.sum()""",
         said = [second.run(cell, cell=name).said for name, cell in cells.items()]
 
     assert all("restored" in line for line in said), said
+
+
+def test_where_no_ids_are_sent_a_cell_that_failed_is_given_its_calls_whatever_is_put_above_it(
+    place: Path,
+) -> None:
+    define = (
+        "import os, kitaru_nb as kt\n@kt.checkpoint\ndef ask(question):\n"
+        "    open('asked', 'a').write(question)\n    return os.urandom(4).hex()\n"
+    )
+    cell = "%%checkpoint\nr = [ask('a'), ask('b')]\n1 / divisor\nr"
+    above = "%%checkpoint\nr = [ask('a'), ask('c')]\nr"
+    for _ in range(2):
+        with start(place) as failing:
+            failing.run(define + "divisor = 0")
+            assert failing.run(cell).ename == "ZeroDivisionError"
+
+    with start(place) as kernel:
+        kernel.run(define + "divisor = 1")
+        other, found = kernel.run(above), kernel.run(cell)
+
+    assert found.ok
+    assert found.result != other.result
+    assert (place / "work" / "asked").read_text() == "abac"

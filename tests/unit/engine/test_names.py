@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import random
+from pathlib import Path
 
 import pytest
 
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.steps import step_name
-from tests.unit.engine.kernel import cell_of
+from tests.unit.engine.kernel import Kernel, cell_of
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -49,3 +50,17 @@ def test_the_thousandth_cell_that_begins_alike_is_named_as_fast_as_the_first() -
 
     assert len(tried) < 5000
     assert step_name(ast.parse("said = 1"), names._live) == "said-1001"
+
+
+def test_where_no_ids_are_sent_a_cell_is_called_as_the_same_source_was(tmp_path: Path) -> None:
+    first = Kernel(tmp_path / "home")
+    first.cell("r = 1")
+    first.cell("r = 2")
+
+    again = Kernel(tmp_path / "home").take_over()
+    names = []
+    for source in ("r = 3", "r = 2", "r = 1"):
+        again.cell(source)
+        names.append(again.last.draft.name)
+
+    assert names == ["r-3", "r-2", "r"]
