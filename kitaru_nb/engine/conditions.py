@@ -265,7 +265,11 @@ def _visible_parts(pending: Pending, observed: Observed) -> Iterator[str]:
 def _variables(pending: Pending, module: str) -> Digest:
     """What cells have changed in the variables of a project module; what the step only sets is no input."""
     attributes, heads = pending.process.get("attributes", {}), (f"{module}:", f"{module}|")
-    found = {path: _content(held) for path, held in attributes.items() if path.startswith(heads)}
+    found = {
+        path: _content(held)
+        for path, held in attributes.items()
+        if path.startswith(heads) and not held.imported
+    }
     if found:
         own = only_set(pending.cell.tree)
         found = {path: held for path, held in found.items() if path.rpartition(":")[2] not in own}

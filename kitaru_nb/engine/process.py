@@ -51,7 +51,12 @@ class Held:
     """A value that counts as changed when it is another object; part of the stored format.
 
     A plain container also counts as changed when it holds something else; with `whole` any value.
+
+    Attributes:
+        imported: It is a variable of the project that is as its import left it, though it was not always.
     """
+
+    imported = False
 
     def __init__(self, value: object, *, whole: bool = False) -> None:
         self.value = value
@@ -161,20 +166,20 @@ class Process:
             return state
         state = dict(state)
         if self._watched:
-            state["attributes"] = {
-                f"{owner}:{name}": Held(
-                    self._held_by(owner, name), whole=owner.partition("|")[0] in self.variables.modules
-                )
-                for owner, name in self._watched
-            }
+            state["attributes"] = {f"{owner}:{name}": self._now(owner, name) for owner, name in self._watched}
         if noted and type(noted) is dict:
             state |= {f"{_ANNOTATION}{name}": {name: Held(value)} for name, value in noted.items()}
         return state
 
-    def _held_by(self, owner: str, name: str) -> object:
+    def _now(self, owner: str, name: str) -> Held:
+        """What an attribute holds."""
         if owner.startswith(_LOGGER):
-            return LOGGERS.texts_of(owner.removeprefix(_LOGGER), self._names)
-        return _attribute(owner, name)
+            return Held(LOGGERS.texts_of(owner.removeprefix(_LOGGER), self._names))
+        project = owner.partition("|")[0] in self.variables.modules
+        held = Held(_attribute(owner, name), whole=project)
+        if project and self.variables.is_as_imported(owner, name, held.value):
+            held.imported = True
+        return held
 
     def _read(self, path: object, env: object) -> ProcessState:
         state: ProcessState = {"path": path, "env": env}

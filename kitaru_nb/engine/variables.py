@@ -104,6 +104,11 @@ class Variables:
             return None
         return self._imported[module][1].get((owner, name), (absent, None))
 
+    def is_as_imported(self, owner: str, name: str, value: object) -> bool:
+        """Whether that is what the variable held after its import, as after `importlib.reload`."""
+        known = self.as_imported(owner, name, value)
+        return known is not None and known[1] is not None and known[1] == _digest(value)
+
     def forget(self, places: AbstractSet[tuple[str, str]]) -> None:
         """These variables are as their import left them again."""
         self._changed -= places

@@ -166,3 +166,22 @@ def test_what_instances_count_on_their_class_is_undone_with_the_cell_that_made_t
     kernel.cell("box = Box()", step="a")
 
     assert kernel.plain("(Box.made, Box.every)") == (2, [1, 2])
+
+
+@pytest.mark.parametrize("back", ["import importlib; importlib.reload(lib)", "lib.CONF['lr'] = 1"])
+def test_what_is_as_the_import_left_it_again_makes_nothing_run(
+    begin: Callable[[], tuple[Kernel, str]], back: str
+) -> None:
+    kernel, head = begin()
+    kernel.plain(head)
+    kernel.plain("lib.CONF['lr'] = 2")
+    kernel.cell("first = lib.lr()", step="first")
+    kernel.plain(back)
+    kernel.cell("second = lib.lr()", step="second")
+
+    kernel, head = begin()
+    kernel.plain(head)
+
+    assert kernel.cell("second = lib.lr()", step="second") == RESTORED
+    assert kernel.cell("first = lib.lr()", step="first") == RAN
+    assert (kernel["first"], kernel["second"]) == (1, 1)
