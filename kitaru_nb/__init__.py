@@ -109,6 +109,11 @@ def unload_ipython_extension(ipython: InteractiveShell) -> None:
     unload(ipython)
 
 
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Where Jupyter Server finds the extension: records over REST, and live updates."""
+    return [{"module": "kitaru_nb.server.app"}]
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value = importlib.import_module("importlib.metadata").version("kitaru-nb")

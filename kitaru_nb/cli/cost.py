@@ -7,13 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kitaru_nb.cli.executions import begun_after
 from kitaru_nb.cli.output import Json, print_json, print_table
 from kitaru_nb.engine.costs import By, CostRow, costs
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.stacks.comparing import dollars
 from kitaru_nb.stacks.open import open_engine
-from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.settings import begun_after, resolve
 
 __all__ = ["cost"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -35,9 +34,9 @@ from kitaru_nb.model.stack import LOCAL
 from kitaru_nb.model.wait import WaitStatus
 from kitaru_nb.stacks.open import chosen_stack, open_engine
 from kitaru_nb.stacks.parts import journal_at
-from kitaru_nb.stacks.settings import parse_duration, resolve
+from kitaru_nb.stacks.settings import begun_after, resolve
 
-__all__ = ["begun_after", "executions", "show"]
+__all__ = ["executions", "show"]
 
 _NAMES_SHOWN = 4
 
@@ -95,26 +94,6 @@ def show(execution: str = LATEST, /, *, json: Json = False) -> int:
         else:
             _print_execution(engine.journal, chosen)
     return 0
-
-
-def begun_after(text: str, *, now: datetime | None = None) -> datetime:
-    """The moment `text` means: a length of time back from `now`, or a date (local without a zone).
-
-    Raises:
-        UsageError: kind ``bad-since``.
-    """
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        pass
-    try:
-        return (now or datetime.now(UTC)) - timedelta(seconds=parse_duration(text))
-    except (UsageError, OverflowError):
-        raise UsageError(
-            f"--since is `{text}`, which is neither a length of time nor a date",
-            kind="bad-since",
-            hint="--since 2h, or --since 2026-03-01",
-        ) from None
 
 
 _COLUMNS = ("id", "status", "what", "started", "took", "saved", "attempts", "cost", "tags")

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from kitaru_nb.engine.describe import error_json
 from kitaru_nb.errors import KitaruError
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "age",
     "clean",
     "duration",
-    "error_json",
     "money",
     "print_error",
     "print_json",
@@ -56,11 +56,6 @@ _TENTH, _TENS = 0.0995, 9.95  # from here on rounding gives 0.1 and 10
 def print_json(document: Any) -> None:
     """`document` on stdout. Plain ASCII, so that no locale can spoil it."""
     print(json.dumps(document, indent=2, allow_nan=False))
-
-
-def error_json(error: KitaruError) -> dict[str, Any]:
-    """`error` as a document."""
-    return {"error": {"kind": error.kind, "message": error.message, "hint": error.hint or None}}
 
 
 def print_error(error: KitaruError, *, as_json: bool) -> None:

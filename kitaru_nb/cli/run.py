@@ -11,11 +11,10 @@ from typing import Any
 
 from papermill.iorw import read_yaml_file
 
-from kitaru_nb.cli.executions import begun_after
-from kitaru_nb.cli.output import clean, duration, error_json, print_error, print_json
+from kitaru_nb.cli.output import clean, duration, print_error, print_json
 from kitaru_nb.cli.plan import plan_json, print_plan
 from kitaru_nb.engine.addresses import held_up_by
-from kitaru_nb.engine.describe import execution_json
+from kitaru_nb.engine.describe import error_json, execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
 from kitaru_nb.engine.wait import OnWait
@@ -26,7 +25,7 @@ from kitaru_nb.stacks.local import Job, Plan, again, job_of, plan, run
 from kitaru_nb.stacks.masking import filled_parameters
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of, status_line
-from kitaru_nb.stacks.settings import parse_duration, resolve
+from kitaru_nb.stacks.settings import begun_after, parse_duration, resolve
 
 __all__ = ["dollars_of", "print_outcome", "resume_executions", "run_notebooks"]
 

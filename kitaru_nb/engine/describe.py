@@ -13,6 +13,7 @@ from typing import Any
 
 from kitaru_nb.engine.refs import checkpoint_names, steps, value_refs
 from kitaru_nb.engine.replay import replays_of
+from kitaru_nb.errors import KitaruError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint
@@ -23,6 +24,7 @@ __all__ = [
     "artifact_json",
     "artifacts_json",
     "checkpoints_json",
+    "error_json",
     "execution_json",
     "show_json",
     "time_json",
@@ -88,6 +90,11 @@ def wait_json(wait: Wait) -> dict[str, Any]:
         "reason": wait.reason,
         "binding": wait.binding,
     }
+
+
+def error_json(error: KitaruError) -> dict[str, Any]:
+    """An error: what failed, why, and what to type now."""
+    return {"error": {"kind": error.kind, "message": error.message, "hint": error.hint or None}}
 
 
 def checkpoints_json(journal: Journal, execution: Execution) -> list[dict[str, Any]]:

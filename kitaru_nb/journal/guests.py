@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from itertools import dropwhile, islice
 
 from kitaru_nb.journal import rows
 from kitaru_nb.journal.ledger import Ledger
@@ -71,11 +72,25 @@ def receive(ledger: Ledger, execution: ExecutionId, event: int) -> None:
     ledger.put_newest(_ANY, event)
 
 
-def candidates(ledger: Ledger, identity: Identity | None, notebook: str | None) -> Iterator[ExecutionRow]:
+def candidates(
+    ledger: Ledger, identity: Identity | None, notebook: str | None, *, before: ExecutionId | None = None
+) -> Iterator[ExecutionRow]:
     """The shortest list on record that holds every execution asked for, newest first.
 
-    Guests are only in the list of all, each at its time.
+    Guests are only in the list of all, each at its time. With `before` it begins after that one.
     """
+    if before is None:
+        yield from _listed(ledger, identity, notebook)
+        return
+    number = ledger.known(before)
+    if identity is None and notebook is None and not Guests(ledger):
+        yield from ledger.numbers_of(ExecutionRow, number - 1)
+        return
+    later = dropwhile(lambda row: row.n != number, _listed(ledger, identity, notebook))
+    yield from islice(later, 1, None)
+
+
+def _listed(ledger: Ledger, identity: Identity | None, notebook: str | None) -> Iterator[ExecutionRow]:
     guests = Guests(ledger)
     if identity is not None:
         number = ledger.newest("identity:" + rows.identity_digest(identity).hex())

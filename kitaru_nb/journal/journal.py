@@ -253,9 +253,16 @@ class Journal(Protocol):
         status: ExecutionStatus | None = None,
         tag: str | None = None,
         since: datetime | None = None,
+        before: ExecutionId | None = None,
         limit: int | None = None,
     ) -> list[Execution]:
-        """Executions that fit every filter given, newest first; guests only without identity and notebook."""
+        """Executions that fit every filter given, newest first; guests only without identity and notebook.
+
+        With `before` only those that come after that one in this order.
+
+        Raises:
+            NotFoundError: kind ``unknown-execution``: there is no `before`.
+        """
         ...
 
     def attempts(self, execution: ExecutionId) -> list[Attempt]:

@@ -404,6 +404,7 @@ class SqlJournal(SqlWaits):
         status: ExecutionStatus | None = None,
         tag: str | None = None,
         since: datetime | None = None,
+        before: ExecutionId | None = None,
         limit: int | None = None,
     ) -> list[Execution]:
         """Executions that fit every filter given, newest first."""
@@ -411,7 +412,7 @@ class SqlJournal(SqlWaits):
         if limit is not None and limit <= 0:
             return found
         with self._session.reading() as ledger:
-            for row in candidates(ledger, identity, notebook):
+            for row in candidates(ledger, identity, notebook, before=before):
                 if tag is not None and tag not in json.loads(row.tags):
                     continue
                 if since is not None and row.started_at < rows.microseconds(since):

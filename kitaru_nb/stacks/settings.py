@@ -6,6 +6,7 @@ import difflib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from kitaru_nb.model.settings import Quota, RerunLimit, Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.config import read_stacks
 
-__all__ = ["NAMES", "parse_duration", "parse_size", "resolve"]
+__all__ = ["NAMES", "begun_after", "parse_duration", "parse_size", "resolve"]
 
 NAMES = (
     "home",
@@ -118,6 +119,26 @@ def parse_duration(raw: object, *, what: str = "duration") -> float:
             hint="a number of seconds, or a number with a unit such as 30s, 10m, 2h, 1d",
         )
     return number
+
+
+def begun_after(text: str, *, now: datetime | None = None, what: str = "--since") -> datetime:
+    """The moment `text` means: a length of time back from `now`, or a date (local without a zone).
+
+    Raises:
+        UsageError: kind ``bad-since``.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        pass
+    try:
+        return (now or datetime.now(UTC)) - timedelta(seconds=parse_duration(text))
+    except (UsageError, OverflowError):
+        raise UsageError(
+            f"{what} is `{text}`, which is neither a length of time nor a date",
+            kind="bad-since",
+            hint=f"{what} 2h, or {what} 2026-03-01",
+        ) from None
 
 
 def parse_size(raw: object, *, what: str = "size") -> int:

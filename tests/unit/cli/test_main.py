@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.cli import executions
-from kitaru_nb.cli.executions import begun_after
 from kitaru_nb.cli.main import main
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import begun_after
 from kitaru_nb.testing import a_draft
 
 

@@ -1,0 +1,221 @@
+"""What every route has: who asks, JSON in and out, errors as documents, and work in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.client import responses
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from jupyter_server.auth.identity import User
+from jupyter_server.base.handlers import APIHandler
+from tornado.web import HTTPError
+
+from kitaru_nb.engine.describe import error_json
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, StoreError, UsageError
+from kitaru_nb.server.places import Places
+
+__all__ = ["RESOURCE", "ROOT", "KitaruHandler", "Service", "name_of"]
+
+ROOT = "kitaru-nb/api"
+"""Where the routes are, below the server's base URL."""
+
+RESOURCE = "kitaru-nb"
+"""What a Jupyter authorizer is asked about: reading it, or writing it."""
+
+MAX_BODY = 1 << 20
+MAX_TEXT = 1000  # characters of a name, an address or a search in a URL
+_THREADS = 4
+_ANONYMOUS = 32  # hexadecimal digits: what Jupyter calls somebody whom no identity provider knows
+
+T = TypeVar("T")
+
+
+@dataclass
+class Service:
+    """What the handlers share.
+
+    Attributes:
+        places: Opens the records.
+        root: The folder that the server serves.
+        threads: Where all work is done that can block.
+        heard: Called when somebody has asked for something.
+    """
+
+    places: Places
+    root: Path
+    threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="kitaru-nb")
+    )
+    heard: Callable[[], None] = lambda: None
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """What `work` gives, run where it does not hold up the server."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+
+def name_of(user: User) -> str:
+    """Whom the record names: what the identity provider shows, and its own name for them where it has one."""
+    shown = user.display_name or user.name or user.username
+    known = user.username
+    anonymous = len(known) == _ANONYMOUS and all(c in "0123456789abcdef" for c in known)
+    return shown if anonymous or known == shown else f"{shown} ({known})"
+
+
+class KitaruHandler(APIHandler):
+    """The base of all handlers. Each of their methods is authenticated and authorized by itself."""
+
+    auth_resource = RESOURCE
+    service: Service
+
+    def initialize(self, service: Service) -> None:
+        """Take what the handlers share."""
+        self.service = service
+
+    async def prepare(self) -> None:  # type: ignore[override] # as in its base, whose own base redirects
+        """Refuse what is too large, then who may not ask."""
+        await super().prepare()
+        if len(self.request.body) > MAX_BODY:
+            raise HTTPError(413, f"the request has more than {MAX_BODY} bytes")
+        if self.current_user:
+            self.service.heard()
+
+    async def look(self, look: Callable[[Engine], T]) -> T:
+        """What `look` finds in the records, opened for reading only."""
+
+        def work() -> T:
+            with self.service.places.reading() as engine:
+                return look(engine)
+
+        return await self.service.in_thread(work)
+
+    async def change(self, change: Callable[[Engine], T]) -> T:
+        """What `change` gives, done with records opened for writing."""
+
+        def work() -> T:
+            with self.service.places.writing() as engine:
+                return change(engine)
+
+        return await self.service.in_thread(work)
+
+    def reply(self, document: Any) -> None:
+        """Answer with a JSON document."""
+        self.finish(json.dumps(document, allow_nan=False))
+
+    def text(self, name: str) -> str | None:
+        """A parameter of the query; None where it is not given or empty.
+
+        Raises:
+            UsageError: kind ``too-long``.
+        """
+        found: str | None = self.get_query_argument(name, None)
+        return None if not found else checked(name, found)
+
+    def notebook(self) -> str | None:
+        """The notebook in the query as the records know it, from its path below the server's folder.
+
+        Raises:
+            UsageError: kind ``bad-path``.
+        """
+        path = self.text("notebook")
+        return None if path is None else str(below(self.service.root, path))
+
+    def number(self, name: str, *, least: int, most: int) -> int | None:
+        """A whole number in the query.
+
+        Raises:
+            UsageError: kind ``bad-number``.
+        """
+        found = self.text(name)
+        if found is None:
+            return None
+        if not (found.isascii() and found.isdigit() and least <= int(found) <= most):
+            raise UsageError(
+                f"`{name}` is `{found}`, which is no number from {least} to {most}",
+                kind="bad-number",
+                hint=f"{name}={least}",
+            )
+        return int(found)
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that was sent.
+
+        Raises:
+            UsageError: kind ``bad-body``.
+        """
+        try:
+            found = json.loads(self.request.body.decode("utf-8"), parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise UsageError("the request holds no JSON object", kind="bad-body", hint='{"answer": true}')
+        return found
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Every error as the document that the command line prints."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, KitaruError):
+            status_code, document = status_of(error), error_json(error)
+        else:
+            told = error.log_message if isinstance(error, HTTPError) else None
+            message = told or responses.get(status_code, "unknown error").lower()
+            document = error_json(KitaruError(message, kind=f"http-{status_code}"))
+        self.set_status(status_code)
+        self.finish(json.dumps(document))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """A refusal is an answer, not an accident: it leaves no traceback in the server's log."""
+        if not isinstance(value, KitaruError):
+            super().log_exception(typ, value, tb)
+
+
+def checked(what: str, text: str) -> str:
+    """`text`, unless it is longer than any name is.
+
+    Raises:
+        UsageError: kind ``too-long``.
+    """
+    if len(text) > MAX_TEXT:
+        raise UsageError(f"`{what}` has more than {MAX_TEXT} characters", kind="too-long", hint=f"a {what}")
+    return text
+
+
+def below(root: Path, path: str) -> Path:
+    """The file that the contents API calls `path`.
+
+    Raises:
+        UsageError: kind ``bad-path``: it is not below the server's folder.
+    """
+    parts = path.strip("/").split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise UsageError(
+            f"`{path}` is no file below the server's folder", kind="bad-path", hint="folder/a.ipynb"
+        )
+    return root.joinpath(*parts)
+
+
+def status_of(error: KitaruError) -> int:
+    """The HTTP status that an error is answered with."""
+    if error.kind == "invalid-answer":
+        return 422
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            return status
+    return 500
+
+
+_STATUS: dict[type[KitaruError], int] = {
+    UsageError: 400,
+    NotFoundError: 404,
+    ConflictError: 409,
+    StoreError: 503,
+}
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are no JSON
