@@ -19,12 +19,12 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
 from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
-from kitaru_nb.model.execution import Execution, ExecutionStatus
+from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.local import Job, Plan, again, job_of, plan, run
-from kitaru_nb.stacks.masking import filled_parameters
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of, status_line
+from kitaru_nb.stacks.resuming import can_go_on, job_again, resumable
 from kitaru_nb.stacks.settings import begun_after, parse_duration, resolve
 
 __all__ = ["dollars_of", "print_outcome", "resume_executions", "run_notebooks"]
@@ -157,13 +157,13 @@ def resume_executions(
     else:
         with closing(open_engine(settings, read_only=True)) as engine:
             found = [find_execution(engine.journal, each) for each in executions]
-            chosen = [_resumable(each) for each in found or [_newest(engine)]]
+            chosen = [resumable(each) for each in found or [_newest(engine)]]
     shown = progress and not log_output and not json
     flows = [each for each in chosen if each.identity.flow is not None]
     notebooks = [each for each in chosen if each.identity.flow is None]
     dollars = dollars_of(budget)
     jobs = [
-        replace(_job_again(e, timeout=seconds, log_output=log_output, progress=shown), budget=dollars)
+        replace(job_again(e, timeout=seconds, log_output=log_output, progress=shown), budget=dollars)
         for e in notebooks
     ]
     if not jobs and not flows and not json:
@@ -389,7 +389,7 @@ def _all_resumable(settings: Settings, *, tag: str | None, since: str | None) ->
     with closing(engine):
         guests = engine.journal.guests()
         found = engine.journal.executions(tag=tag, since=moment)
-        own = [e for e in found if _can_go_on(e) and e.id not in guests]
+        own = [e for e in found if can_go_on(e) and e.id not in guests]
         return [e for e in own if held_up_by(engine.journal, e.id) is None][::-1]
 
 
@@ -397,65 +397,9 @@ def _newest(engine: Engine) -> Execution:
     """The newest headless execution that can go on, else the newest of all, to be told why it cannot."""
     guests = engine.journal.guests()
     for execution in engine.journal.executions():
-        if _can_go_on(execution) and execution.id not in guests:
+        if can_go_on(execution) and execution.id not in guests:
             return execution
     return find_execution(engine.journal, LATEST)
-
-
-def _is_headless(execution: Execution) -> bool:
-    return execution.identity.notebook is not None and not execution.identity.interactive
-
-
-def _has_files(execution: Execution) -> bool:
-    """Whether a command knows where its notebook is read and saved."""
-    identity = execution.identity
-    return not (identity.notebook or "").startswith("memory:") and identity.output not in (None, "-")
-
-
-def _can_go_on(execution: Execution) -> bool:
-    if execution.identity.flow is not None:
-        return execution.status.continues and execution.identity.within is None
-    return execution.status.continues and _is_headless(execution) and _has_files(execution)
-
-
-def _resumable(execution: Execution) -> Execution:
-    """`execution`, when it is one that a command can go on with."""
-    if execution.identity.flow is not None and execution.status.continues:
-        return execution
-    if execution.identity.flow is None and not _is_headless(execution):
-        raise UsageError(
-            f"`{execution.id}` is run by hand in a kernel, not by a command",
-            kind="interactive-execution",
-            hint="open its notebook and type %resume",
-        )
-    if execution.identity.flow is None and not _has_files(execution):
-        raise UsageError(
-            f"`{execution.id}` was run from memory or to standard output, so its files are not known here",
-            kind="unknown-files",
-            hint="run the program that began it again",
-        )
-    if execution.status in (ExecutionStatus.COMPLETED, ExecutionStatus.CANCELLED):
-        raise UsageError(
-            f"`{execution.id}` is {execution.status}, so there is nothing to go on with",
-            kind="nothing-to-resume",
-            hint=f"kitaru-nb run {execution.identity.notebook}, for a new execution"
-            if execution.identity.flow is None
-            else f"call `{execution.identity.flow}` again, for a new execution",
-        )
-    return execution
-
-
-def _job_again(execution: Execution, *, timeout: float | None, log_output: bool, progress: bool) -> Job:
-    identity = execution.identity
-    return Job(
-        str(identity.notebook),
-        str(identity.output).replace("{", "{{").replace("}", "}}"),
-        parameters=filled_parameters(identity.parameters),
-        execution=execution.id,
-        timeout=timeout,
-        log_output=log_output,
-        progress=progress,
-    )
 
 
 def _parameters(pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, Any]:

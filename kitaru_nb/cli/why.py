@@ -32,22 +32,5 @@ def why(execution: str, checkpoint: str, /, *, json: Json = False) -> int:
         for line in str(explanation).splitlines():
             print(clean(line))
         return 0
-    print_json(
-        {
-            "execution": chosen.id,
-            "checkpoint": step.draft.name,
-            "status": explanation.status.value,
-            "reasons": [
-                {
-                    "kind": reason.kind,
-                    "what": reason.what,
-                    "text": reason.text,
-                    "old": reason.old,
-                    "new": reason.new,
-                }
-                for reason in explanation.reasons
-            ],
-            "reads": dict(sorted(step.draft.reads.items())),
-        }
-    )
+    print_json(explanation.to_json())
     return 0

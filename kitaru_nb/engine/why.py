@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from kitaru_nb.analysis.diff import first_difference
 from kitaru_nb.analysis.directive import find_directive
@@ -53,6 +54,16 @@ class Explanation:
         lines = [f"`{self.checkpoint.draft.name}` {verb}:"]
         lines += [f"  {reason.text}" for reason in self.reasons]
         return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields, as ``why --json`` prints them."""
+        return {
+            "execution": self.checkpoint.execution,
+            "checkpoint": self.checkpoint.draft.name,
+            "status": self.status.value,
+            "reasons": [asdict(reason) for reason in self.reasons],
+            "reads": dict(sorted(self.checkpoint.draft.reads.items())),
+        }
 
 
 def explain(journal: Journal, checkpoint: Checkpoint, *, stored: StoredValue | None = None) -> Explanation:

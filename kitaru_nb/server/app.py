@@ -7,15 +7,17 @@ from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
-from traitlets import Float, Unicode
+from traitlets import Bool, Float, Unicode
 from traitlets.config import LoggingConfigurable
 
-from kitaru_nb.server import executions, waits
+from kitaru_nb.errors import ConflictError, KitaruError
+from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.server import artifacts, cells, executions, openapi, runs, sums, waits
 from kitaru_nb.server.events import Watcher, register
 from kitaru_nb.server.handler import ROOT, KitaruHandler, Service
-from kitaru_nb.server.places import Places
+from kitaru_nb.server.places import Place, Places
 
-__all__ = ["KitaruServer", "routes"]
+__all__ = ["KitaruServer", "load", "routes"]
 
 
 class KitaruServer(LoggingConfigurable):
@@ -28,6 +30,9 @@ class KitaruServer(LoggingConfigurable):
     poll = Float(
         0.2, help="How many seconds pass between two looks for something new, while anybody listens."
     ).tag(config=True)
+    resume = Bool(
+        True, help="Whether a run that was suspended on this machine goes on by itself once it is answered."
+    ).tag(config=True)
 
 
 def routes() -> list[tuple[str, type[KitaruHandler]]]:
@@ -36,9 +41,21 @@ def routes() -> list[tuple[str, type[KitaruHandler]]]:
     table: dict[str, type[KitaruHandler]] = {
         "executions": executions.Executions,
         f"executions/{segment}": executions.OneExecution,
+        f"executions/{segment}/logs": executions.Logs,
+        f"executions/{segment}/why": executions.Why,
+        f"executions/{segment}/replay": runs.Replay,
+        f"executions/{segment}/resume": runs.Resume,
+        f"executions/{segment}/cancel": runs.Cancel,
         "waits": waits.Waits,
         f"waits/{segment}": waits.OneWait,
         f"waits/{segment}/answer": waits.Answer,
+        "cost": sums.Cost,
+        "diff": sums.Diff,
+        r"diff\.html": sums.DiffPage,
+        "cells": cells.Cells,
+        "artifacts": artifacts.Artifact,
+        "artifacts/slice": artifacts.Slice,
+        r"openapi\.json": openapi.OpenApi,
     }
     return [(f"{ROOT}/{path}", handler) for path, handler in table.items()]
 
@@ -50,8 +67,9 @@ def load(server: ServerApp) -> None:
     service = Service(Places(root, own.stack or None), root)
     assert server.event_logger is not None
     register(server.event_logger)
-    watcher = Watcher(server.event_logger, service, pause=own.poll)
-    service.heard = watcher.heard
+    resumes = _resumes(root, server.log) if own.resume else _leave
+    watcher = Watcher(server.event_logger, service, go_on=resumes, pause=own.poll)
+    service.heard, service.changed = watcher.heard, watcher.wake
     base = server.web_app.settings["base_url"]
     options: dict[str, Any] = {"service": service}
     server.web_app.add_handlers(  # type: ignore[no-untyped-call] # tornado has no types there
@@ -62,3 +80,29 @@ def load(server: ServerApp) -> None:
 
 
 _load_jupyter_server_extension = load
+
+
+def _resumes(root: Path, log: Any) -> Any:
+    """Makes runs go on that have their answer."""
+
+    def go_on_at(place: Place, execution: ExecutionId) -> None:
+        from kitaru_nb.stacks.resuming import go_on, has_its_answer  # noqa: PLC0415 - it loads papermill
+
+        try:
+            with place.reading() as engine:
+                found = has_its_answer(engine.journal, execution)
+            if found is None:
+                return
+            with place.writing() as engine:
+                go_on(engine, found, folder=root)
+            log.info("kitaru_nb: %s has its answer and goes on", found)
+        except ConflictError:
+            return  # somebody else was quicker: it goes on there
+        except KitaruError as error:
+            log.warning("kitaru_nb: %s has its answer and cannot go on: %s", execution, error)
+
+    return go_on_at
+
+
+def _leave(_place: Place, _execution: ExecutionId) -> None:
+    """Whoever answers makes it go on: ``kitaru-nb resume``."""

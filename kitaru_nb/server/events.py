@@ -8,26 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jupyter_events import EventLogger
 
+from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import KitaruError, NotFoundError
 from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.event import Event
+from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.server.handler import Service
-from kitaru_nb.stacks.open import open_journal
+from kitaru_nb.server.places import Place
 
-__all__ = ["CHANGED", "Watcher", "changes", "register"]
+__all__ = ["CHANGED", "Seen", "Watcher", "changes", "register"]
 
 CHANGED = "https://kitaru-nb.dev/events/changed/v1"
 """The schema of the event that says what has changed."""
 
 _SCHEMA = Path(__file__).parent / "schemas" / "changed.yaml"
 _LISTENING = 300.0  # seconds after a request during which somebody is taken to listen
-_IDLE = 5.0  # seconds between two looks while nobody does
+_IDLE = 5.0  # seconds between two looks while nobody does, and between two at what nobody records
 _AFTER_ERROR = 30.0
+_NEWEST = 500  # executions that are looked at when a place is first met
+
+GoOn = Callable[[Place, ExecutionId], None]
+"""Makes an execution go on that waited, if its wait has its answer and it ran on this machine."""
 
 
 def register(logger: EventLogger) -> None:
@@ -36,33 +45,80 @@ def register(logger: EventLogger) -> None:
         logger.register_event_schema(_SCHEMA)
 
 
-def changes(events: list[Event]) -> dict[str, Any]:
-    """What `events` are about, as the event on the stream says it."""
+def changes(events: Sequence[Event], gone: Sequence[ExecutionId], *, seq: int) -> dict[str, Any]:
+    """What the event on the stream says.
+
+    Args:
+        events: What was recorded since the event before.
+        gone: Executions whose process has died, which nobody records.
+        seq: The number of the newest event.
+    """
     waits = [event.data["address"] for event in events if event.kind.startswith("wait.")]
     return {
-        "executions": list(dict.fromkeys(event.execution for event in events)),
+        "executions": list(dict.fromkeys([*(event.execution for event in events), *gone])),
         "waits": list(dict.fromkeys(waits)),
-        "seq": events[-1].seq,
+        "seq": seq,
     }
 
 
+@dataclass(slots=True)
+class Seen:
+    """What was seen of one place so far.
+
+    Attributes:
+        seq: The newest event.
+        running: Executions that ran when they were last looked at.
+        deadlines: Executions that wait, with when the first of their waits is over.
+    """
+
+    seq: int
+    running: set[ExecutionId] = field(default_factory=set)
+    deadlines: dict[ExecutionId, datetime] = field(default_factory=dict)
+
+    def take(self, events: Sequence[Event]) -> list[ExecutionId]:
+        """Take note of new events; the executions that may be able to go on now."""
+        ready: list[ExecutionId] = []
+        for event in events:
+            match event.kind:
+                case "execution.started" | "attempt.started":
+                    self.running.add(event.execution)
+                    self.deadlines.pop(event.execution, None)
+                case "wait.asked" if event.data.get("deadline") is not None:
+                    at = datetime.fromtimestamp(event.data["deadline"] / 1e6, UTC)
+                    self.deadlines[event.execution] = min(at, self.deadlines.get(event.execution, at))
+                case "wait.answered" | "execution.waiting":
+                    ready.append(event.execution)
+            if event.kind.startswith("execution.") and event.kind != "execution.started":
+                self.running.discard(event.execution)
+        return ready
+
+    def overdue(self, now: datetime) -> list[ExecutionId]:
+        """Executions whose wait has passed its deadline; each is told once."""
+        found = [each for each, at in self.deadlines.items() if at <= now]
+        for each in found:
+            del self.deadlines[each]
+        return found
+
+
 class Watcher:
-    """Looks for new events in the journal and emits what they are about.
+    """Looks for what is new in every place that is known, and emits what it is about.
 
     Args:
         logger: Where to emit.
-        service: Settings and threads.
+        service: Places and threads.
+        go_on: Called for executions that may be able to go on, in a thread.
         pause: Seconds between two looks while somebody listens.
     """
 
-    def __init__(self, logger: EventLogger, service: Service, *, pause: float) -> None:
+    def __init__(self, logger: EventLogger, service: Service, *, go_on: GoOn, pause: float) -> None:
         self._logger = logger
         self._service = service
+        self._go_on = go_on
         self._pause = pause
         self._heard = float("-inf")
-        self._seen: int | None = None
-        self._journal: SqlJournal | None = None
+        self._seen: dict[Place, Seen] = {}
         self._woken = asyncio.Event()
+        self._slow = 0.0  # when the places were last looked at for what nobody records
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -71,40 +127,76 @@ class Watcher:
 
     def heard(self) -> None:
         """Somebody has asked for something: they listen for a while."""
+        if not self._is_heard():
+            self._woken.set()
         self._heard = time.monotonic()
+
+    def wake(self) -> None:
+        """Something was recorded just now: look at once."""
         self._woken.set()
+
+    def _is_heard(self) -> bool:
+        return time.monotonic() - self._heard < _LISTENING
 
     async def _watch(self) -> None:
         while True:
-            pause = self._pause if time.monotonic() - self._heard < _LISTENING else _IDLE
+            pause = self._pause if self._is_heard() else _IDLE
             try:
                 found = await self._service.in_thread(self._look)
-            except NotFoundError:
-                found = []
             except KitaruError:
-                found, pause = [], _AFTER_ERROR
-            if found:
-                self._logger.emit(schema_id=CHANGED, data=changes(found))
-            await self._rest(pause)
+                found, pause = [], _AFTER_ERROR  # whoever asks for something is told what is wrong
+            for data in found:
+                self._logger.emit(schema_id=CHANGED, data=data)
+            try:
+                await asyncio.wait_for(self._woken.wait(), pause)
+            except TimeoutError:
+                continue
+            self._woken.clear()
 
-    async def _rest(self, pause: float) -> None:
-        if pause <= self._pause:
-            await asyncio.sleep(pause)
-            return
-        self._woken.clear()
-        try:
-            await asyncio.wait_for(self._woken.wait(), pause)
-        except TimeoutError:
-            return
-
-    def _look(self) -> list[Event]:
-        """The events since the last look; none the first time."""
-        if self._journal is None:
-            self._journal = open_journal(self._service.places.settings(), read_only=True)
-        newest, _ = self._journal.newest_event()
-        if self._seen is None or newest == self._seen:
-            self._seen = newest
-            return []
-        found = self._journal.events(after=self._seen)
-        self._seen = newest
+    def _look(self) -> list[dict[str, Any]]:
+        """What to emit for what is new in each place."""
+        slow = time.monotonic() - self._slow >= _IDLE
+        if slow:
+            self._slow = time.monotonic()
+        found = []
+        for place in self._service.places.known():
+            try:
+                with place.reading() as engine:
+                    news = self._news(place, engine, slow=slow)
+            except NotFoundError:
+                continue  # nothing is recorded there yet
+            if news is not None:
+                found.append(news)
         return found
+
+    def _news(self, place: Place, engine: Engine, *, slow: bool) -> dict[str, Any] | None:
+        journal = engine.journal
+        assert isinstance(journal, SqlJournal)
+        newest, _ = journal.newest_event()
+        seen = self._seen.get(place)
+        if seen is None or newest < seen.seq:  # met first, or another journal is in its place
+            listed = journal.executions(limit=_NEWEST)
+            self._seen[place] = Seen(newest, {each.id for each in listed if _runs(each)})
+            for each in listed:
+                if each.status is ExecutionStatus.WAITING:
+                    self._go_on(place, each.id)
+            return None
+        events = journal.events(after=seen.seq) if newest > seen.seq else []
+        ready = seen.take(events)
+        gone = _gone(journal, seen) if slow else []
+        if slow:
+            ready += seen.overdue(datetime.now(UTC))
+        seen.seq = events[-1].seq if events else seen.seq
+        for execution in dict.fromkeys(ready):
+            self._go_on(place, execution)
+        return changes(events, gone, seq=seen.seq) if events or gone else None
+
+
+def _gone(journal: SqlJournal, seen: Seen) -> list[ExecutionId]:
+    found = [each for each in seen.running if not _runs(journal.execution(each))]
+    seen.running.difference_update(found)
+    return found
+
+
+def _runs(execution: Execution) -> bool:
+    return execution.status is ExecutionStatus.RUNNING

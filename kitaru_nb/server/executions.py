@@ -1,4 +1,4 @@
-"""Executions: the list, and one with its checkpoints."""
+"""Executions: the list, one with its checkpoints, its log, and why a step ran."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from tornado.web import authenticated
 
 from kitaru_nb.engine.describe import execution_json, show_json
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.logs import log_of
 from kitaru_nb.engine.pages import Wanted, page
+from kitaru_nb.engine.refs import find_step
+from kitaru_nb.engine.why import explain
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus
 from kitaru_nb.server.handler import KitaruHandler, checked
 from kitaru_nb.stacks.settings import begun_after
 
-__all__ = ["Executions", "OneExecution"]
+__all__ = ["Executions", "Logs", "OneExecution", "Why"]
 
 _PAGE, _LONGEST = 50, 500
+_LINES = 1000
+_NUMBERS = (1 << 53) - 1  # what JavaScript can count
 
 
 class Executions(KitaruHandler):
@@ -27,12 +32,12 @@ class Executions(KitaruHandler):
     @authorized
     async def get(self) -> None:
         """Answer with a page."""
-        before, since = self.text("before"), self.text("since")
+        before, since, notebook = self.text("before"), self.text("since"), self.notebook()
         wanted = Wanted(
             status=_status(self.text("status")),
             tag=self.text("tag"),
             since=None if since is None else begun_after(since, what="since"),
-            notebook=self.notebook(),
+            notebook=None if notebook is None else str(notebook),
             text=self.text("q"),
             before=None if before is None else ExecutionId(before),
         )
@@ -43,7 +48,7 @@ class Executions(KitaruHandler):
             return {"executions": [execution_json(each) for each in found.executions], "more": found.more}
 
         try:
-            self.reply(await self.look(look))
+            self.reply(await self.look(look, notebook=notebook))
         except NotFoundError as error:
             if error.kind != "nothing-recorded":
                 raise
@@ -59,8 +64,46 @@ class OneExecution(KitaruHandler):
         """Answer with the document that ``kitaru-nb show --json`` prints."""
         wanted = checked("execution", execution)
         self.reply(
-            await self.look(lambda engine: show_json(engine.journal, engine.journal.execution(wanted)))
+            await self.look_at(
+                wanted, lambda engine, found: show_json(engine.journal, engine.journal.execution(found))
+            )
         )
+
+
+class Logs(KitaruHandler):
+    """What happened in an execution, line by line."""
+
+    @authenticated
+    @authorized
+    async def get(self, execution: str) -> None:
+        """Answer with the lines after a number, and the number to ask for next."""
+        wanted = checked("execution", execution)
+        after = self.number("after", least=0, most=_NUMBERS) or 0
+        limit = self.number("limit", least=1, most=_LINES) or _LINES
+
+        def look(engine: Engine, chosen: ExecutionId) -> dict[str, Any]:
+            return log_of(engine.journal, chosen, after=after, limit=limit).to_json()
+
+        self.reply(await self.look_at(wanted, look))
+
+
+class Why(KitaruHandler):
+    """Why one step of an execution was restored or ran."""
+
+    @authenticated
+    @authorized
+    async def get(self, execution: str) -> None:
+        """Answer with the document that ``kitaru-nb why --json`` prints."""
+        wanted, name = checked("execution", execution), self.text("checkpoint")
+        if name is None:
+            raise UsageError("which `checkpoint` is not said", kind="bad-query", hint="why?checkpoint=train")
+
+        def look(engine: Engine, chosen: ExecutionId) -> dict[str, Any]:
+            journal = engine.journal
+            step = find_step(journal, journal.execution(chosen), name)
+            return explain(journal, step).to_json()
+
+        self.reply(await self.look_at(wanted, look))
 
 
 def _status(text: str | None) -> ExecutionStatus | None:

@@ -18,6 +18,7 @@ from tornado.web import HTTPError
 from kitaru_nb.engine.describe import error_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, StoreError, UsageError
+from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.server.places import Places
 
 __all__ = ["RESOURCE", "ROOT", "KitaruHandler", "Service", "name_of"]
@@ -45,6 +46,7 @@ class Service:
         root: The folder that the server serves.
         threads: Where all work is done that can block.
         heard: Called when somebody has asked for something.
+        changed: Called when something was recorded here.
     """
 
     places: Places
@@ -53,6 +55,7 @@ class Service:
         default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="kitaru-nb")
     )
     heard: Callable[[], None] = lambda: None
+    changed: Callable[[], None] = lambda: None
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """What `work` gives, run where it does not hold up the server."""
@@ -85,23 +88,44 @@ class KitaruHandler(APIHandler):
         if self.current_user:
             self.service.heard()
 
-    async def look(self, look: Callable[[Engine], T]) -> T:
-        """What `look` finds in the records, opened for reading only."""
+    async def look(self, look: Callable[[Engine], T], *, notebook: Path | None = None) -> T:
+        """What `look` finds in the server's own records, or in those of a notebook; it only reads."""
+        places = self.service.places
 
         def work() -> T:
-            with self.service.places.reading() as engine:
+            place = places.own() if notebook is None else places.of_notebook(notebook)
+            with place.reading() as engine:
                 return look(engine)
 
         return await self.service.in_thread(work)
 
-    async def change(self, change: Callable[[Engine], T]) -> T:
-        """What `change` gives, done with records opened for writing."""
+    async def look_at(self, execution: str, look: Callable[[Engine, ExecutionId], T]) -> T:
+        """What `look` finds about one execution, where that is recorded; it only reads.
+
+        Raises:
+            NotFoundError: kind ``unknown-execution``.
+        """
 
         def work() -> T:
-            with self.service.places.writing() as engine:
-                return change(engine)
+            with self.service.places.of_execution(execution).reading() as engine:
+                return look(engine, engine.journal.execution(execution).id)
 
         return await self.service.in_thread(work)
+
+    async def change(self, execution: str, change: Callable[[Engine, ExecutionId], T]) -> T:
+        """What `change` gives, done with the records of one execution opened for writing.
+
+        Raises:
+            NotFoundError: kind ``unknown-execution``.
+        """
+
+        def work() -> T:
+            with self.service.places.of_execution(execution).writing() as engine:
+                return change(engine, engine.journal.execution(execution).id)
+
+        found = await self.service.in_thread(work)
+        self.service.changed()
+        return found
 
     def reply(self, document: Any) -> None:
         """Answer with a JSON document."""
@@ -116,14 +140,14 @@ class KitaruHandler(APIHandler):
         found: str | None = self.get_query_argument(name, None)
         return None if not found else checked(name, found)
 
-    def notebook(self) -> str | None:
+    def notebook(self) -> Path | None:
         """The notebook in the query as the records know it, from its path below the server's folder.
 
         Raises:
             UsageError: kind ``bad-path``.
         """
         path = self.text("notebook")
-        return None if path is None else str(below(self.service.root, path))
+        return None if path is None else below(self.service.root, path)
 
     def number(self, name: str, *, least: int, most: int) -> int | None:
         """A whole number in the query.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -11,7 +12,7 @@ from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.model.execution import ExecutionId
-from kitaru_nb.model.wait import Wait, WaitStatus
+from kitaru_nb.model.wait import Address, Wait, WaitStatus
 from kitaru_nb.server.handler import KitaruHandler, checked, name_of
 
 __all__ = ["Answer", "OneWait", "Waits"]
@@ -28,23 +29,24 @@ class Waits(KitaruHandler):
         """Answer with all that fit."""
         execution, status, notebook = self.text("execution"), _status(self.text("status")), self.notebook()
 
-        def look(engine: Engine) -> list[Wait]:
+        def look(engine: Engine, chosen: ExecutionId | None = None) -> list[Wait]:
             journal = engine.journal
-            if execution is not None:
-                found = journal.waits(ExecutionId(journal.execution(execution).id))
+            if notebook is None:
+                found = journal.waits(chosen)
             else:
-                found = journal.waits()
-            if notebook is not None:
-                own = {each.id for each in journal.executions(notebook=notebook)}
-                found = [wait for wait in found if wait.execution in own]
+                own = [each.id for each in journal.executions(notebook=str(notebook))]
+                found = [wait for each in reversed(own) for wait in journal.waits(each)]
             return [wait for wait in found if status is None or wait.status is status]
 
-        try:
-            found = await self.look(look)
-        except NotFoundError as error:
-            if error.kind != "nothing-recorded":
-                raise
-            found = []
+        if execution is not None:
+            found = await self.look_at(execution, look)
+        else:
+            try:
+                found = await self.look(look, notebook=notebook)
+            except NotFoundError as error:
+                if error.kind != "nothing-recorded":
+                    raise
+                found = []
         found.sort(key=lambda wait: wait.status is not WaitStatus.PENDING)
         self.reply({"waits": [wait_json(wait) for wait in found]})
 
@@ -56,8 +58,12 @@ class OneWait(KitaruHandler):
     @authorized
     async def get(self, address: str) -> None:
         """Answer with the wait as it stands."""
-        wanted = checked("address", address)
-        self.reply(await self.look(lambda engine: wait_json(engine.journal.wait(wanted))))
+        place = _place(address)
+
+        def look(engine: Engine, found: ExecutionId) -> dict[str, Any]:
+            return wait_json(engine.journal.wait(str(replace(place, execution=found))))
+
+        self.reply(await self.look_at(place.execution, look))
 
 
 class Answer(KitaruHandler):
@@ -67,20 +73,38 @@ class Answer(KitaruHandler):
     @authorized
     async def post(self, address: str) -> None:
         """Record it under the name of whoever is logged in, whatever the request says."""
-        wanted, body = checked("address", address), self.body()
+        place, body = _place(address), self.body()
         if "answer" not in body:
             raise UsageError("the request holds no `answer`", kind="bad-body", hint='{"answer": true}')
         reason, binding = _text(body, "reason"), _text(body, "binding")
         by = name_of(self.current_user)
 
-        def change(engine: Engine) -> dict[str, Any]:
+        def change(engine: Engine, found: ExecutionId) -> dict[str, Any]:
             return wait_json(
                 engine.journal.answer_wait(
-                    wanted, body["answer"], by=by, source=_SOURCE, reason=reason, binding=binding
+                    str(replace(place, execution=found)),
+                    body["answer"],
+                    by=by,
+                    source=_SOURCE,
+                    reason=reason,
+                    binding=binding,
                 )
             )
 
-        self.reply(await self.change(change))
+        self.reply(await self.change(place.execution, change))
+
+
+def _place(address: str) -> Address:
+    """The address in a path.
+
+    Raises:
+        UsageError: kinds ``bad-address``, ``too-long``.
+    """
+    place = Address.parse(checked("address", address))
+    if place is None:
+        message = f"`{address}` is not the address of a wait"
+        raise UsageError(message, kind="bad-address", hint="waits/EXECUTION%2FNAME")
+    return place
 
 
 def _text(body: dict[str, Any], name: str) -> str | None:

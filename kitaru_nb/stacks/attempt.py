@@ -330,7 +330,17 @@ class AttemptRun:
             case _:
                 reason = _first_line(f"{type(error).__name__}: {error}")
                 end = self._cut_short(_End(ExecutionStatus.INTERRUPTED, Exit.FAILED, reason, error=error))
-        return end
+        return self._as_cancelled(end)
+
+    def _as_cancelled(self, end: _End) -> _End:
+        """`end`, or what it is where somebody has cancelled the execution meanwhile."""
+        try:
+            now = self._engine.journal.execution(self._attempt.execution)
+        except StoreError:
+            return end
+        if now.status is not ExecutionStatus.CANCELLED:
+            return end
+        return replace(end, status=now.status, exit=Exit.SIGTERM, reason=now.reason or "cancelled")
 
     def _after_failure(self, step: Step, reply: Reply) -> _End:
         if self._is_superseded():

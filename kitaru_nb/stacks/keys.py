@@ -23,7 +23,7 @@ from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["CONFIG", "Keyring", "config_folder", "make_folder", "read_key"]
+__all__ = ["CONFIG", "Keyring", "NoKeys", "config_folder", "make_folder", "read_key"]
 
 CONFIG = "KITARU_NB_CONFIG"
 """Names the environment variable that moves the configuration folder."""
@@ -58,6 +58,30 @@ def read_key(text: str) -> str:
             hint="kitaru-nb trust ed25519:… (64 hexadecimal digits, as in the message about it), or a file",
         )
     return _PREFIX + found[1]
+
+
+class NoKeys:
+    """Nobody is trusted and nothing is signed: values whose loading could run code stay unloaded."""
+
+    def sign(self, statement: bytes) -> Mapping[str, str]:
+        """Refuse: who trusts nobody vouches for nothing."""
+        raise UsageError(
+            f"a record of {len(statement)} bytes cannot be signed by a process that only looks",
+            kind="read-only",
+            hint="kitaru-nb, or a kernel",
+        )
+
+    def is_valid(self, signature: Mapping[str, str], statement: bytes) -> bool:
+        """Whether `signature` was made over `statement` with the key that it names."""
+        return Keyring.is_valid(signature, statement)
+
+    def trusts(self, key: str) -> bool:  # noqa: ARG002 - whosever it is
+        """No."""
+        return False
+
+    def adopted(self, mark: str) -> bool:  # noqa: ARG002 - as above
+        """No."""
+        return False
 
 
 class Keyring:

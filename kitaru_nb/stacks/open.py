@@ -24,7 +24,7 @@ from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks import reserve
 from kitaru_nb.stacks.config import StackFiles, read_stacks, reveal
 from kitaru_nb.stacks.disk import DiskLimit, used_by
-from kitaru_nb.stacks.keys import Keyring, config_folder, make_folder
+from kitaru_nb.stacks.keys import Keyring, NoKeys, config_folder, make_folder
 from kitaru_nb.stacks.parts import (
     folders_of,
     journal_file,
@@ -59,7 +59,9 @@ LEAST_FREE = 1 << 20
 """Free bytes without which no work is begun: too little even for the journal's own pages."""
 
 
-def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = True) -> Engine:
+def open_engine(
+    settings: Settings, *, read_only: bool = False, limited: bool = True, inert: bool = False
+) -> Engine:
     """The engine of the place that `settings` name.
 
     Missing folders are made, with mode 0700. That the folders the stack writes to can be written
@@ -70,6 +72,8 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
         limited: Keep to the disk limit of the settings, and ask for room; not for what makes room.
         read_only: The caller will only read. Then folders on read-only media or on a full
             disk are fine, and a missing one is not made.
+        inert: Load no value whose loading could run code, whoever signed it: for a process that
+            only shows what is on record.
 
     Raises:
         NotFoundError: kind ``nothing-recorded``: `read_only`, and nothing was ever recorded.
@@ -90,7 +94,7 @@ def open_engine(settings: Settings, *, read_only: bool = False, limited: bool = 
         keys.prepare()
     journal = open_journal(settings, read_only=read_only)
     try:
-        trust = Trust(journal, keys)
+        trust = Trust(journal, NoKeys() if inert else keys)
         return _joined(settings, stack, journal, trust, read_only=read_only, limited=limited)
     except BaseException:
         journal.close()

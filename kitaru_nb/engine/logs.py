@@ -1,0 +1,117 @@
+"""What happened in an execution, line by line: its events, and what its cells showed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kitaru_nb.engine.describe import time_json
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.checkpoint import Checkpoint, error_line
+from kitaru_nb.model.event import Event
+from kitaru_nb.model.execution import ExecutionId
+
+__all__ = ["Line", "Log", "log_of"]
+
+_SHOWN = ("text/plain", "text/markdown", "text/html")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the log.
+
+    Attributes:
+        event: What happened.
+        text: What there is to say about it; what a cell showed may be several lines.
+        checkpoint: The name of the step that it is about, if it is about one.
+        stream: ``stdout`` or ``stderr`` for what a step printed, ``display`` for what it showed, else None.
+    """
+
+    event: Event
+    text: str
+    checkpoint: str | None = None
+    stream: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON values."""
+        return {
+            "seq": self.event.seq,
+            "at": time_json(self.event.at),
+            "kind": self.event.kind,
+            "checkpoint": self.checkpoint,
+            "stream": self.stream,
+            "text": self.text,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Some lines.
+
+    Attributes:
+        lines: In order.
+        next: What to ask for to get what comes after them.
+        more: Whether there is something after them already.
+    """
+
+    lines: Sequence[Line]
+    next: int
+    more: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON values."""
+        return {"lines": [line.to_json() for line in self.lines], "next": self.next, "more": self.more}
+
+
+def log_of(journal: Journal, execution: ExecutionId, *, after: int = 0, limit: int = 1000) -> Log:
+    """The lines of the first `limit` events after number `after`.
+
+    What a step showed comes with the event that it was recorded by. An event is told whole, so there
+    may be more than `limit` lines.
+    """
+    events = journal.events(execution, after=after)
+    told = events[:limit]
+    lines = [line for event in told for line in _lines(journal, event)]
+    return Log(lines, told[-1].seq if told else after, more=len(events) > limit)
+
+
+def _lines(journal: Journal, event: Event) -> Iterator[Line]:
+    if not isinstance(event.data.get("ordinal"), int):
+        yield Line(event, _told(event))
+        return
+    step = journal.checkpoint(event.data["seq"])
+    name = step.draft.name
+    yield Line(event, _fate(step), name)
+    for output in step.draft.outputs:
+        stream, text = _shown(output)
+        if text:
+            yield Line(event, text, name, stream)
+
+
+def _fate(step: Checkpoint) -> str:
+    draft = step.draft
+    said = f"{draft.name} {draft.status.value}"
+    if draft.error is not None:
+        return f"{said}: {error_line(draft.error.get('ename', 'error'), draft.error.get('evalue', ''))}"
+    return f"{said} ({draft.duration:.3g} s)"
+
+
+def _shown(output: Mapping[str, Any]) -> tuple[str, str]:
+    match output.get("output_type"):
+        case "stream":
+            return str(output.get("name", "stdout")), str(output.get("text", "")).rstrip("\n")
+        case "error":
+            return "stderr", error_line(str(output.get("ename", "")), str(output.get("evalue", "")))
+    data = output.get("data", {})
+    kind = next((each for each in _SHOWN if each in data), None)
+    return "display", str(data[kind]) if kind == "text/plain" else f"<{kind or next(iter(data), 'output')}>"
+
+
+def _told(event: Event) -> str:
+    data = event.data
+    if event.kind.startswith("wait."):
+        said = f"{event.kind.replace('.', ' ')}: {data['address']}"
+        return f"{said} by {data['by']}" if "by" in data else said
+    said = event.kind.replace(".", " ")
+    return f"{said}: {data['reason']}" if data.get("reason") else said

@@ -1,0 +1,152 @@
+"""How the cells of a notebook stand, told from what is typed in them and from the record, with no kernel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kitaru_nb.analysis.directive import find_directive
+from kitaru_nb.engine.addresses import waiting_cells
+from kitaru_nb.engine.describe import time_json
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.furthest import furthest_line, left_at
+from kitaru_nb.engine.observe import file_holds
+from kitaru_nb.engine.plan import CellPlan, Fate, PlannedCell, foresee
+from kitaru_nb.engine.prefix import source_code
+from kitaru_nb.errors import Suspended, UsageError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
+from kitaru_nb.model.execution import Execution
+from kitaru_nb.stacks.notebooks import NO_CHECKPOINT
+
+__all__ = ["TypedCell", "cell_states"]
+
+_EARLIER = 10  # executions of the notebook that are looked at
+_TAG = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class TypedCell:
+    """A code cell as it stands in an editor, saved or not."""
+
+    id: str
+    source: str
+    tags: tuple[str, ...] = ()
+
+
+def cell_states(engine: Engine, notebook: str, cells: Sequence[TypedCell]) -> dict[str, Any]:
+    """The state of each cell that is a checkpoint, and whether the notebook's last kernel died.
+
+    A cell is *fresh* when its record would be restored if everything ran now, *restored* when that
+    is what happened last, *stale* when it would run again, for the reason given.
+
+    Args:
+        engine: Where it is recorded.
+        notebook: The notebook's path, as the records have it.
+        cells: All its code cells, in order.
+
+    Raises:
+        UntrustedError: nobody who is trusted here has signed what is on record.
+    """
+    journal = engine.journal
+    known = [e for e in journal.executions(notebook=notebook, limit=_EARLIER) if e.identity.interactive]
+    if not known:
+        return {"execution": None, "cells": {}, "dead": None}
+    current = known[0]
+    recorded = [step for each in reversed(known) for step in journal.checkpoints(each.id)]
+    engine.trust.require(recorded)  # not even the files that they name are looked at before
+    removed = journal.removed(frozenset().union(*(step.draft.stored for step in recorded)))
+    planned = _planned(cells, recorded)
+    rows = foresee(planned, recorded, holds=file_holds, removed=removed)
+    latest = {step.draft.step: step for step in recorded if step.execution == current.id}
+    waiting = waiting_cells(journal, current.id)
+    states = {}
+    for cell, row in zip(cells, rows, strict=True):
+        if row.cell.is_step:
+            states[cell.id] = _state(
+                row, latest.get(row.cell.step), waiting.get(str(row.cell.step)), _origin_of(journal)
+            )
+    return {"execution": current.id, "cells": states, "dead": _dead(journal, current)}
+
+
+def _planned(cells: Sequence[TypedCell], recorded: Sequence[Checkpoint]) -> list[PlannedCell]:
+    on_record = {step.draft.step for step in recorded}
+    return [
+        PlannedCell(place, f"cell:{cell.id}", cell.source, _is_step(cell, on_record))
+        for place, cell in enumerate(cells, 1)
+    ]
+
+
+def _is_step(cell: TypedCell, on_record: set[str | None]) -> bool:
+    """Whether the cell is marked, or was kept by ``%checkpoint auto``."""
+    if NO_CHECKPOINT in cell.tags:
+        return False
+    try:
+        directive = find_directive(cell.source)
+    except UsageError:
+        directive = None  # said when the cell runs
+    return directive is not None or _TAG in cell.tags or f"cell:{cell.id}" in on_record
+
+
+def _state(
+    row: CellPlan, last: Checkpoint | None, stopped: Suspended | None, origin_of: Any
+) -> Mapping[str, Any]:
+    draft = None if last is None else last.draft
+    same = draft is not None and source_code(draft.source) == source_code(row.cell.source)
+    status, why = _status(row, last if same else None, stopped)
+    restored = draft is not None and draft.status is CheckpointStatus.RESTORED
+    return {
+        "checkpoint": row.name or (draft.name if draft is not None else None),
+        "status": status,
+        "duration": draft.duration if draft is not None else row.duration,
+        "cost": draft.cost if draft is not None else row.cost,
+        "saved_duration": draft.duration if restored and draft is not None else None,
+        "started_at": None if draft is None else time_json(draft.started_at),
+        "restored_from": origin_of(last) if restored else None,
+        "why": why,
+        "wait": None if stopped is None else stopped.wait,
+    }
+
+
+def _status(row: CellPlan, last: Checkpoint | None, stopped: Suspended | None) -> tuple[str | None, str]:
+    """How a cell stands and why; no status where it has never run."""
+    if stopped is not None:
+        return "waiting", stopped.message
+    if last is not None and last.draft.error is not None:
+        return "failed", error_line(
+            last.draft.error.get("ename", "error"), last.draft.error.get("evalue", "")
+        )
+    if row.fate is Fate.RESTORED:
+        was = last is not None and last.draft.status is CheckpointStatus.RESTORED
+        return ("restored" if was else "fresh"), row.reason
+    return ("stale" if row.duration is not None else None), row.reason
+
+
+def _origin_of(journal: Journal) -> Any:
+    def origin(step: Checkpoint) -> str:
+        return journal.checkpoint(step.draft.origin or step.seq).execution
+
+    return origin
+
+
+def _dead(journal: Journal, current: Execution) -> dict[str, Any] | None:
+    """What can be put back where the notebook's last execution did not end well and nothing runs it now."""
+    if not current.status.continues or journal.attempts(current.id)[-1].ended_at is None:
+        return None
+    recorded = journal.checkpoints(current.id)
+    commits = furthest_line(recorded, left=left_at(journal.events(current.id), recorded))
+    if not commits:
+        return None
+    costs = [step.draft.cost for step in commits if step.draft.cost is not None]
+    return {
+        "execution": current.id,
+        "status": current.status.value,
+        "at": time_json(current.ended_at),
+        "why": current.reason,
+        "restorable": len(commits),
+        "last": commits[-1].draft.name,
+        "saved_duration": math.fsum(step.draft.duration for step in commits),
+        "saved_cost": math.fsum(costs) if costs else None,
+    }

@@ -1,0 +1,194 @@
+"""Which executions a process without a person can go on with, and one that does so in the background."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from kitaru_nb.engine.addresses import held_up_by, outermost
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.errors import ConflictError, KernelError, UsageError
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.background import Background, log_of
+from kitaru_nb.stacks.local import Job
+from kitaru_nb.stacks.masking import filled_parameters
+
+__all__ = [
+    "can_go_on",
+    "go_on",
+    "has_its_answer",
+    "is_headless",
+    "job_again",
+    "refuse_waiting",
+    "resumable",
+    "start_command",
+]
+
+
+def can_go_on(execution: Execution) -> bool:
+    """Whether `resume` without a name would consider it."""
+    if execution.identity.flow is not None:
+        return execution.status.continues and execution.identity.within is None
+    return execution.status.continues and is_headless(execution) and _has_files(execution)
+
+
+def resumable(execution: Execution) -> Execution:
+    """`execution`, when it is one that a command can go on with.
+
+    Raises:
+        UsageError: kinds ``interactive-execution``, ``unknown-files``, ``nothing-to-resume``.
+    """
+    if execution.identity.flow is not None and execution.status.continues:
+        return execution
+    if execution.identity.flow is None and not is_headless(execution):
+        raise UsageError(
+            f"`{execution.id}` is run by hand in a kernel, not by a command",
+            kind="interactive-execution",
+            hint="open its notebook and type %resume",
+        )
+    if execution.identity.flow is None and not _has_files(execution):
+        raise UsageError(
+            f"`{execution.id}` was run from memory or to standard output, so its files are not known here",
+            kind="unknown-files",
+            hint="run the program that began it again",
+        )
+    if execution.status in (ExecutionStatus.COMPLETED, ExecutionStatus.CANCELLED):
+        raise UsageError(
+            f"`{execution.id}` is {execution.status}, so there is nothing to go on with",
+            kind="nothing-to-resume",
+            hint=f"kitaru-nb run {execution.identity.notebook}, for a new execution"
+            if execution.identity.flow is None
+            else f"call `{execution.identity.flow}` again, for a new execution",
+        )
+    return execution
+
+
+def job_again(
+    execution: Execution, *, timeout: float | None = None, log_output: bool = False, progress: bool = False
+) -> Job:
+    """What runs a notebook's execution once more, as it was begun."""
+    identity = execution.identity
+    return Job(
+        str(identity.notebook),
+        str(identity.output).replace("{", "{{").replace("}", "}}"),
+        parameters=filled_parameters(identity.parameters),
+        execution=execution.id,
+        timeout=timeout,
+        log_output=log_output,
+        progress=progress,
+    )
+
+
+def refuse_waiting(journal: Journal, execution: ExecutionId) -> None:
+    """Raise while it would only stop again at the wait that it stopped at.
+
+    Raises:
+        ConflictError: kind ``still-waiting``.
+    """
+    wait = held_up_by(journal, execution)
+    if wait is not None:
+        message = f"`{execution}` waits for an answer to `{wait.address}`: {wait.question}"
+        raise ConflictError(message, kind="still-waiting", hint=f"kitaru-nb answer {wait.address}")
+
+
+def go_on(engine: Engine, execution: ExecutionId, *, folder: Path) -> ExecutionId:
+    """Let a process of its own go on with an execution; which one that is, where a flow calls another.
+
+    When this returns the lease of a notebook's run is taken in that process's name, so that of any
+    number who ask for it at the same time one begins.
+
+    Args:
+        engine: Where it is recorded.
+        execution: Which one.
+        folder: Where the process of a flow begins.
+
+    Raises:
+        UsageError: see `resumable`.
+        ConflictError: kinds ``execution-held``, ``still-waiting``.
+        KernelError: kind ``no-process``.
+    """
+    whole = resumable(outermost(engine.journal, engine.journal.execution(execution)))
+    refuse_waiting(engine.journal, whole.id)
+    if whole.identity.flow is None:
+        _run_notebook(engine, whole.id)
+    else:
+        start_command(engine.settings, ["resume", whole.id], execution=whole.id, folder=folder)
+    return whole.id
+
+
+def has_its_answer(journal: Journal, execution: ExecutionId) -> ExecutionId | None:
+    """The run to go on with now that its wait is over; None where nothing here is to go on by itself.
+
+    That is a run that a process on this machine suspended at a wait, not at a budget, which only
+    more money ends, and that no person runs by hand.
+    """
+    whole = outermost(journal, journal.execution(execution))
+    if whole.status is not ExecutionStatus.WAITING or not can_go_on(whole):
+        return None
+    stopped = journal.suspended(whole.id)
+    if stopped is None or not stopped.data["wait"] or held_up_by(journal, whole.id) is not None:
+        return None
+    here = journal.attempts(whole.id)[-1].owner.host == socket.gethostname()
+    return whole.id if here and whole.id not in journal.guests() else None
+
+
+def _run_notebook(engine: Engine, execution: ExecutionId) -> None:
+    process = Background()
+    try:
+        with (
+            engine.journal.holding()
+        ):  # nobody ends it, answers it or takes it between the look and the lease
+            found = resumable(engine.journal.execution(execution))
+            refuse_waiting(engine.journal, execution)
+            attempt = engine.journal.resume(execution, owner=process.owner)
+    except BaseException:
+        process.give_up()
+        raise
+    process.run(replace(job_again(found), attempt=attempt), engine.settings)
+
+
+def start_command(
+    settings: Settings, words: list[str], *, execution: ExecutionId, folder: Path
+) -> subprocess.Popen[bytes]:
+    """Start the command line in a process that outlives this one; what it prints goes to a log.
+
+    Raises:
+        KernelError: kind ``no-process``.
+    """
+    log = log_of(settings.home, execution)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = {"KITARU_NB_HOME": str(settings.home), "KITARU_NB_STACK": settings.stack}
+    number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own command line; what is typed is one word of it each
+            [sys.executable, "-m", "kitaru_nb", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=number,
+            stderr=number,
+            cwd=folder,
+            env={**os.environ, **place},
+            start_new_session=True,
+        )
+    except OSError as error:
+        message = f"no process could be started to run it in the background: {error.strerror or error}"
+        hint = f"kitaru-nb {' '.join(words)}, which runs it here"
+        raise KernelError(message, kind="no-process", hint=hint) from error
+    finally:
+        os.close(number)
+
+
+def is_headless(execution: Execution) -> bool:
+    """Whether a command runs it, from a notebook to an output."""
+    return execution.identity.notebook is not None and not execution.identity.interactive
+
+
+def _has_files(execution: Execution) -> bool:
+    """Whether a command knows where its notebook is read and saved."""
+    identity = execution.identity
+    return not (identity.notebook or "").startswith("memory:") and identity.output not in (None, "-")
