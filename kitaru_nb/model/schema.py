@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-__all__ = ["misfit", "schema_fault", "wanted"]
+__all__ = ["misfit", "misfits", "schema_fault", "wanted"]
 
 _SHOWN = 60  # characters of a value in a message
 _KINDS = {
@@ -34,18 +35,48 @@ def schema_fault(schema: Mapping[str, Any]) -> str | None:
 
 def misfit(answer: Any, schema: Mapping[str, Any]) -> str | None:
     """Why `answer` is none that `schema` takes, or None. Nothing is fetched: a `$ref` stays inside."""
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 - only where something is answered
-    from jsonschema.exceptions import best_match  # noqa: PLC0415 - as above
-    from referencing import Registry  # noqa: PLC0415 - as above
+    from jsonschema.exceptions import best_match  # noqa: PLC0415 - only where something is answered
     from referencing.exceptions import Unresolvable  # noqa: PLC0415 - as above
 
-    checker = Draft202012Validator.FORMAT_CHECKER
-    validator = Draft202012Validator(schema, registry=Registry(), format_checker=checker)
     try:
-        error = best_match(validator.iter_errors(answer))
+        error = best_match(_faults(answer, schema))
     except Unresolvable as unknown:
         return f"its schema refers to `{unknown.ref}`, which is nowhere in it"
     return None if error is None else _placed(error.absolute_path, error.message)
+
+
+def misfits(answer: Any, schema: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong at each place of `answer`: a JSON pointer to a message; the first few.
+
+    What is missing is told at the place where it would be.
+    """
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415 - as above
+
+    found: dict[str, str] = {}
+    try:
+        for error in islice(_faults(answer, schema), _FEW):
+            path = "".join(f"/{_in_pointer(part)}" for part in error.absolute_path)
+            if error.validator == "required" and isinstance(error.instance, Mapping):
+                missing = (name for name in error.validator_value if name not in error.instance)
+                found |= {f"{path}/{_in_pointer(name)}": "is required" for name in missing}
+            else:
+                found.setdefault(path, error.message)
+    except Unresolvable as unknown:
+        found[""] = f"its schema refers to `{unknown.ref}`, which is nowhere in it"
+    return found
+
+
+def _faults(answer: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
+    from referencing import Registry  # noqa: PLC0415 - as above
+
+    checker = Draft202012Validator.FORMAT_CHECKER
+    validator = Draft202012Validator(schema, registry=Registry(), format_checker=checker)
+    yield from validator.iter_errors(answer)
+
+
+def _in_pointer(part: object) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
 
 
 def wanted(schema: Mapping[str, Any] | None) -> str:

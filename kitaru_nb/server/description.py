@@ -203,11 +203,12 @@ def _paths() -> Json:
             "get": _operation(
                 "waits",
                 "Questions to people, pending ones first.",
-                _object({"waits": _list(_ref("Wait"))}),
+                _object({"waits": _list(_ref("Wait")), "more": {"type": "boolean"}}),
                 query=(
                     _OF,
                     _query("status", _ref("WaitStatus"), "Only those that stand like this."),
                     _NOTEBOOK,
+                    _query("limit", _between(1, 500), "At most this many."),
                 ),
             )
         },

@@ -137,8 +137,14 @@ class KitaruHandler(APIHandler):
         Raises:
             UsageError: kind ``too-long``.
         """
-        found: str | None = self.get_query_argument(name, None)
-        return None if not found else checked(name, found)
+        # tornado's own way makes blanks of control characters, which a name may have
+        given = self.request.query_arguments.get(name, [b""])[-1]
+        try:
+            found = given.decode("utf-8")
+        except UnicodeDecodeError:
+            message = f"`{name}` is not in UTF-8"
+            raise UsageError(message, kind="bad-query", hint=f"{name}=TEXT, quoted") from None
+        return checked(name, found) if found else None
 
     def notebook(self) -> Path | None:
         """The notebook in the query as the records know it, from its path below the server's folder.

@@ -12,9 +12,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.refs import LATEST
+from kitaru_nb.engine.wait_list import WaitList
 from kitaru_nb.errors import KitaruError, NotFoundError, StoreError, UsageError
+from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
+from kitaru_nb.model.wait import Wait
 from kitaru_nb.stacks.config import user_file
 from kitaru_nb.stacks.open import chosen_stack, open_engine
 from kitaru_nb.stacks.parts import journal_file, store_folder
@@ -36,6 +40,7 @@ class Place:
         self.settings = settings
         self._lock = threading.Lock()
         self._open: dict[bool, tuple[object, Engine]] = {}
+        self._waits = WaitList()
 
     def opened(self) -> Engine:
         """An engine of the caller's own that loads nothing whose loading could run code."""
@@ -53,6 +58,15 @@ class Place:
         except StoreError:
             self.close()  # a later look begins anew: the disk may be back, or another journal there
             raise
+
+    def waits(self) -> list[Wait]:
+        """Every wait there is, see `engine.wait_list`; none where nothing is recorded yet."""
+        try:
+            with self.reading() as engine:
+                assert isinstance(engine.journal, SqlJournal)
+                return self._waits.now(engine.journal)
+        except NotFoundError:
+            return []
 
     @contextmanager
     def writing(self) -> Iterator[Engine]:
@@ -76,8 +90,9 @@ class Place:
                 return known[1]
             engine = open_engine(self.settings, read_only=True, inert=inert)
             self._open[inert] = mark, engine
-        if known is not None:
-            known[1].close()  # of a journal that is not there any more
+        if known is not None:  # of a journal that is not there any more
+            known[1].close()
+            self._waits = WaitList()
         return engine
 
     def _mark(self) -> object:
@@ -138,7 +153,7 @@ class Places:
             NotFoundError: none has.
         """
         first: KitaruError | None = None
-        for place in self.known():
+        for place in [self.own()] if execution == LATEST else self.known():
             try:
                 with place.reading() as engine:
                     engine.journal.execution(execution)

@@ -8,16 +8,19 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado.web import authenticated
 
-from kitaru_nb.engine.describe import wait_json
+from kitaru_nb.engine.describe import error_json, wait_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.model.schema import misfits
 from kitaru_nb.model.wait import Address, Wait, WaitStatus
 from kitaru_nb.server.handler import KitaruHandler, checked, name_of
+from kitaru_nb.server.places import Place
 
 __all__ = ["Answer", "OneWait", "Waits"]
 
 _SOURCE = "server"
+_LONGEST = 500
 
 
 class Waits(KitaruHandler):
@@ -29,26 +32,37 @@ class Waits(KitaruHandler):
         """Answer with all that fit."""
         execution, status, notebook = self.text("execution"), _status(self.text("status")), self.notebook()
 
-        def look(engine: Engine, chosen: ExecutionId | None = None) -> list[Wait]:
-            journal = engine.journal
-            if notebook is None:
-                found = journal.waits(chosen)
-            else:
-                own = [each.id for each in journal.executions(notebook=str(notebook))]
-                found = [wait for each in reversed(own) for wait in journal.waits(each)]
-            return [wait for wait in found if status is None or wait.status is status]
+        limit = self.number("limit", least=1, most=_LONGEST) or _LONGEST
+        places = self.service.places
 
-        if execution is not None:
-            found = await self.look_at(execution, look)
-        else:
-            try:
-                found = await self.look(look, notebook=notebook)
-            except NotFoundError as error:
-                if error.kind != "nothing-recorded":
-                    raise
-                found = []
-        found.sort(key=lambda wait: wait.status is not WaitStatus.PENDING)
-        self.reply({"waits": [wait_json(wait) for wait in found]})
+        def work() -> list[Wait]:
+            own: set[ExecutionId] | None = None
+            if execution is not None:
+                place = places.of_execution(execution)
+                with place.reading() as engine:
+                    own = {engine.journal.execution(execution).id}
+            elif notebook is not None:
+                place = places.of_notebook(notebook)
+                own = _of_notebook(place, str(notebook))
+            else:
+                place = places.own()
+            return [
+                wait
+                for wait in place.waits()
+                if (own is None or wait.execution in own) and (status is None or wait.status is status)
+            ]
+
+        found = await self.service.in_thread(work)
+        listed = [wait_json(wait) for wait in found[:limit]]
+        self.reply({"waits": listed, "more": len(found) > limit})
+
+
+def _of_notebook(place: Place, notebook: str) -> set[ExecutionId]:
+    try:
+        with place.reading() as engine:
+            return {each.id for each in engine.journal.executions(notebook=notebook)}
+    except NotFoundError:
+        return set()
 
 
 class OneWait(KitaruHandler):
@@ -80,18 +94,21 @@ class Answer(KitaruHandler):
         by = name_of(self.current_user)
 
         def change(engine: Engine, found: ExecutionId) -> dict[str, Any]:
-            return wait_json(
-                engine.journal.answer_wait(
-                    str(replace(place, execution=found)),
-                    body["answer"],
-                    by=by,
-                    source=_SOURCE,
-                    reason=reason,
-                    binding=binding,
+            wanted = str(replace(place, execution=found))
+            try:
+                given = engine.journal.answer_wait(
+                    wanted, body["answer"], by=by, source=_SOURCE, reason=reason, binding=binding
                 )
-            )
+            except UsageError as error:
+                if error.kind != "invalid-answer":
+                    raise
+                schema = engine.journal.wait(wanted).schema or {}
+                return {**error_json(error), "fields": misfits(body["answer"], schema)}
+            return wait_json(given)
 
-        self.reply(await self.change(place.execution, change))
+        found = await self.change(place.execution, change)
+        self.set_status(422 if "error" in found else 200)
+        self.reply(found)
 
 
 def _place(address: str) -> Address:

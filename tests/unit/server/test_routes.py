@@ -1,0 +1,319 @@
+"""What the routes give and refuse, over a real store and real requests."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitaru_nb.cli.main import main
+from kitaru_nb.model.execution import ExecutionStatus
+from kitaru_nb.server.handler import MAX_BODY
+from kitaru_nb.testing import a_draft
+from tests.served import API, Api, quoted
+from tests.unit.server.conftest import Recorder
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+# Executions
+
+
+def test_where_nothing_is_recorded_lists_are_empty(api: Api) -> None:
+    assert api.found("executions") == {"executions": [], "more": False}
+    assert api.found("waits") == {"waits": [], "more": False}
+    assert api.found("cost") == []
+    assert api.error(api.get("executions/latest")) == (404, "nothing-recorded")
+
+
+def test_the_list_of_executions_is_the_one_that_the_command_prints(
+    api: Api, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for notebook in ("a.ipynb", "b.ipynb"):
+        recorder.journal.finish(recorder.begin(notebook), ExecutionStatus.COMPLETED)
+
+    assert api.found("executions")["executions"] == printed(capsys, "executions")
+
+
+def test_pages_follow_each_other_until_there_is_no_more(api: Api, recorder: Recorder) -> None:
+    begun = [recorder.begin(f"{number}.ipynb").execution for number in range(7)]
+    pages, before = [], None
+
+    while True:
+        page = api.found("executions", limit=3, **({} if before is None else {"before": before}))
+        pages.append([each["id"] for each in page["executions"]])
+        before = pages[-1][-1]
+        if not page["more"]:
+            break
+
+    assert pages == [begun[:3:-1], begun[3:0:-1], begun[:1]]
+
+
+def test_executions_are_filtered_by_all_that_is_asked(api: Api, recorder: Recorder) -> None:
+    nightly = recorder.begin("train/nightly.ipynb", tags=("nightly",)).execution
+    failed = recorder.begin("train/other.ipynb")
+    recorder.journal.finish(failed, ExecutionStatus.FAILED, reason="ValueError")
+
+    def ids(**query: str) -> list[str]:
+        return [each["id"] for each in api.found("executions", **query)["executions"]]
+
+    assert ids(tag="nightly") == [nightly]
+    assert ids(status="failed") == [failed.execution]
+    assert ids(notebook="train/nightly.ipynb") == [nightly]
+    assert ids(q="NIGHT") == [nightly]
+    assert ids(q=failed.execution[-6:]) == [failed.execution]
+    assert ids(since="1h") == [failed.execution, nightly]
+    assert ids(since=(datetime.now(UTC) + timedelta(hours=1)).isoformat()) == []
+    assert ids(status="failed", tag="nightly") == []
+
+
+def test_one_execution_is_the_document_that_the_command_prints(
+    api: Api, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempt = recorder.begin()
+    recorder.journal.commit(attempt, a_draft(name="load"))
+    recorder.ask(attempt)
+    recorder.journal.finish(attempt, ExecutionStatus.WAITING)
+
+    assert api.found("executions/latest") == printed(capsys, "show", attempt.execution)
+    assert api.found(f"executions/{attempt.execution}/why", checkpoint="load") == printed(
+        capsys, "why", attempt.execution, "load"
+    )
+    assert api.found("diff", a=attempt.execution, b=attempt.execution) == printed(
+        capsys, "diff", attempt.execution, attempt.execution
+    )
+
+
+def test_the_log_goes_on_where_it_was_left(api: Api, recorder: Recorder) -> None:
+    attempt = recorder.begin()
+    printed_text = {"output_type": "stream", "name": "stdout", "text": "loss 0.3\nloss 0.2\n"}
+    recorder.journal.commit(attempt, a_draft(name="train", outputs=(printed_text,)))
+    first = api.found(f"executions/{attempt.execution}/logs")
+    recorder.journal.finish(attempt, ExecutionStatus.FAILED, reason="stopped")
+
+    rest = api.found(f"executions/{attempt.execution}/logs", after=first["next"])
+
+    texts = [line["text"] for line in first["lines"]]
+    assert texts[:2] == ["execution started", "attempt started"]
+    assert texts[3:] == ["loss 0.3\nloss 0.2"]
+    assert [line["text"] for line in rest["lines"]] == ["execution failed: stopped"]
+    assert rest["next"] > first["next"]
+    assert api.found(f"executions/{attempt.execution}/logs", after=rest["next"])["lines"] == []
+    cut = api.found(f"executions/{attempt.execution}/logs", limit=1)
+    assert (len(cut["lines"]), cut["more"]) == (1, True)
+
+
+def test_a_difference_is_a_page_that_runs_nothing(api: Api, recorder: Recorder) -> None:
+    attempt = recorder.begin("<script>alert(1)</script>.ipynb")
+    recorder.journal.commit(attempt, a_draft(name="<img src=x onerror=alert(1)>"))
+
+    page = api.get("diff.html", a=attempt.execution, b=attempt.execution)
+
+    assert page.headers["content-type"].startswith("text/html")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "sandbox" in policy
+    assert "allow-scripts" not in policy
+    assert "<script" not in page.text
+    assert "<img src=x" not in page.text
+
+
+# Waits
+
+
+def test_waits_are_those_that_the_command_prints_and_pending_ones_come_first(
+    api: Api, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = recorder.begin("a.ipynb"), recorder.begin("b.ipynb")
+    answered = recorder.ask(one)
+    recorder.journal.answer_wait(answered.address, True, by="ana", source="test")
+    pending = recorder.ask(other)
+
+    assert api.found("waits")["waits"] == printed(capsys, "waits")
+    assert [wait["address"] for wait in api.found("waits")["waits"]] == [pending.address, answered.address]
+    assert [w["address"] for w in api.found("waits", status="answered")["waits"]] == [answered.address]
+    assert [w["address"] for w in api.found("waits", execution=other.execution)["waits"]] == [pending.address]
+    assert [w["address"] for w in api.found("waits", notebook="a.ipynb")["waits"]] == [answered.address]
+    assert api.found("waits", limit=1)["more"] is True
+
+
+def test_the_list_of_waits_follows_what_is_recorded_and_the_clock(api: Api, recorder: Recorder) -> None:
+    attempt = recorder.begin()
+    first = recorder.ask(attempt)
+    assert api.found("waits")["waits"][0]["status"] == "pending"
+
+    recorder.journal.answer_wait(first.address, True, by="ana", source="test")
+    second = recorder.ask(attempt, name="soon", timeout=0.001)
+
+    found = {wait["address"]: wait["status"] for wait in api.found("waits")["waits"]}
+    assert found == {first.address: "answered", second.address: "expired"}
+    third = recorder.ask(attempt, name="third")
+    recorder.journal.finish(attempt, ExecutionStatus.CANCELLED)
+    found = {wait["address"]: wait["status"] for wait in api.found("waits")["waits"]}
+    assert found[third.address] == "expired", "its execution is over"
+
+
+def test_an_answer_is_recorded_under_the_name_of_who_is_logged_in(api: Api, recorder: Recorder) -> None:
+    wait = recorder.ask(recorder.begin())
+    shown = api.found(f"waits/{quoted(wait.address)}")
+
+    response = api.post(
+        f"waits/{quoted(wait.address)}/answer",
+        {
+            "answer": True,
+            "reason": "looks right",
+            "binding": shown["binding"],
+            "by": "root",
+            "answered_by": "root",
+        },
+    )
+
+    assert response.status_code == 200
+    found = recorder.journal.wait(wait.address)
+    assert (found.answer, found.source, found.reason) == (True, "server", "looks right")
+    assert found.answered_by is not None
+    assert found.answered_by.startswith("Anonymous ")
+    assert response.json()["answered_by"] == found.answered_by
+
+
+def test_the_first_answer_counts_and_the_next_is_told_who_gave_it(api: Api, recorder: Recorder) -> None:
+    wait = recorder.ask(recorder.begin())
+    recorder.journal.answer_wait(wait.address, True, by="ana", source="test")
+    place = f"waits/{quoted(wait.address)}/answer"
+
+    same, other = api.post(place, {"answer": True}), api.post(place, {"answer": False})
+
+    assert (same.status_code, same.json()["answered_by"]) == (200, "ana")
+    assert api.error(other) == (409, "already-answered")
+    assert "ana" in other.json()["error"]["message"]
+
+
+def test_an_answer_that_the_question_does_not_take_is_refused_at_its_place(
+    api: Api, recorder: Recorder
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"amount": {"type": "number", "minimum": 1}, "to": {"type": "string"}},
+        "required": ["amount", "to"],
+    }
+    wait = recorder.ask(recorder.begin(), "How much?", schema=schema)
+
+    response = api.post(f"waits/{quoted(wait.address)}/answer", {"answer": {"amount": 0}})
+
+    assert api.error(response) == (422, "invalid-answer")
+    fields = response.json()["fields"]
+    assert set(fields) == {"/amount", "/to"}
+    assert "minimum" in fields["/amount"]
+    assert fields["/to"] == "is required"
+    assert recorder.journal.wait(wait.address).answer is None
+
+
+def test_an_approval_does_not_carry_over_to_a_changed_question(api: Api, recorder: Recorder) -> None:
+    attempt = recorder.begin()
+    shown = recorder.ask(attempt, "Publish the draft?")
+    recorder.ask(attempt, "Delete everything?")
+
+    response = api.post(f"waits/{quoted(shown.address)}/answer", {"answer": True, "binding": shown.binding})
+
+    assert api.error(response) == (409, "question-changed")
+
+
+def test_an_answer_may_come_before_the_question(api: Api, recorder: Recorder) -> None:
+    attempt = recorder.begin()
+    address = f"{attempt.execution}/publish"
+    assert api.error(api.get(f"waits/{quoted(address)}")) == (404, "unknown-wait")
+
+    assert api.post(f"waits/{quoted(address)}/answer", {"answer": True}).status_code == 200
+
+    assert recorder.ask(attempt).answer is True
+    latest = quoted("latest/publish")
+    assert api.found(f"waits/{latest}")["address"] == address
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "kind"),
+    [
+        ("executions", {"status": "asleep"}, "bad-status"),
+        ("executions", {"limit": "0"}, "bad-number"),
+        ("executions", {"limit": "501"}, "bad-number"),
+        ("executions", {"limit": "x"}, "bad-number"),
+        ("executions", {"since": "soon"}, "bad-since"),
+        ("executions", {"q": "x" * 1001}, "too-long"),
+        ("executions", {"notebook": "../../etc/passwd"}, "bad-path"),
+        ("executions", {"notebook": "a/../../b.ipynb"}, "bad-path"),
+        ("executions", {"notebook": "a\0b"}, "bad-path"),
+        ("waits", {"status": "asleep"}, "bad-status"),
+        ("waits/nothing", {}, "bad-address"),
+        ("cost", {"by": "mood"}, "bad-option"),
+        ("diff", {"a": "latest"}, "bad-query"),
+        ("artifacts", {}, "bad-query"),
+        ("artifacts", {"ref": "nothing"}, "bad-ref"),
+        ("artifacts/slice", {"ref": "latest/a/b", "as": "gif"}, "bad-query"),
+        ("artifacts/slice", {"ref": "latest/a/b", "start": "-1"}, "bad-slice"),
+        ("artifacts/slice", {"ref": "latest/a/b", "stop": "1,x"}, "bad-slice"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_by_kind(
+    api: Api, recorder: Recorder, path: str, query: dict[str, str], kind: str
+) -> None:
+    recorder.begin()
+
+    assert api.error(api.get(path, **query)) == (400, kind)
+
+
+@pytest.mark.parametrize("body", ["", "nonsense", "[]", "null", '{"answer": NaN}', '{"a":' * 3000, "\xff"])
+def test_a_body_that_is_no_json_object_is_refused(api: Api, recorder: Recorder, body: str) -> None:
+    wait = recorder.ask(recorder.begin())
+    path = f"{API}waits/{quoted(wait.address)}/answer"
+
+    response = api.client.post(path, content=body.encode("latin-1"))
+
+    assert api.error(response) == (400, "bad-body")
+
+
+def test_a_body_that_is_too_large_is_refused(api: Api, recorder: Recorder) -> None:
+    wait = recorder.ask(recorder.begin())
+    path = f"{API}waits/{quoted(wait.address)}/answer"
+
+    response = api.client.post(path, content=json.dumps({"answer": True, "reason": "x" * MAX_BODY}))
+
+    assert api.error(response) == (413, "http-413")
+    assert recorder.journal.wait(wait.address).answer is None
+
+
+def test_a_store_that_cannot_be_read_is_told(
+    api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "broken"
+    home.mkdir(mode=0o700)
+    (home / "journal.db").write_bytes(b"no database " * 1000)
+    monkeypatch.setenv("KITARU_NB_HOME", str(home))
+
+    status, _ = api.error(api.get("executions"))
+
+    assert status == 503
+
+
+def test_a_store_that_is_replaced_is_seen(
+    api: Api, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = recorder.begin().execution
+    assert [each["id"] for each in api.found("executions")["executions"]] == [first]
+    home = recorder.engine.settings.home
+    recorder.engine.close()
+
+    home.rename(tmp_path / "moved")
+
+    assert api.found("executions") == {"executions": [], "more": False}
+    (tmp_path / "moved").rename(home)
+    assert [each["id"] for each in api.found("executions")["executions"]] == [first]
