@@ -59,13 +59,13 @@ class Api:
             base_url=url, headers={"Authorization": f"token {token}"}, timeout=_PATIENCE
         )
 
-    def get(self, path: str, **query: Any) -> httpx.Response:
+    def get(self, path: str, /, **query: Any) -> httpx.Response:
         return self.client.get(API + path, params=query)
 
     def post(self, path: str, body: Any = None) -> httpx.Response:
         return self.client.post(API + path, content=json.dumps(body if body is not None else {}))
 
-    def found(self, path: str, **query: Any) -> Any:
+    def found(self, path: str, /, **query: Any) -> Any:
         """The document at `path`, which must be there."""
         response = self.get(path, **query)
         assert response.status_code == 200, response.text
@@ -140,7 +140,10 @@ class Heard:
 
 @contextmanager
 def in_process(root: Path, **config: Any) -> Iterator[tuple[ServerApp, Api]]:
-    """A server in a thread of this process; `config` is of `ServerApp`, by name of the trait."""
+    """A server in a thread of this process; `config` is of `ServerApp`, by name of the trait.
+
+    It starts no other process: runs that are answered do not go on by themselves.
+    """
     token = secrets.token_hex(16)
     ready = threading.Event()
     kept: dict[str, Any] = {}
@@ -186,6 +189,7 @@ async def _serving(
         **config,
     )
     app.config.IdentityProvider.token = token
+    app.config.KitaruServer.resume = False
     app.initialize(argv=[], new_httpserver=True)
     kept["app"], kept["over"] = app, asyncio.Event()
     ready.set()

@@ -334,7 +334,11 @@ def _schemas() -> Json:
     show = {"checkpoints": _list(_ref("Checkpoint")), "waits": _list(_ref("Wait")), "replays": _list(_TEXT)}
     return {
         "Error": _object(
-            {"error": _object({"kind": _TEXT, "message": _TEXT, "hint": _or_null("string")})}, more=True
+            {
+                "error": _object({"kind": _TEXT, "message": _TEXT, "hint": _or_null("string")}),
+                "fields": {"type": "object", "additionalProperties": _TEXT},
+            },
+            optional=("fields",),
         ),
         "ExecutionStatus": {"type": "string", "enum": list(ExecutionStatus)},
         "WaitStatus": {"type": "string", "enum": list(WaitStatus)},

@@ -25,7 +25,7 @@ from kitaru_nb.stacks.open import chosen_stack, open_engine
 from kitaru_nb.stacks.outcome import status_line
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["Background", "log_of"]
+__all__ = ["Background", "leave", "log_of"]
 
 _LOGS = "logs"
 
@@ -33,6 +33,14 @@ _LOGS = "logs"
 def log_of(home: Path, execution: ExecutionId) -> Path:
     """Where what a run in the background prints goes."""
     return home / _LOGS / f"{execution}.log"
+
+
+_left: list[subprocess.Popen[Any]] = []
+
+
+def leave(process: subprocess.Popen[Any]) -> None:
+    """Nobody waits for this process any more: it is reaped when it has ended, at some later call of this."""
+    _left[:] = [each for each in (*_left, process) if each.poll() is None]
 
 
 class Background:
@@ -82,6 +90,7 @@ class Background:
         }
         self._process.stdin.write(json.dumps(told, default=str) + "\n")
         self._process.stdin.close()
+        leave(self._process)
 
     def give_up(self) -> None:
         """There is nothing to run after all: it ends by itself."""

@@ -15,7 +15,7 @@ from kitaru_nb.errors import ConflictError, KernelError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
-from kitaru_nb.stacks.background import Background, log_of
+from kitaru_nb.stacks.background import Background, leave, log_of
 from kitaru_nb.stacks.local import Job
 from kitaru_nb.stacks.masking import filled_parameters
 
@@ -166,7 +166,7 @@ def start_command(
     place = {"KITARU_NB_HOME": str(settings.home), "KITARU_NB_STACK": settings.stack}
     number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        return subprocess.Popen(  # noqa: S603 - our own command line; what is typed is one word of it each
+        process = subprocess.Popen(  # noqa: S603 - our own command line; what is typed is one word of it each
             [sys.executable, "-m", "kitaru_nb", *words],
             stdin=subprocess.DEVNULL,
             stdout=number,
@@ -181,6 +181,8 @@ def start_command(
         raise KernelError(message, kind="no-process", hint=hint) from error
     finally:
         os.close(number)
+    leave(process)
+    return process
 
 
 def is_headless(execution: Execution) -> bool:

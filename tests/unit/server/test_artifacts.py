@@ -1,0 +1,222 @@
+"""Previews of stored values: right, bounded, and without a pickle being loaded."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kitaru_nb.model.checkpoint import Group
+from kitaru_nb.testing import a_draft
+from tests.served import Api
+from tests.unit.server.conftest import Recorder
+
+
+class Trap:
+    """Leaves a trace wherever it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.path}",)
+
+
+def stored(recorder: Recorder, **values: Any) -> str:
+    """The start of a ref of each of `values`, stored each by itself."""
+    attempt = recorder.begin()
+    groups, artifacts, locations = [], [], []
+    for name, value in values.items():
+        found = recorder.engine.put({name: value}, namespace={})
+        groups.append(Group((name,), found.artifact.digest, found.artifact.digest, written=True))
+        artifacts.append(found.artifact)
+        locations += found.locations
+    recorder.engine.store.flush()
+    draft = a_draft(name="make", groups=tuple(groups))
+    recorder.journal.commit(attempt, draft, artifacts=artifacts, locations=locations)
+    return f"{attempt.execution}/make/"
+
+
+def test_an_array_is_described_and_read_in_parts(api: Api, recorder: Recorder) -> None:
+    array = np.arange(3_000_000.0).reshape(1500, 2000)
+    ref = stored(recorder, w=array) + "w"
+
+    found = api.found("artifacts", ref=ref)
+    part = api.found("artifacts/slice", ref=ref, start="10,1990", stop="12,3000")
+    cut = api.found("artifacts/slice", ref=ref)
+
+    assert (found["kind"], found["shape"], found["dtype"], found["names"]) == (
+        "array",
+        [1500, 2000],
+        "float64",
+        ["w"],
+    )
+    assert part["values"] == array[10:12, 1990:].tolist()
+    assert (part["start"], part["stop"], part["whole"]) == ([10, 1990], [12, 2000], False)
+    assert np.array(cut["values"]).shape == tuple(cut["stop"])
+    assert np.array(cut["values"]).size <= 10_000
+
+
+def test_statistics_are_those_of_the_array(api: Api, recorder: Recorder) -> None:
+    array = np.random.default_rng(1).normal(size=(300, 400))
+    array[0, :7] = np.nan
+    array[1, 0] = np.inf
+    ref = stored(recorder, w=array) + "w"
+
+    found = api.found("artifacts/slice", ref=ref, **{"as": "statistics"})
+
+    finite = array[np.isfinite(array)]
+    assert (found["count"], found["nan"], found["infinite"], found["sampled"]) == (120_000, 7, 1, False)
+    assert found["mean"] == pytest.approx(finite.mean())
+    assert found["std"] == pytest.approx(finite.std())
+    assert (found["min"], found["max"]) == (finite.min(), finite.max())
+    assert sum(found["histogram"]["counts"]) > 1000
+
+
+def test_a_large_array_is_sampled_and_what_is_read_is_bounded(
+    api: Api, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitaru_nb.engine.preview_slices._READ", 9 << 20)
+    array = np.ones((4000, 2000), "f8")
+    ref = stored(recorder, w=array) + "w"
+
+    found = api.found("artifacts/slice", ref=ref, **{"as": "statistics"})
+    column = api.found("artifacts/slice", ref=ref, start="0,0", stop="4000,1")
+    picture = api.found("artifacts/slice", ref=ref, **{"as": "png"})
+
+    assert found["sampled"] is True
+    assert 0 < found["count"] < array.size
+    assert column["stop"][0] < 4000
+    assert picture["height"] < 256
+
+
+def test_a_picture_is_a_small_png_of_the_array(api: Api, recorder: Recorder, tmp_path: Path) -> None:
+    array = np.zeros((600, 1000))
+    array[300:] = 1.0
+    array[0, 0] = np.nan
+    colours = np.zeros((10, 20, 3), "u1")
+    colours[..., 0] = 255
+    ref = stored(recorder, w=array, c=colours)
+
+    found = api.found("artifacts/slice", ref=ref + "w", **{"as": "png"}, pixels=100)
+    red = api.found("artifacts/slice", ref=ref + "c", **{"as": "png"})
+
+    image = _image(found, tmp_path)
+    assert image.size == (found["width"], found["height"]) == (100, 100)
+    assert (image.getpixel((50, 10)), image.getpixel((50, 90))) == (0, 255)
+    assert (found["low"], found["high"]) == (0.0, 1.0)
+    assert _image(red, tmp_path).getpixel((3, 3)) == (255, 0, 0)
+
+
+def _image(found: dict[str, Any], folder: Path) -> Image.Image:
+    file = folder / "picture.png"
+    file.write_bytes(base64.b64decode(found["data"]))
+    with Image.open(file) as image:
+        image.load()
+        return image.copy()
+
+
+def test_a_table_is_described_by_its_columns_and_read_row_by_row(api: Api, recorder: Recorder) -> None:
+    frame = pd.DataFrame(
+        {
+            "n": np.arange(50_000),
+            "x": np.linspace(0, 1, 50_000),
+            "when": pd.date_range("2026-01-01", periods=50_000, freq="s"),
+        }
+    )
+    ref = stored(recorder, df=frame) + "df"
+
+    found = api.found("artifacts", ref=ref)
+    rows = api.found("artifacts/slice", ref=ref, start="100", stop="103", columns="n,when")
+    many = api.found("artifacts/slice", ref=ref)
+    column = api.found("artifacts/slice", ref=ref, path="x", **{"as": "statistics"})
+
+    assert (found["kind"], found["rows"], found["shape"]) == ("table", 50_000, [50_000, 3])
+    assert [each["name"] for each in found["columns"]] == ["n", "x", "when"]
+    assert rows["columns"]["n"] == [100, 101, 102]
+    assert rows["columns"]["when"][0].startswith("2026-01-01T00:01:40")
+    assert (rows["start"], rows["stop"], rows["rows"]) == (100, 103, 50_000)
+    assert len(many["columns"]["n"]) == 500
+    assert column["max"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "told"),
+    [
+        ("some text", "text", {"preview": "some text", "length": 9}),
+        (3, "json", {"preview": 3}),
+        (
+            {"a": [1, {"b": None}], "t": (1, 2)},
+            "json",
+            {"preview": {"a": [1, {"b": None}], "t": [1, 2]}, "length": 2},
+        ),
+        ([float("nan"), 1 << 60], "json", {"preview": ["nan", str(1 << 60)]}),
+        (b"\x89PNG\r\n\x1a\n rest", "image", {"media": "image/png"}),
+        (b"other", "opaque", {"length": 5}),
+        ("x" * 30_000, "text", {"length": 30_000, "preview": "x" * 20_000}),
+    ],
+    ids=["text", "number", "data", "odd-numbers", "picture", "bytes", "long"],
+)
+def test_plain_values_are_shown(
+    api: Api, recorder: Recorder, value: Any, kind: str, told: dict[str, Any]
+) -> None:
+    ref = stored(recorder, v=value) + "v"
+
+    found = api.found("artifacts", ref=ref)
+
+    assert found["kind"] == kind
+    assert {name: found[name] for name in told} == told
+
+
+def test_what_is_large_is_cut_and_says_so(api: Api, recorder: Recorder) -> None:
+    ref = stored(recorder, v=list(range(100_000))) + "v"
+
+    found = api.found("artifacts", ref=ref)
+
+    assert (found["length"], found["whole"]) == (100_000, False)
+    assert len(found["preview"]) <= 2000
+
+
+def test_nothing_is_unpickled_by_whatever_is_asked(api: Api, recorder: Recorder, tmp_path: Path) -> None:
+    trace = tmp_path / "unpickled"
+    first = stored(recorder, v={"k": [Trap(trace)]}) + "v"
+    second = stored(recorder, v={"k": [Trap(trace), 1]}) + "v"
+    one, other = first.split("/")[0], second.split("/")[0]
+
+    found = api.found("artifacts", ref=first)
+    refused = api.get("artifacts/slice", ref=first)
+    for path, query in (
+        (f"executions/{one}", {}),
+        (f"executions/{one}/why", {"checkpoint": "make"}),
+        (f"executions/{one}/logs", {}),
+        ("diff", {"a": one, "b": other}),
+    ):
+        api.found(path, **query)
+    page = api.get("diff.html", a=one, b=other)
+
+    assert found["kind"] == "json"
+    assert found["preview"] == {"k": ["<posix.system>"]}
+    assert api.error(refused) == (400, "not-an-array")
+    assert page.status_code == 200
+    assert not trace.exists()
+
+
+def test_a_value_that_was_removed_or_is_damaged_is_told(api: Api, recorder: Recorder) -> None:
+    ref = stored(recorder, w=np.arange(500_000)) + "w"
+    assert api.error(api.get("artifacts", ref=ref + "x")) == (404, "unknown-value")
+    for pack in recorder.engine.settings.home.rglob("*"):
+        if pack.is_file() and pack.stat().st_size > 1_000_000 and "journal" not in pack.name:
+            pack.chmod(0o600)
+            data = bytearray(pack.read_bytes())
+            data[len(data) // 2] ^= 1
+            pack.write_bytes(bytes(data))
+
+    status, kind = api.error(api.get("artifacts/slice", ref=ref, **{"as": "statistics"}))
+
+    assert (status, kind) == (503, "corrupt-artifact")

@@ -1,0 +1,162 @@
+"""What the watcher says on the event stream, and which runs it makes go on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitaru_nb.model.event import Event
+from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, Owner, owner_of
+from kitaru_nb.server.events import Seen
+from kitaru_nb.stacks.resuming import has_its_answer
+from tests.served import Api, in_process, quoted
+from tests.unit.server.conftest import Recorder
+
+ONE, OTHER = ExecutionId("ex_one"), ExecutionId("ex_other")
+
+
+def event(kind: str, execution: ExecutionId = ONE, **data: Any) -> Event:
+    return Event(1, datetime.now(UTC), execution, kind, data)
+
+
+def test_what_is_recorded_anywhere_is_heard_at_once(api: Api, recorder: Recorder) -> None:
+    attempt = recorder.begin()
+    api.found("executions")
+    with api.listening() as heard:
+        wait = recorder.ask(attempt)
+
+        asked = heard.until(lambda event: wait.address in event["waits"])
+        api.post(f"waits/{quoted(wait.address)}/answer", {"answer": True})
+        answered = heard.until(lambda event: event["seq"] > asked["seq"])
+
+    assert asked["executions"] == [attempt.execution]
+    assert answered["waits"] == [wait.address]
+    names = {
+        "schema_id",
+        "schema_version",
+        "__timestamp__",
+        "__schema__",
+        "__schema_version__",
+        "__metadata_version__",
+    }
+    assert set(answered) - names == {"executions", "waits", "seq"}, "ids only, no contents"
+
+
+def test_a_process_that_dies_is_told_though_it_records_nothing(api: Api, recorder: Recorder) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = Identity(notebook=str(recorder.root / "died.ipynb"))
+    api.found("executions")
+    with api.listening() as heard:
+        attempt, _ = recorder.journal.start(identity, owner=owner_of(process.pid))
+        begun = heard.until(lambda event: attempt.execution in event["executions"])
+
+        process.kill()
+        process.communicate()
+
+        told = heard.until(lambda event: event is not begun and attempt.execution in event["executions"])
+    assert told["seq"] == begun["seq"], "there is no event of it"
+    assert api.found(f"executions/{attempt.execution}")["status"] == "interrupted"
+
+
+def test_executions_that_run_are_known_until_they_end() -> None:
+    seen = Seen(0)
+
+    assert (
+        seen.take([event("execution.started"), event("attempt.started"), event("attempt.started", OTHER)])
+        == []
+    )
+    assert seen.running == {ONE, OTHER}
+    assert seen.take([event("execution.failed")]) == []
+    assert seen.running == {OTHER}
+
+
+def test_an_answer_and_a_suspension_are_what_may_make_a_run_go_on() -> None:
+    seen = Seen(0)
+
+    ready = seen.take(
+        [event("wait.answered"), event("execution.waiting", OTHER), event("wait.asked", deadline=None)]
+    )
+
+    assert ready == [ONE, OTHER], "the answer may come before the run has stopped, or after"
+
+
+def test_a_deadline_makes_a_run_go_on_once() -> None:
+    seen, now = Seen(0), datetime.now(UTC)
+    at = round((now + timedelta(minutes=1)).timestamp() * 1e6)
+    seen.take([event("wait.asked", deadline=at), event("wait.asked", OTHER, deadline=at + 10**9)])
+
+    assert seen.overdue(now) == []
+    assert seen.overdue(now + timedelta(minutes=2)) == [ONE]
+    assert seen.overdue(now + timedelta(minutes=2)) == []
+    seen.take([event("attempt.started", OTHER)])
+    assert seen.overdue(now + timedelta(days=1)) == [], "it goes on already"
+
+
+def test_only_a_run_of_a_command_here_that_has_its_answer_goes_on_by_itself(recorder: Recorder) -> None:
+    by_hand, headless = recorder.begin("a.ipynb"), recorder.begin("b.ipynb", output=True)
+    for attempt in (by_hand, headless):
+        wait = recorder.ask(attempt)
+        recorder.journal.note_suspended(
+            attempt, {"wait": wait.address, "message": "waits", "scope": "cell:a"}
+        )
+        recorder.journal.finish(attempt, ExecutionStatus.WAITING)
+    assert has_its_answer(recorder.journal, headless.execution) is None, "nobody has answered"
+
+    for attempt in (by_hand, headless):
+        recorder.journal.answer_wait(f"{attempt.execution}/publish", True, by="ana", source="test")
+
+    assert has_its_answer(recorder.journal, headless.execution) == headless.execution
+    assert has_its_answer(recorder.journal, by_hand.execution) is None, "its cell is run in its kernel"
+
+
+def test_a_run_of_another_machine_or_one_that_waits_for_money_does_not_go_on_here(recorder: Recorder) -> None:
+    elsewhere = Owner("another-host", "", 1, 1)
+    identity = Identity(notebook="/n.ipynb", output="/n.out.ipynb")
+    away, _ = recorder.journal.start(identity, owner=elsewhere)
+    wait = recorder.ask(away)
+    recorder.journal.note_suspended(away, {"wait": wait.address, "message": "waits", "scope": "cell:a"})
+    recorder.journal.finish(away, ExecutionStatus.WAITING)
+    recorder.journal.answer_wait(wait.address, True, by="ana", source="test")
+    poor = recorder.begin("poor.ipynb", output=True)
+    recorder.journal.note_suspended(poor, {"wait": "", "message": "over budget", "scope": "cell:a"})
+    recorder.journal.finish(poor, ExecutionStatus.WAITING)
+
+    assert has_its_answer(recorder.journal, away.execution) is None
+    assert has_its_answer(recorder.journal, poor.execution) is None
+
+
+def test_nothing_is_opened_before_somebody_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "untouched"
+    monkeypatch.setenv("KITARU_NB_HOME", str(home))
+    with in_process(tmp_path) as (_, api):
+        assert api.found("executions") == {"executions": [], "more": False}
+        assert api.found("waits")["waits"] == []
+
+    assert not home.exists()
+
+
+def test_a_look_leaves_the_store_as_it_was(api: Api, recorder: Recorder) -> None:
+    attempt = recorder.begin()
+    recorder.ask(attempt)
+    recorder.engine.close()
+    home = recorder.engine.settings.home
+
+    def state() -> dict[str, bytes]:
+        return {
+            str(p.relative_to(home)): p.read_bytes()
+            for p in home.rglob("*")
+            if p.is_file() and "-shm" not in p.name
+        }
+
+    before = state()
+
+    for path in ("executions", "executions/latest", "executions/latest/logs", "waits", "cost"):
+        api.found(path)
+
+    after = state()
+    assert {name for name in before if before[name] != after.get(name)} == set()
