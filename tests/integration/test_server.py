@@ -1,0 +1,353 @@
+"""The server extension in a real Jupyter server, with real kernels, runs and stacks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
+from tests.integration.headless import Notebook, end_what_was_started, finished, start
+from tests.integration.kernel import Kernel
+from tests.integration.test_team import STACK
+from tests.postgres_server import PostgresServer
+from tests.s3_server import BUCKET, KEY, SECRET, S3Server
+from tests.served import Api, quoted, started
+
+PATIENCE = 100.0  # seconds; a guard against hanging, not an expectation
+
+
+@pytest.fixture(autouse=True)
+def _end() -> Iterator[None]:
+    yield
+    end_what_was_started()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "home"))
+    with started(tmp_path) as api:
+        yield api
+
+
+def until(look: Callable[[], Any]) -> Any:
+    """What `look` gives once that is something."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.05)  # polls, bounded by the deadline
+    return found
+
+
+def status_of(api: Api, execution: str) -> str:
+    return str(api.found(f"executions/{execution}")["status"])
+
+
+def until_it_is(api: Api, execution: str, *statuses: str) -> str:
+    return str(until(lambda: (now := status_of(api, execution)) in statuses and now))
+
+
+ASKING = [
+    "tick('before')\nx = 20",
+    "import kitaru_nb as kt\nok = kt.wait('Publish?', name='publish')",
+    "tick('after')\nprint(x + ok)",
+]
+
+
+@pytest.mark.parametrize("by", ["browser", "terminal"])
+def test_an_answer_makes_a_suspended_run_go_on_by_itself(server: Api, tmp_path: Path, by: str) -> None:
+    notebook = Notebook(tmp_path, ASKING)
+    assert notebook.kitaru("run", "work.ipynb").code == 75
+    (wait,) = server.found("waits")["waits"]
+    execution = wait["execution"]
+    assert status_of(server, execution) == "waiting"
+
+    with server.listening() as heard:
+        if by == "browser":
+            answer = server.post(f"waits/{quoted(wait['address'])}/answer", {"answer": True})
+            assert answer.status_code == 200
+        else:
+            assert finished(start(["-m", "kitaru_nb", "approve", "publish"], tmp_path)).code == 0
+        heard.until(lambda event: wait["address"] in event["waits"])
+        until_it_is(server, execution, "completed", "failed")
+
+    assert status_of(server, execution) == "completed"
+    assert notebook.ticks() == ["before", "after"], "what had run was not run again"
+    shown = nbformat.read(notebook.output, as_version=4)
+    assert shown.cells[-1].outputs[0].text == "21\n"
+    assert server.found(f"executions/{execution}")["attempts"] == 2
+    assert server.error(server.post(f"executions/{execution}/resume")) == (400, "nothing-to-resume")
+
+
+def test_a_run_whose_kernel_was_killed_goes_on_from_the_browser(server: Api, tmp_path: Path) -> None:
+    cells = [
+        "tick('paid')\nx = 1",
+        "import os, time\nopen('pid', 'w').write(str(os.getpid()))\nif once('slow'): time.sleep(1000)",
+        "tick('end')",
+    ]
+    notebook = Notebook(tmp_path, cells)
+    running = start(["-m", "kitaru_nb", "run", "work.ipynb"], tmp_path)
+    pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+    os.kill(pid, signal.SIGKILL)
+    assert finished(running).code == 138
+    (execution,) = server.found("executions")["executions"]
+    assert execution["status"] == "interrupted"
+
+    answer = server.post(f"executions/{execution['id']}/resume")
+
+    assert answer.json()["execution"] == execution["id"]
+    assert until_it_is(server, execution["id"], "completed", "failed") == "completed"
+    assert notebook.ticks() == ["paid", "end"]
+
+
+def test_a_run_is_cancelled_wherever_it_is_and_stays_so(server: Api, tmp_path: Path) -> None:
+    Notebook(tmp_path, ["tick('begun')", "import time\nopen('there', 'w')\ntime.sleep(1000)"])
+    running = start(["-m", "kitaru_nb", "run", "work.ipynb"], tmp_path)
+    until((tmp_path / "there").exists)
+    (execution,) = server.found("executions")["executions"]
+
+    answer = server.post(f"executions/{execution['id']}/cancel")
+    again = server.post(f"executions/{execution['id']}/cancel")
+    ended = finished(running)
+
+    assert answer.json() == again.json() == {"execution": execution["id"], "status": "cancelled"}
+    assert ended.code == 143
+    assert ended.last_line.startswith("kitaru: cancelled execution=")
+    found = server.found(f"executions/{execution['id']}")
+    assert (found["status"], found["attempts"]) == ("cancelled", 1)
+    assert server.error(server.post(f"executions/{execution['id']}/resume")) == (400, "nothing-to-resume")
+    assert [each["status"] for each in found["checkpoints"]] == ["completed", "completed"]
+
+
+def test_a_replay_with_other_inputs_runs_in_a_process_of_its_own(server: Api, tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('load')\nrate = 2", "tick('fit')\ny = rate * 10", "print(y)"])
+    assert notebook.kitaru("run", "work.ipynb").code == 0
+    (original,) = server.found("executions")["executions"]
+    names = [each["name"] for each in server.found(f"executions/{original['id']}")["checkpoints"]]
+    place = f"executions/{original['id']}/replay"
+    assert server.error(server.post(place, {"from": "nothing"})) == (404, "unknown-checkpoint")
+    assert server.error(
+        server.post(place, {"from": names[2], "inputs": {"rate": {"expr": "open('x')"}}})
+    ) == (
+        400,
+        "bad-change",
+    )
+
+    begun = server.post(place, {"from": names[2], "inputs": {"rate": {"expr": "3"}}}).json()["execution"]
+
+    assert until_it_is(server, begun, "completed", "failed") == "completed"
+    assert notebook.ticks() == ["load", "fit", "fit"]
+    assert server.found(f"executions/{begun}")["parent"] == original["id"]
+    lines = server.found(f"executions/{begun}/logs")["lines"]
+    assert "30" in [line["text"] for line in lines if line["stream"] == "stdout"]
+    told = server.found("diff", a=original["id"], b=begun)
+    assert told["first_difference"] is not None
+    assert server.found(f"executions/{original['id']}")["replays"] == [begun]
+
+
+def test_a_replay_of_a_flow_runs_in_a_process_of_its_own(server: Api, tmp_path: Path) -> None:
+    program = tmp_path / "agent.py"
+    program.write_text(
+        "import os, kitaru_nb as kt\n"
+        "@kt.checkpoint\n"
+        "def fetch(n):\n    open('side', 'a').write('f')\n    return n\n"
+        "@kt.checkpoint\n"
+        "def double(n):\n    open('side', 'a').write(str(os.getpid()) + ' ')\n    return n * 2\n"
+        "@kt.flow\n"
+        "def agent(n: int = 1):\n    return double(fetch(n))\n"
+        "if __name__ == '__main__':\n    print(agent(4))\n"
+    )
+    assert finished(start([str(program)], tmp_path)).code == 0
+    (original,) = server.found("executions")["executions"]
+
+    answer = server.post(f"executions/{original['id']}/replay", {"from": "double"})
+
+    assert answer.status_code == 200, answer.text
+    begun = answer.json()["execution"]
+    assert until_it_is(server, begun, "completed", "failed") == "completed"
+    side = (tmp_path / "side").read_text()
+    assert side.count("f") == 1, "what is before was not run again"
+    assert len(set(side.replace("f", "").split())) == 2
+
+
+def test_cells_are_fresh_or_stale_by_what_is_typed_and_the_record(server: Api, tmp_path: Path) -> None:
+    notebook = tmp_path / "folder" / "work.ipynb"
+    notebook.parent.mkdir()
+    cells = {
+        "load": "%%checkpoint load\nrows = [1, 2]",
+        "plain": "k = 2",
+        "fit": "%%checkpoint fit\nmodel = [r * k for r in rows]",
+        "bad": "%%checkpoint bad\n1 / 0",
+        "ask": "%%checkpoint ask\nok = kt.wait('Publish?', name='ok')",
+    }
+
+    def states(**edited: str) -> dict[str, Any]:
+        listed = [{"id": name, "source": source} for name, source in {**cells, **edited}.items()]
+        response = server.post("cells", {"notebook": "folder/work.ipynb", "cells": listed})
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    assert states() == {"execution": None, "cells": {}, "dead": None}
+    home = Path(os.environ["KITARU_NB_HOME"])
+    kernel = Kernel(home, notebook=notebook)
+    kernel.run("import kitaru_nb as kt", cell="imports")
+    for name, source in cells.items():
+        kernel.run(source, cell=name)
+
+    found = states()
+    edited = states(load="%%checkpoint load\nrows = [1, 2, 3]")
+    commented = states(load="%%checkpoint load\n# only said\nrows = [1, 2]")
+
+    assert {name: state["status"] for name, state in found["cells"].items()} == {
+        "load": "fresh",
+        "fit": "fresh",
+        "bad": "failed",
+        "ask": "waiting",
+    }
+    assert found["cells"]["bad"]["why"] == "ZeroDivisionError: division by zero"
+    assert found["cells"]["ask"]["wait"] == f"{found['execution']}/ok"
+    assert found["dead"] is None
+    assert edited["cells"]["load"]["status"] == edited["cells"]["fit"]["status"] == "stale"
+    assert "its code changed" in edited["cells"]["load"]["why"]
+    assert "`rows` changes" in edited["cells"]["fit"]["why"]
+    assert commented["cells"]["load"]["status"] == "fresh"
+
+    kernel.kill()
+    dead = until(lambda: states()["dead"])
+
+    assert (dead["execution"], dead["restorable"], dead["last"]) == (found["execution"], 2, "fit")
+    with Kernel(home, notebook=notebook) as again:
+        again.run("import kitaru_nb as kt", cell="imports")
+        assert "restored" in again.run(cells["load"], cell="load").said
+        now = states()
+        assert now["cells"]["load"]["status"] == "restored"
+        assert now["cells"]["load"]["restored_from"] == found["execution"]
+        assert now["dead"] is None
+
+
+def test_a_folder_with_a_stack_of_its_own_is_looked_at_where_its_kernels_record(
+    server: Api, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text('[tool.kitaru_nb]\nhome = "own"\n')
+    environ = {name: value for name, value in os.environ.items() if name != "KITARU_NB_HOME"}
+    with started(project.parent, env={"KITARU_NB_HOME": ""}) as api:
+        notebook = Notebook(project, ["x = 1"])
+        done = finished(
+            start(["-m", "kitaru_nb", "run", str(notebook.path)], project, {**environ, "KITARU_NB_HOME": ""})
+        )
+        assert done.code == 0, done.stderr
+
+        (found,) = api.found("executions", notebook="project/work.ipynb")["executions"]
+
+        assert api.found(f"executions/{found['id']}")["status"] == "completed"
+        assert (project / "own" / "journal.db").exists()
+
+
+def test_a_folder_somebody_sent_cannot_have_the_server_spend_its_secrets(server: Api, tmp_path: Path) -> None:
+    project = tmp_path / "sent"
+    project.mkdir()
+    stack = STACK.format(
+        bucket="b", prefix="p", journal="postgresql://u@127.0.0.1:9/db", endpoint="http://127.0.0.1:9"
+    )
+    (project / "kitaru_nb.toml").write_text(stack)
+
+    asked = [
+        server.get("executions", notebook="sent/a.ipynb"),
+        server.get("waits", notebook="sent/a.ipynb"),
+        server.post("cells", {"notebook": "sent/a.ipynb", "cells": []}),
+    ]
+
+    assert [server.error(answer) for answer in asked] == [(400, "stack-elsewhere")] * 3
+
+
+def test_kernel_and_server_need_to_share_nothing_but_the_stack(
+    tmp_path: Path, s3_server: S3Server, postgres_server: PostgresServer
+) -> None:
+    prefix = f"team-{os.urandom(4).hex()}"
+    stack = STACK.format(
+        bucket=BUCKET,
+        prefix=prefix,
+        journal=postgres_server.schema(prefix.replace("-", "_")),
+        endpoint=s3_server.endpoint,
+    )
+    signing = os.urandom(32).hex()
+
+    def machine(name: str) -> tuple[Path, dict[str, str]]:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "kitaru_nb.toml").write_text(stack, encoding="utf-8")
+        return folder, {
+            "KITARU_NB_HOME": str(folder / "home"),
+            "KITARU_NB_CONFIG": str(folder / "config"),
+            "TEAM_SIGNING_KEY": signing,
+            "TEAM_S3_KEY": KEY,
+            "TEAM_S3_SECRET": SECRET,
+        }
+
+    (away, away_env), (here, here_env) = machine("away"), machine("here")
+    notebook = Notebook(away, ["import numpy as np\nw = np.arange(100_000.0)", *ASKING])
+    run = ["-m", "kitaru_nb", "run", str(notebook.path)]
+    asked = finished(start(run, away, away_env))
+    assert asked.code == 75, asked.stderr
+
+    with started(here, env=here_env) as api:
+        (wait,) = api.found("waits")["waits"]
+        shown = api.found(f"executions/{wait['execution']}")
+        ref = next(
+            a["ref"] for step in shown["checkpoints"] for a in step["artifacts"] if a["names"] == ["w"]
+        )
+        part = api.found("artifacts/slice", ref=ref, start="10", stop="13")
+        with api.listening() as heard:
+            answer = api.post(f"waits/{quoted(wait['address'])}/answer", {"answer": True})
+            heard.until(lambda event: wait["address"] in event["waits"])
+
+        assert part["values"] == [10.0, 11.0, 12.0]
+        assert answer.json()["answered_by"].startswith("Anonymous ")
+        assert finished(start(run, away, away_env)).code == 0
+        assert status_of(api, wait["execution"]) == "completed"
+        assert api.found(f"executions/{wait['execution']}")["attempts"] == 2
+
+
+def test_who_answered_is_who_the_identity_provider_says(server: Api, tmp_path: Path) -> None:
+    (tmp_path / "people.py").write_text(
+        "from jupyter_server.auth import IdentityProvider, User\n"
+        "class People(IdentityProvider):\n"
+        "    def get_user(self, handler):\n"
+        "        known = handler.request.headers.get('Authorization', '').endswith(self.token)\n"
+        "        return User(username='ana', display_name='Ana Lima') if known else None\n"
+    )
+    notebook = Notebook(tmp_path, ASKING)
+    assert notebook.kitaru("run", "work.ipynb").code == 75
+    options = [
+        "--ServerApp.identity_provider_class=people.People",
+        "--People.token=abc",
+        "--KitaruServer.resume=False",
+    ]
+    with started(tmp_path, *options, env={"PYTHONPATH": str(tmp_path)}) as api:
+        api.client.headers["Authorization"] = "token abc"
+        (wait,) = api.found("waits")["waits"]
+
+        answer = api.post(f"waits/{quoted(wait['address'])}/answer", {"answer": True, "by": "Mallory"})
+
+    assert answer.json()["answered_by"] == "Ana Lima (ana)"
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        (found,) = engine.journal.waits()
+    assert (found.answered_by, found.source) == ("Ana Lima (ana)", "server")
+
+
+def test_the_extension_is_on_as_soon_as_it_is_installed(tmp_path: Path) -> None:
+    done = finished(start(["-m", "jupyter_server.extension.serverextension", "list"], tmp_path))
+
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "kitaru_nb" in line]
+    assert any("enabled" in line for line in lines), lines
+    assert any("OK" in line for line in lines), lines
