@@ -18,6 +18,7 @@ from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.background import Background, leave, log_of
 from kitaru_nb.stacks.local import Job
 from kitaru_nb.stacks.masking import filled_parameters
+from kitaru_nb.stacks.notebooks import is_remote
 
 __all__ = [
     "can_go_on",
@@ -134,8 +135,10 @@ def has_its_answer(journal: Journal, execution: ExecutionId) -> ExecutionId | No
     stopped = journal.suspended(whole.id)
     if stopped is None or not stopped.data["wait"] or held_up_by(journal, whole.id) is not None:
         return None
+    notebook = whole.identity.notebook
     here = journal.attempts(whole.id)[-1].owner.host == socket.gethostname()
-    return whole.id if here and whole.id not in journal.guests() else None
+    there = notebook is None or is_remote(notebook) or Path(notebook).is_file()  # hosts may share a name
+    return whole.id if here and there and whole.id not in journal.guests() else None
 
 
 def _run_notebook(engine: Engine, execution: ExecutionId) -> None:

@@ -300,7 +300,7 @@ def test_kernel_and_server_need_to_share_nothing_but_the_stack(
     asked = finished(start(run, away, away_env))
     assert asked.code == 75, asked.stderr
 
-    with started(here, env=here_env) as api:
+    with started(here, "--KitaruServer.resume=False", env=here_env) as api:
         (wait,) = api.found("waits")["waits"]
         shown = api.found(f"executions/{wait['execution']}")
         ref = next(
@@ -328,13 +328,8 @@ def test_who_answered_is_who_the_identity_provider_says(server: Api, tmp_path: P
     )
     notebook = Notebook(tmp_path, ASKING)
     assert notebook.kitaru("run", "work.ipynb").code == 75
-    options = [
-        "--ServerApp.identity_provider_class=people.People",
-        "--People.token=abc",
-        "--KitaruServer.resume=False",
-    ]
+    options = ["--ServerApp.identity_provider_class=people.People", "--KitaruServer.resume=False"]
     with started(tmp_path, *options, env={"PYTHONPATH": str(tmp_path)}) as api:
-        api.client.headers["Authorization"] = "token abc"
         (wait,) = api.found("waits")["waits"]
 
         answer = api.post(f"waits/{quoted(wait['address'])}/answer", {"answer": True, "by": "Mallory"})

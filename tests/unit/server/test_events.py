@@ -99,6 +99,7 @@ def test_a_deadline_makes_a_run_go_on_once() -> None:
 
 def test_only_a_run_of_a_command_here_that_has_its_answer_goes_on_by_itself(recorder: Recorder) -> None:
     by_hand, headless = recorder.begin("a.ipynb"), recorder.begin("b.ipynb", output=True)
+    (recorder.root / "b.ipynb").write_text("{}")
     for attempt in (by_hand, headless):
         wait = recorder.ask(attempt)
         recorder.journal.note_suspended(
@@ -112,6 +113,8 @@ def test_only_a_run_of_a_command_here_that_has_its_answer_goes_on_by_itself(reco
 
     assert has_its_answer(recorder.journal, headless.execution) == headless.execution
     assert has_its_answer(recorder.journal, by_hand.execution) is None, "its cell is run in its kernel"
+    (recorder.root / "b.ipynb").unlink()
+    assert has_its_answer(recorder.journal, headless.execution) is None, "its notebook is somewhere else"
 
 
 def test_a_run_of_another_machine_or_one_that_waits_for_money_does_not_go_on_here(recorder: Recorder) -> None:
