@@ -1,0 +1,34 @@
+"""`cancel`: an execution that is not to go on."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from kitaru_nb.cli.output import Json, clean, print_json
+from kitaru_nb.engine.describe import execution_json
+from kitaru_nb.engine.person import this_person
+from kitaru_nb.engine.refs import find_execution
+from kitaru_nb.stacks.cancelling import cancel as cancel_execution
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.settings import resolve
+
+__all__ = ["cancel"]
+
+
+def cancel(execution: str, /, *, json: Json = False) -> int:
+    """End an execution for good, wherever it runs.
+
+    What it has recorded stays. It is not gone on with: the next run is a new execution.
+
+    Args:
+        execution: An id, the start of one, or latest.
+        json: Print one JSON document.
+    """
+    with closing(open_engine(resolve())) as engine:
+        chosen = find_execution(engine.journal, execution)
+        now = cancel_execution(engine.journal, chosen.id, by=this_person())
+    if json:
+        print_json(execution_json(now))
+    else:
+        print(clean(f"{now.id} is {now.status.value}: {now.reason or 'no reason is on record'}"))
+    return 0
