@@ -277,6 +277,12 @@ class JournalSuite(WaitPromises):
         assert found(since=datetime.now(UTC) + timedelta(hours=1)) == []
         assert found(since=datetime.now(UTC) - timedelta(hours=1)) == ids[::-1]
         assert found(notebook="/nowhere.ipynb") == []
+        assert found(before=ids[2]) == [ids[1], ids[0]]
+        assert found(before=ids[2], limit=1) == [ids[1]]
+        assert found(before=ids[3], notebook="/n1.ipynb") == [ids[1]]
+        assert found(before=ids[0]) == []
+        with pytest.raises(NotFoundError):
+            found(before=ExecutionId("ex_nothing"))
 
     def test_an_unknown_execution_is_named(self, journal: Journal) -> None:
         for wanted in ("ex_nothing", "latest"):
@@ -698,6 +704,8 @@ class JournalSuite(WaitPromises):
         assert [each.id for each in journal.executions(notebook=self.notebook.notebook)] == [own.execution]
         assert journal.find(step.draft.key, notebook=self.notebook.notebook) == [step]
         assert [each.id for each in journal.executions()] == [own.execution, GUEST], "each at its time"
+        assert [each.id for each in journal.executions(before=own.execution)] == [GUEST]
+        assert journal.executions(before=GUEST) == []
         assert journal.guests().keys() == {GUEST}
         begun, before = journal.start(self.notebook, owner=current_owner())
         assert (begun.execution != GUEST, before) == (True, None), "it failed, and is not gone on with"
