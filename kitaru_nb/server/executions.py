@@ -10,10 +10,10 @@ from tornado.web import authenticated
 from kitaru_nb.engine.describe import execution_json, show_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.logs import log_of
-from kitaru_nb.engine.pages import Wanted, page
+from kitaru_nb.engine.pages import Page, Wanted
 from kitaru_nb.engine.refs import find_step
 from kitaru_nb.engine.why import explain
-from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus
 from kitaru_nb.server.handler import KitaruHandler, checked
 from kitaru_nb.stacks.settings import begun_after
@@ -43,16 +43,14 @@ class Executions(KitaruHandler):
         )
         limit = self.number("limit", least=1, most=_LONGEST) or _PAGE
 
-        def look(engine: Engine) -> dict[str, Any]:
-            found = page(engine.journal, wanted, limit=limit)
-            return {"executions": [execution_json(each) for each in found.executions], "more": found.more}
+        places = self.service.places
 
-        try:
-            self.reply(await self.look(look, notebook=notebook))
-        except NotFoundError as error:
-            if error.kind != "nothing-recorded":
-                raise
-            self.reply({"executions": [], "more": False})
+        def work() -> Page:
+            place = places.own() if notebook is None else places.of_notebook(notebook)
+            return place.page(wanted, limit=limit)
+
+        found = await self.service.in_thread(work)
+        self.reply({"executions": [execution_json(each) for each in found.executions], "more": found.more})
 
 
 class OneExecution(KitaruHandler):

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.pages import ExecutionList, Page, Wanted
 from kitaru_nb.engine.refs import LATEST
 from kitaru_nb.engine.wait_list import WaitList
 from kitaru_nb.errors import KitaruError, NotFoundError, StoreError, UsageError
@@ -41,6 +42,7 @@ class Place:
         self._lock = threading.Lock()
         self._open: dict[bool, tuple[object, Engine]] = {}
         self._waits = WaitList()
+        self._executions = ExecutionList()
 
     def opened(self) -> Engine:
         """An engine of the caller's own that loads nothing whose loading could run code."""
@@ -68,6 +70,17 @@ class Place:
         except NotFoundError:
             return []
 
+    def page(self, wanted: Wanted, *, limit: int) -> Page:
+        """The first executions that are wanted, see `engine.pages`; none where nothing is recorded yet."""
+        try:
+            with self.reading() as engine:
+                assert isinstance(engine.journal, SqlJournal)
+                return self._executions.page(engine.journal, wanted, limit=limit)
+        except NotFoundError as error:
+            if error.kind != "nothing-recorded":
+                raise
+            return Page((), more=False)
+
     @contextmanager
     def writing(self) -> Iterator[Engine]:
         """The engine, closed after its use."""
@@ -92,7 +105,7 @@ class Place:
             self._open[inert] = mark, engine
         if known is not None:  # of a journal that is not there any more
             known[1].close()
-            self._waits = WaitList()
+            self._waits, self._executions = WaitList(), ExecutionList()
         return engine
 
     def _mark(self) -> object:

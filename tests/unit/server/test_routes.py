@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from kitaru_nb.cli.main import main
-from kitaru_nb.model.execution import ExecutionStatus
+from kitaru_nb.model.execution import ExecutionStatus, Identity, owner_of
 from kitaru_nb.server.handler import MAX_BODY
 from kitaru_nb.testing import a_draft
 from tests.served import API, Api, quoted
@@ -72,6 +74,42 @@ def test_executions_are_filtered_by_all_that_is_asked(api: Api, recorder: Record
     assert ids(since="1h") == [failed.execution, nightly]
     assert ids(since=(datetime.now(UTC) + timedelta(hours=1)).isoformat()) == []
     assert ids(status="failed", tag="nightly") == []
+
+
+def test_a_filtered_list_follows_what_is_recorded(api: Api, recorder: Recorder) -> None:
+    one = recorder.begin("a.ipynb", tags=("nightly",))
+
+    def ids(**query: str) -> list[str]:
+        return [each["id"] for each in api.found("executions", **query)["executions"]]
+
+    assert ids(status="running") == [one.execution]
+
+    recorder.journal.finish(one, ExecutionStatus.FAILED)
+    other = recorder.begin("b.ipynb", tags=("nightly",))
+
+    assert ids(status="running") == [other.execution]
+    assert ids(status="failed") == [one.execution]
+    assert ids(tag="nightly") == [other.execution, one.execution]
+    assert ids(tag="nightly", before=other.execution) == [one.execution]
+    assert ids(tag="nightly", notebook="a.ipynb") == [one.execution]
+    page = api.found("executions", tag="nightly", limit=1)
+    assert ([each["id"] for each in page["executions"]], page["more"]) == ([other.execution], True)
+    assert api.error(api.get("executions", tag="nightly", before="ex_nothing")) == (404, "unknown-execution")
+
+
+def test_a_filtered_list_knows_when_an_owner_has_died(api: Api, recorder: Recorder) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = Identity(notebook=str(recorder.root / "died.ipynb"))
+    attempt, _ = recorder.journal.start(identity, owner=owner_of(process.pid))
+    running = api.found("executions", status="running")["executions"]
+
+    process.kill()
+    process.communicate()
+
+    assert [each["id"] for each in running] == [attempt.execution]
+    assert api.found("executions", status="running")["executions"] == []
+    dead = api.found("executions", status="interrupted")["executions"]
+    assert [each["id"] for each in dead] == [attempt.execution]
 
 
 def test_one_execution_is_the_document_that_the_command_prints(
