@@ -41,6 +41,10 @@ class Opaque:
 
     name: str
 
+    def __repr__(self) -> str:
+        """The name in angle brackets."""
+        return f"<{self.name}>"
+
 
 class _Mark:
     """Where a run of items begins on the stack."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kitaru_nb.artifacts.diff import ValueDiff, diff_text, diff_values
+from kitaru_nb.artifacts.plain_stream import Opaque
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.refs import checkpoint_names, find_execution, steps
+from kitaru_nb.engine.preview import plain_value
+from kitaru_nb.engine.refs import Found, checkpoint_names, find_execution, steps
 from kitaru_nb.engine.stored import stored_names
-from kitaru_nb.errors import KitaruError
+from kitaru_nb.errors import KitaruError, UntrustedError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group, StepKind
 from kitaru_nb.model.execution import Execution
@@ -206,7 +208,18 @@ class _Side:
 
     def value(self, step: Checkpoint, group: Group, name: str) -> object:
         names = stored_names(self._opened, step.seq, digest=group.artifact)
-        return names.artifact(group.artifact)[name]
+        try:
+            return names.artifact(group.artifact)[name]
+        except UntrustedError:
+            found = self._plain(group, name)
+            if isinstance(found, Opaque):
+                raise
+            return found
+
+    def _plain(self, group: Group, name: str) -> object:
+        """A value that may not be loaded, where it is nothing but data."""
+        with closing(self._opened()) as engine:
+            return plain_value(engine, Found(engine.artifact(group.artifact), group.names, name))
 
     def answers(self, step: Checkpoint) -> list[Checkpoint]:
         """The model calls of one step."""

@@ -21,7 +21,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import Found
 from kitaru_nb.errors import UntrustedError, UsageError
 
-__all__ = ["Preview", "preview_of"]
+__all__ = ["Preview", "plain_value", "preview_of"]
 
 _TEXT = 20_000  # characters of a text that are shown
 _ITEMS = 2000  # values of nested data that are shown
@@ -64,7 +64,7 @@ def preview_of(engine: Engine, found: Found, *, title: str) -> Preview:
     tree, notes = _tree(engine, found, title)
     if tree is not None:
         return _of_node(tree, notes)
-    return _of_value(_plain(engine, found))
+    return _of_value(plain_value(engine, found))
 
 
 def _tree(engine: Engine, found: Found, title: str) -> tuple[Tree | None, list[str]]:
@@ -84,8 +84,13 @@ def _tree(engine: Engine, found: Found, title: str) -> tuple[Tree | None, list[s
     return tree, [str(warning.message) for warning in left_out]
 
 
-def _plain(engine: Engine, found: Found) -> object:
-    """The value, where it is plain data; else an `Opaque` with what is known of it."""
+def plain_value(engine: Engine, found: Found) -> object:
+    """The value, where it is plain data, whoever recorded it; else an `Opaque` with what is known of it.
+
+    Raises:
+        CorruptError: it is damaged.
+        StoreError: it cannot be read, or was removed.
+    """
     artifact = found.artifact
     codec = artifact.manifest.get("codec")
     if codec == "scalar":

@@ -207,6 +207,16 @@ def test_nothing_is_unpickled_by_whatever_is_asked(api: Api, recorder: Recorder,
     assert not trace.exists()
 
 
+def test_two_executions_differ_in_data_that_is_shown_without_unpickling(api: Api, recorder: Recorder) -> None:
+    one = stored(recorder, v={"model": "small", "k": [1, 2]}).split("/")[0]
+    other = stored(recorder, v={"model": "large", "k": [1, 2]}).split("/")[0]
+
+    (step,) = api.found("diff", a=one, b=other)["steps"]
+
+    (value,) = [each for each in step["differences"] if each["what"] == "value"]
+    assert value["lines"] == ["- model: 'small'", "+ model: 'large'"]
+
+
 def test_a_value_that_was_removed_or_is_damaged_is_told(api: Api, recorder: Recorder) -> None:
     ref = stored(recorder, w=np.arange(500_000)) + "w"
     assert api.error(api.get("artifacts", ref=ref + "x")) == (404, "unknown-value")
