@@ -164,7 +164,10 @@ class Watcher:
                 with place.reading() as engine:
                     news = self._news(place, engine, slow=slow)
             except NotFoundError:
-                continue  # nothing is recorded there yet
+                self._seen.setdefault(
+                    place, Seen(0)
+                )  # nothing is recorded there yet: the first event is news
+                continue
             if news is not None:
                 found.append(news)
         return found
