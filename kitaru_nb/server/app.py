@@ -68,7 +68,7 @@ def load(server: ServerApp) -> None:
     assert server.event_logger is not None
     register(server.event_logger)
     resumes = _resumes(root, server.log) if own.resume else _leave
-    watcher = Watcher(server.event_logger, service, go_on=resumes, pause=own.poll)
+    watcher = Watcher(server.event_logger, service, go_on=resumes, pause=own.poll, log=server.log)
     service.heard, service.changed = watcher.heard, watcher.wake
     base = server.web_app.settings["base_url"]
     options: dict[str, Any] = {"service": service}

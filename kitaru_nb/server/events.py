@@ -7,6 +7,7 @@ answer makes go on. Each look is one row of the journal.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -107,16 +108,21 @@ class Watcher:
         logger: Where to emit.
         service: Places and threads.
         go_on: Called for executions that may be able to go on, in a thread.
+        log: The server's.
         pause: Seconds between two looks while somebody listens.
     """
 
-    def __init__(self, logger: EventLogger, service: Service, *, go_on: GoOn, pause: float) -> None:
+    def __init__(
+        self, logger: EventLogger, service: Service, *, go_on: GoOn, pause: float, log: logging.Logger
+    ) -> None:
         self._logger = logger
         self._service = service
         self._go_on = go_on
+        self._log = log
         self._pause = pause
         self._heard = float("-inf")
         self._seen: dict[Place, Seen] = {}
+        self._unreadable: dict[Place, float] = {}
         self._woken = asyncio.Event()
         self._slow = 0.0  # when the places were last looked at for what nobody records
         self._task: asyncio.Task[None] | None = None
@@ -143,8 +149,9 @@ class Watcher:
             pause = self._pause if self._is_heard() else _IDLE
             try:
                 found = await self._service.in_thread(self._look)
-            except KitaruError:
-                found, pause = [], _AFTER_ERROR  # whoever asks for something is told what is wrong
+            except Exception:  # noqa: BLE001 - a defect of ours must not end the updates for as long as the server lives
+                self._log.exception("kitaru_nb: a look at the records failed")
+                found, pause = [], _AFTER_ERROR
             for data in found:
                 self._logger.emit(schema_id=CHANGED, data=data)
             try:
@@ -155,18 +162,24 @@ class Watcher:
 
     def _look(self) -> list[dict[str, Any]]:
         """What to emit for what is new in each place."""
-        slow = time.monotonic() - self._slow >= _IDLE
+        now = time.monotonic()
+        slow = now - self._slow >= _IDLE
         if slow:
-            self._slow = time.monotonic()
+            self._slow = now
         found = []
-        for place in self._service.places.known():
+        known = self._service.places.known()
+        self._seen = {place: seen for place, seen in self._seen.items() if place in known}
+        for place in known:
+            if self._unreadable.get(place, 0.0) > now:
+                continue
             try:
                 with place.reading() as engine:
                     news = self._news(place, engine, slow=slow)
             except NotFoundError:
-                self._seen.setdefault(
-                    place, Seen(0)
-                )  # nothing is recorded there yet: the first event is news
+                continue  # nothing is recorded there yet
+            except KitaruError as error:  # whoever asks for something there is told the same
+                self._log.info("kitaru_nb: no updates for %g s: %s", _AFTER_ERROR, error.message)
+                self._unreadable[place] = now + _AFTER_ERROR
                 continue
             if news is not None:
                 found.append(news)
@@ -179,11 +192,11 @@ class Watcher:
         seen = self._seen.get(place)
         if seen is None or newest < seen.seq:  # met first, or another journal is in its place
             listed = journal.executions(limit=_NEWEST)
-            self._seen[place] = Seen(newest, {each.id for each in listed if _runs(each)})
+            # what was recorded since somebody was first answered from there is news to them
+            seen = self._seen[place] = Seen(min(place.since, newest), {e.id for e in listed if _runs(e)})
             for each in listed:
                 if each.status is ExecutionStatus.WAITING:
                     self._go_on(place, each.id)
-            return None
         events = journal.events(after=seen.seq) if newest > seen.seq else []
         ready = seen.take(events)
         gone = _gone(journal, seen) if slow else []

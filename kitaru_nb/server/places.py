@@ -35,12 +35,17 @@ class Place:
 
     Args:
         settings: What holds there.
+
+    Attributes:
+        since: The number of the newest event when somebody first looked.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.since = 0
         self._lock = threading.Lock()
         self._open: dict[bool, tuple[object, Engine]] = {}
+        self._empty = False
         self._waits = WaitList()
         self._executions = ExecutionList()
 
@@ -92,6 +97,7 @@ class Place:
         with self._lock:
             left = [engine for _, engine in self._open.values()]
             self._open.clear()
+            self._waits, self._executions = WaitList(), ExecutionList()
         for engine in left:
             engine.close()
 
@@ -101,7 +107,14 @@ class Place:
             known = self._open.get(inert)
             if known is not None and known[0] == mark:
                 return known[1]
-            engine = open_engine(self.settings, read_only=True, inert=inert)
+            try:
+                engine = open_engine(self.settings, read_only=True, inert=inert)
+            except NotFoundError:
+                self._empty = True  # whatever is recorded from now on is news
+                raise
+            if not self._open:
+                assert isinstance(engine.journal, SqlJournal)
+                self.since = 0 if self._empty else engine.journal.newest_event()[0]
             self._open[inert] = mark, engine
         if known is not None:  # of a journal that is not there any more
             known[1].close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_events import EventLogger
 
+from kitaru_nb.engine.pages import Wanted
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, Owner, owner_of
-from kitaru_nb.server.events import Seen
+from kitaru_nb.server.events import Seen, Watcher
+from kitaru_nb.server.handler import Service
+from kitaru_nb.server.places import Places
 from kitaru_nb.stacks.resuming import has_its_answer
 from tests.served import Api, in_process, quoted
 from tests.unit.server.conftest import Recorder
@@ -45,6 +50,31 @@ def test_what_is_recorded_anywhere_is_heard_at_once(api: Api, recorder: Recorder
         "__metadata_version__",
     }
     assert set(answered) - names == {"executions", "waits", "seq"}, "ids only, no contents"
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["empty", "recorded"])
+def test_what_is_recorded_after_the_first_answer_and_before_the_first_look_is_news(
+    recorder: Recorder, root: Path, before: int
+) -> None:
+    places = Places(root, None)
+    if before:
+        recorder.begin("old.ipynb")
+    else:
+        recorder.engine.journal.close()
+        recorder.engine.settings.home.rename(root / "aside")
+    service = Service(places, root)
+    watcher = Watcher(EventLogger(), service, go_on=lambda *_: None, pause=1, log=logging.getLogger())
+    known = [each.id for each in places.own().page(Wanted(), limit=9).executions]
+    if not before:
+        (root / "aside").rename(recorder.engine.settings.home)
+
+    fresh = recorder.begin("new.ipynb").execution
+
+    assert len(known) == before
+    assert [news["executions"] for news in watcher._look()] == [[fresh]]
+    assert watcher._look() == []
+    places.close()
+    service.threads.shutdown()
 
 
 def test_a_process_that_dies_is_told_though_it_records_nothing(api: Api, recorder: Recorder) -> None:
