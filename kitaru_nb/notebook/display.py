@@ -28,6 +28,7 @@ __all__ = [
     "say",
     "size",
     "undone",
+    "unstored",
 ]
 
 
@@ -55,8 +56,7 @@ def committed(
     parts = [f"kitaru: `{draft.name}` saved", duration(draft.duration)]
     if stored:
         parts.append(size(stored))
-    lost = [name for group in draft.groups for name in group.unstorable]
-    if lost:
+    if lost := unstored(checkpoint):
         parts.append(f"not stored: {_names(lost)}")
     if half_done:
         cells = "cell" if len(half_done) == 1 else "cells"
@@ -73,12 +73,17 @@ def restored(checkpoint: Checkpoint, lost: Mapping[str, str], problems: Iterable
         f"from {age(draft.started_at)} ago",
         f"saved {duration(draft.duration)}",
     ]
-    unstored = {name for group in draft.groups for name in group.unstorable}
-    failed = {name: why for name, why in lost.items() if name not in unstored}
+    never = set(unstored(checkpoint))
+    failed = {name: why for name, why in lost.items() if name not in never}
     if len(lost) > len(failed):
         parts.append(f"not stored: {_names(name for name in lost if name not in failed)}")
     lines = [f"  not back: `{name}` ({why})" for name, why in sorted(failed.items())]
     return "\n".join([" · ".join(parts), *lines, *(f"  {problem}" for problem in problems)])
+
+
+def unstored(checkpoint: Checkpoint) -> list[str]:
+    """The names whose values could not be stored."""
+    return [name for group in checkpoint.draft.groups for name in group.unstorable]
 
 
 def notice(execution: Execution, commits: list[Checkpoint]) -> str:

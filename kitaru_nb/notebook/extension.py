@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Mapping
 from typing import Any
 
 from kitaru_nb.engine.context import current_scope
@@ -10,7 +11,7 @@ from kitaru_nb.errors import UsageError
 from kitaru_nb.llm import tap
 from kitaru_nb.notebook.hooks import Hooks
 
-__all__ = ["hooks", "load", "unload"]
+__all__ = ["hooks", "load", "standing", "unload"]
 
 _hooks: Hooks | None = None
 
@@ -30,6 +31,7 @@ def load(shell: Any) -> None:
         raise UsageError(message, kind="old-ipython", hint="pip install --upgrade ipython ipykernel")
     _hooks = Hooks(shell)
     _hooks.install()
+    _hooks.loaded_by(_running_source(shell))
     tap.install(_meter)
     _register_magics(shell)
     atexit.register(_hooks.close)
@@ -60,6 +62,18 @@ def hooks() -> Hooks:
             "kitaru_nb is not loaded in this kernel", kind="not-loaded", hint="%load_ext kitaru_nb"
         )
     return _hooks
+
+
+def standing() -> str:
+    """How this kernel stands to a wait that was asked in its notebook.
+
+    JupyterLab's extension asks before it runs the cell again: ``waits`` where a cell of this kernel
+    does, ``went on`` where none does any more, ``new`` where this kernel has not begun.
+    """
+    session = None if _hooks is None else _hooks.session
+    if session is None:
+        return "new"
+    return "waits" if session.suspends else "went on"
 
 
 def _meter() -> Any:
@@ -105,7 +119,7 @@ def _tell_when_unfinished(shell: Any) -> None:
     from kitaru_nb.notebook import display  # noqa: PLC0415 - after the light parts are in place
     from kitaru_nb.notebook.unfinished import unfinished  # noqa: PLC0415
 
-    found = unfinished(shell)
+    found = None if hooks().in_lab else unfinished(shell)
     if found is None:
         return
     text = display.notice(*found)
@@ -121,11 +135,22 @@ def _tell_when_unfinished(shell: Any) -> None:
 
 
 def _in_a_cell(shell: Any) -> bool:
+    request = _request(shell)
+    return request is None or bool(request.get("header", {}).get("msg_type") == "execute_request")
+
+
+def _running_source(shell: Any) -> str:
+    """The cell that is running, as the front end sent it; empty where there is no front end."""
+    return str(((_request(shell) or {}).get("content") or {}).get("code") or "")
+
+
+def _request(shell: Any) -> Mapping[str, Any] | None:
+    """What the kernel is at; None in a terminal's IPython."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
-        return True
-    parent = kernel.get_parent("shell") or {}
-    return bool(parent.get("header", {}).get("msg_type") == "execute_request")
+        return None
+    parent: Mapping[str, Any] = kernel.get_parent("shell") or {}
+    return parent
 
 
 _HELP = {

@@ -11,7 +11,10 @@ from kitaru_nb.model.wait import Wait
 from kitaru_nb.notebook import display
 from kitaru_nb.stacks.terminal import TerminalFront
 
-__all__ = ["NotebookFront"]
+__all__ = ["WAIT_MIME", "NotebookFront"]
+
+WAIT_MIME = "application/vnd.kitaru-nb.wait+json"
+"""A display of this type names a wait. JupyterLab's extension asks the server for the rest."""
 
 
 class NotebookFront:
@@ -33,11 +36,11 @@ class NotebookFront:
         return TerminalFront().ask(wait, give)
 
     def tell(self, wait: Wait, show: object, *, held: float) -> None:
-        """Show what is to be approved, and how."""
+        """Show what is to be approved, and how; the form of JupyterLab's extension in place of the words."""
         if self._hooks.quiet:
             return
         shell = self._hooks.shell
-        if show is not None:
+        if show is not None and not (self._hooks.in_lab and wait.show == show):
             data, metadata = shell.display_formatter.format(show)
             shell.display_pub.publish({"text/plain": show} if type(show) is str else data, metadata)
         then = f"  this cell holds on for {display.duration(held)}" if held else "  then run this cell again"
@@ -52,7 +55,8 @@ class NotebookFront:
 
     def _say(self, wait: Wait, text: str, *, update: bool = False) -> None:
         publish = self._hooks.shell.display_pub.publish
-        publish(display.bundle(text), transient={"display_id": f"kitaru-{wait.address}"}, update=update)
+        data = {WAIT_MIME: {"address": wait.address}, **display.bundle(text)}
+        publish(data, transient={"display_id": f"kitaru-{wait.address}"}, update=update)
 
 
 def _as_magic(wait: Wait) -> str:

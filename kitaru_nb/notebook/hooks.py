@@ -36,6 +36,8 @@ from kitaru_nb.notebook.suspending import Quiet
 __all__ = ["Hooks"]
 
 _MARK = "%%checkpoint"
+_LAB = "KITARU_NB_LAB"  # set by our part of the Jupyter server in its kernels
+_LAB_ONLY = "deletedCells"  # in each request of JupyterLab and Notebook 7, and of no other front end
 _CALL = "__import__('kitaru_nb.notebook.extension', fromlist=['hooks']).hooks().{}()"
 
 
@@ -103,6 +105,11 @@ class Hooks:
         if self.session is not None:
             self.session.leaving()
         return shut_down(restart)
+
+    def loaded_by(self, source: str) -> None:
+        """The cell that loads the extension began before its hooks: it is taken note of like any other."""
+        if source.strip():
+            self._saw(source)
 
     def remove(self) -> None:
         """Take the hooks out again and end the attempt."""
@@ -187,7 +194,7 @@ class Hooks:
             self.sink.repeat(plan.checkpoint.draft.outputs)
             self._repeat_result(plan.checkpoint)
         self.last_status = {"seq": self.session.last.seq, "status": "restored"}
-        if not self.quiet:
+        if self._says(bool(outcome.lost or outcome.problems)):
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 
             text = display.restored(plan.checkpoint, outcome.lost, outcome.problems)
@@ -273,6 +280,15 @@ class Hooks:
         self.shell.last_execution_succeeded = False
         if not self.every_cell:
             stop_queue(self.shell)  # the front end may have asked to go on after errors
+
+    def _says(self, notable: bool) -> bool:  # noqa: FBT001 - private, and its name says what it is
+        """Whether a line below the cell says how it went; where a badge does, only what else there is."""
+        return not self.quiet and (notable or not self.in_lab)
+
+    @property
+    def in_lab(self) -> bool:
+        """Whether JupyterLab's extension shows how the running cell went: then no output says so."""
+        return os.environ.get(_LAB) == "1" and _LAB_ONLY in self._metadata()
 
     @property
     def front(self) -> Any:
@@ -497,12 +513,11 @@ class Hooks:
         outcome = late.Outcome(outputs, result.result, execution_count=count)
         checkpoint = self.session.commit(frame.plan, outcome)
         self.last_status = {"seq": checkpoint.seq, "status": "completed"}
-        if not self.quiet:
+        half_done, notes = self.session.failures.cells(), self.session.notes()
+        if self._says(bool(half_done or notes or late.display.unstored(checkpoint))):
             stored = self.session.last_bytes
             again = late.ran_again(frame.plan.pending.unmet)
-            text = late.display.committed(
-                checkpoint, stored, self.session.failures.cells(), again, self.session.notes()
-            )
+            text = late.display.committed(checkpoint, stored, half_done, again, notes)
             self.sink.show(late.display.bundle(text))
 
     def _failure(self, frame: _Frame, result: Any) -> BaseException | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.paths import jupyter_path
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 from traitlets import Bool, Float, Unicode
@@ -18,6 +20,8 @@ from kitaru_nb.server.handler import ROOT, KitaruHandler, Service
 from kitaru_nb.server.places import Place, Places
 
 __all__ = ["KitaruServer", "load", "routes"]
+
+_LABEXTENSION = "kitaru-nb-labextension"
 
 
 class KitaruServer(LoggingConfigurable):
@@ -76,7 +80,16 @@ def load(server: ServerApp) -> None:
         ".*$", [(url_path_join(base, path), handler, options) for path, handler in routes()]
     )
     server.io_loop.add_callback(watcher.begin)
+    if _has_labextension():
+        os.environ["KITARU_NB_LAB"] = "1"  # kernels inherit it: their cells need not say what badges show
     server.log.info("kitaru_nb: executions and waits are at %s", url_path_join(base, ROOT))
+
+
+def _has_labextension() -> bool:
+    """Whether JupyterLab and Notebook find our extension where this server runs."""
+    return any(
+        Path(folder, _LABEXTENSION, "package.json").is_file() for folder in jupyter_path("labextensions")
+    )
 
 
 _load_jupyter_server_extension = load
