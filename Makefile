@@ -60,6 +60,20 @@ fix: .venv/.ring-check ## apply every automatic fix
 	$(BIN)/ruff format .
 	$(BIN)/codespell --write-changes
 
+.PHONY: browser
+browser: .venv/.ring-test ## JupyterLab and Notebook 7 in chromium: press the button, read the panel
+	$(BIN)/python -m pytest -q tests/browser
+
+.PHONY: labextension
+labextension: .venv/.ring-test ## build the JupyterLab extension (needs Node 20) and test its parts; commit the result
+	cd labextension && ../$(BIN)/jlpm install --immutable && ../$(BIN)/jlpm test
+	cd labextension && ../$(BIN)/jlpm tsc && ../$(BIN)/jupyter-builder build .
+	$(BIN)/python labextension/stamp.py
+
+.PHONY: pictures
+pictures: .venv/.ring-test ## the documentation's pictures of JupyterLab, taken anew
+	$(BIN)/python -m tests.browser.pictures
+
 .PHONY: chaos
 chaos: .venv/.ring-test ## kill it at every named point: the short ring
 	$(BIN)/python -m pytest -q -m "not slow" tests/chaos

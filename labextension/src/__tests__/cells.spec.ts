@@ -1,0 +1,105 @@
+import { expect, test } from 'vitest';
+import type { ICell, IDead } from '../api';
+import { badgeOf, figuresOf } from '../cells/badge';
+import { toggled } from '../cells/source';
+import { mistakes, namesRead, requestOf, rowsFor } from '../replay/model';
+import { tellOf } from '../resume/bar';
+import { checkpoint, trans } from './fakes';
+
+const cell: ICell = {
+  checkpoint: 'load',
+  status: 'fresh',
+  duration: 12,
+  cost: 0.25,
+  saved_duration: null,
+  started_at: null,
+  restored_from: null,
+  why: 'nothing has changed',
+  wait: null
+};
+
+test('a cell that is no checkpoint has no badge, unless it waits', () => {
+  expect(badgeOf(undefined, false, false)).toBeNull();
+  expect(badgeOf(undefined, true, false)).toBeNull();
+  expect(badgeOf(undefined, false, true)).toEqual({ status: 'waiting', cell: null });
+});
+
+test('that a cell runs is known here before the server says so', () => {
+  expect(badgeOf(cell, true, false)?.status).toBe('running');
+  expect(badgeOf(cell, false, false)?.status).toBe('fresh');
+  expect(badgeOf({ ...cell, status: null }, false, false)).toBeNull();
+});
+
+test('a badge tells what it took, or what it saved', () => {
+  expect(figuresOf({ status: 'fresh', cell }, trans)).toBe('12 s · $0.25');
+  expect(figuresOf({ status: 'restored', cell: { ...cell, saved_duration: 12 } }, trans)).toBe('saved 12 s · $0.25');
+  expect(figuresOf({ status: 'running', cell }, trans)).toBe('');
+});
+
+test.each([
+  ['x = 1', '%%checkpoint\nx = 1'],
+  ['%%checkpoint load --fresh\nx = 1', 'x = 1'],
+  ['%%time\nx = 1', '%%time\n%%checkpoint\nx = 1'],
+  ['%%time\n%%checkpoint\nx = 1', '%%time\nx = 1'],
+  ['# %%checkpoint in words\nx', '%%checkpoint\n# %%checkpoint in words\nx'],
+  ['', '%%checkpoint\n']
+])('%j becomes %j', (before, after) => {
+  expect(toggled(before)).toBe(after);
+});
+
+test('a checkpoint that is asked for by name gets it', () => {
+  expect(toggled('x = 1', 'load')).toBe('%%checkpoint load\nx = 1');
+});
+
+test('a replay’s values are JSON where they can be, and expressions where not', () => {
+  const rows = [
+    { name: 'lr', value: '0.1' },
+    { name: 'name', value: '"a"' },
+    { name: 'pair', value: '(1, 2)' },
+    { name: 'table', value: '{"a": 1}' },
+    { name: 'kept', value: '' },
+    { name: '', value: '' }
+  ];
+
+  expect(requestOf('train', rows)).toEqual({
+    from: 'train',
+    inputs: { lr: 0.1, name: 'a', pair: { expr: '(1, 2)' }, table: { expr: '{"a": 1}' } }
+  });
+});
+
+test('another checkpoint offers its own names and keeps what was typed', () => {
+  const steps = [checkpoint('a', { reads: ['x'] }), checkpoint('b', { reads: ['x', 'y'] })];
+
+  expect(rowsFor(namesRead(steps, 'b'), [{ name: 'x', value: '1' }, { name: 'z', value: '' }])).toEqual([
+    { name: 'x', value: '1' },
+    { name: 'y', value: '' }
+  ]);
+});
+
+test('a value without a proper name is a mistake in its row', () => {
+  const rows = [
+    { name: 'x', value: '1' },
+    { name: '1x', value: '1' },
+    { name: '', value: '2' },
+    { name: '!', value: '' }
+  ];
+
+  expect(Object.keys(mistakes(rows, trans))).toEqual(['1', '2']);
+});
+
+test('what a dead kernel left is told in one line', () => {
+  const dead: IDead = {
+    execution: 'ex_1',
+    status: 'interrupted',
+    at: null,
+    why: 'killed by SIGKILL',
+    restorable: 2,
+    last: 'train',
+    saved_duration: 192,
+    saved_cost: 1.5
+  };
+
+  expect(tellOf(dead, trans)).toBe(
+    'The last execution was interrupted: killed by SIGKILL · 2 checkpoints can be put back, up to “train” · saves 3 min 12 s · $1.50'
+  );
+});

@@ -1,0 +1,176 @@
+import * as React from 'react';
+import { fireEvent, render, screen, waitFor, within } from '@testing-library/react';
+import { expect, test, vi } from 'vitest';
+import { ApiError } from '../api';
+import { Log } from '../executions/log';
+import { Timeline } from '../executions/timeline';
+import { VirtualList } from '../executions/virtual';
+import { Problem } from '../problem';
+import { ReplayForm } from '../replay/view';
+import { WaitCard } from '../waits/card';
+import { FakeNews, api, checkpoint, detail, trans, wait } from './fakes';
+
+test('a question of yes or no has two buttons, and the reason goes along', async () => {
+  const onAnswer = vi.fn(async () => undefined);
+  render(<WaitCard wait={wait()} trans={trans} onAnswer={onAnswer} />);
+
+  fireEvent.click(screen.getByText('Add a reason'));
+  fireEvent.change(screen.getByLabelText(/Reason/), { target: { value: 'too early' } });
+  fireEvent.click(screen.getByText('Reject'));
+
+  await waitFor(() => expect(onAnswer).toHaveBeenCalledWith(false, 'too early'));
+});
+
+const REFUND = {
+  type: 'object',
+  required: ['amount'],
+  properties: {
+    amount: { type: 'integer', title: 'Amount (USD)', default: 40, description: 'At most what was paid' },
+    tier: { type: 'string', enum: ['low', 'high'], title: 'Tier', default: 'low' },
+    mail: { type: 'boolean', title: 'Send a mail', default: true },
+    note: { anyOf: [{ type: 'string' }, { type: 'null' }], title: 'Note', default: null }
+  }
+};
+
+test('every field of a form has a label of its own, and sends its default', async () => {
+  const onAnswer = vi.fn(async () => undefined);
+  render(<WaitCard wait={wait({ schema: REFUND })} trans={trans} onAnswer={onAnswer} />);
+
+  expect(screen.getByLabelText('Amount (USD)')).toHaveProperty('value', '40');
+  expect(screen.getByLabelText('Tier')).toBeTruthy();
+  expect(screen.getByLabelText('Send a mail')).toHaveProperty('checked', true);
+  expect(screen.getByLabelText(/Note/)).toBeTruthy();
+  fireEvent.change(screen.getByLabelText('Amount (USD)'), { target: { value: '25' } });
+  fireEvent.click(screen.getByText('Send answer'));
+
+  await waitFor(() => expect(onAnswer).toHaveBeenCalledWith({ amount: 25, tier: 'low', mail: true }, undefined));
+});
+
+test('what the server says of a field stands at it', async () => {
+  const onAnswer = vi.fn(async () => {
+    throw new ApiError('no', 422, 'invalid-answer', '', { '/amount': '40 is too much' });
+  });
+  render(<WaitCard wait={wait({ schema: REFUND })} trans={trans} onAnswer={onAnswer} />);
+
+  fireEvent.click(screen.getByText('Send answer'));
+
+  const said = await screen.findByText('40 is too much');
+  expect(screen.getByLabelText('Amount (USD)').getAttribute('aria-describedby')).toContain(said.id);
+});
+
+test.each([
+  [{ type: 'string' }, 'words', 'words'],
+  [{ type: 'number' }, '1.5', 1.5],
+  [{ enum: ['low', 'high'] }, '1', 'high']
+])('an answer of %j is typed in one labelled field', async (schema, typed, answer) => {
+  const onAnswer = vi.fn(async () => undefined);
+  render(<WaitCard wait={wait({ schema: schema as any })} trans={trans} onAnswer={onAnswer} />);
+
+  fireEvent.change(screen.getByLabelText('Answer'), { target: { value: typed } });
+  fireEvent.click(screen.getByText('Send answer'));
+
+  await waitFor(() => expect(onAnswer).toHaveBeenCalledWith(answer, undefined));
+});
+
+test('an answered wait says what, by whom and why, and can go on', () => {
+  const answered = wait({ status: 'answered', answer: true, answered_by: 'Ana', reason: 'fine' });
+  const onGoOn = vi.fn();
+  render(<WaitCard wait={answered} trans={trans} onAnswer={vi.fn()} onGoOn={onGoOn} />);
+
+  expect(screen.getByRole('status').textContent).toMatch(/Approved.*Ana.*fine/);
+  fireEvent.click(screen.getByText('Run this cell to go on'));
+  expect(onGoOn).toHaveBeenCalled();
+});
+
+const HOSTILE = ['<img src=x onerror=alert(1)>', '<script>alert(1)</script>', 'javascript:alert(1)', '"><svg onload=alert(1)>'];
+
+test.each(HOSTILE)('%s is only ever text', text => {
+  const { container } = render(
+    <>
+      <WaitCard wait={wait({ question: text, show: text })} trans={trans} onAnswer={vi.fn()} />
+      <WaitCard wait={wait({ question: text, show: [{ [text]: text }], schema: { type: 'string', title: text, description: text } })} trans={trans} onAnswer={vi.fn()} />
+      <Timeline api={api({})} execution="ex" checkpoints={[checkpoint(text, { reads: [text] })]} trans={trans} />
+    </>
+  );
+
+  expect(container.querySelector('script, img, svg, a, iframe')).toBeNull();
+  expect(container.textContent).toContain(text);
+});
+
+test('of ten thousand rows a few are in the document, and the keyboard reaches the next', async () => {
+  render(
+    <VirtualList count={10_000} rowHeight={46} label="rows" onEnd={vi.fn()} row={index => <button>{`row ${index}`}</button>} />
+  );
+  const list = screen.getByRole('list');
+
+  fireEvent.keyDown(list, { key: 'ArrowDown' });
+
+  await waitFor(() => expect(document.activeElement?.textContent).toBe('row 1'));
+  expect(within(list).getAllByRole('listitem').length).toBeLessThan(40);
+  expect(within(list).getAllByRole('listitem')[0].getAttribute('aria-setsize')).toBe('10000');
+});
+
+test('a checkpoint opens to what it stored, and can be replayed', () => {
+  const onReplay = vi.fn();
+  const artifacts = [{ ref: 'ex/a/x', names: ['x'], digest: 'd', bytes: 3200, codec: 'zarr' }];
+  render(
+    <Timeline
+      api={api({})}
+      execution="ex"
+      checkpoints={[checkpoint('a', { artifacts }), checkpoint('a', { status: 'restored' })]}
+      trans={trans}
+      onReplay={onReplay}
+    />
+  );
+
+  fireEvent.click(screen.getByText('a'));
+  expect(screen.getByText('3.2 kB')).toBeTruthy();
+  fireEvent.click(screen.getByText('a#2'));
+  expect(screen.queryByText('3.2 kB')).toBeNull();
+  fireEvent.click(screen.getByText('Replay from here…'));
+
+  expect(onReplay).toHaveBeenCalledWith('a#2');
+});
+
+test('the log goes on where it had come to, and asks again only for news of its execution', async () => {
+  const news = new FakeNews();
+  const line = (seq: number, text: string) => ({ seq, at: '2026-03-01T12:00:00Z', kind: 'x', checkpoint: null, stream: null, text });
+  const pages: Record<number, any> = {
+    0: { lines: [line(1, 'begun')], next: 1, more: true },
+    1: { lines: [line(2, 'loaded')], next: 2, more: false },
+    2: { lines: [line(3, 'trained')], next: 3, more: false }
+  };
+  const server = api({ logs: async (_, after) => pages[after ?? 0] });
+  render(<Log api={server} news={news} execution="ex_1" trans={trans} />);
+  await screen.findByText('loaded');
+
+  news.tell({ executions: ['ex_2'] });
+  news.tell({ executions: ['ex_1'] });
+
+  await screen.findByText('trained');
+  expect(server.logs).toHaveBeenCalledTimes(3);
+  expect(screen.getByRole('log').textContent).toBe('begunloadedtrained');
+});
+
+test('a missing server part says how to get it', () => {
+  render(<Problem trans={trans} error={new ApiError('404', 404)} />);
+
+  expect(screen.getByRole('alert').textContent).toContain('jupyter server extension enable kitaru_nb');
+});
+
+test('a replay is asked for with what was changed, and then compared', async () => {
+  const server = api({
+    execution: async () => detail(1, [checkpoint('load'), checkpoint('train', { reads: ['lr', 'data'] })]),
+    replay: async () => ({ execution: 'ex_2' })
+  });
+  const actions = { open: vi.fn(), compare: vi.fn() };
+  const kitaru: any = { api: server, news: new FakeNews(), trans };
+  render(<ReplayForm kitaru={kitaru} execution="ex_1" from="train" actions={actions} />);
+
+  fireEvent.change(await screen.findByLabelText('Value of lr'), { target: { value: '0.5' } });
+  fireEvent.click(screen.getByRole('button', { name: 'Replay' }));
+  fireEvent.click(await screen.findByText('Compare with the original'));
+
+  expect(server.replay).toHaveBeenCalledWith('ex_1', { from: 'train', inputs: { lr: 0.5 } });
+  expect(actions.compare).toHaveBeenCalledWith('ex_1', 'ex_2');
+});

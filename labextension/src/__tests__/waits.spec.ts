@@ -1,0 +1,189 @@
+import { expect, test, vi } from 'vitest';
+import { ApiError, IWait } from '../api';
+import { WaitsModel } from '../waits/model';
+import { Queue } from '../waits/queue';
+import { drawable, errorsAt, fits, given, isYesOrNo, uiOf } from '../waits/schema';
+import { kindOf } from '../waits/show';
+import { FakeNews, api, wait } from './fakes';
+
+const settled = () => new Promise(resolve => setTimeout(resolve, 0));
+
+test('the inbox is read once it is opened, and again when the server has news of waits', async () => {
+  const news = new FakeNews();
+  const server = api({ waits: async () => [wait()] });
+  const model = new WaitsModel(server, news);
+  news.tell({ waits: ['ex_1/publish'] });
+  expect(server.waits).toHaveBeenCalledTimes(0);
+
+  await model.open();
+  news.tell({ waits: ['ex_1/publish'] });
+  news.tell({ executions: ['ex_1'] });
+  await settled();
+
+  expect(server.waits).toHaveBeenCalledTimes(2);
+  expect(model.inbox?.map(each => each.address)).toEqual(['ex_1/publish']);
+});
+
+test('an answer from elsewhere is told once', async () => {
+  const news = new FakeNews();
+  let now: IWait = wait();
+  const server = api({ wait: async () => now, waits: async () => (now.status === 'pending' ? [now] : []) });
+  const model = new WaitsModel(server, news);
+  const told: boolean[] = [];
+  model.answered.connect((_, { here }) => told.push(here));
+  await model.open();
+
+  now = wait({ status: 'answered', answer: true });
+  news.tell({ waits: [now.address] });
+  await settled();
+  news.tell({ waits: [now.address], all: true });
+  await settled();
+
+  expect(told).toEqual([false]);
+  expect(model.inbox).toEqual([]);
+});
+
+test('an answer that is refused because somebody was faster shows theirs', async () => {
+  const theirs = wait({ status: 'answered', answer: false, answered_by: 'Ben' });
+  const server = api({
+    answer: async () => {
+      throw new ApiError('Ben has answered', 409, 'answered');
+    },
+    wait: async () => theirs
+  });
+  const model = new WaitsModel(server, new FakeNews());
+
+  await expect(model.answer(wait(), true)).rejects.toThrow('Ben has answered');
+
+  expect(model.get('ex_1/publish')).toEqual(theirs);
+});
+
+test('an answer goes with what it holds for', async () => {
+  const server = api({ answer: async () => wait({ status: 'answered', answer: true }) });
+  const model = new WaitsModel(server, new FakeNews());
+
+  await model.answer(wait(), true, 'fine');
+
+  expect(server.answer).toHaveBeenCalledWith('ex_1/publish', true, { reason: 'fine', binding: 'b1' });
+});
+
+test('an inbox that cannot be read says why, and keeps what it had', async () => {
+  const waits = vi.fn().mockResolvedValueOnce([wait()]).mockRejectedValue(new ApiError('down', 503));
+  const model = new WaitsModel(api({ waits }), new FakeNews());
+  await model.open();
+
+  await model.refresh();
+
+  expect(model.problem?.message).toBe('down');
+  expect(model.inbox).toHaveLength(1);
+});
+
+function storage() {
+  const kept = new Map<string, string>();
+  return {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+    removeItem: (key: string) => void kept.delete(key)
+  };
+}
+
+test('what is queued behind a waiting cell is known, also after a reload', () => {
+  const kept = storage();
+  const queue = new Queue(kept);
+  ['a', 'b', 'c', 'd'].forEach(cell => queue.scheduled('n', cell));
+  queue.ended('n', 'x.ipynb', 'a', null);
+
+  queue.ended('n', 'x.ipynb', 'b', 'ex_1/w');
+
+  expect(new Queue(kept).held('ex_1/w')).toEqual({ path: 'x.ipynb', cell: 'b', queue: ['c', 'd'] });
+});
+
+test('a queued cell that is run by hand meanwhile is not run again', () => {
+  const queue = new Queue(storage());
+  ['a', 'b', 'c'].forEach(cell => queue.scheduled('n', cell));
+  queue.ended('n', 'x.ipynb', 'a', 'ex_1/w');
+  ['b', 'c'].forEach(cell => queue.ended('n', 'x.ipynb', cell, null));
+
+  queue.scheduled('n', 'b');
+
+  expect(queue.held('ex_1/w')?.queue).toEqual(['c']);
+});
+
+test('once it goes on nothing is held any more', () => {
+  const queue = new Queue(storage());
+  queue.scheduled('n', 'a');
+  queue.ended('n', 'x.ipynb', 'a', 'ex_1/w');
+
+  queue.release('ex_1/w');
+
+  expect(queue.held('ex_1/w')).toBeNull();
+});
+
+test('yes or no is a boolean without more', () => {
+  expect(isYesOrNo({ type: 'boolean' })).toBe(true);
+  expect(isYesOrNo({ type: 'boolean', enum: [true] })).toBe(false);
+  expect(isYesOrNo(null)).toBe(false);
+});
+
+test('what may be null is drawn as what it is besides', () => {
+  const schema = {
+    type: 'object',
+    properties: { note: { anyOf: [{ type: 'string' }, { type: 'null' }], default: null, title: 'Note' } }
+  };
+
+  expect(drawable(schema)).toEqual({ type: 'object', properties: { note: { type: 'string', title: 'Note' } } });
+});
+
+test('a choice among real alternatives stays one', () => {
+  const schema = { anyOf: [{ type: 'string' }, { type: 'integer' }] };
+
+  expect(drawable(schema)).toEqual(schema);
+});
+
+test('errors stand at the fields that their pointers name', () => {
+  expect(errorsAt({ '/a~1b/0': 'wrong', '': 'all wrong' })).toEqual({
+    __errors: ['all wrong'],
+    'a/b': { '0': { __errors: ['wrong'] } }
+  });
+});
+
+test('long texts are typed into an area', () => {
+  expect(uiOf({ type: 'object', properties: { essay: { type: 'string', maxLength: 5000 }, n: { type: 'integer' } } })).toEqual(
+    { essay: { 'ui:widget': 'textarea', 'ui:options': { rows: 4 } }, n: {} }
+  );
+});
+
+test.each([
+  [{ type: 'string' }, ''],
+  [{ type: 'object' }, {}],
+  [{ type: 'integer' }, null]
+])('an untouched form of %j sends %j', (schema, value) => {
+  expect(given(schema, undefined)).toEqual(value);
+});
+
+const animals = { $defs: { cat: { type: 'object', required: ['claws'], properties: { claws: { type: 'integer' } } } } };
+
+test.each([
+  [{ $ref: '#/$defs/cat' }, { claws: 4 }, true],
+  [{ $ref: '#/$defs/cat' }, { claws: 'x' }, false],
+  [{ $ref: '#/$defs/cat' }, {}, false],
+  [{ type: ['string', 'null'] }, null, true],
+  [{ enum: ['a', 'b'] }, 'c', false],
+  [{ const: 1 }, 1, true],
+  [{ oneOf: [{ type: 'string' }, { type: 'number' }] }, true, false],
+  [{ allOf: [{ type: 'integer' }, { enum: [1, 2] }] }, 2, true]
+])('%j takes %j: %s', (schema, value, expected) => {
+  expect(fits(schema as any, value as any, animals)).toBe(expected);
+});
+
+test.each([
+  ['plain text', 'text'],
+  ['--- a\n+++ b\n@@ -1 +1 @@\n-x\n+y', 'diff'],
+  [[{ a: 1 }, { a: 2 }], 'table'],
+  [{ a: 1, b: 'x' }, 'fields'],
+  [{ a: { b: 1 } }, 'json'],
+  [[1, 2], 'json'],
+  [[], 'json']
+])('%j is shown as %s', (value, kind) => {
+  expect(kindOf(value as any)).toBe(kind);
+});

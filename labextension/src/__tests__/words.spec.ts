@@ -1,0 +1,66 @@
+import { expect, test } from 'vitest';
+import { age, ago, clock, cost, duration, joined, saving, size } from '../format';
+import { trans } from './fakes';
+import { servedPath } from '../paths';
+
+test.each([
+  [null, ''],
+  [0.012, '12 ms'],
+  [0.8, '0.8 s'],
+  [12.4, '12 s'],
+  [192, '3 min 12 s'],
+  [7500, '2 h 05 min'],
+  [NaN, '']
+])('a duration of %s is %s', (seconds, words) => {
+  expect(duration(seconds)).toBe(words);
+});
+
+test.each([
+  [null, ''],
+  [0, ''],
+  [0.00412, '$0.0041'],
+  [1.2, '$1.20']
+])('a cost of %s is "%s": what is not known is never $0', (dollars, words) => {
+  expect(cost(dollars)).toBe(words);
+});
+
+test('a saving too small to notice is not told', () => {
+  expect(saving(0.02, null)).toBe('');
+  expect(saving(12, 0.4)).toBe('12 s · $0.40');
+});
+
+test('sizes and ages are in one unit', () => {
+  const now = Date.parse('2026-03-03T12:00:00Z');
+  expect([size(52), size(3200), size(1.5e9), size(null)]).toEqual(['52 B', '3.2 kB', '1.5 GB', '']);
+  expect(age('2026-03-01T12:00:00Z', now)).toBe('2 days');
+  expect(age('2026-03-03T11:59:30Z', now)).toBe('30 s');
+  expect(age('nonsense', now)).toBe('');
+});
+
+test('parts that say nothing leave no dot behind', () => {
+  expect(joined('a', '', null, false, 'b')).toBe('a · b');
+});
+
+test.each([
+  ['/srv/work/a/b.ipynb', '/srv/work', 'a/b.ipynb'],
+  ['/srv/other/b.ipynb', '/srv/work', null],
+  ['/srv/workshop/b.ipynb', '/srv/work', null],
+  ['/home/ana/work/b.ipynb', '~/work', 'b.ipynb'],
+  ['/Users/ana/work.d/b.ipynb', '~/work.d', 'b.ipynb'],
+  ['/home/ana/else/b.ipynb', '~/work', null],
+  [null, '/srv', null]
+])('%s below %s is %s', (path, root, served) => {
+  expect(servedPath(path, root)).toBe(served);
+});
+
+test('what has just happened is just now, and a moment that stays on the page is a time or a day', () => {
+  const now = Date.parse('2026-03-03T12:00:00');
+
+  expect([ago('2026-03-03T11:59:58', trans, now), ago('2026-03-03T11:58:00', trans, now), ago(null, trans)]).toEqual([
+    'just now',
+    '2 min ago',
+    ''
+  ]);
+  expect(clock('2026-03-03T09:05:00', new Date(now))).toMatch(/0?9.05/);
+  expect(clock('2026-03-01T09:05:00', new Date(now))).toContain('2026');
+});

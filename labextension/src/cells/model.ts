@@ -1,0 +1,143 @@
+/** How the cells of one open notebook stand: the server's word, asked for when something has changed. */
+import { isCodeCellModel } from '@jupyterlab/cells';
+import type { ICellModel } from '@jupyterlab/cells';
+import type { NotebookPanel } from '@jupyterlab/notebook';
+import type { IDisposable } from '@lumino/disposable';
+import { ISignal, Signal } from '@lumino/signaling';
+import type { IApi, ICell, IDead, ITypedCell } from '../api';
+import type { IChange, INews } from '../tokens';
+
+
+const PAUSE = 700; // after the last key, and between two looks while cells run
+
+export class CellsModel implements IDisposable {
+  constructor(
+    private readonly _panel: NotebookPanel,
+    private readonly _api: IApi,
+    private readonly _news: INews
+  ) {
+    _news.changed.connect(this._onNews, this);
+    _panel.disposed.connect(this.dispose, this);
+    void _panel.context.ready.then(() => {
+      if (!this._isDisposed) {
+        _panel.content.modelContentChanged.connect(this.later, this);
+        this.later();
+      }
+    });
+  }
+
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  /** The execution that the notebook belongs to; null where there is none yet. */
+  get execution(): string | null {
+    return this._execution;
+  }
+
+  get dead(): IDead | null {
+    return this._dead;
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  of(id: string): ICell | undefined {
+    return this._cells[id];
+  }
+
+  dispose(): void {
+    if (this._isDisposed) {
+      return;
+    }
+    this._isDisposed = true;
+    window.clearTimeout(this._timer);
+    this._news.changed.disconnect(this._onNews, this);
+    this._panel.disposed.disconnect(this.dispose, this);
+    if (!this._panel.isDisposed) {
+      this._panel.content.modelContentChanged.disconnect(this.later, this);
+    }
+    Signal.clearData(this);
+  }
+
+  /** A cell was run: what is known of the cells is out of date. */
+  renew(): void {
+    this._stale = true;
+    this.later();
+  }
+
+  /** Ask again soon: however many changes there are, it is asked once for them. */
+  later(): void {
+    if (this._isAsking) {
+      this._again = true;
+      return;
+    }
+    window.clearTimeout(this._timer);
+    this._timer = window.setTimeout(() => void this._ask(), PAUSE);
+  }
+
+  private async _ask(): Promise<void> {
+    const model = this._panel.content.model;
+    if (this._isDisposed || !model) {
+      return;
+    }
+    if (document.visibilityState !== 'visible' || !this._panel.isVisible) {
+      this._timer = window.setTimeout(() => void this._ask(), PAUSE * 4);
+      return; // nobody sees it: what is asked then is asked once, when somebody does
+    }
+    const cells = [...model.cells].filter(isCodeCellModel).map(typed);
+    const asked = JSON.stringify(cells);
+    if (asked === this._asked && !this._stale) {
+      return; // outputs have changed, or a cell was only looked at
+    }
+    this._isAsking = true;
+    this._stale = false;
+    try {
+      const found = await this._api.cells(this._panel.context.localPath, cells);
+      this._asked = asked;
+      this._cells = found.cells;
+      this._execution = found.execution;
+      this._dead = found.dead;
+    } catch {
+      this._cells = {}; // a badge that cannot be told is none; the panel says what is wrong
+      this._asked = '';
+    }
+    this._isAsking = false;
+    if (this._isDisposed) {
+      return;
+    }
+    this._changed.emit();
+    if (this._again) {
+      this._again = false;
+      this.later();
+    }
+  }
+
+  private _onNews(_: INews, change: IChange): void {
+    // Ids sort by time: a newer one than ours may be this notebook's next.
+    if (change.all || change.executions.some(id => this._execution === null || id >= this._execution)) {
+      this.renew();
+    }
+  }
+
+  private _cells: Readonly<Record<string, ICell>> = {};
+  private _execution: string | null = null;
+  private _dead: IDead | null = null;
+  private _asked = '';
+  private _stale = true;
+  private _isAsking = false;
+  private _again = false;
+  private _timer: number | undefined = undefined;
+  private readonly _changed = new Signal<this, void>(this);
+  private _isDisposed = false;
+}
+
+function typed(model: ICellModel): ITypedCell {
+  const tags = model.getMetadata('tags');
+  return {
+    id: model.id,
+    source: model.sharedModel.getSource(),
+    tags: Array.isArray(tags) ? tags.filter((tag): tag is string => typeof tag === 'string') : []
+  };
+}

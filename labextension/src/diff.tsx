@@ -1,0 +1,56 @@
+/** Two executions side by side, as the server draws them: a page that runs nothing, in a frame that lets it. */
+import * as React from 'react';
+import { ReactWidget } from '@jupyterlab/apputils';
+import { diffIcon } from './icons';
+import { Problem } from './problem';
+import type { IChange, IKitaru, INews } from './tokens';
+import { asApiError } from './waits/model';
+
+export class DiffView extends ReactWidget {
+  constructor(
+    private readonly _kitaru: IKitaru,
+    private readonly _a: string,
+    private readonly _b: string
+  ) {
+    super();
+    this.addClass('jp-kitaru-View');
+    this.addClass('jp-mod-frame');
+    this.title.icon = diffIcon;
+    this.title.label = _kitaru.trans.__('Compare');
+    this.title.caption = `${_a} – ${_b}`;
+    this.title.closable = true;
+  }
+
+  protected override render(): JSX.Element {
+    return <Diff kitaru={this._kitaru} a={this._a} b={this._b} />;
+  }
+}
+
+function Diff({ kitaru, a, b }: { kitaru: IKitaru; a: string; b: string }): JSX.Element {
+  const { api, news, trans } = kitaru;
+  const [page, setPage] = React.useState<string | null>(null);
+  const [problem, setProblem] = React.useState<unknown>(null);
+  const read = () => {
+    setProblem(null);
+    api.diffPage(a, b).then(setPage, setProblem);
+  };
+  React.useEffect(() => {
+    const heard = (_: INews, change: IChange) => {
+      if (change.executions.includes(a) || change.executions.includes(b)) {
+        read();
+      }
+    };
+    read();
+    news.changed.connect(heard);
+    return () => {
+      news.changed.disconnect(heard);
+    };
+  }, [a, b]);
+  if (problem) {
+    return <Problem trans={trans} error={asApiError(problem)} onRetry={read} />;
+  }
+  if (page === null) {
+    return <div className="jp-kitaru-empty">{trans.__('Comparing…')}</div>;
+  }
+  return <iframe className="jp-kitaru-Frame" sandbox="" srcDoc={page} title={trans.__('Comparison of %1 and %2', a, b)} />;
+}

@@ -1,0 +1,93 @@
+/**
+ * What happened in an execution and what its cells showed, as it comes.
+ *
+ * Outputs are on record as they appear, also those that a page has lost because it was closed or
+ * reloaded while a cell ran: here they are again.
+ */
+import * as React from 'react';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { IApi, ILine } from '../api';
+import { moment } from '../format';
+import { Problem } from '../problem';
+import type { IChange, INews } from '../tokens';
+import { asApiError } from '../waits/model';
+
+const MOST = 2000; // lines that are kept on the page; the command line has them all
+
+export interface ILogProps {
+  api: IApi;
+  news: INews;
+  execution: string;
+  trans: TranslationBundle;
+}
+
+export function Log({ api, news, execution, trans }: ILogProps): JSX.Element {
+  const [lines, setLines] = React.useState<readonly ILine[]>([]);
+  const [problem, setProblem] = React.useState<unknown>(null);
+  const [turn, setTurn] = React.useState(0);
+  const box = React.useRef<HTMLDivElement>(null);
+
+  React.useEffect(() => {
+    let next = 0;
+    let gone = false;
+    let reading = false;
+    let again = false;
+    const read = async () => {
+      if (reading) {
+        again = true;
+        return;
+      }
+      reading = true;
+      try {
+        let more = true;
+        while (more && !gone) {
+          again = false;
+          const page = await api.logs(execution, next);
+          next = page.next;
+          more = page.more || again;
+          if (!gone && page.lines.length) {
+            setLines(known => [...known, ...page.lines].slice(-MOST));
+          }
+        }
+      } catch (error) {
+        if (!gone) {
+          setProblem(error);
+        }
+      }
+      reading = false;
+    };
+    const heard = (_: INews, change: IChange) => {
+      if (change.all || change.executions.includes(execution)) {
+        void read();
+      }
+    };
+    setLines([]);
+    setProblem(null);
+    news.changed.connect(heard);
+    void read();
+    return () => {
+      gone = true;
+      news.changed.disconnect(heard);
+    };
+  }, [execution, turn]);
+  React.useEffect(() => {
+    const node = box.current;
+    if (node) {
+      node.scrollTop = node.scrollHeight;
+    }
+  }, [lines]);
+
+  if (problem) {
+    return <Problem trans={trans} error={asApiError(problem)} onRetry={() => setTurn(turn + 1)} />;
+  }
+  return (
+    <div ref={box} className="jp-kitaru-Log" role="log" aria-label={trans.__('Log')} tabIndex={0}>
+      {lines.map((line, index) => (
+        <div key={index} data-stream={line.stream ?? 'event'} title={moment(line.at)}>
+          {line.text}
+        </div>
+      ))}
+      {lines.length === 0 && <div className="jp-kitaru-dim">{trans.__('Nothing yet.')}</div>}
+    </div>
+  );
+}

@@ -1,0 +1,59 @@
+/** One execution in the list: two lines. */
+import * as React from 'react';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { IExecution } from '../api';
+import { age, cost, duration, joined, moment, saving } from '../format';
+import { StatusMark, wordOf } from '../status';
+
+export const ROW_HEIGHT = 46;
+
+/** What an execution is called where there is little room. */
+export function titleOf(execution: IExecution): string {
+  return execution.notebook?.split('/').pop() ?? execution.flow?.split(':').pop() ?? execution.id;
+}
+
+/** How long it has run, or ran. */
+export function lengthOf(execution: IExecution, now: number = Date.now()): number | null {
+  if (execution.duration !== null || execution.status !== 'running') {
+    return execution.duration;
+  }
+  return (now - Date.parse(execution.started_at)) / 1000;
+}
+
+export interface IRowProps {
+  execution: IExecution;
+  focused: boolean;
+  /** The minute in which it is drawn: what is told of times is true for about as long. */
+  minute: number;
+  trans: TranslationBundle;
+  onOpen: (id: string) => void;
+}
+
+export const ExecutionRow = React.memo(function ExecutionRow({ execution, focused, trans, onOpen }: IRowProps) {
+  const ago = age(execution.started_at);
+  const saved = saving(execution.saved_duration, execution.saved_cost);
+  return (
+    <button
+      type="button"
+      className="jp-kitaru-Row"
+      tabIndex={focused ? 0 : -1}
+      onClick={() => onOpen(execution.id)}
+      title={joined(execution.notebook ?? execution.flow, execution.id, moment(execution.started_at))}
+    >
+      <StatusMark status={execution.status} />
+      <span className="jp-kitaru-Row-title">{titleOf(execution)}</span>
+      <span className="jp-kitaru-Row-cost">{cost(execution.cost)}</span>
+      <span className="jp-kitaru-Row-more">
+        {joined(
+          wordOf(execution.status, trans),
+          duration(lengthOf(execution)),
+          saved && trans.__('saved %1', saved),
+          execution.parent && trans.__('replay'),
+          execution.attempts > 1 && trans._n('%1 attempt', '%1 attempts', execution.attempts),
+          ...execution.tags.slice(0, 2).map(tag => `#${tag}`)
+        )}
+      </span>
+      <span className="jp-kitaru-Row-age">{ago}</span>
+    </button>
+  );
+});

@@ -1,0 +1,102 @@
+/** Numbers as people read them, the same words as the command line's. No DOM, no translation of units. */
+
+/** ``0.8 s``, ``12 s``, ``3 min 12 s``, ``2 h 05 min``; empty where it is not known. */
+export function duration(seconds: number | null | undefined): string {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) {
+    return '';
+  }
+  if (seconds < 9.95) {
+    return seconds >= 0.05 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds * 1000)} ms`;
+  }
+  const all = Math.round(seconds);
+  const [minutes, rest] = [Math.floor(all / 60), all % 60];
+  if (minutes === 0) {
+    return `${rest} s`;
+  }
+  const hours = Math.floor(minutes / 60);
+  return hours ? `${hours} h ${two(minutes % 60)} min` : `${minutes} min ${two(rest)} s`;
+}
+
+/** What a restored step has saved: time and money, where it is worth a word. */
+export function saving(seconds: number | null | undefined, dollars: number | null | undefined): string {
+  return joined(seconds && seconds >= 0.5 ? duration(seconds) : '', cost(dollars));
+}
+
+/** ``$0.0041``, ``$1.20``; empty where it is not known or nothing. */
+export function cost(dollars: number | null | undefined): string {
+  if (dollars === null || dollars === undefined || !Number.isFinite(dollars) || dollars === 0) {
+    return '';
+  }
+  return dollars < 0.01 ? `$${Number(dollars.toPrecision(2))}` : `$${dollars.toFixed(2)}`;
+}
+
+/** Bytes in the largest unit that keeps the number readable. */
+export function size(bytes: number | null | undefined): string {
+  if (bytes === null || bytes === undefined) {
+    return '';
+  }
+  let count = bytes;
+  for (const unit of ['B', 'kB', 'MB', 'GB']) {
+    if (count < 1000) {
+      return unit === 'B' ? `${count} B` : `${count.toFixed(1)} ${unit}`;
+    }
+    count /= 1000;
+  }
+  return `${count.toFixed(1)} TB`;
+}
+
+/** How long before `now` that was, in one unit: ``3 min``, ``2 days``; empty where it is not known. */
+export function age(then: string | null | undefined, now: number = Date.now()): string {
+  const at = then ? Date.parse(then) : NaN;
+  if (Number.isNaN(at)) {
+    return '';
+  }
+  const seconds = Math.max(0, (now - at) / 1000);
+  for (const [unit, length] of [
+    ['day', 86400],
+    ['h', 3600],
+    ['min', 60]
+  ] as const) {
+    if (seconds >= length) {
+      const count = Math.floor(seconds / length);
+      return `${count} ${unit}${unit === 'day' && count > 1 ? 's' : ''}`;
+    }
+  }
+  return `${Math.floor(seconds)} s`;
+}
+
+/** How long ago that was, as a phrase; empty where it is not known. */
+export function ago(
+  then: string | null | undefined,
+  trans: { __: (text: string, ...more: any[]) => string },
+  now: number = Date.now()
+): string {
+  const words = age(then, now);
+  return !words ? '' : /^[0-4] s$/.test(words) ? trans.__('just now') : trans.__('%1 ago', words);
+}
+
+/** The moment where it stays on the page: the time of today, the day of any other. */
+export function clock(then: string | null | undefined, now: Date = new Date()): string {
+  const at = then ? new Date(then) : null;
+  if (!at || Number.isNaN(at.getTime())) {
+    return '';
+  }
+  return at.toDateString() === now.toDateString()
+    ? at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+    : at.toLocaleDateString();
+}
+
+/** The moment in the reader's own time zone, for a tooltip. */
+export function moment(then: string | null | undefined): string {
+  const at = then ? new Date(then) : null;
+  return at && !Number.isNaN(at.getTime()) ? at.toLocaleString() : '';
+}
+
+/** The parts that say something, with a dot between them. */
+export function joined(...parts: (string | null | undefined | false)[]): string {
+  return parts.filter(part => part).join(' · ');
+}
+
+function two(count: number): string {
+  return String(count).padStart(2, '0');
+}

@@ -1,0 +1,66 @@
+/**
+ * What is new on the server.
+ *
+ * The server tells through Jupyter's event stream, which every page has open anyway; so nothing is
+ * polled. A slow heartbeat, while somebody looks at the page, makes up for events lost with a broken
+ * connection, and keeps the server's watcher awake.
+ */
+import type { Event } from '@jupyterlab/services';
+import type { IDisposable } from '@lumino/disposable';
+import { ISignal, Signal } from '@lumino/signaling';
+import type { IChange, INews } from './tokens';
+
+export const SCHEMA = 'https://kitaru-nb.dev/events/changed/v1';
+const BEAT = 120_000;
+
+export class News implements INews, IDisposable {
+  constructor(
+    private readonly _stream: Event.Stream,
+    beat: number = BEAT
+  ) {
+    _stream.connect(this._heard, this);
+    this._timer = window.setInterval(() => {
+      if (document.visibilityState === 'visible') {
+        this._changed.emit({ executions: [], waits: [], all: true });
+      }
+    }, beat);
+  }
+
+  get changed(): ISignal<INews, IChange> {
+    return this._changed;
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  dispose(): void {
+    if (this._isDisposed) {
+      return;
+    }
+    this._isDisposed = true;
+    window.clearInterval(this._timer);
+    this._stream.disconnect(this._heard, this);
+    Signal.clearData(this);
+  }
+
+  private _heard(_: unknown, event: Event.Emission): void {
+    if (event.schema_id !== SCHEMA) {
+      return;
+    }
+    const seq = Number(event.seq);
+    // It only ever grows: one that does not is of another journal, of which nothing is known yet.
+    const all = !(seq > this._seq);
+    this._seq = seq;
+    this._changed.emit({ executions: texts(event.executions), waits: texts(event.waits), all });
+  }
+
+  private readonly _changed = new Signal<INews, IChange>(this);
+  private readonly _timer: number;
+  private _seq = -1;
+  private _isDisposed = false;
+}
+
+function texts(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((each): each is string => typeof each === 'string') : [];
+}

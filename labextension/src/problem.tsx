@@ -1,0 +1,42 @@
+/** What went wrong, and what to do about it. */
+import * as React from 'react';
+import { Button } from '@jupyterlab/ui-components';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { ApiError } from './api';
+
+export interface IProblemProps {
+  trans: TranslationBundle;
+  error?: ApiError;
+  text?: string;
+  onRetry?: () => void;
+}
+
+export function Problem({ trans, error, text, onRetry }: IProblemProps): JSX.Element {
+  return (
+    <div className="jp-kitaru-Problem" role="alert">
+      <div>{text ?? (error ? whatOf(error, trans) : '')}</div>
+      {error && hintOf(error, trans) && <div className="jp-kitaru-dim">{hintOf(error, trans)}</div>}
+      {onRetry && (
+        <Button className="jp-mod-styled" onClick={onRetry}>
+          {trans.__('Try again')}
+        </Button>
+      )}
+    </div>
+  );
+}
+
+function whatOf(error: ApiError, trans: TranslationBundle): string {
+  if (error.isMissing) {
+    return trans.__('The server part of kitaru_nb does not answer here.');
+  }
+  return error.status === 0 ? trans.__('The Jupyter server cannot be reached: %1', error.message) : error.message;
+}
+
+function hintOf(error: ApiError, trans: TranslationBundle): string {
+  if (error.isMissing) {
+    return trans.__(
+      'Install kitaru-nb where the Jupyter server runs, or enable it there: jupyter server extension enable kitaru_nb'
+    );
+  }
+  return error.status === 0 ? trans.__('What is on record is safe. This page asks again by itself.') : error.hint;
+}

@@ -1,0 +1,105 @@
+/** Where things open: the side panel, the main area, and a cell that is to be shown. */
+import type { ILabShell, ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
+import { ICommandPalette, MainAreaWidget } from '@jupyterlab/apputils';
+import { PageConfig } from '@jupyterlab/coreutils';
+import type { IDocumentManager } from '@jupyterlab/docmanager';
+import type { INotebookTracker } from '@jupyterlab/notebook';
+import type { Widget } from '@lumino/widgets';
+import type { IExecutionDetail, IWait } from './api';
+import type { Notebooks } from './cells/notebooks';
+import { CommandIDs, PALETTE, addCommands } from './commands';
+import { DiffView } from './diff';
+import { ExecutionsModel } from './executions/model';
+import { IFound, cellOfWait } from './notebooks';
+import { KitaruPanel, PANEL_ID } from './panel';
+import { servedPath } from './paths';
+import { ReplayView } from './replay/view';
+import type { IKitaru } from './tokens';
+
+export function activateViews(
+  app: JupyterFrontEnd,
+  kitaru: IKitaru,
+  notebooks: Notebooks | null,
+  tracker: INotebookTracker | null,
+  labShell: ILabShell | null,
+  restorer: ILayoutRestorer | null,
+  palette: ICommandPalette | null,
+  documents: IDocumentManager | null
+): void {
+  const { trans } = kitaru;
+  const executions = new ExecutionsModel(kitaru.api, kitaru.news);
+
+  const openPanel = () => {
+    if (labShell) {
+      app.shell.activateById(PANEL_ID);
+    } else {
+      const args = { side: 'right', title: panel.title.caption, id: PANEL_ID };
+      void app.commands.execute('application:toggle-panel', args);
+    }
+  };
+  const openExecution = (id: string) => {
+    void executions.select(id);
+    if (!panel.isVisible) {
+      openPanel();
+    }
+  };
+  const inMain = (content: Widget, id: string) => {
+    const widget = new MainAreaWidget({ content });
+    widget.id = id;
+    widget.title.icon = content.title.icon;
+    widget.toolbar.hide();
+    app.shell.add(widget, 'main');
+    app.shell.activateById(id);
+  };
+  let count = 0;
+  const compare = (a: string, b: string) => inMain(new DiffView(kitaru, a, b), `kitaru-nb-diff-${++count}`);
+  const replay = (execution: string, from: string | null) =>
+    inMain(new ReplayView(kitaru, execution, from, { open: openExecution, compare }), `kitaru-nb-replay-${++count}`);
+  const show = ({ panel: at, cell }: IFound) => {
+    app.shell.activateById(at.id);
+    at.content.activeCellIndex = at.content.widgets.indexOf(cell);
+    void at.content.scrollToItem(at.content.activeCellIndex, 'smart');
+  };
+  const reveal = (wait: IWait) => {
+    const found = tracker && cellOfWait(tracker, wait.address);
+    return found ? () => show(found) : undefined;
+  };
+
+  const panel = new KitaruPanel(kitaru, executions, {
+    reveal,
+    openNotebook: execution => openerOf(execution, documents),
+    resumeHere: execution => {
+      const at = tracker?.find(each => notebooks?.of(each)?.model.dead?.execution === execution.id);
+      return at && (() => (app.shell.activateById(at.id), void notebooks?.of(at)?.bar.resume()));
+    },
+    replay: (execution, checkpoint) => replay(execution.id, checkpoint),
+    compare
+  });
+  app.shell.add(panel, labShell ? 'left' : 'right', { rank: 600 });
+  restorer?.add(panel, PANEL_ID);
+
+  const follow = () => executions.setNotebook(tracker?.currentWidget?.context.localPath ?? null);
+  tracker?.currentChanged.connect(follow);
+  follow();
+
+  const search = () => {
+    if (!panel.isVisible) {
+      openPanel();
+    }
+    void executions.select(null).then(() => window.requestAnimationFrame(() => panel.search()));
+  };
+  addCommands(app, { kitaru, tracker, notebooks, openPanel, search, openExecution, replay, compare, reveal });
+  PALETTE.forEach(command => palette?.addItem({ command, category: trans.__('Kitaru') }));
+  tracker?.activeCellChanged.connect(() => {
+    [CommandIDs.toggleCheckpoint, CommandIDs.replay, CommandIDs.rewind].forEach(id => app.commands.notifyCommandChanged(id));
+  });
+}
+
+/** Opens the notebook of an execution, where the file browser has it. */
+function openerOf(execution: IExecutionDetail, documents: IDocumentManager | null): (() => void) | undefined {
+  const path = servedPath(execution.notebook, PageConfig.getOption('serverRoot'));
+  if (path === null || !documents) {
+    return undefined;
+  }
+  return () => void documents.openOrReveal(path);
+}
