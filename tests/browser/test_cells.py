@@ -1,0 +1,132 @@
+"""What a notebook shows of its checkpoints: badges, menu, Resume bar; and that none of it is saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+
+from playwright.sync_api import BrowserContext, Locator, expect
+
+from tests.browser.site import Notebook, Site
+
+LOAD = "%load_ext kitaru_nb"
+STEP = "%%checkpoint numbers\nnumbers = [1, 2, 3]\nprint('made')"
+SUM = "%%checkpoint total\ntotal = sum(numbers)\ntotal"
+
+
+def badge(notebook: Notebook, number: int) -> Locator:
+    return notebook.cell(number).locator(".jp-kitaru-Badge-line")
+
+
+def stands(notebook: Notebook, number: int, status: str) -> None:
+    expect(badge(notebook, number)).to_have_attribute("data-status", status)
+
+
+def opened(site: Site, context: BrowserContext, name: str, *cells: str) -> Notebook:
+    notebook = site.open(context, site.write(f"{name}.ipynb", *(cells or (LOAD, STEP, SUM))))
+    notebook.run_all()
+    notebook.has_run(2)
+    return notebook
+
+
+def killed(notebook: Notebook) -> None:
+    pid = notebook.kernel_pid()
+    os.kill(pid, signal.SIGKILL)
+    notebook.restarted(pid)
+
+
+def test_a_checkpoint_is_fresh_after_it_ran_and_stale_with_a_reason_after_an_edit(
+    lab: Site, context: BrowserContext
+) -> None:
+    notebook = opened(lab, context, "badges")
+    stands(notebook, 1, "fresh")
+    stands(notebook, 2, "fresh")
+    expect(badge(notebook, 0)).to_have_count(0)
+
+    notebook.set_source(1, STEP.replace("3]", "4]"))
+
+    stands(notebook, 1, "stale")
+    expect(badge(notebook, 1)).to_have_attribute("title", re.compile("source|edited|changed"))
+
+
+def test_a_restored_cell_says_so_and_nothing_of_it_is_saved(lab: Site, context: BrowserContext) -> None:
+    notebook = opened(lab, context, "quiet")
+    notebook.save()
+    before = cells_of(lab, "quiet.ipynb")
+    killed(notebook)
+
+    notebook.run_all()
+
+    stands(notebook, 2, "restored")
+    stands(notebook, 1, "restored")
+    notebook.save()
+    after = cells_of(lab, "quiet.ipynb")
+    assert after == before
+    assert "kitaru" not in json.dumps([cell["metadata"] for cell in after])
+
+
+def test_a_cell_that_fails_says_why(lab: Site, context: BrowserContext) -> None:
+    notebook = lab.open(context, lab.write("fails.ipynb", LOAD, "%%checkpoint broken\n1 / 0"))
+    notebook.run_all()
+
+    stands(notebook, 1, "failed")
+    expect(badge(notebook, 1)).to_contain_text("ZeroDivisionError")
+
+
+def test_the_context_menu_makes_a_cell_a_checkpoint_and_back(lab: Site, context: BrowserContext) -> None:
+    notebook = opened(lab, context, "menu", LOAD, "x = 1", "x")
+
+    for role, expected in (("menuitem", "%%checkpoint\nx = 1"), ("menuitemcheckbox", "x = 1")):
+        notebook.cell(1).locator(".cm-content").click(button="right")
+        notebook.page.get_by_role(role, name="Make this a checkpoint").click()
+        notebook.has_source(1, expected)
+
+
+def test_after_a_kernel_death_one_click_brings_everything_back(site: Site, context: BrowserContext) -> None:
+    notebook = opened(site, context, "died", LOAD, STEP, SUM, "print('back', total)")
+    killed(notebook)
+    bar = notebook.page.locator(".jp-kitaru-Resume")
+    expect(bar).to_contain_text("2 checkpoints can be put back, up to “total”")
+
+    bar.get_by_role("button", name="Resume").click()
+    expect(bar).to_contain_text("back: `numbers`, `total`")
+    bar.get_by_role("button", name="Show where to go on").click()
+
+    expect(bar).to_be_hidden()
+    notebook.run(3)
+    expect(notebook.output(3)).to_contain_text("back 6")
+
+
+def test_rewinding_puts_the_names_back(lab: Site, context: BrowserContext) -> None:
+    notebook = opened(lab, context, "rewind", LOAD, STEP, "numbers.append(9)", "print(numbers)")
+    notebook.activate(1)
+    stands(notebook, 1, "fresh")
+
+    notebook.command("kitaru-nb:rewind")
+    notebook.page.get_by_role("button", name="Rewind").click()
+    expect(notebook.page.locator(".jp-toast, .Toastify")).to_contain_text("as of `numbers` again")
+    notebook.run(3)
+
+    expect(notebook.output(3)).to_contain_text("[1, 2, 3]\n")
+
+
+def test_run_from_here_runs_this_cell_and_all_below(lab: Site, context: BrowserContext) -> None:
+    notebook = opened(lab, context, "below", LOAD, "a = 1", "b = 2", "c = 3")
+    notebook.has_run(3)
+    notebook.activate(2)
+
+    notebook.command("kitaru-nb:run-from-here")
+
+    expect(notebook.prompt(3)).to_have_text("[6]:")
+    expect(notebook.prompt(1)).to_have_text("[2]:")
+
+
+def cells_of(site: Site, name: str) -> list[dict[str, object]]:
+    found = json.loads((site.root / name).read_text())["cells"]
+    for cell in found:
+        cell.pop("execution_count")  # Jupyter's own: how many runs this kernel has seen
+        for output in cell["outputs"]:
+            output.pop("execution_count", None)
+    return list(found)

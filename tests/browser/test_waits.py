@@ -1,0 +1,178 @@
+"""A wait in a cell: its form, its answer, and the cells that go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.site import Notebook, Site
+
+LOAD = "%load_ext kitaru_nb\nimport kitaru_nb as kt"
+STEP = "%%checkpoint numbers\nnumbers = [1, 2, 3]"
+PUBLISH = "ok = kt.wait('Publish?'); print('said', ok, sum(numbers))"
+
+
+def waiting(site: Site, context: BrowserContext, name: str, *more: str) -> Notebook:
+    """A notebook whose third cell waits, with one queued behind it."""
+    file = site.write(f"{name}.ipynb", LOAD, STEP, *(more or (PUBLISH, "print('after', ok)")))
+    notebook = site.open(context, file)
+    notebook.run_all()
+    expect(notebook.card(2)).to_have_attribute("data-status", "pending")
+    notebook.idle()
+    return notebook
+
+
+def test_an_approval_makes_the_cell_and_those_behind_it_go_on(site: Site, context: BrowserContext) -> None:
+    notebook = waiting(site, context, "approve")
+
+    notebook.card(2).get_by_role("button", name="Approve").click()
+
+    expect(notebook.output(2)).to_contain_text("said True 6")
+    expect(notebook.output(3)).to_contain_text("after True")
+    assert notebook.dialogs == []
+
+
+def test_a_rejection_is_recorded_with_its_reason(lab: Site, context: BrowserContext) -> None:
+    notebook = waiting(lab, context, "reject")
+    card = notebook.card(2)
+
+    card.get_by_role("button", name="Add a reason").click()
+    card.get_by_label("Reason").fill("too early")
+    card.get_by_role("button", name="Reject").click()
+
+    expect(notebook.output(2)).to_contain_text("said False")
+    [wait] = answered(lab, "Publish?", "reject.ipynb")
+    assert wait["answer"] is False
+    assert wait["reason"] == "too early"
+    assert wait["answered_by"]
+
+
+def test_what_is_no_answer_is_said_at_its_field(lab: Site, context: BrowserContext) -> None:
+    model = (
+        "from typing import Literal\nfrom pydantic import BaseModel, Field\n"
+        "class Refund(BaseModel):\n"
+        "    amount: int = Field(40, ge=1, title='Amount (USD)')\n"
+        "    tier: Literal['low', 'high'] = 'low'\n"
+        "    note: str | None = None"
+    )
+    ask = "got = kt.wait('Refund?', Refund); print('got', got.amount, got.tier, got.note)"
+    file = lab.write("invalid.ipynb", LOAD, model, ask)
+    notebook = lab.open(context, file)
+    notebook.run_all()
+    card = notebook.card(2)
+
+    card.get_by_label("Amount (USD)").fill("0")
+    card.get_by_role("button", name="Send answer").click()
+
+    expect(card.get_by_role("alert")).to_contain_text("1")
+    expect(card.get_by_label("Amount (USD)")).to_have_accessible_description(
+        "0 is less than the minimum of 1"
+    )
+    card.get_by_label("Amount (USD)").fill("25")
+    card.get_by_label("tier").select_option("high")
+    card.get_by_role("button", name="Send answer").click()
+    expect(notebook.output(2)).to_contain_text("got 25 high None")
+
+
+def test_the_wait_is_still_there_after_a_reload(site: Site, context: BrowserContext) -> None:
+    notebook = waiting(site, context, "reload")
+    notebook.save()
+
+    notebook.reload()
+    notebook.card(2).get_by_role("button", name="Approve").click()
+
+    expect(notebook.output(2)).to_contain_text("said True 6")
+    expect(notebook.output(3)).to_contain_text("after True")
+
+
+def test_an_answer_counts_though_the_kernel_was_killed_meanwhile(lab: Site, context: BrowserContext) -> None:
+    notebook = waiting(lab, context, "killed")
+    pid = notebook.kernel_pid()
+
+    os.kill(pid, signal.SIGKILL)
+    notebook.restarted(pid)
+    notebook.card(2).get_by_role("button", name="Approve").click()
+
+    expect(notebook.output(2)).to_contain_text("said True 6")  # `numbers` is back
+    expect(notebook.output(3)).to_contain_text("after True")
+
+
+def test_a_second_tab_may_answer_and_the_cell_runs_once(lab: Site, context: BrowserContext) -> None:
+    count = "with open('runs.txt', 'a') as runs: runs.write('x')"
+    notebook = waiting(lab, context, "tabs", PUBLISH, count)
+    notebook.save()
+    other = lab.open(context, "tabs.ipynb")
+
+    other.card(2).get_by_role("button", name="Approve").click()
+
+    expect(notebook.output(2)).to_contain_text("said True 6")
+    expect(other.card(2)).to_have_attribute("data-status", "answered")
+    other.page.wait_for_timeout(3000)  # longer than a tab that is not the owner waits before it goes on
+    assert (lab.root / "runs.txt").read_text() == "x"
+
+
+def test_an_answer_from_a_terminal_makes_the_cell_go_on(lab: Site, context: BrowserContext) -> None:
+    notebook = waiting(lab, context, "terminal")
+    [wait] = pending(lab, "terminal.ipynb")
+
+    lab.cli("approve", wait["address"])
+
+    expect(notebook.output(2)).to_contain_text("said True 6")
+    expect(notebook.output(3)).to_contain_text("after True")
+
+
+def test_a_cell_that_holds_on_goes_on_by_itself(lab: Site, context: BrowserContext) -> None:
+    ask = "ok = kt.wait('Now?', hold='5m'); print('said', ok)"
+    file = lab.write("hold.ipynb", LOAD, ask)
+    notebook = lab.open(context, file)
+    notebook.run_all()
+
+    notebook.card(1).get_by_role("button", name="Approve").click()
+
+    expect(notebook.output(1)).to_contain_text("said True")
+    expect(notebook.prompt(1)).to_have_text("[2]:")  # it ran once
+
+
+def test_the_keyboard_alone_is_enough(lab: Site, context: BrowserContext) -> None:
+    notebook = waiting(lab, context, "keyboard")
+    approve = notebook.card(2).get_by_role("button", name="Approve")
+    page: Page = notebook.page
+
+    page.locator(".jp-Notebook .jp-Cell").nth(2).locator(".cm-content").click()
+    page.keyboard.press("Escape")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if approve.evaluate("button => button === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+
+    expect(notebook.output(2)).to_contain_text("said True 6")
+
+
+def test_a_hostile_output_cannot_put_its_words_over_a_wait(lab: Site, context: BrowserContext) -> None:
+    waiting(lab, context, "hostile")
+    [wait] = pending(lab, "hostile.ipynb")
+    show = (
+        "from IPython.display import publish_display_data\n"
+        "publish_display_data({'application/vnd.kitaru-nb.wait+json': "
+        f"{{'address': {wait['address']!r}, 'question': 'Free cake?', 'schema': {{}}}}, 'text/plain': 'x'}})"
+    )
+    name = lab.write("cake.ipynb", show)
+
+    other = lab.open(context, name)
+    other.run(0)
+
+    expect(other.card(0)).to_contain_text("Publish?")
+    expect(other.card(0)).not_to_contain_text("cake")
+
+
+def pending(site: Site, name: str) -> list[dict[str, object]]:
+    found = site.api(f"waits?status=pending&notebook={name}")
+    return list(found["waits"])
+
+
+def answered(site: Site, question: str, name: str) -> list[dict[str, object]]:
+    found = site.api(f"waits?status=answered&notebook={name}")
+    return [wait for wait in found["waits"] if wait["question"] == question]
