@@ -69,6 +69,7 @@ labextension: .venv/.ring-test ## build the JupyterLab extension (needs Node 20)
 	cd labextension && ../$(BIN)/jlpm install --immutable && ../$(BIN)/jlpm test
 	cd labextension && ../$(BIN)/jlpm tsc && ../$(BIN)/jupyter-builder build .
 	$(BIN)/python labextension/stamp.py
+	$(PIP) --no-deps --no-build-isolation --editable .
 
 .PHONY: pictures
 pictures: .venv/.ring-test ## the documentation's pictures of JupyterLab, taken anew

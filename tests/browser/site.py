@@ -25,6 +25,7 @@ from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
 TOKEN = "for-tests-only"
 PATIENCE = 30.0
+ASSETS = Path(__file__).parents[2] / "labextension" / "assets"
 DIALOGS = """
 window.kitaruDialogs = [];
 new MutationObserver(() => document.querySelectorAll('.jp-Dialog').forEach(dialog => {
@@ -66,6 +67,7 @@ class Site:
             "JUPYTERLAB_SETTINGS_DIR": "settings",
             "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
             "IPYTHONDIR": "ipython",
+            "JUPYTER_PATH": "share",
             "KITARU_NB_HOME": "kitaru",
         }
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -81,6 +83,10 @@ class Site:
             file = Path(self.environment["JUPYTERLAB_SETTINGS_DIR"], f"{plugin}.jupyterlab-settings")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(values))
+        # The assets as they are built now: an installed copy may be older.
+        extension = Path(self.environment["JUPYTER_PATH"], "labextensions", "kitaru-nb-labextension")
+        extension.parent.mkdir(parents=True, exist_ok=True)
+        extension.symlink_to(ASSETS, target_is_directory=True)
         exposed = "LabApp" if self.app == "lab" else "JupyterNotebookApp"
         self._log = (self.root.parent / f"{self.root.name}-server.log").open("w")
         self._process = subprocess.Popen(
