@@ -11,7 +11,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 import type { IChange, INews } from './tokens';
 
 export const SCHEMA = 'https://kitaru-nb.dev/events/changed/v1';
-const BEAT = 120_000;
+const BEAT = 240_000; // less than what the server takes for the end of all interest, and a few requests at most
 
 export class News implements INews, IDisposable {
   constructor(

@@ -155,7 +155,9 @@ class Site:
         page.add_init_script(DIALOGS)
         where = f"lab/tree/{name}?reset&" if self.app == "lab" else f"notebooks/{name}?"
         page.goto(f"{self.base}/{where}token={TOKEN}")
-        return Notebook(self, page).ready()
+        notebook = Notebook(self, page).ready()
+        assert notebook.dialogs == []  # one would cover the page: this says whose it is
+        return notebook
 
     def _wait_until_up(self) -> None:
         until = time.monotonic() + 120
