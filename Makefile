@@ -34,8 +34,9 @@ demo: .venv/.ring-demo ## run a real notebook, kill its kernel half-way, resume 
 	$(BIN)/kitaru-nb demo
 
 .PHONY: test
-test: .venv/.ring-test $(LLM) ## everything CI runs but the slowest (what it cannot run here is listed at the end)
-	$(BIN)/python -m pytest -q -m "not slow" tests
+test: .venv/.ring-test $(LLM) ## everything CI runs but the slowest (what it cannot run here is listed at each end)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests/unit tests/golden
+	$(BIN)/python -m pytest -q -m "not slow" tests --ignore tests/unit --ignore tests/golden --ignore tests/browser
 
 .PHONY: test-unit
 test-unit: .venv/.ring-test ## the fast ring: no kernel, no network
