@@ -59,6 +59,7 @@ __all__ = [
     "Parts",
     "atom_parts",
     "set_order",
+    "set_surface",
     "told_decorators",
     "touched_opaque",
 ]
@@ -329,6 +330,17 @@ def set_order(items: Any, key: Callable[[Any], Any]) -> list[Any]:
     return sorted(items, key=key)
 
 
+def set_surface(items: Any) -> list[Any]:
+    """What shows of a set where its elements are not looked into, in an order of its own.
+
+    Constants are all there is of themselves; of anything else it is the kind.
+    """
+    return sorted(
+        f"{type(item).__name__} {item!r}" if type(item) in ATOMS else type(item).__qualname__
+        for item in items
+    )
+
+
 def _is_plain(cls: type) -> bool:
     try:
         return is_plain_instance(cls)
@@ -342,7 +354,8 @@ class Census:
     Args:
         root: Where to start; itself not part of the graph's sharing.
         parts: Takes objects apart, and remembers how.
-        digest: Gives the digest of a value on its own, to order the elements of sets.
+        digest: Gives the digest of a value on its own, to order the elements of sets; without it,
+            what is inside of sets is left out.
 
     Attributes:
         seeds: Objects digested on their own and referred to by number, in canonical order.
@@ -350,7 +363,7 @@ class Census:
         plain: Types whose instances are their class and their ``__dict__``.
     """
 
-    def __init__(self, root: list[Any], parts: Parts, digest: Callable[[Any], bytes]) -> None:
+    def __init__(self, root: list[Any], parts: Parts, digest: Callable[[Any], bytes] | None) -> None:
         self.parts = parts
         self.digest = digest
         self.seeds: dict[int, Any] = {}
@@ -382,6 +395,8 @@ class Census:
         for key, (found, _) in pending:
             if all(map(self._constant, found)):
                 self.sets[key] = (found, set_order(found, self._constant_key))
+            elif self.digest is None:
+                self.sets[key] = (found, set_surface(found))
             else:
                 ordered = sorted(found, key=self._element_key)
                 self.sets[key] = (found, ordered)
@@ -397,6 +412,7 @@ class Census:
     def _element_key(self, item: Any) -> tuple[int, Any]:
         if _identity(item) in self.seeds:
             return 0, list(self.seeds).index(_identity(item))
+        assert self.digest is not None  # else the elements are left out
         return 1, self.digest(item)
 
     def _new(self, level: list[Any], depth: int) -> list[Any]:

@@ -26,7 +26,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from kitaru_nb.artifacts.census import OPAQUE_MET, Census, Parts, atom_parts, set_order
+from kitaru_nb.artifacts.census import OPAQUE_MET, Census, Parts, atom_parts, set_order, set_surface
 from kitaru_nb.artifacts.kinds import ATOMS, is_atom_type, is_immutable_atom
 from kitaru_nb.artifacts.secret_scan import hints_at_secret, may_hold_secret
 from kitaru_nb.artifacts.vault import VAULT
@@ -109,15 +109,15 @@ def _give(root: Any, namespace: dict[str, Any]) -> bytes:
     if hasattr(pickle.Pickler, "fast"):
         with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError, ValueError, RecursionError):
             suspects: list[bool] = []
-            plain = _fast(root, namespace, {}, suspects)
+            plain = _fast(root, namespace, suspects)
             return (_without_secrets(root, namespace) if any(suspects) else None) or plain
-    return _without_secrets(root, namespace) or _walk(root, namespace, {})
+    return _without_secrets(root, namespace) or _walk(root, namespace)
 
 
 def _without_secrets(root: Any, namespace: dict[str, Any]) -> bytes | None:
     """The digest of a group with what stands for its secrets; None where it has none."""
     hiding = _Hiding()
-    digest = _walk(root, namespace, {}, hiding)
+    digest = _walk(root, namespace, hiding)
     if not hiding.found:
         return None
     return _slow(digest) if hiding.guessable else digest
@@ -154,7 +154,7 @@ class _Hiding:
 
 def walk_digest(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:
     """Like `digest_values`, in plain Python: equal for the same values, ten times slower."""
-    return Digest(_walk([(name, values[name]) for name in sorted(values)], namespace, {}).hex())
+    return Digest(_walk([(name, values[name]) for name in sorted(values)], namespace).hex())
 
 
 # --- small values -------------------------------------------------------------------------
@@ -237,22 +237,62 @@ class _Writer(pickle.Pickler):
         return NotImplemented if parts is None else (_tag, parts)
 
 
-def _fast(
-    root: Any, namespace: dict[str, Any], known: dict[int, bytes], suspects: list[bool] | None = None
-) -> bytes:
-    """16 or more bytes for one graph; `known` keeps digests of set elements and ends cycles."""
+class _Order:
+    """Digests of elements on their own, to put those of a set in order: whichever is asked for first.
 
-    def alone(value: Any) -> bytes:
+    An element that leads to itself counts by its surface only, that is without what is inside of
+    sets: else its digest would lean on another's that leans on its own.
+
+    Args:
+        make: Gives the digest of a value, and whether it leads to itself; without an order that
+            of its surface.
+    """
+
+    def __init__(self, make: Callable[[Any, _Order | None], tuple[bytes, bool]]) -> None:
+        self._make = make
+        self._known: dict[int, bytes] = {}
+        self._surfaces: dict[int, bytes] = {}
+        self._under_way: set[int] = set()
+        self._looped: set[int] = set()
+
+    def digest(self, value: Any) -> bytes:
+        """That of an element."""
         key = _identity(value)
-        if key not in known:
-            known[key] = b"cycle"
-            known[key] = _fast([value], namespace, known, suspects)
-        return known[key]
+        if key in self._known:
+            return self._known[key]
+        if key in self._under_way:
+            self._looped.add(key)
+            return self._surface(key, value)
+        self._under_way.add(key)
+        found, loops = self._make(value, self)
+        self._under_way.discard(key)
+        self._known[key] = self._surface(key, value) if loops or key in self._looped else found
+        return self._known[key]
 
+    def _surface(self, key: int, value: Any) -> bytes:
+        if key not in self._surfaces:
+            self._surfaces[key] = self._make(value, None)[0]
+        return self._surfaces[key]
+
+
+def _fast(root: Any, namespace: dict[str, Any], suspects: list[bool] | None = None) -> bytes:
+    """16 or more bytes for one graph."""
+
+    def make(value: Any, order: _Order | None) -> tuple[bytes, bool]:
+        return _written([value], namespace, order, suspects)
+
+    return _written(root, namespace, _Order(make), suspects)[0]
+
+
+def _written(
+    root: Any, namespace: dict[str, Any], order: _Order | None, suspects: list[bool] | None
+) -> tuple[bytes, bool]:
+    """The digest of a graph, and whether its first object leads to itself."""
     sink = _Sink()
     if len(root) == 1 and type(root[0]) is tuple and [*map(type, root[0])] in _NAMED_TEXTS:
-        return _of_text(root, sink, suspects)
-    parts = Parts(namespace, lambda value: _fast([value], namespace, {}, suspects))
+        return _of_text(root, sink, suspects), False
+    parts = Parts(namespace, lambda value: _fast([value], namespace, suspects))
+    alone = None if order is None else order.digest
     census = Census(root, parts, alone)
     writer = _Writer(sink, 5)
     writer.fast = True
@@ -269,7 +309,7 @@ def _fast(
     writer.dump([_content(obj, census) for obj in census.seeds.values()])
     writer.dump(contents)
     writer.dump(_shared_memory(parts))
-    return _digest_of(sink, suspects)
+    return _digest_of(sink, suspects), _identity(root[0]) in census.seeds
 
 
 def _of_text(root: Any, sink: _Sink, suspects: list[bool] | None) -> bytes:
@@ -289,7 +329,7 @@ def _digest_of(sink: _Sink, suspects: list[bool] | None) -> bytes:
 
 
 def _number_sets(
-    census: Census, memo: dict[int, tuple[int, Any]], alone: Callable[[Any], bytes]
+    census: Census, memo: dict[int, tuple[int, Any]], alone: Callable[[Any], bytes] | None
 ) -> list[Any]:
     """Give every set a number; equal frozensets of constants get the same one."""
     numbers: dict[Any, int] = {}
@@ -299,7 +339,11 @@ def _number_sets(
         alike: Any = key
         if type(found) is frozenset and is_immutable_atom(found):
             flat = all(type(item) in ATOMS for item in items)
-            alike = repr([(type(item).__name__, item) for item in items]) if flat else alone(found)
+            alike = (
+                repr([(type(item).__name__, item) for item in items])
+                if flat or alone is None
+                else alone(found)
+            )
         if alike not in numbers:
             numbers[alike] = start + len(contents)
             contents.append((type(found).__name__, items))
@@ -340,20 +384,23 @@ def _shared_memory(parts: Parts) -> list[Any]:
 # --- plain Python -------------------------------------------------------------------------
 
 
-def _walk(
-    root: Any, namespace: dict[str, Any], known: dict[int, bytes], hiding: _Hiding | None = None
-) -> bytes:
-    return _Walker(namespace, known, hiding).digest(root)
+def _walk(root: Any, namespace: dict[str, Any], hiding: _Hiding | None = None) -> bytes:
+    def make(value: Any, order: _Order | None) -> tuple[bytes, bool]:
+        walker = _Walker(namespace, order, hiding)
+        return walker.digest([value]), walker.loops
+
+    return _Walker(namespace, _Order(make), hiding).digest(root)
 
 
 class _Walker:
     def __init__(
-        self, namespace: dict[str, Any], known: dict[int, bytes], hiding: _Hiding | None = None
+        self, namespace: dict[str, Any], order: _Order | None, hiding: _Hiding | None = None
     ) -> None:
         self.namespace = namespace
-        self.known = known
+        self.order = order
         self.hiding = hiding
-        self.parts = Parts(namespace, lambda value: _walk([value], namespace, {}, hiding))
+        self.loops = False  # whether the first object leads to itself
+        self.parts = Parts(namespace, lambda value: _walk([value], namespace, hiding))
         self.numbers: dict[Any, int] = {_identity(d): i for i, d in enumerate((namespace, vars(builtins)))}
         self.kept: list[object] = []
 
@@ -372,6 +419,7 @@ class _Walker:
             else:
                 number = self._number(item, cls)
                 if number is not None:
+                    self.loops = self.loops or item is root[0]
                     hasher.update(b"ref%d;" % number)
                     continue
                 children = self._children(item, cls)
@@ -401,18 +449,14 @@ class _Walker:
         if cls is bytearray:
             return [bytes(item)]
         if cls is set or cls is frozenset:
-            return set_order(item, self._place)
+            return set_surface(item) if self.order is None else set_order(item, self._place)
         known_atom = atom_parts(item) if is_immutable_atom(item) else None
         return list(known_atom or self.parts.of(item))
 
     def _place(self, element: Any) -> tuple[int, Any]:
+        assert self.order is not None
         key = _identity(element)
-        if key in self.numbers:
-            return 0, self.numbers[key]
-        if key not in self.known:
-            self.known[key] = b"cycle"
-            self.known[key] = _walk([element], self.namespace, self.known, self.hiding)
-        return 1, self.known[key]
+        return (0, self.numbers[key]) if key in self.numbers else (1, self.order.digest(element))
 
 
 def _atom(item: Any) -> bytes:
