@@ -29,7 +29,7 @@ class Trap:
 
 
 def stored(recorder: Recorder, **values: Any) -> str:
-    """The start of a ref of each of `values`, stored each by itself."""
+    """The start of a ref of each of `values`, stored each by itself and signed with the user's own key."""
     attempt = recorder.begin()
     groups, artifacts, locations = [], [], []
     for name, value in values.items():
@@ -39,6 +39,7 @@ def stored(recorder: Recorder, **values: Any) -> str:
         locations += found.locations
     recorder.engine.store.flush()
     draft = a_draft(name="make", groups=tuple(groups))
+    draft = recorder.engine.trust.signed(draft, attempt.execution, fresh=artifacts)
     recorder.journal.commit(attempt, draft, artifacts=artifacts, locations=locations)
     return f"{attempt.execution}/make/"
 
