@@ -28,7 +28,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.file_bytes import BATCH, load_file, store_file
 from kitaru_nb.engine.history import History, history_of, origin_of
 from kitaru_nb.engine.listing import listing_digest, names_in
-from kitaru_nb.engine.observe import ABSENT, FOLDER, Observed, is_data, now_ns, state_of
+from kitaru_nb.engine.observe import ABSENT, FOLDER, Observed, has_written, is_data, now_ns, state_of
 from kitaru_nb.engine.recovery import Restored
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.model.artifact import Artifact, Location
@@ -366,7 +366,7 @@ class Files:
         # What a step added to a file counts for the content it was added to, and for no other.
         known = now == file.get("before") or (here and file.get("whole", False))
         if not known and now != ABSENT:
-            if here or self._history().is_later(below, now, seq):
+            if here or has_written(path) or self._history().is_later(below, now, seq):
                 return ""
             return f"`{below}` was changed by something else since, and was left as it is"
         return self._write(file, below, path, replace=now != ABSENT)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kitaru_nb.engine.observe import ABSENT, FOLDER
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
-from kitaru_nb.model.execution import Identity
+from kitaru_nb.model.execution import Execution, Identity
 
 __all__ = ["History", "history_of", "left_later", "origin_of"]
 
@@ -56,10 +56,19 @@ def history_of(journal: Journal, identity: Identity) -> History:
     )
     steps = [step for execution in executions for step in journal.checkpoints(execution.id)]
     for execution in executions[:1]:  # what calls did in earlier ones, their cells or results stand for
-        steps += [step for step in journal.steps_within(execution.id) if step.draft.files]
+        for served in _with_replayed(journal, execution):
+            steps += [step for step in journal.steps_within(served.id) if step.draft.files]
     for step in sorted(steps, key=lambda step: step.seq):
         history.add(step)
     return history
+
+
+def _with_replayed(journal: Journal, execution: Execution) -> Iterator[Execution]:
+    """An execution, the one that it replays, and so on: calls of all of them are served in it."""
+    yield execution
+    while execution.parent is not None:
+        execution = journal.execution(execution.parent)
+        yield execution
 
 
 def left_later(checkpoint: Checkpoint, path: str, digest: str, recorded: Iterable[Checkpoint]) -> bool:

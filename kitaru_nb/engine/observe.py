@@ -35,6 +35,7 @@ __all__ = [
     "Observed",
     "file_digest",
     "file_holds",
+    "has_written",
     "hear_calls",
     "is_data",
     "note_left",
@@ -346,6 +347,11 @@ def note_left(files: Iterable[Mapping[str, Any]]) -> None:
     for observed in _listening():
         for file in files:
             observed.takes(file)
+
+
+def has_written(path: str) -> bool:
+    """Whether what is observed now, such as the cell around a call that is served, has changed a file."""
+    return any(path in observed.written for observed in _listening())
 
 
 def _listening() -> list[Observed]:
