@@ -157,7 +157,7 @@ _HELP = {
     "checkpoint_cell": """Make this cell a durable checkpoint.
 
     %%checkpoint [NAME] [--fresh] [--timeout 10m] [--retries N] [--exclude a,b]
-                 [--depends PATH,...] [--reuse] [--strict] [--all]
+                 [--depends PATH,...] [--budget USD] [--reuse] [--strict] [--all]
 
 When the cell has run, everything that changed in the notebook since the last checkpoint is
 stored, together with what the cell showed, before the cell counts as done. Run again with
@@ -169,6 +169,7 @@ equal code and inputs, in this kernel or a new one, it is restored instead of ru
     --retries N     after an exception undo it and run it again, up to N times
     --exclude a,b   do not store these names
     --depends PATH  run again when this file has changed
+    --budget USD    what its model calls may cost, in US dollars
     --reuse         headless: also restore what touched the network in another execution
     --strict        an error, not a marker, when a value cannot be stored
     --all           store also what is cheaper to make again than to read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shlex
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 from kitaru_nb.analysis.directive import directive_of
 from kitaru_nb.engine.stored import stored_values
 from kitaru_nb.engine.why import explain_step
-from kitaru_nb.errors import StoreError, UsageError
+from kitaru_nb.errors import KitaruError, StoreError, UsageError
 from kitaru_nb.notebook import display
 from kitaru_nb.notebook.auto import auto_of
 from kitaru_nb.notebook.foresight import live_plan
@@ -21,6 +22,7 @@ from kitaru_nb.notebook.hooks import Hooks
 from kitaru_nb.notebook.interrupts import Shield
 from kitaru_nb.notebook.opening import session_to_read
 from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.outcome import Exit
 
 __all__ = [
     "checkpoint_cell",
@@ -159,7 +161,11 @@ def why_line(hooks: Hooks, line: str) -> None:
 
 
 def kitaru_line(hooks: Hooks, line: str) -> None:
-    """`%kitaru VERB ...`: the command line's verbs, and `new`."""
+    """`%kitaru VERB ...`: the command line's verbs, and `new`, `exclude`, `plan` of this kernel.
+
+    Raises:
+        KitaruError: what the verb failed with, so that Run All stops there.
+    """
     arguments = shlex.split(line)
     if arguments == ["new"]:
         _begin_anew(hooks)
@@ -181,7 +187,33 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
         message = f"`%kitaru` cannot be given that: {error}"
         raise UsageError(message, kind="bad-argument", hint="%kitaru --help") from None
     sys.stdout.write(finished.stdout)
-    sys.stderr.write(finished.stderr)
+    if arguments in (["--help"], ["-h"], []):
+        sys.stdout.write(_OF_THIS_KERNEL)
+    if finished.returncode in (Exit.COMPLETED, Exit.WAITING):
+        sys.stderr.write(finished.stderr)
+        return
+    said, error = _failure(shlex.join(arguments), finished.returncode, finished.stderr)
+    sys.stderr.write(said)
+    raise error
+
+
+_OF_THIS_KERNEL = """
+Besides, in a notebook:
+  %kitaru new            begin a new execution for this notebook
+  %kitaru plan           what each checkpoint would do if it were run now, with this kernel's values
+  %kitaru exclude NAME   never store NAME in this notebook; --remove NAME stores it again
+"""
+_ERROR = re.compile(r"^error: (.*)\n(?:  Try: (.*)\n)?", re.MULTILINE)
+
+
+def _failure(verb: str, code: int, stderr: str) -> tuple[str, KitaruError]:
+    """What a verb that failed said besides its error, and the error that fails the cell for it."""
+    failed = UsageError if code == Exit.USAGE else KitaruError
+    *_, last = [None, *_ERROR.finditer(stderr)]
+    if last is None:  # it ran something, and has said how that went
+        return stderr, failed(f"`kitaru-nb {verb}` ended with exit code {code}", kind="verb-failed")
+    said = stderr[: last.start()] + stderr[last.end() :]
+    return said, failed(last[1], kind="verb-failed", hint=last[2] or "")
 
 
 def _show_diff(hooks: Hooks, a: str, b: str) -> None:

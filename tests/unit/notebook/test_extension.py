@@ -7,10 +7,12 @@ from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from nbformat.v4 import new_code_cell, new_notebook
 
-from kitaru_nb.errors import UsageError
+from kitaru_nb.errors import KitaruError, UsageError
 from kitaru_nb.model.execution import ExecutionStatus, Identity
 from kitaru_nb.notebook import extension
 from kitaru_nb.stacks.open import open_engine
@@ -151,6 +153,48 @@ def test_new_begins_a_new_execution(shell: Shell) -> None:
     shell.run("%kitaru new")
 
     assert shell.hooks.session.attempt.execution != before
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "told"),
+    [
+        ("nosuch", UsageError, "there is no verb `nosuch`"),
+        ("approve nosuch", KitaruError, "nothing waits under the name `nosuch`"),
+    ],
+)
+def test_a_verb_that_fails_fails_its_cell(
+    shell: Shell, capsys: pytest.CaptureFixture[str], line: str, kind: type[KitaruError], told: str
+) -> None:
+    error = shell.error(f"%kitaru {line}")
+
+    assert isinstance(error, kind)
+    assert error.kind == "verb-failed"
+    assert error.message.startswith(told)
+    assert error.hint
+    assert "error:" not in capsys.readouterr().err  # said once: in the cell's two lines
+
+
+def test_a_verb_that_says_itself_how_it_went_fails_its_cell(
+    shell: Shell, notebook: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nb = new_notebook(cells=[new_code_cell("1 / 0")])
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nb, notebook.with_name("bad.ipynb"))
+
+    error = shell.error(f"%kitaru run --no-progress {notebook.with_name('bad.ipynb')}")
+
+    assert str(error).endswith("ended with exit code 1")
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_the_help_of_kitaru_names_what_only_a_notebook_has(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.run("%kitaru")
+
+    said = capsys.readouterr().out
+    assert "%kitaru new" in said
+    assert "%kitaru exclude NAME" in said
 
 
 def died(notebook: Path, *names: str) -> None:
