@@ -71,8 +71,9 @@ def _print(by: By, rows: list[CostRow]) -> None:
     columns = (by.value, "calls", "input", "output", "cost", "saved", "not made again", "")
     print_table(columns, table)
     if total.unpriced:
-        many = "1 call has" if total.unpriced == 1 else f"{total.unpriced} calls have"
-        print(f"{many} no price and is missing in the cost. Try: [tool.kitaru_nb.prices] in pyproject.toml")
+        one = total.unpriced == 1
+        many = "1 call has no price and is" if one else f"{total.unpriced} calls have no price and are"
+        print(f"{many} missing in the cost. Try: [tool.kitaru_nb.prices] in pyproject.toml")
 
 
 def _cells(row: CostRow) -> list[str]:

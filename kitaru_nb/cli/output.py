@@ -49,6 +49,7 @@ _STYLES = {
 }
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _KILO = 1000
+_LEAST = 0.00005  # dollars that four digits show
 _FLEXIBLE = 14  # columns a flexible one may shrink to
 _TENTH, _TENS = 0.0995, 9.95  # from here on rounding gives 0.1 and 10
 
@@ -144,7 +145,9 @@ def tidy_path(path: str) -> str:
 
 
 def money(cost: float | None) -> str:
-    """``$0.0042``, ``$12.30``; nothing when not known."""
+    """``$0.0042``, ``$12.30``, ``<$0.0001`` for what would round to nothing; nothing when not known."""
+    if cost is not None and 0 < cost < _LEAST:
+        return "<$0.0001"
     return "" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:.2f}"
 
 

@@ -116,7 +116,7 @@ class Decider:
         self._seeded = self._seeded or seeds(cell.source)
         if cell.directive is not None and cell.directive.fresh:
             self._namespace.open(needed=_read(pending))
-            self.inputs.refuse_markers(pending.needs, pending.name)
+            self.inputs.refuse_markers(pending.needs, pending.name, headless=not self._marked_only)
             self._engine.check()
             return Run(pending)
         found, refused = self._trusted(cell, self._find(pending, execution))
@@ -125,7 +125,7 @@ class Decider:
             if refused is not None:
                 raise refused
             self._namespace.open(needed=_read(pending))
-            self.inputs.refuse_markers(pending.needs, pending.name)
+            self.inputs.refuse_markers(pending.needs, pending.name, headless=not self._marked_only)
             pending.unmet = self._unmet(pending, found)
             if gone:
                 refuse_repaying(pending.name, *gone, limit=self._engine.settings.confirm_rerun)

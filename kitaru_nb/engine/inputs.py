@@ -151,8 +151,8 @@ class Inputs:
     def _is_local(self, module: ModuleType) -> bool:
         return is_local_module(module, [self._folder])
 
-    def refuse_markers(self, needs: Dependencies, name: str) -> None:
-        """A step that has to run needs the real things.
+    def refuse_markers(self, needs: Dependencies, name: str, *, headless: bool = False) -> None:
+        """A step that has to run needs the real things; `headless` no magic can make them.
 
         Raises:
             UnstorableError: it reads a name that holds a marker.
@@ -161,7 +161,9 @@ class Inputs:
             _, kind, reason = marker_details(self._namespace.live[read])
             what = f"a {kind} that could not be stored: {reason}" if kind else f"which {reason}"
             message = f"checkpoint `{name}` reads `{read}`, {what}"
-            hint = f"%resume --remake {read}, or run its cell with --fresh; headless, @kt.resource"
+            hint = f"%resume --remake {read}, or run its cell with --fresh"
+            if headless:
+                hint = f"tag the cell that makes `{read}` with no-checkpoint, or declare it with @kt.resource"
             raise UnstorableError(message, kind="reads-marker", hint=hint)
 
 

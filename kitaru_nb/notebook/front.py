@@ -49,14 +49,18 @@ class NotebookFront:
     def answered(self, wait: Wait) -> None:
         """The line that `tell` showed says now who answered."""
         if not self._hooks.quiet:
-            given = json.dumps(wait.answer, ensure_ascii=False)
-            text = f"kitaru: {wait.question}\n  {given}, by {wait.answered_by}"
-            self._say(wait, text, update=True)
+            self._say(wait, f"kitaru: {wait.question}\n  {_answer(wait)}", update=True)
 
     def _say(self, wait: Wait, text: str, *, update: bool = False) -> None:
         publish = self._hooks.shell.display_pub.publish
         data = {WAIT_MIME: {"address": wait.address}, **display.bundle(text)}
         publish(data, transient={"display_id": f"kitaru-{wait.address}"}, update=update)
+
+
+def _answer(wait: Wait) -> str:
+    if wait.answered_by is None:
+        return "nobody answered in time"
+    return f"{json.dumps(wait.answer, ensure_ascii=False)}, by {wait.answered_by}"
 
 
 def _as_magic(wait: Wait) -> str:

@@ -155,7 +155,7 @@ def replay_line(hooks: Hooks, line: str) -> object:
 def why_line(hooks: Hooks, line: str) -> None:
     """`%why [CHECKPOINT]`."""
     session = hooks.open_session()
-    name = line.strip() or None
+    name = " ".join(shlex.split(line)) or None
     stored = stored_values(lambda: open_engine(session.engine.settings, read_only=True))
     display.say(hooks.shell, explain_step(session, name, stored=stored))
 

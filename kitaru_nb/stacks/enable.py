@@ -17,6 +17,8 @@ __all__ = ["disable", "enable", "is_enabled", "startup_file"]
 
 _FILE = "90-kitaru-nb.py"
 
+_ELSEWHERE = "IPYTHONDIR=/a/folder kitaru-nb enable, or %load_ext kitaru_nb in the notebook"
+
 _CODE = """\
 # Written by `kitaru-nb enable`: loads kitaru_nb in every kernel. `kitaru-nb enable --off` removes it.
 if __import__("importlib.util").util.find_spec("kitaru_nb"):
@@ -49,6 +51,9 @@ def enable() -> tuple[Path, bool]:
         StoreError: kind ``startup-not-writable``.
     """
     path = startup_file()
+    if path != startup_file():  # IPython makes a new temporary folder each time where it may not write
+        message = "IPython's folder cannot be made: the home folder is missing or not writable"
+        raise StoreError(message, kind="startup-not-writable", hint=_ELSEWHERE)
     if is_enabled():
         return path, False
     partial = path.with_name(f".{_FILE}.{os.getpid()}")
@@ -87,5 +92,5 @@ def _refused(verb: str, path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"`{path}` could not be {verb}: {error.strerror or error}",
         kind="startup-not-writable",
-        hint="IPYTHONDIR=/a/folder kitaru-nb enable, or %load_ext kitaru_nb in the notebook",
+        hint=_ELSEWHERE,
     )

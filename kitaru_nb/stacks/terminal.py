@@ -59,7 +59,10 @@ class TerminalFront:
 
     def answered(self, wait: Wait) -> None:
         """See `engine.wait.Front`."""
-        _say(f"kitaru: `{wait.address}` was answered by {wait.answered_by}: {json.dumps(wait.answer)}")
+        if wait.answered_by is None:
+            _say(f"kitaru: nobody answered `{wait.address}` in time")
+        else:
+            _say(f"kitaru: `{wait.address}` was answered by {wait.answered_by}: {json.dumps(wait.answer)}")
 
 
 def ask_there(

@@ -253,7 +253,21 @@ def _announce(outcome: Outcome, error: BaseException | None, run: RunOptions) ->
     elif outcome.exit is Exit.FAILED and error is None and _in_papermill_command():
         atexit.register(print, status_line(outcome), file=sys.stderr)  # papermill prints a traceback before
     elif not isinstance(error, KitaruError) or not _in_papermill_command():
+        if _in_papermill_command():
+            _say_why(outcome)
         print(status_line(outcome), file=sys.stderr)  # noqa: T201 - the line is the contract with other programs
+
+
+def _say_why(outcome: Outcome) -> None:
+    """Why it ended before its end, and how to go on, to the papermill command's user."""
+    if outcome.exit in (Exit.COMPLETED, Exit.FAILED):
+        return
+    lines = [f"{outcome.status}: {outcome.reason}"]
+    if outcome.exit is Exit.WAITING and outcome.hint:
+        lines.append(f"  Try: {outcome.hint}")
+    elif outcome.exit is not Exit.SUPERSEDED:
+        lines.append(f"go on with: the same command, or kitaru-nb resume {outcome.execution}")
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201 - as above
 
 
 def _in_papermill_command() -> bool:

@@ -133,6 +133,8 @@ def test_a_dead_kernel_leaves_true_statuses_and_an_explanation(tmp_path: Path) -
     assert error.output_type == "error"
     assert "SIGKILL" in error.evalue
     assert "Traceback" not in ended.stderr
+    assert "interrupted: kernel died: killed by signal 9 (SIGKILL)" in ended.stderr
+    assert f"go on with: the same command, or kitaru-nb resume {execution.id}\n" in ended.stderr
 
 
 def test_no_kernel_outlives_its_worker(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from kitaru_nb.cli.output import (
     clean,
     counted,
     duration,
+    money,
     print_error,
     print_json,
     print_table,
@@ -162,3 +163,11 @@ def test_a_path_is_as_short_as_it_can_be_typed(monkeypatch: pytest.MonkeyPatch, 
 
 def test_counts_of_nothing_are_left_out() -> None:
     assert counted({"restored": 3, "failed": 0, "completed": 1}) == "3 restored, 1 completed"
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [(None, ""), (0.0, "$0.0000"), (0.000028, "<$0.0001"), (0.00006, "$0.0001"), (1.5, "$1.50")],
+)
+def test_a_cost_that_is_not_nothing_is_not_shown_as_nothing(cost: float | None, shown: str) -> None:
+    assert money(cost) == shown

@@ -158,6 +158,12 @@ def test_a_marker_that_a_cell_reads_is_refused_by_name(tmp_path: Path) -> None:
     assert reads.markers == ("conn", "other")
     with pytest.raises(UnstorableError, match=r"`step` reads `conn`, a sqlite3.Connection .* it is open"):
         found.refuse_markers(reads, "step")
+    with pytest.raises(UnstorableError) as headless:
+        found.refuse_markers(reads, "step", headless=True)
+    assert (
+        headless.value.hint
+        == "tag the cell that makes `conn` with no-checkpoint, or declare it with @kt.resource"
+    )
     found.refuse_markers(found.of(cell_of("y = x"), found._namespace.observe()), "step")
 
 

@@ -146,6 +146,14 @@ def test_why_says_what_decided(shell: Shell, capsys: pytest.CaptureFixture[str])
     assert "nothing was on record for it yet" in capsys.readouterr().out
 
 
+def test_why_takes_a_name_in_quotes(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    shell.run('%%checkpoint "two words"\nx = 1')
+
+    shell.run('%why "two words"')
+
+    assert "`two words` ran" in capsys.readouterr().out
+
+
 def test_new_begins_a_new_execution(shell: Shell) -> None:
     shell.run("%%checkpoint load\nx = 1")
     before = shell.hooks.session.attempt.execution

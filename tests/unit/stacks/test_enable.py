@@ -68,3 +68,13 @@ def test_the_file_passes_over_an_environment_without_kitaru_nb(monkeypatch: pyte
     code = path.read_text().replace('"kitaru_nb"', '"no_such_package_here"')
 
     exec(compile(code, str(path), "exec"), {})
+
+
+def test_without_a_home_to_write_to_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "nosuch" / "ipython"))
+
+    with pytest.warns(UserWarning, match="temp directory"), pytest.raises(StoreError) as refused:
+        enable()
+
+    assert refused.value.kind == "startup-not-writable"
+    assert "IPYTHONDIR=/a/folder" in refused.value.hint
