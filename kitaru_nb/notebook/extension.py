@@ -36,6 +36,7 @@ def load(shell: Any) -> None:
     _register_magics(shell)
     atexit.register(_hooks.close)
     _tell_when_unfinished(shell)
+    _tell_when_nameless(shell)
 
 
 def unload(shell: Any) -> None:
@@ -132,6 +133,32 @@ def _tell_when_unfinished(shell: Any) -> None:
         display.say(shell, text)
 
     shell.events.register("pre_run_cell", tell)
+
+
+def _tell_when_nameless(shell: Any) -> None:
+    """Say in the cell that loads us when nobody tells which notebook it belongs to.
+
+    Such notebooks are told apart by their folder alone, so two in one folder would restore each
+    other's values. A console is no notebook, and where kitaru_nb is loaded at the kernel's start
+    nobody can know yet what it will be.
+    """
+    content = (_request(shell) or {}).get("content") or {}
+    if not _in_a_cell(shell) or "code" not in content or content.get("silent"):
+        return
+    from kitaru_nb.notebook.identity import notebook_path  # noqa: PLC0415 - as above
+    from kitaru_nb.stacks.settings import resolve  # noqa: PLC0415
+
+    if notebook_path(shell.user_ns, setting=resolve().notebook) is not None:
+        return
+    from kitaru_nb.notebook import display  # noqa: PLC0415 - as above
+
+    display.say(shell, _NAMELESS)
+
+
+_NAMELESS = (
+    "kitaru: this front end does not tell which notebook this is, so all in this folder count as one; "
+    "set KITARU_NB_NOTEBOOK, as with %env KITARU_NB_NOTEBOOK=THIS.ipynb above %load_ext kitaru_nb"
+)
 
 
 def _in_a_cell(shell: Any) -> bool:
