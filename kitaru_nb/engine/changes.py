@@ -22,7 +22,7 @@ from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.schema import misfit, wanted
 from kitaru_nb.model.wait import Wait
 
-__all__ = ["Changes", "Known", "changes_of", "known_names", "named_step"]
+__all__ = ["Changes", "Known", "changes_of", "known_names", "named_step", "refuse_unheld"]
 
 _SHOWN = 8
 
@@ -139,6 +139,27 @@ def changes_of(
         else:
             replaced.append((_override(known, kind, bare, value), value))
     return Changes(given, replaced)
+
+
+def refuse_unheld(known: Known, names: Iterable[str], held: Collection[str], *, step: str) -> None:
+    """Refuse to bind a name that nothing in a notebook has: it is a typing error.
+
+    Args:
+        known: What else could have been meant.
+        names: What is to be bound before `step`.
+        held: The names that hold something there, or that a cell uses.
+        step: Where the replay begins, as typed.
+
+    Raises:
+        UsageError: kind ``unknown-name``.
+    """
+    for name in names:
+        if name in held:
+            continue
+        close = difflib.get_close_matches(name, [*held, *known.steps], n=1)
+        message = f"`{name}` holds nothing before `{step}`, and no cell uses it"
+        hint = f"--set {close[0]}=..." if close else "kitaru-nb show EXECUTION, for what its cells write"
+        raise UsageError(message, kind="unknown-name", hint=hint)
 
 
 def _kind_of(known: Known, name: str, value: object, allowed: Collection[Kind]) -> tuple[Kind, str]:

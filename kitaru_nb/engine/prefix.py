@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from kitaru_nb.analysis.directive import find_directive
+from kitaru_nb.analysis.names import names_of
 from kitaru_nb.analysis.normal import code_digest
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
@@ -20,7 +22,9 @@ from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 from kitaru_nb.model.execution import Attempt
 
-__all__ = ["matching_prefix", "record_restored", "restored_draft", "source_code"]
+__all__ = ["matching_prefix", "record_restored", "restored_draft", "source_code", "used_names"]
+
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 def matching_prefix(
@@ -113,6 +117,16 @@ def source_code(source: str) -> str:
         return code_digest(ast.parse(text))
     except (SyntaxError, ValueError, UsageError):
         return text.strip()
+
+
+def used_names(source: str) -> frozenset[str]:
+    """The names that a cell reads or binds, magics aside; every word where the rest is no Python."""
+    text = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
+    try:
+        names = names_of(ast.parse(text))
+    except (SyntaxError, ValueError):
+        return frozenset(_WORD.findall(text))
+    return names.reads | names.writes
 
 
 def record_restored(engine: Engine, attempt: Attempt, prefix: Sequence[Checkpoint]) -> list[Checkpoint]:

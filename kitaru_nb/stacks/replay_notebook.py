@@ -10,9 +10,9 @@ from typing import Any
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.callee import callee_of, plain_function
 from kitaru_nb.engine.cell import source_digest
-from kitaru_nb.engine.changes import Changes, changes_of, known_names, named_step
+from kitaru_nb.engine.changes import Changes, changes_of, known_names, named_step, refuse_unheld
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.prefix import source_code
+from kitaru_nb.engine.prefix import source_code, used_names
 from kitaru_nb.engine.recovery import recorded_at
 from kitaru_nb.engine.refs import steps
 from kitaru_nb.engine.replay import (
@@ -120,8 +120,9 @@ def begin_notebook(
     """
     journal = engine.journal
     step = named_step(journal, original, wanted.from_)
+    known = known_names(journal, original, inputs=None)
     changes = changes_of(
-        known_names(journal, original, inputs=None),
+        known,
         inputs=wanted.inputs,
         overrides=wanted.overrides,
         typed=wanted.typed,
@@ -145,6 +146,9 @@ def begin_notebook(
     job = replace(job, parameters=_parameters(job, where, changes))
     _refuse_above(cells, where, again, wanted.from_)
     line = [] if start.parent is None else journal.line(start.parent.seq)
+    held = _held(line, start)
+    used = held.union(job.parameters, *(used_names(cell.source) for cell in cells))
+    refuse_unheld(known, changes.inputs, used, step=wanted.from_)
     given = Changes(
         changes.inputs, [(_placed(cells, override), value) for override, value in changes.overrides]
     )
@@ -172,7 +176,7 @@ def begin_notebook(
         stack=original.identity.stack,
         replay=new_mark(),
     )
-    inputs = _with_reads(given.inputs, namespace, _held(line, start))
+    inputs = _with_reads(given.inputs, namespace, held)
     attempt, plan = begin(
         engine,
         identity,

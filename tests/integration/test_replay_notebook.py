@@ -16,7 +16,7 @@ import pytest
 
 import kitaru_nb as kt
 from kitaru_nb.engine.refs import checkpoint_names, steps
-from kitaru_nb.errors import KitaruError, NotFoundError
+from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.stacks.background import log_of
 from kitaru_nb.stacks.open import open_engine
@@ -426,6 +426,22 @@ def test_by_hand_the_cells_since_the_last_checkpoint_run_again_where_their_doing
     assert ticks(notebook) == ["plain"]
     assert texts(output_of(notebook))["c3"] == "[0, 6]"
     assert "the cells after `load` run again" in said
+
+
+def test_a_name_that_nothing_has_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    cells = [*BY_HAND, "%replay --from train --set facter=2"]
+    notebook = Notebook(tmp_path, cells)
+    with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
+        by_hand(notebook, kernel, BY_HAND)
+
+        refused = kernel.run(cells[-1])
+
+    assert refused.ename == "UsageError"
+    assert refused.evalue.startswith("`facter` holds nothing before `train`, and no cell uses it")
+    assert "--set factor=..." in refused.evalue
+    assert len(notebook.executions()) == 1
+    with pytest.raises(UsageError, match="`nosuch` holds nothing"):
+        kt.replay(from_="train", inputs={"nosuch": 2})
 
 
 def test_by_hand_objects_of_the_notebook_can_be_given(tmp_path: Path) -> None:
