@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["Guard", "Shield", "stop_queue"]
+__all__ = ["Guard", "Shield", "leave_out_handler", "stop_queue"]
 
 # The C functions, at each step: the others make enums of what goes in and comes out.
 _INTERRUPT = int(signal.SIGINT)
@@ -30,6 +30,15 @@ def stop_queue(shell: Any) -> None:
     header = (kernel.get_parent("shell") or {}).get("header", {})
     with suppress(TypeError, AttributeError, LookupError):  # another kernel's idea of it
         abort(header.get("subshell_id"))
+
+
+def leave_out_handler(error: BaseException) -> None:
+    """Let the traceback of the stop button end where the user's code was, not in our handler."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_next is not None and trace.tb_next.tb_frame.f_code is Guard._handle.__code__:  # noqa: SLF001 - it is ours
+            trace.tb_next = None
+        trace = trace.tb_next
 
 
 class Guard:

@@ -13,6 +13,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from kitaru_nb.errors import suspended_in
+from kitaru_nb.notebook.interrupts import leave_out_handler
 
 __all__ = ["Quiet", "may_wait"]
 
@@ -24,7 +25,7 @@ _MANY = 100  # functions that are looked into
 
 
 class Quiet:
-    """Keeps IPython from showing a traceback of a cell that waits.
+    """Keeps IPython from showing a traceback of a cell that waits, or our part of a stopped one's.
 
     It stands before the shell's own way of showing one, since a handler of custom exceptions has
     one place that others may take, and `%%time` and its like do not ask it.
@@ -52,6 +53,8 @@ class Quiet:
         if suspended_in(error) is not None:
             self._shell._last_traceback = None  # noqa: SLF001 - else the reply carries that of an earlier cell
             return None
+        if isinstance(error, KeyboardInterrupt):
+            leave_out_handler(error)
         assert self._show is not None
         return self._show(exc_tuple, *args, **kwargs)
 

@@ -459,7 +459,9 @@ def test_an_interrupted_cell_is_undone_too_and_rewind_does_so_by_hand(kernel: Ke
     )
     wait_for(place / "work" / "started")
     kernel.interrupt()
-    assert kernel.wait(request).ename == "KeyboardInterrupt"
+    stopped = kernel.wait(request)
+    assert stopped.ename == "KeyboardInterrupt"
+    assert "kitaru_nb/" not in "".join(stopped.traceback)  # it ends where the user's code was
     before = kernel.run("log").result
 
     undone = kernel.run("%rewind --undo")
