@@ -19,6 +19,7 @@ from cyclopts import Parameter
 
 from kitaru_nb.engine.describe import error_json
 from kitaru_nb.errors import KitaruError
+from kitaru_nb.model.cost import small_dollars
 
 __all__ = [
     "Json",
@@ -49,7 +50,6 @@ _STYLES = {
 }
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _KILO = 1000
-_LEAST = 0.00005  # dollars that four digits show
 _FLEXIBLE = 14  # columns a flexible one may shrink to
 _TENTH, _TENS = 0.0995, 9.95  # from here on rounding gives 0.1 and 10
 
@@ -146,9 +146,7 @@ def tidy_path(path: str) -> str:
 
 def money(cost: float | None) -> str:
     """``$0.0042``, ``$12.30``, ``<$0.0001`` for what would round to nothing; nothing when not known."""
-    if cost is not None and 0 < cost < _LEAST:
-        return "<$0.0001"
-    return "" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:.2f}"
+    return "" if cost is None else small_dollars(cost) if cost < 1 else f"${cost:.2f}"
 
 
 def _print_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], widths: Sequence[int | None]) -> None:

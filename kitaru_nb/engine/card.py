@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from kitaru_nb.engine.refs import steps
 from kitaru_nb.engine.replay import replay_of
 from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.cost import small_dollars
 from kitaru_nb.model.execution import ExecutionId
 
 __all__ = ["card"]
@@ -31,8 +32,8 @@ def card(journal: Journal, execution: ExecutionId, more: Iterable[str] = ()) -> 
     if replay is not None:
         lines.append(f"replays {replay.of} {replay.told()}")
     told = [f"{number} {fate}" for fate, number in counts.items()]
-    told += [f"cost ${found.cost:.4f}"] if found.cost is not None else []
-    told += [f"saved ${found.saved_cost:.4f}"] if found.saved_cost is not None else []
+    told += [f"cost {small_dollars(found.cost)}"] if found.cost is not None else []
+    told += [f"saved {small_dollars(found.saved_cost)}"] if found.saved_cost is not None else []
     lines += [", ".join(told)] if told else []
     lines += [f"{found.status.value} because: {found.reason}"] if found.reason else []
     lines += more

@@ -1,10 +1,12 @@
-"""What a model call used: tokens, in one shape whichever provider counted them."""
+"""What a model call used: tokens, in one shape whichever provider counted them; and small costs in words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Usage"]
+__all__ = ["Usage", "small_dollars"]
+
+_LEAST = 0.00005  # dollars that four digits show
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +44,8 @@ class Usage:
     def total(self) -> int:
         """Input and output together."""
         return self.input + self.output
+
+
+def small_dollars(cost: float) -> str:
+    """``$0.0042``, and ``<$0.0001`` for what four digits would show as nothing."""
+    return "<$0.0001" if 0 < cost < _LEAST else f"${cost:.4f}"

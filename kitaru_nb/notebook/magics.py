@@ -192,9 +192,9 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
     if finished.returncode in (Exit.COMPLETED, Exit.WAITING):
         sys.stderr.write(finished.stderr)
         return
-    said, error = _failure(shlex.join(arguments), finished.returncode, finished.stderr)
+    said, failure = _failure(shlex.join(arguments), finished.returncode, finished.stderr)
     sys.stderr.write(said)
-    raise error
+    raise failure
 
 
 _OF_THIS_KERNEL = """

@@ -11,6 +11,7 @@ from typing import Any
 from kitaru_nb.engine.flow import FlowHandle
 from kitaru_nb.engine.recovery import execution_of
 from kitaru_nb.errors import UsageError
+from kitaru_nb.model.cost import small_dollars
 from kitaru_nb.notebook import display
 from kitaru_nb.stacks.flows import Here
 from kitaru_nb.stacks.replay_notebook import Wanted
@@ -158,5 +159,5 @@ def _say(
 def _saved(count: int, what: str, seconds: float, cost: float | None) -> str:
     results = f"1 {what} before it is" if count == 1 else f"{count or 'no'} {what}s before it are"
     saved = [display.duration(seconds)] if count else []
-    saved += [f"${cost:.4f}"] if count and cost is not None else []
+    saved += [small_dollars(cost)] if count and cost is not None else []
     return f"{results} reused" + (f", which saves {' and '.join(saved)}" if saved else "")
