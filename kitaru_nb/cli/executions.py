@@ -21,6 +21,7 @@ from kitaru_nb.cli.output import (
     size,
     tidy_path,
 )
+from kitaru_nb.engine.budget_stops import budget_wait
 from kitaru_nb.engine.describe import execution_json, show_json
 from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.engine.refs import LATEST, checkpoint_names, find_execution, steps
@@ -134,6 +135,9 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     pending = [wait for wait in journal.waits(execution.id) if wait.status is WaitStatus.PENDING]
     for wait in pending:
         print(clean(f"{wait.address} waits for an answer: {wait.question}"))
+    stopped = budget_wait(journal, execution)
+    if stopped is not None:
+        print("waiting for a larger budget:", *map(clean, stopped.question.splitlines()), sep="\n  ")
     if not found:
         print("\nno checkpoints yet")
         return

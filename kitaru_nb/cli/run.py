@@ -319,7 +319,8 @@ def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool
 def _say_waiting(outcome: Outcome) -> None:
     print(f"waiting: {clean(outcome.reason)}", file=sys.stderr)
     if outcome.hint:
-        print(f"  Try: {clean(outcome.hint)}", file=sys.stderr)
+        first, *others = outcome.hint.splitlines()
+        print(f"  Try: {clean(first)}", *map(clean, others), sep="\n", file=sys.stderr)
 
 
 def print_outcome(job: Job, outcome: Outcome, *, goes_on: bool = False) -> None:

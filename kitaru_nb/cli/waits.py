@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from kitaru_nb.cli.output import Json, age, clean, duration, print_json, print_table
 from kitaru_nb.engine.addresses import find_wait, going_on
+from kitaru_nb.engine.budget_stops import all_budget_waits
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.person import this_person
 from kitaru_nb.engine.refs import find_execution
@@ -34,7 +35,7 @@ def waits(
     status: Annotated[WaitStatus | None, Parameter(metavar="STATUS", show_choices=False)] = None,
     json: Json = False,
 ) -> int:
-    """List what waits for a person, and what was answered.
+    """List what waits for a person or a larger budget, and what was answered.
 
     Args:
         execution: Only those of this execution: an id, the start of one, or latest.
@@ -51,7 +52,7 @@ def waits(
     else:
         with closing(engine):
             chosen = None if execution is None else find_execution(engine.journal, execution).id
-            found = engine.journal.waits(chosen)
+            found = engine.journal.waits(chosen) + all_budget_waits(engine.journal, chosen)
     found = [wait for wait in found if status is None or wait.status is status]
     found.sort(key=lambda wait: wait.status is not WaitStatus.PENDING)  # what is to be done comes first
     if json:
@@ -171,6 +172,9 @@ def _print(found: list[Wait]) -> None:
 def _block(wait: Wait) -> list[str]:
     assert wait.asked_at is not None
     until = "" if wait.deadline is None else f", {_left(wait.deadline)} left"
+    if wait.kind is WaitKind.BUDGET:
+        said = [f"  {clean(line.strip())}" for line in wait.question.splitlines()]
+        return [f"{clean(wait.address)}  stopped {age(wait.asked_at)}", *said]
     lines = [f"{clean(wait.address)}  asked {age(wait.asked_at)}{until}", f"  {clean(wait.question)}"]
     if wait.refused is not None:
         lines.append(f"  asked again, since the answer could not be taken: {clean(wait.refused)}")
@@ -184,8 +188,6 @@ def _block(wait: Wait) -> list[str]:
         lines += [f"  | {clean(line)}" for line in shown[:_LINES]]
         if len(shown) > _LINES:
             lines.append(f"  … {len(shown) - _LINES} more lines: kitaru-nb waits {wait.execution} --json")
-    if wait.kind is WaitKind.BUDGET:
-        return [*lines, f"  kitaru-nb resume {wait.execution} --budget USD"]
     return [*lines, f"  {clean(how_to_answer(wait))}"]
 
 

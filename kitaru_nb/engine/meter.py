@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from blake3 import blake3
@@ -284,5 +287,13 @@ def budget(limit: float, *, name: str = "the budget") -> Iterator[Budget]:
         raise UsageError(
             message, kind="outside-execution", hint="@kt.flow above the function that calls models"
         )
-    with scope.limited(float(limit), name) as found:
+    place = _where(sys._getframe(2))  # noqa: SLF001 - between is the context manager
+    with scope.limited(float(limit), name, lambda amount: f"in {place}, kt.budget({amount})") as found:
         yield found
+
+
+def _where(frame: FrameType) -> str:
+    """The line of code, for a person; in a cell, which has no file, its number there."""
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    is_script = file.endswith(".py") and Path(file).is_file() and "ipykernel_" not in file
+    return f"line {line} of {Path(file).name if is_script else 'the cell'}"

@@ -485,8 +485,17 @@ class Book:
             return
         if self._asked_limit is not None and said != limit:
             self.engine.journal.record_event(execution, "budget.set", {"limit": limit})
-        spent = self.engine.journal.execution(execution).cost or 0.0
-        self.budget = Budget(limit, spent=spent, name="the budget of the execution", warn=self._warn)
+        known = self.engine.journal.execution(execution)
+        typed = f"kitaru-nb resume {execution} --budget "
+        if known.identity.interactive and known.identity.flow is None:
+            typed = "in a new kernel, KITARU_NB_BUDGET="
+        self.budget = Budget(
+            limit,
+            spent=known.cost or 0.0,
+            name="the budget of the execution",
+            raised=lambda amount: typed + amount,
+            warn=self._warn,
+        )
 
     def _said_limit(self, execution: ExecutionId) -> float | None:
         """What an earlier attempt was told."""
@@ -735,20 +744,21 @@ class Scope:
         if self.book.budget is not None:
             yield self.book.budget
 
-    def limit(self, dollars: float, name: str) -> Budget:
-        """From now on, model calls of this scope count against one more limit."""
-        limit = Budget(dollars, name=name, warn=self.book._warn)  # noqa: SLF001 - a scope is a part of its book
+    def limit(self, dollars: float, name: str, raised: Callable[[str], str]) -> Budget:
+        """From now on, model calls of this scope count against one more limit; see `Budget`."""
+        warn = self.book._warn  # noqa: SLF001 - a scope is a part of its book
+        limit = Budget(dollars, name=name, raised=raised, warn=warn)
         self.limits.append(limit)
         return limit
 
     @contextmanager
-    def limited(self, dollars: float, name: str) -> Iterator[Budget]:
+    def limited(self, dollars: float, name: str, raised: Callable[[str], str]) -> Iterator[Budget]:
         """Inside the block, model calls of this scope count against one more limit.
 
         What is served from the record was paid by an earlier attempt of the same block, and
         counts.
         """
-        limit = self.limit(dollars, name)
+        limit = self.limit(dollars, name, raised)
         try:
             yield limit
         finally:

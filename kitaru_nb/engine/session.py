@@ -18,6 +18,7 @@ from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.addresses import waiting_cells
+from kitaru_nb.engine.budget_stops import PASSED
 from kitaru_nb.engine.capture import OutputSink
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.cheaper import Ran, only_computed
@@ -183,7 +184,8 @@ class Session:
             directive = pending.cell.directive
             scope.reuse = directive is not None and directive.reuse
             if directive is not None and directive.budget is not None:
-                scope.limit(directive.budget, f"the budget of `{pending.name}`")
+                name = f"the budget of `{pending.name}`"
+                scope.limit(directive.budget, name, "in its first line, --budget {}".format)
         self.scope = scope
         return scope
 
@@ -552,7 +554,9 @@ class Session:
 
     def went_on(self, place: str) -> None:
         """The cell there has come to its end."""
-        self._waiting.pop(place, None)
+        passed = self._waiting.pop(place, None)
+        if passed is not None and not passed.wait:
+            self.engine.journal.record_event(self.book.execution, PASSED, {"scope": place})
 
     def undo_try(self, run: Run, error: BaseException, outcome: Outcome) -> bool:
         """A try of the step failed: put that on record, undo it, and make ready for the next.

@@ -62,6 +62,7 @@ class Budget:
         limit: US dollars.
         spent: What earlier attempts spent of it.
         name: What it limits, for messages, such as ``"the budget of cell `draft`"``.
+        raised: What to type so that it is a larger one, of whose amount it is given.
         warn: Called with a sentence the first time 80 % is spent, outside of any lock. It is not
             called for what was spent before.
     """
@@ -72,12 +73,14 @@ class Budget:
         *,
         spent: float = 0.0,
         name: str = "the budget",
+        raised: Callable[[str], str] = "resume with --budget {}".format,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._limit = _exact(limit)
         self._spent = _exact(spent)
         self._reserved = Decimal(0)
         self._name = name
+        self._raised = raised
         self._warn = warn
         self._warned = self._spent >= self._limit * WARN_AT
         self._lock = threading.RLock()  # a stream that is garbage-collected gives back from anywhere
@@ -135,7 +138,7 @@ class Budget:
                 f"{self._name} of {_dollars(self._limit)} would be exceeded by {_dollars(over)}: "
                 f"the call may cost {_dollars(amount)}, with {_dollars(spent)} spent{under_way}"
             ),
-            hint=f"resume with --budget {suggested} or more, or give the request a lower `max_tokens`",
+            hint=f"{self._raised(str(suggested))} or more, or give the request a lower `max_tokens`",
             limit=float(self._limit),
             spent=float(spent),
             over=float(over),

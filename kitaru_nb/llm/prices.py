@@ -7,6 +7,7 @@ looked up: that takes a good part of a second, and most notebooks never ask.
 from __future__ import annotations
 
 import fnmatch
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,9 +109,9 @@ class Prices:
 
 
 def price_hint(model: str) -> str:
-    """What to type to give a model a price."""
-    entry = f'"{model}" = {{ input = 0.15, output = 0.60 }}'
-    return f"[tool.kitaru_nb.prices] {entry}   (US dollars per million tokens)"
+    """What to put into pyproject.toml, as it stands, to give a model a price."""
+    entry = f"{json.dumps(model)} = {{ input = 0.15, output = 0.60 }}"
+    return f"[tool.kitaru_nb.prices]  # in pyproject.toml, US dollars per million tokens\n{entry}"
 
 
 def _price(name: str, entry: Mapping[str, Any]) -> Price:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kitaru_nb.engine.wait import OnWait, how_to_answer
+from kitaru_nb.errors import Suspended
 from kitaru_nb.model.wait import Wait
 from kitaru_nb.notebook import display
 from kitaru_nb.stacks.terminal import TerminalFront
@@ -50,6 +51,14 @@ class NotebookFront:
         """The line that `tell` showed says now who answered."""
         if not self._hooks.quiet:
             self._say(wait, f"kitaru: {wait.question}\n  {_answer(wait)}", update=True)
+
+    def stopped(self, suspended: Suspended) -> None:
+        """A budget has stopped the cell: what it cost so far, the limit, and what to type."""
+        if not self._hooks.quiet:
+            display.say(
+                self._hooks.shell,
+                f"kitaru: waits for a larger budget: {suspended}\n  then run this cell again",
+            )
 
     def _say(self, wait: Wait, text: str, *, update: bool = False) -> None:
         publish = self._hooks.shell.display_pub.publish

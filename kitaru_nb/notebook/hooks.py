@@ -275,6 +275,8 @@ class Hooks:
 
     def _end_waiting(self, result: Any, suspended: Suspended) -> None:
         """An error reply, so that what is queued behind does not run, for something that is no error."""
+        if not suspended.wait:
+            self.front.stopped(suspended)
         if result is not None:
             result.error_in_exec = suspended
         self.shell.last_execution_succeeded = False

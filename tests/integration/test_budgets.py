@@ -108,10 +108,23 @@ def test_the_budget_of_a_cell_stops_that_cell_and_raising_it_goes_on(tmp_path: P
 
         stopped = kernel.run(f"%%checkpoint ask --budget 0.0003\n{body}", cell="b")
         paid = llm.requests
+        waits, shown = kernel.run("%kitaru waits --json", cell="w"), kernel.run("%kitaru show", cell="w")
         other = kernel.run("ask('unlimited')", cell="c")
         done = kernel.run(f"%%checkpoint ask --budget 1\n{body}", cell="b")
+        over = kernel.run("%kitaru waits", cell="w"), kernel.run("%kitaru show", cell="w")
 
     assert stopped.ename == "Suspended"
+    (said,) = stopped.outputs
+    text = said["data"]["text/plain"]
+    assert "waits for a larger budget: the budget of `ask` of $0.0003 would be exceeded" in text
+    assert "spent\n  Try: in its first line, --budget 0.01 or more" in text
+    assert text.endswith("then run this cell again")
+    (listed,) = json.loads(waits.outputs[0]["text"])
+    assert (listed["kind"], listed["status"]) == ("budget", "pending")
+    assert listed["question"] in text
+    assert "waiting for a larger budget" in shown.outputs[0]["text"]
+    assert over[0].outputs[0]["text"] == "nothing waits for an answer\n"
+    assert "waiting" not in over[1].outputs[0]["text"]
     assert 0 < paid < 6
     assert other.ok
     assert done.result == "6"
@@ -147,3 +160,16 @@ def test_a_budget_in_code_warns_at_80_percent_and_stops(tmp_path: Path, llm: Fak
     told = json.dumps(work.shown())
     assert "BudgetWarning: kitaru: 81% of the budget is spent" in told, told
     assert paid < 70
+
+
+def test_a_budget_in_a_plain_cell_says_which_line_is_to_be_changed(tmp_path: Path, llm: FakeLLM) -> None:
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(ASK.format(url=llm.openai_url), cell="a")
+
+        stopped = kernel.run(
+            "import kitaru_nb as kt\nwith kt.budget(0.0001):\n    [ask('x') for _ in range(9)]", cell="b"
+        )
+
+    said = stopped.outputs[0]["data"]["text/plain"]
+    assert "waits for a larger budget" in said
+    assert "Try: in line 2 of the cell, kt.budget(0.01) or more" in said

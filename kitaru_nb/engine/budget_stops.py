@@ -1,0 +1,66 @@
+"""Executions that wait for a larger budget: each is a wait that only more money ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.event import Event
+from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
+from kitaru_nb.model.wait import Address, Wait, WaitKind, WaitStatus
+
+__all__ = ["PASSED", "all_budget_waits", "budget_wait", "stopped_at_budget"]
+
+PASSED = "budget.passed"
+"""The kind of event that says: a cell that a budget had stopped has come to its end."""
+
+_NAME = "budget"
+
+
+def stopped_at_budget(journal: Journal, execution: Execution) -> Event | None:
+    """The stop at which it stands; None where it has gone on since, or stopped at something else."""
+    if execution.status not in (ExecutionStatus.WAITING, ExecutionStatus.RUNNING):
+        return None
+    event = journal.suspended(execution.id)
+    if event is None or event.data["wait"]:
+        return None
+    if execution.status is ExecutionStatus.WAITING:
+        return event
+    if event.data["epoch"] != journal.attempts(execution.id)[-1].epoch:
+        return None  # another attempt has taken over
+    later = journal.events(execution.id, after=event.seq)
+    return None if any(_went_on(each, event) for each in later) else event
+
+
+def _went_on(later: Event, stop: Event) -> bool:
+    return later.kind == PASSED and later.data["scope"] == stop.data["scope"]
+
+
+def budget_wait(journal: Journal, execution: Execution) -> Wait | None:
+    """The same as a wait, whose question is what was said: the cost so far, the limit, what to type."""
+    event = stopped_at_budget(journal, execution)
+    if event is None:
+        return None
+    return Wait(
+        str(Address(execution.id, _NAME)),
+        execution.id,
+        _NAME,
+        1,
+        WaitStatus.PENDING,
+        scope=event.data["scope"],
+        question=event.data["message"],
+        kind=WaitKind.BUDGET,
+        asked_at=event.at,
+    )
+
+
+def all_budget_waits(journal: Journal, execution: ExecutionId | None = None) -> list[Wait]:
+    """Those of one execution or of all, oldest first."""
+    chosen: Iterable[Execution]
+    if execution is not None:
+        chosen = [journal.execution(execution)]
+    else:
+        states = (ExecutionStatus.WAITING, ExecutionStatus.RUNNING)
+        chosen = [each for status in states for each in journal.executions(status=status)]
+    found = [wait for each in chosen if (wait := budget_wait(journal, each)) is not None]
+    return sorted(found, key=lambda wait: wait.execution)
