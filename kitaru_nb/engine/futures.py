@@ -7,6 +7,7 @@ import concurrent.futures
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 from kitaru_nb.engine.context import current_scope, inside
@@ -129,8 +130,11 @@ class Future(Generic[T]):
         return asyncio.wrap_future(self._done).__await__()
 
 
-def gather(*futures: Future[Any], on_error: OnError = "raise") -> Any:
-    """The results of several futures, in their order, once all have ended.
+def gather(*calls: Future[Any] | Awaitable[Any], on_error: OnError = "raise") -> Any:
+    """The results of several futures or coroutines, in their order, once all have ended.
+
+    Coroutines run at once, such as calls of an async checkpoint; what they record lets the next
+    attempt make the missing ones only.
 
     When one failed, the others still come to their end; then the first failure is raised, or
     with ``on_error="collect"`` each failure stands in the place of its result.
@@ -138,9 +142,16 @@ def gather(*futures: Future[Any], on_error: OnError = "raise") -> Any:
     Returns:
         A list; where a coroutine's is among the futures and an event loop runs, what to await for it.
     """
+    futures = [
+        call if isinstance(call, Future) else Future.of_coroutine(partial(_await, call)) for call in calls
+    ]
     if _running() is not None and any(future._awaited for future in futures):  # noqa: SLF001 - same module
         return _gathered(futures, on_error)
     return _told(_outcomes(futures), on_error)
+
+
+async def _await(call: Awaitable[Any]) -> Any:
+    return await call
 
 
 async def _gathered(futures: Sequence[Future[Any]], on_error: OnError) -> list[Any]:

@@ -568,7 +568,7 @@ def test_futures_are_gathered_in_their_order(attempts: Attempts) -> None:
     assert ran == []
 
 
-@pytest.mark.parametrize("how", ["await", "gather", "map"])
+@pytest.mark.parametrize("how", ["await", "gather", "gather coroutines", "map"])
 def test_coroutines_are_recorded(attempts: Attempts, how: str) -> None:
     @checkpoint
     async def same(x: int) -> int:
@@ -582,10 +582,24 @@ def test_coroutines_are_recorded(attempts: Attempts, how: str) -> None:
                 return [await same(x) for x in range(3)]
             case "gather":
                 return await gather(*[same.submit(x) for x in range(3)])
+            case "gather coroutines":
+                return await gather(*[same(x) for x in range(3)])
             case _:
                 return await same.map(range(3), max_workers=2)
 
     first, second, ran = attempts.twice(lambda: asyncio.run(main()))
+
+    assert first == second == [0, 1, 2]
+    assert ran == []
+
+
+def test_coroutines_are_gathered_without_an_event_loop_too(attempts: Attempts) -> None:
+    @checkpoint
+    async def same(x: int) -> int:
+        attempts.ran.append(x)
+        return x
+
+    first, second, ran = attempts.twice(lambda: gather(same(0), same.submit(1), same(2)))
 
     assert first == second == [0, 1, 2]
     assert ran == []
