@@ -22,7 +22,7 @@ from kitaru_nb.cli.output import (
     tidy_path,
 )
 from kitaru_nb.engine.budget_stops import budget_wait
-from kitaru_nb.engine.describe import execution_json, show_json
+from kitaru_nb.engine.describe import execution_json, result_ref, show_json
 from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.engine.refs import LATEST, checkpoint_names, find_execution, steps
 from kitaru_nb.engine.replay import replay_of, replays_of
@@ -138,6 +138,9 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     stopped = budget_wait(journal, execution)
     if stopped is not None:
         print("waiting for a larger budget:", *map(clean, stopped.question.splitlines()), sep="\n  ")
+    returned = result_ref(journal, execution)
+    if returned is not None:
+        print(clean(f"result kitaru-nb artifact {returned}"))
     if not found:
         print("\nno checkpoints yet")
         return

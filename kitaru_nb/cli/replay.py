@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kitaru_nb.cli.output import clean, duration, money, print_error, print_json
-from kitaru_nb.cli.run import dollars_of, print_outcome
+from kitaru_nb.cli.run import dollars_of, print_outcome, print_result
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import find_execution
@@ -72,7 +72,9 @@ def replay_execution(
     if dollars is not None:
         begun.turn.book.set_limit(dollars)
     announce(original, begun.turn.execution, begun.plan, begun.reused)
-    outcome, _ = run_flow(begun.turn)
+    outcome, result = run_flow(begun.turn)
+    if not json:
+        print_result(original, outcome, result)
     return _ended(engine, outcome, json=json)
 
 

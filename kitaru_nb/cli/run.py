@@ -14,6 +14,7 @@ from papermill.iorw import read_yaml_file
 from kitaru_nb.cli.output import clean, duration, print_error, print_json
 from kitaru_nb.cli.plan import plan_json, print_plan
 from kitaru_nb.engine.addresses import held_up_by
+from kitaru_nb.engine.budget_stops import is_lifted
 from kitaru_nb.engine.describe import error_json, execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
@@ -32,6 +33,7 @@ __all__ = ["dollars_of", "print_outcome", "resume_executions", "run_notebooks"]
 _RETRIED = (Exit.FAILED, Exit.TIMED_OUT, Exit.KERNEL_DIED)
 _STOPPED = (Exit.SIGINT, Exit.SIGTERM)
 _LARGEST_EXIT = 255
+_LONG = 2_000  # characters of a result
 _WORDS = {"True": True, "False": False, "None": None}
 
 
@@ -133,7 +135,7 @@ def resume_executions(
         executions: Ids, starts of ids, or ``latest``; by default the newest one that is
             interrupted or failed.
         all: Every headless execution that is interrupted or failed, or waited and has its answer,
-            oldest first.
+            oldest first; one that a budget has stopped only with a larger `budget`.
         tag: With `all`, only those with this tag.
         since: With `all`, only those begun since then, such as ``2h`` or ``2026-03-01``.
         retries: As for `run_notebooks`, like the arguments after it.
@@ -153,7 +155,7 @@ def resume_executions(
     seconds = None if timeout is None else parse_duration(timeout, what="--timeout")
     settings = resolve()
     if all:
-        chosen = _all_resumable(settings, tag=tag, since=since)
+        chosen = _all_resumable(settings, tag=tag, since=since, dollars=dollars_of(budget))
     else:
         with closing(open_engine(settings, read_only=True)) as engine:
             found = [find_execution(engine.journal, each) for each in executions]
@@ -241,7 +243,7 @@ def _do_flows(
                 print(f"{execution.id}  {clean(execution.identity.flow or '')}: would go on")
             continue
         try:
-            outcome, _ = resume_flow(execution, budget=budget)
+            outcome, result = resume_flow(execution, budget=budget)
         except KitaruError as error:
             if not several:
                 raise
@@ -249,12 +251,8 @@ def _do_flows(
             documents.append(error_json(error))
             worst = worst or int(exit_code_of(error))
             continue
-        if not json and outcome.traceback:
-            print(outcome.traceback, file=sys.stderr, end="")
-        if not json and outcome.error is not None:
-            print_error(outcome.error, as_json=False)
-        elif not json and outcome.exit is Exit.WAITING:
-            _say_waiting(outcome)
+        if not json:
+            _print_flow(execution, outcome, result)
         print(status_line(outcome), file=sys.stderr)
         worst = worst or _code_of(outcome, suspend_exit)
         documents.append(_execution_document(outcome, resolve()))
@@ -314,6 +312,29 @@ def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool
             return outcome
         left -= 1
         job = again(job)
+
+
+def _print_flow(execution: Execution, outcome: Outcome, result: object) -> None:
+    """How an attempt of a flow ended, and what it returned."""
+    if outcome.traceback:
+        print(outcome.traceback, file=sys.stderr, end="")
+    if outcome.error is not None:
+        print_error(outcome.error, as_json=False)
+    elif outcome.exit is Exit.WAITING:
+        _say_waiting(outcome)
+    print_result(execution, outcome, result)
+
+
+def print_result(execution: Execution, outcome: Outcome, result: object) -> None:
+    """What a flow has returned; of a long one its beginning, and the command that shows all of it."""
+    if outcome.exit is not Exit.COMPLETED or result is None:
+        return
+    text = repr(result)
+    print(text if len(text) <= _LONG else f"{text[:_LONG]}…")
+    if len(text) > _LONG:
+        name = (execution.identity.flow or "").rpartition(":")[2].rpartition(".")[2]
+        print(f"all of it: kitaru-nb artifact {outcome.execution}/{clean(name)}/result")
+    sys.stdout.flush()
 
 
 def _say_waiting(outcome: Outcome) -> None:
@@ -380,8 +401,13 @@ def _check_choice(executions: Sequence[str], *, all: bool, narrowed: bool) -> No
         )
 
 
-def _all_resumable(settings: Settings, *, tag: str | None, since: str | None) -> list[Execution]:
-    """Every headless execution that can go on, oldest first; none where nothing is recorded yet."""
+def _all_resumable(
+    settings: Settings, *, tag: str | None, since: str | None, dollars: float | None
+) -> list[Execution]:
+    """Every headless execution that can go on, oldest first; none where nothing is recorded yet.
+
+    What a budget has stopped is left alone, and said so, unless `dollars` is more than that was.
+    """
     moment = None if since is None else begun_after(since)
     try:
         engine = open_engine(settings, read_only=True)
@@ -391,7 +417,11 @@ def _all_resumable(settings: Settings, *, tag: str | None, since: str | None) ->
         guests = engine.journal.guests()
         found = engine.journal.executions(tag=tag, since=moment)
         own = [e for e in found if can_go_on(e) and e.id not in guests]
-        return [e for e in own if held_up_by(engine.journal, e.id) is None][::-1]
+        free = [e for e in own if held_up_by(engine.journal, e.id) is None][::-1]
+        lifted = [e for e in free if is_lifted(engine.journal, e, dollars)]
+        for stopped in (e for e in free if e not in lifted):
+            print(f"{stopped.id} waits for a larger budget: kitaru-nb resume --budget USD", file=sys.stderr)
+        return lifted
 
 
 def _newest(engine: Engine) -> Execution:

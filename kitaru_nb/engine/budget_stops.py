@@ -9,10 +9,13 @@ from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.wait import Address, Wait, WaitKind, WaitStatus
 
-__all__ = ["PASSED", "all_budget_waits", "budget_wait", "stopped_at_budget"]
+__all__ = ["PASSED", "STOPPED", "all_budget_waits", "budget_wait", "is_lifted", "stopped_at_budget"]
 
 PASSED = "budget.passed"
 """The kind of event that says: a cell that a budget had stopped has come to its end."""
+
+STOPPED = "budget.stopped"
+"""The kind of event that says: a model call was not made, with the ``limit`` that it would exceed."""
 
 _NAME = "budget"
 
@@ -34,6 +37,14 @@ def stopped_at_budget(journal: Journal, execution: Execution) -> Event | None:
 
 def _went_on(later: Event, stop: Event) -> bool:
     return later.kind == PASSED and later.data["scope"] == stop.data["scope"]
+
+
+def is_lifted(journal: Journal, execution: Execution, limit: float | None) -> bool:
+    """Whether an execution that a budget has stopped may come further under `limit`; so may any other."""
+    if stopped_at_budget(journal, execution) is None:
+        return True
+    limits = [each.data["limit"] for each in journal.events(execution.id) if each.kind == STOPPED]
+    return limit is not None and all(limit > each for each in limits[-1:])
 
 
 def budget_wait(journal: Journal, execution: Execution) -> Wait | None:

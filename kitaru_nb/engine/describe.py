@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kitaru_nb.engine.refs import checkpoint_names, steps, value_refs
+from kitaru_nb.engine.call import RESULT
+from kitaru_nb.engine.refs import Ref, checkpoint_names, named_steps, steps, value_refs
 from kitaru_nb.engine.replay import replays_of
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest, Tombstone
-from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.checkpoint import Checkpoint, StepKind
 from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.wait import Wait
 
@@ -26,6 +27,7 @@ __all__ = [
     "checkpoints_json",
     "error_json",
     "execution_json",
+    "result_ref",
     "show_json",
     "time_json",
     "wait_json",
@@ -37,6 +39,9 @@ def time_json(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
+_SHOWN = (StepKind.CELL, StepKind.CALL, StepKind.RESULT)
 
 
 def execution_json(execution: Execution) -> dict[str, Any]:
@@ -66,6 +71,7 @@ def show_json(journal: Journal, execution: Execution) -> dict[str, Any]:
         "checkpoints": checkpoints_json(journal, execution),
         "waits": [wait_json(wait) for wait in journal.waits(execution.id)],
     }
+    found |= {"result": ref} if (ref := result_ref(journal, execution)) is not None else {}
     replays = [by for by, _ in replays_of(journal, execution.id)]
     return found | {"replays": replays} if replays else found
 
@@ -100,16 +106,41 @@ def error_json(error: KitaruError) -> dict[str, Any]:
 def checkpoints_json(journal: Journal, execution: Execution) -> list[dict[str, Any]]:
     """The fields of each of the execution's steps, in order (see `engine.refs.steps`)."""
     found = steps(journal, execution.id)
-    wanted = {group.artifact for step in found for group in step.draft.groups}
+    return _checkpoints(journal, list(zip(found, checkpoint_names(found), strict=True)))
+
+
+def _checkpoints(journal: Journal, found: Sequence[tuple[Checkpoint, str]]) -> list[dict[str, Any]]:
+    wanted = {group.artifact for step, _ in found for group in step.draft.groups}
     known: dict[Digest, Artifact | Tombstone] = {**journal.removed(wanted), **journal.artifacts(wanted)}
-    return [
-        _checkpoint(step, label, known) for step, label in zip(found, checkpoint_names(found), strict=True)
-    ]
+    return [_checkpoint(step, label, known) for step, label in found]
+
+
+def result_ref(journal: Journal, execution: Execution) -> str | None:
+    """The reference of what a flow has returned; None before it has, and for a notebook."""
+    if execution.identity.flow is None:
+        return None
+    found = named_steps(journal, execution.id)
+    named = zip(found, checkpoint_names(found), strict=True)
+    results = [label for step, label in named if step.draft.kind is StepKind.RESULT]
+    return str(Ref(execution.id, results[-1], RESULT)) if results else None
 
 
 def artifacts_json(journal: Journal, execution: Execution) -> list[dict[str, Any]]:
-    """What the execution's steps stored, in order, each artifact of a step once."""
-    return [artifact for step in checkpoints_json(journal, execution) for artifact in step["artifacts"]]
+    """What the execution stored, in order, each artifact of a step once: steps, saved values, a result."""
+    found = named_steps(journal, execution.id)
+    listed = [
+        (step, label)
+        for step, label in zip(found, checkpoint_names(found), strict=True)
+        if step.draft.kind in _SHOWN or _is_saved(step)
+    ]
+    return [artifact for step in _checkpoints(journal, listed) for artifact in step["artifacts"]]
+
+
+def _is_saved(step: Checkpoint) -> bool:
+    """Whether it is a value that the user's code has saved, not what a flow or a replay began with."""
+    draft = step.draft
+    names = [group.names for group in draft.groups]
+    return draft.kind is StepKind.VALUE and names == [(draft.name,)] and "qualname" not in draft.data
 
 
 def artifact_json(ref: str, names: Sequence[str], artifact: Artifact) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from blake3 import blake3
 
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.budget_stops import STOPPED
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.scope import Entry, Scope
@@ -209,7 +210,8 @@ def stop_at_budget(scope: Scope, refusal: Refusal) -> Suspended:
     """What to raise where a call is refused: the execution waits until the budget is raised."""
     data = {"kind": refusal.kind, "message": refusal.message, "limit": refusal.limit, "spent": refusal.spent}
     data |= {"suggested": refusal.suggested, "scope": scope.path}
-    scope.book.engine.journal.record_event(scope.book.execution, "budget.stopped", data)
+    scope.book.engine.journal.record_event(scope.book.execution, STOPPED, data)
+    scope.book.keep_limit()
     stopped = Suspended(f"{refusal.message}\n  Try: {refusal.hint}")
     stopped.kind = refusal.kind
     scope.suspend(stopped)

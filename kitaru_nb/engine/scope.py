@@ -47,6 +47,7 @@ from kitaru_nb.model.served import Served
 
 __all__ = ["WAITS", "Book", "Entry", "Scope", "note_suspended"]
 
+_SETTING = "setting"
 WAITS = "?"
 """Labels of waits begin with it, see `Scope.place_of`."""
 
@@ -476,10 +477,11 @@ class Book:
 
     def _set_budget(self, execution: ExecutionId) -> None:
         """Make the execution's budget, with what it has cost so far."""
-        said = self._said_limit(execution)
+        said, by_setting = self._said_limit(execution)
         limit = self._asked_limit if self._asked_limit is not None else said
-        if limit is None:
-            limit = self.engine.settings.budget
+        setting = self.engine.settings.budget
+        if limit is None or (by_setting and self._asked_limit is None and setting is not None):
+            limit = setting
         if limit is None:
             self.budget = None
             return
@@ -497,13 +499,25 @@ class Book:
             warn=self._warn,
         )
 
-    def _said_limit(self, execution: ExecutionId) -> float | None:
-        """What an earlier attempt was told."""
-        if not self._by_key and self._asked_limit is None:
-            return None  # nothing was called yet, so no budget was looked at
-        events = self.engine.journal.events(execution)
-        said = [event.data["limit"] for event in events if event.kind == "budget.set"]
-        return float(said[-1]) if said else None
+    def keep_limit(self) -> None:
+        """A budget has stopped something: later attempts have this limit, too, unless told another.
+
+        One that only a setting gave would be gone with the shell it was set in.
+        """
+        with self._lock:
+            if self.budget is None or self._asked_limit is not None:
+                return
+            if self._said_limit(self.execution)[0] != self.budget.limit:
+                data = {"limit": self.budget.limit, "by": _SETTING}
+                self.engine.journal.record_event(self.execution, "budget.set", data)
+
+    def _said_limit(self, execution: ExecutionId) -> tuple[float | None, bool]:
+        """What an earlier attempt was told, and whether only by a setting."""
+        journal = self.engine.journal
+        if not self._by_key and self._asked_limit is None and journal.suspended(execution) is None:
+            return None, False  # nothing was called yet, so no budget was looked at
+        said = [event.data for event in journal.events(execution) if event.kind == "budget.set"]
+        return (float(said[-1]["limit"]), said[-1].get("by") == _SETTING) if said else (None, False)
 
     def _warn(self, sentence: str) -> None:
         self.engine.journal.record_event(self.execution, "budget.warning", {"message": sentence})

@@ -346,5 +346,6 @@ def _nearby(path: Path) -> str:
     folder = path.parent
     known = [p.name for p in folder.glob("*.ipynb")] if folder.is_dir() else []
     sources = sorted(name for name in known if not name.endswith(_OUT)) or known
-    found = get_close_matches(path.name, sources, 1, 0) or sources
-    return "kitaru-nb run " + str(folder / found[0]) if found else "a path to a .ipynb file"
+    stems = {Path(name).stem: name for name in sources}
+    found = get_close_matches(path.stem, stems, 1)
+    return str(folder / stems[found[0]]) if found else "a path to a .ipynb file"

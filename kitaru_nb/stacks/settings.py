@@ -214,7 +214,7 @@ def _tool_table(path: Path) -> Mapping[str, object] | None:
     except (tomllib.TOMLDecodeError, AttributeError) as error:
         raise UsageError(
             f"settings in {path} could not be read: {error}", kind="bad-settings-file", hint=f"mend {path}"
-        ) from error
+        ) from None  # the parser's own traceback says nothing more
     if table is not None and not isinstance(table, dict):
         raise UsageError(
             f"`tool.kitaru_nb` in {path} is not a table", kind="bad-settings-file", hint="[tool.kitaru_nb]"

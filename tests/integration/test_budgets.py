@@ -81,8 +81,34 @@ def test_the_setting_limits_a_run(tmp_path: Path, llm: FakeLLM) -> None:
 
     stopped = work.kitaru("run", "work.ipynb", "--no-progress", env={"KITARU_NB_BUDGET": "0.0003"})
 
+    paid = llm.requests
+    left = work.kitaru("resume", "--all")
+    same = work.kitaru("resume")
+    less = work.kitaru("resume", "--all", "--budget", "0.0003")
+
     assert stopped.code == 75, stopped.stderr
-    assert 0 < llm.requests < 9
+    assert 0 < paid < 9
+    assert left.code == less.code == 0
+    assert "waits for a larger budget" in left.stderr
+    assert same.code == 75, "the limit is on record, though the shell that set it is gone"
+    assert llm.requests == paid
+    assert work.executions()[0].status is ExecutionStatus.WAITING
+
+    done = work.kitaru("resume", "--all", "--budget", "1")
+
+    assert done.code == 0, done.stderr
+    assert llm.requests == 9
+
+
+def test_a_setting_that_is_raised_counts_for_what_the_setting_stopped(tmp_path: Path, llm: FakeLLM) -> None:
+    work = notebook(tmp_path, llm, "[ask(f'a{n}') for n in range(9)]")
+    stopped = work.kitaru("run", "work.ipynb", "--no-progress", env={"KITARU_NB_BUDGET": "0.0001"})
+
+    done = work.kitaru("resume", env={"KITARU_NB_BUDGET": "1"})
+
+    assert stopped.code == 75, stopped.stderr
+    assert llm.requests == 9
+    assert done.code == 0, done.stderr
 
 
 def test_a_model_without_a_price_is_not_asked_and_the_command_that_sets_one_is_told(

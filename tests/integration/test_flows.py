@@ -125,10 +125,13 @@ def test_a_command_goes_on_with_a_script_from_anywhere(tmp_path: Path) -> None:
     script = Script(tmp_path, LOOP)
     script.run(kill_at="after2", expect=KILLED)
 
-    script.cli("resume")
+    said = script.cli("resume")
     shown = json.loads(script.cli("show", "latest", "--json"))
+    listed = json.loads(script.cli("artifacts", "--json"))
 
     assert shown["status"] == "completed"
+    assert "{'totals': [0, 10, 30, 60, 100]" in said
+    assert shown["result"] == listed[-1]["ref"] == f"{shown['id']}/agent/result"
     assert [c["status"] for c in shown["checkpoints"]] == ["restored"] * 3 + ["completed"] * 2
     assert script.notes().count("step2") == 1
     assert "{'totals': [0, 10, 30, 60, 100]" in script.cli("artifact", "latest/agent/result")

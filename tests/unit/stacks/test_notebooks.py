@@ -72,6 +72,11 @@ def test_a_missing_notebook_names_one_that_is_there(tmp_path: Path) -> None:
     assert caught.value.kind == "no-notebook"
     assert caught.value.hint.endswith("train.ipynb")
 
+    with pytest.raises(UsageError, match="there is no notebook") as other:
+        read_notebook(str(tmp_path / "nosuch.ipynb"))
+
+    assert other.value.hint == "a path to a .ipynb file", "another notebook is not what was meant"
+
 
 def test_cells_keep_the_ids_of_their_file_and_others_get_stable_ones() -> None:
     first, second = notebook("a = 1", "b = 2"), notebook("a = 1", "b = 2")
