@@ -112,7 +112,7 @@ def resume(
     Args:
         executions: Ids, starts of ids, or latest; the newest one that can go on by default.
         all: Every headless execution that is interrupted or failed, or waited and has its answer,
-            oldest first.
+            oldest first; one that a budget has stopped only with a larger `budget`.
         tag: With --all, only those with this tag.
         since: With --all, only those begun since then, such as 2h or 2026-03-01.
         timeout: How long one attempt may take, such as 90, 10m or 2h.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from kitaru_nb.engine.budget_stops import all_budget_waits
 from kitaru_nb.engine.call import RESULT
 from kitaru_nb.engine.refs import Ref, checkpoint_names, named_steps, steps, value_refs
 from kitaru_nb.engine.replay import replays_of
@@ -66,10 +67,11 @@ def execution_json(execution: Execution) -> dict[str, Any]:
 
 def show_json(journal: Journal, execution: Execution) -> dict[str, Any]:
     """An execution's fields, with its checkpoints and waits, and what replays it where anything does."""
+    waits = journal.waits(execution.id) + all_budget_waits(journal, execution.id)
     found = {
         **execution_json(execution),
         "checkpoints": checkpoints_json(journal, execution),
-        "waits": [wait_json(wait) for wait in journal.waits(execution.id)],
+        "waits": [wait_json(wait) for wait in waits],
     }
     found |= {"result": ref} if (ref := result_ref(journal, execution)) is not None else {}
     replays = [by for by, _ in replays_of(journal, execution.id)]
