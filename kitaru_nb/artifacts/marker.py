@@ -8,13 +8,14 @@ replaces raises `UnstorableError` and names the value and the ways on.
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn, TypeGuard
 
 from kitaru_nb.errors import UnstorableError
 
-__all__ = ["Marker", "is_marker", "marker_details", "marker_in"]
+__all__ = ["Marker", "any_marker", "is_marker", "marker_details", "marker_in"]
 
 _OTHERS = (type, FunctionType, ModuleType)
 
@@ -39,6 +40,7 @@ class Marker:
 
     def __init__(self, name: str, kind: str, reason: str) -> None:
         object.__setattr__(self, "_details", (name, kind, reason))
+        _THERE.add(self)
 
     def __repr__(self) -> str:
         name, kind, reason = self._details
@@ -56,6 +58,14 @@ class Marker:
             message = f"'Marker' object has no attribute {attribute!r}"
             raise AttributeError(message, name=attribute, obj=self)
         _refuse(self)
+
+
+_THERE: weakref.WeakSet[Marker] = weakref.WeakSet()
+
+
+def any_marker() -> bool:
+    """Whether this process holds a marker at all: else no value need be searched for one."""
+    return bool(_THERE)
 
 
 def is_marker(value: object) -> TypeGuard[Marker]:

@@ -17,7 +17,7 @@ from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.analysis.normal import code_digest, ends_quietly
 from kitaru_nb.analysis.reach import Reach, reach
 from kitaru_nb.artifacts.digest import opaque_in
-from kitaru_nb.artifacts.marker import is_marker, marker_details
+from kitaru_nb.artifacts.marker import Marker, any_marker, is_marker, marker_details, marker_in
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.namespace import Namespace, State
@@ -43,6 +43,7 @@ class Dependencies:
         uses: Modules that it reaches by a name or imports, the project's own and libraries.
         touched: Names it can read, bind or change what they hold.
         markers: Names it depends on that hold a marker, sorted: it can be restored, not run.
+        values: The user's names that it reaches, sorted; a marker may be inside what they hold.
     """
 
     keys: tuple[CheckpointKey, ...]
@@ -53,6 +54,7 @@ class Dependencies:
     uses: frozenset[str]
     touched: frozenset[str]
     markers: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 class Inputs:
@@ -91,7 +93,8 @@ class Inputs:
         touched = reached | names.writes | names.deletes
         markers = tuple(sorted(read for read in found.names if is_marker(self._namespace.live.get(read))))
         uses = self._uses(reached, names)
-        return Dependencies(keys, code, reads, found.modules, names, uses, touched, markers)
+        values = tuple(sorted(found.names & before.ids.keys()))
+        return Dependencies(keys, code, reads, found.modules, names, uses, touched, markers, values)
 
     def read_by(self, tree: ast.Module) -> frozenset[str] | None:
         """The names that a cell reads, as far as its code tells; None for all."""
@@ -152,19 +155,33 @@ class Inputs:
         return is_local_module(module, [self._folder])
 
     def refuse_markers(self, needs: Dependencies, name: str, *, headless: bool = False) -> None:
-        """A step that has to run needs the real things; `headless` no magic can make them.
+        """A step that has to run needs the real things, also inside of what its names hold.
+
+        Costs nothing where the process holds no marker; else a walk through what the step reads.
+        `headless` no magic can make them.
 
         Raises:
-            UnstorableError: it reads a name that holds a marker.
+            UnstorableError: it reads a name that holds a marker, or leads to one.
         """
-        for read in needs.markers:
-            _, kind, reason = marker_details(self._namespace.live[read])
-            what = f"a {kind} that could not be stored: {reason}" if kind else f"which {reason}"
-            message = f"checkpoint `{name}` reads `{read}`, {what}"
+        live = self._namespace.live
+        for read in dict.fromkeys((*needs.markers, *needs.values)) if any_marker() else ():
+            marker = marker_in(live.get(read), apart=live)
+            if marker is None:
+                continue
+            message = f"checkpoint `{name}` reads `{read}`, {_told(marker, live[read])}"
             hint = f"%resume --remake {read}, or run its cell with --fresh"
             if headless:
                 hint = f"tag the cell that makes `{read}` with no-checkpoint, or declare it with @kt.resource"
             raise UnstorableError(message, kind="reads-marker", hint=hint)
+
+
+def _told(marker: Marker, value: object) -> str:
+    """What is missing of `value`: itself, or something inside of it."""
+    _, kind, reason = marker_details(marker)
+    if marker is value:
+        return f"a {kind} that could not be stored: {reason}" if kind else f"which {reason}"
+    part = f"a {kind} inside it" if kind else "a part of it"
+    return f"and {part} could not be stored: {reason}" if kind else f"and {part} {reason}"
 
 
 def opaque_read(needs: Dependencies) -> frozenset[int]:
