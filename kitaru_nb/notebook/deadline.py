@@ -108,6 +108,16 @@ class Tries:
             self._deadline.arm()
         return True
 
+    def __enter__(self) -> None:
+        """The body of a try begins."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        """It is over; true where it failed and is to be tried again. See `failed`."""
+        if error is not None:
+            return self.failed()
+        self.done()
+        return False
+
     def done(self) -> None:
         """The try has succeeded, or the cell is over."""
         if self._deadline is not None:
@@ -180,14 +190,12 @@ def in_tries(body: ast.Module) -> ast.Module:
         assert isinstance(keep, ast.Assign)
         keep.value = rest[-1].value
         rest = [*rest[:-1], keep]
-    loop = _code(
-        f"while {_TRIES}.go():\n try:\n  pass\n except BaseException:\n  if not {_TRIES}.failed():\n"
-        f"   raise\n else:\n  {_TRIES}.done()\n  break",
-        at=rest[0],
-    )[0]
+    # A `with` passes an error on from the line that raised it; a bare `raise` leaves the frame at its own,
+    # and that is the line that IPython shows where it does not find the source by file.
+    loop = _code(f"while {_TRIES}.go():\n with {_TRIES}:\n  break", at=rest[0])[0]
     assert isinstance(loop, ast.While)
-    assert isinstance(loop.body[0], ast.Try)
-    loop.body[0].body = rest
+    assert isinstance(loop.body[0], ast.With)
+    loop.body[0].body = [*rest, *loop.body[0].body]
     return ast.Module([*first, loop, *tail], type_ignores=[])
 
 

@@ -6,6 +6,7 @@ import ast
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -127,3 +128,26 @@ def test_a_deadline_ends_a_sleep_with_an_error_that_names_the_step(shell: Shell)
     assert failed.error_in_exec.kind == "timeout"
     assert time.monotonic() - began < 30
     assert statuses(shell) == ["failed"]
+
+
+def test_the_frame_of_a_failed_body_ends_at_the_line_that_failed() -> None:
+    class Once:
+        def go(self) -> bool:
+            return True
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> bool:
+            return False
+
+    body = deadline.in_tries(ast.parse("a = 1\nb = 2\n\nd = 1 / 0\ne = 3"))
+    for node in ast.walk(body):
+        if isinstance(node, ast.Attribute) and node.attr == "tries":
+            node.value = ast.copy_location(ast.Name("box", ast.Load()), node)
+
+    with pytest.raises(ZeroDivisionError) as failed:
+        exec(compile(body, "<cell>", "exec"), {"box": SimpleNamespace(tries=Once())})
+
+    assert failed.tb.tb_next is not None
+    assert failed.tb.tb_next.tb_lineno == 4
+    assert failed.tb.tb_next.tb_frame.f_lineno == 4
