@@ -63,7 +63,7 @@ from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.state import with_carried
 from kitaru_nb.engine.steps import Given, Pending, Restore, Run
 from kitaru_nb.engine.touched import Touched
-from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, Suspended
+from kitaru_nb.errors import ConflictError, DivergenceError, KitaruError, NotFoundError, Suspended
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionStatus, Identity
 
@@ -104,6 +104,7 @@ class Session:
         last: The newest commit of this session.
         book: The recorded results of the execution.
         scope: That of the running cell, once it has asked for it.
+        stopped: The name of the last step that came, and why it was stopped, if it was, before it ran.
     """
 
     def __init__(
@@ -153,6 +154,7 @@ class Session:
             folder=self._folder,
         )
         self._deaths = Deaths(engine)
+        self.stopped: tuple[str | None, DivergenceError] | None = None
         self._touched = Touched(engine, namespace, self._files, self._live)
         self.book = Book(engine, self.open)
         self.book.files = self._files
@@ -320,6 +322,14 @@ class Session:
             UntrustedError: it is on record, and nobody who is trusted here has signed that.
             StoreError: the journal cannot be read or written, so running it would be in vain.
         """
+        self.stopped = None
+        try:
+            return self._plan(cell, deleted_steps)
+        except DivergenceError as error:
+            self.stopped = (cell.directive.name if cell.directive is not None else None), error
+            raise
+
+    def _plan(self, cell: Cell, deleted_steps: Sequence[str]) -> Restore | Run | Given:
         execution = self.open().execution
         self._decider.names.forget(deleted_steps)
         for gone in deleted_steps:

@@ -103,7 +103,13 @@ def _removed(journal: Journal, draft: Draft) -> list[Reason]:
 
 
 def explain_step(session: Session, name: str | None, *, stored: StoredValue | None = None) -> str:
-    """As `explain`, for the newest record of step `name`, or of the newest step."""
+    """As `explain`, for the newest record of step `name`, or of the newest step.
+
+    Where that step was just stopped before it ran, what stopped it.
+    """
+    if session.stopped is not None and name in (None, session.stopped[0]):
+        error = session.stopped[1]
+        return f"{error.message}\n  Try: {error.hint}"
     attempt = session.attempt
     recorded = session.engine.journal.checkpoints(attempt.execution) if attempt is not None else []
     chosen = [checkpoint for checkpoint in recorded if name is None or checkpoint.draft.name == name]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kitaru_nb.engine.why import explain_step
 from kitaru_nb.errors import DivergenceError
 from kitaru_nb.model.settings import RerunLimit
 from tests.unit.notebook.shell import Shell
@@ -58,6 +59,8 @@ def test_a_long_step_is_stopped_when_an_unchanged_plain_cell_drew_another_value(
     assert "plain cell `run_id = uuid.uuid4().hex`" in str(error)
     assert "--fresh" in str(error)
     assert "score" not in notebook.kernel
+    session = notebook.kernel.hooks.session
+    assert explain_step(session, "train") == explain_step(session, None) == str(error)
 
 
 def test_it_stops_in_the_same_kernel_too(notebook: Notebook) -> None:
