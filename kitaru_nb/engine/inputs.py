@@ -17,7 +17,7 @@ from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.analysis.normal import code_digest, ends_quietly
 from kitaru_nb.analysis.reach import Reach, reach
 from kitaru_nb.artifacts.digest import opaque_in
-from kitaru_nb.artifacts.marker import Marker, any_marker, is_marker, marker_details, marker_in
+from kitaru_nb.artifacts.marker import any_marker, is_marker, marker_details, marker_in
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.namespace import Namespace, State
@@ -70,6 +70,7 @@ class Inputs:
 
     def __init__(self, namespace: Namespace, folder: Path) -> None:
         self._namespace = namespace
+        self._said: list[str] = []
         self._folder = folder
         self._modules_seen = 0
         self.local: set[str] = set()
@@ -155,33 +156,34 @@ class Inputs:
         return is_local_module(module, [self._folder])
 
     def refuse_markers(self, needs: Dependencies, name: str, *, headless: bool = False) -> None:
-        """A step that has to run needs the real things, also inside of what its names hold.
+        """A step that has to run needs the real things; `headless` no magic can make them.
 
-        Costs nothing where the process holds no marker; else a walk through what the step reads.
-        `headless` no magic can make them.
+        What its names hold may have something missing inside and be read all the same: `hear` says
+        so. That costs nothing where the process holds no marker, else a walk through what it reads.
 
         Raises:
-            UnstorableError: it reads a name that holds a marker, or leads to one.
+            UnstorableError: it reads a name that holds a marker.
         """
         live = self._namespace.live
-        for read in dict.fromkeys((*needs.markers, *needs.values)) if any_marker() else ():
-            marker = marker_in(live.get(read), apart=live)
-            if marker is None:
-                continue
-            message = f"checkpoint `{name}` reads `{read}`, {_told(marker, live[read])}"
+        for read in needs.markers:
+            _, kind, reason = marker_details(live[read])
+            what = f"a {kind} that could not be stored: {reason}" if kind else f"which {reason}"
+            message = f"checkpoint `{name}` reads `{read}`, {what}"
             hint = f"%resume --remake {read}, or run its cell with --fresh"
             if headless:
                 hint = f"tag the cell that makes `{read}` with no-checkpoint, or declare it with @kt.resource"
             raise UnstorableError(message, kind="reads-marker", hint=hint)
+        for read in needs.values if any_marker() else ():
+            marker = marker_in(live.get(read), apart=live)
+            if marker is not None:
+                _, kind, reason = marker_details(marker)
+                part = f"a {kind} inside" if kind else "a part"
+                self._said.append(f"`{read}` was read with {part} missing, its text stands for it: {reason}")
 
-
-def _told(marker: Marker, value: object) -> str:
-    """What is missing of `value`: itself, or something inside of it."""
-    _, kind, reason = marker_details(marker)
-    if marker is value:
-        return f"a {kind} that could not be stored: {reason}" if kind else f"which {reason}"
-    part = f"a {kind} inside it" if kind else "a part of it"
-    return f"and {part} could not be stored: {reason}" if kind else f"and {part} {reason}"
+    def hear(self) -> list[str]:
+        """What is to be said of what the last step read; each sentence is given once."""
+        said, self._said = self._said, []
+        return said
 
 
 def opaque_read(needs: Dependencies) -> frozenset[int]:

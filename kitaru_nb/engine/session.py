@@ -211,7 +211,8 @@ class Session:
 
     def notes(self) -> list[str]:
         """Sentences about the last commit that its user should read, each given once."""
-        return [*self._files.hear(), *self._line.trial.hear(), *self.engine.hear()]
+        heard = (self._decider.inputs, self._files, self._line.trial, self.engine)
+        return [sentence for each in heard for sentence in each.hear()]
 
     @property
     def attempt(self) -> Attempt | None:
