@@ -10,14 +10,15 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
-from types import FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any, NoReturn, TypeGuard
 
 from kitaru_nb.errors import UnstorableError
 
 __all__ = ["Marker", "any_marker", "is_marker", "marker_details", "marker_in"]
 
-_OTHERS = (type, FunctionType, ModuleType)
+_OTHERS = (type, FunctionType, ModuleType, FrameType, TracebackType)
+_MOST = 300_000
 
 
 class Marker:
@@ -81,17 +82,18 @@ def marker_details(marker: Marker) -> tuple[str, str, str]:
 def marker_in(value: object, *, apart: object = None) -> Marker | None:
     """A marker that `value` is or leads to, the nearest; None where there is none.
 
-    What functions, classes and modules reach is theirs, and so is what `apart` holds.
+    What functions, classes, modules and the frames of a kept exception reach is theirs, and so is
+    what `apart` holds. After some hundred thousand objects it is taken for none.
     """
     seen: set[int] = set()
     level = [value]
-    while level:
+    while level and len(seen) < _MOST:
         fresh = [obj for obj in level if id(obj) not in seen and obj is not apart]
         for obj in fresh:
             if type(obj) is Marker:
                 return obj
         seen.update(map(id, fresh))
-        level = gc.get_referents(*(obj for obj in fresh if not isinstance(obj, _OTHERS)))
+        level = gc.get_referents(*(obj for obj in fresh if not issubclass(type(obj), _OTHERS)))
     return None
 
 

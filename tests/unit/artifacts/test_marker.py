@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
+from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details, marker_in
 from kitaru_nb.errors import UnstorableError
 
 
@@ -83,3 +83,14 @@ def test_a_marker_stays_a_marker_when_copied_or_stored(marker: Marker, give: Cal
 
     assert is_marker(back)
     assert marker_details(back) == marker_details(marker)
+
+
+def test_a_marker_is_not_searched_for_in_what_a_kept_exception_has_seen() -> None:
+    marker = Marker("conn", "generator", "it is running")
+    try:
+        1 / 0  # noqa: B018 - its frame holds the marker
+    except ZeroDivisionError as error:
+        kept = error
+
+    assert marker_in([kept]) is None
+    assert marker_in([{"part": marker}]) is marker

@@ -496,7 +496,7 @@ def test_a_headless_run_that_was_imported_is_resumed_only_by_its_id(people: Peop
     people.imports("ben", people.exports("ana", attempt.execution))
 
     settings = Settings(home=people.home("ben"))
-    assert _all_resumable(settings, tag=None, since=None) == []
+    assert _all_resumable(settings, tag=None, since=None, dollars=None) == []
     with (
         closing(open_engine(settings, read_only=True)) as engine,
         pytest.raises(NotFoundError, match="only imported"),
@@ -506,4 +506,4 @@ def test_a_headless_run_that_was_imported_is_resumed_only_by_its_id(people: Peop
         engine.journal.resume(attempt.execution, owner=current_owner())
         engine.journal.finish(engine.journal.attempts(attempt.execution)[-1], ExecutionStatus.INTERRUPTED)
         assert _newest(engine).id == attempt.execution
-    assert [each.id for each in _all_resumable(settings, tag=None, since=None)] == [attempt.execution]
+    assert [each.id for each in _all_resumable(settings, tag=None, since=None, dollars=None)] == [attempt.execution]
