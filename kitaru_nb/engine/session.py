@@ -627,7 +627,8 @@ class Session:
         if recorded.process is not None:
             parts = loader.process(recorded.process, by_step=True)
             restored.problems += self._process.apply(parts)
-            self._touched.suspects.note(plan.pending, parts)
+            if not recorded.imports:  # else it may be modules that set them, see `Suspects.of`
+                self._touched.suspects.note(plan.pending, parts)
         self._record_restored(plan, groups, loader)
         if self.last is not None:
             self._check(self.last)

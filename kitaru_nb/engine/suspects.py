@@ -96,9 +96,15 @@ class Suspects:
     def __init__(self) -> None:
         self._seen: dict[str, set[str]] = {}  # parts, by step
 
-    def of(self, pending: Pending, after: ProcessState, values: Iterable[object]) -> set[str]:
-        """The parts that a step may have set which has just run; `values` is what it can reach."""
-        if after is not pending.process:
+    def of(
+        self, pending: Pending, after: ProcessState, values: Iterable[object], *, loaded: bool
+    ) -> set[str]:
+        """The parts that a step may have set which has just run; `values` is what it can reach.
+
+        Where modules were `loaded` it does not show whether it or they have set what is another now.
+        They do so again wherever it is restored, so then only its code counts.
+        """
+        if after is not pending.process and not loaded:
             self.note(pending, {part for part, value in after.items() if pending.process.get(part) != value})
         by_code = may_set(pending.cell, values, pending.needs.modules.values())
         return by_code | self._seen.get(_step(pending), set())

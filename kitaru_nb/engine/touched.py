@@ -72,7 +72,8 @@ class Touched:
         if passed:
             step = replace(step, in_place=step.in_place | passed)
         live, reached = self._namespace.live, pending.needs.touched
-        suspects = self.suspects.of(pending, process, [live[name] for name in reached if name in live])
+        values, loaded = [live[name] for name in reached if name in live], bool(self.observed.imported)
+        suspects = self.suspects.of(pending, process, values, loaded=loaded)
         files = self._files.store(self.observed, written, named=pending.files, source=pending.cell.source)
         return {
             "conditions": conditions_of(

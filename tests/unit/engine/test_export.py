@@ -506,4 +506,6 @@ def test_a_headless_run_that_was_imported_is_resumed_only_by_its_id(people: Peop
         engine.journal.resume(attempt.execution, owner=current_owner())
         engine.journal.finish(engine.journal.attempts(attempt.execution)[-1], ExecutionStatus.INTERRUPTED)
         assert _newest(engine).id == attempt.execution
-    assert [each.id for each in _all_resumable(settings, tag=None, since=None, dollars=None)] == [attempt.execution]
+    assert [each.id for each in _all_resumable(settings, tag=None, since=None, dollars=None)] == [
+        attempt.execution
+    ]

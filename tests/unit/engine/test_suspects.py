@@ -166,3 +166,20 @@ def test_a_cell_that_set_an_attribute_when_it_was_restored_may_be_edited(start: 
     vars(sys.modules["json"]).pop("kt_set")
 
     assert kernel.cell("x = 1", step="set") == RAN
+
+
+def test_what_an_import_has_set_is_no_reason_to_run_its_cell_in_the_next_kernel(
+    start: Start, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    library = tmp_path_factory.mktemp("site-packages")
+    (library / "kt_noisy.py").write_text("import warnings\nwarnings.filterwarnings('ignore', 'noise')\n")
+    sys.path.insert(0, str(library))
+    kernel = start()
+    before = list(warnings.filters)
+    kernel.cell("import kt_noisy\nx = 1", step="a")
+    kernel.cell("import kt_noisy\nx = 1\ny = 2", step="a")  # edited: now it changes nothing of the kind
+    kernel.stop()
+    warnings.filters[:] = before
+    sys.modules.pop("kt_noisy")
+
+    assert start().cell("import kt_noisy\nx = 1\ny = 2", step="a") == RESTORED
