@@ -55,7 +55,7 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("path", "verb"), OPERATIONS, ids=[f"{verb} {path}" for path, verb in OPERATIONS])
-@pytest.mark.parametrize("mode", ["positive", "negative"])
+@pytest.mark.parametrize("mode", ["positive", pytest.param("negative", marks=pytest.mark.slow)])
 def test_every_operation_answers_as_it_is_described(
     server: Api, description: Any, path: str, verb: str, mode: str
 ) -> None:
@@ -65,6 +65,7 @@ def test_every_operation_answers_as_it_is_described(
     @hypothesis.given(case=operation.as_strategy(generation_mode=generation))
     @hypothesis.settings(
         max_examples=EXAMPLES,
+        derandomize=True,
         suppress_health_check=list(hypothesis.HealthCheck),
         phases=[hypothesis.Phase.generate],
     )
