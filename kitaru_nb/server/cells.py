@@ -27,7 +27,7 @@ class Cells(KitaruHandler):
 
         body = self.body()
         path, listed = body.get("notebook"), body.get("cells")
-        if not isinstance(path, str) or not isinstance(listed, list) or len(listed) > _MOST:
+        if not (isinstance(path, str) and path and isinstance(listed, list) and len(listed) <= _MOST):
             raise UsageError("the request holds no notebook with its cells", kind="bad-body", hint=_BODY)
         notebook, places = below(self.service.root, checked("notebook", path)), self.service.places
         cells = [TypedCell(*_typed(each)) for each in listed]

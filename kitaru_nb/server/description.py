@@ -75,6 +75,8 @@ _PLACES: Json = {"type": "string", "pattern": r"^[0-9]+(,[0-9]+)*$"}
 
 
 def _query(name: str, schema: Json, text: str, *, required: bool = False) -> Json:
+    if not required:  # one that is sent empty, as a form does, is not given
+        schema = {"anyOf": [schema, {"const": ""}]}
     return {"name": name, "in": "query", "required": required, "schema": schema, "description": text}
 
 

@@ -14,6 +14,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,6 +91,9 @@ def _limits(folder: Path | str) -> Iterator[_Limits]:
 
 _none: set[int] = set()
 _told: dict[int, tuple[float, _Limits | None]] = {}
+_asking = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_asking._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def _of_kernel(folder: Path | str) -> list[_Limits] | None:
@@ -122,12 +126,13 @@ def _libc() -> ctypes.CDLL:
 
 
 def _of_tool(folder: Path | str, volume: int) -> _Limits | None:
-    now = time.monotonic()
-    at, limits = _told.get(volume, (-_KEPT_SECONDS, None))
-    if now - at >= _KEPT_SECONDS:
-        limits = _ask_tool(folder) if is_network(file_system(Path(folder))) else None
-        _told[volume] = now, limits
-    return limits
+    with _asking:  # who comes while it is asked waits for what it says
+        now = time.monotonic()
+        at, limits = _told.get(volume, (-_KEPT_SECONDS, None))
+        if now - at >= _KEPT_SECONDS:
+            limits = _ask_tool(folder) if is_network(file_system(Path(folder))) else None
+            _told[volume] = now, limits
+        return limits
 
 
 def _ask_tool(folder: Path | str) -> _Limits | None:

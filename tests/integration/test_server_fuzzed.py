@@ -55,7 +55,7 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("path", "verb"), OPERATIONS, ids=[f"{verb} {path}" for path, verb in OPERATIONS])
-@pytest.mark.parametrize("mode", ["positive", pytest.param("negative", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", ["positive", "negative"])
 def test_every_operation_answers_as_it_is_described(
     server: Api, description: Any, path: str, verb: str, mode: str
 ) -> None:
@@ -73,8 +73,12 @@ def test_every_operation_answers_as_it_is_described(
         response = case.call(
             base_url=f"{server.url}kitaru-nb/api", headers={"Authorization": f"token {server.token}"}
         )
+        # Too large is refused as well, which that check does not know.
+        checked = [
+            name for name in CHECKED if response.status_code != 413 or name != "negative_data_rejection"
+        ]
         case.validate_response(
-            response, checks=[schemathesis.checks.CHECKS.get_one(name) for name in CHECKED]
+            response, checks=[schemathesis.checks.CHECKS.get_one(name) for name in checked]
         )
         assert response.status_code < 500
 

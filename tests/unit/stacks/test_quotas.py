@@ -9,6 +9,7 @@ import stat
 import struct
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,14 @@ def test_of_a_network_file_system_the_tool_is_asked_once_a_minute(
     assert len(asked) == 1
     assert os.path.ismount(asked[0].split()[-1])
     assert len((tool / "asked").read_text().splitlines()) == 2
+
+
+def test_threads_that_ask_at_once_start_the_tool_once(tool: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        told = list(threads.map(space_of, [tool] * 8))
+
+    assert told == [quotas.Space(2 * GIB, GIB, quota=True)] * 8
+    assert len((tool / "asked").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
