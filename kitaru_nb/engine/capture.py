@@ -13,6 +13,8 @@ from typing import Any, Protocol
 __all__ = ["OutputSink", "fold", "notebook_outputs"]
 
 Output = Mapping[str, Any]
+Message = tuple[str, Mapping[str, Any]]
+"""Its type and content."""
 
 _SHOWN = frozenset({"stream", "display_data", "execute_result", "error"})
 
@@ -36,12 +38,16 @@ class OutputSink(Protocol):
         """What was shown since `mark`, folded; the recording goes on."""
         ...
 
+    def messages(self, mark: int) -> tuple[Sequence[Message], int]:
+        """What has left since `mark`, and the place reached; from any thread, and it waits for nothing."""
+        ...
+
     def repeat(self, outputs: Sequence[Output]) -> None:
         """Show recorded outputs as if the running cell had produced them."""
         ...
 
 
-def fold(messages: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Output]:
+def fold(messages: Iterable[Message]) -> list[Output]:
     """The outputs that `messages` (type and content, in order) leave on the screen.
 
     Streams of one name are joined while nothing stands between them, `clear_output` takes

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.observe import own_doing
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, current_owner
 
@@ -85,9 +86,10 @@ class Lease:
 
     def _keep_alive(self, attempt: Attempt, stopped: threading.Event) -> None:
         while not stopped.wait(self._engine.settings.heartbeat):
-            self._engine.tend()
             try:
-                self._engine.journal.heartbeat(attempt)
+                with own_doing():
+                    self._engine.tend()
+                    self._engine.journal.heartbeat(attempt)
             except ConflictError:
                 return  # superseded: the next commit says so, in the cell where it matters
             except KitaruError:

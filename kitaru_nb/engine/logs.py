@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kitaru_nb.engine.capture import Output
 from kitaru_nb.engine.describe import time_json
+from kitaru_nb.engine.live_outputs import SHOWN, TOLD, noted_in
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint, error_line
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import ExecutionId
 
@@ -67,7 +69,8 @@ class Log:
 def log_of(journal: Journal, execution: ExecutionId, *, after: int = 0, limit: int = 1000) -> Log:
     """The lines of the first `limit` events after number `after`.
 
-    What a step showed comes with the event that it was recorded by. An event is told whole, so there
+    What a step showed comes as it appears where the step runs long, else with the event that it
+    was recorded by. An event is told whole, so there
     may be more than `limit` lines.
     """
     events = journal.events(execution, after=after)
@@ -77,13 +80,20 @@ def log_of(journal: Journal, execution: ExecutionId, *, after: int = 0, limit: i
 
 
 def _lines(journal: Journal, event: Event) -> Iterator[Line]:
+    if event.kind == SHOWN:
+        yield from _shown_lines(event, str(event.data.get("checkpoint")), noted_in(event))
+        return
     if not isinstance(event.data.get("ordinal"), int):
         yield Line(event, _told(event))
         return
     step = journal.checkpoint(event.data["seq"])
-    name = step.draft.name
-    yield Line(event, _fate(step), name)
-    for output in step.draft.outputs:
+    yield Line(event, _fate(step), step.draft.name)
+    if step.draft.status is CheckpointStatus.RESTORED or not step.draft.data.get(TOLD):
+        yield from _shown_lines(event, step.draft.name, step.draft.outputs)
+
+
+def _shown_lines(event: Event, name: str, outputs: Iterable[Output]) -> Iterator[Line]:
+    for output in outputs:
         stream, text = _shown(output)
         if text:
             yield Line(event, text, name, stream)

@@ -17,13 +17,18 @@ __all__ = ["Outcome", "result_of", "results_of"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What running a step gave besides changes of the namespace."""
+    """What running a step gave besides changes of the namespace.
+
+    Attributes:
+        told: Whether all of `outputs` went on record while it ran.
+    """
 
     outputs: Sequence[Mapping[str, Any]] = ()
     result: object = None
     cost: float | None = None
     tokens: int | None = None
     execution_count: int | None = None
+    told: bool = False
 
 
 def result_of(checkpoint: Checkpoint, loader: Loader, live: Mapping[str, object]) -> object:

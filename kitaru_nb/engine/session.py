@@ -32,6 +32,7 @@ from kitaru_nb.engine.inputs import opaque_read
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.line import Line
 from kitaru_nb.engine.live import Callbacks, Live, has_live
+from kitaru_nb.engine.live_outputs import TOLD, LiveOutputs
 from kitaru_nb.engine.namespace import Change, Namespace, State, changes
 from kitaru_nb.engine.packages import (
     import_again,
@@ -102,6 +103,7 @@ class Session:
 
     Attributes:
         last: The newest commit of this session.
+        outputs: Notes what a step shows while it runs.
         book: The recorded results of the execution.
         scope: That of the running cell, once it has asked for it.
         stopped: The name of the last step that came, and why it was stopped, if it was, before it ran.
@@ -154,6 +156,7 @@ class Session:
             folder=self._folder,
         )
         self._deaths = Deaths(engine)
+        self.outputs = LiveOutputs(lambda shown: engine.journal.note_shown(self.open(), shown))
         self.stopped: tuple[str | None, DivergenceError] | None = None
         self._touched = Touched(engine, namespace, self._files, self._live)
         self.book = Book(engine, self.open)
@@ -237,6 +240,7 @@ class Session:
         """End the attempt: interrupted when a step failed or was left half-done; waiting; or completed."""
         self._line.trial.close()
         self.book.close()
+        self.outputs.close()
         self._deaths.close()
         if self._half_done is None and self._waiting:
             reason = next(reversed(self._waiting.values())).message.partition("\n")[0]
@@ -775,6 +779,8 @@ class Session:
         return restored, line
 
     def _draft(self, pending: Pending, status: CheckpointStatus, outcome: Outcome, **more: Any) -> Draft:
+        if outcome.told:
+            more["data"] = {**more.get("data", {}), TOLD: True}
         return Draft(
             name=pending.name,
             key=pending.needs.keys[0],

@@ -235,6 +235,14 @@ class Journal(Protocol):
         """The newest event of `note_suspended`; its data also has the ``epoch`` of the attempt."""
         ...
 
+    def note_shown(self, attempt: Attempt, data: Mapping[str, Any]) -> Event:
+        """Record what a step of the attempt shows while it runs, as an event of kind ``shown``.
+
+        Raises:
+            ConflictError: kind ``superseded``.
+        """
+        ...
+
     def execution(self, execution: str) -> Execution:
         """The execution with that id, or the newest one of this place for ``"latest"``.
 

@@ -85,6 +85,7 @@ class PostgresJournal(SqlJournal):
     unpin = _again(SqlJournal.unpin)
     guests = _again(SqlJournal.guests)
     record_event = _again(SqlJournal.record_event)
+    note_shown = _again(SqlJournal.note_shown)
     execution = _again(SqlJournal.execution)
     executions = _again(SqlJournal.executions)
     attempts = _again(SqlJournal.attempts)

@@ -383,6 +383,18 @@ class SqlJournal(SqlWaits):
         self._session.remember(head)
         return rows.event_of(row, execution)
 
+    def note_shown(self, attempt: Attempt, data: Mapping[str, Any]) -> Event:
+        """Record what a step of the attempt shows while it runs."""
+        with self._session.writing() as ledger:
+            state = self._leases.fenced(ledger, attempt)[0]
+            head, state, row = ledger.append_event(
+                ledger.head(), state, "shown", dict(data), at=self._leases.now()
+            )
+            ledger.update(state)
+            ledger.update(head)
+        self._session.remember(head)
+        return rows.event_of(row, attempt.execution)
+
     # Reading
 
     def execution(self, execution: str) -> Execution:

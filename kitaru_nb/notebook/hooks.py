@@ -303,11 +303,13 @@ class Hooks:
 
     def undo_try(self, frame: _Frame, error: BaseException) -> bool:
         """A try of the running step failed; whether it is undone exactly."""
-        undone: bool = self.session.undo_try(frame.plan, error, self._late.Outcome(self.sink.end()))
+        outcome = self._late.Outcome(told=self.session.outputs.end(), outputs=self.sink.end())
+        undone: bool = self.session.undo_try(frame.plan, error, outcome)
         self.session.leave_scope(plain=False, completed=False)
         frame.scope = None  # the next try begins with nothing consumed
         frame.on_record = not undone
         self.sink.begin()
+        self.session.outputs.begin(frame.plan.pending.name, self.sink)
         return undone
 
     @property
@@ -438,10 +440,12 @@ class Hooks:
     def _begin(self, frame: _Frame) -> None:
         self.sink.begin()
         self.session.begin(frame.plan)
+        self.session.outputs.begin(frame.plan.pending.name, self.sink)
         frame.running = True
 
     def _give_up(self, frame: _Frame) -> None:
         """The cell was stopped after all was made ready for it and before it ran."""
+        self.session.outputs.end()
         self.sink.end()
         self.session.pass_over(frame.plan)
         frame.running = False
@@ -486,14 +490,15 @@ class Hooks:
             outer.failed = result.error_in_exec or result.error_before_exec
 
     def _finish(self, frame: _Frame, result: Any) -> None:
-        outputs = self.sink.end()
+        told = self.session.outputs.end()
+        outcome = partial(self._late.Outcome, self.sink.end(), told=told)
         try:
-            self._record(frame, result, outputs)
+            self._record(frame, result, outcome)
         finally:
             self.session.leave_scope(plain=False, completed=False)
 
-    def _record(self, frame: _Frame, result: Any, outputs: Any) -> None:
-        """Put on record how the running step ended."""
+    def _record(self, frame: _Frame, result: Any, outcome_of: Callable[..., Any]) -> None:
+        """Put on record how the running step ended; `outcome_of` knows what it has shown."""
         late = self._late
         count = result.execution_count if result is not None else None
         suspended = self._suspended(frame, result)
@@ -508,11 +513,11 @@ class Hooks:
             return
         if failure is not None:
             if not frame.on_record:
-                self.session.fail(frame.plan, failure, late.Outcome(outputs, execution_count=count))
+                self.session.fail(frame.plan, failure, outcome_of(execution_count=count))
             if result is not None and result.success:
                 raise failure  # a magic kept it to itself
             return
-        outcome = late.Outcome(outputs, result.result, execution_count=count)
+        outcome = outcome_of(result=result.result, execution_count=count)
         checkpoint = self.session.commit(frame.plan, outcome)
         self.last_status = {"seq": checkpoint.seq, "status": "completed"}
         half_done, notes = self.session.failures.cells(), self.session.notes()

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import is_
 from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
-from kitaru_nb.engine.capture import Output, OutputSink, fold
+from kitaru_nb.engine.capture import Message, Output, OutputSink, fold
 from kitaru_nb.engine.secrecy import notice_names
 
 __all__ = ["KernelSink", "TerminalSink", "sink_for"]
@@ -45,12 +45,14 @@ class KernelSink:
 
         self._stream, self._publisher = OutStream, ZMQDisplayPublisher
         self._frames: list[Sequence[Any]] = []
+        self._request: str | None = None
         self._send: Callable[..., Any] | None = None
         self._texts: list[object] | None = None  # what the streams had not sent, as objects
 
     def begin(self) -> None:
         """Start recording."""
         self._frames = []
+        self._request = self._parent().get("header", {}).get("msg_id")
         self._texts = self._unsent()
         if self._send is None:
             thread = self._kernel.iopub_thread
@@ -78,12 +80,18 @@ class KernelSink:
         self._flush()
         return self._folded(self._frames[mark:])
 
+    def messages(self, mark: int) -> tuple[Sequence[Message], int]:
+        """What has left since `mark`, and the place reached; from any thread, and it waits for nothing."""
+        frames = self._frames[mark:]
+        return list(self._of_request(frames)), mark + len(frames)
+
     def _folded(self, frames: Iterable[Sequence[Any]]) -> list[Output]:
-        request = self._parent().get("header", {}).get("msg_id")
-        messages = (_decode(message) for message in frames)
-        return fold(
-            (kind, content) for kind, parent, content in messages if parent == request and kind in _SHOWING
-        )
+        return fold(self._of_request(frames))
+
+    def _of_request(self, frames: Iterable[Sequence[Any]]) -> Iterator[Message]:
+        for kind, parent, content in map(_decode, frames):
+            if parent == self._request and kind in _SHOWING:
+                yield kind, content
 
     def repeat(self, outputs: Sequence[Output]) -> None:
         """Send recorded outputs as this request's own."""
@@ -241,6 +249,11 @@ class TerminalSink:
     def since(self, mark: int) -> list[Output]:
         """What was shown since `mark`, folded."""
         return fold(self._messages[mark:])
+
+    def messages(self, mark: int) -> tuple[Sequence[Message], int]:
+        """What was shown since `mark`, and the place reached."""
+        found = self._messages[mark:]
+        return found, mark + len(found)
 
     def repeat(self, outputs: Sequence[Output]) -> None:
         """Write recorded streams again and publish recorded displays."""

@@ -46,6 +46,7 @@ def routes() -> list[tuple[str, type[KitaruHandler]]]:
         "executions": executions.Executions,
         f"executions/{segment}": executions.OneExecution,
         f"executions/{segment}/logs": executions.Logs,
+        f"executions/{segment}/outputs": executions.Outputs,
         f"executions/{segment}/why": executions.Why,
         f"executions/{segment}/replay": runs.Replay,
         f"executions/{segment}/resume": runs.Resume,

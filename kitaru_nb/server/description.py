@@ -168,6 +168,21 @@ def _paths() -> Json:
                 ),
             ),
         },
+        "/executions/{execution}/outputs": {
+            "parameters": [_EXECUTION],
+            "get": _operation(
+                "outputs",
+                "What a checkpoint has shown when it ran last, or shows while it runs.",
+                _object(
+                    {
+                        "checkpoint": _TEXT,
+                        "outputs": _list({"type": "object"}),
+                        "ended": {"type": "boolean"},
+                    }
+                ),
+                query=(_query("checkpoint", _NAME, "Its name.", required=True),),
+            ),
+        },
         "/executions/{execution}/why": {
             "parameters": [_EXECUTION],
             "get": _operation(

@@ -9,6 +9,7 @@ from tornado.web import authenticated
 
 from kitaru_nb.engine.describe import execution_json, show_json
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.live_outputs import shown_by
 from kitaru_nb.engine.logs import log_of
 from kitaru_nb.engine.pages import Page, Wanted
 from kitaru_nb.engine.refs import find_step
@@ -81,6 +82,25 @@ class Logs(KitaruHandler):
 
         def look(engine: Engine, chosen: ExecutionId) -> dict[str, Any]:
             return log_of(engine.journal, chosen, after=after, limit=limit).to_json()
+
+        self.reply(await self.look_at(wanted, look))
+
+
+class Outputs(KitaruHandler):
+    """What one step has shown, or shows while it runs."""
+
+    @authenticated
+    @authorized
+    async def get(self, execution: str) -> None:
+        """Answer with its outputs as a notebook has them, and whether they are all."""
+        wanted, name = checked("execution", execution), self.text("checkpoint")
+        if name is None:
+            raise UsageError(
+                "which `checkpoint` is not said", kind="bad-query", hint="outputs?checkpoint=train"
+            )
+
+        def look(engine: Engine, chosen: ExecutionId) -> dict[str, Any]:
+            return shown_by(engine.journal, engine.journal.execution(chosen), name).to_json()
 
         self.reply(await self.look_at(wanted, look))
 

@@ -584,6 +584,20 @@ class JournalSuite(WaitPromises):
 
     # Events
 
+    def test_what_a_running_step_shows_is_noted_by_its_owner_alone(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        data = {"checkpoint": "train", "outputs": [{"output_type": "stream", "text": "1"}]}
+
+        noted = journal.note_shown(attempt, data)
+
+        assert (noted.kind, dict(noted.data)) == ("shown", data)
+        assert other.events(attempt.execution)[-1] == noted
+        with pytest.raises(ConflictError) as refused:
+            journal.note_shown(replace(attempt, epoch=attempt.epoch + 1), data)
+        assert refused.value.kind == "superseded"
+
     def test_events_tell_what_happened_in_order(self, journal: Journal, other: Journal) -> None:
         attempt, _ = journal.start(self.notebook, owner=current_owner())
         aside, _ = journal.start(Identity(flow="m:f"), owner=current_owner())

@@ -129,6 +129,22 @@ def test_one_execution_is_the_document_that_the_command_prints(
     )
 
 
+def test_what_a_step_shows_is_told_while_it_runs_and_afterwards(api: Api, recorder: Recorder) -> None:
+    attempt = recorder.begin()
+    said = {"output_type": "stream", "name": "stdout", "text": "loss 0.3\n"}
+    where = f"executions/{attempt.execution}/outputs"
+    recorder.journal.note_shown(attempt, {"checkpoint": "train", "outputs": [said]})
+
+    running = api.found(where, checkpoint="train")
+    recorder.journal.commit(attempt, a_draft(name="train", outputs=(said, said)))
+    ended = api.found(where, checkpoint="train")
+
+    assert running == {"checkpoint": "train", "outputs": [said], "ended": False}
+    assert ended == {"checkpoint": "train", "outputs": [said, said], "ended": True}
+    assert api.get(where, checkpoint="other").status_code == 404
+    assert api.get(where).status_code == 400
+
+
 def test_the_log_goes_on_where_it_was_left(api: Api, recorder: Recorder) -> None:
     attempt = recorder.begin()
     printed_text = {"output_type": "stream", "name": "stdout", "text": "loss 0.3\nloss 0.2\n"}

@@ -1,0 +1,106 @@
+"""Outputs of a cell that runs long, read from elsewhere while it runs and after its kernel died."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.integration.kernel import Kernel
+
+# It shows something, waits until a test says so, and shows more. `KEY` looks like a secret.
+TRAINING = """%%checkpoint train
+import pathlib, sys, time
+MY_API_KEY = "sk-canary-0123456789abcdefghij"
+print("epoch 1", MY_API_KEY)
+print("careful", file=sys.stderr)
+while not pathlib.Path("go").exists():
+    time.sleep(0.02)
+print("epoch 2")
+"shown"
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def kernel(home: Path, tmp_path: Path) -> Kernel:
+    notebook = tmp_path / "n.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), notebook)
+    return Kernel(home, notebook=notebook, cwd=tmp_path)
+
+
+def logs(home: Path, *options: str) -> str:
+    """What the command prints."""
+    return subprocess.run(
+        [sys.executable, "-m", "kitaru_nb", "logs", *options],
+        env={**os.environ, "KITARU_NB_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def until_shown(home: Path, text: str) -> str:
+    """The log, once it holds `text`."""
+    deadline = time.monotonic() + 60
+    while text not in (told := logs(home)):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.1)  # polls, bounded by the deadline
+    return told
+
+
+def test_what_a_cell_shows_is_in_the_log_while_it_runs_and_there_once(
+    kernel: Kernel, home: Path, tmp_path: Path
+) -> None:
+    with kernel:
+        request = kernel.send(TRAINING, cell="a")
+        running = until_shown(home, "epoch 1")
+        following = subprocess.Popen(
+            [sys.executable, "-m", "kitaru_nb", "logs", "-f"],
+            env={**os.environ, "KITARU_NB_HOME": str(home)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        (tmp_path / "go").touch()
+        ran = kernel.wait(request)
+    followed, _ = following.communicate(timeout=60)
+    after = logs(home)
+    lines = json.loads(logs(home, "--json"))
+
+    assert "careful" in running
+    assert "epoch 2" not in running
+    assert ran.ok
+    for told in (followed, after):
+        assert [told.count(text) for text in ("epoch 1", "careful", "epoch 2", "'shown'")] == [1, 1, 1, 1]
+    assert [line["kind"] for line in lines if line["stream"] == "stderr"] == ["shown"]
+    assert "sk-canary" not in followed + after
+
+
+def test_what_a_killed_kernels_cell_had_shown_is_still_there(kernel: Kernel, home: Path) -> None:
+    kernel.send(TRAINING, cell="a")
+    until_shown(home, "epoch 1")
+
+    kernel.kill()
+
+    assert logs(home).count("epoch 1") == 1
+
+
+def test_a_quick_cell_leaves_its_own_record_only(kernel: Kernel, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    with kernel:
+        assert kernel.run(TRAINING, cell="a").ok
+        restored = kernel.run(TRAINING, cell="a")
+
+    kinds = {line["kind"] for line in json.loads(logs(home, "--json"))}
+    assert restored.stdout.startswith("epoch 1")
+    assert "shown" not in kinds

@@ -1,0 +1,273 @@
+"""What a running step shows: noted while it runs, once, and bounded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitaru_nb.engine import live_outputs
+from kitaru_nb.engine.capture import Message, Output, fold
+from kitaru_nb.engine.live_outputs import SHOWN, TOLD, LiveOutputs, shown_by
+from kitaru_nb.engine.logs import log_of
+from kitaru_nb.errors import NotFoundError, StoreError
+from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.model.checkpoint import CheckpointStatus
+from kitaru_nb.model.execution import Attempt, Identity, current_owner
+from kitaru_nb.testing import a_draft
+
+RUN = Identity(notebook="/n.ipynb")
+
+
+class Screen:
+    """A sink whose messages a test writes."""
+
+    def __init__(self) -> None:
+        self.shown: list[Message] = []
+
+    def print(self, text: str) -> None:
+        self.shown.append(("stream", {"name": "stdout", "text": text}))
+
+    def begin(self) -> None:
+        self.shown = []
+
+    def end(self) -> list[Output]:
+        return fold(self.shown)
+
+    def mark(self) -> int:
+        return len(self.shown)
+
+    def since(self, mark: int) -> list[Output]:
+        return fold(self.shown[mark:])
+
+    def messages(self, mark: int) -> tuple[Sequence[Message], int]:
+        return self.shown[mark:], len(self.shown)
+
+    def repeat(self, outputs: Sequence[Output]) -> None:
+        raise NotImplementedError
+
+
+class Notes:
+    """What was noted; a test can wait for the next note."""
+
+    def __init__(self) -> None:
+        self.all: list[Mapping[str, Any]] = []
+        self._came = threading.Condition()
+
+    def __call__(self, shown: Mapping[str, Any]) -> None:
+        with self._came:
+            self.all.append(shown)
+            self._came.notify_all()
+
+    def wait_for(self, number: int) -> None:
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.all) >= number, timeout=30)
+
+    @property
+    def text(self) -> str:
+        outputs = [output for note in self.all for output in note["outputs"]]
+        return "".join(output.get("text", "") for output in outputs)
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen()
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def live(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveOutputs]:
+    """One for which every step is long."""
+    for name in ("_SOON", "_SHARE", "_LONGEST"):
+        monkeypatch.setattr(live_outputs, name, 0.0)
+    monkeypatch.setattr(live_outputs, "_SHORTEST", 0.01)
+    live = LiveOutputs(notes)
+    yield live
+    live.close()
+
+
+def test_a_step_that_ends_soon_leaves_nothing_beside_its_own_record(notes: Notes, screen: Screen) -> None:
+    live = LiveOutputs(notes)
+    live.begin("quick", screen)
+    screen.print("1\n")
+
+    assert live.end() is False
+    assert notes.all == []
+    live.close()
+
+
+def test_what_a_long_step_shows_is_noted_as_it_appears_and_once(
+    live: LiveOutputs, notes: Notes, screen: Screen
+) -> None:
+    live.begin("train", screen)
+    screen.print("epoch 1\n")
+    notes.wait_for(1)
+    screen.print("epoch 2\n")
+    notes.wait_for(2)
+    screen.print("done\n")
+
+    assert live.end() is True
+    assert {note["checkpoint"] for note in notes.all} == {"train"}
+    assert notes.text == "epoch 1\nepoch 2\ndone\n"
+
+
+def test_the_next_step_starts_with_nothing_noted(live: LiveOutputs, notes: Notes, screen: Screen) -> None:
+    live.begin("one", screen)
+    screen.print("1\n")
+    notes.wait_for(1)
+    live.end()
+    screen.begin()
+    live.begin("two", screen)
+    screen.print("2\n")
+    notes.wait_for(2)
+
+    assert live.end() is True
+    assert [(note["checkpoint"], note["outputs"][0]["text"]) for note in notes.all] == [
+        ("one", "1\n"),
+        ("two", "2\n"),
+    ]
+
+
+def test_a_step_after_a_long_silence_is_seen(
+    live: LiveOutputs, notes: Notes, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_outputs, "_IDLE", -1.0)  # nobody looks whenever nothing runs
+    for number in (1, 2, 3):
+        screen.begin()
+        live.begin("step", screen)
+        screen.print(f"{number}\n")
+        notes.wait_for(number)
+        assert live.end() is True
+
+    assert notes.text == "1\n2\n3\n"
+
+
+def test_of_a_progress_bar_its_last_state_is_noted(live: LiveOutputs, notes: Notes, screen: Screen) -> None:
+    screen.print("  1 %\r 50 %\r100 %\nnext\r")
+    live.begin("train", screen)
+    notes.wait_for(1)
+    live.end()
+
+    assert notes.text == "\r100 %\nnext\r"
+
+
+def test_a_large_output_waits_for_the_steps_own_record(
+    live: LiveOutputs, notes: Notes, screen: Screen
+) -> None:
+    picture = {"data": {"image/png": "x" * 100_000, "text/plain": "<Figure>"}, "metadata": {}}
+    screen.shown.append(("display_data", picture))
+    live.begin("plot", screen)
+    notes.wait_for(1)
+
+    assert live.end() is False  # so the record's outputs are told
+    assert notes.all[0]["outputs"][0]["data"] == {"text/plain": "<Figure>"}
+
+
+def test_what_is_noted_of_one_step_is_bounded(
+    live: LiveOutputs, notes: Notes, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_outputs, "_ALL", 300)
+    live.begin("chatty", screen)
+    for number in range(1, 3):
+        screen.print("x" * 50)
+        notes.wait_for(number)
+    screen.print("y" * 300)
+
+    assert live.end() is False
+    assert notes.text == "x" * 100
+
+
+def test_a_journal_that_refuses_does_not_stop_the_step(screen: Screen, live: LiveOutputs) -> None:
+    asked = threading.Event()
+
+    def refuse(_shown: Mapping[str, Any]) -> None:
+        asked.set()
+        raise StoreError("no room", kind="journal-full", hint="make room")
+
+    refused = LiveOutputs(refuse)
+    refused.begin("train", screen)
+    screen.print("1\n")
+    assert asked.wait(30)
+
+    assert refused.end() is False
+    refused.close()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
+    opened = SqliteJournal(tmp_path / "journal.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def attempt(journal: SqliteJournal) -> Attempt:
+    return journal.start(RUN, owner=current_owner())[0]
+
+
+def stream(text: str) -> dict[str, Any]:
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+def test_the_log_tells_what_was_noted_and_not_again_with_the_record(
+    journal: SqliteJournal, attempt: Attempt
+) -> None:
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("1\n")]})
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("2\n")]})
+    draft = a_draft(name="train", outputs=(stream("1\n2\n"),))
+    journal.commit(attempt, draft.having(data={TOLD: True}))
+    journal.commit(attempt, draft.having(data={TOLD: True}, status=CheckpointStatus.RESTORED))
+
+    lines = [(line.text, line.stream) for line in log_of(journal, attempt.execution).lines]
+
+    assert [text for text, where in lines if where == "stdout"] == ["1", "2", "1\n2"]
+
+
+def test_what_runs_is_shown_from_its_notes_and_what_ended_from_its_record(
+    journal: SqliteJournal, attempt: Attempt
+) -> None:
+    execution = journal.execution(attempt.execution)
+    with pytest.raises(NotFoundError, match="train"):
+        shown_by(journal, execution, "train")
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("1\n")]})
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("2\n")]})
+    journal.note_shown(attempt, {"checkpoint": "other", "outputs": [stream("no\n")]})
+    running = shown_by(journal, execution, "train")
+    journal.commit(attempt, a_draft(name="train", outputs=(stream("1\n2\n3\n"),)))
+    ended = shown_by(journal, execution, "train")
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("again\n")]})
+    again = shown_by(journal, execution, "train")
+
+    assert (running.outputs, running.ended) == ([stream("1\n2\n")], False)
+    assert (ended.outputs, ended.ended) == ([stream("1\n2\n3\n")], True)
+    assert (again.outputs, again.ended) == ([stream("again\n")], False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"checkpoint": "train", "outputs": 3},
+        {
+            "checkpoint": "train",
+            "outputs": [3, {"output_type": "stream"}, {"output_type": "x"}, stream("ok\n")],
+        },
+        {"checkpoint": ["train"], "outputs": [stream("ok\n")]},
+    ],
+)
+def test_notes_of_anybody_can_be_read(
+    journal: SqliteJournal, attempt: Attempt, data: Mapping[str, Any]
+) -> None:
+    journal.record_event(attempt.execution, SHOWN, data)
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("mine\n")]})
+
+    assert log_of(journal, attempt.execution).lines[-1].text == "mine"
+    shown = shown_by(journal, journal.execution(attempt.execution), "train")
+    assert shown.outputs[-1]["text"].endswith("mine\n")
