@@ -19,8 +19,10 @@ import pytest
 from kitaru_nb.errors import ConflictError, CorruptError, NotFoundError, StoreError, UsageError
 from kitaru_nb.journal import postgres_session
 from kitaru_nb.journal.connection import open_to_write
+from kitaru_nb.journal.journal import Journal
 from kitaru_nb.journal.postgres_journal import PostgresJournal
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.model.wait import Question, binding_of
 from kitaru_nb.testing import JournalSuite
 from kitaru_nb.testing.journal_suite import a_draft, a_stored_value, unseen_owner
 from tests.postgres_server import PostgresServer, started
@@ -169,6 +171,35 @@ def test_a_commit_that_was_not_answered_is_recorded_once(
     assert [found.seq for found in journal.checkpoints(attempt.execution)] == [step.seq]
     assert [event.kind for event in journal.events(attempt.execution)].count("checkpoint.completed") == 1
     assert journal.verify() == []
+
+
+def test_every_method_that_is_one_transaction_waits_for_a_server_that_restarts() -> None:
+    many = {"holding", "every_checkpoint", "find_anywhere"}  # transactions that the caller is in, or reads on
+    no_work = {"fold", "compact", "close"}
+    methods = {name for name in vars(Journal) if not name.startswith("_")} - many - no_work
+
+    assert {name for name in methods if not hasattr(getattr(PostgresJournal, name), "__wrapped__")} == set()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it happened", "after it happened"])
+def test_a_wait_is_asked_and_answered_once_though_the_connection_broke(
+    after: bool, journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch, postgres_server: PostgresServer
+) -> None:
+    attempt, _ = journal.start(IDENTITY, owner=current_owner())
+    kind = {"type": "boolean"}
+    question = Question("ok", "cell:a", 0, "Publish?", kind, binding_of("Publish?", kind, None))
+    cut = _Cut(monkeypatch, after=after, server=postgres_server)
+    wait, asked = journal.ask(attempt, question)
+    cut.armed = True
+    answered = journal.answer_wait(wait.address, True, by="ana", source="cli")
+    cut.armed = True
+
+    assert journal.claim(attempt, "effect")
+    assert not cut.armed
+    assert not journal.claim(attempt, "effect")
+    assert (asked, answered.answered_by) == (True, "ana")
+    kinds = [event.kind for event in journal.events(attempt.execution)]
+    assert (kinds.count("wait.asked"), kinds.count("wait.answered")) == (1, 1)
 
 
 def test_an_older_copy_of_the_database_is_noticed(journal: PostgresJournal) -> None:
