@@ -127,6 +127,7 @@ class Suspended(BaseException):
 
     Attributes:
         kind: ``"waiting"``, or for a budget ``"over-budget"`` or ``"no-price"``.
+        unrecorded: Seconds of work above it in its cell that runs again, since no record holds it.
     """
 
     def __init__(self, message: str = "", *, wait: str = "") -> None:
@@ -134,6 +135,7 @@ class Suspended(BaseException):
         self.message = message
         self.wait = wait
         self.kind = "waiting"
+        self.unrecorded = 0.0
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from class, arguments and attributes."""

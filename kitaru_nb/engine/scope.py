@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -562,6 +563,8 @@ class Scope:
         repeated: It is a plain cell that came to its end before: a flow that it calls begins anew.
         suspended: A wait or a budget that stopped something in this run. It does not come to its
             end before that is answered, though the code around it may have caught the signal.
+        began: In the root: when its cell began to run, on the clock of `time.perf_counter`.
+        recorded: Seconds that its own results took which it recorded in this run.
         stopped: The stop button was pressed while it ran in a thread that does not hear of that.
     """
 
@@ -596,6 +599,8 @@ class Scope:
         self.served: list[Checkpoint] = []
         self.suspended: Suspended | None = None
         self.stopped = False
+        self.began: float | None = None
+        self.recorded = 0.0
         self._at: dict[str, int] = {}
         self._children: dict[str, int] = {}
         self._named: dict[str, int] = {}
@@ -730,9 +735,22 @@ class Scope:
         self.consumed.add(checkpoint.seq)
         self.root.held[checkpoint.seq] = self.path
         self._given.add(checkpoint.draft.data.get("path", ""))
-        if not own:
-            with self._lock:
+        with self._lock:
+            if own:
+                self.recorded += checkpoint.draft.duration
+            else:
                 self.root.served.append(checkpoint)
+
+    def unrecorded(self) -> float:
+        """Seconds that its cell has run so far beyond what is on record of that; 0 where none is known."""
+        if self.root.began is None:
+            return 0.0
+        left = time.perf_counter() - self.root.began
+        scope: Scope | None = self
+        while scope is not None:
+            left -= scope.recorded
+            scope = scope.parent
+        return max(left, 0.0)
 
     def spend(self, cost: float | None, tokens: int | None, *, served: bool = False) -> None:
         """Add what a model call in this scope cost; `served` says that an earlier attempt paid it."""

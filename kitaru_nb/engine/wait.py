@@ -26,7 +26,7 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.checkpoint import seconds_of
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.form import Form, form_of
-from kitaru_nb.engine.observe import unheard
+from kitaru_nb.engine.observe import own_doing
 from kitaru_nb.engine.scope import WAITS, Scope
 from kitaru_nb.engine.showing import digest_shown, displayed
 from kitaru_nb.errors import NotFoundError, StoreError, Suspended, TimedOutError, UsageError
@@ -208,6 +208,7 @@ def _held(scope: Scope, wait: Wait, what: Asked, front: Front) -> Generator[floa
             kind="no-answer",
             hint=f"{how_to_answer(wait)}; then run it again",
         )
+    unrecorded = scope.unrecorded()
     front.tell(wait, what.show, held=policy.hold)
     until = time.monotonic() + policy.hold
     while (left := until - time.monotonic()) > 0:
@@ -221,6 +222,7 @@ def _held(scope: Scope, wait: Wait, what: Asked, front: Front) -> Generator[floa
         f"waits for an answer: {wait.question}\n  Try: {how_to_answer(wait)}; then run it again",
         wait=wait.address,
     )
+    suspended.unrecorded = unrecorded
     scope.suspend(suspended)
     raise suspended
 
@@ -258,7 +260,7 @@ def _expired(wait: Wait) -> TimedOutError:
 def _notify(notify: Notify, wait: Wait) -> None:
     """Tell somebody that it waits. That this fails is a warning: the question is on record all the same."""
     document = wait_json(wait)
-    with unheard():
+    with own_doing():
         try:
             if callable(notify):
                 notify(wait)

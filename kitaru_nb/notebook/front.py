@@ -29,6 +29,7 @@ class NotebookFront:
 
     def __init__(self, hooks: Any) -> None:
         self._hooks = hooks
+        self._hinted: set[str] = set()
 
     def ask(self, wait: Wait, give: Callable[[Any], object]) -> bool:
         """Asks in a terminal's IPython; a kernel has nobody at its own standard input."""
@@ -51,6 +52,18 @@ class NotebookFront:
         """The line that `tell` showed says now who answered."""
         if not self._hooks.quiet:
             self._say(wait, f"kitaru: {wait.question}\n  {_answer(wait)}", update=True)
+
+    def costly(self, suspended: Suspended) -> None:
+        """Say once of a wait that much work above it will be done again."""
+        if self._hooks.quiet or suspended.wait in self._hinted:
+            return
+        self._hinted.add(suspended.wait)
+        display.say(
+            self._hooks.shell,
+            f"kitaru: what stands above the wait in this cell took {display.duration(suspended.unrecorded)}"
+            " and is done again after the answer\n  a %%checkpoint cell of its own, or a @kt.checkpoint"
+            " function, is not done again",
+        )
 
     def stopped(self, suspended: Suspended) -> None:
         """A budget has stopped the cell: what it cost so far, the limit, and what to type."""

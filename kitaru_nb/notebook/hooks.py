@@ -47,6 +47,7 @@ class _Frame:
 
     info: Any
     possible: bool
+    began: float
     plan: Any = None
     decided: bool = False
     running: bool = False
@@ -146,7 +147,7 @@ class Hooks:
             return  # a forked child that goes on as a kernel has no turn at the execution
         self._quiet.ensure()
         raw = info.raw_cell or ""
-        frame = _Frame(info, self._may_be_step(info, raw))
+        frame = _Frame(info, self._may_be_step(info, raw), time.perf_counter())
         if frame.possible and not self._frames:
             self._guard.start()
         self._frames.append(frame)
@@ -275,7 +276,10 @@ class Hooks:
 
     def _end_waiting(self, result: Any, suspended: Suspended) -> None:
         """An error reply, so that what is queued behind does not run, for something that is no error."""
-        if not suspended.wait:
+        if suspended.wait:
+            if self.session.engine.settings.confirm_rerun.exceeded(suspended.unrecorded, None):
+                self.front.costly(suspended)
+        else:
             self.front.stopped(suspended)
         if result is not None:
             result.error_in_exec = suspended
@@ -328,6 +332,7 @@ class Hooks:
             return self._last_scope
         if frame.scope is None:
             frame.scope = self._last_scope = self._scope_of(frame)
+            frame.scope.began = frame.began
         return frame.scope
 
     def _scope_of(self, frame: _Frame) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -316,3 +317,40 @@ def test_cells_that_may_wait_are_seen_by_what_they_call(source: str, may: bool) 
     )
 
     assert may_wait(source, namespace) is may
+
+
+@pytest.fixture
+def spent(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that a test lets pass."""
+    clock, passed = time.perf_counter, [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + sum(passed))
+    return passed
+
+
+def test_of_much_work_above_a_wait_it_is_said_once_that_it_is_done_again(
+    start: Start, capsys: CAPTURE, spent: list[float]
+) -> None:
+    shell = start()
+    shell.ip.user_ns["spent"] = spent
+    source = "spent.append(100.0)\nok = kt.wait('Publish?', name='publish')"
+
+    suspended(shell, source, "b")
+    first = capsys.readouterr().out
+    suspended(shell, source, "b")
+
+    assert "what stands above the wait in this cell took 1 min 40 s and is done again" in first
+    assert "stands above" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mark", ["", "%%checkpoint publish\n"])
+def test_work_that_is_on_record_is_no_reason_to_say_so(
+    start: Start, capsys: CAPTURE, spent: list[float], mark: str
+) -> None:
+    shell = start()
+    shell.ip.user_ns["spent"] = spent
+    shell.run("@kt.checkpoint\ndef train():\n    spent.append(100.0)", "a")
+
+    suspended(shell, mark + "train()\nok = kt.wait('Publish?', name='publish')", "b")
+
+    assert sum(spent) == 100.0
+    assert "stands above" not in capsys.readouterr().out
