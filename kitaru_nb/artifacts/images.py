@@ -13,7 +13,6 @@ from typing import Any
 __all__ = ["is_image", "pixels_beside"]
 
 _PIXELS = 4  # their place in the state of every image: info, mode, size, palette, pixels
-_WORTH_IT = 64 << 10
 
 
 def is_image(cls: type) -> bool:
@@ -23,11 +22,9 @@ def is_image(cls: type) -> bool:
 
 
 def pixels_beside(reduced: Any) -> Any:
-    """`reduced`, an image as it pickles itself, with its pixels as a buffer where they are many."""
+    """`reduced`, an image as it pickles itself, with its pixels as a buffer."""
     state = reduced[2] if len(reduced) > 2 else None
     if type(state) is not list or len(state) <= _PIXELS or type(state[_PIXELS]) is not bytes:
-        return reduced
-    if len(state[_PIXELS]) < _WORTH_IT:
         return reduced
     state = [*state[:_PIXELS], pickle.PickleBuffer(state[_PIXELS]), *state[_PIXELS + 1 :]]
     return *reduced[:2], state, *reduced[3:]

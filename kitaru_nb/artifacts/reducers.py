@@ -62,7 +62,6 @@ from kitaru_nb.artifacts.kinds import (
 )
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.owners import make_ctypes_array, reduce_part
-from kitaru_nb.artifacts.pictures import is_picture, reduce_picture
 from kitaru_nb.artifacts.resource import any_resource, reduce_resource
 from kitaru_nb.artifacts.typeforms import TYPE_FORMS
 from kitaru_nb.artifacts.views import content, numpy
@@ -265,8 +264,8 @@ def _reduce_by_role(obj: Any) -> Any:
     of_process = _reduce_of_process(obj, cls)
     if of_process is not None:
         return of_process
-    if is_polars(cls) or is_picture(cls):
-        return reduce_polars(obj) if is_polars(cls) else reduce_picture(obj)
+    if is_polars(cls):
+        return reduce_polars(obj)
     np = numpy()
     if np is not None and isinstance(obj, np.memmap) and obj._mmap is not None:
         return _reduce_memmap(obj)
