@@ -15,6 +15,7 @@ from kitaru_nb.engine.budget_stops import all_budget_waits
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.person import this_person
 from kitaru_nb.engine.refs import find_execution
+from kitaru_nb.engine.showing import as_words
 from kitaru_nb.engine.wait import how_to_answer
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
@@ -179,12 +180,7 @@ def _block(wait: Wait) -> list[str]:
     if wait.refused is not None:
         lines.append(f"  asked again, since the answer could not be taken: {clean(wait.refused)}")
     if wait.show is not None:
-        text = (
-            wait.show
-            if isinstance(wait.show, str)
-            else jsonlib.dumps(wait.show, indent=2, ensure_ascii=False)
-        )
-        shown = text.splitlines()
+        shown = as_words(wait.show).splitlines()
         lines += [f"  | {clean(line)}" for line in shown[:_LINES]]
         if len(shown) > _LINES:
             lines.append(f"  … {len(shown) - _LINES} more lines: kitaru-nb waits {wait.execution} --json")

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.errors import UsageError
 
-__all__ = ["digest_shown", "displayed"]
+__all__ = ["PNG", "as_words", "digest_shown", "displayed"]
+
+PNG = "image/png"
+"""Under this name the JSON of a picture has its PNG in base64, and its text under ``text/plain``."""
 
 _LONGEST = 50_000  # characters of it that are kept with the question
+_LARGEST = 100_000  # bytes of a picture as PNG that are kept with it
+_SIDES = (1000, 700, 400, 200, 100)  # pixels of the longer side, tried in turn until it is small enough
+_DPI = 72
 _PLAIN = (str, int, float, bool, type(None))
 
 
 def displayed(value: object) -> Any:
-    """`value` as every surface can display it: plain data as it is, anything else as its text.
+    """`value` as every surface can display it: plain data as it is, a picture, or else its text.
 
-    What is very long is cut: the whole of it is only compared, see `digest_shown`.
+    A figure of matplotlib and an image of PIL are pictures, made smaller until they take at most
+    100 kB. What is very long is cut: the whole of it is only compared, see `digest_shown`.
     """
+    picture = _picture(value)
+    if picture is not None:
+        return {PNG: base64.b64encode(picture).decode("ascii"), "text/plain": str(value)}
     if _is_plain(value):
         try:
             text = value if type(value) is str else json.dumps(value, allow_nan=False)
@@ -53,6 +65,48 @@ def digest_shown(value: object) -> str:
             hint="show=text, a table, an array or an image's bytes",
         )
     return digest
+
+
+def as_words(shown: Any) -> str:
+    """What `displayed` gave, where only text can be displayed."""
+    if isinstance(shown, str):
+        return shown
+    if isinstance(shown, Mapping) and isinstance(shown.get(PNG), str):
+        return f"a picture: {shown.get('text/plain', '')}"
+    return json.dumps(shown, indent=2, ensure_ascii=False)
+
+
+def _picture(value: object) -> bytes | None:
+    """`value` as PNG if it is a picture, and can be made small enough."""
+    for side in _SIDES:
+        found = _figure(value, side) or _image(value, side)
+        if found is None or len(found) <= _LARGEST:
+            return found
+    return None
+
+
+def _figure(value: object, side: int) -> bytes | None:
+    figures = sys.modules.get("matplotlib.figure")
+    if figures is None or not isinstance(value, figures.Figure):
+        return None
+    target = io.BytesIO()
+    dpi = min(_DPI, side / max(*value.get_size_inches(), 1))
+    value.savefig(target, format="png", dpi=dpi)
+    return target.getvalue()
+
+
+def _image(value: object, side: int) -> bytes | None:
+    images = sys.modules.get("PIL.Image")
+    if images is None or not isinstance(value, images.Image):
+        return None
+    target = io.BytesIO()
+    try:
+        small = value.convert("RGBA" if "A" in value.getbands() else "RGB")
+        small.thumbnail((side, side))
+        small.save(target, format="PNG")
+    except (OSError, ValueError):
+        return None
+    return target.getvalue()
 
 
 def _as_compared(value: object) -> object:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kitaru_nb.engine.showing import as_words
 from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import ConflictError, UsageError
 from kitaru_nb.model.schema import wanted
@@ -82,7 +83,7 @@ def ask_there(
         if is_over():
             return True
         if show is not None:
-            _say(show if isinstance(show, str) else json.dumps(show, indent=2, ensure_ascii=False))
+            _say(as_words(show))
         hint = "y/n" if schema == {"type": "boolean"} else wanted(schema)
         hint = f"{hint}; Enter for {json.dumps(default[0])}" if default else hint
         while True:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
-from kitaru_nb.engine.showing import digest_shown, displayed
+from kitaru_nb.engine.showing import as_words, digest_shown, displayed
 from kitaru_nb.errors import UsageError
 
 
@@ -26,6 +30,43 @@ def test_anything_else_is_shown_as_its_text() -> None:
     assert displayed(table) == str(table)
     assert displayed(float("nan")) == "nan"
     assert displayed({1: "a"}) == "{1: 'a'}"
+
+
+def png_of(shown: Any) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(shown["image/png"])))
+
+
+def test_a_figure_is_shown_as_a_picture() -> None:
+    figure = Figure(figsize=(4, 3))
+    figure.subplots().plot([1, 2, 3])
+
+    shown = displayed(figure)
+
+    assert png_of(shown).size == (288, 216)
+    assert shown["text/plain"] == str(figure)
+    assert as_words(shown) == f"a picture: {figure}"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "1", "P", "F", "I", "CMYK", "LA"])
+def test_an_image_is_shown_in_every_mode(mode: str) -> None:
+    shown = displayed(Image.new(mode, (20, 10)))
+
+    assert png_of(shown).size == (20, 10)
+
+
+def test_a_large_picture_is_made_smaller_until_it_is_small_enough() -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (2000, 3000, 3), dtype="u1")
+
+    shown = displayed(Image.fromarray(noise))
+
+    assert png_of(shown).size == (200, 133)
+    assert len(shown["image/png"]) < 134_000
+
+
+def test_an_image_without_a_pixel_is_shown_as_text() -> None:
+    image = Image.new("RGB", (0, 0))
+
+    assert displayed(image) == str(image)
 
 
 def test_what_is_very_long_is_cut_and_says_so() -> None:
