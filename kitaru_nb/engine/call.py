@@ -299,7 +299,7 @@ class Call:
     # Made
 
     def begin(self) -> Scope:
-        """The call is made now: the scope of what happens in it.
+        """The call is to be made, by `running`, here or in another thread: the scope of what happens in it.
 
         Raises:
             KeyboardInterrupt: what is around it was stopped.
@@ -308,9 +308,20 @@ class Call:
         self._effects.take()
         self._after = self.scope.book.newest
         self.inner = self.scope.inner(self.options.name, self._label, place=self.place)
-        self._outside.begin(self.inner)
-        self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         return self.inner
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The call that has begun runs inside the block, and is put on record there.
+
+        Raises:
+            KeyboardInterrupt: what is around it was stopped before.
+        """
+        assert self.inner is not None
+        self.scope.refuse_stopped()
+        self._started_at, self._started = datetime.now(UTC), time.perf_counter()
+        with self._outside.running(self.inner):
+            yield
 
     def commit(self, result: object) -> Checkpoint:
         """Put the call on record. When this returns it is never made again in this execution.
@@ -340,10 +351,7 @@ class Call:
             },
             store=lambda: self._store(result, left, data),
         )
-        try:
-            checkpoint = self.scope.record(entry, started_at=self._started_at, duration=duration)
-        finally:
-            self._outside.end()
+        checkpoint = self.scope.record(entry, started_at=self._started_at, duration=duration)
         self._outside.recorded(checkpoint)
         return checkpoint
 
@@ -379,25 +387,14 @@ class Call:
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         return self.inner
 
-    def stop(self, runs: bool) -> None:  # noqa: FBT001 - as `Future` tells it
+    def stop(self) -> None:
         """The stop button was pressed, and not heard in this call's thread: it begins nothing more."""
         if self.inner is not None:
             self.inner.stopped = True
-        if not runs:
-            self._outside.end()
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """A thread makes the call inside the block.
-
-        Raises:
-            KeyboardInterrupt: what is around it was stopped before.
-        """
-        try:
-            self.scope.refuse_stopped()
-        except KeyboardInterrupt:
-            self._outside.end()
-            raise
+        """A thread of ours makes the call inside the block: the execution is not given back before its end."""
         under_way = self.scope.book.under_way
         under_way.add(self)
         try:

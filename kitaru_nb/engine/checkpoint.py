@@ -192,7 +192,8 @@ def call(function: FunctionType, options: Options, args: tuple[Any, ...], kwargs
     if found is not None:
         return asked.serve(found)
     asked.begin()
-    return _tried(function, options, args, kwargs, asked)
+    with asked.running():
+        return _tried(function, options, args, kwargs, asked)
 
 
 async def call_async(
@@ -207,7 +208,8 @@ async def call_async(
     if found is not None:
         return asked.serve(found)
     asked.begin()
-    return await _tried_async(function, options, args, kwargs, asked)
+    with asked.running():
+        return await _tried_async(function, options, args, kwargs, asked)
 
 
 def _tried(
@@ -325,7 +327,7 @@ def _begun(
             return Future.of(asked.serve(found), awaited=inspect.iscoroutinefunction(function))
         asked.begin()
     if inspect.iscoroutinefunction(function):
-        return Future.of_coroutine(lambda: _tried_async(function, options, args, kwargs, asked))
+        return Future.of_coroutine(lambda: _taken_async(asked, function, options, args, kwargs))
     if asked is None:
         return Future(lambda: _tried(function, options, args, kwargs, None))
     return Future(lambda: _taken(asked, function, options, args, kwargs), asked.stop)
@@ -335,8 +337,22 @@ def _taken(
     asked: Call, function: FunctionType, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """A call that was begun for another thread, in that thread."""
-    with asked.under_way():
+    with asked.under_way(), asked.running():
         return _tried(function, options, args, kwargs, asked)
+
+
+async def _taken_async(
+    asked: Call | None,
+    function: FunctionType,
+    options: Options,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """A call that was begun for an event loop, in that loop; one that is cancelled before never runs."""
+    if asked is None:
+        return await _tried_async(function, options, args, kwargs, None)
+    with asked.running():
+        return await _tried_async(function, options, args, kwargs, asked)
 
 
 def map_all(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
@@ -43,7 +43,8 @@ File = Mapping[str, Any]
 ``path`` as it was, ``mode`` (``read``, ``absent``, ``written``, ``deleted`` or ``folder``),
 ``digest`` of the content after the step, ``bytes``; of a written one also ``below`` (the path
 below the notebook's folder), ``artifact``, ``permissions``, ``mtime`` (nanoseconds) and
-``created``, ``before`` (the digest before the step, of a small one), or ``why`` it was not stored.
+``created``, ``before`` (the digest before the step, of a small one), ``unsure`` (a call that ran at
+the same time may have written it), or ``why`` it was not stored.
 """
 
 _TICK_NS = 10_000_000  # how far behind the clock a file may be stamped
@@ -89,7 +90,14 @@ class Files:
         self._stored.clear()
 
     def store(
-        self, observed: Observed, written: Written, *, named: Mapping[str, str], source: str
+        self,
+        observed: Observed,
+        written: Written,
+        *,
+        named: Mapping[str, str],
+        source: str,
+        others: Set[str] = frozenset(),
+        unsure: bool = False,
     ) -> list[File]:
         """The files a step touched, with the bytes of those it wrote below the folder.
 
@@ -101,13 +109,22 @@ class Files:
             written: Takes the artifacts.
             named: Files that its code names, with their digests before it.
             source: Its code, to tell whether to look for files that were written unseen.
+            others: Files that are known for the doing of what ran at the same time.
+            unsure: Something did, and may have written what was written unseen.
 
         Raises:
             StoreError: the disk refused.
         """
         for path in self._unseen(observed, named, source):
+            if path in others:
+                continue
             observed.written.add(path)
-            if path not in named:
+            if unsure:
+                observed.unsure.add(path)
+            left = self._here.get(self._below(path) or "", ABSENT)
+            if left != ABSENT:  # what a step of this process left there is what this one found
+                observed.prior.setdefault(path, left)
+            elif path not in named:
                 observed.created.add(path)
         for path, before in observed.databases.items():
             if state_of(path) != before:
@@ -176,6 +193,7 @@ class Files:
             "mtime": found.st_mtime_ns,
             "created": path in observed.created,
             "whole": path in observed.whole,
+            "unsure": path in observed.unsure,
             "before": observed.prior.get(path),
         }
 
@@ -221,10 +239,16 @@ class Files:
             if stamp >= observed.since - _TICK_NS
             and path not in touched
             and not (path in named and state_of(path) == named[path])
+            and not (stamp <= observed.since and self._is_as_left(path))
             and is_data(path, self._engine.ours)
             and path not in self._own
             and not path.endswith(("-wal", "-shm", "-journal"))
         ]
+
+    def _is_as_left(self, path: str) -> bool:
+        """Whether a file is as the last step or call that is on record of it left it."""
+        left = self._here.get(self._below(path) or "")
+        return left is not None and left == content_digest(path)
 
     def took(self, checkpoint: Checkpoint) -> None:
         """A step of this session is on record: what it left in files is the notebook's doing."""
@@ -368,6 +392,8 @@ class Files:
         if not known and now != ABSENT:
             if here or has_written(path) or self._history().is_later(below, now, seq):
                 return ""
+            if file.get("unsure", False):
+                return ""  # who wrote it may not have come to its end, and goes on with it
             return f"`{below}` was changed by something else since, and was left as it is"
         return self._write(file, below, path, replace=now != ABSENT)
 

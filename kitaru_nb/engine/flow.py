@@ -279,14 +279,15 @@ def call_flow(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if found is not None:
         return asked.serve(found)
     inner = asked.begin()
-    known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
-    if known is not None:
-        result = known[RESULT]
-    else:
-        turn = _child(flow, scope, inner, args, kwargs)
-        with _inside_of(scope, inner, turn):
-            result = turn.run()
-    asked.commit(result)
+    with asked.running():
+        known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
+        if known is not None:
+            result = known[RESULT]
+        else:
+            turn = _child(flow, scope, inner, args, kwargs)
+            with _inside_of(scope, inner, turn):
+                result = turn.run()
+        asked.commit(result)
     return result
 
 
@@ -303,14 +304,15 @@ async def call_flow_async(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, A
     if found is not None:
         return asked.serve(found)
     inner = asked.begin()
-    known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
-    if known is not None:
-        result = known[RESULT]
-    else:
-        turn = _child(flow, scope, inner, args, kwargs)
-        with _inside_of(scope, inner, turn):
-            result = await turn.run_async()
-    asked.commit(result)
+    with asked.running():
+        known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
+        if known is not None:
+            result = known[RESULT]
+        else:
+            turn = _child(flow, scope, inner, args, kwargs)
+            with _inside_of(scope, inner, turn):
+                result = await turn.run_async()
+        asked.commit(result)
     return result
 
 

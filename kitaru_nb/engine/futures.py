@@ -31,10 +31,10 @@ class Future(Generic[T]):
 
     Args:
         job: Makes the call.
-        stop: Tells the call to begin nothing more, and whether it runs at all.
+        stop: Tells the call to begin nothing more.
     """
 
-    def __init__(self, job: Callable[[], T] | None, stop: Callable[[bool], None] | None = None) -> None:
+    def __init__(self, job: Callable[[], T] | None, stop: Callable[[], None] | None = None) -> None:
         self._done: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._job = job
         self._stop = stop
@@ -96,7 +96,7 @@ class Future(Generic[T]):
         if job is not None:
             self._done.cancel()
         if self._stop is not None:
-            self._stop(job is None)
+            self._stop()
 
     def done(self) -> bool:
         """Whether the call has ended."""

@@ -80,6 +80,7 @@ class Observed:
         gone: Folders that were there before the step and that it removed or moved away.
         databases: SQLite files it connected to: the digest before that.
         listed: Folders it listed: (folder, pattern) to the names there before the step.
+        unsure: Those of `written` that a call which ran at the same time may have written.
         imported: Modules that its code had loaded, each with whether the cell itself did, and
             not a function that it called.
         since: When it began, in nanoseconds of the clock that files are stamped with.
@@ -98,6 +99,7 @@ class Observed:
     cleared: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     databases: dict[str, str] = field(default_factory=dict)
+    unsure: set[str] = field(default_factory=set)
     listed: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     imported: dict[str, bool] = field(default_factory=dict)
     since: int = field(default_factory=lambda: now_ns(), compare=False)  # noqa: PLW0108 - defined below
@@ -138,6 +140,8 @@ class Observed:
                 self.written.add(path)
                 if file.get("created"):
                     self.created.add(path)
+                if file.get("unsure"):
+                    self.unsure.add(path)
                 if file.get("whole"):
                     self.whole.add(path)
                 if file.get("before"):

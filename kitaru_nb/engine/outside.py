@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kitaru_nb.engine import generators, observe
+from kitaru_nb.engine.beside import Beside
 from kitaru_nb.engine.callee import Callee
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import innermost
@@ -38,24 +40,30 @@ class Outside:
         self._marks: generators.Marks = {}
         self._since = 0
         self._inner: Scope | None = None
+        self._beside: Beside | None = None
 
     # Made
 
-    def begin(self, inner: Scope) -> None:
-        """The call runs from now on; what happens in `inner` is its doing."""
-        self._marks, self._since = generators.marks(), observe.now_ns()
+    @contextmanager
+    def running(self, inner: Scope) -> Iterator[None]:
+        """The call runs inside the block, in this thread; what happens in `inner` is its doing."""
+        self._inner = inner
+        self._beside = Beside(inner.path, self._book.running, self._written)
         observe.hear_calls(_around)
-        self._go_on(inner)
+        with self._beside.among_them():
+            self._marks, self._since = generators.marks(), observe.now_ns()
+            yield
 
     def go_on(self, inner: Scope) -> None:
         """The call failed and is made once more; what it did before is its doing, too."""
         assert self._inner is not None
         inner.observed = self._inner.observed
-        self._go_on(inner)
-
-    def _go_on(self, inner: Scope) -> None:
         self._inner = inner
-        self._book.running.add(inner.path)
+
+    def _written(self) -> set[str]:
+        """Files that it was seen to write so far."""
+        observed = None if self._inner is None else self._inner.observed
+        return set() if observed is None else observed.written - observed.unsure
 
     def store(self, callee: Callee, written: Written) -> dict[str, Any]:
         """The fields of its record that tell what it did; `written` takes the bytes of files.
@@ -75,30 +83,26 @@ class Outside:
         return fields
 
     def _files(self, observed: observe.Observed, source: str, written: Written) -> tuple[Any, ...]:
-        """What it left in files. Those that were written unseen are looked for where nothing else runs."""
-        observed.since = self._since
-        if not self._is_alone():  # what is found could be that of a call which is still at it
-            observed.outside.discard("process")
-            source = ""
-        elif observed.written:
-            source = ""  # what it speaks of writing was seen
-        return tuple(files_of(self._book).store(observed, written, named={}, source=source))
+        """What it left in files, with those that were written unseen.
 
-    def _is_alone(self) -> bool:
-        assert self._inner is not None
-        path = self._inner.path
-        return all(path == other or path.startswith(f"{other}/") for other in self._book.running)
+        Such a file may be that of a call which ran beside this one. It is kept with both: who asks
+        for the one that wrote it has it back.
+        """
+        assert self._beside is not None
+        observed.since = self._since
+        if observed.written:
+            source = ""  # what it speaks of writing was seen
+        unsure = self._beside.any
+        others = self._beside.written_by_others() if unsure else set()
+        files = files_of(self._book)
+        return tuple(
+            files.store(observed, written, named={}, source=source, others=others, unsure=unsure)
+        )
 
     def failed(self) -> dict[str, Any]:
         """The same of a call that raised: its files are named, and their bytes not kept."""
-        self.end()
         observed = None if self._inner is None else self._inner.observed
         return {} if observed is None else {"files": tuple(files_of(self._book).name(observed))}
-
-    def end(self) -> None:
-        """The call has ended, or does not begin."""
-        if self._inner is not None:
-            self._book.running.discard(self._inner.path)
 
     def recorded(self, checkpoint: Checkpoint) -> None:
         """The call is on record."""

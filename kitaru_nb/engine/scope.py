@@ -27,6 +27,7 @@ from typing import Any
 from blake3 import blake3
 
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.beside import Beside
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
@@ -95,7 +96,7 @@ class Book:
         last_request: What the last request to a model was stored as.
         budget: What is left of the limit; None without one, and before the record was read.
         files: Files that steps and calls wrote, see `engine.outside`.
-        running: Paths of the calls that have begun and not ended.
+        running: The calls that run now.
         under_way: Those of them that a thread of ours makes.
         drew: The call whose random numbers came last, made or served.
 
@@ -117,7 +118,7 @@ class Book:
         self.last_request: Digest | None = None
         self.budget: Budget | None = None
         self.files: Files | None = None
-        self.running: set[str] = set()
+        self.running: set[Beside] = set()
         self.under_way: set[object] = set()
         self.drew: Checkpoint | None = None
         self._writer: ThreadPoolExecutor | None = None
@@ -146,6 +147,7 @@ class Book:
     def in_child(self) -> None:
         """A thread that held the lock is not there in the child."""
         self._lock = threading.RLock()
+        self.running = set()
         self._forks.in_child()
 
     def close(self) -> None:

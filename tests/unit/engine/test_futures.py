@@ -30,13 +30,19 @@ def test_the_stop_button_ends_a_map_though_the_map_itself_makes_the_call(attempt
 def test_a_dropped_call_is_never_made_and_whoever_waits_for_it_is_told() -> None:
     block, made = threading.Event(), list[int]()
     told = list[bool]()
-    busy = [Future(block.wait) for _ in range(40)]  # more than there are threads
-    waiting = Future(lambda: made.append(1), told.append)
 
-    waiting.drop()
-    block.set()
+    def stopped() -> None:
+        told.append(True)
+
+    busy = [Future(block.wait) for _ in range(40)]  # more than there are threads
+    waiting = Future(lambda: made.append(1), stopped)
+
+    try:
+        waiting.drop()
+    finally:
+        block.set()
 
     assert all(future.result(10) for future in busy)
     with pytest.raises(CancelledError):
         waiting.result(10)
-    assert (made, told) == ([], [False])
+    assert (made, told) == ([], [True])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import random
 import subprocess
@@ -17,7 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kitaru_nb import checkpoint, gather
+from kitaru_nb import checkpoint, flow, gather
+from kitaru_nb.engine.scope import Scope
+from kitaru_nb.errors import KitaruError
 from kitaru_nb.model.checkpoint import CheckpointStatus, StepKind
 from tests.unit.engine.turns import Attempts
 
@@ -347,9 +350,35 @@ def test_a_file_that_no_hook_sees_is_found_where_the_code_speaks_of_writing(
     assert (folder / "a.txt").exists()
 
 
-def test_a_file_that_was_not_seen_is_kept_by_the_last_of_two_calls_at_once(
+def test_a_file_that_was_not_seen_is_kept_by_the_call_that_wrote_it_though_another_one_runs(
     attempts: Attempts, folder: Path
 ) -> None:
+    gate = Gate()
+
+    @checkpoint
+    def touch() -> None:
+        gate.began.wait(10)
+        subprocess.run(["touch", "a.txt"], check=True)
+
+    @checkpoint
+    def other() -> None:
+        gate.began.wait(10)
+        assert gate.ended.wait(10)
+
+    with attempts.attempt():
+        futures = [touch.submit(), other.submit()]
+        futures[0].result()
+        (folder / "a.txt").unlink()
+        gate.ended.set()
+        gather(*futures)
+    with attempts.attempt():
+        touch()
+
+    assert [len(call.draft.files) for call in calls_of(attempts)] == [1, 0]
+    assert (folder / "a.txt").exists()
+
+
+def test_a_file_that_may_be_of_two_calls_at_once_is_kept_by_both(attempts: Attempts, folder: Path) -> None:
     gate = Gate()
 
     @checkpoint
@@ -359,17 +388,230 @@ def test_a_file_that_was_not_seen_is_kept_by_the_last_of_two_calls_at_once(
             subprocess.run(["touch", "a.txt"], check=True)
         else:
             assert gate.ended.wait(10)
+            subprocess.run(["sh", "-c", "echo whole > b.txt; echo whole > a.txt"], check=True)
 
-    with attempts.attempt():
+    def body() -> None:
         futures = [run.submit(0), run.submit(1)]
         futures[0].result()
         gate.ended.set()
         gather(*futures)
 
-    first, last = calls_of(attempts)  # which might still have been writing when the first one ended
-    assert first.draft.files == ()
-    assert [file["below"] for file in last.draft.files] == ["a.txt"]
-    assert (folder / "a.txt").exists()
+    with attempts.attempt():
+        body()
+    for name in ("a.txt", "b.txt"):
+        (folder / name).unlink()
+    with warnings.catch_warnings(), attempts.attempt():
+        warnings.simplefilter("error")
+        body()
+
+    first, last = calls_of(attempts)
+    assert [file["below"] for file in first.draft.files] == ["a.txt"]
+    assert [file["below"] for file in last.draft.files] == ["a.txt", "b.txt"]
+    assert [file.read_text() for file in sorted(folder.iterdir())] == ["whole\n", "whole\n"]
+
+
+def test_a_file_that_was_not_seen_and_is_of_a_call_which_goes_on_is_left_to_that(
+    attempts: Attempts, folder: Path
+) -> None:
+    gate = Gate()
+
+    @checkpoint
+    def run(number: int) -> None:
+        attempts.ran.append(number)
+        if len(attempts.ran) < 3:
+            gate.began.wait(10)
+        subprocess.run(["sh", "-c", f"echo {number} >> a.txt"], check=True)
+        if number == 1 and len(attempts.ran) < 3:
+            assert gate.ended.wait(10)
+            subprocess.run(["sh", "-c", "echo more >> a.txt"], check=True)
+            raise KeyboardInterrupt
+
+    with attempts.attempt():
+        futures = [run.submit(0), run.submit(1)]
+        futures[0].result()
+        gate.ended.set()
+        with pytest.raises(KeyboardInterrupt):
+            futures[1].result()
+    with warnings.catch_warnings(), attempts.attempt():
+        warnings.simplefilter("error")  # that it is another file now is nobody else's doing
+        run(0)
+        run(1)
+
+    assert sorted(attempts.ran) == [0, 1, 1]
+    assert (folder / "a.txt").read_text().splitlines()[-1] == "1"
+
+
+def test_a_file_that_one_call_was_seen_to_write_is_not_that_of_another_one(
+    attempts: Attempts, folder: Path
+) -> None:
+    gate, write = Gate(), written(attempts)
+
+    @checkpoint
+    def run() -> None:
+        gate.began.wait(10)
+        subprocess.run(["touch", "a.txt"], check=True)
+        assert gate.ended.wait(10)
+
+    @checkpoint
+    def seen() -> None:
+        gate.began.wait(10)
+        (folder / "b.txt").write_text("seen")
+
+    with attempts.attempt():
+        futures = [run.submit(), seen.submit()]
+        futures[1].result()
+        write("c.txt", "seen, too")
+        gate.ended.set()
+        gather(*futures)
+
+    found = {call.draft.name: [file["below"] for file in call.draft.files] for call in calls_of(attempts)}
+    assert found == {"seen": ["b.txt"], "write": ["c.txt"], "run": ["a.txt"]}
+
+
+def test_coroutines_at_once_keep_files_that_were_not_seen(attempts: Attempts, folder: Path) -> None:
+    @checkpoint
+    async def touch(name: str) -> None:
+        attempts.ran.append(name)
+        process = await asyncio.create_subprocess_exec("touch", name)
+        await process.wait()
+
+    async def body() -> None:
+        await asyncio.gather(*[touch(f"{number}.txt") for number in range(3)])
+
+    with attempts.attempt():
+        asyncio.run(body())
+    for file in list(folder.iterdir()):
+        file.unlink()
+    with attempts.attempt():
+        asyncio.run(body())
+
+    assert len(attempts.ran) == 3
+    assert sorted(file.name for file in folder.iterdir()) == ["0.txt", "1.txt", "2.txt"]
+
+
+def test_calls_that_wait_for_their_turn_do_not_run_beside_others(attempts: Attempts, folder: Path) -> None:
+    @checkpoint
+    def touch(name: str) -> None:
+        subprocess.run(["touch", name], check=True)
+
+    with attempts.attempt():
+        touch.map([f"{number}.txt" for number in range(3)], max_workers=1)
+
+    files = [[file["below"] for file in call.draft.files] for call in calls_of(attempts)]
+    assert files == [["0.txt"], ["1.txt"], ["2.txt"]]
+    assert folder
+
+
+def test_what_processes_of_several_calls_added_to_a_file_is_put_back(
+    attempts: Attempts, folder: Path
+) -> None:
+    @checkpoint
+    def add(word: str) -> None:
+        attempts.ran.append(word)
+        subprocess.run(["sh", "-c", f"echo {word} >> a.txt"], check=True)
+
+    def body() -> None:
+        add("one")
+        add("two")
+
+    with attempts.attempt():
+        body()
+    (folder / "a.txt").unlink()
+    with attempts.attempt():
+        body()
+
+    assert attempts.ran == ["one", "two"]
+    assert (folder / "a.txt").read_text() == "one\ntwo\n"
+
+
+# What runs beside a call
+
+
+def is_known_for_running(scope: Scope) -> bool:
+    """Whether a call that runs now is taken for one beside another."""
+
+    @checkpoint
+    def next_call() -> None:
+        subprocess.run(["touch", "next.txt"], check=True)
+
+    next_call()
+    (file,) = scope.book.results()[-1].draft.files
+    assert not scope.book.running
+    return bool(file["unsure"])
+
+
+def test_a_call_whose_record_was_refused_does_not_go_on_running(attempts: Attempts, folder: Path) -> None:
+    @checkpoint
+    def rows() -> Any:
+        return (number for number in range(3))
+
+    with attempts.attempt() as scope:
+        with pytest.raises(KitaruError):
+            rows()
+
+        assert not is_known_for_running(scope)
+    assert folder
+
+
+def test_a_call_that_could_not_be_looked_at_after_it_does_not_go_on_running(
+    attempts: Attempts, folder: Path
+) -> None:
+    @checkpoint
+    def read(file: Any) -> int:
+        file.read(1)
+        return 1
+
+    with attempts.attempt() as scope:
+        with Path(__file__).open(encoding="utf-8") as file, pytest.raises(KitaruError):
+            read(file)
+
+        assert not is_known_for_running(scope)
+    assert folder
+
+
+def test_a_coroutine_that_is_cancelled_before_it_begins_does_not_run(
+    attempts: Attempts, folder: Path
+) -> None:
+    @checkpoint
+    async def never() -> None:
+        attempts.ran.append(1)
+
+    async def body() -> None:
+        future = never.submit()
+        waiting = asyncio.ensure_future(future)
+        for task in asyncio.all_tasks() - {asyncio.current_task(), waiting}:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    with attempts.attempt() as scope:
+        asyncio.run(body())
+
+        assert not is_known_for_running(scope)
+    assert attempts.ran == []
+    assert folder
+
+
+def test_a_call_in_whose_child_execution_something_failed_does_not_go_on_running(
+    attempts: Attempts, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITARU_NB_HOME", str(folder.parent / "home"))
+
+    @flow
+    def child() -> None:
+        raise ValueError("child")
+
+    @flow
+    async def child_async() -> None:
+        raise ValueError("child")
+
+    with attempts.attempt() as scope:
+        with pytest.raises(ValueError, match="child"):
+            child()
+        with pytest.raises(ValueError, match="child"):
+            asyncio.run(child_async())
+
+        assert not is_known_for_running(scope)
 
 
 def test_what_a_try_that_failed_wrote_belongs_to_the_call(attempts: Attempts, folder: Path) -> None:
