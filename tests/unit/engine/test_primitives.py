@@ -213,5 +213,5 @@ def test_what_effects_and_calls_note_in_the_process_does_not_grow(
             add([number])
 
     assert len(attempts.ran) == 10
-    assert alone._here.locks == {}
+    assert alone._here.owners == {}
     assert 0 < len(call._left) <= 3
