@@ -130,7 +130,7 @@ class Process:
                 self._watch(owner, names[-1])
 
     def _watch(self, owner: str, name: str) -> None:
-        if (owner, name) not in self._watched:
+        if (owner, name) not in self._watched and (owner.startswith(_LOGGER) or _is_there(owner)):
             found = Held([]) if owner.startswith(_LOGGER) else self._imported(owner, name)
             self._watched[owner, name] = held_at(f"{owner}:{name}") if found is None else found
 
@@ -176,7 +176,7 @@ class Process:
         if owner.startswith(_LOGGER):
             return Held(LOGGERS.texts_of(owner.removeprefix(_LOGGER), self._names))
         project = owner.partition("|")[0] in self.variables.modules
-        held = Held(_attribute(owner, name), whole=project)
+        held = Held(held_at(f"{owner}:{name}").value, whole=project)
         if project and self.variables.is_as_imported(owner, name, held.value):
             held.imported = True
         return held
@@ -417,6 +417,15 @@ def _resolve(owner: str) -> Any:
     return found
 
 
+def _is_there(owner: str) -> bool:
+    """Whether a module or class can be found: what this process is without holds nothing in it."""
+    try:
+        _resolve(owner)
+    except Exception:  # noqa: BLE001 - a module's own code may raise anything
+        return False
+    return True
+
+
 def _attribute(owner: str, name: str) -> object:
     return vars(_resolve(owner)).get(name, ABSENT)
 
@@ -425,12 +434,17 @@ def _put_attributes(value: Mapping[str, Held]) -> list[str]:
     failed = []
     for path, held in value.items():
         owner, _, name = path.rpartition(":")
-        target = _resolve(owner)
+        called = f"{owner.replace('|', '.')}.{name}"
         if is_marker(held.value):
-            failed.append(f"{owner.replace('|', '.')}.{name} was not put back: it could not be stored")
-        elif held.value is ABSENT or held.value == ABSENT:
-            with suppress(AttributeError):
-                delattr(target, name)
-        else:
-            setattr(target, name, held.value)
+            failed.append(f"{called} was not put back: it could not be stored")
+            continue
+        try:
+            target = _resolve(owner)
+            if held.value is ABSENT or held.value == ABSENT:
+                with suppress(AttributeError):
+                    delattr(target, name)
+            else:
+                setattr(target, name, held.value)
+        except Exception as error:  # noqa: BLE001 - of foreign code: the others are put back all the same
+            failed.append(f"{called} was not put back: {error}")
     return failed

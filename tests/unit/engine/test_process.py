@@ -12,6 +12,7 @@ import os
 import random
 import sys
 import time
+import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kitaru_nb.engine.process import Process, began_ns, drawn, is_secret
+from kitaru_nb.engine.process import ABSENT, Held, Process, began_ns, drawn, is_secret
 from tests.unit.engine.kernel import RESTORED, Kernel
 
 
@@ -218,6 +219,34 @@ def test_a_variable_and_a_path_entry_that_were_added_and_taken_away_are_away_aft
 
     assert "KT_ADDED" not in os.environ
     assert "/kt/added" not in sys.path
+
+
+def test_an_owner_that_is_gone_keeps_no_other_attribute_from_being_put_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, process = types.ModuleType("kt_put_back"), Process()
+    vars(module).update(one=1, two=1)
+    monkeypatch.setitem(sys.modules, "kt_put_back", module)
+    attributes = {"kt_put_back:one": 5, "kt_gone|Class:lr": 2, "builtins|int:real": 3, "kt_put_back:two": 6}
+
+    problems = process.apply({"attributes": {path: Held(value) for path, value in attributes.items()}})
+
+    assert [problem.partition(" was not put back: ")[0] for problem in problems] == [
+        "kt_gone.Class.lr",
+        "builtins.int.real",
+    ]
+    assert (vars(module)["one"], vars(module)["two"]) == (5, 6)
+    assert "kt_put_back:one" in process.snapshot()["attributes"]  # the next commit is none the worse
+
+
+def test_an_owner_that_is_gone_later_is_no_error_of_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, process = types.ModuleType("kt_gone_later"), Process()
+    vars(module).update(lr=1)
+    monkeypatch.setitem(sys.modules, "kt_gone_later", module)
+    process.apply({"attributes": {"kt_gone_later:lr": Held(2)}})
+    monkeypatch.delitem(sys.modules, "kt_gone_later")
+
+    assert process.snapshot()["attributes"]["kt_gone_later:lr"] == Held(ABSENT)
 
 
 def test_an_attribute_that_was_put_back_is_part_of_the_state_from_then_on(
