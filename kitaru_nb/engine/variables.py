@@ -65,7 +65,9 @@ class Variables:
 
     def install(self) -> None:
         """Note from now on how imports leave the variables of modules that are not installed packages."""
-        sys.meta_path.insert(0, self._finder)
+        # In the place of the finder that it asks: what comes before that one still comes first.
+        own = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
+        sys.meta_path.insert(own, self._finder)
 
     def remove(self) -> None:
         """Stop that."""

@@ -6,10 +6,13 @@ import importlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 import pytest
 
+from kitaru_nb.engine.variables import Variables
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
 _numbers = itertools.count()
@@ -185,3 +188,31 @@ def test_what_is_as_the_import_left_it_again_makes_nothing_run(
     assert kernel.cell("second = lib.lr()", step="second") == RESTORED
     assert kernel.cell("first = lib.lr()", step="first") == RAN
     assert (kernel["first"], kernel["second"]) == (1, 1)
+
+
+def test_other_finders_keep_their_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that stands before Python's own for files is asked first; so is the one for built-in modules."""
+    name = f"kt_found_{next(_numbers)}"
+    for folder, said in (("files", "plain"), ("hook", "transformed")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.py").write_text(f"SAID = {said!r}\n")
+    (tmp_path / "files" / "xxsubtype.py").write_text("SAID = 'shadow'\n")
+
+    class Hook(MetaPathFinder):
+        def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+            return PathFinder.find_spec(fullname, [str(tmp_path / "hook")]) if fullname == name else None
+
+    monkeypatch.setattr(sys, "meta_path", [Hook(), *sys.meta_path])
+    monkeypatch.syspath_prepend(str(tmp_path / "files"))
+    monkeypatch.delitem(sys.modules, "xxsubtype", raising=False)
+    variables = Variables()
+
+    variables.install()
+
+    try:
+        assert importlib.import_module(name).SAID == "transformed"
+        assert not hasattr(importlib.import_module("xxsubtype"), "SAID")
+    finally:
+        variables.remove()
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, "xxsubtype", raising=False)
