@@ -203,7 +203,7 @@ def _marks(mark: Callable[[Any], tuple[object, ...]]) -> Mark:
     return mark, lambda module, known: bool(mark(module) == known)
 
 
-SAME: dict[str, Mark] = {
+SAME: dict[str, Mark | None] = {
     "decimal": _marks(lambda module: (repr(module.getcontext()),)),
     "pandas options": (
         lambda module: _copied(module._global_config),
@@ -222,8 +222,7 @@ _NUMPY = _marks(_mark_numpy)
 def mark_of(part: str, module: Any) -> Mark | None:
     """How to see that a part of a loaded module is as it was; None where it has to be read."""
     if part == "numpy" and part not in SAME:
-        shown = _shows_numpy(module)
-        SAME[part] = _NUMPY if shown else (lambda _: None, lambda _module, _known: False)
+        SAME[part] = _NUMPY if _shows_numpy(module) else None
     if part == "numpy" and type(module.mtrand._rand._bit_generator).__name__ != "MT19937":
         return None
     return SAME.get(part)
