@@ -97,6 +97,7 @@ class Deaths:
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 self._path = path
             assert self._file is not None
+            os.ftruncate(self._file, 0)  # a longer name that stood there would leave its end behind
             os.pwrite(self._file, told.encode("utf-8", "surrogatepass"), 0)
 
     def end(self, *, attempt: Attempt | None = None) -> None:
