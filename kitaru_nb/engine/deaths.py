@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.errors import DivergenceError
+from kitaru_nb.errors import DivergenceError, StoreError
 from kitaru_nb.model.checkpoint import CheckpointKey
 from kitaru_nb.model.execution import Attempt, current_owner
 
@@ -101,13 +101,17 @@ class Deaths:
             os.pwrite(self._file, told.encode("utf-8", "surrogatepass"), 0)
 
     def end(self, *, attempt: Attempt | None = None) -> None:
-        """The step that ran has come to its end, whichever; with `attempt` it is on record."""
+        """The step that ran has come to its end, whichever; with `attempt` it is on record.
+
+        That it has lived may not come on record: then earlier deaths still count in the next kernel.
+        """
         running, self._running = self._running, None
         if self._file is not None and self._pid == os.getpid():
             with suppress(OSError):
                 os.ftruncate(self._file, 0)
         if attempt is not None and running is not None and self._counts.pop(running, 0):
-            self._engine.journal.record_event(attempt.execution, _LIVED, {"key": running})
+            with suppress(StoreError):  # the step is on record, which a full disk must not deny
+                self._engine.journal.record_event(attempt.execution, _LIVED, {"key": running})
 
     def close(self) -> None:
         """The session ends: nothing of it runs any more."""

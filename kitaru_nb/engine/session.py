@@ -394,8 +394,8 @@ class Session:
             DivergenceError: kind ``paranoid``: in that mode, a restore would give something else.
         """
         observe.stop()
-        self.saw_imports()
         try:
+            self.saw_imports()
             checkpoint = self._commit(run.pending, outcome)
         except BaseException:
             # Its cell may run again: it must not find its own changes there.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.engine.deaths import Deaths
+from kitaru_nb.errors import StoreError
 from kitaru_nb.model.checkpoint import CheckpointKey
 from kitaru_nb.model.execution import Identity, current_owner
 from kitaru_nb.model.settings import Settings
@@ -25,3 +26,25 @@ def test_a_shorter_note_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
     (note,) = (tmp_path / "running").iterdir()
     assert json.loads(note.read_text()) == {"name": "b", "key": key}
     deaths.close()
+
+
+def test_that_a_step_has_lived_is_no_error_where_it_cannot_be_put_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(Settings(home=tmp_path))
+    key = CheckpointKey("k" * 64)
+    first, _ = engine.journal.start(Identity(flow="tests:flow"), owner=current_owner())
+    died = Deaths(engine)
+    died._counts[key] = 1
+    died.begin(first, "step", key)
+
+    def full(*_: object) -> None:
+        raise StoreError("no space left on the disk", kind="disk-full")
+
+    monkeypatch.setattr(engine.journal, "record_event", full)
+
+    died.end(attempt=first)
+
+    (note,) = (tmp_path / "running").iterdir()
+    assert note.read_bytes() == b""
+    died.close()

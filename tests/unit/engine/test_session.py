@@ -688,6 +688,27 @@ def test_strict_refuses_to_commit_what_cannot_be_stored(start: Start) -> None:
     assert kernel.engine.journal.checkpoints(kernel.session.open().execution) == []
 
 
+def test_a_commit_that_fails_before_it_begins_is_undone_before_its_cell_runs_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = start()
+    kernel.cell("rows = [1]", step="a")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(kernel.session, "saw_imports", _no_disk)
+        with pytest.raises(OSError, match="no space"):
+            kernel.cell("%%checkpoint add --retries 1\nrows.append(2)", step="b")
+    notes = [note.read_bytes() for note in (kernel.home / "running").iterdir()]
+    kernel.cell("%%checkpoint add --retries 1\nrows.append(2)", step="b")
+
+    assert kernel["rows"] == [1, 2]
+    assert notes == [b""]
+
+
+def _no_disk() -> None:
+    raise OSError("no space left")
+
+
 def test_an_excluded_name_is_not_stored(start: Start) -> None:
     start().cell("%%checkpoint load --exclude rows\nrows = [1]\ntotal = 1")
     kernel = start()
