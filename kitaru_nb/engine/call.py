@@ -23,6 +23,7 @@ from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.callee import Callee, Look, callee_of, variable
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.effects import Effects, Left, objects_in
+from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.outside import Outside
 from kitaru_nb.engine.replay import Override, Replay
 from kitaru_nb.engine.scope import Entry, Scope
@@ -261,12 +262,11 @@ class Call:
             return None
         book.engine.trust.require([found])
         draft, self._after = found.draft, book.newest
-        origin = found.seq if draft.origin is None else draft.origin
         entry = Entry(
             StepKind.CALL,
             self.key,
             draft.name,
-            {"code": draft.code, "origin": origin, "groups": draft.groups, "reads": draft.reads}
+            {"code": draft.code, "origin": origin_of(found), "groups": draft.groups, "reads": draft.reads}
             | {"data": {**draft.data, **self._where("")}, "cost": draft.cost, "tokens": draft.tokens}
             | {"process": draft.process, "files": draft.files},
         )

@@ -340,12 +340,12 @@ class Book:
             for found in journal.find_anywhere(key):  # the newest first
                 if chosen is not None and found.execution != chosen.execution:
                     break
-                if found.execution == self.execution or _origin(found) in self._origins:
+                if found.execution == self.execution or origin_of(found) in self._origins:
                     continue
                 if (fits is None or fits(found)) and not journal.removed(found.draft.stored):
                     chosen = found
             if chosen is not None:
-                self._origins.add(_origin(chosen))
+                self._origins.add(origin_of(chosen))
             return chosen
 
     def _is_left(self, scope: Scope, found: Checkpoint) -> bool:
@@ -848,11 +848,6 @@ def _ranges(numbers: Iterable[int]) -> list[list[int]]:
         else:
             rows.append([number, number])
     return rows
-
-
-def _origin(found: Checkpoint) -> int:
-    """The step that a result was recorded by, in whichever execution."""
-    return found.seq if found.draft.origin is None else found.draft.origin
 
 
 def _generation(path: str, number: int) -> str:
