@@ -124,7 +124,7 @@ class Files:
             left = self._here.get(self._below(path) or "", ABSENT)
             if left != ABSENT:  # what a step of this process left there is what this one found
                 observed.prior.setdefault(path, left)
-            elif path not in named:
+            elif named.get(path, ABSENT) == ABSENT:
                 observed.created.add(path)
         for path, before in observed.databases.items():
             if state_of(path) != before:
@@ -232,7 +232,7 @@ class Files:
         """
         if "process" not in observed.outside and not may_write(source):
             return []
-        touched = observed.read | observed.written
+        touched = (observed.read - observed.made_by_processes()) | observed.written
         return [
             path
             for path, stamp in _recent(self._folder)
@@ -244,6 +244,13 @@ class Files:
             and path not in self._own
             and not path.endswith(("-wal", "-shm", "-journal"))
         ]
+
+    def there(self) -> frozenset[str] | None:
+        """The files below the folder that a step could have written; None where they are too many."""
+        try:
+            return frozenset(path for path, _ in _files_below(self._folder))
+        except _TooManyError:
+            return None
 
     def _is_as_left(self, path: str) -> bool:
         """Whether a file is as the last step or call that is on record of it left it."""
@@ -467,7 +474,16 @@ def _is_open_database(path: str) -> bool:
 
 
 def _recent(folder: Path) -> Iterator[tuple[str, int]]:
-    """Regular files below `folder` with the time of their last change, in nanoseconds."""
+    """The first regular files below `folder` with the time of their last change, in nanoseconds."""
+    with suppress(_TooManyError):
+        yield from _files_below(folder)
+
+
+class _TooManyError(Exception):
+    """There are more names than are looked at."""
+
+
+def _files_below(folder: Path) -> Iterator[tuple[str, int]]:
     waiting, seen = [str(folder)], 0
     while waiting:
         try:
@@ -477,7 +493,7 @@ def _recent(folder: Path) -> Iterator[tuple[str, int]]:
         for entry in entries:
             seen += 1
             if seen > _MOST:
-                return
+                raise _TooManyError
             if entry.name.startswith(".") or entry.name in _SKIPPED or entry.name.endswith(".ipynb"):
                 continue
             with suppress(OSError):

@@ -83,6 +83,9 @@ class Observed:
         unsure: Those of `written` that a call which ran at the same time may have written.
         imported: Modules that its code had loaded, each with whether the cell itself did, and
             not a function that it called.
+        look: Gives the files that are there now, where such are looked for; None if they are too many.
+        before_processes: Those that were there when it first started a process, and those that it had
+            opened for reading before that.
         since: When it began, in nanoseconds of the clock that files are stamped with.
     """
 
@@ -102,6 +105,8 @@ class Observed:
     unsure: set[str] = field(default_factory=set)
     listed: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     imported: dict[str, bool] = field(default_factory=dict)
+    look: Callable[[], frozenset[str] | None] | None = field(default=None, compare=False)
+    before_processes: tuple[frozenset[str], frozenset[str]] | None = None
     since: int = field(default_factory=lambda: now_ns(), compare=False)  # noqa: PLW0108 - defined below
 
     def files(self, *, ignored: Iterable[Path] = ()) -> list[Mapping[str, Any]]:
@@ -169,6 +174,20 @@ class Observed:
             if (path in self.read or (reads and there)) and path not in self.before:
                 self.before[path] = state_of(path)
             self.written.add(path)
+
+    def starts_process(self) -> None:
+        """Another program is started: what it makes and the step then reads is no input of the step."""
+        self.outside.add("process")
+        look, self.look = self.look, None
+        if look is not None and (there := look()) is not None:
+            self.before_processes = there, frozenset(self.read)
+
+    def made_by_processes(self) -> set[str]:
+        """Files that it read and that were not there before it started a process."""
+        if self.before_processes is None:
+            return set()
+        there, read = self.before_processes
+        return self.read - there - read
 
     def removes(self, path: str) -> None:
         """A file is removed."""
@@ -453,7 +472,7 @@ def _hear_connect(observed: Observed, args: tuple[Any, ...]) -> None:
 
 
 def _hear_process(observed: Observed, _args: tuple[Any, ...]) -> None:
-    observed.outside.add("process")
+    observed.starts_process()
 
 
 def _hear_database(observed: Observed, args: tuple[Any, ...]) -> None:
@@ -548,6 +567,7 @@ _HEARD: dict[str, Callable[[Observed, tuple[Any, ...]], None]] = {
     "os.exec": _hear_process,
     "os.posix_spawn": _hear_process,
     "os.fork": _hear_process,
+    "os.forkpty": _hear_process,  # of `!ls`
     "sqlite3.connect": _hear_database,
     "os.remove": _hear_removal,
     "shutil.rmtree": _hear_removal_of_tree,
@@ -568,7 +588,7 @@ _CHANGING = frozenset(
     [
         *("open", "os.remove", "shutil.rmtree", "os.rename", "os.truncate", "os.link", "os.symlink"),
         *("os.mkdir", "os.rmdir", "sqlite3.connect"),
-        *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"),
+        *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"),
     ]
 )
 

@@ -45,7 +45,7 @@ class Touched:
 
     def begin(self) -> None:
         """The body of a step runs from now on, until `observe.stop`."""
-        self.observed = observe.Observed()
+        self.observed = observe.Observed(look=self._files.there)
         observe.start(self.observed)
 
     def taken(self) -> tuple[Any, ...]:

@@ -269,6 +269,64 @@ def test_a_file_written_by_another_process_is_stored_too(folder: Path) -> None:
     assert (folder / "made").read_text() == "1\n"
 
 
+MAKE_AND_READ = (
+    "import os, subprocess\nname = os.path.abspath('ma' + 'de')\n"
+    "subprocess.run(['sh', '-c', 'echo 1 >> ma''de'], check=True)\nread = open(name).read()"
+)
+
+
+def test_a_file_that_a_process_of_the_step_made_and_the_step_read_is_put_back(folder: Path) -> None:
+    kernel(folder).cell(MAKE_AND_READ)
+    (folder / "made").unlink()
+
+    again = kernel(folder)
+
+    assert again.cell(MAKE_AND_READ) == RESTORED
+    assert again["read"] == (folder / "made").read_text() == "1\n"
+
+
+def test_a_file_that_a_process_of_the_step_changed_and_the_step_read_is_an_input(folder: Path) -> None:
+    (folder / "made").write_text("0\n")
+    kernel(folder).cell(MAKE_AND_READ)
+    (folder / "made").unlink()
+
+    again = kernel(folder)
+
+    assert again.cell(MAKE_AND_READ) == RAN
+    assert again["read"] == "1\n"
+
+
+def test_a_file_that_the_step_looked_for_before_a_process_made_it_is_an_input(folder: Path) -> None:
+    source = f"import os\ntry: open(os.path.abspath('ma' + 'de'))\nexcept OSError: pass\n{MAKE_AND_READ}"
+    first = kernel(folder)
+
+    first.cell(source)
+
+    assert f"file:{folder / 'made'}" in first.last.draft.conditions
+
+
+def test_a_file_among_too_many_to_be_known_before_is_an_input(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_MOST", 2)
+    for number in range(3):
+        (folder / f"{number}.csv").touch()
+    first = kernel(folder)
+
+    first.cell(MAKE_AND_READ)
+
+    assert f"file:{folder / 'made'}" in first.last.draft.conditions
+
+
+def test_a_shell_line_in_a_terminal_of_its_own_is_a_process(folder: Path) -> None:
+    first = kernel(folder)
+
+    first.cell("from IPython.utils.process import system\nsystem('touch ma''de')")
+
+    assert first.last.draft.outside == ("process",)
+    assert [file["below"] for file in first.last.draft.files if file["mode"] == "written"] == ["made"]
+
+
 def test_a_file_that_was_there_before_a_process_ran_is_not_taken_for_its_work(folder: Path) -> None:
     (folder / "data").write_text("1")
     time.sleep(0.02)  # older than one tick of the clock that files are stamped with
