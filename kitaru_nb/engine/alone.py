@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from kitaru_nb.engine.scope import Book
@@ -23,8 +23,8 @@ _SHORTEST, _LONGEST = 0.001, 0.1
 class _Owner:
     """Who has an effect: a thread, and the task in it, if there is one."""
 
-    thread: int = field(default_factory=threading.get_ident)
-    task: asyncio.Task[Any] | None = field(default_factory=lambda: _task())
+    thread: int
+    task: asyncio.Task[Any] | None
     times: int = 1
 
     def is_running_this(self) -> bool:
@@ -52,7 +52,7 @@ class _Here:
         with self.changed:
             owner = self.owners.get(what)
             if owner is None or owner.is_gone():
-                owner = self.owners[what] = _Owner()
+                owner = self.owners[what] = _Owner(threading.get_ident(), _task())
             elif owner.is_running_this():
                 owner.times += 1
             else:

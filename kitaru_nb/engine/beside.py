@@ -20,17 +20,18 @@ class Beside:
     Args:
         path: The path of its scope.
         running: The calls that run now, which all of an execution share.
-        written: Gives the files that it was seen to write so far.
+        written: See there.
 
     Attributes:
         any: Whether another call ran at any time while this one did.
+        written: Gives the files that it was seen to write so far.
     """
 
     def __init__(self, path: str, running: set[Beside], written: Callable[[], Collection[str]]) -> None:
         self.any = False
         self._path = path
         self._running = running
-        self._written = written
+        self.written = written
         self._ended: set[str] = set()  # what calls wrote that ran beside this one and have ended
 
     @contextmanager
@@ -43,12 +44,12 @@ class Beside:
             yield
         finally:
             for other in self._others():
-                other._ended.update(list(self._written()))  # noqa: SLF001 - its own kind
+                other._ended.update(list(self.written()))  # noqa: SLF001 - its own kind
             self._running.discard(self)
 
     def written_by_others(self) -> set[str]:
         """Files that calls beside this one were seen to write: those are theirs."""
-        return self._ended.union(*(list(other._written()) for other in self._others()))
+        return self._ended.union(*(list(other.written()) for other in self._others()))
 
     def _others(self) -> list[Beside]:
         # A copy, made at once: other threads come and go meanwhile.

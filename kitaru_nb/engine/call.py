@@ -394,7 +394,7 @@ class Call:
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """A thread of ours makes the call inside the block: the execution is not given back before its end."""
+        """A thread of ours makes the call inside the block: its end comes before that of the execution."""
         under_way = self.scope.book.under_way
         under_way.add(self)
         try:

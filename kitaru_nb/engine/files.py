@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
@@ -96,7 +97,7 @@ class Files:
         *,
         named: Mapping[str, str],
         source: str,
-        others: Set[str] = frozenset(),
+        others: AbstractSet[str] = frozenset(),
         unsure: bool = False,
     ) -> list[File]:
         """The files a step touched, with the bytes of those it wrote below the folder.

@@ -95,9 +95,7 @@ class Outside:
         unsure = self._beside.any
         others = self._beside.written_by_others() if unsure else set()
         files = files_of(self._book)
-        return tuple(
-            files.store(observed, written, named={}, source=source, others=others, unsure=unsure)
-        )
+        return tuple(files.store(observed, written, named={}, source=source, others=others, unsure=unsure))
 
     def failed(self) -> dict[str, Any]:
         """The same of a call that raised: its files are named, and their bytes not kept."""

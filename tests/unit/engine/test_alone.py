@@ -10,8 +10,8 @@ import pytest
 
 from kitaru_nb import once
 from kitaru_nb.engine import alone
-from kitaru_nb.engine.alone import alone_async
 from kitaru_nb.engine.alone import alone as alone_sync
+from kitaru_nb.engine.alone import alone_async
 from kitaru_nb.errors import UsageError
 from tests.unit.engine.test_calls import attempts
 from tests.unit.engine.turns import Attempts
