@@ -18,9 +18,10 @@ from kitaru_nb.engine.budget_stops import is_lifted
 from kitaru_nb.engine.describe import error_json, execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
+from kitaru_nb.engine.suspensions import is_trusted_stop
 from kitaru_nb.engine.wait import OnWait
-from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
-from kitaru_nb.model.execution import Execution
+from kitaru_nb.errors import KitaruError, NotFoundError, UntrustedError, UsageError
+from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.local import Job, Plan, again, job_of, plan, run
 from kitaru_nb.stacks.open import open_engine
@@ -149,6 +150,8 @@ def resume_executions(
 
     Raises:
         KitaruError: nothing was run, and why.
+        UntrustedError: kind ``untrusted-stop``: none was named, and the newest was suspended by
+            somebody who is not trusted here.
     """
     _check_choice(executions, all=all, narrowed=tag is not None or since is not None)
     _check_exit(suspend_exit)
@@ -418,19 +421,37 @@ def _all_resumable(
         found = engine.journal.executions(tag=tag, since=moment)
         own = [e for e in found if can_go_on(e) and e.id not in guests]
         free = [e for e in own if held_up_by(engine.journal, e.id) is None][::-1]
+        for strange in (e for e in free if not _is_vouched(engine, e)):
+            print(
+                f"{strange.id} was suspended by somebody whose key is not trusted here: "
+                f"kitaru-nb resume {strange.id}",
+                file=sys.stderr,
+            )
+        free = [e for e in free if _is_vouched(engine, e)]
         lifted = [e for e in free if is_lifted(engine.journal, e, dollars)]
         for stopped in (e for e in free if e not in lifted):
             print(f"{stopped.id} waits for a larger budget: kitaru-nb resume --budget USD", file=sys.stderr)
         return lifted
 
 
+def _is_vouched(engine: Engine, execution: Execution) -> bool:
+    """Whether an execution that waited may be gone on with though nobody has named it."""
+    if execution.status is not ExecutionStatus.WAITING:
+        return True
+    return is_trusted_stop(engine.journal, execution, engine.trust.keys)
+
+
 def _newest(engine: Engine) -> Execution:
     """The newest headless execution that can go on, else the newest of all, to be told why it cannot."""
     guests = engine.journal.guests()
     for execution in engine.journal.executions():
-        if can_go_on(execution) and execution.id not in guests:
+        if can_go_on(execution) and execution.id not in guests and _is_vouched(engine, execution):
             return execution
-    return find_execution(engine.journal, LATEST)
+    newest = find_execution(engine.journal, LATEST)
+    if can_go_on(newest) and not _is_vouched(engine, newest):
+        message = f"`{newest.id}` was suspended by somebody whose key is not trusted here"
+        raise UntrustedError(message, kind="untrusted-stop", hint=f"kitaru-nb resume {newest.id}")
+    return newest
 
 
 def _parameters(pairs: Sequence[tuple[str, str]], files: Sequence[str]) -> dict[str, Any]:

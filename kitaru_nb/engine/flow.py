@@ -26,8 +26,9 @@ from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.lease import Lease
-from kitaru_nb.engine.scope import Book, Entry, Scope, note_suspended
+from kitaru_nb.engine.scope import Book, Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
+from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.errors import KitaruError, Suspended, UsageError, suspended_in
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind

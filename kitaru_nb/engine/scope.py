@@ -47,7 +47,7 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStat
 from kitaru_nb.model.execution import Attempt, ExecutionId
 from kitaru_nb.model.served import Served
 
-__all__ = ["WAITS", "Book", "Entry", "Scope", "note_suspended"]
+__all__ = ["WAITS", "Book", "Entry", "Scope"]
 
 _SETTING = "setting"
 WAITS = "?"
@@ -817,12 +817,6 @@ class Scope:
             served, self.served = self.served, []
         if served:
             self.book.engine.journal.note_served(self.book.attempt, served_of(served))
-
-
-def note_suspended(book: Book, suspended: Suspended, scope: str) -> None:
-    """Put on record that the attempt stopped in a scope, and at what: others learn of it from there."""
-    data = {"wait": suspended.wait, "kind": suspended.kind, "message": suspended.message, "scope": scope}
-    book.engine.journal.note_suspended(book.attempt, VAULT.mask_json(data))
 
 
 def served_of(steps: Iterable[Checkpoint]) -> Served:

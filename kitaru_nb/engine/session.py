@@ -59,10 +59,11 @@ from kitaru_nb.engine.remakable import remakable
 from kitaru_nb.engine.replay_cells import CellReplay
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
-from kitaru_nb.engine.scope import Book, Scope, note_suspended
+from kitaru_nb.engine.scope import Book, Scope
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.state import with_carried
 from kitaru_nb.engine.steps import Given, Pending, Restore, Run
+from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.engine.touched import Touched
 from kitaru_nb.errors import ConflictError, DivergenceError, KitaruError, NotFoundError, Suspended
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group

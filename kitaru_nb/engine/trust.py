@@ -55,6 +55,10 @@ class Keys(Protocol):
         """Whether that key is trusted here."""
         ...
 
+    def is_own(self, key: str) -> bool:
+        """Whether that key signs here: the user's own, or the one that their stack shares."""
+        ...
+
     def adopted(self, mark: str) -> bool:
         """Whether its user has said that the unsigned record with that mark is their own."""
         ...

@@ -97,7 +97,7 @@ _load_jupyter_server_extension = load
 
 
 def _resumes(root: Path, log: Any) -> Any:
-    """Makes runs go on that have their answer."""
+    """Makes runs go on that have their answer, of those that this user has suspended."""
 
     def go_on_at(place: Place, execution: ExecutionId) -> None:
         from kitaru_nb.stacks.resuming import go_on, has_its_answer  # noqa: PLC0415 - it loads papermill
@@ -106,6 +106,14 @@ def _resumes(root: Path, log: Any) -> Any:
             with place.reading() as engine:
                 found = has_its_answer(engine.journal, execution)
             if found is None:
+                return
+            if not place.is_stop_ours(found):
+                log.info(
+                    "kitaru_nb: %s has its answer and does not go on by itself, since its record is not "
+                    "signed with your key; kitaru-nb resume %s makes it go on",
+                    found,
+                    found,
+                )
                 return
             with place.writing() as engine:
                 go_on(engine, found, folder=root)

@@ -14,9 +14,11 @@ from pathlib import Path
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.pages import ExecutionList, Page, Wanted
 from kitaru_nb.engine.refs import LATEST
+from kitaru_nb.engine.suspensions import is_own_stop
 from kitaru_nb.engine.wait_list import WaitList
 from kitaru_nb.errors import KitaruError, NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.sql_journal import SqlJournal
+from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.model.wait import Wait
@@ -85,6 +87,11 @@ class Place:
             if error.kind != "nothing-recorded":
                 raise
             return Page((), more=False)
+
+    def is_stop_ours(self, execution: ExecutionId) -> bool:
+        """Whether it was suspended by somebody with a key of whoever runs the server."""
+        with closing(open_engine(self.settings, read_only=True)) as engine:
+            return is_own_stop(engine.journal, engine.journal.execution(execution), engine.trust.keys)
 
     @contextmanager
     def writing(self) -> Iterator[Engine]:

@@ -79,6 +79,10 @@ class NoKeys:
         """No."""
         return False
 
+    def is_own(self, key: str) -> bool:  # noqa: ARG002 - as above
+        """No."""
+        return False
+
     def adopted(self, mark: str) -> bool:  # noqa: ARG002 - as above
         """No."""
         return False
@@ -158,7 +162,11 @@ class Keyring:
 
     def trusts(self, key: str) -> bool:
         """Whether that key is trusted here."""
-        return key in self.trusted or key in self._own
+        return key in self.trusted or self.is_own(key)
+
+    def is_own(self, key: str) -> bool:
+        """Whether that key signs here: the user's own, or the one that the stack shares."""
+        return key in self._own
 
     @cached_property
     def _own(self) -> frozenset[str]:

@@ -127,7 +127,8 @@ def has_its_answer(journal: Journal, execution: ExecutionId) -> ExecutionId | No
     """The run to go on with now that its wait is over; None where nothing here is to go on by itself.
 
     That is a run that a process on this machine suspended at a wait, not at a budget, which only
-    more money ends, and that no person runs by hand.
+    more money ends, and that no person runs by hand. Whether its record is one's own is not asked
+    here, see `engine.suspensions.is_own_stop`: without that it must not go on by itself.
     """
     whole = outermost(journal, journal.execution(execution))
     if whole.status is not ExecutionStatus.WAITING or not can_go_on(whole):

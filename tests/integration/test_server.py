@@ -270,6 +270,38 @@ def test_a_folder_somebody_sent_cannot_have_the_server_spend_its_secrets(server:
     assert [server.error(answer) for answer in asked] == [(400, "stack-elsewhere")] * 3
 
 
+def test_a_folder_somebody_sent_runs_nothing_when_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITARU_NB_HOME", "")
+    sent, log = tmp_path / "sent", tmp_path / "jupyter.log"
+    sent.mkdir()
+    (sent / "pyproject.toml").write_text('[tool.kitaru_nb]\nhome = "own"\n')
+    theirs = {"KITARU_NB_CONFIG": str(tmp_path / "their-config")}
+    asking = "import kitaru_nb as kt\nok = kt.wait('Publish?', name='publish')\nopen('ran', 'w').close()"
+    notebook = Notebook(sent, [asking])
+    del notebook.nb.cells[0]  # nothing is on record that would be refused for its signature
+    notebook.save()
+    assert notebook.kitaru("run", "work.ipynb", env=theirs).code == 75
+    assert notebook.kitaru("approve", "latest/publish", env=theirs).code == 0
+    ran = (sent / "ran").exists
+
+    with started(tmp_path, env={"XDG_DATA_HOME": str(tmp_path / "data")}) as api:
+        # what JupyterLab asks by itself when a notebook is opened
+        body = {"notebook": "sent/work.ipynb", "cells": [{"id": "c0", "source": asking}]}
+        assert api.post("cells", body).status_code == 200
+        until(lambda: "does not go on by itself" in log.read_text() or ran())
+        (found,) = api.found("executions", notebook="sent/work.ipynb")["executions"]
+
+    assert (found["status"], found["attempts"], ran()) == ("waiting", 1, False)
+    told = f"kitaru-nb resume {found['id']}"
+    every, newest = notebook.kitaru("resume", "--all"), notebook.kitaru("resume")
+    assert (every.code, told in every.stderr, ran()) == (0, True, False)
+    assert (newest.code, told in newest.stderr, ran()) == (1, True, False)
+    assert notebook.kitaru("resume", found["id"]).code == 0, "whoever names it has it run"
+    assert ran()
+
+
 def test_kernel_and_server_need_to_share_nothing_but_the_stack(
     tmp_path: Path, s3_server: S3Server, postgres_server: PostgresServer
 ) -> None:
