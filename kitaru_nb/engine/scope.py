@@ -26,7 +26,6 @@ from typing import Any
 
 from blake3 import blake3
 
-from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.beside import Beside
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine

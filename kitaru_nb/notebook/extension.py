@@ -105,6 +105,7 @@ def _register_magics(shell: Any) -> None:
 
 def _lazy(function: str) -> Any:
     """A magic that imports its implementation when it is first used, with its help text."""
+    from IPython.core.magic import no_var_expand  # noqa: PLC0415 - loaded by whoever calls `load`
 
     def magic(line: str, cell: str | None = None) -> Any:
         from kitaru_nb.notebook import magics  # noqa: PLC0415 - the engine loads with the first use
@@ -113,7 +114,8 @@ def _lazy(function: str) -> Any:
 
     magic.__doc__ = _HELP[function]
     magic.__name__ = function.rpartition("_")[0]
-    return magic
+    # else IPython runs what stands in braces, and a checkpoint's name may come from anybody's store
+    return no_var_expand(magic)
 
 
 def _tell_when_unfinished(shell: Any) -> None:

@@ -21,6 +21,7 @@ from kitaru_nb.notebook.foresight import live_plan
 from kitaru_nb.notebook.hooks import Hooks
 from kitaru_nb.notebook.interrupts import Shield
 from kitaru_nb.notebook.opening import session_to_read
+from kitaru_nb.notebook.variables import filled_words
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit
 
@@ -166,7 +167,7 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
     Raises:
         KitaruError: what the verb failed with, so that Run All stops there.
     """
-    arguments = shlex.split(line)
+    arguments = filled_words(shlex.split(line), hooks.shell.user_ns)
     if arguments == ["new"]:
         _begin_anew(hooks)
         return

@@ -13,6 +13,7 @@ from kitaru_nb.engine.recovery import execution_of
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.cost import small_dollars
 from kitaru_nb.notebook import display
+from kitaru_nb.notebook.variables import filled
 from kitaru_nb.stacks.flows import Here
 from kitaru_nb.stacks.replay_notebook import Wanted
 from kitaru_nb.stacks.replaying import NotebookHandle, replay_notebook
@@ -102,6 +103,8 @@ def _misused(message: str) -> UsageError:
 def replay_line(hooks: Any, line: str) -> object:
     """`%replay [EXECUTION] --from CHECKPOINT [--set name=expr ...] [--background] [--stack S]`."""
     asked = parse_line(line)
+    if asked.execution is not None:
+        asked.execution = filled(asked.execution, hooks.shell.user_ns)
     session = hooks.open_session()
     typed = {name: _evaluated(hooks, name, text) for name, text in asked.changes.items()}
     place = Here(asked.stack)

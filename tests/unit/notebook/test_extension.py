@@ -154,6 +154,49 @@ def test_why_takes_a_name_in_quotes(shell: Shell, capsys: pytest.CaptureFixture[
     assert "`two words` ran" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%why {name}",
+        '%why "{name}"',
+        "%rewind '{name}'",
+        "%resume latest --at {name}",
+        "%replay latest --from {name}",
+        '%replay "{name}" --from load',
+        "%kitaru why latest {name}",
+        "%kitaru exclude {name}",
+    ],
+)
+def test_a_name_out_of_a_store_runs_nothing_in_a_magic(shell: Shell, tmp_path: Path, line: str) -> None:
+    ran = tmp_path / "ran"
+    shell.run("%%checkpoint load\nx = 1")
+    shell.ip.user_ns["touch"] = ran.touch
+
+    for name in ("{touch()}", "{touch()!r:}", "${touch()}", "$touch"):
+        shell.run(line.format(name=name))
+
+    assert not ran.exists()
+    shell.run("%env ANY={touch()}")
+    assert ran.exists(), "other people's magics are IPython's"
+
+
+def test_a_variable_gives_one_word_to_kitaru_and_replay(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.run("%%checkpoint load\nx = 1")
+    shell.ip.user_ns |= {"first": shell.hooks.session.attempt.execution, "odd": "--undo no such"}
+
+    shell.run("%kitaru show {first}")
+    shell.run("%kitaru show $first")
+
+    shown = capsys.readouterr().out
+    assert shown.count(shell["first"]) >= 2
+    assert "no execution `--undo no such`" in str(shell.error("%kitaru show -- {odd}"))
+    assert "{nothing}" in str(shell.error("%kitaru show {nothing}"))
+    replayed = shell.error("%replay {first} --from nosuch --set y={x}")
+    assert "nosuch" in str(replayed)
+
+
 def test_new_begins_a_new_execution(shell: Shell) -> None:
     shell.run("%%checkpoint load\nx = 1")
     before = shell.hooks.session.attempt.execution
