@@ -1,7 +1,8 @@
 """Live updates: one watcher per server looks for new records and says so on Jupyter's event stream.
 
 It looks often while somebody listens, and now and then when nobody does, for the runs that an
-answer makes go on. Each look is one row of the journal.
+answer makes go on. Each look is one row of the journal. Deadlines of waits are kept in memory: when
+one passes, which nobody records, it looks by itself.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from kitaru_nb.errors import KitaruError, NotFoundError
 from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
+from kitaru_nb.model.wait import WaitStatus
 from kitaru_nb.server.handler import Service
 from kitaru_nb.server.places import Place
 
@@ -46,18 +48,22 @@ def register(logger: EventLogger) -> None:
         logger.register_event_schema(_SCHEMA)
 
 
-def changes(events: Sequence[Event], gone: Sequence[ExecutionId], *, seq: int) -> dict[str, Any]:
+def changes(
+    events: Sequence[Event], gone: Sequence[ExecutionId], over: Mapping[str, ExecutionId], *, seq: int
+) -> dict[str, Any]:
     """What the event on the stream says.
 
     Args:
         events: What was recorded since the event before.
         gone: Executions whose process has died, which nobody records.
+        over: Waits whose deadline has passed, which nobody records either, with their executions.
         seq: The number of the newest event.
     """
     waits = [event.data["address"] for event in events if event.kind.startswith("wait.")]
+    executions = [*(event.execution for event in events), *gone, *over.values()]
     return {
-        "executions": list(dict.fromkeys([*(event.execution for event in events), *gone])),
-        "waits": list(dict.fromkeys(waits)),
+        "executions": list(dict.fromkeys(executions)),
+        "waits": list(dict.fromkeys([*waits, *over])),
         "seq": seq,
     }
 
@@ -69,12 +75,12 @@ class Seen:
     Attributes:
         seq: The newest event.
         running: Executions that ran when they were last looked at.
-        deadlines: Executions that wait, with when the first of their waits is over.
+        deadlines: Waits that nobody has answered, with their execution and when their time is over.
     """
 
     seq: int
     running: set[ExecutionId] = field(default_factory=set)
-    deadlines: dict[ExecutionId, datetime] = field(default_factory=dict)
+    deadlines: dict[str, tuple[ExecutionId, datetime]] = field(default_factory=dict)
 
     def take(self, events: Sequence[Event]) -> list[ExecutionId]:
         """Take note of new events; the executions that may be able to go on now."""
@@ -83,22 +89,38 @@ class Seen:
             match event.kind:
                 case "execution.started" | "attempt.started":
                     self.running.add(event.execution)
-                    self.deadlines.pop(event.execution, None)
-                case "wait.asked" if event.data.get("deadline") is not None:
-                    at = datetime.fromtimestamp(event.data["deadline"] / 1e6, UTC)
-                    self.deadlines[event.execution] = min(at, self.deadlines.get(event.execution, at))
-                case "wait.answered" | "execution.waiting":
+                case "wait.asked":
+                    self._asked(event)
+                case "wait.answered" | "wait.expired":
+                    self.deadlines.pop(event.data["address"], None)
+                    ready.append(event.execution)
+                case "execution.waiting":
                     ready.append(event.execution)
             if event.kind.startswith("execution.") and event.kind != "execution.started":
                 self.running.discard(event.execution)
+            if event.kind in ("execution.completed", "execution.cancelled"):  # nothing waits there any more
+                self.deadlines = {
+                    a: found for a, found in self.deadlines.items() if found[0] != event.execution
+                }
         return ready
 
-    def overdue(self, now: datetime) -> list[ExecutionId]:
-        """Executions whose wait has passed its deadline; each is told once."""
-        found = [each for each, at in self.deadlines.items() if at <= now]
-        for each in found:
-            del self.deadlines[each]
+    def _asked(self, event: Event) -> None:
+        """A question is asked, or asked anew: then what was its deadline before counts no more."""
+        address, deadline = event.data["address"], event.data.get("deadline")
+        self.deadlines.pop(address, None)
+        if deadline is not None:
+            self.deadlines[address] = event.execution, datetime.fromtimestamp(deadline / 1e6, UTC)
+
+    def overdue(self, now: datetime) -> dict[str, ExecutionId]:
+        """Waits that have passed their deadline, with their executions; each is told once."""
+        found = {address: execution for address, (execution, at) in self.deadlines.items() if at <= now}
+        for address in found:
+            del self.deadlines[address]
         return found
+
+    def next_deadline(self) -> datetime | None:
+        """When the first of the deadlines is."""
+        return min((at for _, at in self.deadlines.values()), default=None)
 
 
 class Watcher:
@@ -146,7 +168,7 @@ class Watcher:
 
     async def _watch(self) -> None:
         while True:
-            pause = self._pause if self._is_heard() else _IDLE
+            pause: float | None = None
             try:
                 found = await self._service.in_thread(self._look)
             except Exception:  # noqa: BLE001 - a defect of ours must not end the updates for as long as the server lives
@@ -155,10 +177,17 @@ class Watcher:
             for data in found:
                 self._logger.emit(schema_id=CHANGED, data=data)
             try:
-                await asyncio.wait_for(self._woken.wait(), pause)
+                await asyncio.wait_for(self._woken.wait(), pause or self._until_next(datetime.now(UTC)))
             except TimeoutError:
                 continue
             self._woken.clear()
+
+    def _until_next(self, now: datetime) -> float:
+        """Seconds until it looks again: at the next deadline at the latest."""
+        pause = self._pause if self._is_heard() else _IDLE
+        deadlines = (seen.next_deadline() for seen in self._seen.values())
+        left = min(((at - now).total_seconds() for at in deadlines if at is not None), default=pause)
+        return min(pause, max(left, 0.0))
 
     def _look(self) -> list[dict[str, Any]]:
         """What to emit for what is new in each place."""
@@ -193,19 +222,28 @@ class Watcher:
         if seen is None or newest < seen.seq:  # met first, or another journal is in its place
             listed = journal.executions(limit=_NEWEST)
             # what was recorded since somebody was first answered from there is news to them
-            seen = self._seen[place] = Seen(min(place.since, newest), {e.id for e in listed if _runs(e)})
+            running = {each.id for each in listed if _runs(each)}
+            seen = self._seen[place] = Seen(min(place.since, newest), running, _deadlines(place))
             for each in listed:
                 if each.status is ExecutionStatus.WAITING:
                     self._go_on(place, each.id)
         events = journal.events(after=seen.seq) if newest > seen.seq else []
         ready = seen.take(events)
         gone = _gone(journal, seen) if slow else []
-        if slow:
-            ready += seen.overdue(datetime.now(UTC))
+        over = seen.overdue(datetime.now(UTC))
         seen.seq = events[-1].seq if events else seen.seq
-        for execution in dict.fromkeys(ready):
+        for execution in dict.fromkeys([*ready, *over.values()]):
             self._go_on(place, execution)
-        return changes(events, gone, seq=seen.seq) if events or gone else None
+        return changes(events, gone, over, seq=seen.seq) if events or gone or over else None
+
+
+def _deadlines(place: Place) -> dict[str, tuple[ExecutionId, datetime]]:
+    """The deadlines of what is waited for when a place is first met: no event tells of them any more."""
+    return {
+        wait.address: (wait.execution, wait.deadline)
+        for wait in place.waits()
+        if wait.status is WaitStatus.PENDING and wait.deadline is not None
+    }
 
 
 def _gone(journal: SqlJournal, seen: Seen) -> list[ExecutionId]:

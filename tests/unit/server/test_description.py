@@ -87,7 +87,7 @@ def test_the_event_is_as_its_schema_says(recorder: Recorder) -> None:
     attempt = recorder.begin()
     recorder.ask(attempt)
 
-    found = events.changes(recorder.journal.events(), [], seq=3)
+    found = events.changes(recorder.journal.events(), [], {}, seq=3)
 
     Draft202012Validator(schema).validate(found)
     assert schema["$id"] == events.CHANGED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -109,22 +109,100 @@ def test_an_answer_and_a_suspension_are_what_may_make_a_run_go_on() -> None:
     seen = Seen(0)
 
     ready = seen.take(
-        [event("wait.answered"), event("execution.waiting", OTHER), event("wait.asked", deadline=None)]
+        [
+            event("wait.answered", address="ex_one/a"),
+            event("execution.waiting", OTHER),
+            asked("ex_one/b", deadline=None),
+        ]
     )
 
     assert ready == [ONE, OTHER], "the answer may come before the run has stopped, or after"
 
 
-def test_a_deadline_makes_a_run_go_on_once() -> None:
-    seen, now = Seen(0), datetime.now(UTC)
-    at = round((now + timedelta(minutes=1)).timestamp() * 1e6)
-    seen.take([event("wait.asked", deadline=at), event("wait.asked", OTHER, deadline=at + 10**9)])
+def asked(address: str, execution: ExecutionId = ONE, *, deadline: datetime | None) -> Event:
+    at = None if deadline is None else round(deadline.timestamp() * 1e6)
+    return event("wait.asked", execution, address=address, deadline=at)
 
-    assert seen.overdue(now) == []
-    assert seen.overdue(now + timedelta(minutes=2)) == [ONE]
-    assert seen.overdue(now + timedelta(minutes=2)) == []
-    seen.take([event("attempt.started", OTHER)])
-    assert seen.overdue(now + timedelta(days=1)) == [], "it goes on already"
+
+def test_a_deadline_is_told_once() -> None:
+    seen, now = Seen(0), datetime.now(UTC)
+    soon, later = now + timedelta(minutes=1), now + timedelta(hours=1)
+    seen.take([asked("ex_one/a", deadline=soon), asked("ex_other/a", OTHER, deadline=later)])
+
+    assert seen.next_deadline() == soon
+    assert seen.overdue(now) == {}
+    assert seen.overdue(now + timedelta(minutes=2)) == {"ex_one/a": ONE}
+    assert seen.overdue(now + timedelta(minutes=2)) == {}
+    assert seen.next_deadline() == later
+
+
+def test_a_deadline_counts_while_the_question_stands_whatever_attempt_asks_it() -> None:
+    seen, soon = Seen(0), datetime.now(UTC) + timedelta(minutes=1)
+    over = soon + timedelta(minutes=1)
+    seen.take([asked("ex_one/a", deadline=soon), event("attempt.started"), event("execution.waiting")])
+    assert seen.next_deadline() == soon, (
+        "the second attempt stops at the same question, which is not asked anew"
+    )
+
+    seen.take([asked("ex_one/a", deadline=over)])
+    assert seen.next_deadline() == over, "asked anew, it has its time again"
+    seen.take([event("wait.answered", address="ex_one/a")])
+    assert seen.next_deadline() is None
+
+    seen.take([asked("ex_one/b", deadline=soon), asked("ex_other/b", OTHER, deadline=over)])
+    seen.take([event("execution.cancelled")])
+    assert seen.next_deadline() == over
+
+
+def test_a_deadline_that_passes_after_a_restart_is_told_and_the_run_goes_on(
+    recorder: Recorder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = recorder.begin(output=True)
+    wait = recorder.ask(attempt, timeout=3600.0, has_default=True, default=True)
+    recorder.journal.finish(attempt, ExecutionStatus.WAITING)
+    places, went_on = Places(root, None), []
+    service = Service(places, root)
+    watcher = Watcher(
+        EventLogger(), service, go_on=lambda _, e: went_on.append(e), pause=1, log=logging.getLogger()
+    )
+    places.own().page(Wanted(), limit=9)
+    watcher._look()
+    went_on.clear()  # what was met is tried once
+    assert watcher._look() == []
+    assert wait.deadline is not None
+    assert watcher._until_next(wait.deadline - timedelta(seconds=0.25)) == 0.25, "it sleeps until then"
+    assert watcher._until_next(wait.deadline + timedelta(seconds=1)) == 0.0
+
+    monkeypatch.setattr("kitaru_nb.server.events.datetime", Later)
+    (told,) = watcher._look()
+
+    assert (told["executions"], told["waits"], went_on) == (
+        [attempt.execution],
+        [wait.address],
+        [attempt.execution],
+    )
+    assert watcher._look() == []
+    places.close()
+    service.threads.shutdown()
+
+
+class Later(datetime):
+    """The clock two hours on."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Later:
+        return super().now(tz) + timedelta(hours=2)
+
+
+def test_a_run_whose_question_has_its_default_is_one_that_goes_on(recorder: Recorder) -> None:
+    attempt = recorder.begin("c.ipynb", output=True)
+    (recorder.root / "c.ipynb").write_text("{}")
+    wait = recorder.ask(attempt, timeout=0.0, has_default=True, default=True)
+    data = {"wait": wait.address, "message": "waits", "scope": "cell:a"}
+    recorder.journal.note_suspended(attempt, data)
+    recorder.journal.finish(attempt, ExecutionStatus.WAITING)
+
+    assert has_its_answer(recorder.journal, attempt.execution) == attempt.execution
 
 
 def test_only_a_run_of_a_command_here_that_has_its_answer_goes_on_by_itself(recorder: Recorder) -> None:
