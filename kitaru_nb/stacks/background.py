@@ -76,7 +76,12 @@ class Background:
         return self._process.poll() is None
 
     def run(self, job: Job, settings: Settings) -> None:
-        """Let it run a job whose attempt was begun in its name."""
+        """Let it run a job whose attempt was begun in its name.
+
+        Raises:
+            KernelError: kind ``no-process``: it has died meanwhile. The execution is on record, as
+                interrupted, and can be gone on with.
+        """
         assert job.attempt is not None
         assert self._process.stdin is not None
         own = {each.name: getattr(job, each.name) for each in fields(job) if each.name != "attempt"}
@@ -88,14 +93,21 @@ class Background:
             "stack": chosen_stack(settings).to_json(),
             "secrets": VAULT.met(),
         }
-        self._process.stdin.write(json.dumps(told, default=str) + "\n")
-        self._process.stdin.close()
-        leave(self._process)
+        try:
+            with self._process.stdin as standard_input:
+                standard_input.write(json.dumps(told, default=str) + "\n")
+        except OSError as error:
+            code = self._process.wait()
+            message = f"the process that was to run it in the background ended before that, with code {code}"
+            hint = f"kitaru-nb resume {job.attempt.execution}"
+            raise KernelError(message, kind="no-process", hint=hint) from error
+        finally:
+            leave(self._process)
 
     def give_up(self) -> None:
-        """There is nothing to run after all: it ends by itself."""
+        """There is nothing to run after all: it ends by itself, unless it has died already."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._process.stdin.close()  # nothing was written to it, so that nothing can fail here
         self._process.wait()
 
 

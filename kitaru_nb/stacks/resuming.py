@@ -8,6 +8,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from kitaru_nb.engine.addresses import held_up_by, outermost
 from kitaru_nb.engine.engine import Engine
@@ -158,35 +160,47 @@ def _run_notebook(engine: Engine, execution: ExecutionId) -> None:
 
 
 def start_command(
-    settings: Settings, words: list[str], *, execution: ExecutionId, folder: Path
+    settings: Settings, words: list[str], *, execution: ExecutionId, folder: Path, told: str = ""
 ) -> subprocess.Popen[bytes]:
     """Start the command line in a process that outlives this one; what it prints goes to a log.
+
+    Args:
+        settings: Whose home and stack it uses.
+        words: What is typed. Everybody on this machine can see it.
+        execution: What its log is named after.
+        folder: Where it begins.
+        told: What it reads from standard input, which nobody else can see.
 
     Raises:
         KernelError: kind ``no-process``.
     """
-    log = log_of(settings.home, execution)
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     place = {"KITARU_NB_HOME": str(settings.home), "KITARU_NB_STACK": settings.stack}
-    number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        process = subprocess.Popen(  # noqa: S603 - our own command line; what is typed is one word of it each
-            [sys.executable, "-m", "kitaru_nb", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=number,
-            stderr=number,
-            cwd=folder,
-            env={**os.environ, **place},
-            start_new_session=True,
-        )
+        # a file without a name, not a pipe: nothing has to wait until the process reads it
+        with _log_file(settings, execution) as log, TemporaryFile() as standard_input:
+            standard_input.write(told.encode())
+            standard_input.seek(0)
+            process = subprocess.Popen(  # noqa: S603 - our own command line; what is typed is one word of it each
+                [sys.executable, "-m", "kitaru_nb", *words],
+                stdin=standard_input,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env={**os.environ, **place},
+                start_new_session=True,
+            )
     except OSError as error:
         message = f"no process could be started to run it in the background: {error.strerror or error}"
         hint = f"kitaru-nb {' '.join(words)}, which runs it here"
         raise KernelError(message, kind="no-process", hint=hint) from error
-    finally:
-        os.close(number)
     leave(process)
     return process
+
+
+def _log_file(settings: Settings, execution: ExecutionId) -> IO[bytes]:
+    log = log_of(settings.home, execution)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def is_headless(execution: Execution) -> bool:
