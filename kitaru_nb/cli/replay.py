@@ -44,7 +44,7 @@ def replay_execution(
     Args:
         execution: An id, the start of one, or ``latest``.
         from_: The step to begin at.
-        changes: ``NAME=VALUE``, as typed.
+        changes: ``NAME=VALUE``, as typed; ``-`` for those on standard input.
         output: For a notebook, where the executed one goes.
         stack: Where both are recorded.
         tags: Of the new execution.
@@ -98,22 +98,43 @@ def _replay_notebook(
 def changes_typed(changes: Sequence[str]) -> dict[str, Any]:
     """``NAME=VALUE`` by name: a value that is JSON is that, any other one is text.
 
+    ``-`` stands for a JSON object on standard input, where nobody else on the machine sees it.
+
     Raises:
         UsageError: kind ``bad-change``.
     """
     found: dict[str, Any] = {}
-    for change in changes:
-        name, equals, text = change.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            message = f"--set is `{change}`, which gives no name a value"
-            raise UsageError(message, kind="bad-change", hint="--set NAME=VALUE")
+    for name, value in (pair for change in changes for pair in _typed(change)):
         if name in found:
             raise UsageError(f"`{name}` is set twice", kind="bad-change", hint=f"--set {name}=VALUE once")
-        try:
-            found[name] = json_.loads(text)
-        except ValueError:
-            found[name] = text
+        found[name] = value
+    return found
+
+
+def _typed(change: str) -> list[tuple[str, Any]]:
+    if change == "-":
+        return list(_changes_read(sys.stdin.read()).items())
+    name, equals, text = change.partition("=")
+    name = name.strip()
+    if not equals or not name:
+        message = f"--set is `{change}`, which gives no name a value"
+        raise UsageError(message, kind="bad-change", hint="--set NAME=VALUE")
+    try:
+        return [(name, json_.loads(text))]
+    except ValueError:
+        return [(name, text)]
+
+
+def _changes_read(text: str) -> dict[str, Any]:
+    try:
+        found = json_.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        message = "--set is `-`, and standard input holds no JSON object"
+        raise UsageError(
+            message, kind="bad-change", hint="""echo '{"NAME": VALUE}' | kitaru-nb replay --set -"""
+        )
     return found
 
 

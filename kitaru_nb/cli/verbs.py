@@ -165,7 +165,8 @@ def replay(
         execution: An id, the start of one, or latest.
         from_: The checkpoint to begin at; NAME#2 is the second of that name.
         changes: Change an input, or give a checkpoint's value or an answer instead of running or
-            asking: NAME=VALUE, the value as JSON, else text. May be given many times.
+            asking: NAME=VALUE, the value as JSON, else text. May be given many times. - reads a JSON
+            object of them from standard input.
         output: For a notebook, where the executed one goes; NAME.replay-ID.ipynb beside it by default.
         stack: Where the execution is recorded, and the replay will be; the current stack by default.
         tags: Tag of the new execution. May be given many times.

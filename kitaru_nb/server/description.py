@@ -112,7 +112,7 @@ def _operation(
         409: "It does not fit what is on record: answered already, held by another process, not trusted.",
         413: "The request is too large.",
         422: "The question does not take the answer.",
-        500: "A process could not be started.",
+        502: "The process that was to run it could not be started, or ended before it began.",
     }
     codes = sorted({*errors, *((413,) if body is not None else ())})
     responses = {"200": _answer(answer, media=media)}
@@ -203,13 +203,13 @@ def _paths() -> Json:
                     optional=("inputs", "overrides"),
                     more=True,
                 ),
-                errors=(400, 404, 409, 422, 500),
+                errors=(400, 404, 409, 422, 502),
             ),
         },
         "/executions/{execution}/resume": {
             "parameters": [_EXECUTION],
             "post": _operation(
-                "resume", "Go on with it, in the background.", standing, errors=(400, 404, 409, 500)
+                "resume", "Go on with it, in the background.", standing, errors=(400, 404, 409, 502)
             ),
         },
         "/executions/{execution}/cancel": {

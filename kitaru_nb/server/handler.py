@@ -17,7 +17,15 @@ from tornado.web import HTTPError
 
 from kitaru_nb.engine.describe import error_json
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.errors import ConflictError, KitaruError, NotFoundError, StoreError, UsageError
+from kitaru_nb.errors import (
+    ConflictError,
+    KernelError,
+    KitaruError,
+    NotFoundError,
+    StoreError,
+    UntrustedError,
+    UsageError,
+)
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.server.places import Places
 
@@ -243,6 +251,8 @@ _STATUS: dict[type[KitaruError], int] = {
     UsageError: 400,
     NotFoundError: 404,
     ConflictError: 409,
+    UntrustedError: 409,
+    KernelError: 502,
     StoreError: 503,
 }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado.web import authenticated
@@ -13,7 +14,12 @@ from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import Execution, ExecutionId
 from kitaru_nb.server.handler import KitaruHandler, checked, name_of
 
+if TYPE_CHECKING:
+    from kitaru_nb.server.replays import Beginning
+
 __all__ = ["Cancel", "Replay", "Resume"]
+
+_POLL = 0.1  # seconds between two looks for what another process has begun
 
 _BODY = '{"from": "train", "inputs": {"lr": 0.1}, "overrides": {}}'
 
@@ -34,11 +40,21 @@ class Replay(KitaruHandler):
         inputs, overrides = _changes(body, "inputs"), _changes(body, "overrides")
         service = self.service
 
-        def change(engine: Engine, found: ExecutionId) -> ExecutionId:
+        def change(engine: Engine, found: ExecutionId) -> ExecutionId | Beginning:
             original = engine.journal.execution(found)
             return begin_replay(engine, original, step, inputs, overrides, folder=service.root)
 
-        self.reply({"execution": await self.change(wanted, change)})
+        begun = await self.change(wanted, change)
+        self.reply({"execution": begun if isinstance(begun, str) else await self._begun_by(wanted, begun)})
+
+    async def _begun_by(self, original: str, beginning: Beginning) -> ExecutionId:
+        """The id of a replay once its process has begun it; meanwhile no thread waits."""
+        while True:
+            found = await self.look_at(original, lambda engine, _: beginning.begun(engine.journal))
+            if found is not None:
+                self.service.changed()
+                return found
+            await asyncio.sleep(_POLL)
 
 
 class Resume(KitaruHandler):

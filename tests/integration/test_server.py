@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.integration.kernel import Kernel
 from tests.integration.test_team import STACK
 from tests.postgres_server import PostgresServer
 from tests.s3_server import BUCKET, KEY, SECRET, S3Server
-from tests.served import Api, quoted, started
+from tests.served import API, Api, quoted, started
 
 PATIENCE = 100.0  # seconds; a guard against hanging, not an expectation
 
@@ -141,6 +142,8 @@ def test_a_replay_with_other_inputs_runs_in_a_process_of_its_own(server: Api, tm
         "bad-change",
     )
 
+    odd = server.post(place, {"from": names[2], "inputs": {"rate": {"expr": "{1, 2}"}}})
+    assert odd.status_code in (200, 400), odd.text
     begun = server.post(place, {"from": names[2], "inputs": {"rate": {"expr": "3"}}}).json()["execution"]
 
     assert until_it_is(server, begun, "completed", "failed") == "completed"
@@ -176,6 +179,85 @@ def test_a_replay_of_a_flow_runs_in_a_process_of_its_own(server: Api, tmp_path: 
     side = (tmp_path / "side").read_text()
     assert side.count("f") == 1, "what is before was not run again"
     assert len(set(side.replace("f", "").split())) == 2
+
+
+SLOW = """
+import json, sys, time
+from pathlib import Path
+import kitaru_nb as kt
+
+if "replay" in sys.argv:
+    with open("begun", "a") as begun:
+        begun.write(json.dumps(sys.argv) + chr(10))
+    while not Path("go").exists():
+        time.sleep(0.02)
+
+@kt.checkpoint
+def double(n):
+    return n * 2
+
+@kt.flow
+def agent(n="a"):
+    return double(n)
+
+if __name__ == "__main__":
+    print(agent())
+"""
+
+
+def test_replays_that_take_long_to_begin_hold_up_nobody(server: Api, tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(SLOW)
+    assert finished(start([str(tmp_path / "agent.py")], tmp_path)).code == 0
+    (original,) = server.found("executions")["executions"]
+    place = f"executions/{original['id']}/replay"
+    begun = tmp_path / "begun"
+    body = {"from": "double", "inputs": {"n": "only-for-us"}}
+
+    with ThreadPoolExecutor() as people:
+        asked = [people.submit(server.post, place, body) for _ in range(4)]
+        try:
+            until(lambda: begun.exists() and begun.read_text().count("\n") == len(asked))
+            shown = server.client.get(API + "executions", timeout=PATIENCE / 5)
+            waited = [each.done() for each in asked]
+        finally:
+            (tmp_path / "go").touch()
+        answers = [each.result() for each in asked]
+
+    assert shown.status_code == 200
+    assert waited == [False] * 4, "all of them were still to begin"
+    assert [answer.status_code for answer in answers] == [200] * 4, answers[0].text
+    replays = {answer.json()["execution"] for answer in answers}
+    assert len(replays) == 4, "each is told the one that its own process has begun"
+    for each in replays:
+        assert until_it_is(server, each, "completed", "failed") == "completed"
+    assert server.found(f"executions/{original['id']}")["replays"]
+    assert "only-for-us" not in begun.read_text(), "no list of processes shows what was given"
+    given = server.found("artifacts", ref=f"{replays.pop()}/agent/result")
+    assert given["preview"] == "only-for-us" * 2
+
+
+def test_a_flow_is_not_replayed_with_what_json_cannot_hold(server: Api, tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(SLOW)
+    assert finished(start([str(tmp_path / "agent.py")], tmp_path)).code == 0
+
+    for text in ("{1, 2}", "(1, 2)", "b'x'", "{1: 2}", "1e400", "[{1}]"):
+        answer = server.post("executions/latest/replay", {"from": "double", "inputs": {"n": {"expr": text}}})
+
+        assert server.error(answer) == (400, "bad-change"), text
+        assert "%replay --from double --set n=" in answer.json()["error"]["hint"]
+    assert len(server.found("executions")["executions"]) == 1
+
+
+def test_a_replay_that_does_not_begin_is_told_with_what_its_process_said(server: Api, tmp_path: Path) -> None:
+    program = tmp_path / "agent.py"
+    program.write_text(SLOW)
+    assert finished(start([str(program)], tmp_path)).code == 0
+    program.write_text("raise RuntimeError('no such mood')")
+
+    answer = server.post("executions/latest/replay", {"from": "double"})
+
+    assert server.error(answer) == (502, "replay-not-begun")
+    assert "no such mood" in answer.json()["error"]["message"]
 
 
 def test_cells_are_fresh_or_stale_by_what_is_typed_and_the_record(server: Api, tmp_path: Path) -> None:
