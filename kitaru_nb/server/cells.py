@@ -7,7 +7,7 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado.web import authenticated
 
-from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.errors import UsageError
 from kitaru_nb.server.handler import KitaruHandler, below, checked
 
 __all__ = ["Cells"]
@@ -32,16 +32,13 @@ class Cells(KitaruHandler):
         notebook, places = below(self.service.root, checked("notebook", path)), self.service.places
         cells = [TypedCell(*_typed(each)) for each in listed]
 
-        def work() -> dict[str, Any]:
-            with places.of_notebook(notebook).reading(inert=False) as engine:
-                return cell_states(engine, str(notebook), cells)
+        nothing: dict[str, Any] = {"execution": None, "cells": {}, "dead": None}
 
-        try:
-            self.reply(await self.service.in_thread(work))
-        except NotFoundError as error:
-            if error.kind != "nothing-recorded":
-                raise
-            self.reply({"execution": None, "cells": {}, "dead": None})
+        def work() -> dict[str, Any]:
+            place = places.of_notebook(notebook)
+            return place.found(lambda engine: cell_states(engine, str(notebook), cells), nothing, inert=False)
+
+        self.reply(await self.service.in_thread(work))
 
 
 def _typed(cell: Any) -> tuple[str, str, tuple[str, ...]]:

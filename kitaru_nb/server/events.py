@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jupyter_events import EventLogger
 
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.errors import KitaruError, NotFoundError
+from kitaru_nb.errors import KitaruError
 from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
@@ -202,10 +203,7 @@ class Watcher:
             if self._unreadable.get(place, 0.0) > now:
                 continue
             try:
-                with place.reading() as engine:
-                    news = self._news(place, engine, slow=slow)
-            except NotFoundError:
-                continue  # nothing is recorded there yet
+                news = place.found(partial(self._news, place, slow=slow), None)
             except KitaruError as error:  # whoever asks for something there is told the same
                 self._log.info("kitaru_nb: no updates for %g s: %s", _AFTER_ERROR, error.message)
                 self._unreadable[place] = now + _AFTER_ERROR

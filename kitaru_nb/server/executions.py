@@ -35,7 +35,7 @@ class Executions(KitaruHandler):
         """Answer with a page."""
         before, since, notebook = self.text("before"), self.text("since"), self.notebook()
         wanted = Wanted(
-            status=_status(self.text("status")),
+            status=self.one_of(ExecutionStatus, "status"),
             tag=self.text("tag"),
             since=None if since is None else begun_after(since, what="since"),
             notebook=None if notebook is None else str(notebook),
@@ -122,14 +122,3 @@ class Why(KitaruHandler):
             return explain(journal, step).to_json()
 
         self.reply(await self.look_at(wanted, look))
-
-
-def _status(text: str | None) -> ExecutionStatus | None:
-    if text is None:
-        return None
-    try:
-        return ExecutionStatus(text)
-    except ValueError:
-        raise UsageError(
-            f"`{text}` is no status", kind="bad-status", hint=", ".join(ExecutionStatus)
-        ) from None

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import StrEnum
 from http.client import responses
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -43,6 +44,7 @@ _THREADS = 4
 _ANONYMOUS = 32  # hexadecimal digits: what Jupyter calls somebody whom no identity provider knows
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
 
 @dataclass
@@ -96,13 +98,11 @@ class KitaruHandler(APIHandler):
         if self.current_user:
             self.service.heard()
 
-    async def look(self, look: Callable[[Engine], T], *, notebook: Path | None = None) -> T:
-        """What `look` finds in the server's own records, or in those of a notebook; it only reads."""
-        places = self.service.places
+    async def look(self, look: Callable[[Engine], T]) -> T:
+        """What `look` finds in the server's own records; it only reads."""
 
         def work() -> T:
-            place = places.own() if notebook is None else places.of_notebook(notebook)
-            with place.reading() as engine:
+            with self.service.places.own().reading() as engine:
                 return look(engine)
 
         return await self.service.in_thread(work)
@@ -179,6 +179,19 @@ class KitaruHandler(APIHandler):
                 hint=f"{name}={least}",
             )
         return int(found)
+
+    def one_of(self, kind: type[E], name: str) -> E | None:
+        """A parameter of the query that is one of a few words; None where it is not given.
+
+        Raises:
+            UsageError: kind ``bad-NAME``.
+        """
+        found = self.text(name)
+        try:
+            return None if found is None else kind(found)
+        except ValueError:
+            message = f"`{found}` is no {name}"
+            raise UsageError(message, kind=f"bad-{name}", hint=", ".join(kind)) from None
 
     def body(self) -> dict[str, Any]:
         """The JSON object that was sent.

@@ -7,9 +7,10 @@ has records of its own. The server looks where that kernel would, and remembers 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.pages import ExecutionList, Page, Wanted
@@ -28,6 +29,8 @@ from kitaru_nb.stacks.parts import journal_file, store_folder
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["Place", "Places"]
+
+T = TypeVar("T")
 
 _REMEMBERED = 20  # places beside the server's own
 
@@ -68,25 +71,25 @@ class Place:
             self.close()  # a later look begins anew: the disk may be back, or another journal there
             raise
 
-    def waits(self) -> list[Wait]:
-        """Every wait there is, see `engine.wait_list`; none where nothing is recorded yet."""
+    def found(self, look: Callable[[Engine], T], nothing: T, *, inert: bool = True) -> T:
+        """What `look` finds with the engine for reading; `nothing` where nothing is recorded yet."""
         try:
-            with self.reading() as engine:
-                assert isinstance(engine.journal, SqlJournal)
-                return self._waits.now(engine.journal)
-        except NotFoundError:
-            return []
-
-    def page(self, wanted: Wanted, *, limit: int) -> Page:
-        """The first executions that are wanted, see `engine.pages`; none where nothing is recorded yet."""
-        try:
-            with self.reading() as engine:
-                assert isinstance(engine.journal, SqlJournal)
-                return self._executions.page(engine.journal, wanted, limit=limit)
+            with self.reading(inert=inert) as engine:
+                return look(engine)
         except NotFoundError as error:
             if error.kind != "nothing-recorded":
                 raise
-            return Page((), more=False)
+            return nothing
+
+    def waits(self) -> list[Wait]:
+        """Every wait there is, see `engine.wait_list`."""
+        return self.found(lambda engine: self._waits.now(_sql(engine)), [])
+
+    def page(self, wanted: Wanted, *, limit: int) -> Page:
+        """The first executions that are wanted, see `engine.pages`."""
+        return self.found(
+            lambda engine: self._executions.page(_sql(engine), wanted, limit=limit), Page((), more=False)
+        )
 
     def is_stop_ours(self, execution: ExecutionId) -> bool:
         """Whether it was suspended by somebody with a key of whoever runs the server."""
@@ -120,8 +123,7 @@ class Place:
                 self._empty = True  # whatever is recorded from now on is news
                 raise
             if not self._open:
-                assert isinstance(engine.journal, SqlJournal)
-                self.since = 0 if self._empty else engine.journal.newest_event()[0]
+                self.since = 0 if self._empty else _sql(engine).newest_event()[0]
             self._open[inert] = mark, engine
         if known is not None:  # of a journal that is not there any more
             known[1].close()
@@ -231,6 +233,11 @@ class Places:
         """Whether whoever runs the server has chosen it: it is theirs, or that of the server's folder."""
         trusted = {LOCAL.source, str(user_file()), chosen_stack(self._settings(self._root)).source}
         return stack.source in trusted
+
+
+def _sql(engine: Engine) -> SqlJournal:
+    assert isinstance(engine.journal, SqlJournal)
+    return engine.journal
 
 
 def _is_here(settings: Settings, stack: Stack) -> bool:

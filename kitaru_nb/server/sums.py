@@ -10,7 +10,7 @@ from tornado.web import authenticated
 from kitaru_nb.engine.costs import By, costs
 from kitaru_nb.engine.diff import ExecutionDiff, diff_executions
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.server.handler import KitaruHandler
 from kitaru_nb.stacks.comparing import page
@@ -39,12 +39,8 @@ class Cost(KitaruHandler):
         if execution is not None:
             self.reply(await self.look_at(execution, look))
             return
-        try:
-            self.reply(await self.look(look))
-        except NotFoundError as error:
-            if error.kind != "nothing-recorded":
-                raise
-            self.reply([])
+        places, nothing = self.service.places, list[dict[str, Any]]()
+        self.reply(await self.service.in_thread(lambda: places.own().found(look, nothing)))
 
 
 class Diff(KitaruHandler):

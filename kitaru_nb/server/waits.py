@@ -10,7 +10,7 @@ from tornado.web import authenticated
 
 from kitaru_nb.engine.describe import error_json, wait_json
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.schema import misfits
 from kitaru_nb.model.wait import Address, Wait, WaitStatus
@@ -30,7 +30,11 @@ class Waits(KitaruHandler):
     @authorized
     async def get(self) -> None:
         """Answer with all that fit."""
-        execution, status, notebook = self.text("execution"), _status(self.text("status")), self.notebook()
+        execution, status, notebook = (
+            self.text("execution"),
+            self.one_of(WaitStatus, "status"),
+            self.notebook(),
+        )
 
         limit = self.number("limit", least=1, most=_LONGEST) or _LONGEST
         places = self.service.places
@@ -58,11 +62,10 @@ class Waits(KitaruHandler):
 
 
 def _of_notebook(place: Place, notebook: str) -> set[ExecutionId]:
-    try:
-        with place.reading() as engine:
-            return {each.id for each in engine.journal.executions(notebook=notebook)}
-    except NotFoundError:
-        return set()
+    def look(engine: Engine) -> set[ExecutionId]:
+        return {each.id for each in engine.journal.executions(notebook=notebook)}
+
+    return place.found(look, set())
 
 
 class OneWait(KitaruHandler):
@@ -129,12 +132,3 @@ def _text(body: dict[str, Any], name: str) -> str | None:
     if found is not None and not isinstance(found, str):
         raise UsageError(f"`{name}` is no text", kind="bad-body", hint=f'{{"answer": true, "{name}": "…"}}')
     return found
-
-
-def _status(text: str | None) -> WaitStatus | None:
-    if text is None:
-        return None
-    try:
-        return WaitStatus(text)
-    except ValueError:
-        raise UsageError(f"`{text}` is no status", kind="bad-status", hint=", ".join(WaitStatus)) from None
