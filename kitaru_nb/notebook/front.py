@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.wait import OnWait, how_to_answer
 from kitaru_nb.errors import Suspended
 from kitaru_nb.model.wait import Wait
 from kitaru_nb.notebook import display
+from kitaru_nb.notebook.answering import Answering
 from kitaru_nb.stacks.terminal import TerminalFront
 
 __all__ = ["WAIT_MIME", "NotebookFront"]
@@ -30,6 +32,7 @@ class NotebookFront:
     def __init__(self, hooks: Any) -> None:
         self._hooks = hooks
         self._hinted: set[str] = set()
+        self._forms: dict[str, Any] = {}  # the widget that stands for each wait
 
     def ask(self, wait: Wait, give: Callable[[Any], object]) -> bool:
         """Asks in a terminal's IPython; a kernel has nobody at its own standard input."""
@@ -46,7 +49,9 @@ class NotebookFront:
             data, metadata = shell.display_formatter.format(show)
             shell.display_pub.publish({"text/plain": show} if type(show) is str else data, metadata)
         then = f"  this cell holds on for {display.duration(held)}" if held else "  then run this cell again"
-        self._say(wait, f"kitaru: waits for an answer: {wait.question}\n  {_as_magic(wait)}\n{then}")
+        is_drawn = not held and self._draw(wait)  # while a cell holds on, its kernel hears nothing of a form
+        text = f"kitaru: waits for an answer: {wait.question}\n  {_as_magic(wait)}\n{then}"
+        self._say(wait, text, named=not is_drawn)
 
     def answered(self, wait: Wait) -> None:
         """The line that `tell` showed says now who answered."""
@@ -65,6 +70,31 @@ class NotebookFront:
             " function, is not done again",
         )
 
+    def _draw(self, wait: Wait) -> bool:
+        """Show the form as a widget; False where there are no widgets, or something better.
+
+        The line below it stays: the form is gone with its kernel.
+        """
+        scope = current_scope()
+        if self._hooks.in_lab or scope is None or not hasattr(self._hooks.shell, "kernel"):
+            return False
+        try:
+            from kitaru_nb.notebook.wait_widget import WaitWidget  # noqa: PLC0415 - the extra `widgets`
+        except ImportError:
+            return False
+        before = self._forms.pop(wait.address, None)
+        if before is not None:
+            before.close()
+        answering = Answering(scope.book.engine.settings, wait)
+        widget = self._forms[wait.address] = WaitWidget(answering, on_answer=self._go_on)
+        self._hooks.shell.display_pub.publish({**_name(wait), **widget.shown})
+        return True
+
+    def _go_on(self, wait: Wait) -> None:
+        """The form has its answer: so says the line below it, which is still there when the form is not."""
+        text = f"kitaru: {wait.question}\n  {_answer(wait)}\n  run this cell again to go on"
+        self._say(wait, text, update=True, named=False)
+
     def stopped(self, suspended: Suspended) -> None:
         """A budget has stopped the cell: what it cost so far, the limit, and what to type."""
         if not self._hooks.quiet:
@@ -73,10 +103,14 @@ class NotebookFront:
                 f"kitaru: waits for a larger budget: {suspended}\n  then run this cell again",
             )
 
-    def _say(self, wait: Wait, text: str, *, update: bool = False) -> None:
+    def _say(self, wait: Wait, text: str, *, update: bool = False, named: bool = True) -> None:
         publish = self._hooks.shell.display_pub.publish
-        data = {WAIT_MIME: {"address": wait.address}, **display.bundle(text)}
+        data = {**(_name(wait) if named else {}), **display.bundle(text)}
         publish(data, transient={"display_id": f"kitaru-{wait.address}"}, update=update)
+
+
+def _name(wait: Wait) -> dict[str, object]:
+    return {WAIT_MIME: {"address": wait.address}}
 
 
 def _answer(wait: Wait) -> str:

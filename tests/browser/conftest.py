@@ -48,6 +48,26 @@ def classic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture(scope="session")
+def plain_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """JupyterLab as it is where kitaru_nb is installed in the kernel's environment alone."""
+    with Site("lab", tmp_path_factory.mktemp("plain") / "work", plain=True) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def plain_classic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site("notebook", tmp_path_factory.mktemp("plain-notebook") / "work", plain=True) as site:
+        yield site
+
+
+@pytest.fixture(params=["plain_lab", "plain_classic"])
+def plain_site(request: pytest.FixtureRequest) -> Site:
+    """Each of the two, without any part of ours but in the kernel."""
+    found: Site = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture(params=["lab", "classic"])
 def site(request: pytest.FixtureRequest) -> Site:
     """Each of the two front ends that one build is for."""

@@ -50,6 +50,7 @@ class Site:
     app: str
     root: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
+    plain: bool = False  # a server and a front end without any part of ours
     port: int = field(default_factory=free_port)
 
     @property
@@ -72,7 +73,9 @@ class Site:
         }
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         kept = {name: value for name, value in os.environ.items() if not name.startswith("KITARU_NB_")}
-        return {**kept, "PATH": path, **{name: str(private / folder) for name, folder in folders.items()}}
+        # Else what is installed beside the tests' own Python would count before the private folders.
+        kept |= {"PATH": path, "JUPYTER_PREFER_ENV_PATH": "0"}
+        return {**kept, **{name: str(private / folder) for name, folder in folders.items()}}
 
     def __enter__(self) -> Self:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -83,6 +86,17 @@ class Site:
             file = Path(self.environment["JUPYTERLAB_SETTINGS_DIR"], f"{plugin}.jupyterlab-settings")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(values))
+        if self.plain:
+            config = Path(self.environment["JUPYTER_CONFIG_DIR"])
+            without = {
+                "labconfig/page_config.json": {"disabledExtensions": {"kitaru-nb-labextension": True}},
+                "jupyter_server_config.d/kitaru_nb.json": {
+                    "ServerApp": {"jpserver_extensions": {"kitaru_nb": False}}
+                },
+            }
+            for name, told_so in without.items():
+                (config / name).parent.mkdir(parents=True, exist_ok=True)
+                (config / name).write_text(json.dumps(told_so))
         # The assets as they are built now: an installed copy may be older.
         extension = Path(self.environment["JUPYTER_PATH"], "labextensions", "kitaru-nb-labextension")
         extension.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,91 @@
+"""The form of a wait as a widget, for front ends that are not our extension: VS Code, Colab, plain JupyterLab.
+
+It holds nothing that matters: the question and the answer are on record, and a form that is gone
+with its kernel is shown again by the cell's next run. It answers only while the kernel is idle,
+which it is, since the cell that asks has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from kitaru_nb.model.wait import Wait
+from kitaru_nb.notebook.answering import Answering, Reply, told
+from kitaru_nb.notebook.fields import is_yes_or_no
+
+__all__ = ["WaitWidget"]
+
+_FILES = Path(__file__).parent / "widgets"
+
+
+class WaitWidget(anywidget.AnyWidget):  # type: ignore[misc] # ipywidgets has no types
+    """The form of one question.
+
+    Args:
+        answering: The question.
+        on_answer: Called with the wait once it is known to be answered, or not to be any more.
+    """
+
+    # As texts: given as paths they would be watched for changes by a thread.
+    _esm = (_FILES / "wait.js").read_text(encoding="utf-8")
+    _css = (_FILES / "widgets.css").read_text(encoding="utf-8")
+
+    state = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, answering: Answering, *, on_answer: Callable[[Wait], object]) -> None:
+        self._answering = answering
+        self._on_answer = on_answer
+        self._turn = 0
+        super().__init__(state=self._drawn(Reply(answering.wait)))
+        self.on_msg(self._heard)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What a front end with widgets displays; one without has the line beside it."""
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view, "text/plain": ""}
+
+    def _heard(self, _widget: object, content: Any, _buffers: object) -> None:
+        """A message of the front end's: whoever looks at the form can send any."""
+        match content:
+            case {"kind": "answer", "typed": typed}:
+                reply = self._answering.give(typed, reason=content.get("reason"))
+            case {"kind": "look"}:
+                reply = self._answering.look()
+            case _:
+                return
+        self._turn += 1
+        self.state = self._drawn(reply)
+        if reply.wait is not None and self.state["ended"] is not None:
+            self._on_answer(reply.wait)
+
+    def _drawn(self, reply: Reply) -> dict[str, Any]:
+        asked = self._answering.wait
+        fields = [field.drawn() for field in self._answering.fields]
+        errors: Mapping[str, str] = reply.errors or {}
+        return {
+            "turn": self._turn,  # an equal state twice in a row is news too: the form waits for a reply
+            "question": asked.question,
+            "choice": is_yes_or_no(asked.schema),
+            "fields": fields,
+            "note": _note(asked),
+            "errors": dict(errors),
+            "problem": reply.problem,
+            "ended": None if reply.wait is None else told(reply.wait, asked.binding),
+        }
+
+
+def _note(wait: Wait) -> str:
+    """What else there is to know about the question."""
+    parts = []
+    if wait.refused is not None:
+        parts.append(f"Asked again, since the answer could not be taken: {wait.refused}")
+    if wait.deadline is not None:
+        until = f"Open until {wait.deadline:%Y-%m-%d %H:%M} UTC"
+        parts.append(f"{until}, then the answer is {wait.default!r}" if wait.has_default else until)
+    return ". ".join(parts)
