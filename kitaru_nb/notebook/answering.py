@@ -17,7 +17,6 @@ from kitaru_nb.errors import ConflictError, KitaruError, UsageError
 from kitaru_nb.model.schema import misfits
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.wait import DEADLINE, Wait, WaitStatus
-from kitaru_nb.notebook import display
 from kitaru_nb.notebook.fields import Field, answer_of, fields_of, is_yes_or_no, problems_at
 from kitaru_nb.stacks.open import open_engine
 
@@ -144,9 +143,9 @@ def _who(wait: Wait) -> str:
         if wait.answered_by == DEADLINE
         else f"by {wait.answered_by}"
     )
-    ago = "" if wait.answered_at is None else f" {display.age(wait.answered_at)} ago"
+    when = "" if wait.answered_at is None else f", {wait.answered_at:%Y-%m-%d %H:%M} UTC"
     reason = f" ({wait.reason})" if wait.reason else ""
-    return f"{by}{ago}{reason}"
+    return f"{by}{reason}{when}"
 
 
 def _said(error: KitaruError) -> str:

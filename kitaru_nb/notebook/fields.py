@@ -138,12 +138,12 @@ def _fields(
 def _field(schema: Mapping[str, Any], path: tuple[str, ...], *, required: bool, nullable: bool) -> Field:
     kind, options = _kind(schema, nullable=nullable)
     preset = schema.get("default", _MISSING)
-    outer = " › ".join(path[:-1])
+    outer = ": ".join(path[:-1])
     label = _text(schema.get("title")) or (path[-1] if path else "Answer")
     field = Field(
         path=path,
         kind=kind,
-        label=f"{outer} › {label}" if outer else label,
+        label=f"{outer}: {label}" if outer else label,
         hint=_text(schema.get("description")),
         required=required and preset is _MISSING,
         nullable=nullable,

@@ -1,4 +1,4 @@
-"""The form of a wait as a widget, for front ends that are not our extension: VS Code, Colab, plain JupyterLab.
+"""The form of a wait as a widget, where our extension is not: VS Code, Colab, JupyterLab without it.
 
 It holds nothing that matters: the question and the answer are on record, and a form that is gone
 with its kernel is shown again by the cell's next run. It answers only while the kernel is idle,
@@ -23,7 +23,7 @@ __all__ = ["WaitWidget"]
 _FILES = Path(__file__).parent / "widgets"
 
 
-class WaitWidget(anywidget.AnyWidget):  # type: ignore[misc] # ipywidgets has no types
+class WaitWidget(anywidget.AnyWidget):
     """The form of one question.
 
     Args:
