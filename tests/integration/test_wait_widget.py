@@ -1,4 +1,4 @@
-"""The form of a wait as a widget, in a real kernel; the front end at the other end of the comm is the test."""
+"""The form of a wait as a widget, in a real kernel: the test is the front end at the comm's other end."""
 
 from __future__ import annotations
 

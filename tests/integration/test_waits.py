@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import textwrap
@@ -13,8 +14,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
+from kitaru_nb.engine.person import this_person
 from kitaru_nb.errors import NotFoundError, StoreError
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.model.wait import Wait, WaitStatus
@@ -413,3 +416,30 @@ def test_an_answer_ahead_of_time_lets_a_script_run_through(
 
     assert (done.code, done.stdout) == (0, "['draft 2']\n")
     assert only_wait().question == "How many?"
+
+
+def test_the_notebook_of_the_docs_is_answered_from_a_terminal_while_nothing_lives(
+    home: Path, tmp_path: Path
+) -> None:
+    source = Path(__file__).parents[2] / "notebooks" / "03_human_in_the_loop.ipynb"
+    shutil.copy(source, tmp_path)
+    mailing = json.dumps({"readers": 250, "tone": "cheerful"})
+
+    asked = command("run", source.name, "--no-progress", folder=tmp_path)
+    refused = command("answer", "mailing", "--value", mailing, folder=tmp_path)
+    approved = command("approve", "publish", folder=tmp_path)
+    asked_again = command("resume", "latest", folder=tmp_path)
+    answered = command("answer", "mailing", "--value", mailing, folder=tmp_path)
+    done = command("resume", "latest", folder=tmp_path)
+
+    assert (asked.code, asked_again.code, done.code) == (75, 75, 0), done.stderr
+    assert (refused.code == 0, approved.code, answered.code) == (False, 0, 0)
+    cells = nbformat.read(tmp_path / "03_human_in_the_loop.out.ipynb", as_version=4).cells
+    shown = {cell["id"]: "".join(each["text"] for each in cell.get("outputs", [])) for cell in cells}
+    assert shown["publish"] == "approved\n"
+    assert shown["mailing"] == "to 250 readers, cheerful, figures attached: True\n"
+    assert shown["deadline"] == "Orders by region\n"
+    assert f"publish: True, by {this_person()}" in shown["audit"]
+    assert "subject: 'Orders by region', by deadline" in shown["audit"]
+    assert "each as it was recorded" in shown["verify"]
+    assert shown["count"] == "drafts made: 1\n"
