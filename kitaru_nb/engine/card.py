@@ -1,19 +1,22 @@
-"""A handle of an execution as a notebook shows it: small, and nothing in it but text."""
+"""An execution as a notebook shows it: how it stands, and its checkpoints. Nothing in it but text."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from kitaru_nb.engine.refs import steps
+from kitaru_nb.engine import markup
+from kitaru_nb.engine.refs import checkpoint_names, steps
 from kitaru_nb.engine.replay import replay_of
 from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.cost import small_dollars
 from kitaru_nb.model.execution import ExecutionId
 
-__all__ = ["card"]
+__all__ = ["card", "checkpoint_table"]
 
-_STYLE = "font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,#212121)"
+_COLUMNS = ("#", "checkpoint", "status", "took", "cost", "wrote")
+_ROWS = 40
+_NAMES = 6
 
 
 def card(journal: Journal, execution: ExecutionId, more: Iterable[str] = ()) -> dict[str, str]:
@@ -23,11 +26,12 @@ def card(journal: Journal, execution: ExecutionId, more: Iterable[str] = ()) -> 
     """
     found = journal.execution(execution)
     what = found.identity.flow or found.identity.notebook or ""
+    done = steps(journal, execution)
     counts: dict[str, int] = {}
-    for step in steps(journal, execution):
-        fate = "overridden" if step.draft.data.get("overridden") else step.draft.status.value
-        counts[fate] = counts.get(fate, 0) + 1
-    lines = [f"{found.id}: {found.status.value}, {what}"]
+    for step in done:
+        counts[_fate(step)] = counts.get(_fate(step), 0) + 1
+    head = f"{found.id}: {found.status.value}, {what}"
+    lines = []
     replay = replay_of(journal, execution)
     if replay is not None:
         lines.append(f"replays {replay.of} {replay.told()}")
@@ -37,6 +41,37 @@ def card(journal: Journal, execution: ExecutionId, more: Iterable[str] = ()) -> 
     lines += [", ".join(told)] if told else []
     lines += [f"{found.status.value} because: {found.reason}"] if found.reason else []
     lines += more
-    text = "\n".join(lines)
-    shown = "<br>".join(html.escape(line) for line in lines)
-    return {"text/plain": text, "text/html": f'<div style="{_STYLE}">{shown}</div>'}
+    hidden = len(done) - _ROWS
+    note = f"and {hidden} more: %kitaru show {found.id}" if hidden > 0 else ""
+    return {
+        "text/plain": "\n".join([head, *lines]),
+        "text/html": markup.block(
+            markup.strong(head), *map(markup.text, lines), _table(done, most=_ROWS), markup.text(note)
+        ),
+    }
+
+
+def checkpoint_table(journal: Journal, execution: ExecutionId) -> str:
+    """All steps of an execution as an HTML table; empty where there is none."""
+    done = steps(journal, execution)
+    return _table(done, most=len(done))
+
+
+def _table(done: Sequence[Checkpoint], *, most: int) -> str:
+    rows = [_row(step, name) for step, name in zip(done, checkpoint_names(done), strict=True)]
+    return markup.table(_COLUMNS, rows[:most], numbers=("#", "took", "cost")) if rows else ""
+
+
+def _row(step: Checkpoint, name: str) -> Sequence[str]:
+    draft = step.draft
+    names = ", ".join(draft.writes[:_NAMES]) + (" …" if len(draft.writes) > _NAMES else "")
+    cost = "" if draft.cost is None else small_dollars(draft.cost)
+    return str(step.ordinal), name, _fate(step), _seconds(draft.duration), cost, names
+
+
+def _seconds(length: float) -> str:
+    return f"{length * 1000:.0f} ms" if length < 0.1 else f"{length:,.1f} s"
+
+
+def _fate(step: Checkpoint) -> str:
+    return "overridden" if step.draft.data.get("overridden") else step.draft.status.value

@@ -22,6 +22,7 @@ __all__ = [
     "committed",
     "duration",
     "notice",
+    "restore_report",
     "restored",
     "resumed",
     "rewound",
@@ -136,6 +137,25 @@ def _way_on(restored: Restored) -> list[str]:
         if others
         else []
     )
+
+
+def restore_report(text: str, restored: Restored) -> dict[str, str]:
+    """A restore report as a MIME bundle: `text`, and as HTML with a table where not all simply came back."""
+    rows = [
+        *(("made again", name, how) for name, how in sorted(restored.made.items())),
+        *(("not back", name, why) for name, why in sorted(restored.lost.items())),
+        *(("problem", "", problem) for problem in restored.problems),
+    ]
+    if not rows:
+        return bundle(text)
+    from kitaru_nb.engine import markup  # noqa: PLC0415 - few restores have anything to tell
+
+    told = {f"  made again: `{name}` ({how})" for name, how in restored.made.items()}
+    told |= {f"  not back: `{name}` ({why})" for name, why in restored.lost.items()}
+    told |= {f"  {problem}" for problem in restored.problems}
+    head, *rest = [line for line in text.splitlines() if line not in told]
+    table = markup.table(("", "name", "how, or why not"), rows)
+    return {"text/plain": text, "text/html": markup.block(markup.text(head), table, *map(markup.text, rest))}
 
 
 def rewound(report: Resumed) -> str:

@@ -21,6 +21,7 @@ from kitaru_nb.notebook.foresight import live_plan
 from kitaru_nb.notebook.hooks import Hooks
 from kitaru_nb.notebook.interrupts import Shield
 from kitaru_nb.notebook.opening import session_to_read
+from kitaru_nb.notebook.shown import as_html
 from kitaru_nb.notebook.variables import filled_words
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit
@@ -87,7 +88,7 @@ def resume_line(hooks: Hooks, line: str) -> None:
             trust=trust,
         )
     _fill_out(hooks.shell, report.results)
-    display.say(hooks.shell, display.resumed(report))
+    hooks.shell.display_pub.publish(display.restore_report(display.resumed(report), report.restored))
     if unwritable is not None:
         session.namespace.open()  # nobody would see to it later: this session ends here
         session.engine.close()
@@ -115,7 +116,7 @@ def rewind_line(hooks: Hooks, line: str) -> None:
     else:
         with Shield() as shield:
             report = session.rewind(words[0])
-        display.say(hooks.shell, display.rewound(report))
+        hooks.shell.display_pub.publish(display.restore_report(display.rewound(report), report.restored))
         hooks.open_after("rewind")
         if shield.pressed:
             raise KeyboardInterrupt
@@ -187,7 +188,15 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
     except ValueError as error:  # a NUL, or half a character
         message = f"`%kitaru` cannot be given that: {error}"
         raise UsageError(message, kind="bad-argument", hint="%kitaru --help") from None
-    sys.stdout.write(finished.stdout)
+    html = (
+        as_html(arguments, finished.stdout)
+        if finished.returncode == Exit.COMPLETED and not hooks.quiet
+        else None
+    )
+    if html is None:
+        sys.stdout.write(finished.stdout)
+    else:
+        hooks.shell.display_pub.publish({"text/plain": finished.stdout.rstrip("\n"), "text/html": html})
     if arguments in (["--help"], ["-h"], []):
         sys.stdout.write(_OF_THIS_KERNEL)
     if finished.returncode in (Exit.COMPLETED, Exit.WAITING):

@@ -7,6 +7,7 @@ which it is, since the cell that asks has ended.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,5 +88,9 @@ def _note(wait: Wait) -> str:
         parts.append(f"Asked again, since the answer could not be taken: {wait.refused}")
     if wait.deadline is not None:
         until = f"Open until {wait.deadline:%Y-%m-%d %H:%M} UTC"
-        parts.append(f"{until}, then the answer is {wait.default!r}" if wait.has_default else until)
+        parts.append(
+            f"{until}, then the answer is {json.dumps(wait.default, ensure_ascii=False)}"
+            if wait.has_default
+            else until
+        )
     return ". ".join(parts)

@@ -43,7 +43,7 @@ def test_an_approval_is_on_record_and_the_next_run_goes_on(plain_site: Site, con
     expect(form(notebook, 1)).to_have_attribute("data-status", "answered")
     expect(form(notebook, 1)).to_contain_text("Run the cell again to go on")
     expect(notebook.output(1).locator("text=run this cell again to go on")).to_be_visible()
-    [wait] = waits(plain_site)
+    [wait] = [wait for wait in waits(plain_site) if wait["name"] == "publish"]
     assert (wait["answer"], wait["reason"]) == (True, "looks right")
     notebook.run(1)
     expect(notebook.output(1)).to_contain_text("said True")
@@ -101,6 +101,21 @@ def test_a_late_answer_is_told_who_was_first(plain_lab: Site, context: BrowserCo
 
     expect(form(notebook, 1)).to_contain_text("Rejected")
     expect(form(notebook, 1)).to_contain_text("(too early)")
+
+
+def test_two_forms_of_a_page_do_not_mix(plain_lab: Site, context: BrowserContext) -> None:
+    notebook = asking(plain_lab, context, "two", "kt.wait('First?', name='first')")
+    notebook.page.evaluate("() => window.jupyterapp.commands.execute('notebook:insert-cell-below')")
+    notebook.set_source(2, "kt.wait('Second?', name='second')")
+    notebook.run(2)
+
+    form(notebook, 2).get_by_label("Reason").fill("the second")
+    form(notebook, 2).get_by_role("button", name="Approve").click()
+
+    expect(form(notebook, 2)).to_have_attribute("data-status", "answered")
+    expect(form(notebook, 1).get_by_label("Reason")).to_have_value("")
+    [wait] = [wait for wait in waits(plain_lab) if wait["name"] == "second"]
+    assert wait["reason"] == "the second"
 
 
 def test_a_page_that_is_opened_again_shows_how_the_question_stands(

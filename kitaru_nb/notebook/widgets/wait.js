@@ -7,8 +7,6 @@
 
 const PATIENCE = 5000; // milliseconds; a busy kernel answers no sooner than its cell has ended
 
-let forms = 0; // ids of fields are of one page
-
 function element(tag, name, text) {
   const found = document.createElement(tag);
   found.className = name ? `kitaru-${name}` : '';
@@ -77,8 +75,9 @@ function row(field, id) {
     line.append(input, label);
     root.append(line);
   } else {
-    if (!field.required) {
-      label.append(element('span', 'dim', ' (optional)'));
+    const note = field.note ?? (field.required ? '' : 'optional');
+    if (note) {
+      label.append(element('span', 'dim', ` (${note})`));
     }
     root.append(label, input);
   }
@@ -92,7 +91,8 @@ function row(field, id) {
 
 function render({ model, el }) {
   const state = () => model.get('state');
-  const prefix = `kitaru-form-${++forms}`;
+  // Ids are of one page, and each widget has a copy of this module of its own: a count would repeat.
+  const prefix = `kitaru-form-${Math.random().toString(36).slice(2)}`;
   const root = element('section', 'wait');
   const body = element('form', 'body');
   const foot = element('div', 'foot');
@@ -101,7 +101,7 @@ function render({ model, el }) {
 
   const rows = new Map(state().fields.map((field, number) => [field.pointer, row(field, `${prefix}-${number}`)]));
   const reason = row(
-    { kind: 'text', label: 'Reason', hint: '', required: false, typed: '' },
+    { kind: 'text', label: 'Reason', note: 'goes on record with the answer', hint: '', typed: '' },
     `${prefix}-reason`
   );
   const problem = element('div', 'error');
