@@ -13,6 +13,7 @@ from kitaru_nb.engine.recovery import execution_of
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.cost import small_dollars
 from kitaru_nb.notebook import display
+from kitaru_nb.notebook.replay_control import ReplayControl, steps_of, what_to_type
 from kitaru_nb.notebook.variables import filled
 from kitaru_nb.stacks.flows import Here
 from kitaru_nb.stacks.replay_notebook import Wanted
@@ -101,7 +102,13 @@ def _misused(message: str) -> UsageError:
 
 
 def replay_line(hooks: Any, line: str) -> object:
-    """`%replay [EXECUTION] --from CHECKPOINT [--set name=expr ...] [--background] [--stack S]`."""
+    """`%replay [EXECUTION] --from CHECKPOINT [--set name=expr ...] [--background] [--stack S]`.
+
+    Without any option it shows the control.
+    """
+    if "--" not in line and len(line.split()) < 2 and not hooks.quiet:
+        _control(hooks, filled(line.strip(), hooks.shell.user_ns) or None)
+        return None
     asked = parse_line(line)
     if asked.execution is not None:
         asked.execution = filled(asked.execution, hooks.shell.user_ns)
@@ -124,6 +131,32 @@ def replay_line(hooks: Any, line: str) -> object:
     running = replay_notebook(engine, original, wanted, namespace=hooks.shell.user_ns)
     _say_notebook(hooks, running, original.id)
     return None
+
+
+def _control(hooks: Any, execution: str | None) -> None:
+    """Choose a checkpoint, change inputs, run, compare; as words where there are no widgets."""
+    session = hooks.open_session()
+    original = execution_of(session.engine.journal, session.identity, execution, session.attempt)
+    steps = steps_of(session.engine, original)
+    text = what_to_type(original.id, steps)
+    widget = _widget(hooks, ReplayControl(session.engine.settings, original.id, steps)) if steps else None
+    if widget is None:
+        display.say(hooks.shell, text)
+        return
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    hooks.shell.display_pub.publish(
+        {"application/vnd.jupyter.widget-view+json": view, **display.bundle(text)}
+    )
+
+
+def _widget(hooks: Any, control: ReplayControl) -> Any:
+    if not hasattr(hooks.shell, "kernel"):
+        return None
+    try:
+        from kitaru_nb.notebook.replay_widget import ReplayWidget  # noqa: PLC0415 - the extra `widgets`
+    except ImportError:
+        return None
+    return ReplayWidget(control)
 
 
 def _evaluated(hooks: Any, name: str, expression: str) -> object:

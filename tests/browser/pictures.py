@@ -66,6 +66,14 @@ def main() -> int:
                 context.set_default_timeout(WITHIN)
                 take(site, context, theme)
                 context.close()
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                Site("lab", Path(folder, "work"), settings, plain=True) as plain,
+            ):
+                context = browser.new_context(viewport={"width": 900, "height": 900})
+                context.set_default_timeout(WITHIN)
+                take_widgets(plain, context, theme)
+                context.close()
         browser.close()
     return 0
 
@@ -114,6 +122,24 @@ def take(site: Site, context: BrowserContext, theme: str) -> None:
     form = page.get_by_role("form", name="Replay")
     form.get_by_label("Value of orders").fill("[0.2, 0.4, 0.8]")
     picture(notebook, f"lab-replay-{theme}")
+
+
+def take_widgets(site: Site, context: BrowserContext, theme: str) -> None:
+    """Where there is no part of ours but in the kernel."""
+    kind, _, ask = REFUND.partition("\n\nrefund = ")
+    publish = "draft = 'north 1,204\\nsouth 987'\nkt.wait('Publish this report?', show=draft, name='publish')"
+    cells = ("%load_ext kitaru_nb\nimport kitaru_nb as kt", kind, publish, f"regions = []\nrefund = {ask}")
+    notebook = site.open(context, site.write("report.ipynb", *cells))
+    notebook.command("application:toggle-left-area")
+    for number in range(len(cells)):
+        notebook.run(number)
+        notebook.has_run(number)
+    form = notebook.output(3).locator(".kitaru-wait")
+    form.get_by_label("Amount (USD)").fill("0")
+    form.get_by_role("button", name="Send answer").click()
+    expect(form.locator("[aria-invalid=true]")).to_have_count(1)
+    notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(2)")
+    picture(notebook, f"widget-wait-{theme}")
 
 
 def picture(notebook: Notebook, name: str) -> None:

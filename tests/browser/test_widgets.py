@@ -153,3 +153,31 @@ def test_no_text_of_a_form_is_markup(plain_lab: Site, context: BrowserContext) -
     assert fields.locator("img, script, svg, iframe, a, style, object").count() == 0
     assert notebook.page.evaluate("() => window.called") == []
     assert notebook.dialogs == []
+
+
+def test_the_replay_control_runs_and_compares(plain_lab: Site, context: BrowserContext) -> None:
+    cells = ("%%checkpoint load\nrows = [1, 2]", "%%checkpoint fit\nprint(sum(rows))", "%replay")
+    notebook = plain_lab.open(context, plain_lab.write("replay.ipynb", LOAD, *cells))
+    notebook.run_all()
+    control = form(notebook, 3)
+
+    control.get_by_label("Begin at").select_option("fit")
+    expect(control).to_contain_text("It reads rows")
+    control.get_by_label("Changes").fill("rows = [40, 2]")
+    control.get_by_role("button", name="Run").click()
+    expect(control).to_have_attribute("data-status", "completed", timeout=90_000)
+    control.get_by_role("button", name="Compare").click()
+
+    frame = control.locator("iframe")
+    expect(frame).to_have_attribute("sandbox", "")
+    expect(frame.content_frame.get_by_role("heading", name="Two executions")).to_be_visible()
+
+
+def test_tables_and_plots_are_drawn(plain_lab: Site, context: BrowserContext) -> None:
+    cells = ("%%checkpoint load\nrows = [1, 2]", "%kitaru show", "@kt.flow\ndef f():\n    return 1\nf.run()")
+    notebook = plain_lab.open(context, plain_lab.write("tables.ipynb", LOAD, *cells))
+
+    notebook.run_all()
+
+    expect(notebook.output(2).get_by_role("cell", name="load", exact=True)).to_be_visible()
+    expect(notebook.output(3)).to_contain_text(":f")

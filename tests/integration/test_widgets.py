@@ -1,4 +1,4 @@
-"""The form of a wait as a widget, in a real kernel: the test is the front end at the comm's other end."""
+"""Forms and controls as widgets, in a real kernel: the test is the front end at the comm's other end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 from kitaru_nb.engine.person import this_person
@@ -246,3 +247,62 @@ def test_without_widgets_the_line_is_what_it_was(tmp_path: Path, monkeypatch: py
     assert line["data"][WAIT_MIME] == {"address": only_wait().address}
     assert "then run this cell again" in line["data"]["text/plain"]
     assert json.loads(json.dumps(line["data"]["text/html"])).startswith("<div")
+
+
+# The replay control
+
+LOAD, FIT = "%%checkpoint load\nrows = [1, 2]", "%%checkpoint fit\ntotal = sum(rows)\nprint(total)"
+
+
+def looked(kernel: Kernel, model: str) -> dict[str, Any]:
+    """How the control is drawn once its replay has ended."""
+    until = time.monotonic() + 90
+    while True:
+        drawn = state(kernel, model, {"kind": "look"})
+        if not drawn["running"]:
+            return drawn
+        assert time.monotonic() < until, drawn
+        time.sleep(0.2)  # polls, bounded by the deadline
+
+
+def saved(folder: Path) -> None:
+    cells = [nbformat.v4.new_code_cell(source, id=each) for source, each in ((LOAD, "l"), (FIT, "f"))]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "n.ipynb")
+
+
+def test_the_control_replays_with_changed_inputs_and_compares(tmp_path: Path, kernel: Kernel) -> None:
+    saved(tmp_path)
+    kernel.run(LOAD, cell="l")
+    kernel.run(FIT, cell="f")
+
+    shown = kernel.run("%replay", cell="r")
+    model = model_of(shown)
+    begun = state(kernel, model, {"kind": "run", "from": "fit", "changes": "rows = [40, 2]\n"})
+    ended = looked(kernel, model)
+    compared = state(kernel, model, {"kind": "compare"})
+
+    (output,) = shown.outputs
+    assert "--from fit --set rows=…" in output["data"]["text/plain"]
+    assert begun["running"]
+    assert (ended["status"], ended["problem"]) == ("completed", "")
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        replay = engine.journal.execution(ended["replay"])
+    assert "42" in Path(str(replay.identity.output)).read_text()
+    assert "<script" not in compared["difference"]
+    assert ended["replay"] in compared["difference"]
+
+
+def test_a_replay_that_cannot_begin_says_why_in_the_control(tmp_path: Path, kernel: Kernel) -> None:
+    saved(tmp_path)
+    kernel.run(LOAD, cell="l")
+    model = model_of(kernel.run("%replay", cell="r"))
+
+    nowhere = state(kernel, model, {"kind": "run", "from": "nowhere", "changes": ""})
+    unread = state(kernel, model, {"kind": "run", "from": "load", "changes": "rows"})
+    state(kernel, model, {"kind": "run", "from": "load", "changes": "no_such_name = 1"})
+    unknown = looked(kernel, model)
+
+    assert nowhere["problem"] == "choose the checkpoint to begin at"
+    assert unread["problem"] == "`rows` is not `name = value`"
+    assert "no_such_name" in unknown["problem"]
+    assert (unknown["replay"], unknown["running"]) == ("", False)
