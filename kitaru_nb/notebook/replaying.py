@@ -104,10 +104,11 @@ def _misused(message: str) -> UsageError:
 def replay_line(hooks: Any, line: str) -> object:
     """`%replay [EXECUTION] --from CHECKPOINT [--set name=expr ...] [--background] [--stack S]`.
 
-    Without any option it shows the control.
+    Without any option it shows the control, where somebody may be looking.
     """
-    if "--" not in line and len(line.split()) < 2 and not hooks.quiet:
-        _control(hooks, filled(line.strip(), hooks.shell.user_ns) or None)
+    if "--" not in line and len(line.split()) < 2:
+        if not hooks.quiet:
+            _control(hooks, filled(line.strip(), hooks.shell.user_ns) or None)
         return None
     asked = parse_line(line)
     if asked.execution is not None:

@@ -266,7 +266,12 @@ def looked(kernel: Kernel, model: str) -> dict[str, Any]:
 
 
 def saved(folder: Path) -> None:
-    cells = [nbformat.v4.new_code_cell(source, id=each) for source, each in ((LOAD, "l"), (FIT, "f"))]
+    cells_of_it = (
+        (LOAD, "l"),
+        (FIT, "f"),
+        ("%replay", "r"),
+    )  # a replay that runs the control's cell shows none
+    cells = [nbformat.v4.new_code_cell(source, id=each) for source, each in cells_of_it]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "n.ipynb")
 
 
