@@ -17,21 +17,30 @@ import math
 import re
 import shlex
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from kitaru_nb.errors import UsageError
 
 __all__ = [
+    "CHECKPOINT",
+    "NO_CHECKPOINT",
     "Directive",
     "checked_name",
     "directive_of",
     "find_directive",
+    "is_marked",
     "mark_source",
     "parse_directive",
     "parse_duration",
 ]
+
+CHECKPOINT = "checkpoint"
+"""The tag of a cell that is a checkpoint without a magic."""
+
+NO_CHECKPOINT = "no-checkpoint"
+"""The tag of a cell that is run plainly."""
 
 NAME_LENGTH = 100
 """A checkpoint's name has at most this many characters."""
@@ -85,6 +94,15 @@ def find_directive(source: str) -> Directive | None:
         return None
     index, text = found
     return parse_directive(text, line=index + 1)
+
+
+def is_marked(source: str, tags: Collection[str]) -> bool:
+    """Whether a cell asks to be a checkpoint, by its first line or by a tag."""
+    try:
+        directive = find_directive(source)
+    except UsageError:
+        directive = None  # said when the cell runs
+    return directive is not None or CHECKPOINT in tags
 
 
 def mark_source(lines: list[str], *, cell_magic: Callable[[list[str]], list[str]] | None = None) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from kitaru_nb.artifacts.digest import is_immutable_atom
+from kitaru_nb.engine.earlier import earlier_executions
 from kitaru_nb.engine.lineage import Lineage, Seen, iter_changed, lineage_of, makers
 from kitaru_nb.engine.recovery import recorded_at
 from kitaru_nb.engine.steps import Pending, same_step, unmet
@@ -81,8 +82,8 @@ class Confirm:
     def _known(self, notebook: str | None, execution: ExecutionId) -> dict[str, list[Checkpoint]]:
         """The long steps by their code, newest first; read once per kernel."""
         if self._long is None:
-            earlier = self._journal.executions(notebook=notebook, limit=_EXECUTIONS) if notebook else []
-            ids = dict.fromkeys([execution, *(found.id for found in earlier if not found.identity.output)])
+            earlier = earlier_executions(self._journal, notebook, interactive=True, limit=_EXECUTIONS)
+            ids = dict.fromkeys([execution, *(found.id for found in earlier)])
             self._long = {}
             for each in ids:
                 for checkpoint in reversed(self._journal.checkpoints(each)):

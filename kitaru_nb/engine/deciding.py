@@ -15,6 +15,7 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.conditions import holds, named_environment, named_files, seeds
 from kitaru_nb.engine.confirm import Confirm, refuse_repaying
+from kitaru_nb.engine.earlier import earlier_executions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
@@ -34,6 +35,8 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId, Identity
 
 __all__ = ["Decider"]
+
+_FORESEEN = 5  # earlier executions that tell how long a step takes
 
 
 class Decider:
@@ -155,8 +158,10 @@ class Decider:
             decided = Run(pending)
         elif isinstance(decided, Run) and refused is not None:
             raise refused
-        earlier = self._engine.journal.executions(notebook=self._identity.notebook, limit=5)
-        ids = dict.fromkeys([execution, *(each.id for each in earlier if each.identity.interactive)])
+        earlier = earlier_executions(
+            self._engine.journal, self._identity.notebook, interactive=True, limit=_FORESEEN
+        )
+        ids = dict.fromkeys([execution, *(each.id for each in earlier)])
         recorded = (c for each in ids for c in reversed(self._engine.journal.checkpoints(each)))
         mine = [
             c

@@ -108,7 +108,10 @@ _WITHOUT_KERNEL = ("file:", "module:", "live:")
 
 def source_code(source: str) -> str:
     """What a cell's code is, comments and formatting aside; the text itself where it is not plain Python."""
-    directive = find_directive(source)
+    try:
+        directive = find_directive(source)
+    except UsageError:
+        return source.strip()  # half typed; said when the cell runs
     lines = source.splitlines()
     if directive is not None:
         lines[directive.line - 1] = ""

@@ -258,6 +258,7 @@ class Journal(Protocol):
         *,
         identity: Identity | None = None,
         notebook: str | None = None,
+        interactive: bool | None = None,
         status: ExecutionStatus | None = None,
         tag: str | None = None,
         since: datetime | None = None,
@@ -266,7 +267,8 @@ class Journal(Protocol):
     ) -> list[Execution]:
         """Executions that fit every filter given, newest first; guests only without identity and notebook.
 
-        With `before` only those that come after that one in this order.
+        With `interactive` only those whose cells a person runs, or only all others. `limit` counts
+        what fits. With `before` only those that come after that one in this order.
 
         Raises:
             NotFoundError: kind ``unknown-execution``: there is no `before`.

@@ -413,6 +413,7 @@ class SqlJournal(SqlWaits):
         *,
         identity: Identity | None = None,
         notebook: str | None = None,
+        interactive: bool | None = None,
         status: ExecutionStatus | None = None,
         tag: str | None = None,
         since: datetime | None = None,
@@ -430,6 +431,8 @@ class SqlJournal(SqlWaits):
                 if since is not None and row.started_at < rows.microseconds(since):
                     continue
                 if notebook is not None and rows.identity_of(row).notebook != notebook:
+                    continue
+                if interactive is not None and rows.identity_of(row).interactive is not interactive:
                     continue
                 execution = self._leases.execution(ledger, row)
                 if status is None or execution.status is status:

@@ -21,7 +21,7 @@ from typing import Any
 from IPython.core.inputtransformer2 import cell_magic
 from IPython.core.interactiveshell import InteractiveShell
 
-from kitaru_nb.analysis.directive import directive_of, mark_source
+from kitaru_nb.analysis.directive import CHECKPOINT, NO_CHECKPOINT, directive_of, mark_source
 from kitaru_nb.engine.cell import source_digest
 from kitaru_nb.engine.context import provide, provide_front
 from kitaru_nb.engine.process import Process, began_ns
@@ -384,9 +384,9 @@ class Hooks:
 
     def _may_be_step(self, info: Any, raw: str) -> bool:
         tags = self._tags()
-        if "no-checkpoint" in tags or (self._frames and self._frames[-1].running):
+        if NO_CHECKPOINT in tags or (self._frames and self._frames[-1].running):
             return False  # a cell run by a magic of a running step is part of that step
-        if self.every_cell or _MARK in raw or "checkpoint" in tags:
+        if self.every_cell or _MARK in raw or CHECKPOINT in tags:
             return True
         return self.auto is not None and self.auto.takes(info)
 
@@ -409,7 +409,7 @@ class Hooks:
     def _decide(self, frame: _Frame, tree: ast.Module) -> ast.Module:
         directive, body = directive_of(tree)
         raw = frame.info.raw_cell
-        if directive is None and not self.every_cell and "checkpoint" not in self._tags():
+        if directive is None and not self.every_cell and CHECKPOINT not in self._tags():
             if self.auto is None or _MARK in raw:
                 if self.session is not None:
                     self.session.opens(tree)

@@ -7,24 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kitaru_nb.analysis.directive import find_directive
+from kitaru_nb.analysis.directive import NO_CHECKPOINT, is_marked
 from kitaru_nb.engine.addresses import waiting_cells
 from kitaru_nb.engine.describe import time_json
+from kitaru_nb.engine.earlier import earlier_executions, steps_of_executions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.furthest import furthest_line, left_at
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.plan import CellPlan, Fate, PlannedCell, foresee
 from kitaru_nb.engine.prefix import source_code
-from kitaru_nb.errors import Suspended, UsageError
+from kitaru_nb.errors import Suspended
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
 from kitaru_nb.model.execution import Execution
-from kitaru_nb.stacks.notebooks import NO_CHECKPOINT
 
 __all__ = ["TypedCell", "cell_states"]
-
-_EARLIER = 10  # executions of the notebook that are looked at
-_TAG = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +48,11 @@ def cell_states(engine: Engine, notebook: str, cells: Sequence[TypedCell]) -> di
         UntrustedError: nobody who is trusted here has signed what is on record.
     """
     journal = engine.journal
-    known = [e for e in journal.executions(notebook=notebook, limit=_EARLIER) if e.identity.interactive]
+    known = earlier_executions(journal, notebook, interactive=True)
     if not known:
         return {"execution": None, "cells": {}, "dead": None}
     current = known[0]
-    recorded = [step for each in reversed(known) for step in journal.checkpoints(each.id)]
-    engine.trust.require(recorded)  # not even the files that they name are looked at before
+    recorded = steps_of_executions(engine, known)
     removed = journal.removed(frozenset().union(*(step.draft.stored for step in recorded)))
     planned = _planned(cells, recorded)
     rows = foresee(planned, recorded, holds=file_holds, removed=removed)
@@ -83,11 +79,7 @@ def _is_step(cell: TypedCell, on_record: set[str | None]) -> bool:
     """Whether the cell is marked, or was kept by ``%checkpoint auto``."""
     if NO_CHECKPOINT in cell.tags:
         return False
-    try:
-        directive = find_directive(cell.source)
-    except UsageError:
-        directive = None  # said when the cell runs
-    return directive is not None or _TAG in cell.tags or f"cell:{cell.id}" in on_record
+    return is_marked(cell.source, cell.tags) or f"cell:{cell.id}" in on_record
 
 
 def _state(

@@ -17,8 +17,9 @@ from papermill.execute import execute_notebook, remove_error_markers
 from papermill.iorw import load_notebook_node, write_ipynb
 from papermill.parameterize import add_builtin_parameters, parameterize_notebook, parameterize_path
 
-from kitaru_nb.analysis.directive import find_directive
+from kitaru_nb.analysis.directive import is_marked
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.earlier import earlier_executions, steps_of_executions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.plan import CellPlan, PlannedCell, foresee
@@ -58,8 +59,6 @@ __all__ = [
 ]
 
 _ENGINE = "kitaru"
-_EARLIER = 10  # executions of a notebook that are looked at for how long its cells take
-_TAG = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +207,8 @@ def plan(job: Job, *, settings: Settings) -> Plan:
         execution = _continued(engine, nb, job, output, settings)
         restored = restorable(engine, execution.id, steps) if execution is not None else ()
         recorded = engine.journal.checkpoints(execution.id) if execution is not None else []
-        known = _earlier(engine, local_path(job.notebook), interactive=False)
+        earlier = earlier_executions(engine.journal, local_path(job.notebook), interactive=False)
+        known = steps_of_executions(engine, earlier)
         rows = foresee(_headless(steps), recorded, holds=file_holds, prefix=len(restored), known=known)
         return Plan(execution, steps, restored, rows)
 
@@ -225,11 +225,10 @@ def plan_interactive(notebook: str, *, settings: Settings) -> tuple[Execution | 
     except NotFoundError:
         return None, foresee(cells, (), holds=file_holds)
     with closing(engine):
-        known = engine.journal.executions(notebook=notebook, limit=_EARLIER)
-        execution = next((each for each in known if each.identity.interactive), None)
-        recorded = _earlier(engine, notebook, interactive=True)
+        known = earlier_executions(engine.journal, notebook, interactive=True)
+        recorded = steps_of_executions(engine, known)
         removed = engine.journal.removed(frozenset().union(*(step.draft.stored for step in recorded)))
-        return execution, foresee(cells, recorded, holds=file_holds, removed=removed)
+        return next(iter(known), None), foresee(cells, recorded, holds=file_holds, removed=removed)
 
 
 def interactive_cells(notebook: str) -> list[PlannedCell]:
@@ -240,28 +239,16 @@ def interactive_cells(notebook: str) -> list[PlannedCell]:
     """
     nb = read_notebook(notebook)
     give_stable_ids(nb, recorded_ids(notebook))
-    return [PlannedCell(step.index + 1, step.step, step.source, _is_marked(step)) for step in steps_of(nb)]
+    return [
+        PlannedCell(
+            step.index + 1, step.step, step.source, not step.plain and is_marked(step.source, step.tags)
+        )
+        for step in steps_of(nb)
+    ]
 
 
 def _headless(steps: Sequence[Step]) -> list[PlannedCell]:
     return [PlannedCell(step.index + 1, step.step, step.source, not step.plain) for step in steps]
-
-
-def _is_marked(step: Step) -> bool:
-    try:
-        directive = find_directive(step.source)
-    except UsageError:
-        directive = None
-    return not step.plain and (directive is not None or _TAG in step.tags)
-
-
-def _earlier(engine: Engine, notebook: str, *, interactive: bool) -> list[Checkpoint]:
-    """The steps of the notebook's newest executions, oldest first."""
-    known = engine.journal.executions(notebook=notebook, limit=_EARLIER)
-    chosen = [each for each in known if each.identity.interactive is interactive]
-    found = [step for each in reversed(chosen) for step in engine.journal.checkpoints(each.id)]
-    engine.trust.require(found)  # not even the files that they name are looked at before
-    return found
 
 
 def again(job: Job) -> Job:

@@ -21,10 +21,10 @@ import nbformat
 from nbformat import NotebookNode
 from papermill.iorw import papermill_io
 
+from kitaru_nb.analysis.directive import NO_CHECKPOINT
 from kitaru_nb.errors import NotFoundError, UsageError
 
 __all__ = [
-    "NO_CHECKPOINT",
     "PARAMETERS",
     "Step",
     "check_output",
@@ -40,9 +40,6 @@ __all__ = [
     "steps_of",
     "write_atomically",
 ]
-
-NO_CHECKPOINT = "no-checkpoint"
-"""The tag of a cell that is run plainly."""
 
 PARAMETERS = "cell:injected-parameters"
 """The step of the cell in which papermill sets parameters."""

@@ -284,6 +284,25 @@ class JournalSuite(WaitPromises):
         with pytest.raises(NotFoundError):
             found(before=ExecutionId("ex_nothing"))
 
+    def test_what_a_person_runs_is_found_behind_any_number_of_headless_runs(self, journal: Journal) -> None:
+        def ran(identity: Identity) -> ExecutionId:
+            attempt, _ = journal.start(identity, owner=current_owner(), new=True)
+            journal.finish(attempt, ExecutionStatus.COMPLETED)
+            return attempt.execution
+
+        by_hand = [ran(Identity(notebook="/n.ipynb")) for _ in range(2)]
+        headless = [ran(Identity(notebook="/n.ipynb", output=f"/out{number}")) for number in range(3)]
+        flow = ran(Identity(flow="module:flow"))
+
+        def found(**filters: Any) -> list[ExecutionId]:
+            return [execution.id for execution in journal.executions(**filters)]
+
+        assert found(notebook="/n.ipynb", interactive=True, limit=1) == [by_hand[1]]
+        assert found(notebook="/n.ipynb", interactive=True) == by_hand[::-1]
+        assert found(notebook="/n.ipynb", interactive=False, limit=2) == headless[:0:-1]
+        assert found(interactive=False) == [flow, *headless[::-1]], "nobody runs a flow cell by cell"
+        assert found(interactive=True, before=by_hand[1]) == [by_hand[0]]
+
     def test_an_unknown_execution_is_named(self, journal: Journal) -> None:
         for wanted in ("ex_nothing", "latest"):
             with pytest.raises(NotFoundError) as refused:
