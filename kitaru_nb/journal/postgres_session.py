@@ -204,11 +204,15 @@ class PostgresSession:
                 return
             ledger = self._begin(begin)
             try:
-                yield ledger
+                try:
+                    yield ledger
+                except BaseException:
+                    self._undo()
+                    raise
+                self._end(ledger)
             except BaseException:
-                self._undo()
+                self._numbers.clear()  # an execution that was begun here is not there
                 raise
-            self._end(ledger)
 
     def _begin(self, statement: str) -> _Ledger:
         """A transaction. One that the server's restart kept from beginning is begun on a new connection."""

@@ -77,6 +77,10 @@ class Footing:
         self._packs |= packs
         self._artifacts.update(wanted)
 
+    def forget(self) -> None:
+        """A transaction was undone: what was noted in it is not on record."""
+        self._sweeps = -1  # `check` begins anew
+
     def committed(self, artifacts: Iterable[Artifact]) -> None:
         """Take note of what is on record since the last `check`."""
         self._artifacts.update(artifact.digest for artifact in artifacts)

@@ -154,6 +154,7 @@ class SqliteSession:
                     connection.execute("COMMIT")
                 except BaseException:
                     self._known.clear()
+                    self._numbers.clear()
                     _undo(connection)
                     raise
             except _FAULTS as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -301,9 +301,16 @@ class SqlJournal(SqlWaits):
         with self._session.reading() as ledger:
             return tombstones(ledger, digests)
 
-    def holding(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def holding(self) -> Iterator[None]:
         """One transaction around all that this thread reads and writes inside the block."""
-        return self._session.holding()
+        try:
+            with self._session.holding():
+                yield
+        except BaseException:
+            self._ordinals.clear()
+            self._footing.forget()
+            raise
 
     def every_checkpoint(self, *, after: int = 0) -> Iterator[Checkpoint]:
         """Every step on record with a number above `after`, oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from kitaru_nb.model.execution import (
     Identity,
     Owner,
     current_owner,
+    new_execution_id,
 )
 from kitaru_nb.model.removal import Removal
 from kitaru_nb.model.transcript import Run, Transcript
@@ -598,6 +599,54 @@ class JournalSuite(WaitPromises):
             assert list(other.every_checkpoint()) == []
 
         assert [step.draft.name for step in other.every_checkpoint()] == ["two"]
+
+    @staticmethod
+    def _undone(journal: Journal, act: Callable[[], object]) -> None:
+        with pytest.raises(ZeroDivisionError), journal.holding():
+            act()
+            raise ZeroDivisionError
+
+    def test_nothing_leans_on_an_artifact_whose_commit_was_undone(self, journal: Journal) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        artifact, location = a_stored_value()
+
+        self._undone(
+            journal,
+            lambda: journal.commit(attempt, a_draft("one"), artifacts=[artifact], locations=[location]),
+        )
+
+        with pytest.raises(ConflictError) as refused:
+            journal.commit(attempt, a_draft("two"), needs=[artifact.digest])
+        assert refused.value.kind == "values-removed"
+
+    def test_a_step_whose_number_an_undone_one_had_has_its_own_place(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        first = journal.commit(attempt, a_draft("first"))
+        self._undone(journal, lambda: journal.commit(attempt, a_draft("second", parent=first.seq)))
+        again = other.commit(attempt, a_draft("alone"))
+
+        next_one = journal.commit(attempt, a_draft("next", parent=again.seq))
+
+        assert (again.seq, again.ordinal, next_one.ordinal) == (first.seq + 1, 1, 2)
+
+    def test_an_execution_whose_beginning_was_undone_begins_as_itself(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        owner, wanted = current_owner(), new_execution_id()
+        mine = Identity(notebook="/mine.ipynb")
+        self._undone(
+            journal,
+            lambda: journal.heartbeat(journal.start(mine, owner=owner, execution=wanted)[0]),
+        )
+        taken, _ = other.start(self.notebook, owner=owner)
+
+        attempt, _ = journal.start(mine, owner=owner, execution=wanted)
+        journal.commit(attempt, a_draft("mine"))
+
+        assert [step.draft.name for step in other.checkpoints(wanted)] == ["mine"]
+        assert other.checkpoints(taken.execution) == []
         assert other.pinned() == frozenset()
         assert list(other.every_checkpoint(after=1)) == []
 
