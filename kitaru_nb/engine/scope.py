@@ -32,6 +32,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.forked import Forks
 from kitaru_nb.engine.history import origin_of
+from kitaru_nb.engine.noted import Noted
 from kitaru_nb.engine.observe import Observed, own_doing
 from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.replay import Replay, lent, replay_in
@@ -98,6 +99,7 @@ class Book:
         running: The calls that run now.
         under_way: Those of them that a thread of ours makes.
         drew: The call whose random numbers came last, made or served.
+        noted: What is forgotten again where the transaction that it was noted in is undone.
 
     Where the execution is a replay, results of the one that it replays are among those that are
     asked for; one that is served is on record here from then on, see `engine.replay`.
@@ -120,6 +122,7 @@ class Book:
         self.running: set[Beside] = set()
         self.under_way: set[object] = set()
         self.drew: Checkpoint | None = None
+        self.noted = Noted()
         self._writer: ThreadPoolExecutor | None = None
         self._pid = os.getpid()
         self._codes: set[Digest] = set()
@@ -147,6 +150,7 @@ class Book:
         """A thread that held the lock is not there in the child."""
         self._lock = threading.RLock()
         self.running = set()
+        self.noted = Noted()
         self._forks.in_child()
 
     def close(self) -> None:
@@ -159,8 +163,11 @@ class Book:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """One transaction around all that this thread reads and records inside the block."""
-        with self._lock, self.engine.journal.holding():  # in this order, as everywhere
+        """One transaction around all that this thread reads and records inside the block.
+
+        Where it is undone, nothing of what was recorded inside counts for anybody.
+        """
+        with self._lock, self.noted.together(), self.engine.journal.holding():  # in this order, as everywhere
             yield
 
     def write(self, job: Callable[[], None]) -> None:
@@ -319,8 +326,14 @@ class Book:
         draft = restored_draft(found, scope=scope.path, data=data)
         copy = self._commit(draft, Entry(found.draft.kind, found.draft.key, found.draft.name))
         known = self._by_key[found.draft.key]
-        known[known.index(found)] = copy
+        at, newest = known.index(found), self._newest
+        known[at] = copy
         self._newest = copy.ordinal
+
+        def back() -> None:
+            known[at], self._newest = found, newest
+
+        self.noted.add(back)
         scope.consume(copy, own=True)  # what it saves is on its own record
         return copy
 
@@ -394,7 +407,13 @@ class Book:
                 number=len(self._by_key.get(entry.key, ())),
             )
             rest = {name: value for name, value in entry.fields.items() if name not in ("code", "source")}
-            checkpoint = self._commit(draft.having(**rest), entry)
+            try:
+                checkpoint = self._commit(draft.having(**rest), entry)
+            except BaseException:
+                self._origins.discard(
+                    entry.fields.get("origin")
+                )  # as `elsewhere` gave it: it may do so again
+                raise
             if status is not CheckpointStatus.FAILED:
                 self._add(checkpoint)
                 scope.consume(checkpoint, own=True)
@@ -427,6 +446,7 @@ class Book:
             needs=written.needs - {artifact.digest for artifact in written.artifacts},
         )
         self.engine.trust.committed(checkpoint)
+        self.noted.add(lambda: self.engine.trust.forget(checkpoint))
         return checkpoint
 
     def _flush(self) -> None:
@@ -526,17 +546,25 @@ class Book:
         warnings.warn(f"kitaru: {sentence}", BudgetWarning, stacklevel=2)
 
     def _add(self, checkpoint: Checkpoint) -> None:
-        draft = checkpoint.draft
+        draft, newest = checkpoint.draft, self._newest
+        origins = set() if draft.origin is None else {draft.origin} - self._origins
+        finished = _finished_by(draft) - self._finished
         if not self._is_lent(checkpoint):
             self._newest = max(self._newest, checkpoint.ordinal)
-        if draft.origin is not None:
-            self._origins.add(draft.origin)
-        self._by_key.setdefault(draft.key, []).append(checkpoint)
+        self._origins |= origins
+        known = self._by_key.setdefault(draft.key, [])
+        known.append(checkpoint)
         self._by_scope[draft.scope] = self._by_scope.get(draft.scope, 0) + 1
-        if "path" in draft.data:
-            self._finished.add(draft.data["path"])
-        elif draft.kind is StepKind.RESULT and "finished" in draft.data:
-            self._finished.add(draft.data["finished"])
+        self._finished |= finished
+
+        def back() -> None:
+            known.remove(checkpoint)
+            self._by_scope[draft.scope] -= 1
+            self._newest = newest
+            self._origins -= origins
+            self._finished -= finished
+
+        self.noted.add(back)
 
 
 class Scope:
@@ -741,6 +769,16 @@ class Scope:
                 self.recorded += checkpoint.draft.duration
             else:
                 self.root.served.append(checkpoint)
+        self.book.noted.add(lambda: self._give_back(checkpoint))
+
+    def _give_back(self, checkpoint: Checkpoint) -> None:
+        """What was consumed was not recorded, or not asked for, after all."""
+        self.consumed.discard(checkpoint.seq)
+        self.root.held.pop(checkpoint.seq, None)
+        self._given.discard(checkpoint.draft.data.get("path", ""))
+        self._at.pop(checkpoint.draft.key, None)  # it may be past the end of what is left
+        with self._lock:
+            self.root.served = [each for each in self.root.served if each is not checkpoint]
 
     def unrecorded(self) -> float:
         """Seconds that its cell has run so far beyond what is on record of that; 0 where none is known."""
@@ -841,6 +879,13 @@ def _ranges(numbers: Iterable[int]) -> list[list[int]]:
         else:
             rows.append([number, number])
     return rows
+
+
+def _finished_by(draft: Draft) -> set[str]:
+    """The scope that has come to its end by this result, if one has."""
+    if "path" in draft.data:
+        return {draft.data["path"]}
+    return {draft.data["finished"]} if draft.kind is StepKind.RESULT and "finished" in draft.data else set()
 
 
 def _generation(path: str, number: int) -> str:

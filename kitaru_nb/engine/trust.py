@@ -215,6 +215,10 @@ class Trust:
         if mark is not None:
             self._marks[checkpoint.seq] = mark
 
+    def forget(self, checkpoint: Checkpoint) -> None:
+        """The record is not on record after all: another one will have its number."""
+        self._marks.pop(checkpoint.seq, None)
+
     def signed_line(self, drafts: Sequence[Draft], execution: ExecutionId) -> list[Draft]:
         """Drafts that follow each other from the beginning of a line, each signed."""
         found: list[Draft] = []

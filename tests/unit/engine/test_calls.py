@@ -19,7 +19,7 @@ import pytest
 from kitaru_nb import checkpoint, gather
 from kitaru_nb.artifacts.values import checked_buffers
 from kitaru_nb.engine.context import current_scope
-from kitaru_nb.errors import KitaruError, TimedOutError, UnstorableError, UsageError
+from kitaru_nb.errors import KitaruError, StoreError, TimedOutError, UnstorableError, UsageError
 from kitaru_nb.model.checkpoint import CheckpointStatus, StepKind
 from tests.unit.engine.kernel import Start
 from tests.unit.engine.turns import Attempts
@@ -73,6 +73,31 @@ def test_equal_calls_have_results_of_their_own_and_the_same_ones_again(attempts:
 
     assert len(set(first)) == 3
     assert second == first
+
+
+def test_a_reused_result_that_could_not_be_recorded_is_given_again(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @checkpoint(reuse=True)
+    def double(x: int) -> int:
+        attempts.ran.append(x)
+        return 2 * x
+
+    with attempts.attempt_at("tests:first"):
+        double(4)
+    attempts.ran.clear()
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full", kind="journal-full", hint="make room")
+
+    with attempts.attempt():
+        with monkeypatch.context() as patch:
+            patch.setattr(attempts.engine.journal, "commit", full)
+            with pytest.raises(StoreError):
+                double(4)
+        found = double(4)
+
+    assert (found, attempts.ran) == (8, [])
 
 
 def test_calls_beyond_those_on_record_are_made(attempts: Attempts) -> None:

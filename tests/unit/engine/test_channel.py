@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +15,11 @@ from kitaru_nb.engine.export import export_execution
 from kitaru_nb.engine.importing import import_file
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.scope import Book
-from kitaru_nb.errors import TimedOutError
-from kitaru_nb.model.execution import ExecutionStatus, Identity
+from kitaru_nb.errors import ConflictError, StoreError, TimedOutError
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.testing import a_draft
 from tests.unit.engine.test_calls import attempts
 from tests.unit.engine.turns import Attempts
 
@@ -54,3 +60,93 @@ def test_what_was_received_is_had_again_where_the_execution_is_imported(
         assert channel("box").receive(timeout=0) == "message"
     book.close()
     lease.give_back(ExecutionStatus.INTERRUPTED)
+
+
+@contextmanager
+def full_disk(engine: Any) -> Iterator[None]:
+    """Inside the block the disk has no room left when a transaction is to be committed."""
+    journal = engine.journal
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        with type(journal).holding(journal):
+            yield
+            raise StoreError("the disk is full", kind="journal-full", hint="make room")
+
+    journal.holding = full
+    try:
+        yield
+    finally:
+        del journal.holding
+
+
+def test_a_message_whose_commit_failed_was_not_sent_and_can_be_sent(attempts: Attempts) -> None:
+    with attempts.attempt_at("tests:sender") as scope:
+        book = scope.book
+        with full_disk(attempts.engine), pytest.raises(StoreError):
+            channel("box").send("once")
+        assert (book.newest, scope.consumed, scope.root.held) == (0, set(), {})
+        with inside(book.scope("flow")):  # the cell is run again in the same kernel
+            channel("box").send("once")
+        recorded = attempts.engine.journal.steps_within(book.execution)
+        assert book.results() == recorded
+        assert (book.newest, [step.draft.number for step in recorded]) == (2, [0, 0])
+
+    with attempts.attempt():
+        assert channel("box").receive(timeout=0) == "once"
+        with pytest.raises(TimedOutError):
+            channel("box").receive(timeout=0)
+
+
+def test_a_message_whose_receipt_was_not_committed_is_not_had_and_can_be_taken(attempts: Attempts) -> None:
+    with attempts.attempt_at("tests:sender"):
+        channel("box").send("message")
+
+    with attempts.attempt() as scope:
+        with full_disk(attempts.engine), pytest.raises(StoreError):
+            channel("box").receive(timeout=0)
+        with attempts_beside(attempts, "tests:quicker"):
+            assert channel("box").receive(timeout=0) == "message"
+        with inside(scope.book.scope("flow")), pytest.raises(TimedOutError):
+            channel("box").receive(timeout=0)
+
+
+@contextmanager
+def attempts_beside(attempts: Attempts, flow: str) -> Iterator[None]:
+    """Another process works in another execution meanwhile."""
+    beside = Attempts(attempts.engine.settings.home)
+    with beside.attempt_at(flow):
+        yield
+    beside.engine.close()
+
+
+def test_what_follows_a_failed_commit_is_signed_for_what_it_follows(attempts: Attempts) -> None:
+    """Another process is quicker, and its step has the number that the undone one had."""
+    engine = attempts.engine
+    with attempts.attempt_at("tests:sender") as scope:
+        with full_disk(engine), pytest.raises(StoreError):
+            channel("box").send("undone")
+        with closing(open_engine(Settings(home=engine.settings.home))) as other:
+            signed = other.trust.signed(a_draft("first"), scope.book.execution)
+            first = other.journal.commit(scope.book.attempt, signed)
+        signed = engine.trust.signed(a_draft("second", parent=first.seq), scope.book.execution)
+        second = engine.journal.commit(scope.book.attempt, signed)
+
+    with closing(open_engine(Settings(home=engine.settings.home))) as other:
+        assert first.seq == 1
+        other.trust.require(other.journal.line(second.seq))
+
+
+def test_nothing_of_a_message_stays_where_the_lease_was_lost(attempts: Attempts) -> None:
+    with attempts.attempt_at("tests:sender") as scope:
+        book = scope.book
+        attempts.engine.journal.resume(book.execution, owner=current_owner(), take_over=True)
+        with pytest.raises(ConflictError) as refused:
+            channel("box").send("late")
+
+        assert refused.value.kind == "superseded"
+        assert book.results() == []
+        assert scope.consumed == set()
+
+    with attempts.attempt(), pytest.raises(TimedOutError):
+        channel("box").receive(timeout=0)
