@@ -15,7 +15,7 @@ from kitaru_nb.engine.alone import alone, alone_async
 from kitaru_nb.engine.call import RESULT, load_result, refuse_unstorable
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
-from kitaru_nb.engine.refs import checkpoint_names, named_steps
+from kitaru_nb.engine.refs import Ref
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
@@ -183,21 +183,12 @@ def last_saved(name: str) -> str | None:
     scope = current_scope()
     if scope is None:
         return None
-    saved = (each for each in reversed(scope.book.results()) if _is_saved(each, name))
-    found = next((each for each in saved if scope.is_past(each)), None)
+    found = next(filter(scope.is_past, scope.book.saved(name)), None)
     return None if found is None else _ref_of(scope, found)
 
 
 def _ref_of(scope: Scope, saved: Checkpoint) -> str:
-    journal, execution = scope.book.engine.journal, scope.book.execution
-    steps = named_steps(journal, execution)
-    called = dict(zip((step.seq for step in steps), checkpoint_names(steps), strict=True))
-    return f"{execution}/{called[saved.seq]}/{saved.draft.name}"
-
-
-def _is_saved(checkpoint: Checkpoint, name: str) -> bool:
-    draft = checkpoint.draft
-    return draft.kind is StepKind.VALUE and draft.name == name and any(name in g.names for g in draft.groups)
+    return str(Ref(saved.execution, scope.book.labels.label(saved), saved.draft.name))
 
 
 class Stream:

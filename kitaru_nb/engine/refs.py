@@ -27,8 +27,11 @@ __all__ = [
     "find_artifact",
     "find_execution",
     "find_step",
+    "holds_named",
     "named_steps",
+    "numbered",
     "parse_ref",
+    "standing_cells",
     "steps",
     "value_refs",
 ]
@@ -149,7 +152,7 @@ def steps(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
     calls come with the place that they have among all steps; one that the newest attempt was
     given from the record counts as restored.
     """
-    cells, calls = _cells(journal, execution), _calls(journal, execution)
+    cells, calls = standing_cells(journal, execution), _calls(journal, execution)
     if not calls:
         return cells
     merged = sorted([*cells, *calls], key=lambda checkpoint: checkpoint.seq)
@@ -182,17 +185,19 @@ def _calls(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
 
 def named_steps(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
     """The steps, and what else has a name that values can be asked for by: results and saved values."""
-    others = [
-        c
-        for c in journal.steps_within(execution)
-        if c.draft.groups
-        and c.draft.kind in (StepKind.ONCE, StepKind.VALUE, StepKind.MESSAGE, StepKind.RESULT)
-        and c.draft.status is not CheckpointStatus.FAILED
-    ]
+    others = [c for c in journal.steps_within(execution) if holds_named(c)]
     return sorted([*steps(journal, execution), *others], key=lambda checkpoint: checkpoint.seq)
 
 
-def _cells(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
+def holds_named(step: Checkpoint) -> bool:
+    """Whether a step that is neither a cell nor a call has values that are asked for by its name."""
+    kinds = (StepKind.ONCE, StepKind.VALUE, StepKind.MESSAGE, StepKind.RESULT)
+    draft = step.draft
+    return bool(draft.groups) and draft.kind in kinds and draft.status is not CheckpointStatus.FAILED
+
+
+def standing_cells(journal: Journal, execution: ExecutionId) -> list[Checkpoint]:
+    """Of each cell the record that stands, see `steps`."""
     recorded = journal.checkpoints(execution)
     if not recorded:
         return []
@@ -212,8 +217,13 @@ def checkpoint_names(checkpoints: Sequence[Checkpoint]) -> list[str]:
     for checkpoint in checkpoints:
         name = checkpoint.draft.name
         seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+        names.append(numbered(name, seen[name]))
     return names
+
+
+def numbered(name: str, number: int) -> str:
+    """What to type for the step that has this number among those of its name."""
+    return name if number == 1 else f"{name}#{number}"
 
 
 def find_step(

@@ -17,6 +17,7 @@ import os
 import threading
 import time
 import warnings
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.forked import Forks
 from kitaru_nb.engine.history import origin_of
+from kitaru_nb.engine.labels import Labels
 from kitaru_nb.engine.noted import Noted
 from kitaru_nb.engine.observe import Observed, own_doing
 from kitaru_nb.engine.prefix import restored_draft
@@ -99,6 +101,7 @@ class Book:
         running: The calls that run now.
         under_way: Those of them that a thread of ours makes.
         drew: The call whose random numbers came last, made or served.
+        labels: What to type for saved values.
         noted: What is forgotten again where the transaction that it was noted in is undone.
 
     Where the execution is a replay, results of the one that it replays are among those that are
@@ -122,6 +125,7 @@ class Book:
         self.running: set[Beside] = set()
         self.under_way: set[object] = set()
         self.drew: Checkpoint | None = None
+        self.labels = Labels(engine.journal)
         self.noted = Noted()
         self._writer: ThreadPoolExecutor | None = None
         self._pid = os.getpid()
@@ -133,6 +137,7 @@ class Book:
         self._lock = threading.RLock()
         self._by_key: dict[str, list[Checkpoint]] = {}
         self._by_scope: dict[str, int] = {}
+        self._saved: dict[str, list[Checkpoint]] = {}
         self._read: ExecutionId | None = None
         self._generations: dict[str, int] = {}
         self._finished: set[str] = set()
@@ -150,7 +155,7 @@ class Book:
         """A thread that held the lock is not there in the child."""
         self._lock = threading.RLock()
         self.running = set()
-        self.noted = Noted()
+        self.labels, self.noted = Labels(self.engine.journal), Noted()
         self._forks.in_child()
 
     def close(self) -> None:
@@ -232,6 +237,13 @@ class Book:
             self._load()
             found = [each for known in self._by_key.values() for each in known if not self._is_lent(each)]
             return sorted(found, key=lambda each: each.seq)
+
+    def saved(self, name: str) -> Iterator[Checkpoint]:
+        """What is on record as saved under a name, newest first."""
+        with self._lock:
+            self._load()
+            found = reversed(self._saved.get(name, ()))
+        return (each for each in found if not self._is_lent(each))
 
     def note_finished(self, path: str) -> None:
         """The cell at `path` is on record: its results belong to a run that came to its end."""
@@ -329,9 +341,11 @@ class Book:
         at, newest = known.index(found), self._newest
         known[at] = copy
         self._newest = copy.ordinal
+        saved = self._note_saved(copy)
 
         def back() -> None:
             known[at], self._newest = found, newest
+            saved.remove(copy)
 
         self.noted.add(back)
         scope.consume(copy, own=True)  # what it saves is on its own record
@@ -446,8 +460,13 @@ class Book:
             needs=written.needs - {artifact.digest for artifact in written.artifacts},
         )
         self.engine.trust.committed(checkpoint)
-        self.noted.add(lambda: self.engine.trust.forget(checkpoint))
+        self.noted.add(lambda: self._undone(checkpoint))
         return checkpoint
+
+    def _undone(self, checkpoint: Checkpoint) -> None:
+        """Another record will have its number."""
+        self.engine.trust.forget(checkpoint)
+        self.labels = Labels(self.engine.journal)
 
     def _flush(self) -> None:
         try:
@@ -462,7 +481,7 @@ class Book:
         execution = self.execution
         if self._read == execution:
             return
-        self._by_key, self._by_scope = {}, {}
+        self._by_key, self._by_scope, self._saved = {}, {}, {}
         self._finished = set()
         journal = self.engine.journal
         recorded = journal.steps_within(execution)
@@ -556,15 +575,27 @@ class Book:
         known.append(checkpoint)
         self._by_scope[draft.scope] = self._by_scope.get(draft.scope, 0) + 1
         self._finished |= finished
+        saved = self._note_saved(checkpoint)
 
         def back() -> None:
             known.remove(checkpoint)
+            saved.remove(checkpoint)
             self._by_scope[draft.scope] -= 1
             self._newest = newest
             self._origins -= origins
             self._finished -= finished
 
         self.noted.add(back)
+
+    def _note_saved(self, checkpoint: Checkpoint) -> list[Checkpoint]:
+        """Where a result is now among those that were saved under its name; by itself if it was not."""
+        draft = checkpoint.draft
+        named = any(draft.name in group.names for group in draft.groups)
+        if draft.kind is not StepKind.VALUE or not named:
+            return [checkpoint]
+        saved = self._saved.setdefault(draft.name, [])
+        insort(saved, checkpoint, key=lambda each: each.seq)
+        return saved
 
 
 class Scope:
@@ -579,6 +610,7 @@ class Scope:
         root: The flow or cell that it is in.
         consumed: Results that this run was given or has recorded.
         held: In the root: these of all scopes in it, with the path of the one that has each.
+        had: In the root: paths of the calls among them.
         begun: In the root: paths of calls that were made, with the path of the one that is given
             what was recorded there. That is another one where it took over from a call that had
             not come to its end, see `Book._is_left`.
@@ -622,6 +654,7 @@ class Scope:
         self.loops: set[str] = set()
         self.consumed: set[int] = set()
         self.held: dict[int, str] = {}
+        self.had: set[str] = set()
         self.begun: dict[str, str] = {}
         self.cost: float | None = None
         self.tokens: int | None = None
@@ -684,6 +717,7 @@ class Scope:
                     self.consume(each)
                 else:
                     self.held[each.seq] = _OVER  # whoever had it does not run in this attempt
+                    self.had.add(each.draft.data.get("path", ""))
         with self._lock:
             self._children.update(met["children"])
             self._named.update(met["named"])
@@ -697,9 +731,10 @@ class Scope:
         root, scope = self.root, found.draft.scope
         if scope != root.path and not scope.startswith(f"{root.path}/"):
             return True
-        had = {each.draft.data.get("path") for each in self.book.results() if each.seq in root.held}
         words = scope.split("/")
-        return found.seq in root.held or any("/".join(words[:n]) in had for n in range(1, len(words) + 1))
+        return found.seq in root.held or any(
+            "/".join(words[:n]) in root.had for n in range(1, len(words) + 1)
+        )
 
     def suspend(self, suspended: Suspended) -> None:
         """Take note, here and in what is around, that something waits."""
@@ -764,21 +799,26 @@ class Scope:
         self.consumed.add(checkpoint.seq)
         self.root.held[checkpoint.seq] = self.path
         self._given.add(checkpoint.draft.data.get("path", ""))
+        self.root.had.add(checkpoint.draft.data.get("path", ""))
         with self._lock:
             if own:
                 self.recorded += checkpoint.draft.duration
             else:
                 self.root.served.append(checkpoint)
-        self.book.noted.add(lambda: self._give_back(checkpoint))
+        self.book.noted.add(lambda: self._give_back(checkpoint, own=own))
 
-    def _give_back(self, checkpoint: Checkpoint) -> None:
+    def _give_back(self, checkpoint: Checkpoint, *, own: bool) -> None:
         """What was consumed was not recorded, or not asked for, after all."""
         self.consumed.discard(checkpoint.seq)
         self.root.held.pop(checkpoint.seq, None)
         self._given.discard(checkpoint.draft.data.get("path", ""))
+        self.root.had.discard(checkpoint.draft.data.get("path", ""))
         self._at.pop(checkpoint.draft.key, None)  # it may be past the end of what is left
         with self._lock:
-            self.root.served = [each for each in self.root.served if each is not checkpoint]
+            if own:
+                self.recorded -= checkpoint.draft.duration
+            else:
+                self.root.served = [each for each in self.root.served if each is not checkpoint]
 
     def unrecorded(self) -> float:
         """Seconds that its cell has run so far beyond what is on record of that; 0 where none is known."""
