@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.event import Event
@@ -66,7 +67,7 @@ def budget_wait(journal: Journal, execution: Execution) -> Wait | None:
 
 
 def all_budget_waits(journal: Journal, execution: ExecutionId | None = None) -> list[Wait]:
-    """Those of one execution or of all, oldest first."""
+    """Those of one execution or of all, in the order in which they were stopped."""
     chosen: Iterable[Execution]
     if execution is not None:
         chosen = [journal.execution(execution)]
@@ -74,4 +75,9 @@ def all_budget_waits(journal: Journal, execution: ExecutionId | None = None) -> 
         states = (ExecutionStatus.WAITING, ExecutionStatus.RUNNING)
         chosen = [each for status in states for each in journal.executions(status=status)]
     found = [wait for each in chosen if (wait := budget_wait(journal, each)) is not None]
-    return sorted(found, key=lambda wait: wait.execution)
+    return sorted(found, key=_stopped)
+
+
+def _stopped(wait: Wait) -> datetime:
+    assert wait.asked_at is not None
+    return wait.asked_at
