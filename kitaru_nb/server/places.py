@@ -154,11 +154,12 @@ class Places:
         self._root = root
         self._stack = stack
         self._known: dict[tuple[str, str, str], Place] = {}
+        self._own: tuple[str, str, str] | None = None
         self._lock = threading.Lock()
 
     def own(self) -> Place:
         """The place that is current in the server's folder, as it is now."""
-        return self._remembered(self._settings(self._root))
+        return self._remembered(self._settings(self._root), own=True)
 
     def of_notebook(self, notebook: Path) -> Place:
         """Where a kernel of that notebook records.
@@ -215,19 +216,24 @@ class Places:
     def _settings(self, folder: Path) -> Settings:
         return resolve(cwd=folder, stack=self._stack)
 
-    def _remembered(self, settings: Settings) -> Place:
+    def _remembered(self, settings: Settings, *, own: bool = False) -> Place:
+        """The place with these settings. Of those that were not asked about lately the oldest is given up."""
         stack = chosen_stack(settings)
         key = (str(settings.home), stack.name, stack.source)
         with self._lock:
-            place = self._known.get(key)
-            if place is None or place.settings != settings:
-                stale, place = place, Place(settings)
-                self._known[key] = place
-                while len(self._known) > _REMEMBERED:
-                    self._known.pop(next(iter(self._known)))
-                if stale is not None:
-                    stale.close()
-            return place
+            if own:
+                self._own = key
+            place = self._known.pop(key, None)
+            left = [] if place is None or place.settings == settings else [place]
+            if place is None or left:
+                place = Place(settings)
+            self._known[key] = place  # the one that was asked about last comes last
+            others = [each for each in self._known if each not in (key, self._own)]
+            many = len(others) + (key != self._own) - _REMEMBERED
+            left += [self._known.pop(each) for each in others[: max(0, many)]]
+        for each in left:  # whoever reads there just now opens it again for that
+            each.close()
+        return place
 
     def _is_ours(self, stack: Stack) -> bool:
         """Whether whoever runs the server has chosen it: it is theirs, or that of the server's folder."""
