@@ -174,7 +174,10 @@ class _Ticket:
     def _record(self, answer: ModelAnswer, cost: float | None) -> None:
         entry = self._entry(answer.usage, answer, cost, {})
         entry.store = lambda: self._store(answer)
-        self._scope.record(entry, started_at=self._started_at, duration=answer.duration)
+        recorded = self._scope.record(entry, started_at=self._started_at, duration=answer.duration)
+        requests = [group.artifact for group in recorded.draft.groups if REQUEST in group.names]
+        if requests:  # the next one may share what it holds, now that it is on record
+            self._scope.book.last_request = requests[0]
         self._scope.spend(cost, None if answer.usage is None else answer.usage.total)
 
     def _store(self, answer: ModelAnswer) -> tuple[Mapping[str, Any], Written]:
@@ -189,7 +192,6 @@ class _Ticket:
             request = engine.put(
                 {REQUEST: _parts(self._request.body)}, namespace={}, before=book.last_request
             )
-            book.last_request = request.artifact.digest
             groups.append(Group((REQUEST,), written.add(request), Digest("")))
         return {"groups": tuple(groups)}, written
 

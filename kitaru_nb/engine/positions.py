@@ -161,7 +161,9 @@ class CellPositions:
             "source": self._pending.cell.source,
             "outputs": () if self._sink is None else tuple(self._sink.since(self._begun[loop])),
         }
-        scope.record(Entry(StepKind.VALUE, self._key(loop), self._pending.name, fields, store=self._store))
+        entry = Entry(StepKind.VALUE, self._key(loop), self._pending.name, fields, store=self._store)
+        entry.look_again = self._line.look_again
+        scope.record(entry)
 
     def _key(self, loop: str) -> CheckpointKey:
         """What the positions of a loop are found by: equal while cell and inputs are."""

@@ -40,7 +40,7 @@ from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.replay import Replay, lent, replay_in
 from kitaru_nb.engine.secrecy import masked_draft
 from kitaru_nb.engine.trial import Trial
-from kitaru_nb.errors import BudgetWarning, ConflictError, StoreError, Suspended
+from kitaru_nb.errors import BudgetWarning, ConflictError, NotFoundError, StoreError, Suspended
 from kitaru_nb.journal.forks import minding_forks
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.llm.prices import Prices
@@ -72,6 +72,7 @@ class Entry:
         name: What a person calls it.
         fields: Further fields of the draft.
         store: Writes the values; called again where `gc` was faster than the commit.
+        look_again: Called before that: what is remembered as stored may be what is gone.
     """
 
     kind: StepKind
@@ -79,6 +80,7 @@ class Entry:
     name: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     store: Callable[[], tuple[Mapping[str, Any], Written]] | None = None
+    look_again: Callable[[], None] = lambda: None
 
 
 class Book:
@@ -95,7 +97,7 @@ class Book:
     Attributes:
         trial: Loads objects of foreign classes before what is stored counts.
         prices: What model calls cost.
-        last_request: What the last request to a model was stored as.
+        last_request: What the last request to a model is on record as.
         budget: What is left of the limit; None without one, and before the record was read.
         files: Files that steps and calls wrote, see `engine.outside`.
         running: The calls that run now.
@@ -438,10 +440,10 @@ class Book:
             try:
                 with own_doing():
                     return self._commit_once(draft, entry)
-            except ConflictError as error:
-                if error.kind not in _REMOVED or tries + 1 == _TRIES:
+            except (ConflictError, NotFoundError) as error:
+                if error.kind not in _REMOVED or entry.store is None or tries + 1 == _TRIES:
                     raise
-                self.engine.store.close()  # `gc` took what was shared: it is written anew
+                self._look_again_at_values(entry)  # `gc` took what was shared: it is written anew
         raise AssertionError("the last try either returns or raises")
 
     def _commit_once(self, draft: Draft, entry: Entry) -> Checkpoint:
@@ -467,6 +469,14 @@ class Book:
         """Another record will have its number."""
         self.engine.trust.forget(checkpoint)
         self.labels = Labels(self.engine.journal)
+
+    def _look_again_at_values(self, entry: Entry) -> None:
+        """Lean on nothing that is only remembered as stored."""
+        self.engine.store.close()
+        self.last_request = None
+        if self.files is not None:
+            self.files.look_again()
+        entry.look_again()
 
     def _flush(self) -> None:
         try:
