@@ -199,7 +199,7 @@ export function addCommands(app: JupyterFrontEnd, parts: ICommandParts): void {
       if (!panel || !step) {
         return;
       }
-      const said = step.checkpoint && panel.sessionContext.session ? await magic(panel.sessionContext, `%why ${step.checkpoint}`) : null;
+      const said = step.checkpoint && panel.sessionContext.session ? await magic(panel.sessionContext, trans, 'why', step.checkpoint) : null;
       await showDialog({
         title: step.checkpoint ?? trans.__('This cell'),
         body: (said?.ok && said.text) || step.why || trans.__('It has not run yet.'),
@@ -264,7 +264,7 @@ async function rewind(panel: NotebookPanel, name: string, { trans }: IKitaru): P
   if (!asked.button.accept) {
     return;
   }
-  const said = await magic(panel.sessionContext, `%rewind ${name}`);
+  const said = await magic(panel.sessionContext, trans, 'rewind', name);
   const text = said.text.replace(/^kitaru: /, '');
   if (said.ok) {
     Notification.success(text, { autoClose: 8000 });

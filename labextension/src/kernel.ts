@@ -1,6 +1,7 @@
 /** What is asked of a kernel beside its notebook's cells: nothing of it lands in the notebook. */
 import type { ISessionContext } from '@jupyterlab/apputils';
 import type { Kernel, KernelMessage } from '@jupyterlab/services';
+import type { TranslationBundle } from '@jupyterlab/translation';
 
 /** What a run of code said, and whether it failed. */
 export interface ISaid {
@@ -28,14 +29,50 @@ export async function standingOf(kernel: Kernel.IKernelConnection): Promise<Stan
   return STANDINGS[content.user_expressions?.kitaru?.data?.['text/plain']] ?? 'new';
 }
 
-/** Run a line magic of ours, with the extension loaded first. */
-export async function magic(context: ISessionContext, line: string): Promise<ISaid> {
+/** A line magic of ours that takes one name. */
+export type Magic = 'why' | 'rewind' | 'resume';
+
+/** Run a line magic of ours on a name, with the extension loaded first. */
+export async function magic(
+  context: ISessionContext,
+  trans: TranslationBundle,
+  name: Magic,
+  argument: string
+): Promise<ISaid> {
   const kernel = context.session?.kernel;
   if (!kernel) {
-    return { ok: false, text: 'no kernel' };
+    return { ok: false, text: trans.__('This notebook has no kernel. Start one, then try again.') };
+  }
+  if (argument.startsWith('-')) {
+    return { ok: false, text: trans.__('“%1” would be read as an option. Give its checkpoint another name, then try again.', argument) };
   }
   await kernel.requestExecute({ code: '%load_ext kitaru_nb', silent: true, store_history: false }).done;
-  return run(kernel, line);
+  return run(kernel, codeOf(name, argument));
+}
+
+// Nothing in it means anything to IPython or to a shell's words, and it is all of one line.
+const PLAIN = /^[\p{L}\p{N}_][\p{L}\p{N}_ .,:/#@+=-]*$/u;
+
+/**
+ * The code that gives a line magic exactly this argument. Pure.
+ *
+ * A name comes from a record, and a record may come from anybody. IPython runs what stands in braces
+ * or behind a `$` in a line magic, and ends the line where Unicode has a line break: so a name with
+ * more than plain characters in it goes to the magic's function, past IPython, as a literal. The
+ * others stay a magic, since a kernel knows its own magics by their line.
+ */
+export function codeOf(name: Magic, argument: string): string {
+  if (PLAIN.test(argument)) {
+    return `%${name} ${argument.includes(' ') ? `'${argument}'` : argument}`;
+  }
+  const word = `'${argument.replace(/'/g, `'"'"'`)}'`; // one word, also once it is split as a shell would
+  return `get_ipython().find_line_magic('${name}')(${literal(word)})`;
+}
+
+/** A Python string of ASCII letters and digits, whatever the text is made of. */
+function literal(text: string): string {
+  const escaped = (character: string) => `\\U${character.codePointAt(0)!.toString(16).padStart(8, '0')}`;
+  return `'${text.replace(/[^A-Za-z0-9]/gu, escaped)}'`;
 }
 
 /** Run code beside the notebook, and gather what it says. */

@@ -112,6 +112,25 @@ def test_rewinding_puts_the_names_back(lab: Site, context: BrowserContext) -> No
     expect(notebook.output(3)).to_contain_text("[1, 2, 3]\n")
 
 
+def test_a_checkpoints_name_is_never_run(lab: Site, context: BrowserContext) -> None:
+    step = """%%checkpoint "{open('owned', 'w')} it's $HOME"\nx = 1"""
+    notebook = opened(lab, context, "braces", LOAD, step, "x = 2", "print(x)")
+    notebook.activate(1)
+    stands(notebook, 1, "fresh")
+
+    notebook.command("kitaru-nb:why")
+    told = notebook.page.locator(".jp-Dialog")
+    expect(told).to_contain_text("{open('owned', 'w')} it's $HOME")
+    told.get_by_role("button", name="Close").click()
+    notebook.command("kitaru-nb:rewind")
+    notebook.page.get_by_role("button", name="Rewind").click()
+    expect(notebook.page.locator(".jp-toast, .Toastify")).to_contain_text("it's $HOME` again")
+    notebook.run(3)
+
+    expect(notebook.output(3)).to_contain_text("1\n")
+    assert not (lab.root / "owned").exists()
+
+
 def test_run_from_here_runs_this_cell_and_all_below(lab: Site, context: BrowserContext) -> None:
     notebook = opened(lab, context, "below", LOAD, "a = 1", "b = 2", "c = 3")
     notebook.has_run(3)

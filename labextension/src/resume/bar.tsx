@@ -73,7 +73,7 @@ export class ResumeBar extends ReactWidget {
     this._busy = true;
     this.update();
     await this._panel.sessionContext.ready;
-    this._said = await magic(this._panel.sessionContext, `%resume ${dead.execution}`);
+    this._said = await magic(this._panel.sessionContext, this._trans, 'resume', dead.execution);
     this._busy = false;
     if (this._said.ok) {
       this._last = dead.last;

@@ -117,7 +117,7 @@ export class GoOn implements IDisposable {
       return true;
     }
     const { trans } = this._kitaru;
-    const said = await magic(context, `%resume ${address.split('/')[0]}`);
+    const said = await magic(context, trans, 'resume', address.split('/')[0]);
     if (!said.ok) {
       Notification.warning(
         trans.__(
