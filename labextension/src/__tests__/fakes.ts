@@ -84,3 +84,18 @@ export function api(calls: Partial<IApi>): IApi {
       (target as any)[name] ?? (() => Promise.reject(new ApiError(`nobody expected ${String(name)}`, 500)))
   });
 }
+
+/** A tab's storage; a duplicated tab begins with a copy. */
+export function storage(copy?: Iterable<readonly [string, string]>) {
+  const kept = new Map<string, string>(copy);
+  return {
+    get length(): number {
+      return kept.size;
+    },
+    key: (index: number) => [...kept.keys()][index] ?? null,
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+    removeItem: (key: string) => void kept.delete(key),
+    entries: () => kept.entries()
+  };
+}

@@ -4,7 +4,7 @@ import { WaitsModel } from '../waits/model';
 import { Queue } from '../waits/queue';
 import { drawable, errorsAt, fits, given, isYesOrNo, uiOf } from '../waits/schema';
 import { kindOf } from '../waits/show';
-import { FakeNews, api, wait } from './fakes';
+import { FakeNews, api, storage, wait } from './fakes';
 
 const settled = () => new Promise(resolve => setTimeout(resolve, 0));
 
@@ -78,15 +78,6 @@ test('an inbox that cannot be read says why, and keeps what it had', async () =>
   expect(model.inbox).toHaveLength(1);
 });
 
-function storage() {
-  const kept = new Map<string, string>();
-  return {
-    getItem: (key: string) => kept.get(key) ?? null,
-    setItem: (key: string, value: string) => void kept.set(key, value),
-    removeItem: (key: string) => void kept.delete(key)
-  };
-}
-
 test('what is queued behind a waiting cell is known, also after a reload', () => {
   const kept = storage();
   const queue = new Queue(kept);
@@ -107,6 +98,19 @@ test('a queued cell that is run by hand meanwhile is not run again', () => {
   queue.scheduled('n', 'b');
 
   expect(queue.held('ex_1/w')?.queue).toEqual(['c']);
+});
+
+test('that holds after a reload, too', () => {
+  const kept = storage();
+  const queue = new Queue(kept);
+  ['a', 'b', 'c'].forEach(cell => queue.scheduled('n', cell));
+  queue.ended('n', 'x.ipynb', 'a', 'ex_1/w');
+  kept.setItem('of somebody else', 'no JSON');
+
+  const reloaded = new Queue(kept);
+  reloaded.scheduled('n', 'b');
+
+  expect(reloaded.held('ex_1/w')?.queue).toEqual(['c']);
 });
 
 test('once it goes on nothing is held any more', () => {

@@ -1,8 +1,9 @@
 /**
  * Which cells wait, and which were queued behind them. Pure bookkeeping, kept per browser tab.
  *
- * A tab's own storage outlives a reload and ends with the tab: so the tab that ran the cells is the
- * one that runs them again, and no other.
+ * A tab's own storage outlives a reload and ends with the tab: so the tab that ran the cells knows
+ * what to run again. A tab that is duplicated takes a copy along, so which of them does it is not
+ * decided here.
  */
 
 export interface IHeld {
@@ -16,6 +17,8 @@ export interface IHeld {
 
 /** The part of `Storage` that is used. */
 export interface IStorage {
+  readonly length: number;
+  key(index: number): string | null;
   getItem(key: string): string | null;
   setItem(key: string, value: string): void;
   removeItem(key: string): void;
@@ -30,7 +33,7 @@ export class Queue {
   scheduled(notebook: string, cell: string): void {
     const cells = this._scheduled.get(notebook) ?? [];
     this._scheduled.set(notebook, [...cells.filter(each => each !== cell), cell]);
-    for (const address of this._addresses) {
+    for (const address of this._addresses()) {
       // What is run by hand meanwhile is not run once more.
       const held = this.held(address);
       if (held?.queue.includes(cell)) {
@@ -48,7 +51,6 @@ export class Queue {
     );
     if (address !== null) {
       this._keep(address, { path, cell, queue: cells.slice(cells.indexOf(cell) + 1) });
-      this._addresses.add(address);
     }
   }
 
@@ -61,7 +63,12 @@ export class Queue {
   /** It goes on. */
   release(address: string): void {
     this._storage.removeItem(PREFIX + address);
-    this._addresses.delete(address);
+  }
+
+  /** Of all that is held, also from before the page was loaded. */
+  private _addresses(): string[] {
+    const keys = Array.from({ length: this._storage.length }, (_, index) => this._storage.key(index) ?? '');
+    return keys.filter(key => key.startsWith(PREFIX)).map(key => key.slice(PREFIX.length));
   }
 
   private _keep(address: string, held: IHeld): void {
@@ -69,5 +76,4 @@ export class Queue {
   }
 
   private readonly _scheduled = new Map<string, string[]>();
-  private readonly _addresses = new Set<string>();
 }
