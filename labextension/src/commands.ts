@@ -5,7 +5,7 @@ import { isCodeCellModel } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import type { JSONObject, JSONValue, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { IWait } from './api';
-import { toggled } from './cells/source';
+import { markFor, markOf, toggled } from './cells/source';
 import type { Notebooks } from './cells/notebooks';
 import { checkpointIcon, diffIcon, kitaruIcon, replayIcon, rewindIcon } from './icons';
 import { magic } from './kernel';
@@ -58,6 +58,9 @@ export function addCommands(app: JupyterFrontEnd, parts: ICommandParts): void {
     const cell = cellOf(args);
     return { panel, cell, execution: model?.execution ?? null, step: cell ? model?.of(cell.model.id) : undefined };
   };
+
+  /** The lines that were taken away: put back with all that was typed in them. */
+  const marks = new WeakMap<object, string>();
 
   commands.addCommand(CommandIDs.openPanel, {
     label: trans.__('Show waits and executions'),
@@ -130,10 +133,16 @@ export function addCommands(app: JupyterFrontEnd, parts: ICommandParts): void {
       }
     },
     isEnabled: hasCell,
-    isToggled: args => /^\s*%%checkpoint\b/m.test(cellOf(args)?.model.sharedModel.getSource() ?? ''),
+    isToggled: args => markOf(cellOf(args)?.model.sharedModel.getSource() ?? '') !== null,
     execute: args => {
-      const shared = cellOf(args)?.model.sharedModel;
-      shared?.setSource(toggled(shared.getSource(), (args.name as string | undefined) ?? ''));
+      const model = cellOf(args)?.model;
+      if (model) {
+        const source = model.sharedModel.getSource();
+        const name = args.name as string | undefined;
+        const mark = name === undefined ? marks.get(model) : markFor(name);
+        marks.set(model, markOf(source) ?? markFor());
+        model.sharedModel.setSource(toggled(source, mark));
+      }
     }
   });
   commands.addCommand(CommandIDs.runFromHere, {

@@ -84,6 +84,18 @@ def test_the_context_menu_makes_a_cell_a_checkpoint_and_back(lab: Site, context:
         notebook.has_source(1, expected)
 
 
+def test_a_checkpoint_that_is_made_a_plain_cell_and_back_keeps_its_options(
+    lab: Site, context: BrowserContext
+) -> None:
+    step = "%%checkpoint load --retries 2\nx = 1"
+    notebook = lab.open(context, lab.write("options.ipynb", step))
+    notebook.activate(0)
+
+    for expected in ("x = 1", step):
+        notebook.command("kitaru-nb:toggle-checkpoint")
+        notebook.has_source(0, expected)
+
+
 def test_after_a_kernel_death_one_click_brings_everything_back(site: Site, context: BrowserContext) -> None:
     notebook = opened(site, context, "died", LOAD, STEP, SUM, "print('back', total)")
     killed(notebook)

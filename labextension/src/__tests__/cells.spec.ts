@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { ICell, IDead } from '../api';
 import { badgeOf, figuresOf } from '../cells/badge';
-import { toggled } from '../cells/source';
+import { markFor, markOf, toggled } from '../cells/source';
 import { mistakes, namesRead, requestOf, rowsFor } from '../replay/model';
 import { tellOf } from '../resume/bar';
 import { checkpoint, trans } from './fakes';
@@ -42,13 +42,33 @@ test.each([
   ['%%time\nx = 1', '%%time\n%%checkpoint\nx = 1'],
   ['%%time\n%%checkpoint\nx = 1', '%%time\nx = 1'],
   ['# %%checkpoint in words\nx', '%%checkpoint\n# %%checkpoint in words\nx'],
-  ['', '%%checkpoint\n']
+  ['', '%%checkpoint\n'],
+  ['# on the weather\n\n%%checkpoint load\nx', '# on the weather\n\nx'],
+  ['doc = """\n%%checkpoint load\n"""', '%%checkpoint\ndoc = """\n%%checkpoint load\n"""'],
+  ['%%writefile a.py\n%%checkpoint fit\n1', '%%checkpoint\n%%writefile a.py\n%%checkpoint fit\n1'],
+  ['%%checkpoints\nx', '%%checkpoint\n%%checkpoints\nx'],
+  ['%%checkpoint', '']
 ])('%j becomes %j', (before, after) => {
   expect(toggled(before)).toBe(after);
 });
 
 test('a checkpoint that is asked for by name gets it', () => {
-  expect(toggled('x = 1', 'load')).toBe('%%checkpoint load\nx = 1');
+  expect(toggled('x = 1', markFor('load'))).toBe('%%checkpoint load\nx = 1');
+});
+
+test.each([
+  ['', '%%checkpoint'],
+  ['two words', '%%checkpoint "two words"'],
+  ["it's", `%%checkpoint "it's"`],
+  ['a\nimport os', '%%checkpoint "a import os"']
+])('the name %j makes one line of words: %s', (name, mark) => {
+  expect(markFor(name)).toBe(mark);
+});
+
+test('only the line that marks a cell is one', () => {
+  expect(markOf('# why\n%%checkpoint load --fresh \nx')).toBe('%%checkpoint load --fresh');
+  expect(markOf('x = """\n%%checkpoint\n"""')).toBeNull();
+  expect(markOf('%%checkpoint?')).toBeNull();
 });
 
 test('a replay’s values are JSON where they can be, and expressions where not', () => {
