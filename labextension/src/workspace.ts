@@ -1,6 +1,6 @@
 /** Where things open: the side panel, the main area, and a cell that is to be shown. */
 import type { ILabShell, ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
-import { ICommandPalette, MainAreaWidget } from '@jupyterlab/apputils';
+import { ICommandPalette, MainAreaWidget, Notification } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
 import type { IDocumentManager } from '@jupyterlab/docmanager';
 import type { INotebookTracker } from '@jupyterlab/notebook';
@@ -12,7 +12,7 @@ import { DiffView } from './diff';
 import { ExecutionsModel } from './executions/model';
 import { IFound, cellOfWait } from './notebooks';
 import { KitaruPanel, PANEL_ID } from './panel';
-import { servedPath } from './paths';
+import { servedPath, servedPaths } from './paths';
 import { ReplayView } from './replay/view';
 import type { IKitaru } from './tokens';
 
@@ -67,7 +67,7 @@ export function activateViews(
 
   const panel = new KitaruPanel(kitaru, executions, {
     reveal,
-    openNotebook: execution => openerOf(execution, documents),
+    openNotebook: execution => openerOf(kitaru, execution, documents),
     resumeHere: execution => {
       const at = tracker?.find(each => notebooks?.of(each)?.model.dead?.execution === execution.id);
       return at && (() => (app.shell.activateById(at.id), void notebooks?.of(at)?.bar.resume()));
@@ -95,11 +95,30 @@ export function activateViews(
   });
 }
 
-/** Opens the notebook of an execution, where the file browser has it. */
-function openerOf(execution: IExecutionDetail, documents: IDocumentManager | null): (() => void) | undefined {
-  const path = servedPath(execution.notebook, PageConfig.getOption('serverRoot'));
-  if (path === null || !documents) {
+/** Opens the notebook of an execution, where the file browser may have it. */
+function openerOf(
+  { api, trans }: IKitaru,
+  execution: IExecutionDetail,
+  documents: IDocumentManager | null
+): (() => void) | undefined {
+  const root = PageConfig.getOption('serverRoot');
+  if (!documents || servedPaths(execution.notebook, root).length === 0) {
     return undefined;
   }
-  return () => void documents.openOrReveal(path);
+  const open = async () => {
+    const path = await servedPath(api, execution, root);
+    if (path !== null) {
+      documents.openOrReveal(path);
+    } else {
+      Notification.warning(
+        trans.__(
+          '%1 is not below %2, which is what this server shows. Start a server in its folder to open it.',
+          execution.notebook,
+          root
+        ),
+        { autoClose: 8000 }
+      );
+    }
+  };
+  return () => void open();
 }

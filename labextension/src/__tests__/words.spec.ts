@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { age, ago, clock, cost, duration, joined, saving, size } from '../format';
-import { trans } from './fakes';
-import { servedPath } from '../paths';
+import { ApiError, IExecutionQuery } from '../api';
+import { servedPath, servedPaths } from '../paths';
+import { api, execution, trans } from './fakes';
 
 test.each([
   [null, ''],
@@ -42,15 +43,33 @@ test('parts that say nothing leave no dot behind', () => {
 });
 
 test.each([
-  ['/srv/work/a/b.ipynb', '/srv/work', 'a/b.ipynb'],
-  ['/srv/other/b.ipynb', '/srv/work', null],
-  ['/srv/workshop/b.ipynb', '/srv/work', null],
-  ['/home/ana/work/b.ipynb', '~/work', 'b.ipynb'],
-  ['/Users/ana/work.d/b.ipynb', '~/work.d', 'b.ipynb'],
-  ['/home/ana/else/b.ipynb', '~/work', null],
-  [null, '/srv', null]
-])('%s below %s is %s', (path, root, served) => {
-  expect(servedPath(path, root)).toBe(served);
+  ['/srv/work/a/b.ipynb', '/srv/work', ['a/b.ipynb']],
+  ['/srv/other/b.ipynb', '/srv/work', []],
+  ['/srv/workshop/b.ipynb', '/srv/work', []],
+  ['/home/ana/work/b.ipynb', '~/work', ['b.ipynb']],
+  ['/Users/ana/work.d/b.ipynb', '~/work.d', ['b.ipynb']],
+  ['/home/ana/else/b.ipynb', '~/work', []],
+  ['/home/ana/work/work/b.ipynb', '~/work', ['work/b.ipynb', 'b.ipynb']],
+  ['/home/ana/b.ipynb', '~', ['b.ipynb', 'ana/b.ipynb']],
+  ['/root/b.ipynb', '~', ['b.ipynb']],
+  ['/home/ana/work/b.ipynb', '~', ['work/b.ipynb', 'ana/work/b.ipynb', 'b.ipynb']],
+  ['/srv/~/b.ipynb', '/srv/~', ['b.ipynb']],
+  [null, '/srv', []]
+])('%s below %s may be %j', (path, root, served) => {
+  expect(servedPaths(path, root)).toEqual(served);
+});
+
+test('where the home folder is, the server knows', async () => {
+  const found = execution(1, { notebook: '/data/people/ana/work/b.ipynb' });
+  const executions = async ({ notebook }: IExecutionQuery) => {
+    if (notebook?.startsWith('ana/')) {
+      throw new ApiError('no such folder', 404);
+    }
+    return { executions: notebook === 'work/b.ipynb' ? [found] : [], more: false };
+  };
+
+  expect(await servedPath(api({ executions }), found, '~')).toBe('work/b.ipynb');
+  expect(await servedPath(api({ executions }), execution(2, { notebook: '/opt/b.ipynb' }), '~')).toBeNull();
 });
 
 test('what has just happened is just now, and a moment that stays on the page is a time or a day', () => {
