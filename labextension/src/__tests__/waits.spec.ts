@@ -43,6 +43,59 @@ test('an answer from elsewhere is told once', async () => {
   expect(model.inbox).toEqual([]);
 });
 
+test('what was asked before the answer and comes after it does not take it back', async () => {
+  let release: (waits: IWait[]) => void = () => undefined;
+  const waits = vi
+    .fn()
+    .mockResolvedValueOnce([wait()])
+    .mockImplementationOnce(() => new Promise(resolve => (release = resolve)))
+    .mockResolvedValue([]);
+  const answered = wait({ status: 'answered', answer: true });
+  const model = new WaitsModel(api({ waits, answer: async () => answered, wait: async () => answered }), new FakeNews());
+  const told: boolean[] = [];
+  model.answered.connect((_, { here }) => told.push(here));
+  await model.open();
+  const late = model.refresh();
+
+  await model.answer(wait(), true);
+  release([wait()]);
+  await late;
+  await model.refresh();
+
+  expect(model.get('ex_1/publish')).toEqual(answered);
+  expect(model.inbox).toEqual([]);
+  expect(told).toEqual([true]);
+});
+
+test('an inbox that comes late does not replace a newer one', async () => {
+  let release: (waits: IWait[]) => void = () => undefined;
+  const other = wait({ address: 'ex_1/other' });
+  const waits = vi
+    .fn()
+    .mockImplementationOnce(() => new Promise(resolve => (release = resolve)))
+    .mockResolvedValue([wait(), other]);
+  const model = new WaitsModel(api({ waits }), new FakeNews());
+  const late = model.open();
+  await model.refresh();
+
+  release([wait()]);
+  await late;
+
+  expect(model.inbox).toEqual([wait(), other]);
+});
+
+test('a question that is asked anew after its answer is pending again', async () => {
+  const now = vi.fn().mockResolvedValueOnce(wait()).mockResolvedValueOnce(wait({ status: 'answered' }));
+  const again = wait({ binding: 'b2' });
+  const model = new WaitsModel(api({ wait: now.mockResolvedValue(again) }), new FakeNews());
+
+  for (let look = 0; look < 3; look++) {
+    await model.look('ex_1/publish');
+  }
+
+  expect(model.get('ex_1/publish')).toEqual(again);
+});
+
 test('an answer that is refused because somebody was faster shows theirs', async () => {
   const theirs = wait({ status: 'answered', answer: false, answered_by: 'Ben' });
   const server = api({

@@ -71,14 +71,19 @@ export class WaitsModel implements IDisposable {
 
   /** Read the inbox again. */
   async refresh(): Promise<void> {
+    const turn = ++this._turn;
     try {
       const waits = await this._api.waits({ status: 'pending' });
+      if (turn < this._inboxTurn) {
+        return; // what was asked for later is here already
+      }
+      this._inboxTurn = turn;
       const gone = (this._inbox ?? []).filter(
         address => this._known.get(address)?.status === 'pending' && !waits.some(wait => wait.address === address)
       );
       this._inbox = waits.map(wait => wait.address);
       this._problem = null;
-      waits.forEach(wait => this._learn(wait, false));
+      waits.forEach(wait => this._learn(wait, false, turn));
       await Promise.all(gone.map(address => this.look(address)));
     } catch (error) {
       this._problem = asApiError(error);
@@ -88,10 +93,11 @@ export class WaitsModel implements IDisposable {
 
   /** Read one wait again. */
   async look(address: string): Promise<void> {
+    const turn = ++this._turn;
     try {
       const wait = await this._api.wait(address);
       this._problems.delete(address);
-      this._learn(wait, false);
+      this._learn(wait, false, turn);
     } catch (error) {
       this._problems.set(address, asApiError(error));
     }
@@ -107,7 +113,9 @@ export class WaitsModel implements IDisposable {
   async answer(wait: IWait, answer: JSONValue, reason?: string): Promise<IWait> {
     const more = { ...(reason ? { reason } : {}), ...(wait.binding ? { binding: wait.binding } : {}) };
     try {
-      this._learn(await this._api.answer(wait.address, answer, more), true);
+      const answered = await this._api.answer(wait.address, answer, more);
+      // Whatever was asked before this may have been read before it.
+      this._learn(answered, true, ++this._turn);
     } catch (error) {
       if (asApiError(error).status === 409) {
         await this.look(wait.address);
@@ -132,7 +140,12 @@ export class WaitsModel implements IDisposable {
     });
   }
 
-  private _learn(wait: IWait, here: boolean): void {
+  /** Take note of a wait as it was at `turn` or later; what is known from later stays. */
+  private _learn(wait: IWait, here: boolean, turn: number): void {
+    if (turn < (this._turns.get(wait.address) ?? 0)) {
+      return;
+    }
+    this._turns.set(wait.address, turn);
     const before = this._known.get(wait.address);
     this._known.set(wait.address, wait);
     if (before?.status === 'pending' && wait.status === 'answered') {
@@ -142,6 +155,9 @@ export class WaitsModel implements IDisposable {
 
   private readonly _known = new Map<string, IWait>();
   private readonly _problems = new Map<string, ApiError>();
+  private readonly _turns = new Map<string, number>();
+  private _turn = 0;
+  private _inboxTurn = 0;
   private _inbox: string[] | null = null;
   private _problem: ApiError | null = null;
   private readonly _changed = new Signal<this, void>(this);
