@@ -2,6 +2,7 @@
 import type { ISessionContext } from '@jupyterlab/apputils';
 import type { Kernel, KernelMessage } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { UUID } from '@lumino/coreutils';
 
 /** What a run of code said, and whether it failed. */
 export interface ISaid {
@@ -17,16 +18,38 @@ export type Standing = 'waits' | 'went on' | 'new';
 const STANDINGS: Record<string, Standing> = { "'waits'": 'waits', "'went on'": 'went on' };
 
 export async function standingOf(kernel: Kernel.IKernelConnection): Promise<Standing> {
-  const expression = `(lambda found: 'new' if found is None else found.standing())(${EXTENSION})`;
-  const future = kernel.requestExecute({
-    code: '',
-    silent: true,
-    store_history: false,
-    user_expressions: { kitaru: expression }
-  });
-  const reply = (await future.done) as KernelMessage.IExecuteReplyMsg;
-  const content = reply.content as { user_expressions?: Record<string, any> };
-  return STANDINGS[content.user_expressions?.kitaru?.data?.['text/plain']] ?? 'new';
+  const said = await valueOf(kernel, `(lambda found: 'new' if found is None else found.standing())(${EXTENSION})`);
+  return STANDINGS[said ?? ''] ?? 'new';
+}
+
+/**
+ * Whether this is the first time that anybody asks this kernel for this turn.
+ *
+ * A kernel does one thing after the other, and all pages that show its notebook ask it: so of any
+ * number of tabs, browsers and people that would do something at the same moment, one is told yes.
+ * A kernel that cannot tell says yes, too.
+ */
+export async function isFirst(kernel: Kernel.IKernelConnection, turn: string): Promise<boolean> {
+  const taken = `vars(__import__('kitaru_nb.notebook.extension', fromlist=['_'])).setdefault('_turns', {})`;
+  const [key, token] = [literal(turn), literal(UUID.uuid4())];
+  return (await valueOf(kernel, `${taken}.setdefault(${key}, ${token}) == ${token}`)) !== 'False';
+}
+
+/** The repr of an expression in the kernel, which nothing shows or counts; null where it has none. */
+async function valueOf(kernel: Kernel.IKernelConnection, expression: string): Promise<string | null> {
+  for (;;) {
+    const future = kernel.requestExecute({
+      code: '',
+      silent: true,
+      store_history: false,
+      user_expressions: { kitaru: expression }
+    });
+    const content = (await future.done).content as { status: string; user_expressions?: Record<string, any> };
+    // A request that is queued behind a cell that fails is thrown away with the cells behind it.
+    if (content.status !== 'aborted') {
+      return content.user_expressions?.kitaru?.data?.['text/plain'] ?? null;
+    }
+  }
 }
 
 /** A line magic of ours that takes one name. */

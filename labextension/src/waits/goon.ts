@@ -1,15 +1,18 @@
 /**
  * After an answer the cell that waited runs again, and those that had been queued behind it.
  *
- * The tab that ran them does so. Any other tab goes on only where the answer was given in it, and
- * only when nobody else has gone on by then.
+ * The tab that ran them does so, and asks the kernel for its turn first: a tab may have a double.
+ * Any other tab goes on only where the answer was given in it, and only when nobody else has gone
+ * on by then.
  */
 import { Notification } from '@jupyterlab/apputils';
 import type { Cell } from '@jupyterlab/cells';
 import { isCodeCellModel } from '@jupyterlab/cells';
 import { INotebookTracker, Notebook, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import type { IDisposable } from '@lumino/disposable';
-import { magic, standingOf } from '../kernel';
+import type { Kernel } from '@jupyterlab/services';
+import type { IWait } from '../api';
+import { isFirst, magic, standingOf } from '../kernel';
 import { IFound, cellById, cellOfWait, waitShownIn } from '../notebooks';
 import type { IKitaru } from '../tokens';
 import type { IAnswered } from './model';
@@ -45,7 +48,7 @@ export class GoOn implements IDisposable {
   /** What runs the cell that shows this wait; none where it is not on this page, or runs. */
   offer(address: string): (() => void) | undefined {
     const found = cellOfWait(this._tracker, address);
-    return found && !isRunning(found.cell) ? () => void this._run(address, found) : undefined;
+    return found && !isRunning(found.cell) ? () => this._begin(this._run(address, found)) : undefined;
   }
 
   private _onScheduled(_: unknown, args: { notebook: Notebook; cell: Cell }): void {
@@ -78,46 +81,64 @@ export class GoOn implements IDisposable {
       return; // a cell that holds on goes on by itself
     }
     if (this._queue.held(wait.address)) {
-      void this._run(wait.address, found);
+      this._begin(this._goOn(wait, found));
     } else if (here) {
-      window.setTimeout(() => void this._runUnlessOthers(wait.address), PATIENCE);
+      window.setTimeout(() => this._begin(this._goOnUnlessOthers(wait)), PATIENCE);
     }
   }
 
-  private async _runUnlessOthers(address: string): Promise<void> {
-    const found = cellOfWait(this._tracker, address);
+  /** What keeps the cells from running, such as a kernel that dies, is said: the answer stays. */
+  private _begin(going: Promise<void>): void {
+    const { trans } = this._kitaru;
+    going.catch(error => {
+      const text = trans.__('The answer is on record, but the cell did not run: %1. Run it to go on.', String(error));
+      Notification.warning(text, { autoClose: false });
+    });
+  }
+
+  private async _goOnUnlessOthers(wait: IWait): Promise<void> {
+    const found = cellOfWait(this._tracker, wait.address);
     const kernel = found?.panel.sessionContext.session?.kernel;
-    if (!found || isRunning(found.cell) || kernel?.status === 'busy') {
-      return;
-    }
-    if (!kernel || (await standingOf(kernel)) !== 'went on') {
-      await this._run(address, found);
+    if (found && !isRunning(found.cell) && !(kernel && (await standingOf(kernel)) === 'went on')) {
+      await this._goOn(wait, found);
     }
   }
 
-  private async _run(address: string, { panel, cell }: IFound): Promise<void> {
-    const held = this._queue.held(address);
-    this._queue.release(address);
-    if (!(await this._isReady(panel, address))) {
+  /** Run them by itself: once for an answer, whoever else would. */
+  private async _goOn(wait: IWait, found: IFound): Promise<void> {
+    const kernel = await kernelOf(found.panel);
+    if (kernel && !(await isFirst(kernel, `${wait.address} ${wait.answered_at}`))) {
+      this._queue.release(wait.address);
       return;
     }
-    const cells = [cell, ...behind(panel, held)];
-    await NotebookActions.runCells(panel.content, cells, panel.sessionContext).catch(() => undefined);
+    await this._run(wait.address, found);
+  }
+
+  /** Run them. They stay held until the kernel is ready for them: where it is not, a button does it later. */
+  private async _run(address: string, { panel, cell }: IFound): Promise<void> {
+    if (this._running.has(address)) {
+      return;
+    }
+    this._running.add(address);
+    try {
+      if (await this._isReady(panel, address)) {
+        const cells = [cell, ...behind(panel, this._queue.held(address))];
+        this._queue.release(address);
+        await NotebookActions.runCells(panel.content, cells, panel.sessionContext);
+      }
+    } finally {
+      this._running.delete(address);
+    }
   }
 
   /** Whether the kernel is in the state in which the cell waited; one that was started since is brought there. */
   private async _isReady(panel: NotebookPanel, address: string): Promise<boolean> {
-    const context = panel.sessionContext;
-    await context.ready;
-    if (context.hasNoKernel) {
-      await context.startKernel();
-    }
-    const kernel = context.session?.kernel;
+    const kernel = await kernelOf(panel);
     if (!kernel || (await standingOf(kernel)) !== 'new') {
       return true;
     }
     const { trans } = this._kitaru;
-    const said = await magic(context, trans, 'resume', address.split('/')[0]);
+    const said = await magic(panel.sessionContext, trans, 'resume', address.split('/')[0]);
     if (!said.ok) {
       Notification.warning(
         trans.__(
@@ -130,7 +151,17 @@ export class GoOn implements IDisposable {
     return said.ok;
   }
 
+  private readonly _running = new Set<string>();
   private _isDisposed = false;
+}
+
+/** The notebook's kernel; where it has none, one is started. */
+async function kernelOf({ sessionContext }: NotebookPanel): Promise<Kernel.IKernelConnection | null> {
+  await sessionContext.ready;
+  if (sessionContext.hasNoKernel) {
+    await sessionContext.startKernel();
+  }
+  return sessionContext.session?.kernel ?? null;
 }
 
 function isRunning(cell: Cell): boolean {
