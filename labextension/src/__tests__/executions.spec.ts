@@ -130,6 +130,78 @@ test('an answer that comes late does not replace what was asked for since', asyn
   expect(model.list.map(each => each.id)).toEqual(['ex_000002']);
 });
 
+/** A list of two pages, and a look at one of its older executions that is under way. */
+async function looking() {
+  vi.useFakeTimers();
+  let release: (found: any) => void = () => undefined;
+  const failed = { executions: [execution(7, { status: 'failed' })], more: false };
+  const all = paged(() => newest(250));
+  const server = api({
+    executions: async query => (query.status === 'failed' ? failed : all(query)),
+    execution: () => new Promise(resolve => (release = resolve))
+  });
+  const news = new FakeNews();
+  const model = new ExecutionsModel(server, news);
+  model.setFilter({ scope: 'all' });
+  await model.open();
+  await model.loadMore();
+  const old = model.list[150];
+  news.tell({ executions: [old.id] });
+  await vi.advanceTimersByTimeAsync(500);
+  return { model, news, server, release: () => release({ ...old, status: 'failed' }) };
+}
+
+test('what was looked at for one filter does not come into the list of another', async () => {
+  const { model, release } = await looking();
+  model.setFilter({ status: 'failed' });
+  await vi.advanceTimersByTimeAsync(10);
+
+  release();
+  await vi.advanceTimersByTimeAsync(10);
+
+  expect(model.list.map(each => each.id)).toEqual(['ex_000007']);
+});
+
+test('a page that comes while older ones are looked at stays', async () => {
+  const { model, release } = await looking();
+  await model.loadMore();
+
+  release();
+  await vi.advanceTimersByTimeAsync(10);
+
+  expect(model.list).toHaveLength(250);
+  expect(model.list[150].status).toBe('failed');
+});
+
+test('news that comes while another filter is typed does not mix two lists', async () => {
+  const { model, news, release } = await looking();
+  release();
+  await vi.advanceTimersByTimeAsync(500);
+
+  news.tell({ executions: ['ex_000250'] });
+  await vi.advanceTimersByTimeAsync(390);
+  model.setFilter({ text: 'x', status: 'failed' });
+  await vi.advanceTimersByTimeAsync(100);
+
+  expect(model.list).toHaveLength(200);
+});
+
+test('of two looks at one execution the later one counts', async () => {
+  const releases: ((found: any) => void)[] = [];
+  const model = new ExecutionsModel(
+    api({ execution: () => new Promise(resolve => releases.push(resolve)) }),
+    new FakeNews()
+  );
+  const first = model.select('ex_000001');
+  const second = model.select('ex_000001');
+
+  releases[1](detail(1, [], { status: 'completed' }));
+  releases[0](detail(1, [], { status: 'running' }));
+  await Promise.all([first, second]);
+
+  expect(model.detail?.status).toBe('completed');
+});
+
 test('only rows near what is in view are drawn', () => {
   const [first, last] = windowOf(46 * 5000, 460, 46, 10_000);
 

@@ -110,12 +110,14 @@ export class ExecutionsModel implements IDisposable {
     if (!this._isOpen) {
       return;
     }
+    this._isReading = true; // what is asked for from now on is about another list
     this._typing = window.setTimeout(() => void this.refresh(), filter.text === undefined ? 0 : 250);
   }
 
   /** The list from its beginning. */
   async refresh(): Promise<void> {
     const turn = ++this._turn;
+    this._isReading = true;
     this._isLoading = this._list.length === 0;
     try {
       const query = this._query();
@@ -130,7 +132,10 @@ export class ExecutionsModel implements IDisposable {
         this._problem = asApiError(error);
       }
     }
-    this._isLoading = false;
+    if (turn === this._turn) {
+      this._isReading = false;
+      this._isLoading = false;
+    }
     this._changed.emit();
   }
 
@@ -150,7 +155,9 @@ export class ExecutionsModel implements IDisposable {
         this._more = page.more;
       }
     } catch (error) {
-      this._problem = asApiError(error);
+      if (turn === this._turn) {
+        this._problem = asApiError(error);
+      }
     } finally {
       this._isFetching = false;
     }
@@ -171,14 +178,15 @@ export class ExecutionsModel implements IDisposable {
   }
 
   private async _lookClosely(id: string): Promise<void> {
+    const look = ++this._look;
     try {
       const detail = await this._api.execution(id);
-      if (this._selected === id) {
+      if (this._selected === id && look === this._look) {
         this._detail = detail;
         this._detailProblem = null;
       }
     } catch (error) {
-      if (this._selected === id) {
+      if (this._selected === id && look === this._look) {
         this._detailProblem = asApiError(error);
       }
     }
@@ -215,23 +223,29 @@ export class ExecutionsModel implements IDisposable {
 
   /** What has changed since the last look: the newest page, and what is further down one by one. */
   private async _catchUp(): Promise<void> {
+    if (this._isReading) {
+      this._timer = window.setTimeout(() => void this._catchUp(), PAUSE);
+      return; // what comes first of two answers that are under way is not always the newer one
+    }
     const change = this._pending;
     this._pending = { executions: [], waits: [], all: false };
+    const turn = this._turn;
     try {
       const query = this._query();
       if (query) {
-        const turn = this._turn;
         const page = await this._api.executions(query);
-        if (turn === this._turn) {
-          await this._merge(page.executions, page.more, change.executions);
-        }
+        await this._merge(page.executions, page.more, change.executions, turn);
       }
-      this._problem = null;
+      if (turn === this._turn) {
+        this._problem = null;
+      }
       if (this._selected && (change.all || change.executions.includes(this._selected))) {
         await this._lookClosely(this._selected);
       }
     } catch (error) {
-      this._problem = asApiError(error);
+      if (turn === this._turn) {
+        this._problem = asApiError(error);
+      }
     }
     this._timer = undefined;
     this._changed.emit();
@@ -240,17 +254,28 @@ export class ExecutionsModel implements IDisposable {
     }
   }
 
-  private async _merge(page: readonly IExecution[], more: boolean, changed: readonly string[]): Promise<void> {
+  private async _merge(
+    page: readonly IExecution[],
+    more: boolean,
+    changed: readonly string[],
+    turn: number
+  ): Promise<void> {
+    if (turn !== this._turn) {
+      return; // another list has been asked for
+    }
     const inPage = new Set(page.map(each => each.id));
     const last = page[page.length - 1];
     // Ids sort by time: what is older than the page's last one stands below it as before.
-    const below = last && more ? this._list.filter(each => each.id < last.id && !inPage.has(each.id)) : [];
-    const stale = changed.filter(id => below.some(each => each.id === id)).slice(0, FEW);
-    const looked = new Map(
-      (await Promise.all(stale.map(id => this._api.execution(id)))).map(each => [each.id, each] as const)
-    );
+    const isBelow = ({ id }: IExecution) => !!last && more && id < last.id && !inPage.has(id);
+    const stale = this._list.filter(each => isBelow(each) && changed.includes(each.id)).slice(0, FEW);
+    const looked = await Promise.all(stale.map(each => this._api.execution(each.id)));
+    if (turn !== this._turn) {
+      return;
+    }
+    const renewed = new Map(looked.map(each => [each.id, each] as const));
+    const below = this._list.filter(isBelow);
     this._more = below.length ? this._more : more;
-    this._list = [...page, ...below.map(each => looked.get(each.id) ?? each)];
+    this._list = [...page, ...below.map(each => renewed.get(each.id) ?? each)];
   }
 
   private _filter: IFilter = { scope: 'notebook', status: '', text: '' };
@@ -266,6 +291,8 @@ export class ExecutionsModel implements IDisposable {
   private _detailProblem: ApiError | null = null;
   private _pending: IChange = { executions: [], waits: [], all: false };
   private _turn = 0;
+  private _look = 0;
+  private _isReading = false;
   private _timer: number | undefined = undefined;
   private _typing: number | undefined = undefined;
   private readonly _changed = new Signal<this, void>(this);
