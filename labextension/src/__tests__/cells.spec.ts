@@ -1,9 +1,12 @@
-import { expect, test } from 'vitest';
+import { MessageLoop } from '@lumino/messaging';
+import { Signal } from '@lumino/signaling';
+import { Widget } from '@lumino/widgets';
+import { expect, test, vi } from 'vitest';
 import type { ICell, IDead } from '../api';
 import { badgeOf, figuresOf } from '../cells/badge';
 import { markFor, markOf, toggled } from '../cells/source';
 import { mistakes, namesRead, requestOf, rowsFor } from '../replay/model';
-import { tellOf } from '../resume/bar';
+import { ResumeBar, tellOf } from '../resume/bar';
 import { checkpoint, trans } from './fakes';
 
 const cell: ICell = {
@@ -122,4 +125,22 @@ test('what a dead kernel left is told in one line', () => {
   expect(tellOf(dead, trans)).toBe(
     'The last execution was interrupted: killed by SIGKILL · 2 checkpoints can be put back, up to “train” · saves 3 min 12 s · $1.50'
   );
+});
+
+test('a kernel that dies while it resumes leaves a bar that can be pressed again', async () => {
+  const dead = { execution: 'ex_1', status: 'interrupted', at: null, why: null, restorable: 1, last: 'load' };
+  const model = { dead, changed: new Signal({}), of: () => undefined };
+  const requestExecute = vi.fn(() => ({ done: Promise.reject(new Error('Canceled future')) }));
+  const sessionContext = { ready: Promise.resolve(), session: { kernel: { requestExecute } } };
+  const bar = new ResumeBar({ sessionContext, content: { widgets: [] } } as any, model as any, trans);
+  Widget.attach(bar, document.body);
+
+  await bar.resume();
+  await bar.resume();
+  MessageLoop.flush();
+
+  await vi.waitFor(() => expect(bar.node.querySelector('[role=alert]')?.textContent).toContain('Canceled future'));
+  expect(bar.node.querySelector('button')).toHaveProperty('disabled', false);
+  expect(requestExecute).toHaveBeenCalledTimes(2);
+  bar.dispose();
 });

@@ -9,6 +9,7 @@ const missing: Record<string, unknown> = {
     unobserve(): void {}
     disconnect(): void {}
   },
+  requestIdleCallback: (callback: () => void) => window.setTimeout(callback, 0),
   matchMedia: () => ({
     matches: false,
     addListener: () => undefined,

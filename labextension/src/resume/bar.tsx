@@ -72,9 +72,16 @@ export class ResumeBar extends ReactWidget {
     }
     this._busy = true;
     this.update();
-    await this._panel.sessionContext.ready;
-    this._said = await magic(this._panel.sessionContext, this._trans, 'resume', dead.execution);
-    this._busy = false;
+    try {
+      await this._panel.sessionContext.ready;
+      this._said = await magic(this._panel.sessionContext, this._trans, 'resume', dead.execution);
+    } catch (error) {
+      // A kernel that dies meanwhile does not answer.
+      const why = error instanceof Error ? error.message : String(error);
+      this._said = { ok: false, text: this._trans.__('The kernel did not answer: %1. Restart it, then resume again.', why) };
+    } finally {
+      this._busy = false;
+    }
     if (this._said.ok) {
       this._last = dead.last;
     }
