@@ -230,6 +230,11 @@ export class ApiError extends Error {
   }
 }
 
+/** Any failure as an `ApiError`. */
+export function asApiError(error: unknown): ApiError {
+  return error instanceof ApiError ? error : new ApiError(error instanceof Error ? error.message : String(error), 0);
+}
+
 /** The calls that views and models make. `Api` makes them over HTTP, a test in memory. */
 export interface IApi {
   executions(query: IExecutionQuery): Promise<{ executions: IExecution[]; more: boolean }>;
@@ -335,7 +340,7 @@ export class Api implements IApi {
       const response = await ServerConnection.makeRequest(url, init, this._settings);
       return { response, text: await response.text() };
     } catch (error) {
-      throw new ApiError(error instanceof Error ? error.message : String(error), 0);
+      throw asApiError(error);
     }
   }
 }

@@ -1,4 +1,10 @@
-/** Numbers as people read them, the same words as the command line's. No DOM, no translation of units. */
+/** Numbers and names as people read them, the same words as the command line's. No DOM, no translation of units. */
+import type { IExecution } from './api';
+
+/** What an execution is called where there is little room. */
+export function titleOf(execution: IExecution): string {
+  return execution.notebook?.split('/').pop() ?? execution.flow?.split(':').pop() ?? execution.id;
+}
 
 /** ``0.8 s``, ``12 s``, ``3 min 12 s``, ``2 h 05 min``; empty where it is not known. */
 export function duration(seconds: number | null | undefined): string {

@@ -6,18 +6,19 @@
  * connection, and keeps the server's watcher awake.
  */
 import type { Event } from '@jupyterlab/services';
-import type { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
+import { Disposable } from './disposable';
 import type { IChange, INews } from './tokens';
 
 export const SCHEMA = 'https://kitaru-nb.dev/events/changed/v1';
 const BEAT = 240_000; // less than what the server takes for the end of all interest, and a few requests at most
 
-export class News implements INews, IDisposable {
+export class News extends Disposable implements INews {
   constructor(
     private readonly _stream: Event.Stream,
     beat: number = BEAT
   ) {
+    super();
     _stream.connect(this._heard, this);
     this._timer = window.setInterval(() => {
       if (document.visibilityState === 'visible') {
@@ -30,18 +31,9 @@ export class News implements INews, IDisposable {
     return this._changed;
   }
 
-  get isDisposed(): boolean {
-    return this._isDisposed;
-  }
-
-  dispose(): void {
-    if (this._isDisposed) {
-      return;
-    }
-    this._isDisposed = true;
+  protected override release(): void {
     window.clearInterval(this._timer);
     this._stream.disconnect(this._heard, this);
-    Signal.clearData(this);
   }
 
   private _heard(_: unknown, event: Event.Emission): void {
@@ -58,7 +50,6 @@ export class News implements INews, IDisposable {
   private readonly _changed = new Signal<INews, IChange>(this);
   private readonly _timer: number;
   private _seq = -1;
-  private _isDisposed = false;
 }
 
 function texts(value: unknown): string[] {

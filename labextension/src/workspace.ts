@@ -8,7 +8,7 @@ import type { Widget } from '@lumino/widgets';
 import type { IExecutionDetail, IWait } from './api';
 import type { Notebooks } from './cells/notebooks';
 import { CommandIDs, PALETTE, addCommands } from './commands';
-import { DiffView } from './diff';
+import { CompareView } from './compare';
 import { ExecutionsModel } from './executions/model';
 import { IFound, cellOfWait } from './notebooks';
 import { KitaruPanel, PANEL_ID } from './panel';
@@ -52,7 +52,7 @@ export function activateViews(
     app.shell.activateById(id);
   };
   let count = 0;
-  const compare = (a: string, b: string) => inMain(new DiffView(kitaru, a, b), `kitaru-nb-diff-${++count}`);
+  const compare = (a: string, b: string) => inMain(new CompareView(kitaru, a, b), `kitaru-nb-diff-${++count}`);
   const replay = (execution: string, from: string | null) =>
     inMain(new ReplayView(kitaru, execution, from, { open: openExecution, compare }), `kitaru-nb-replay-${++count}`);
   const show = ({ panel: at, cell }: IFound) => {

@@ -6,19 +6,20 @@
  */
 import { Cell, CodeCell, isCodeCellModel } from '@jupyterlab/cells';
 import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
-import type { IDisposable } from '@lumino/disposable';
 import type { PanelLayout } from '@lumino/widgets';
+import { Disposable } from '../disposable';
 import { waitShownIn } from '../notebooks';
 import type { IKitaru } from '../tokens';
 import { Badge, badgeOf } from './badge';
 import type { CellsModel } from './model';
 
-export class Badges implements IDisposable {
+export class Badges extends Disposable {
   constructor(
     private readonly _panel: NotebookPanel,
     private readonly _model: CellsModel,
     private readonly _kitaru: IKitaru
   ) {
+    super();
     _model.changed.connect(this._draw, this);
     _kitaru.waits.changed.connect(this._draw, this);
     NotebookActions.executionScheduled.connect(this._onRun, this);
@@ -26,15 +27,7 @@ export class Badges implements IDisposable {
     _panel.disposed.connect(this.dispose, this);
   }
 
-  get isDisposed(): boolean {
-    return this._isDisposed;
-  }
-
-  dispose(): void {
-    if (this._isDisposed) {
-      return;
-    }
-    this._isDisposed = true;
+  protected override release(): void {
     this._model.changed.disconnect(this._draw, this);
     this._kitaru.waits.changed.disconnect(this._draw, this);
     NotebookActions.executionScheduled.disconnect(this._onRun, this);
@@ -58,7 +51,7 @@ export class Badges implements IDisposable {
   }
 
   private _draw(): void {
-    if (!this._isDisposed && !this._panel.isDisposed) {
+    if (!this.isDisposed && !this._panel.isDisposed) {
       this._panel.content.widgets.forEach(cell => this._drawOne(cell));
     }
   }
@@ -95,5 +88,4 @@ export class Badges implements IDisposable {
 
   private readonly _badges = new Map<Cell, Badge>();
   private _shown = true;
-  private _isDisposed = false;
 }

@@ -2,24 +2,24 @@
 import { isCodeCellModel } from '@jupyterlab/cells';
 import type { ICellModel } from '@jupyterlab/cells';
 import type { NotebookPanel } from '@jupyterlab/notebook';
-import type { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 import type { IApi, ICell, IDead, ITypedCell } from '../api';
+import { Disposable } from '../disposable';
 import type { IChange, INews } from '../tokens';
-
 
 const PAUSE = 700; // after the last key, and between two looks while cells run
 
-export class CellsModel implements IDisposable {
+export class CellsModel extends Disposable {
   constructor(
     private readonly _panel: NotebookPanel,
     private readonly _api: IApi,
     private readonly _news: INews
   ) {
+    super();
     _news.changed.connect(this._onNews, this);
     _panel.disposed.connect(this.dispose, this);
     void _panel.context.ready.then(() => {
-      if (!this._isDisposed) {
+      if (!this.isDisposed) {
         _panel.content.modelContentChanged.connect(this.later, this);
         this.later();
       }
@@ -39,26 +39,17 @@ export class CellsModel implements IDisposable {
     return this._dead;
   }
 
-  get isDisposed(): boolean {
-    return this._isDisposed;
-  }
-
   of(id: string): ICell | undefined {
     return this._cells[id];
   }
 
-  dispose(): void {
-    if (this._isDisposed) {
-      return;
-    }
-    this._isDisposed = true;
+  protected override release(): void {
     window.clearTimeout(this._timer);
     this._news.changed.disconnect(this._onNews, this);
     this._panel.disposed.disconnect(this.dispose, this);
     if (!this._panel.isDisposed) {
       this._panel.content.modelContentChanged.disconnect(this.later, this);
     }
-    Signal.clearData(this);
   }
 
   /** A cell was run: what is known of the cells is out of date. */
@@ -79,7 +70,7 @@ export class CellsModel implements IDisposable {
 
   private async _ask(): Promise<void> {
     const model = this._panel.content.model;
-    if (this._isDisposed || !model) {
+    if (this.isDisposed || !model) {
       return;
     }
     if (document.visibilityState !== 'visible' || !this._panel.isVisible) {
@@ -104,7 +95,7 @@ export class CellsModel implements IDisposable {
       this._asked = '';
     }
     this._isAsking = false;
-    if (this._isDisposed) {
+    if (this.isDisposed) {
       return;
     }
     this._changed.emit();
@@ -130,7 +121,6 @@ export class CellsModel implements IDisposable {
   private _again = false;
   private _timer: number | undefined = undefined;
   private readonly _changed = new Signal<this, void>(this);
-  private _isDisposed = false;
 }
 
 function typed(model: ICellModel): ITypedCell {

@@ -2,10 +2,9 @@
 import * as React from 'react';
 import type { JSONObject, JSONValue } from '@lumino/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IApi, IArtifact, IDescription, IPicture, IRows, IStatistics, IValues } from '../api';
+import { IApi, IArtifact, IDescription, IPicture, IRows, IStatistics, IValues, asApiError } from '../api';
 import { joined, size } from '../format';
 import { Problem } from '../problem';
-import { asApiError } from '../waits/model';
 import { Show } from '../waits/show';
 import { bars, line, number } from './plot';
 

@@ -3,12 +3,12 @@ import * as React from 'react';
 import { Button } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IApi, IExecutionDetail, IWait } from '../api';
-import { ago, cost, duration, joined, moment, saving } from '../format';
+import { ago, cost, duration, joined, moment, saving, titleOf } from '../format';
 import { StatusMark, StatusWord } from '../status';
 import { isYesOrNo } from '../waits/schema';
 import type { INews } from '../tokens';
 import { Log } from './log';
-import { lengthOf, titleOf } from './row';
+import { lengthOf } from './row';
 import { Timeline } from './timeline';
 
 export interface IDetailProps {

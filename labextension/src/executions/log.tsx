@@ -6,11 +6,10 @@
  */
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IApi, ILine } from '../api';
+import { IApi, ILine, asApiError } from '../api';
 import { moment } from '../format';
 import { Problem } from '../problem';
 import type { IChange, INews } from '../tokens';
-import { asApiError } from '../waits/model';
 
 const MOST = 2000; // lines that are kept on the page; the command line has them all
 

@@ -1,9 +1,8 @@
 /** The list of executions as the panel shows it, page by page, and the one that is open. No DOM. */
-import type { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
-import { ApiError, ExecutionStatus, IApi, IExecution, IExecutionDetail } from '../api';
+import { ApiError, ExecutionStatus, IApi, IExecution, IExecutionDetail, asApiError } from '../api';
+import { Disposable } from '../disposable';
 import type { IChange, INews } from '../tokens';
-import { asApiError } from '../waits/model';
 
 export interface IFilter {
   /** Only those of the notebook that is in front. */
@@ -17,11 +16,12 @@ const PAGE = 100;
 const PAUSE = 400; // between two looks, however fast the news comes
 const FEW = 3;
 
-export class ExecutionsModel implements IDisposable {
+export class ExecutionsModel extends Disposable {
   constructor(
     private readonly _api: IApi,
     private readonly _news: INews
   ) {
+    super();
     _news.changed.connect(this._onNews, this);
   }
 
@@ -69,17 +69,10 @@ export class ExecutionsModel implements IDisposable {
     return this._detailProblem;
   }
 
-  get isDisposed(): boolean {
-    return this._isDisposed;
-  }
-
-  dispose(): void {
-    if (!this._isDisposed) {
-      this._isDisposed = true;
-      window.clearTimeout(this._timer);
-      this._news.changed.disconnect(this._onNews, this);
-      Signal.clearData(this);
-    }
+  protected override release(): void {
+    window.clearTimeout(this._timer);
+    window.clearTimeout(this._typing);
+    this._news.changed.disconnect(this._onNews, this);
   }
 
   /** Begin to keep the list; before, nothing is asked of the server. */
@@ -296,5 +289,4 @@ export class ExecutionsModel implements IDisposable {
   private _timer: number | undefined = undefined;
   private _typing: number | undefined = undefined;
   private readonly _changed = new Signal<this, void>(this);
-  private _isDisposed = false;
 }

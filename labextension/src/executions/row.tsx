@@ -2,15 +2,10 @@
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IExecution } from '../api';
-import { age, cost, duration, joined, moment, saving } from '../format';
+import { age, cost, duration, joined, moment, saving, titleOf } from '../format';
 import { StatusMark, wordOf } from '../status';
 
 export const ROW_HEIGHT = 46;
-
-/** What an execution is called where there is little room. */
-export function titleOf(execution: IExecution): string {
-  return execution.notebook?.split('/').pop() ?? execution.flow?.split(':').pop() ?? execution.id;
-}
 
 /** How long it has run, or ran. */
 export function lengthOf(execution: IExecution, now: number = Date.now()): number | null {

@@ -2,14 +2,12 @@
 import * as React from 'react';
 import { ReactWidget } from '@jupyterlab/apputils';
 import { Button } from '@jupyterlab/ui-components';
-import type { IExecution, IExecutionDetail } from '../api';
-import { titleOf } from '../executions/row';
-import { cost, duration, joined } from '../format';
+import { IExecution, IExecutionDetail, asApiError } from '../api';
+import { cost, duration, joined, titleOf } from '../format';
 import { replayIcon } from '../icons';
 import { Problem } from '../problem';
 import { StatusWord } from '../status';
 import type { IChange, IKitaru, INews } from '../tokens';
-import { asApiError } from '../waits/model';
 import { IChangeRow, beginnings, mistakes, namesRead, requestOf, rowsFor } from './model';
 
 export interface IReplayActions {

@@ -3,9 +3,8 @@ import * as React from 'react';
 import { Button } from '@jupyterlab/ui-components';
 import type { JSONValue } from '@lumino/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IExecution, IWait } from '../api';
-import { ago, cost, duration, joined, moment } from '../format';
-import { asApiError } from './model';
+import { IExecution, IWait, asApiError } from '../api';
+import { ago, cost, duration, joined, moment, titleOf } from '../format';
 import { Fields } from './fields';
 import { isYesOrNo } from './schema';
 import { Show } from './show';
@@ -196,7 +195,7 @@ function Footnote({ wait, trans, execution, onReveal }: ICardProps): JSX.Element
   const parts = joined(
     asked && trans.__('asked %1', asked),
     left !== null && (left > 0 ? trans.__('open for %1 more', duration(left)) : trans.__('the time is up')),
-    so?.notebook?.split("/").pop() ?? so?.flow,
+    so && titleOf(so),
     sum && trans.__('%1 so far', sum)
   );
   return (

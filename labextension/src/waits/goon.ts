@@ -9,9 +9,9 @@ import { Notification } from '@jupyterlab/apputils';
 import type { Cell } from '@jupyterlab/cells';
 import { isCodeCellModel } from '@jupyterlab/cells';
 import { INotebookTracker, Notebook, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
-import type { IDisposable } from '@lumino/disposable';
 import type { Kernel } from '@jupyterlab/services';
 import type { IWait } from '../api';
+import { Disposable } from '../disposable';
 import { isFirst, magic, standingOf } from '../kernel';
 import { IFound, cellById, cellOfWait, waitShownIn } from '../notebooks';
 import type { IKitaru } from '../tokens';
@@ -21,28 +21,22 @@ import { IHeld, Queue } from './queue';
 const SUSPENDED = 'Suspended';
 const PATIENCE = 1500;
 
-export class GoOn implements IDisposable {
+export class GoOn extends Disposable {
   constructor(
     private readonly _kitaru: IKitaru,
     private readonly _tracker: INotebookTracker,
     private readonly _queue: Queue
   ) {
+    super();
     NotebookActions.executionScheduled.connect(this._onScheduled, this);
     NotebookActions.executed.connect(this._onExecuted, this);
     _kitaru.waits.answered.connect(this._onAnswered, this);
   }
 
-  get isDisposed(): boolean {
-    return this._isDisposed;
-  }
-
-  dispose(): void {
-    if (!this._isDisposed) {
-      this._isDisposed = true;
-      NotebookActions.executionScheduled.disconnect(this._onScheduled, this);
-      NotebookActions.executed.disconnect(this._onExecuted, this);
-      this._kitaru.waits.answered.disconnect(this._onAnswered, this);
-    }
+  protected override release(): void {
+    NotebookActions.executionScheduled.disconnect(this._onScheduled, this);
+    NotebookActions.executed.disconnect(this._onExecuted, this);
+    this._kitaru.waits.answered.disconnect(this._onAnswered, this);
   }
 
   /** What runs the cell that shows this wait; none where it is not on this page, or runs. */
@@ -152,7 +146,6 @@ export class GoOn implements IDisposable {
   }
 
   private readonly _running = new Set<string>();
-  private _isDisposed = false;
 }
 
 /** The notebook's kernel; where it has none, one is started. */

@@ -1,8 +1,8 @@
 /** The waits this page knows of, and their answers. State and signals, no DOM. */
 import type { JSONValue } from '@lumino/coreutils';
-import type { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
-import { ApiError, type IApi, type IWait } from '../api';
+import { ApiError, IApi, IWait, asApiError } from '../api';
+import { Disposable } from '../disposable';
 import type { IChange, INews } from '../tokens';
 
 /** An answer, and whether this page gave it. */
@@ -11,11 +11,12 @@ export interface IAnswered {
   readonly here: boolean;
 }
 
-export class WaitsModel implements IDisposable {
+export class WaitsModel extends Disposable {
   constructor(
     private readonly _api: IApi,
     private readonly _news: INews
   ) {
+    super();
     _news.changed.connect(this._onNews, this);
   }
 
@@ -39,16 +40,8 @@ export class WaitsModel implements IDisposable {
     return this._problem;
   }
 
-  get isDisposed(): boolean {
-    return this._isDisposed;
-  }
-
-  dispose(): void {
-    if (!this._isDisposed) {
-      this._isDisposed = true;
-      this._news.changed.disconnect(this._onNews, this);
-      Signal.clearData(this);
-    }
+  protected override release(): void {
+    this._news.changed.disconnect(this._onNews, this);
   }
 
   /** The wait, where it is known by now. */
@@ -162,12 +155,6 @@ export class WaitsModel implements IDisposable {
   private _problem: ApiError | null = null;
   private readonly _changed = new Signal<this, void>(this);
   private readonly _answered = new Signal<this, IAnswered>(this);
-  private _isDisposed = false;
-}
-
-/** Any failure as an `ApiError`. */
-export function asApiError(error: unknown): ApiError {
-  return error instanceof ApiError ? error : new ApiError(error instanceof Error ? error.message : String(error), 0);
 }
 
 function isPending(wait: IWait | undefined): wait is IWait {

@@ -2,11 +2,11 @@
 import * as React from 'react';
 import { ReactWidget } from '@jupyterlab/apputils';
 import { diffIcon } from './icons';
+import { asApiError } from './api';
 import { Problem } from './problem';
 import type { IChange, IKitaru, INews } from './tokens';
-import { asApiError } from './waits/model';
 
-export class DiffView extends ReactWidget {
+export class CompareView extends ReactWidget {
   constructor(
     private readonly _kitaru: IKitaru,
     private readonly _a: string,
@@ -22,11 +22,11 @@ export class DiffView extends ReactWidget {
   }
 
   protected override render(): JSX.Element {
-    return <Diff kitaru={this._kitaru} a={this._a} b={this._b} />;
+    return <Comparison kitaru={this._kitaru} a={this._a} b={this._b} />;
   }
 }
 
-function Diff({ kitaru, a, b }: { kitaru: IKitaru; a: string; b: string }): JSX.Element {
+function Comparison({ kitaru, a, b }: { kitaru: IKitaru; a: string; b: string }): JSX.Element {
   const { api, news, trans } = kitaru;
   const [page, setPage] = React.useState<string | null>(null);
   const [problem, setProblem] = React.useState<unknown>(null);
