@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import nbformat
-from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 TOKEN = "for-tests-only"
 PATIENCE = 30.0
@@ -295,28 +295,31 @@ class Notebook:
         """Wait until another kernel has taken the place of the one with this process id."""
         told = self.page.locator(".jp-Dialog", has_text="Kernel Restarting")
         told.get_by_role("button").click()  # Jupyter's own word on it; it covers the page until it is read
+        # It shows as starting until somebody asks it something, so it is asked.
         until = time.monotonic() + PATIENCE
-        while True:
-            assert time.monotonic() < until
-            try:
-                self.idle()
-                if self.kernel_pid() != pid:
-                    return
-            except Error:  # the kernel that was asked has died meanwhile
-                continue
+        while (found := self._asked_pid()) in (None, pid):
+            assert time.monotonic() < until, f"still kernel {found}"
 
     def kernel_pid(self) -> int:
         """The process id of the kernel, asked without leaving a trace in the notebook."""
+        found = self._asked_pid()
+        assert found is not None
+        return found
+
+    def _asked_pid(self) -> int | None:
+        """None where the kernel does not answer: one that dies leaves the question open."""
         found = self.page.evaluate(
             """async () => {
                 const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
                 const future = kernel.requestExecute({
                     code: '', silent: true, user_expressions: {pid: "__import__('os').getpid()"}
                 });
-                return (await future.done).content.user_expressions.pid.data['text/plain'];
+                const late = new Promise(resolve => setTimeout(resolve, 5000));
+                const reply = await Promise.race([future.done, late]).catch(() => undefined);
+                return reply?.content.user_expressions?.pid?.data['text/plain'];
             }"""
         )
-        return int(found)
+        return None if found is None else int(found)
 
     @property
     def dialogs(self) -> Sequence[str]:

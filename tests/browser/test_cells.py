@@ -25,9 +25,10 @@ def stands(notebook: Notebook, number: int, status: str) -> None:
 
 
 def opened(site: Site, context: BrowserContext, name: str, *cells: str) -> Notebook:
-    notebook = site.open(context, site.write(f"{name}.ipynb", *(cells or (LOAD, STEP, SUM))))
+    cells = cells or (LOAD, STEP, SUM)
+    notebook = site.open(context, site.write(f"{name}.ipynb", *cells))
     notebook.run_all()
-    notebook.has_run(2)
+    notebook.has_run(len(cells) - 1)  # when all have run, JupyterLab goes to the last one
     return notebook
 
 
