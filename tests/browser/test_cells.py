@@ -135,6 +135,7 @@ def test_a_checkpoints_name_is_never_run(lab: Site, context: BrowserContext) -> 
     told = notebook.page.locator(".jp-Dialog")
     expect(told).to_contain_text("{open('owned', 'w')} it's $HOME")
     told.get_by_role("button", name="Close").click()
+    notebook.activate(1)  # closing it went back to where the keyboard had been
     notebook.command("kitaru-nb:rewind")
     notebook.page.get_by_role("button", name="Rewind").click()
     expect(notebook.page.locator(".jp-toast, .Toastify")).to_contain_text("it's $HOME` again")
