@@ -9,6 +9,7 @@ import { markFor, markOf, toggled } from './cells/source';
 import type { Notebooks } from './cells/notebooks';
 import { checkpointIcon, diffIcon, kitaruIcon, replayIcon, rewindIcon } from './icons';
 import { magic } from './kernel';
+import { wordsOf } from './problem';
 import type { IKitaru } from './tokens';
 
 export namespace CommandIDs {
@@ -56,7 +57,8 @@ export function addCommands(app: JupyterFrontEnd, parts: ICommandParts): void {
     const panel = tracker?.currentWidget;
     const model = panel && notebooks?.of(panel)?.model;
     const cell = cellOf(args);
-    return { panel, cell, execution: model?.execution ?? null, step: cell ? model?.of(cell.model.id) : undefined };
+    const step = cell ? model?.of(cell.model.id) : undefined;
+    return { panel, cell, execution: model?.execution ?? null, step, problem: model?.problem };
   };
 
   /** The lines that were taken away: put back with all that was typed in them. */
@@ -202,9 +204,12 @@ export function addCommands(app: JupyterFrontEnd, parts: ICommandParts): void {
   commands.addCommand(CommandIDs.why, {
     label: trans.__('Why did this run, or why not?'),
     describedBy: { args: NONE },
-    isEnabled: args => known(args).step !== undefined,
+    isEnabled: args => known(args).step !== undefined || !!known(args).problem,
     execute: async args => {
-      const { panel, step } = known(args);
+      const { panel, step, problem } = known(args);
+      if (problem) {
+        Notification.error(wordsOf(problem, trans), { autoClose: 8000 });
+      }
       if (!panel || !step) {
         return;
       }

@@ -4,7 +4,7 @@ import { ReactWidget, showDialog, Dialog } from '@jupyterlab/apputils';
 import { Button, UseSignal, caretLeftIcon, refreshIcon } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IExecutionDetail, IWait } from './api';
+import { ApiError, IExecutionDetail, IWait, asApiError } from './api';
 import { Detail } from './executions/detail';
 import type { ExecutionsModel } from './executions/model';
 import { ExecutionRow, ROW_HEIGHT } from './executions/row';
@@ -238,13 +238,13 @@ function One({ kitaru, model, actions }: IInboxProps & { model: ExecutionsModel 
   const { detail, detailProblem, selected } = model;
   const node = React.useRef<HTMLDivElement>(null);
   React.useEffect(() => node.current?.querySelector('button')?.focus(), [selected]);
-  const [refused, setRefused] = React.useState<string | null>(null);
+  const [refused, setRefused] = React.useState<ApiError | null>(null);
   const act = async (action: () => Promise<unknown>) => {
     setRefused(null);
     try {
       await action();
     } catch (error) {
-      setRefused(error instanceof Error ? error.message : String(error));
+      setRefused(asApiError(error));
     }
   };
   const cancel = async (id: string) => {
@@ -276,11 +276,7 @@ function One({ kitaru, model, actions }: IInboxProps & { model: ExecutionsModel 
         </Button>
       </div>
       <div className="jp-kitaru-scroll">
-        {refused && (
-          <div className="jp-kitaru-error jp-kitaru-pad" role="alert">
-            {refused}
-          </div>
-        )}
+        {refused && <Problem trans={trans} error={refused} />}
         {detailProblem ? (
           <Problem trans={trans} error={detailProblem} onRetry={() => void model.select(selected)} />
         ) : detail === null ? (

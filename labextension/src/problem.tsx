@@ -3,6 +3,7 @@ import * as React from 'react';
 import { Button } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ApiError } from './api';
+import { joined } from './format';
 
 export interface IProblemProps {
   trans: TranslationBundle;
@@ -25,6 +26,11 @@ export function Problem({ trans, error, text, onRetry }: IProblemProps): JSX.Ele
   );
 }
 
+/** The same in one line. */
+export function wordsOf(error: ApiError, trans: TranslationBundle): string {
+  return joined(whatOf(error, trans), hintOf(error, trans));
+}
+
 function whatOf(error: ApiError, trans: TranslationBundle): string {
   if (error.isMissing) {
     return trans.__('The server part of kitaru_nb does not answer here.');
@@ -38,5 +44,11 @@ function hintOf(error: ApiError, trans: TranslationBundle): string {
       'Install kitaru-nb where the Jupyter server runs, or enable it there: jupyter server extension enable kitaru_nb'
     );
   }
-  return error.status === 0 ? trans.__('What is on record is safe. This page asks again by itself.') : error.hint;
+  if (error.status === 0) {
+    return trans.__('What is on record is safe. See that the server runs and can be reached, then try again.');
+  }
+  if (error.status === 401 || error.status === 403) {
+    return error.hint || trans.__('Reload the page and log in again.');
+  }
+  return error.hint || trans.__('Try again; where it stays so, the log of the Jupyter server says why.');
 }

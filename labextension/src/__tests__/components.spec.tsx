@@ -1,11 +1,11 @@
 import * as React from 'react';
-import { fireEvent, render, screen, waitFor, within } from '@testing-library/react';
+import { act, fireEvent, render, screen, waitFor, within } from '@testing-library/react';
 import { expect, test, vi } from 'vitest';
 import { ApiError } from '../api';
 import { Log } from '../executions/log';
 import { Timeline } from '../executions/timeline';
 import { VirtualList } from '../executions/virtual';
-import { Problem } from '../problem';
+import { Problem, wordsOf } from '../problem';
 import { ReplayForm } from '../replay/view';
 import { WaitCard } from '../waits/card';
 import { FakeNews, api, checkpoint, detail, trans, wait } from './fakes';
@@ -173,4 +173,46 @@ test('a replay is asked for with what was changed, and then compared', async () 
 
   expect(server.replay).toHaveBeenCalledWith('ex_1', { from: 'train', inputs: { lr: 0.5 } });
   expect(actions.compare).toHaveBeenCalledWith('ex_1', 'ex_2');
+});
+
+test('a log that could not be read goes on where it was, and no longer says so', async () => {
+  const news = new FakeNews();
+  const line = { seq: 1, at: '', kind: 'begun', checkpoint: null, stream: null, text: 'it began' };
+  const logs = vi
+    .fn()
+    .mockResolvedValueOnce({ lines: [line], next: 1, more: false })
+    .mockRejectedValueOnce(new ApiError('Failed to fetch', 0))
+    .mockResolvedValue({ lines: [{ ...line, seq: 2, text: 'it ended' }], next: 2, more: false });
+  render(<Log api={api({ logs })} news={news} execution="ex_1" trans={trans} />);
+  await screen.findByText('it began');
+  act(() => news.tell({ all: true }));
+  await screen.findByRole('alert');
+  expect(screen.getByText('it began')).toBeTruthy();
+
+  act(() => news.tell({ all: true }));
+
+  await screen.findByText('it ended');
+  expect(screen.queryByRole('alert')).toBeNull();
+  expect(logs).toHaveBeenLastCalledWith('ex_1', 1);
+});
+
+test.each([
+  [new ApiError('Failed to fetch', 0), 'See that the server runs and can be reached, then try again.'],
+  [new ApiError('403 Forbidden', 403), 'Reload the page and log in again.'],
+  [new ApiError('500 Internal Server Error', 500), 'the log of the Jupyter server says why'],
+  [new ApiError('no such step', 404, 'unknown-checkpoint', 'kitaru-nb show ex_1'), 'kitaru-nb show ex_1']
+])('%s comes with what to do', (error, advice) => {
+  render(<Problem trans={trans} error={error} />);
+
+  expect(screen.getByRole('alert').textContent).toContain(advice);
+  expect(wordsOf(error, trans)).toContain(advice);
+});
+
+test('an answer that does not reach the server says what to do', async () => {
+  const onAnswer = () => Promise.reject(new ApiError('Failed to fetch', 0));
+  render(<WaitCard wait={wait()} trans={trans} onAnswer={onAnswer} />);
+
+  fireEvent.click(screen.getByText('Approve'));
+
+  expect((await screen.findByRole('alert')).textContent).toContain('then try again');
 });

@@ -3,7 +3,7 @@ import { isCodeCellModel } from '@jupyterlab/cells';
 import type { ICellModel } from '@jupyterlab/cells';
 import type { NotebookPanel } from '@jupyterlab/notebook';
 import { ISignal, Signal } from '@lumino/signaling';
-import type { IApi, ICell, IDead, ITypedCell } from '../api';
+import { ApiError, IApi, ICell, IDead, ITypedCell, asApiError } from '../api';
 import { Disposable } from '../disposable';
 import type { IChange, INews } from '../tokens';
 
@@ -37,6 +37,11 @@ export class CellsModel extends Disposable {
 
   get dead(): IDead | null {
     return this._dead;
+  }
+
+  /** Why it cannot be told how the cells stand, if so. */
+  get problem(): ApiError | null {
+    return this._problem;
   }
 
   of(id: string): ICell | undefined {
@@ -90,8 +95,10 @@ export class CellsModel extends Disposable {
       this._cells = found.cells;
       this._execution = found.execution;
       this._dead = found.dead;
-    } catch {
-      this._cells = {}; // a badge that cannot be told is none; the panel says what is wrong
+      this._problem = null;
+    } catch (error) {
+      this._cells = {}; // how a cell stood is no word on how it stands
+      this._problem = asApiError(error);
       this._asked = '';
     }
     this._isAsking = false;
@@ -115,6 +122,7 @@ export class CellsModel extends Disposable {
   private _cells: Readonly<Record<string, ICell>> = {};
   private _execution: string | null = null;
   private _dead: IDead | null = null;
+  private _problem: ApiError | null = null;
   private _asked = '';
   private _stale = true;
   private _isAsking = false;

@@ -1,8 +1,8 @@
 /**
- * What happened in an execution and what its cells showed, as it comes.
+ * What happened in an execution and what its steps showed, as it comes on record.
  *
- * Outputs are on record as they appear, also those that a page has lost because it was closed or
- * reloaded while a cell ran: here they are again.
+ * What a step showed is on record from its commit on, also where the page that ran it was closed or
+ * reloaded without being saved: here it is again. What a step shows that is still running is not.
  */
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -42,6 +42,9 @@ export function Log({ api, news, execution, trans }: ILogProps): JSX.Element {
         while (more && !gone) {
           again = false;
           const page = await api.logs(execution, next);
+          if (!gone) {
+            setProblem(null);
+          }
           next = page.next;
           more = page.more || again;
           if (!gone && page.lines.length) {
@@ -76,17 +79,19 @@ export function Log({ api, news, execution, trans }: ILogProps): JSX.Element {
     }
   }, [lines]);
 
-  if (problem) {
-    return <Problem trans={trans} error={asApiError(problem)} onRetry={() => setTurn(turn + 1)} />;
-  }
   return (
-    <div ref={box} className="jp-kitaru-Log" role="log" aria-label={trans.__('Log')} tabIndex={0}>
-      {lines.map((line, index) => (
-        <div key={index} data-stream={line.stream ?? 'event'} title={moment(line.at)}>
-          {line.text}
+    <>
+      {problem ? <Problem trans={trans} error={asApiError(problem)} onRetry={() => setTurn(turn + 1)} /> : null}
+      {(lines.length > 0 || !problem) && (
+        <div ref={box} className="jp-kitaru-Log" role="log" aria-label={trans.__('Log')} tabIndex={0}>
+          {lines.map((line, index) => (
+            <div key={index} data-stream={line.stream ?? 'event'} title={moment(line.at)}>
+              {line.text}
+            </div>
+          ))}
+          {lines.length === 0 && <div className="jp-kitaru-dim">{trans.__('Nothing yet.')}</div>}
         </div>
-      ))}
-      {lines.length === 0 && <div className="jp-kitaru-dim">{trans.__('Nothing yet.')}</div>}
-    </div>
+      )}
+    </>
   );
 }

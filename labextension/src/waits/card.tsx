@@ -5,6 +5,7 @@ import type { JSONValue } from '@lumino/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { IExecution, IWait, asApiError } from '../api';
 import { ago, cost, duration, joined, moment, titleOf } from '../format';
+import { wordsOf } from '../problem';
 import { Fields } from './fields';
 import { isYesOrNo } from './schema';
 import { Show } from './show';
@@ -45,7 +46,7 @@ function Pending(props: ICardProps): JSX.Element {
       await props.onAnswer(answer, reason || undefined);
     } catch (failure) {
       const error = asApiError(failure);
-      setProblem({ text: joined(error.message, error.hint), fields: error.fields });
+      setProblem({ text: wordsOf(error, trans), fields: error.fields });
     } finally {
       setBusy(false);
     }
