@@ -27,7 +27,7 @@ LLM := .venv-llm2/.made .venv-llm3/.made
 
 .PHONY: help
 help: ## list the recipes
-	@sed -n 's/^\([a-z-]*\):.*## /\1 :/p' $(firstword $(MAKEFILE_LIST)) | awk -F' :' '{ printf "  make %-12s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1 :/p' $(firstword $(MAKEFILE_LIST)) | awk -F' :' '{ printf "  make %-20s%s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: .venv/.ring-demo ## run a real notebook, kill its kernel half-way, resume it
@@ -71,6 +71,10 @@ labextension: .venv/.ring-test ## build the JupyterLab extension (needs Node 20)
 	cd labextension && ../$(BIN)/jlpm tsc && ../$(BIN)/jupyter-builder build .
 	$(BIN)/python labextension/stamp.py
 	$(PIP) --no-deps --no-build-isolation --editable .
+
+.PHONY: labextension-check
+labextension-check: .venv/.ring-test ## types and tests of the JupyterLab extension (needs Node 20); builds nothing
+	cd labextension && ../$(BIN)/jlpm install --immutable && ../$(BIN)/jlpm check && ../$(BIN)/jlpm test
 
 .PHONY: pictures
 pictures: .venv/.ring-test ## the documentation's pictures of JupyterLab, taken anew

@@ -65,3 +65,10 @@ def test_every_command_of_menus_and_shortcuts_exists() -> None:
 
     assert named
     assert all(f"'{name}'" in commands for name in named)
+
+
+def test_no_lock_names_a_registry() -> None:
+    """Packages come from wherever the machine that builds is told to get them."""
+    assert not (FOLDER / "package-lock.json").exists()
+    assert "://" not in (FOLDER / "yarn.lock").read_text(encoding="utf-8")
+    assert "://" not in (FOLDER / ".yarnrc.yml").read_text(encoding="utf-8")
