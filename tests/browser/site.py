@@ -326,3 +326,12 @@ class Notebook:
         """The modal dialogs that this page has shown."""
         found: Sequence[str] = self.page.evaluate("() => window.kitaruDialogs")
         return found
+
+
+def reach(page: Page, target: Locator) -> None:
+    """Go on with Tab until the keyboard is there."""
+    for _ in range(60):
+        if target.evaluate("node => node === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError("not reached from the keyboard")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Request, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.site import Notebook, Site
+from tests.browser.site import Notebook, Site, reach
 
 LOAD = "%load_ext kitaru_nb\nimport numpy as np"
 STEP = "%%checkpoint load\nscale = 2\nsignal = np.sin(np.linspace(0, 9, 300))\nnote = 'drafted by the agent'"
@@ -19,8 +19,8 @@ def panel_of(notebook: Notebook) -> Locator:
     return panel
 
 
-def opened(site: Site, context: BrowserContext, name: str) -> Notebook:
-    notebook = site.open(context, site.write(f"{name}.ipynb", LOAD, STEP, SUM))
+def opened(site: Site, context: BrowserContext, name: str, *, page: Page | None = None) -> Notebook:
+    notebook = site.open(context, site.write(f"{name}.ipynb", LOAD, STEP, SUM), page=page)
     notebook.run_all()
     notebook.has_run(2)
     return notebook
@@ -85,20 +85,31 @@ def test_search_narrows_the_list_and_says_when_nothing_fits(lab: Site, context: 
 
 
 def test_an_idle_panel_asks_nothing(lab: Site, context: BrowserContext) -> None:
-    notebook = opened(lab, context, "idle")
+    page = context.new_page()
+    page.clock.install()
+    notebook = opened(lab, context, "idle", page=page)
     panel = panel_of(notebook)
     expect(panel.locator(".jp-kitaru-Row", has_text="idle.ipynb")).to_be_visible()
-    notebook.page.wait_for_timeout(5000)  # what the run has left to tell is told
+    page.evaluate(
+        """() => {
+            window.kitaruNews = 0;
+            window.jupyterapp.serviceManager.events.stream.connect(() => { window.kitaruNews++; });
+        }"""
+    )
     asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "kitaru-nb/api" in request.url else None)
 
-    def note(request: Request) -> None:
-        if "kitaru-nb/api" in request.url:
-            asked.append(request.url)
-
-    notebook.page.on("request", note)
-    notebook.page.wait_for_timeout(15_000)
-
+    for _ in range(10):
+        page.clock.run_for(5_000)  # what the run has left to tell is told, and asked about
+        asked.clear()
+        heard = page.evaluate("window.kitaruNews")
+        page.clock.run_for(180_000)
+        if page.evaluate("window.kitaruNews") == heard:
+            break
     assert asked == []
+
+    with page.expect_request("**/kitaru-nb/api/**"):  # a slow heartbeat, for news that were lost
+        page.clock.run_for(120_000)
 
 
 def test_a_replay_with_another_value_runs_and_is_compared(lab: Site, context: BrowserContext) -> None:
@@ -117,6 +128,75 @@ def test_a_replay_with_another_value_runs_and_is_compared(lab: Site, context: Br
     form.get_by_role("button", name="Compare with the original").click()
 
     expect(page.frame_locator("iframe.jp-kitaru-Frame").locator("body")).to_contain_text("total")
+
+
+def test_the_keyboard_alone_opens_an_execution(lab: Site, context: BrowserContext) -> None:
+    notebook = opened(lab, context, "keys")
+    page = notebook.page
+    panel = page.locator("#kitaru-nb-panel")
+    row = panel.locator(".jp-kitaru-Row", has_text="keys.ipynb")
+
+    page.keyboard.press("Control+Alt+k")
+    expect(row).to_be_visible()
+    reach(page, row)
+    page.keyboard.press("Enter")
+    step = panel.locator(".jp-kitaru-Step-head", has_text="load")
+    expect(step).to_be_visible()
+    expect(panel.get_by_role("button", name="All executions")).to_be_focused()
+    reach(page, step)
+    page.keyboard.press("Enter")
+
+    expect(step).to_have_attribute("aria-expanded", "true")
+
+
+# What is drawn in a theme's colours: a form, the panel, and what stands in them.
+COLOURED = (
+    ".jp-kitaru-Wait",
+    ".jp-kitaru-Wait-question",
+    ".jp-kitaru-Show",
+    ".jp-kitaru-Field input",
+    ".jp-kitaru-Field-label",
+    ".jp-kitaru-Wait-foot",
+    "#kitaru-nb-panel",
+    "#kitaru-nb-panel .jp-kitaru-Panel-head",
+    "#kitaru-nb-panel .jp-kitaru-Filter input",
+    "#kitaru-nb-panel .jp-kitaru-Row-title",
+    "#kitaru-nb-panel .jp-kitaru-Row-more",
+)
+
+
+def test_panel_and_form_take_the_colours_of_the_theme(lab: Site, context: BrowserContext) -> None:
+    ask = (
+        "from pydantic import BaseModel\nimport kitaru_nb as kt\n"
+        "class Refund(BaseModel):\n    amount: int = 40\n    note: str = ''\n"
+        "kt.wait('Refund?', Refund, show={'amount': 40})"
+    )
+    notebook = lab.open(context, lab.write("colours.ipynb", LOAD, ask))
+    notebook.run_all()
+    panel = panel_of(notebook)
+    expect(notebook.card(1).get_by_label("amount")).to_be_visible()
+    expect(panel.locator(".jp-kitaru-Row", has_text="colours.ipynb")).to_be_visible()
+
+    seen = {theme: colours(notebook.page, theme) for theme in ("JupyterLab Light", "JupyterLab Dark")}
+
+    light, dark = seen.values()
+    assert [name for name in COLOURED if light[name]["text"] == dark[name]["text"]] == []
+    drawn = [name for name in COLOURED if light[name]["ground"] != "rgba(0, 0, 0, 0)"]
+    assert ".jp-kitaru-Wait" in drawn
+    assert [name for name in drawn if light[name]["ground"] == dark[name]["ground"]] == []
+
+
+def colours(page: Page, theme: str) -> dict[str, dict[str, str]]:
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-name", theme)
+    found: dict[str, dict[str, str]] = page.evaluate(
+        """names => Object.fromEntries(names.map(name => {
+            const style = window.getComputedStyle(document.querySelector(name));
+            return [name, {text: style.color, ground: style.backgroundColor}];
+        }))""",
+        list(COLOURED),
+    )
+    return found
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Route, expect
 
-from tests.browser.site import Notebook, Site
+from tests.browser.site import PATIENCE, Notebook, Site, reach
 
 LOAD = "%load_ext kitaru_nb\nimport kitaru_nb as kt"
 STEP = "%%checkpoint numbers\nnumbers = [1, 2, 3]"
@@ -103,14 +104,74 @@ def test_a_second_tab_may_answer_and_the_cell_runs_once(lab: Site, context: Brow
     count = "with open('runs.txt', 'a') as runs: runs.write('x')"
     notebook = waiting(lab, context, "tabs", PUBLISH, count)
     notebook.save()
-    other = lab.open(context, "tabs.ipynb")
+    page = context.new_page()
+    page.clock.install()
+    other = lab.open(context, "tabs.ipynb", page=page)
 
     other.card(2).get_by_role("button", name="Approve").click()
 
     expect(notebook.output(2)).to_contain_text("said True 6")
     expect(other.card(2)).to_have_attribute("data-status", "answered")
-    other.page.wait_for_timeout(3000)  # longer than a tab that is not the owner waits before it goes on
+    page.clock.run_for(10_000)  # longer than a tab that is not the owner waits before it goes on
+    decided(other)
     assert (lab.root / "runs.txt").read_text() == "x"
+
+
+def test_of_a_tab_and_its_double_one_goes_on(lab: Site, context: BrowserContext) -> None:
+    count = "with open('twins.txt', 'a') as runs: runs.write('x')"
+    notebook = waiting(lab, context, "twins", PUBLISH, count)
+    notebook.save()
+    double = context.new_page()
+    kept = notebook.page.evaluate("JSON.stringify({...sessionStorage})")
+    double.add_init_script(
+        f"Object.entries({kept}).forEach(([key, value]) => sessionStorage.setItem(key, value))"
+    )
+    other = lab.open(context, "twins.ipynb", page=double)
+    expect(other.card(2)).to_have_attribute("data-status", "pending")
+    [wait] = pending(lab, "twins.ipynb")
+
+    lab.cli("approve", wait["address"])
+
+    ran = lab.root / "twins.txt"
+    until = time.monotonic() + PATIENCE
+    while not ran.exists():
+        assert time.monotonic() < until
+        decided(notebook)
+    [loser] = [tab for tab in (notebook, other) if tab.card(2).is_visible()]
+    expect(loser.card(2)).to_have_attribute("data-status", "answered")
+    decided(loser)
+    assert ran.read_text() == "x"
+
+
+def test_of_two_different_answers_the_first_counts_and_the_second_is_told_whose_it_was(
+    lab: Site, context: BrowserContext, browser: Browser
+) -> None:
+    notebook = waiting(lab, context, "race")
+    notebook.save()
+    elsewhere = browser.new_context()  # somebody else: a name of their own
+    other = lab.open(elsewhere, "race.ipynb")
+    expect(other.card(2)).to_have_attribute("data-status", "pending")
+    on_the_way: list[Route] = []
+
+    def hold(route: Route) -> None:
+        on_the_way.append(route)
+
+    other.page.route("**/answer", hold)
+
+    with other.page.expect_request("**/answer"):
+        other.card(2).get_by_role("button", name="Reject").click()
+    notebook.card(2).get_by_role("button", name="Approve").click()
+    expect(notebook.output(2)).to_contain_text("said True 6")
+    with other.page.expect_response("**/answer") as late:
+        on_the_way[0].continue_()
+
+    assert late.value.status == 409
+    [wait] = answered(lab, "Publish?", "race.ipynb")
+    assert wait["answer"] is True
+    assert str(wait["answered_by"]) in late.value.json()["error"]["message"]
+    expect(other.card(2)).to_contain_text("Approved")
+    expect(other.card(2)).to_contain_text(str(wait["answered_by"]))
+    elsewhere.close()
 
 
 def test_an_answer_from_a_terminal_makes_the_cell_go_on(lab: Site, context: BrowserContext) -> None:
@@ -137,15 +198,10 @@ def test_a_cell_that_holds_on_goes_on_by_itself(lab: Site, context: BrowserConte
 
 def test_the_keyboard_alone_is_enough(lab: Site, context: BrowserContext) -> None:
     notebook = waiting(lab, context, "keyboard")
-    approve = notebook.card(2).get_by_role("button", name="Approve")
-    page: Page = notebook.page
+    page = notebook.page
 
-    page.locator(".jp-Notebook .jp-Cell").nth(2).locator(".cm-content").click()
-    page.keyboard.press("Escape")
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if approve.evaluate("button => button === document.activeElement"):
-            break
+    page.keyboard.press("Control+Alt+w")
+    reach(page, notebook.card(2).get_by_role("button", name="Approve"))
     page.keyboard.press("Enter")
 
     expect(notebook.output(2)).to_contain_text("said True 6")
@@ -166,6 +222,16 @@ def test_a_hostile_output_cannot_put_its_words_over_a_wait(lab: Site, context: B
 
     expect(other.card(0)).to_contain_text("Publish?")
     expect(other.card(0)).not_to_contain_text("cake")
+
+
+def decided(tab: Notebook) -> None:
+    """Wait until a tab has nothing more to ask its kernel before it would run a cell, and that has run.
+
+    A kernel answers one after the other: when it has answered us, it has answered what was asked before.
+    """
+    for _ in range(4):
+        tab.kernel_pid()
+    tab.idle()
 
 
 def pending(site: Site, name: str) -> list[dict[str, object]]:

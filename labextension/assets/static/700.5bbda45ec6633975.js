@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,o){var e=o(982),i=o.n(e),t=o(314),p=(o.n(t))()(i());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
+"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
 
 .jp-kitaru-dim {
   color: var(--jp-ui-font-color2);
@@ -66,7 +66,7 @@
 .jp-kitaru-Problem .jp-mod-styled {
   align-self: flex-start;
 }
-`,""]),o.d(a,{},{A:p})},33(r,a,o){var e=o(982),i=o.n(e),t=o(314),p=(o.n(t))()(i());p.push([r.id,`/* The line below a checkpoint cell's source. */
+`,""]),a.d(o,{},{A:p})},33(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* The line below a checkpoint cell's source. */
 
 .jp-kitaru-Badge {
   box-sizing: border-box;
@@ -131,7 +131,7 @@
 .jp-kitaru-Resume .jp-mod-styled {
   margin: 0;
 }
-`,""]),o.d(a,{},{A:p})},505(r,a,o){var e=o(982),i=o.n(e),t=o(314),p=(o.n(t))()(i());p.push([r.id,`/* The side panel: waits on top, executions below. */
+`,""]),a.d(o,{},{A:p})},505(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* The side panel: waits on top, executions below. */
 
 .jp-kitaru-Panel {
   background: var(--jp-layout-color1);
@@ -174,10 +174,6 @@
 .jp-kitaru-empty {
   color: var(--jp-ui-font-color2);
   padding: 0 12px 12px;
-}
-
-.jp-kitaru-pad {
-  padding: 8px 12px;
 }
 
 .jp-kitaru-Inbox {
@@ -665,8 +661,8 @@
 .jp-kitaru-Log [data-stream='stderr'] {
   color: var(--jp-error-color1);
 }
-`,""]),o.d(a,{},{A:p})},646(r,a,o){var e=o(982),i=o.n(e),t=o(314),p=o.n(t),n=o(475),l=o(192),d=o(505),u=o(33),s=o(40),c=p()(i());c.i(n.A),c.i(l.A),c.i(d.A),c.i(u.A),c.i(s.A),c.push([r.id,`
-`,""]),o.d(a,{},{A:c})},40(r,a,o){var e=o(982),i=o.n(e),t=o(314),p=(o.n(t))()(i());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
+`,""]),a.d(o,{},{A:p})},646(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=a.n(t),n=a(475),l=a(192),d=a(505),u=a(33),s=a(40),c=p()(i());c.i(n.A),c.i(l.A),c.i(d.A),c.i(u.A),c.i(s.A),c.push([r.id,`
+`,""]),a.d(o,{},{A:c})},40(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
 
 .jp-kitaru-View {
   background: var(--jp-layout-color1);
@@ -742,7 +738,7 @@
   font-family: var(--jp-code-font-family);
   font-size: var(--jp-ui-font-size0);
 }
-`,""]),o.d(a,{},{A:p})},192(r,a,o){var e=o(982),i=o.n(e),t=o(314),p=(o.n(t))()(i());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
+`,""]),a.d(o,{},{A:p})},192(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
 
 .jp-kitaru-Renderer {
   padding: 4px 0;
@@ -953,4 +949,4 @@ pre.jp-kitaru-Show {
   display: flex;
   gap: 6px;
 }
-`,""]),o.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var o="",e=void 0!==a[5];return a[4]&&(o+="@supports (".concat(a[4],") {")),a[2]&&(o+="@media ".concat(a[2]," {")),e&&(o+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),o+=r(a),e&&(o+="}"),a[2]&&(o+="}"),a[4]&&(o+="}"),o}).join("")},a.i=function(r,o,e,i,t){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(e)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var d=0;d<r.length;d++){var u=[].concat(r[d]);e&&p[u[0]]||(void 0!==t&&(void 0===u[5]||(u[1]="@layer".concat(u[5].length>0?" ".concat(u[5]):""," {").concat(u[1],"}")),u[5]=t),o&&(u[2]&&(u[1]="@media ".concat(u[2]," {").concat(u[1],"}")),u[2]=o),i&&(u[4]?(u[1]="@supports (".concat(u[4],") {").concat(u[1],"}"),u[4]=i):u[4]="".concat(i)),a.push(u))}},a}},982(r){r.exports=function(r){return r[1]}},72(r){var a=[];function o(r){for(var o=-1,e=0;e<a.length;e++)if(a[e].identifier===r){o=e;break}return o}function e(r,e){for(var i={},t=[],p=0;p<r.length;p++){var n=r[p],l=e.base?n[0]+e.base:n[0],d=i[l]||0,u="".concat(l," ").concat(d);i[l]=d+1;var s=o(u),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var f=function(r,a){var o=a.domAPI(a);return o.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&o.update(r=a):o.remove()}}(c,e);e.byIndex=p,a.splice(p,0,{identifier:u,updater:f,references:1})}t.push(u)}return t}r.exports=function(r,i){var t=e(r=r||[],i=i||{});return function(r){r=r||[];for(var p=0;p<t.length;p++){var n=o(t[p]);a[n].references--}for(var l=e(r,i),d=0;d<t.length;d++){var u=o(t[d]);0===a[u].references&&(a[u].updater(),a.splice(u,1))}t=l}}},659(r){var a={};r.exports=function(r,o){var e=function(r){if(void 0===a[r]){var o=document.querySelector(r);if(window.HTMLIFrameElement&&o instanceof window.HTMLIFrameElement)try{o=o.contentDocument.head}catch(r){o=null}a[r]=o}return a[r]}(r);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(o)}},540(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,o){r.exports=function(r){var a=o.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(o){var e,i,t;e="",o.supports&&(e+="@supports (".concat(o.supports,") {")),o.media&&(e+="@media ".concat(o.media," {")),(i=void 0!==o.layer)&&(e+="@layer".concat(o.layer.length>0?" ".concat(o.layer):""," {")),e+=o.css,i&&(e+="}"),o.media&&(e+="}"),o.supports&&(e+="}"),(t=o.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(t))))," */")),r.styleTagTransform(e,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,o){var e=o(72),i=o.n(e),t=o(825),p=o.n(t),n=o(659),l=o.n(n),d=o(56),u=o.n(d),s=o(540),c=o.n(s),f=o(113),j=o.n(f),x=o(646),k={};k.styleTagTransform=j(),k.setAttributes=u(),k.insert=l().bind(null,"head"),k.domAPI=p(),k.insertStyleElement=c(),i()(x.A,k),x.A&&x.A.locals&&x.A.locals}}]);
+`,""]),a.d(o,{},{A:p})},314(r){r.exports=function(r){var o=[];return o.toString=function(){return this.map(function(o){var a="",e=void 0!==o[5];return o[4]&&(a+="@supports (".concat(o[4],") {")),o[2]&&(a+="@media ".concat(o[2]," {")),e&&(a+="@layer".concat(o[5].length>0?" ".concat(o[5]):""," {")),a+=r(o),e&&(a+="}"),o[2]&&(a+="}"),o[4]&&(a+="}"),a}).join("")},o.i=function(r,a,e,i,t){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(e)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var d=0;d<r.length;d++){var u=[].concat(r[d]);e&&p[u[0]]||(void 0!==t&&(void 0===u[5]||(u[1]="@layer".concat(u[5].length>0?" ".concat(u[5]):""," {").concat(u[1],"}")),u[5]=t),a&&(u[2]&&(u[1]="@media ".concat(u[2]," {").concat(u[1],"}")),u[2]=a),i&&(u[4]?(u[1]="@supports (".concat(u[4],") {").concat(u[1],"}"),u[4]=i):u[4]="".concat(i)),o.push(u))}},o}},982(r){r.exports=function(r){return r[1]}},72(r){var o=[];function a(r){for(var a=-1,e=0;e<o.length;e++)if(o[e].identifier===r){a=e;break}return a}function e(r,e){for(var i={},t=[],p=0;p<r.length;p++){var n=r[p],l=e.base?n[0]+e.base:n[0],d=i[l]||0,u="".concat(l," ").concat(d);i[l]=d+1;var s=a(u),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)o[s].references++,o[s].updater(c);else{var f=function(r,o){var a=o.domAPI(o);return a.update(r),function(o){o?(o.css!==r.css||o.media!==r.media||o.sourceMap!==r.sourceMap||o.supports!==r.supports||o.layer!==r.layer)&&a.update(r=o):a.remove()}}(c,e);e.byIndex=p,o.splice(p,0,{identifier:u,updater:f,references:1})}t.push(u)}return t}r.exports=function(r,i){var t=e(r=r||[],i=i||{});return function(r){r=r||[];for(var p=0;p<t.length;p++){var n=a(t[p]);o[n].references--}for(var l=e(r,i),d=0;d<t.length;d++){var u=a(t[d]);0===o[u].references&&(o[u].updater(),o.splice(u,1))}t=l}}},659(r){var o={};r.exports=function(r,a){var e=function(r){if(void 0===o[r]){var a=document.querySelector(r);if(window.HTMLIFrameElement&&a instanceof window.HTMLIFrameElement)try{a=a.contentDocument.head}catch(r){a=null}o[r]=a}return o[r]}(r);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(a)}},540(r){r.exports=function(r){var o=document.createElement("style");return r.setAttributes(o,r.attributes),r.insert(o,r.options),o}},56(r,o,a){r.exports=function(r){var o=a.nc;o&&r.setAttribute("nonce",o)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var o=r.insertStyleElement(r);return{update:function(a){var e,i,t;e="",a.supports&&(e+="@supports (".concat(a.supports,") {")),a.media&&(e+="@media ".concat(a.media," {")),(i=void 0!==a.layer)&&(e+="@layer".concat(a.layer.length>0?" ".concat(a.layer):""," {")),e+=a.css,i&&(e+="}"),a.media&&(e+="}"),a.supports&&(e+="}"),(t=a.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(t))))," */")),r.styleTagTransform(e,o,r.options)},remove:function(){var r;null===(r=o).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,o){if(o.styleSheet)o.styleSheet.cssText=r;else{for(;o.firstChild;)o.removeChild(o.firstChild);o.appendChild(document.createTextNode(r))}}},959(r,o,a){var e=a(72),i=a.n(e),t=a(825),p=a.n(t),n=a(659),l=a.n(n),d=a(56),u=a.n(d),s=a(540),c=a.n(s),f=a(113),j=a.n(f),x=a(646),k={};k.styleTagTransform=j(),k.setAttributes=u(),k.insert=l().bind(null,"head"),k.domAPI=p(),k.insertStyleElement=c(),i()(x.A,k),x.A&&x.A.locals&&x.A.locals}}]);
