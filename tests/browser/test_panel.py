@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
@@ -127,7 +129,11 @@ def test_a_replay_with_another_value_runs_and_is_compared(lab: Site, context: Br
     expect(form.get_by_role("status")).to_contain_text("completed", timeout=90_000)
     form.get_by_role("button", name="Compare with the original").click()
 
-    expect(page.frame_locator("iframe.jp-kitaru-Frame").locator("body")).to_contain_text("total")
+    compared = page.frame_locator("iframe.jp-kitaru-Frame").locator("body")
+    expect(compared).to_contain_text("The first difference is in total.")
+    expect(compared).to_contain_text("input scale")
+    before, after = re.findall(r"^[-+] (-?\d+\.\d+)$", compared.inner_text(), re.MULTILINE)
+    assert float(after) == pytest.approx(float(before) / 2 * 5)
 
 
 def test_the_keyboard_alone_opens_an_execution(lab: Site, context: BrowserContext) -> None:

@@ -1,4 +1,70 @@
-"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
+"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
+
+.jp-kitaru-Panel,
+.jp-kitaru-Resume,
+.jp-kitaru-View,
+.jp-kitaru-Wait {
+  color: var(--jp-ui-font-color1);
+  font-family: var(--jp-ui-font-family);
+  font-size: var(--jp-ui-font-size1);
+  line-height: 1.4;
+}
+
+/* Buttons that look like rows or words. */
+.jp-kitaru-Artifact-head,
+.jp-kitaru-back,
+.jp-kitaru-Row,
+.jp-kitaru-Step-head {
+  background: none;
+  border: none;
+  color: inherit;
+  cursor: pointer;
+  font: inherit;
+  text-align: left;
+}
+
+/* A box of its own height for what was stored, shown or logged. */
+.jp-kitaru-Log,
+.jp-kitaru-Show {
+  background: var(--jp-layout-color0);
+  border-radius: var(--jp-border-radius);
+  border: var(--jp-border-width) solid var(--jp-border-color3);
+  font-size: var(--jp-code-font-size);
+  overflow: auto;
+}
+
+/* One line, cut where there is no room. */
+.jp-kitaru-Badge-why,
+.jp-kitaru-Row-more,
+.jp-kitaru-Row-title,
+.jp-kitaru-Step-name {
+  overflow: hidden;
+  text-overflow: ellipsis;
+  white-space: nowrap;
+}
+
+/* Where something is typed or chosen. */
+.jp-kitaru-Filter input,
+.jp-kitaru-Filter select,
+.jp-kitaru-Field input:not([type='checkbox'], [type='radio']),
+.jp-kitaru-Field select,
+.jp-kitaru-Field textarea {
+  background: var(--jp-input-background, var(--jp-layout-color1));
+  border-radius: var(--jp-border-radius);
+  border: var(--jp-border-width) solid var(--jp-border-color1);
+  box-sizing: border-box;
+  color: var(--jp-ui-font-color0);
+  font-size: var(--jp-ui-font-size1);
+}
+
+.jp-kitaru-Filter input:focus-visible,
+.jp-kitaru-Filter select:focus-visible,
+.jp-kitaru-Field input:not([type='checkbox'], [type='radio']):focus-visible,
+.jp-kitaru-Field select:focus-visible,
+.jp-kitaru-Field textarea:focus-visible {
+  border-color: var(--jp-brand-color1);
+  outline: 1px solid var(--jp-brand-color1);
+}
 
 .jp-kitaru-dim {
   color: var(--jp-ui-font-color2);
@@ -66,7 +132,7 @@
 .jp-kitaru-Problem .jp-mod-styled {
   align-self: flex-start;
 }
-`,""]),a.d(o,{},{A:p})},33(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* The line below a checkpoint cell's source. */
+`,""]),t.d(a,{},{A:p})},33(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* The line below a checkpoint cell's source. */
 
 .jp-kitaru-Badge {
   box-sizing: border-box;
@@ -89,12 +155,6 @@
   color: var(--jp-ui-font-color1);
 }
 
-.jp-kitaru-Badge-why {
-  overflow: hidden;
-  text-overflow: ellipsis;
-  white-space: nowrap;
-}
-
 /* What happened to the last execution, above the notebook. */
 
 .jp-kitaru-Resume {
@@ -103,13 +163,9 @@
   border-bottom: var(--jp-border-width) solid var(--jp-border-color2);
   border-left: 3px solid var(--jp-warn-color1);
   box-sizing: border-box;
-  color: var(--jp-ui-font-color1);
   display: flex;
   flex-wrap: wrap;
-  font-family: var(--jp-ui-font-family);
-  font-size: var(--jp-ui-font-size1);
   gap: 6px 12px;
-  line-height: 1.4;
   min-height: 0;
   padding: 8px 12px;
 }
@@ -131,17 +187,13 @@
 .jp-kitaru-Resume .jp-mod-styled {
   margin: 0;
 }
-`,""]),a.d(o,{},{A:p})},505(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* The side panel: waits on top, executions below. */
+`,""]),t.d(a,{},{A:p})},505(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* The side panel: waits on top, executions below. */
 
 .jp-kitaru-Panel {
   background: var(--jp-layout-color1);
-  color: var(--jp-ui-font-color1);
   display: flex;
   flex-direction: column;
-  font-family: var(--jp-ui-font-family);
-  font-size: var(--jp-ui-font-size1);
   height: 100%;
-  line-height: 1.4;
   min-width: 260px;
   overflow: hidden;
 }
@@ -262,12 +314,6 @@
 
 .jp-kitaru-Filter input,
 .jp-kitaru-Filter select {
-  background: var(--jp-input-background, var(--jp-layout-color1));
-  border: var(--jp-border-width) solid var(--jp-border-color1);
-  border-radius: var(--jp-border-radius);
-  box-sizing: border-box;
-  color: var(--jp-ui-font-color0);
-  font-size: var(--jp-ui-font-size1);
   height: 28px;
   margin: 0;
   min-width: 0;
@@ -280,12 +326,6 @@
 
 .jp-kitaru-Filter select {
   flex: 0 1 96px;
-}
-
-.jp-kitaru-Filter input:focus-visible,
-.jp-kitaru-Filter select:focus-visible {
-  border-color: var(--jp-brand-color1);
-  outline: 1px solid var(--jp-brand-color1);
 }
 
 .jp-kitaru-List {
@@ -305,19 +345,13 @@
 
 .jp-kitaru-Row {
   align-content: center;
-  background: none;
-  border: none;
   border-bottom: var(--jp-border-width) solid var(--jp-border-color3);
   box-sizing: border-box;
-  color: inherit;
   column-gap: 8px;
-  cursor: pointer;
   display: grid;
-  font: inherit;
   grid-template-columns: 12px 1fr auto;
   height: 100%;
   padding: 0 12px;
-  text-align: left;
   width: 100%;
 }
 
@@ -336,13 +370,6 @@
 
 .jp-kitaru-Row .jp-kitaru-Mark {
   align-self: center;
-}
-
-.jp-kitaru-Row-title,
-.jp-kitaru-Row-more {
-  overflow: hidden;
-  text-overflow: ellipsis;
-  white-space: nowrap;
 }
 
 .jp-kitaru-Row-cost {
@@ -427,12 +454,8 @@
 
 .jp-kitaru-back {
   align-items: center;
-  background: none;
-  border: none;
   color: var(--jp-ui-font-color1);
-  cursor: pointer;
   display: inline-flex;
-  font: inherit;
   gap: 4px;
   padding: 2px 4px;
 }
@@ -493,26 +516,17 @@
 
 .jp-kitaru-Step-head {
   align-items: center;
-  background: none;
-  border: none;
-  color: inherit;
   column-gap: 8px;
-  cursor: pointer;
   display: grid;
-  font: inherit;
   grid-template-columns: 12px minmax(0, 1fr) auto;
   padding: 6px 12px;
   row-gap: 4px;
-  text-align: left;
   width: 100%;
 }
 
 .jp-kitaru-Step-name {
   font-family: var(--jp-code-font-family);
   font-size: var(--jp-code-font-size);
-  overflow: hidden;
-  text-overflow: ellipsis;
-  white-space: nowrap;
 }
 
 .jp-kitaru-Step-figures {
@@ -549,17 +563,11 @@
 
 .jp-kitaru-Artifact-head {
   align-items: baseline;
-  background: none;
-  border: none;
-  color: inherit;
-  cursor: pointer;
   display: flex;
-  font: inherit;
   gap: 12px;
   justify-content: space-between;
   margin-left: -6px;
   padding: 3px 6px;
-  text-align: left;
   width: calc(100% + 6px);
 }
 
@@ -638,14 +646,9 @@
 /* What happened, and what cells showed */
 
 .jp-kitaru-Log {
-  background: var(--jp-layout-color0);
-  border: var(--jp-border-width) solid var(--jp-border-color3);
-  border-radius: var(--jp-border-radius);
   font-family: var(--jp-code-font-family);
-  font-size: var(--jp-code-font-size);
   line-height: var(--jp-code-line-height);
   max-height: 280px;
-  overflow: auto;
   padding: 6px 8px;
 }
 
@@ -661,15 +664,11 @@
 .jp-kitaru-Log [data-stream='stderr'] {
   color: var(--jp-error-color1);
 }
-`,""]),a.d(o,{},{A:p})},646(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=a.n(t),n=a(475),l=a(192),d=a(505),u=a(33),s=a(40),c=p()(i());c.i(n.A),c.i(l.A),c.i(d.A),c.i(u.A),c.i(s.A),c.push([r.id,`
-`,""]),a.d(o,{},{A:c})},40(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
+`,""]),t.d(a,{},{A:p})},646(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=t.n(o),n=t(475),l=t(192),u=t(505),d=t(33),s=t(40),c=p()(i());c.i(n.A),c.i(l.A),c.i(u.A),c.i(d.A),c.i(s.A),c.push([r.id,`
+`,""]),t.d(a,{},{A:c})},40(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
 
 .jp-kitaru-View {
   background: var(--jp-layout-color1);
-  color: var(--jp-ui-font-color1);
-  font-family: var(--jp-ui-font-family);
-  font-size: var(--jp-ui-font-size1);
-  line-height: 1.4;
   overflow: auto;
 }
 
@@ -738,7 +737,7 @@
   font-family: var(--jp-code-font-family);
   font-size: var(--jp-ui-font-size0);
 }
-`,""]),a.d(o,{},{A:p})},192(r,o,a){var e=a(982),i=a.n(e),t=a(314),p=(a.n(t))()(i());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
+`,""]),t.d(a,{},{A:p})},192(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
 
 .jp-kitaru-Renderer {
   padding: 4px 0;
@@ -750,10 +749,6 @@
   border-left: 3px solid var(--jp-warn-color1);
   border-radius: var(--jp-border-radius);
   box-sizing: border-box;
-  color: var(--jp-ui-font-color1);
-  font-family: var(--jp-ui-font-family);
-  font-size: var(--jp-ui-font-size1);
-  line-height: 1.4;
   max-width: 720px;
   padding: 12px 16px;
 }
@@ -797,13 +792,8 @@
 /* What is to be approved */
 
 .jp-kitaru-Show {
-  background: var(--jp-layout-color0);
-  border: var(--jp-border-width) solid var(--jp-border-color3);
-  border-radius: var(--jp-border-radius);
-  font-size: var(--jp-code-font-size);
   margin: 8px 0;
   max-height: 320px;
-  overflow: auto;
 }
 
 /* The notebook's own rules for outputs would take the frame away. */
@@ -918,23 +908,10 @@ pre.jp-kitaru-Show {
 .jp-kitaru-Field input:not([type='checkbox'], [type='radio']),
 .jp-kitaru-Field select,
 .jp-kitaru-Field textarea {
-  background: var(--jp-input-background, var(--jp-layout-color1));
-  border: var(--jp-border-width) solid var(--jp-border-color1);
-  border-radius: var(--jp-border-radius);
-  box-sizing: border-box;
-  color: var(--jp-ui-font-color0);
   font-family: var(--jp-ui-font-family);
-  font-size: var(--jp-ui-font-size1);
   line-height: 1.4;
   padding: 5px 8px;
   width: 100%;
-}
-
-.jp-kitaru-Field input:focus-visible,
-.jp-kitaru-Field select:focus-visible,
-.jp-kitaru-Field textarea:focus-visible {
-  border-color: var(--jp-brand-color1);
-  outline: 1px solid var(--jp-brand-color1);
 }
 
 .jp-kitaru-Field.jp-mod-wrong > input,
@@ -949,4 +926,4 @@ pre.jp-kitaru-Show {
   display: flex;
   gap: 6px;
 }
-`,""]),a.d(o,{},{A:p})},314(r){r.exports=function(r){var o=[];return o.toString=function(){return this.map(function(o){var a="",e=void 0!==o[5];return o[4]&&(a+="@supports (".concat(o[4],") {")),o[2]&&(a+="@media ".concat(o[2]," {")),e&&(a+="@layer".concat(o[5].length>0?" ".concat(o[5]):""," {")),a+=r(o),e&&(a+="}"),o[2]&&(a+="}"),o[4]&&(a+="}"),a}).join("")},o.i=function(r,a,e,i,t){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(e)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var d=0;d<r.length;d++){var u=[].concat(r[d]);e&&p[u[0]]||(void 0!==t&&(void 0===u[5]||(u[1]="@layer".concat(u[5].length>0?" ".concat(u[5]):""," {").concat(u[1],"}")),u[5]=t),a&&(u[2]&&(u[1]="@media ".concat(u[2]," {").concat(u[1],"}")),u[2]=a),i&&(u[4]?(u[1]="@supports (".concat(u[4],") {").concat(u[1],"}"),u[4]=i):u[4]="".concat(i)),o.push(u))}},o}},982(r){r.exports=function(r){return r[1]}},72(r){var o=[];function a(r){for(var a=-1,e=0;e<o.length;e++)if(o[e].identifier===r){a=e;break}return a}function e(r,e){for(var i={},t=[],p=0;p<r.length;p++){var n=r[p],l=e.base?n[0]+e.base:n[0],d=i[l]||0,u="".concat(l," ").concat(d);i[l]=d+1;var s=a(u),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)o[s].references++,o[s].updater(c);else{var f=function(r,o){var a=o.domAPI(o);return a.update(r),function(o){o?(o.css!==r.css||o.media!==r.media||o.sourceMap!==r.sourceMap||o.supports!==r.supports||o.layer!==r.layer)&&a.update(r=o):a.remove()}}(c,e);e.byIndex=p,o.splice(p,0,{identifier:u,updater:f,references:1})}t.push(u)}return t}r.exports=function(r,i){var t=e(r=r||[],i=i||{});return function(r){r=r||[];for(var p=0;p<t.length;p++){var n=a(t[p]);o[n].references--}for(var l=e(r,i),d=0;d<t.length;d++){var u=a(t[d]);0===o[u].references&&(o[u].updater(),o.splice(u,1))}t=l}}},659(r){var o={};r.exports=function(r,a){var e=function(r){if(void 0===o[r]){var a=document.querySelector(r);if(window.HTMLIFrameElement&&a instanceof window.HTMLIFrameElement)try{a=a.contentDocument.head}catch(r){a=null}o[r]=a}return o[r]}(r);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(a)}},540(r){r.exports=function(r){var o=document.createElement("style");return r.setAttributes(o,r.attributes),r.insert(o,r.options),o}},56(r,o,a){r.exports=function(r){var o=a.nc;o&&r.setAttribute("nonce",o)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var o=r.insertStyleElement(r);return{update:function(a){var e,i,t;e="",a.supports&&(e+="@supports (".concat(a.supports,") {")),a.media&&(e+="@media ".concat(a.media," {")),(i=void 0!==a.layer)&&(e+="@layer".concat(a.layer.length>0?" ".concat(a.layer):""," {")),e+=a.css,i&&(e+="}"),a.media&&(e+="}"),a.supports&&(e+="}"),(t=a.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(t))))," */")),r.styleTagTransform(e,o,r.options)},remove:function(){var r;null===(r=o).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,o){if(o.styleSheet)o.styleSheet.cssText=r;else{for(;o.firstChild;)o.removeChild(o.firstChild);o.appendChild(document.createTextNode(r))}}},959(r,o,a){var e=a(72),i=a.n(e),t=a(825),p=a.n(t),n=a(659),l=a.n(n),d=a(56),u=a.n(d),s=a(540),c=a.n(s),f=a(113),j=a.n(f),x=a(646),k={};k.styleTagTransform=j(),k.setAttributes=u(),k.insert=l().bind(null,"head"),k.domAPI=p(),k.insertStyleElement=c(),i()(x.A,k),x.A&&x.A.locals&&x.A.locals}}]);
+`,""]),t.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var t="",e=void 0!==a[5];return a[4]&&(t+="@supports (".concat(a[4],") {")),a[2]&&(t+="@media ".concat(a[2]," {")),e&&(t+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),t+=r(a),e&&(t+="}"),a[2]&&(t+="}"),a[4]&&(t+="}"),t}).join("")},a.i=function(r,t,e,i,o){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(e)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var u=0;u<r.length;u++){var d=[].concat(r[u]);e&&p[d[0]]||(void 0!==o&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=o),t&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=t),i&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=i):d[4]="".concat(i)),a.push(d))}},a}},982(r){r.exports=function(r){return r[1]}},72(r){var a=[];function t(r){for(var t=-1,e=0;e<a.length;e++)if(a[e].identifier===r){t=e;break}return t}function e(r,e){for(var i={},o=[],p=0;p<r.length;p++){var n=r[p],l=e.base?n[0]+e.base:n[0],u=i[l]||0,d="".concat(l," ").concat(u);i[l]=u+1;var s=t(d),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var j=function(r,a){var t=a.domAPI(a);return t.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&t.update(r=a):t.remove()}}(c,e);e.byIndex=p,a.splice(p,0,{identifier:d,updater:j,references:1})}o.push(d)}return o}r.exports=function(r,i){var o=e(r=r||[],i=i||{});return function(r){r=r||[];for(var p=0;p<o.length;p++){var n=t(o[p]);a[n].references--}for(var l=e(r,i),u=0;u<o.length;u++){var d=t(o[u]);0===a[d].references&&(a[d].updater(),a.splice(d,1))}o=l}}},659(r){var a={};r.exports=function(r,t){var e=function(r){if(void 0===a[r]){var t=document.querySelector(r);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(r){t=null}a[r]=t}return a[r]}(r);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(t)}},540(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,t){r.exports=function(r){var a=t.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(t){var e,i,o;e="",t.supports&&(e+="@supports (".concat(t.supports,") {")),t.media&&(e+="@media ".concat(t.media," {")),(i=void 0!==t.layer)&&(e+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),e+=t.css,i&&(e+="}"),t.media&&(e+="}"),t.supports&&(e+="}"),(o=t.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),r.styleTagTransform(e,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,t){var e=t(72),i=t.n(e),o=t(825),p=t.n(o),n=t(659),l=t.n(n),u=t(56),d=t.n(u),s=t(540),c=t.n(s),j=t(113),f=t.n(j),k=t(646),x={};x.styleTagTransform=f(),x.setAttributes=d(),x.insert=l().bind(null,"head"),x.domAPI=p(),x.insertStyleElement=c(),i()(k.A,x),k.A&&k.A.locals&&k.A.locals}}]);
