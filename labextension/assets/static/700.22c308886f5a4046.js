@@ -59,7 +59,7 @@
 
 .jp-kitaru-Filter input:focus-visible,
 .jp-kitaru-Filter select:focus-visible,
-.jp-kitaru-Field input:not([type='checkbox'], [type='radio']):focus-visible,
+.jp-kitaru-Field input:focus-visible,
 .jp-kitaru-Field select:focus-visible,
 .jp-kitaru-Field textarea:focus-visible {
   border-color: var(--jp-brand-color1);
