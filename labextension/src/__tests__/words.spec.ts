@@ -51,7 +51,7 @@ test.each([
   ['/home/ana/else/b.ipynb', '~/work', []],
   ['/home/ana/work/work/b.ipynb', '~/work', ['work/b.ipynb', 'b.ipynb']],
   ['/home/ana/b.ipynb', '~', ['b.ipynb', 'ana/b.ipynb']],
-  ['/root/b.ipynb', '~', ['b.ipynb']],
+  ['/data/b.ipynb', '~', ['b.ipynb']],
   ['/home/ana/work/b.ipynb', '~', ['work/b.ipynb', 'ana/work/b.ipynb', 'b.ipynb']],
   ['/srv/~/b.ipynb', '/srv/~', ['b.ipynb']],
   [null, '/srv', []]
