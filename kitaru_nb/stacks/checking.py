@@ -14,7 +14,7 @@ from kitaru_nb.errors import KitaruError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import Stack
-from kitaru_nb.stacks.config import reveal
+from kitaru_nb.stacks.config import reveal_signing_key
 from kitaru_nb.stacks.keys import Keyring, config_folder
 from kitaru_nb.stacks.open import chosen_stack, open_journal, open_store
 from kitaru_nb.stacks.parts import journal_at, parted, store_at, store_folder
@@ -75,7 +75,7 @@ def check_stack(settings: Settings) -> Checked:
         key = Part("signing_key", stack.signing_key)
         parts.append(key)
         secret = str(stack.signing_key)
-        _tried(key, lambda: Keyring(config_folder(), shared=reveal(secret, what="the signing key")).prepare())
+        _tried(key, lambda: Keyring(config_folder(), shared=reveal_signing_key(secret)).prepare())
     return Checked(stack.name, parts)
 
 

@@ -18,10 +18,19 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from kitaru_nb.artifacts.secret_rules import is_secret_name
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.stack import LOCAL, Stack
 
-__all__ = ["PROJECT_FILES", "StackFiles", "read_stacks", "reveal", "stack_of", "user_file"]
+__all__ = [
+    "PROJECT_FILES",
+    "StackFiles",
+    "read_stacks",
+    "reveal",
+    "reveal_signing_key",
+    "stack_of",
+    "user_file",
+]
 
 PROJECT_FILES = ("kitaru_nb.toml", ".kitaru_nb/stacks.toml")
 """Where a project's stacks are looked for in each folder."""
@@ -30,7 +39,8 @@ KEYS = ("launcher", "store", "journal", "journal_password", "signing_key", "opti
 LAUNCHERS = ("local",)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_REFERENCE = re.compile(r"secret:env:([A-Za-z_][A-Za-z0-9_]*)")
+_ENVIRONMENT = "secret:env:"
+_REFERENCE = re.compile(rf"{_ENVIRONMENT}([A-Za-z_][A-Za-z0-9_]*)")
 _SECRET_WORDS = {"key", "secret", "token", "password", "credential", "credentials"}
 _NO_SECRETS = {"service_account", "google_application_credentials", "aws_profile"}
 _KNOWN_SHAPES = re.compile(r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}|gh[pousr]_\w{20,}|sk-\w{16,}|-----BEGIN")
@@ -130,6 +140,28 @@ def reveal(value: str, *, what: str) -> str:
             f"{what} is in the environment variable {found[1]}, which is not set",
             kind="missing-secret",
             hint=f"export {found[1]}=…",
+        )
+    return secret
+
+
+def reveal_signing_key(value: str) -> str:
+    """The secret that a team signs with, from the variable that a stack names.
+
+    Who knows it signs what is restored here. A stack file may come from anybody, together with
+    what is signed, so it may not name a variable whose value others can know, such as ``PATH``.
+
+    Raises:
+        UsageError: kind ``missing-secret``, or ``bad-key``: the variable is not one for a secret.
+    """
+    secret = reveal(value, what="the signing key")
+    name = value.removeprefix(_ENVIRONMENT)
+    if not is_secret_name(name):
+        raise UsageError(
+            f"the stack's `signing_key` is the environment variable {name}, whose name is not that "
+            "of a secret: whoever can guess what it holds could sign what is restored here",
+            kind="bad-key",
+            hint='signing_key = "secret:env:TEAM_SIGNING_KEY", with what '
+            "python -c 'import secrets; print(secrets.token_hex(32))' prints",
         )
     return secret
 

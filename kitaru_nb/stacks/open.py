@@ -22,7 +22,7 @@ from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks import reserve
-from kitaru_nb.stacks.config import StackFiles, read_stacks, reveal
+from kitaru_nb.stacks.config import StackFiles, read_stacks, reveal_signing_key
 from kitaru_nb.stacks.disk import DiskLimit, used_by
 from kitaru_nb.stacks.keys import Keyring, NoKeys, config_folder, make_folder
 from kitaru_nb.stacks.parts import (
@@ -85,7 +85,7 @@ def open_engine(
     """
     stack = chosen_stack(settings)
     secret = stack.signing_key
-    shared = None if secret is None else reveal(secret, what="the signing key")
+    shared = None if secret is None else reveal_signing_key(secret)
     keys = Keyring(config_folder(), shared=shared)
     if read_only:
         _check_readable(settings, stack)

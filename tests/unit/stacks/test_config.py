@@ -6,7 +6,7 @@ import pytest
 
 from kitaru_nb.errors import KitaruError, UsageError
 from kitaru_nb.model.stack import LOCAL
-from kitaru_nb.stacks.config import read_stacks, reveal
+from kitaru_nb.stacks.config import read_stacks, reveal, reveal_signing_key
 from kitaru_nb.stacks.editing import add_stack, remove_stack, set_use
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
@@ -151,6 +151,20 @@ def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert reveal("eu-west-1", what="the region") == "eu-west-1"
     with pytest.raises(UsageError, match="MISSING_ONE, which is not set"):
         reveal("secret:env:MISSING_ONE", what="the key")
+
+
+@pytest.mark.parametrize("name", ["PATH", "LANG", "HOSTNAME", "PYTHONPATH"])
+def test_nobody_signs_with_a_variable_that_others_can_guess(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "/usr/local/bin:/usr/bin:/bin")
+    monkeypatch.setenv("TEAM_SIGNING_KEY", "a phrase that the team knows")
+
+    with pytest.raises(UsageError, match=name) as caught:
+        reveal_signing_key(f"secret:env:{name}")
+
+    assert caught.value.kind == "bad-key"
+    assert reveal_signing_key("secret:env:TEAM_SIGNING_KEY") == "a phrase that the team knows"
 
 
 def test_editing_a_file_keeps_what_a_person_wrote(tmp_path: Path) -> None:
