@@ -332,13 +332,13 @@ def test_of_much_work_above_a_wait_it_is_said_once_that_it_is_done_again(
 ) -> None:
     shell = start()
     shell.ip.user_ns["spent"] = spent
-    source = "spent.append(100.0)\nok = kt.wait('Publish?', name='publish')"
+    source = "spent.append(7200.0)\nok = kt.wait('Publish?', name='publish')"
 
     suspended(shell, source, "b")
     first = capsys.readouterr().out
     suspended(shell, source, "b")
 
-    assert "what stands above the wait in this cell took 1 min 40 s and is done again" in first
+    assert "what stands above the wait in this cell took 2 h 00 min and is done again" in first
     assert "stands above" not in capsys.readouterr().out
 
 
