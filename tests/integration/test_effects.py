@@ -87,6 +87,22 @@ def test_files_callbacks_and_settings_after_a_kill(work: Path) -> None:
     assert state.result == "((600, 6, 6), 'SIG_IGN', 10, 'xml.dom.minidom')"
 
 
+def test_a_file_that_a_shell_line_made_and_its_cell_read_is_put_back(work: Path) -> None:
+    cell = "%%checkpoint listed\n!echo hello > said.txt\nsaid = open('said.txt').read()"
+    with kernel(work) as first:
+        assert first.run(cell, cell="a").ok
+        first.kill()
+    (work / "said.txt").unlink()
+
+    with kernel(work) as again:
+        restored = again.run(cell, cell="a")
+        said = again.run("said")
+
+    assert "restored" in restored.said
+    assert "`said.txt` was missing and is back" in restored.said
+    assert (said.result, (work / "said.txt").read_text()) == ("'hello\\n'", "hello\n")
+
+
 def test_a_resume_puts_back_files_and_names_what_does_not_run(work: Path) -> None:
     serve = (
         "%%checkpoint serve\nimport asyncio\nasync def loop():\n    await asyncio.sleep(60)\n"
