@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from kitaru_nb import channel, log
+from kitaru_nb.engine import channel as module
 from kitaru_nb.engine.context import inside
 from kitaru_nb.engine.export import export_execution
 from kitaru_nb.engine.importing import import_file
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.scope import Book
-from kitaru_nb.errors import ConflictError, StoreError, TimedOutError
+from kitaru_nb.errors import ConflictError, StoreError, TimedOutError, UnstorableError, UsageError
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
@@ -60,6 +61,65 @@ def test_what_was_received_is_had_again_where_the_execution_is_imported(
         assert channel("box").receive(timeout=0) == "message"
     book.close()
     lease.give_back(ExecutionStatus.INTERRUPTED)
+
+
+def test_a_message_is_left_once_however_often_the_attempt_is_made(attempts: Attempts) -> None:
+    attempts.twice(lambda: channel("box").send("one"))
+
+    with attempts.attempt_at("tests:receiver"):
+        assert channel("box").receive(timeout=0) == "one"
+        with pytest.raises(TimedOutError) as nothing:
+            channel("box").receive(timeout=0)
+    assert nothing.value.kind == "nothing-received"
+
+
+def test_who_waits_is_given_what_is_left_meanwhile(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is left while the receiver pauses between two looks."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 9:
+            with attempts_beside(attempts, "tests:sender"):
+                channel("box").send("at last")
+
+    monkeypatch.setattr(module.time, "sleep", pause)
+    with attempts.attempt():
+        assert channel("box").receive() == "at last"
+
+    assert pauses == sorted(pauses)
+    assert max(pauses) <= 1.0, "it looks again within a second"
+
+
+def test_channels_of_other_names_hold_other_messages(attempts: Attempts) -> None:
+    with attempts.attempt_at("tests:sender"):
+        channel("a").send(1)
+        channel("b").send(2)
+
+    with attempts.attempt():
+        assert [channel(name).receive(timeout=0) for name in "ba"] == [2, 1]
+
+
+def test_what_cannot_be_stored_is_not_sent(attempts: Attempts) -> None:
+    with attempts.attempt() as scope:
+        with pytest.raises(UnstorableError, match="channel box"):
+            channel("box").send({"running": (number for number in "ab")})
+        assert scope.book.results() == []
+        with pytest.raises(TimedOutError):
+            channel("box").receive(timeout=0)
+
+
+def test_a_channel_belongs_to_an_execution(attempts: Attempts) -> None:
+    with pytest.raises(UsageError) as nowhere:
+        channel("box")
+    with attempts.attempt():
+        box = channel("box")
+    with pytest.raises(UsageError) as later:
+        box.send(1)
+
+    assert nowhere.value.kind == later.value.kind == "outside-execution"
 
 
 @contextmanager
