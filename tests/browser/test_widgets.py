@@ -159,8 +159,11 @@ def test_no_text_of_a_form_is_markup(plain_lab: Site, context: BrowserContext) -
 def test_the_replay_control_runs_and_compares(plain_lab: Site, context: BrowserContext) -> None:
     cells = ("%%checkpoint load\nrows = [1, 2]", "%%checkpoint fit\nprint(sum(rows))", "%replay")
     notebook = plain_lab.open(context, plain_lab.write("replay.ipynb", LOAD, *cells))
-    notebook.run_all()
+    for number in range(4):
+        notebook.run(number)
+        notebook.has_run(number)
     control = form(notebook, 3)
+    expect(control).to_be_visible(timeout=60_000)
 
     control.get_by_label("Begin at").select_option("fit")
     expect(control).to_contain_text("It reads rows")
