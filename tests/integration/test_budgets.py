@@ -148,7 +148,7 @@ def test_the_budget_of_a_cell_stops_that_cell_and_raising_it_goes_on(tmp_path: P
     (listed,) = json.loads(waits.outputs[0]["text"])
     assert (listed["kind"], listed["status"]) == ("budget", "pending")
     assert listed["question"] in text
-    assert "waiting for a larger budget" in shown.outputs[0]["data"]["text/plain"]
+    assert "waiting for a larger budget" in shown.outputs[0]["text"]
     assert over[0].outputs[0]["text"] == "nothing waits for an answer\n"
     assert "waiting" not in over[1].outputs[0]["data"]["text/plain"]
     assert 0 < paid < 6
