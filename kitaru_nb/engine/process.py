@@ -30,6 +30,7 @@ from kitaru_nb.engine.observe import now_ns
 from kitaru_nb.engine.parts import PARTS, mark_of
 from kitaru_nb.engine.switches import SETTING, Switches
 from kitaru_nb.engine.variables import Variables
+from kitaru_nb.model.artifact import Digest
 
 __all__ = ["ABSENT", "Held", "Process", "ProcessState", "began_ns", "drawn", "held_at", "is_secret"]
 
@@ -58,9 +59,12 @@ class Held:
 
     imported = False
 
-    def __init__(self, value: object, *, whole: bool = False) -> None:
+    def __init__(self, value: object, *, whole: bool = False, content: Digest | None = None) -> None:
         self.value = value
-        if type(value) in (list, dict, set, bytearray) or (whole and not is_immutable_atom(value)):
+        if content is not None:
+            if not is_immutable_atom(value):
+                self.content = content
+        elif type(value) in (list, dict, set, bytearray) or (whole and not is_immutable_atom(value)):
             with suppress(*_UNREADABLE):
                 self.content = digest_values({"": value}, namespace={})
 
@@ -158,26 +162,32 @@ class Process:
             for logger in LOGGERS.in_memory():
                 self._watch(_LOGGER + logger, "handlers")
         state = self._settings
-        if self.variables.modules:
-            for owner, name in self.variables.changed():
-                self._watch(owner, name)
+        # Each large value is read once for all that is to be known of it.
+        looked = self.variables.changed() if self.variables.modules else {}
+        for owner, name in looked:
+            self._watch(owner, name)
         noted = self._names.get("__annotations__")
         if not self._watched and not noted:
             return state
         state = dict(state)
         if self._watched:
-            state["attributes"] = {f"{owner}:{name}": self._now(owner, name) for owner, name in self._watched}
+            state["attributes"] = {
+                f"{owner}:{name}": self._now(owner, name, looked.get((owner, name)))
+                for owner, name in self._watched
+            }
         if noted and type(noted) is dict:
             state |= {f"{_ANNOTATION}{name}": {name: Held(value)} for name, value in noted.items()}
         return state
 
-    def _now(self, owner: str, name: str) -> Held:
-        """What an attribute holds."""
+    def _now(self, owner: str, name: str, looked: tuple[object, Digest] | None) -> Held:
+        """What an attribute holds; `looked` is what was read of it just now."""
         if owner.startswith(_LOGGER):
             return Held(LOGGERS.texts_of(owner.removeprefix(_LOGGER), self._names))
         project = owner.partition("|")[0] in self.variables.modules
-        held = Held(held_at(f"{owner}:{name}").value, whole=project)
-        if project and self.variables.is_as_imported(owner, name, held.value):
+        value = _value_at(owner, name)
+        content = looked[1] if looked is not None and looked[0] is value else None
+        held = Held(value, whole=project, content=content)
+        if project and self.variables.is_as_imported(owner, name, value, digest=content):
             held.imported = True
         return held
 
@@ -403,10 +413,15 @@ def _owner(value: object, path: tuple[str, ...]) -> str | None:
 def held_at(path: str) -> Held:
     """What an attribute of a library holds now, by its place in the process state: ``module|Class:name``."""
     owner, _, name = path.rpartition(":")
+    return Held(_value_at(owner, name))
+
+
+def _value_at(owner: str, name: str) -> object:
+    """What an attribute holds now; `ABSENT` where it is not there."""
     try:
-        return Held(_attribute(owner, name))
+        return _attribute(owner, name)
     except (ImportError, AttributeError):
-        return Held(ABSENT)
+        return ABSENT
 
 
 def _resolve(owner: str) -> Any:

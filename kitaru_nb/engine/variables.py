@@ -74,11 +74,14 @@ class Variables:
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
 
-    def changed(self) -> AbstractSet[tuple[str, str]]:
+    def changed(self) -> Mapping[tuple[str, str], tuple[object, Digest] | None]:
         """Owner and name of each variable that is not, or once was not, as its import left it.
 
-        The owner is ``module``, or ``module|Class`` of an attribute of a class of the project.
+        The owner is ``module``, or ``module|Class`` of an attribute of a class of the project. With
+        each comes what it holds and the digest of that, if it was read just now: for use at once,
+        since the object may be changed in place at any time.
         """
+        looked: dict[tuple[str, str], tuple[object, Digest]] = {}
         for module in self.modules:
             found = sys.modules.get(module)
             if type(found) is not ModuleType:
@@ -92,9 +95,11 @@ class Variables:
                 if before is not None and before[0] is value and is_immutable_atom(value):
                     continue
                 digest = _digest(value)
+                if digest is not None:
+                    looked[owner, name] = value, digest
                 if digest is not None and (before is None or before[1] not in (digest, None)):
                     self._changed.add((owner, name))
-        return self._changed
+        return {place: looked.get(place) for place in self._changed}
 
     def as_imported(self, owner: str, name: str, absent: object) -> tuple[object, Digest | None] | None:
         """What a variable held after its import, or `absent`, and the digest of that if it can be read.
@@ -106,10 +111,13 @@ class Variables:
             return None
         return self._imported[module][1].get((owner, name), (absent, None))
 
-    def is_as_imported(self, owner: str, name: str, value: object) -> bool:
-        """Whether that is what the variable held after its import, as after `importlib.reload`."""
+    def is_as_imported(self, owner: str, name: str, value: object, *, digest: Digest | None = None) -> bool:
+        """Whether that is what the variable held after its import, as after `importlib.reload`.
+
+        `digest` is that of the value, where it was read just now.
+        """
         known = self.as_imported(owner, name, value)
-        return known is not None and known[1] is not None and known[1] == _digest(value)
+        return known is not None and known[1] is not None and known[1] == (digest or _digest(value))
 
     def forget(self, places: AbstractSet[tuple[str, str]]) -> None:
         """These variables are as their import left them again."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 import importlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.engine import process
+from kitaru_nb.engine import variables as module
 from kitaru_nb.engine.variables import Variables
+from kitaru_nb.model.artifact import Digest
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
 _numbers = itertools.count()
@@ -216,3 +221,30 @@ def test_other_finders_keep_their_rank(tmp_path: Path, monkeypatch: pytest.Monke
         variables.remove()
         monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.delitem(sys.modules, "xxsubtype", raising=False)
+
+
+def test_a_large_value_is_read_once_for_each_look_and_a_change_in_place_is_seen(
+    begin: Callable[[], tuple[Kernel, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel, load = begin()
+    kernel.cell(f"%%checkpoint load\n{load}lib.CONF['rows'] = bytearray(1000)")
+    look, conf, read = kernel.session._process.snapshot, kernel["lib"].CONF, list[object]()
+    before = look()
+
+    def counted(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:
+        read.extend(value for value in values.values() if value is conf)
+        return digest_values(values, namespace=namespace)
+
+    monkeypatch.setattr(process, "digest_values", counted)
+    monkeypatch.setattr(module, "digest_values", counted)
+    same = look()
+    assert len(read) == 1
+    conf["rows"][500] = 1
+    other = look()
+
+    assert same["attributes"] == before["attributes"]
+    assert other["attributes"] != before["attributes"]
+    assert len(read) == 2
+    del conf["rows"]
+    (held,) = (held for place, held in look()["attributes"].items() if place.endswith(":CONF"))
+    assert held.imported, "it is as its import left it"
