@@ -24,6 +24,16 @@ test('the inbox is read once it is opened, and again when the server has news of
   expect(model.inbox?.map(each => each.address)).toEqual(['ex_1/publish']);
 });
 
+test('a question that a page shows is in its inbox before the news of it comes', async () => {
+  const model = new WaitsModel(api({ waits: async () => [], wait: async () => wait() }), new FakeNews());
+  await model.open();
+
+  await model.look('ex_1/publish');
+  await model.look('ex_1/publish');
+
+  expect(model.inbox).toEqual([wait()]);
+});
+
 test('an answer from elsewhere is told once', async () => {
   const news = new FakeNews();
   let now: IWait = wait();

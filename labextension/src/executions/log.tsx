@@ -1,8 +1,8 @@
 /**
  * What happened in an execution and what its steps showed, as it comes on record.
  *
- * What a step showed is on record from its commit on, also where the page that ran it was closed or
- * reloaded without being saved: here it is again. What a step shows that is still running is not.
+ * What a step shows is on record once it has run for two seconds, what is large when it has ended;
+ * also where the page that ran it was closed, or reloaded without being saved: here it is again.
  */
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';

@@ -91,6 +91,10 @@ export class WaitsModel extends Disposable {
       const wait = await this._api.wait(address);
       this._problems.delete(address);
       this._learn(wait, false, turn);
+      // A page that shows a question does not wait for the news of it.
+      if (this._inbox !== null && isPending(this._known.get(address)) && !this._inbox.includes(address)) {
+        this._inbox = [...this._inbox, address];
+      }
     } catch (error) {
       this._problems.set(address, asApiError(error));
     }
