@@ -13,7 +13,7 @@ from kitaru_nb import budget, record_usage
 from kitaru_nb.engine.budget_stops import STOPPED, stopped_at_budget
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.meter import meter_of_scope
-from kitaru_nb.engine.scope import note_suspended
+from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.errors import StoreError, Suspended, UsageError
 from kitaru_nb.llm.meter import ModelAnswer, ModelRequest, RequestKey, Ticket
 from kitaru_nb.model.checkpoint import CheckpointStatus
