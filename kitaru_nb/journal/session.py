@@ -87,10 +87,10 @@ class SqliteSession:
             return
         with self._lock:
             self._events_seen = max(self._events_seen, head.events)
-            try:
+            # What is committed is on record: a caller that were told otherwise would do it again. A
+            # note that is behind is as after a power cut.
+            with contextlib.suppress(OSError):
                 self._head_file.write(head.events, head.chain)
-            except OSError as error:
-                raise in_our_words(error, self.path) from error
 
     def space(self) -> tuple[int, int]:
         """Bytes of the database, and how many of them are free inside it."""

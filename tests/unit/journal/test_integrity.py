@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import sqlite3
 import struct
 from collections.abc import Callable
@@ -290,3 +291,23 @@ def test_a_checksum_is_over_the_bytes_that_every_release_has_written() -> None:
     written = b"tns2:\xc3\xa9b1:xf" + struct.pack("<d", 1.5) + b"i-3;i1;s6:faileds1:\xff"
 
     assert checksum("t", row) == blake3(written).digest()
+
+
+def test_what_is_committed_is_no_error_though_the_head_file_cannot_be_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = SqliteJournal(path)
+    attempt, _ = journal.start(NOTEBOOK, owner=dead_owner())
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("kitaru_nb.journal.integrity._write_at_start", refuse)
+    journal.commit(attempt, a_draft("late"))
+    journal.close()
+    monkeypatch.undo()
+    again = SqliteJournal(path)
+
+    names = [step.draft.name for step in again.checkpoints(attempt.execution)]
+    again.close()
+    assert names.count("late") == 1
