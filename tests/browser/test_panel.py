@@ -190,6 +190,8 @@ def test_panel_and_form_take_the_colours_of_the_theme(lab: Site, context: Browse
     drawn = [name for name in COLOURED if light[name]["ground"] != "rgba(0, 0, 0, 0)"]
     assert ".jp-kitaru-Wait" in drawn
     assert [name for name in drawn if light[name]["ground"] == dark[name]["ground"]] == []
+    notebook.card(1).get_by_role("button", name="Send answer").click()
+    expect(notebook.card(1)).to_have_count(0)
 
 
 def colours(page: Page, theme: str) -> dict[str, dict[str, str]]:
