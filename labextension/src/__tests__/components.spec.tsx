@@ -97,6 +97,24 @@ test.each(HOSTILE)('%s is only ever text', text => {
   expect(container.textContent).toContain(text);
 });
 
+test.each(HOSTILE)('a picture is a PNG whatever stands beside it: %s', text => {
+  const shows = [
+    { 'image/png': 'iVBORw0KGgo=', 'text/plain': text },
+    { 'image/png': text, 'text/plain': text },
+    { 'image/png': `iVBORw0KGgo=${text}` },
+    { 'image/png': 'iVBORw0KGgo=', [text]: text },
+    { 'image/svg+xml': 'PHN2Zy8+', 'text/html': text, 'text/plain': text }
+  ];
+  const { container } = render(<>{shows.map((show, key) => <WaitCard key={key} wait={wait({ show })} trans={trans} onAnswer={vi.fn()} />)}</>);
+
+  const pictures = [...container.querySelectorAll('img')];
+  expect(pictures.map(each => each.getAttribute('src'))).toEqual(['data:image/png;base64,iVBORw0KGgo=']);
+  expect(pictures[0].alt).toBe(text);
+  expect(pictures[0].getAttributeNames().sort()).toEqual(['alt', 'src', 'title']);
+  expect(container.querySelector('script, svg, a, iframe')).toBeNull();
+  expect(container.textContent).toContain(text);
+});
+
 test('of ten thousand rows a few are in the document, and the keyboard reaches the next', async () => {
   render(
     <VirtualList count={10_000} rowHeight={46} label="rows" onEnd={vi.fn()} row={index => <button>{`row ${index}`}</button>} />

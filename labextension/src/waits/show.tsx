@@ -1,11 +1,14 @@
-/** What is to be approved, drawn from the server's row: text, a diff, a table, or data. Never HTML. */
+/** What is to be approved, drawn from the server's row: text, a diff, a table, a picture, or data. Never HTML. */
 import * as React from 'react';
 import type { JSONObject, JSONValue } from '@lumino/coreutils';
 
 const MOST_ROWS = 200;
 
 /** How a value is best looked at. */
-export type Shown = 'diff' | 'text' | 'table' | 'fields' | 'json';
+export type Shown = 'picture' | 'diff' | 'text' | 'table' | 'fields' | 'json';
+
+/** Under this name a value has its PNG in base64. No other kind of picture is drawn: an SVG holds scripts. */
+const PNG = 'image/png';
 
 /** Choose how a value is drawn. Pure. */
 export function kindOf(value: JSONValue): Shown {
@@ -15,11 +18,23 @@ export function kindOf(value: JSONValue): Shown {
   if (Array.isArray(value) && value.length && value.every(isFlat)) {
     return 'table';
   }
+  if (pngOf(value) !== null) {
+    return 'picture';
+  }
   return isFlat(value) ? 'fields' : 'json';
+}
+
+/** The base64 of a value that is a picture; null where it is none, or not base64 and nothing else. Pure. */
+export function pngOf(value: JSONValue): string | null {
+  const data = isFlat(value) ? (value as JSONObject)[PNG] : null;
+  const rest = isFlat(value) ? Object.keys(value as JSONObject).filter(name => name !== PNG && name !== 'text/plain') : [];
+  return typeof data === 'string' && rest.length === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(data) ? data : null;
 }
 
 export function Show({ value }: { value: JSONValue }): JSX.Element {
   switch (kindOf(value)) {
+    case 'picture':
+      return <Picture data={pngOf(value)!} words={text((value as JSONObject)['text/plain'])} />;
     case 'diff':
       return <Diff text={value as string} />;
     case 'text':
@@ -31,6 +46,15 @@ export function Show({ value }: { value: JSONValue }): JSX.Element {
     default:
       return <pre className="jp-kitaru-Show">{JSON.stringify(value, null, 2)}</pre>;
   }
+}
+
+/** What a screen reader says of it is its text; where it is no picture after all, so does everybody see. */
+function Picture({ data, words }: { data: string; words: string }): JSX.Element {
+  return (
+    <div className="jp-kitaru-Show jp-mod-picture" tabIndex={0}>
+      <img src={`data:${PNG};base64,${data}`} alt={words} title={words} />
+    </div>
+  );
 }
 
 /** A unified diff, its lines marked by more than their colour. */
