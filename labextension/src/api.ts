@@ -6,7 +6,7 @@
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
-import type { JSONValue } from '@lumino/coreutils';
+import type { JSONObject, JSONValue } from '@lumino/coreutils';
 
 export type ExecutionStatus = 'running' | 'waiting' | 'completed' | 'failed' | 'interrupted' | 'cancelled';
 export type CellStatus = 'fresh' | 'stale' | 'restored' | 'running' | 'failed' | 'waiting';
@@ -190,6 +190,18 @@ export interface ISlice {
   pixels?: number;
 }
 
+/** An output as a notebook has it. */
+export interface IOutput extends JSONObject {
+  output_type: string;
+}
+
+/** What a checkpoint has shown when it ran last, or shows while it runs. */
+export interface IShown {
+  readonly checkpoint: string;
+  readonly outputs: readonly IOutput[];
+  readonly ended: boolean;
+}
+
 /** What is asked of the list of executions; an absent field does not narrow it. */
 export interface IExecutionQuery {
   status?: ExecutionStatus;
@@ -240,6 +252,7 @@ export interface IApi {
   executions(query: IExecutionQuery): Promise<{ executions: IExecution[]; more: boolean }>;
   execution(id: string): Promise<IExecutionDetail>;
   logs(id: string, after?: number): Promise<{ lines: ILine[]; next: number; more: boolean }>;
+  outputs(id: string, checkpoint: string): Promise<IShown>;
   /** Two executions side by side, as an HTML page that needs nothing else. */
   diffPage(a: string, b: string): Promise<string>;
   waits(query?: { notebook?: string; status?: IWait['status'] }): Promise<IWait[]>;
@@ -266,6 +279,10 @@ export class Api implements IApi {
 
   logs(id: string, after = 0): Promise<{ lines: ILine[]; next: number; more: boolean }> {
     return this._get(`executions/${encodeURIComponent(id)}/logs`, { after });
+  }
+
+  outputs(id: string, checkpoint: string): Promise<IShown> {
+    return this._get(`executions/${encodeURIComponent(id)}/outputs`, { checkpoint });
   }
 
   async diffPage(a: string, b: string): Promise<string> {

@@ -1,12 +1,13 @@
 /** Every command, with a JSON schema of its arguments. */
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
-import { isCodeCellModel } from '@jupyterlab/cells';
+import { CodeCell, isCodeCellModel } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import type { JSONObject, JSONValue, ReadonlyPartialJSONObject } from '@lumino/coreutils';
-import type { IWait } from './api';
+import { IWait, asApiError } from './api';
 import { markFor, markOf, toggled } from './cells/source';
 import type { Notebooks } from './cells/notebooks';
+import type { Shown } from './cells/shown';
 import { checkpointIcon, diffIcon, kitaruIcon, replayIcon, rewindIcon } from './icons';
 import { magic } from './kernel';
 import { wordsOf } from './problem';
@@ -23,6 +24,7 @@ export namespace CommandIDs {
   export const replay = 'kitaru-nb:replay';
   export const rewind = 'kitaru-nb:rewind';
   export const why = 'kitaru-nb:why';
+  export const showShown = 'kitaru-nb:show-shown';
   export const resume = 'kitaru-nb:resume';
   export const compare = 'kitaru-nb:compare';
 }
@@ -221,6 +223,29 @@ export function addCommands(app: JupyterFrontEnd, parts: ICommandParts): void {
       });
     }
   });
+  commands.addCommand(CommandIDs.showShown, {
+    label: trans.__('Show what this cell has shown'),
+    caption: trans.__('Put what this checkpoint has shown, or shows while it runs, back into its cell'),
+    describedBy: {
+      args: {
+        type: 'object',
+        properties: {
+          execution: { type: 'string', description: trans.__('Which execution; the notebook’s own without it') },
+          checkpoint: { type: 'string', description: trans.__('Which one; that of the active cell without it') }
+        }
+      }
+    },
+    isEnabled: args => hasCell(args) && (typeof args.checkpoint === 'string' || !!known(args).step?.checkpoint),
+    execute: async args => {
+      const { panel, cell, execution, step } = known(args);
+      const shown = panel && notebooks?.of(panel)?.shown;
+      const id = (args.execution as string | undefined) ?? execution;
+      const name = (args.checkpoint as string | undefined) ?? step?.checkpoint;
+      if (shown && cell && id && name) {
+        await showAgain(shown, cell as CodeCell, id, name, kitaru);
+      }
+    }
+  });
   commands.addCommand(CommandIDs.resume, {
     label: trans.__('Resume the last execution'),
     describedBy: { args: NONE },
@@ -262,10 +287,27 @@ export const PALETTE = [
   CommandIDs.replay,
   CommandIDs.rewind,
   CommandIDs.why,
+  CommandIDs.showShown,
   CommandIDs.resume
 ];
 
 const NONE: JSONObject = { type: 'object', properties: {} };
+
+async function showAgain(shown: Shown, cell: CodeCell, execution: string, name: string, { trans }: IKitaru): Promise<void> {
+  const words = {
+    shown: '',
+    nothing: trans.__('Nothing is on record of what “%1” has shown: it has not run, or not for long enough.', name),
+    'runs here': trans.__('The cell runs on this page: what it shows appears by itself.')
+  };
+  try {
+    const said = words[await shown.show(cell, execution, name)];
+    if (said) {
+      Notification.info(said, { autoClose: 5000 });
+    }
+  } catch (error) {
+    Notification.error(wordsOf(asApiError(error), trans), { autoClose: 8000 });
+  }
+}
 
 async function rewind(panel: NotebookPanel, name: string, { trans }: IKitaru): Promise<void> {
   const asked = await showDialog({

@@ -91,7 +91,7 @@ export function activateViews(
   addCommands(app, { kitaru, tracker, notebooks, openPanel, search, openExecution, replay, compare, reveal });
   PALETTE.forEach(command => palette?.addItem({ command, category: trans.__('Kitaru') }));
   tracker?.activeCellChanged.connect(() => {
-    [CommandIDs.toggleCheckpoint, CommandIDs.replay, CommandIDs.rewind].forEach(id => app.commands.notifyCommandChanged(id));
+    [CommandIDs.toggleCheckpoint, CommandIDs.replay, CommandIDs.rewind, CommandIDs.showShown].forEach(id => app.commands.notifyCommandChanged(id));
   });
 }
 

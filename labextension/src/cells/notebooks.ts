@@ -1,14 +1,16 @@
-/** What belongs to each notebook that is open: the state of its cells, its badges, its Resume bar. */
+/** What belongs to each notebook that is open: the state of its cells, its badges, its Resume bar, its lost outputs. */
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { ResumeBar } from '../resume/bar';
 import type { IKitaru } from '../tokens';
 import { Badges } from './badges';
 import { CellsModel } from './model';
+import { Shown } from './shown';
 
 export interface IParts {
   readonly model: CellsModel;
   readonly badges: Badges;
   readonly bar: ResumeBar;
+  readonly shown: Shown;
 }
 
 export class Notebooks {
@@ -33,7 +35,8 @@ export class Notebooks {
     const model = new CellsModel(panel, this._kitaru.api, this._kitaru.news);
     const bar = new ResumeBar(panel, model, this._kitaru.trans);
     panel.contentHeader.insertWidget(0, bar);
-    const parts = { model, badges: new Badges(panel, model, this._kitaru), bar };
+    const shown = new Shown(panel, model, this._kitaru.api);
+    const parts = { model, badges: new Badges(panel, model, this._kitaru), bar, shown };
     this._parts.set(panel, parts);
     this._set(parts);
     panel.disposed.connect(() => this._parts.delete(panel));

@@ -1,0 +1,113 @@
+"""What cells show while no page is there: it is in the notebook that is opened again."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, expect
+
+from tests.browser.site import PATIENCE, TOKEN, Notebook, Site
+
+LOAD = "%load_ext kitaru_nb"
+MORE = "more = 1"
+
+
+def long_step(gate: Path) -> str:
+    """A checkpoint that shows something, waits for a file, and shows more."""
+    return (
+        "%%checkpoint long\n"
+        "import pathlib, time\n"
+        "from IPython.display import HTML, display\n"
+        "print('at first')\n"
+        "display(HTML('<b>drawn</b><img src=x onerror=\"window.owned = 1\">'))\n"
+        f"while not pathlib.Path({str(gate)!r}).exists():\n"
+        "    time.sleep(0.1)\n"
+        "print('at last')\n"
+        "done = True"
+    )
+
+
+def again(site: Site, context: BrowserContext, name: str) -> Notebook:
+    """The notebook in another page, its kernel idle or not."""
+    page = context.new_page()
+    where = f"lab/tree/{name}?reset&" if site.app == "lab" else f"notebooks/{name}?"
+    page.goto(f"{site.base}/{where}token={TOKEN}")
+    notebook = Notebook(site, page)
+    expect(notebook.cell(0)).to_be_visible(timeout=60_000)
+    return notebook
+
+
+def noted(site: Site, name: str, checkpoint: str) -> None:
+    """Wait until something that a running checkpoint has shown is on record."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        listed = site.api(f"executions?notebook={name}")["executions"]
+        if listed and "at first" in str(site.api(f"executions/{listed[0]['id']}/logs")["lines"]):
+            return
+        time.sleep(0.2)
+    raise AssertionError(site.log)
+
+
+def begun(site: Site, context: BrowserContext, name: str) -> tuple[Notebook, Path]:
+    """A notebook whose second cell runs until its file is there."""
+    gate = site.root / f"{name}.gate"
+    notebook = site.open(context, site.write(f"{name}.ipynb", LOAD, long_step(gate), MORE))
+    notebook.run(0, 1)
+    expect(notebook.output(1)).to_contain_text("at first")
+    noted(site, f"{name}.ipynb", "long")
+    return notebook, gate
+
+
+def test_a_notebook_that_is_opened_while_its_cell_runs_shows_what_it_has_shown(
+    site: Site, context: BrowserContext
+) -> None:
+    notebook, gate = begun(site, context, "lid")
+    notebook.page.close()
+
+    notebook = again(site, context, "lid.ipynb")
+
+    expect(notebook.output(1)).to_contain_text(re.compile(r"at first\s+drawn"))
+    gate.touch()
+    expect(notebook.output(1)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
+    expect(notebook.output(1).locator("b")).to_have_text("drawn")
+    assert notebook.page.evaluate("() => window.owned") is None
+    notebook.save()
+    assert '"trusted"' not in (site.root / "lid.ipynb").read_text()
+
+
+def test_what_ended_while_nobody_looked_is_there_too(lab: Site, context: BrowserContext) -> None:
+    notebook, gate = begun(lab, context, "ended")
+    notebook.page.close()
+    gate.touch()
+    until = time.monotonic() + PATIENCE
+    while "at last" not in lab.cli("logs", "latest"):
+        assert time.monotonic() < until
+
+    notebook = again(lab, context, "ended.ipynb")
+
+    expect(notebook.output(1)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
+
+
+def test_the_command_shows_it_over_what_is_there_and_never_twice(lab: Site, context: BrowserContext) -> None:
+    notebook, gate = begun(lab, context, "twice")
+    notebook.activate(1)
+
+    notebook.command("kitaru-nb:show-shown")
+
+    told = notebook.page.locator(".jp-toast, .Toastify")
+    expect(told).to_contain_text("runs on this page")
+    gate.touch()
+    notebook.has_run(1)
+    text = notebook.output(1).inner_text()
+    assert text.count("at first") == text.count("at last") == 1
+
+    notebook.activate(1)
+    notebook.command("notebook:clear-cell-output")
+    expect(notebook.output(1)).not_to_contain_text("at first")
+    for _ in range(2):
+        notebook.page.evaluate("() => window.jupyterapp.commands.execute('kitaru-nb:show-shown')")
+        expect(notebook.output(1)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
+    text = notebook.output(1).inner_text()
+    assert text.count("at first") == text.count("at last") == 1
