@@ -21,6 +21,11 @@ export class Settings {
     return this._values.offerResume ?? true;
   }
 
+  /** A word about a question that comes while its notebook is out of sight. */
+  get notices(): boolean {
+    return this._values.notices ?? true;
+  }
+
   async load(registry: ISettingRegistry, plugin: string): Promise<void> {
     const settings = await registry.load(plugin);
     const read = () => {
@@ -31,6 +36,6 @@ export class Settings {
     read();
   }
 
-  private _values: { runOnAnswer?: boolean; showBadges?: boolean; offerResume?: boolean } = {};
+  private _values: { runOnAnswer?: boolean; showBadges?: boolean; offerResume?: boolean; notices?: boolean } = {};
   private readonly _changed = new Signal<this, void>(this);
 }

@@ -3,7 +3,7 @@ import type { ILabShell, ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/ap
 import { ICommandPalette, MainAreaWidget, Notification } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
 import type { IDocumentManager } from '@jupyterlab/docmanager';
-import type { INotebookTracker } from '@jupyterlab/notebook';
+import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import type { Widget } from '@lumino/widgets';
 import type { IExecutionDetail, IWait } from './api';
 import type { Notebooks } from './cells/notebooks';
@@ -15,6 +15,7 @@ import { KitaruPanel, PANEL_ID } from './panel';
 import { servedPath, servedPaths } from './paths';
 import { ReplayView } from './replay/view';
 import type { IKitaru } from './tokens';
+import { Notices } from './waits/notices';
 
 export function activateViews(
   app: JupyterFrontEnd,
@@ -64,6 +65,13 @@ export function activateViews(
     const found = tracker && cellOfWait(tracker, wait.address);
     return found ? () => show(found) : undefined;
   };
+
+  const isSeen = (wait: IWait) => {
+    const isIts = (each: NotebookPanel) => notebooks?.of(each)?.model.execution === wait.execution;
+    const at = tracker && (cellOfWait(tracker, wait.address)?.panel ?? tracker.find(isIts));
+    return document.visibilityState === 'visible' && !!at?.isVisible;
+  };
+  new Notices(kitaru, { isSeen, show: wait => (reveal(wait) ?? openPanel)() });
 
   const panel = new KitaruPanel(kitaru, executions, {
     reveal,

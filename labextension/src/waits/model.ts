@@ -35,6 +35,11 @@ export class WaitsModel extends Disposable {
     return this._inbox && this._inbox.map(address => this._known.get(address)!).filter(isPending);
   }
 
+  /** Whether the inbox has been read by now. */
+  get isRead(): boolean {
+    return this._inboxTurn > 0;
+  }
+
   /** Why the inbox could not be read, if so. */
   get problem(): ApiError | null {
     return this._problem;
