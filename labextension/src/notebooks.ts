@@ -2,6 +2,7 @@
 import type { CodeCell, ICodeCellModel } from '@jupyterlab/cells';
 import { isCodeCellModel } from '@jupyterlab/cells';
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
+import type { IWait } from './api';
 import { addressOf } from './waits/renderer';
 
 export interface IFound {
@@ -29,6 +30,16 @@ export function waitShownIn(model: ICodeCellModel): string | null {
     }
   }
   return null;
+}
+
+/** Whether somebody who looks at this page sees the notebook that asks a question. */
+export function isInSight(
+  tracker: INotebookTracker,
+  { address, execution }: IWait,
+  executionOf: (panel: NotebookPanel) => string | null | undefined
+): boolean {
+  const panel = cellOfWait(tracker, address)?.panel ?? tracker.find(each => executionOf(each) === execution);
+  return document.visibilityState === 'visible' && panel?.isVisible === true;
 }
 
 function first(tracker: INotebookTracker, fits: (model: ICodeCellModel) => boolean): IFound | null {

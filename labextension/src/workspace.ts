@@ -10,7 +10,7 @@ import type { Notebooks } from './cells/notebooks';
 import { CommandIDs, PALETTE, addCommands } from './commands';
 import { CompareView } from './compare';
 import { ExecutionsModel } from './executions/model';
-import { IFound, cellOfWait } from './notebooks';
+import { IFound, cellOfWait, isInSight } from './notebooks';
 import { KitaruPanel, PANEL_ID } from './panel';
 import { servedPath, servedPaths } from './paths';
 import { ReplayView } from './replay/view';
@@ -66,11 +66,8 @@ export function activateViews(
     return found ? () => show(found) : undefined;
   };
 
-  const isSeen = (wait: IWait) => {
-    const isIts = (each: NotebookPanel) => notebooks?.of(each)?.model.execution === wait.execution;
-    const at = tracker && (cellOfWait(tracker, wait.address)?.panel ?? tracker.find(isIts));
-    return document.visibilityState === 'visible' && !!at?.isVisible;
-  };
+  const executionOf = (each: NotebookPanel) => notebooks?.of(each)?.model.execution;
+  const isSeen = (wait: IWait) => tracker !== null && isInSight(tracker, wait, executionOf);
   new Notices(kitaru, { isSeen, show: wait => (reveal(wait) ?? openPanel)() });
 
   const panel = new KitaruPanel(kitaru, executions, {

@@ -245,3 +245,33 @@ def pending(site: Site, name: str) -> list[dict[str, object]]:
 def answered(site: Site, question: str, name: str) -> list[dict[str, object]]:
     found = site.api(f"waits?status=answered&notebook={name}")
     return [wait for wait in found["waits"] if wait["question"] == question]
+
+
+def test_a_figure_that_is_to_be_approved_is_drawn_in_its_form(lab: Site, context: BrowserContext) -> None:
+    draw = "from PIL import Image\npicture = Image.new('RGB', (40, 30), 'teal')"
+    ask = "ok = kt.wait('Publish it?', show=picture); print('said', ok)"
+    notebook = waiting(lab, context, "picture", draw.replace("\n", "; ") + "; " + ask)
+
+    picture = notebook.card(2).get_by_role("img")
+
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 40
+
+
+def test_a_question_that_comes_up_out_of_sight_is_told_and_found(lab: Site, context: BrowserContext) -> None:
+    gate = lab.root / "sight.gate"
+    ask = (
+        f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.1)\n"
+        "kt.wait('Out of sight?')"
+    )
+    notebook = lab.open(context, lab.write("sight.ipynb", LOAD, ask))
+    notebook.run(0, 1)
+    notebook.command("launcher:create")
+    expect(notebook.card(1)).to_be_hidden()
+    gate.touch()
+
+    told = notebook.page.locator(".Toastify__toast", has_text="“Out of sight?” waits for an answer")
+    told.get_by_role("button", name="Show").click()
+
+    expect(notebook.card(1)).to_be_visible()
+    expect(notebook.card(1)).to_contain_text("Out of sight?")

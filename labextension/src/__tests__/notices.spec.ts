@@ -1,9 +1,14 @@
 import { Notification } from '@jupyterlab/apputils';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { IWait } from '../api';
+import { isInSight } from '../notebooks';
+import { MIME } from '../waits/renderer';
 import { WaitsModel } from '../waits/model';
 import { Notices, reminderAt } from '../waits/notices';
 import { FakeNews, api, trans, wait } from './fakes';
+
+// The real ones bring all of JupyterLab along.
+vi.mock('@jupyterlab/cells', () => ({ isCodeCellModel: () => true }));
 
 const NOON = Date.parse('2026-03-01T12:00:00Z');
 const old = wait({ address: 'ex_0/old', question: 'Old?' });
@@ -139,4 +144,22 @@ test.each([
   [null, null]
 ])('of a deadline at %s it is reminded at %s', (deadline, at) => {
   expect(reminderAt(wait({ deadline }))).toBe(at);
+});
+
+test.each([
+  ['its cell', true, true, true],
+  ['its cell', false, true, false],
+  ['its execution', true, true, true],
+  ['its execution', false, true, false],
+  ['its cell', true, false, false],
+  ['nothing of it', true, true, false]
+])('a page with %s, its tab in front: %s, itself in front: %s, shows the question: %s', (what, tab, front, expected) => {
+  vi.spyOn(document, 'visibilityState', 'get').mockReturnValue(front ? 'visible' : 'hidden');
+  const address = what === 'its cell' ? 'ex_1/publish' : 'ex_1/other';
+  const outputs = { length: 1, get: () => ({ data: { [MIME]: { address } } }) };
+  const panel = { isVisible: tab, content: { widgets: [{ model: { outputs } }] } };
+  const tracker = { find: (fits: (each: unknown) => boolean) => (fits(panel) ? panel : undefined) };
+
+  expect(isInSight(tracker as any, wait(), () => (what === 'its execution' ? 'ex_1' : 'ex_9'))).toBe(expected);
+  vi.restoreAllMocks();
 });

@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
+"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,t){var e=t(601),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
 
 .jp-kitaru-Panel,
 .jp-kitaru-Resume,
@@ -132,7 +132,7 @@
 .jp-kitaru-Problem .jp-mod-styled {
   align-self: flex-start;
 }
-`,""]),t.d(a,{},{A:p})},33(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* The line below a checkpoint cell's source. */
+`,""]),t.d(a,{},{A:p})},33(r,a,t){var e=t(601),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* The line below a checkpoint cell's source. */
 
 .jp-kitaru-Badge {
   box-sizing: border-box;
@@ -187,7 +187,7 @@
 .jp-kitaru-Resume .jp-mod-styled {
   margin: 0;
 }
-`,""]),t.d(a,{},{A:p})},505(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* The side panel: waits on top, executions below. */
+`,""]),t.d(a,{},{A:p})},505(r,a,t){var e=t(601),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* The side panel: waits on top, executions below. */
 
 .jp-kitaru-Panel {
   background: var(--jp-layout-color1);
@@ -664,8 +664,8 @@
 .jp-kitaru-Log [data-stream='stderr'] {
   color: var(--jp-error-color1);
 }
-`,""]),t.d(a,{},{A:p})},646(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=t.n(o),n=t(475),l=t(192),u=t(505),d=t(33),s=t(40),c=p()(i());c.i(n.A),c.i(l.A),c.i(u.A),c.i(d.A),c.i(s.A),c.push([r.id,`
-`,""]),t.d(a,{},{A:c})},40(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
+`,""]),t.d(a,{},{A:p})},646(r,a,t){var e=t(601),i=t.n(e),o=t(314),p=t.n(o),n=t(475),l=t(192),u=t(505),d=t(33),s=t(40),c=p()(i());c.i(n.A),c.i(l.A),c.i(u.A),c.i(d.A),c.i(s.A),c.push([r.id,`
+`,""]),t.d(a,{},{A:c})},40(r,a,t){var e=t(601),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
 
 .jp-kitaru-View {
   background: var(--jp-layout-color1);
@@ -737,7 +737,7 @@
   font-family: var(--jp-code-font-family);
   font-size: var(--jp-ui-font-size0);
 }
-`,""]),t.d(a,{},{A:p})},192(r,a,t){var e=t(982),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
+`,""]),t.d(a,{},{A:p})},192(r,a,t){var e=t(601),i=t.n(e),o=t(314),p=(t.n(o))()(i());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
 
 .jp-kitaru-Renderer {
   padding: 4px 0;
@@ -826,6 +826,17 @@ pre.jp-kitaru-Show {
 
 .jp-kitaru-Diff-line.jp-mod-head {
   color: var(--jp-ui-font-color2);
+}
+
+.jp-kitaru-Show.jp-mod-picture {
+  max-height: 480px;
+  max-width: 100%;
+  width: fit-content;
+}
+
+.jp-kitaru-Show.jp-mod-picture img {
+  display: block;
+  max-width: 100%;
 }
 
 .jp-kitaru-Show.jp-mod-table {
@@ -926,4 +937,4 @@ pre.jp-kitaru-Show {
   display: flex;
   gap: 6px;
 }
-`,""]),t.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var t="",e=void 0!==a[5];return a[4]&&(t+="@supports (".concat(a[4],") {")),a[2]&&(t+="@media ".concat(a[2]," {")),e&&(t+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),t+=r(a),e&&(t+="}"),a[2]&&(t+="}"),a[4]&&(t+="}"),t}).join("")},a.i=function(r,t,e,i,o){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(e)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var u=0;u<r.length;u++){var d=[].concat(r[u]);e&&p[d[0]]||(void 0!==o&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=o),t&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=t),i&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=i):d[4]="".concat(i)),a.push(d))}},a}},982(r){r.exports=function(r){return r[1]}},72(r){var a=[];function t(r){for(var t=-1,e=0;e<a.length;e++)if(a[e].identifier===r){t=e;break}return t}function e(r,e){for(var i={},o=[],p=0;p<r.length;p++){var n=r[p],l=e.base?n[0]+e.base:n[0],u=i[l]||0,d="".concat(l," ").concat(u);i[l]=u+1;var s=t(d),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var j=function(r,a){var t=a.domAPI(a);return t.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&t.update(r=a):t.remove()}}(c,e);e.byIndex=p,a.splice(p,0,{identifier:d,updater:j,references:1})}o.push(d)}return o}r.exports=function(r,i){var o=e(r=r||[],i=i||{});return function(r){r=r||[];for(var p=0;p<o.length;p++){var n=t(o[p]);a[n].references--}for(var l=e(r,i),u=0;u<o.length;u++){var d=t(o[u]);0===a[d].references&&(a[d].updater(),a.splice(d,1))}o=l}}},659(r){var a={};r.exports=function(r,t){var e=function(r){if(void 0===a[r]){var t=document.querySelector(r);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(r){t=null}a[r]=t}return a[r]}(r);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(t)}},540(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,t){r.exports=function(r){var a=t.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(t){var e,i,o;e="",t.supports&&(e+="@supports (".concat(t.supports,") {")),t.media&&(e+="@media ".concat(t.media," {")),(i=void 0!==t.layer)&&(e+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),e+=t.css,i&&(e+="}"),t.media&&(e+="}"),t.supports&&(e+="}"),(o=t.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),r.styleTagTransform(e,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,t){var e=t(72),i=t.n(e),o=t(825),p=t.n(o),n=t(659),l=t.n(n),u=t(56),d=t.n(u),s=t(540),c=t.n(s),j=t(113),f=t.n(j),k=t(646),x={};x.styleTagTransform=f(),x.setAttributes=d(),x.insert=l().bind(null,"head"),x.domAPI=p(),x.insertStyleElement=c(),i()(k.A,x),k.A&&k.A.locals&&k.A.locals}}]);
+`,""]),t.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var t="",e=void 0!==a[5];return a[4]&&(t+="@supports (".concat(a[4],") {")),a[2]&&(t+="@media ".concat(a[2]," {")),e&&(t+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),t+=r(a),e&&(t+="}"),a[2]&&(t+="}"),a[4]&&(t+="}"),t}).join("")},a.i=function(r,t,e,i,o){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(e)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var u=0;u<r.length;u++){var d=[].concat(r[u]);e&&p[d[0]]||(void 0!==o&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=o),t&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=t),i&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=i):d[4]="".concat(i)),a.push(d))}},a}},601(r){r.exports=function(r){return r[1]}},72(r){var a=[];function t(r){for(var t=-1,e=0;e<a.length;e++)if(a[e].identifier===r){t=e;break}return t}function e(r,e){for(var i={},o=[],p=0;p<r.length;p++){var n=r[p],l=e.base?n[0]+e.base:n[0],u=i[l]||0,d="".concat(l," ").concat(u);i[l]=u+1;var s=t(d),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var j=function(r,a){var t=a.domAPI(a);return t.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&t.update(r=a):t.remove()}}(c,e);e.byIndex=p,a.splice(p,0,{identifier:d,updater:j,references:1})}o.push(d)}return o}r.exports=function(r,i){var o=e(r=r||[],i=i||{});return function(r){r=r||[];for(var p=0;p<o.length;p++){var n=t(o[p]);a[n].references--}for(var l=e(r,i),u=0;u<o.length;u++){var d=t(o[u]);0===a[d].references&&(a[d].updater(),a.splice(d,1))}o=l}}},659(r){var a={};r.exports=function(r,t){var e=function(r){if(void 0===a[r]){var t=document.querySelector(r);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(r){t=null}a[r]=t}return a[r]}(r);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(t)}},159(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,t){r.exports=function(r){var a=t.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(t){var e,i,o;e="",t.supports&&(e+="@supports (".concat(t.supports,") {")),t.media&&(e+="@media ".concat(t.media," {")),(i=void 0!==t.layer)&&(e+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),e+=t.css,i&&(e+="}"),t.media&&(e+="}"),t.supports&&(e+="}"),(o=t.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),r.styleTagTransform(e,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,t){var e=t(72),i=t.n(e),o=t(825),p=t.n(o),n=t(659),l=t.n(n),u=t(56),d=t.n(u),s=t(159),c=t.n(s),j=t(113),f=t.n(j),k=t(646),x={};x.styleTagTransform=f(),x.setAttributes=d(),x.insert=l().bind(null,"head"),x.domAPI=p(),x.insertStyleElement=c(),i()(k.A,x),k.A&&k.A.locals&&k.A.locals}}]);
