@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from playwright.sync_api import BrowserContext, expect
 from tests.browser.site import PATIENCE, TOKEN, Notebook, Site
 
 LOAD = "%load_ext kitaru_nb"
-MORE = "more = 1"
+SHORT = "%%checkpoint short\nimport os, pathlib\npathlib.Path({pid!r}).write_text(str(os.getpid()))"
 
 
 def long_step(gate: Path) -> str:
@@ -51,11 +53,14 @@ def noted(site: Site, name: str) -> None:
 
 
 def begun(site: Site, context: BrowserContext, name: str) -> tuple[Notebook, Path]:
-    """A notebook whose second cell runs until its file is there."""
+    """A notebook whose third cell runs until its file is there."""
     gate = site.root / f"{name}.gate"
-    notebook = site.open(context, site.write(f"{name}.ipynb", LOAD, long_step(gate), MORE))
-    notebook.run(0, 1)
-    expect(notebook.output(1)).to_contain_text("at first")
+    notebook = site.open(
+        context,
+        site.write(f"{name}.ipynb", LOAD, SHORT.format(pid=str(gate.with_suffix(".pid"))), long_step(gate)),
+    )
+    notebook.run(0, 1, 2)
+    expect(notebook.output(2)).to_contain_text("at first")
     noted(site, f"{name}.ipynb")
     return notebook, gate
 
@@ -68,10 +73,10 @@ def test_a_notebook_that_is_opened_while_its_cell_runs_shows_what_it_has_shown(
 
     notebook = again(site, context, "lid.ipynb")
 
-    expect(notebook.output(1)).to_contain_text(re.compile(r"at first\s+drawn"))
+    expect(notebook.output(2)).to_contain_text(re.compile(r"at first\s+drawn"))
     gate.touch()
-    expect(notebook.output(1)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
-    expect(notebook.output(1).locator("b")).to_have_text("drawn")
+    expect(notebook.output(2)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
+    expect(notebook.output(2).locator("b")).to_have_text("drawn")
     assert notebook.page.evaluate("() => window.owned") is None
 
 
@@ -85,31 +90,42 @@ def test_what_ended_while_nobody_looked_is_there_too(lab: Site, context: Browser
 
     notebook = again(lab, context, "ended.ipynb")
 
-    expect(notebook.output(1)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
+    expect(notebook.output(2)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
+
+
+def test_what_was_shown_before_the_kernel_died_is_there_too(lab: Site, context: BrowserContext) -> None:
+    notebook, _ = begun(lab, context, "killed")
+    pid = int((lab.root / "killed.pid").read_text())
+    notebook.page.close()
+    os.kill(pid, signal.SIGKILL)
+
+    notebook = again(lab, context, "killed.ipynb")
+
+    expect(notebook.output(2)).to_contain_text(re.compile(r"at first\s+drawn"))
 
 
 def test_the_command_shows_it_over_what_is_there_and_never_twice(lab: Site, context: BrowserContext) -> None:
     notebook, gate = begun(lab, context, "twice")
-    notebook.activate(1)
+    notebook.activate(2)
 
     notebook.command("kitaru-nb:show-shown")
 
     told = notebook.page.locator(".jp-toast, .Toastify")
     expect(told).to_contain_text("runs on this page")
     gate.touch()
-    notebook.has_run(1)
-    text = notebook.output(1).inner_text()
+    notebook.has_run(2)
+    text = notebook.output(2).inner_text()
     assert text.count("at first") == text.count("at last") == 1
 
-    scripted = notebook.output(1).locator("img[onerror]")
+    scripted = notebook.output(2).locator("img[onerror]")
     expect(scripted).to_have_count(1)  # what was run on this page is trusted
 
-    notebook.activate(1)
+    notebook.activate(2)
     notebook.command("notebook:clear-cell-output")
-    expect(notebook.output(1)).not_to_contain_text("at first")
+    expect(notebook.output(2)).not_to_contain_text("at first")
     for _ in range(2):
         notebook.page.evaluate("() => window.jupyterapp.commands.execute('kitaru-nb:show-shown')")
-        expect(notebook.output(1)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
-    text = notebook.output(1).inner_text()
+        expect(notebook.output(2)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
+    text = notebook.output(2).inner_text()
     assert text.count("at first") == text.count("at last") == 1
     expect(scripted).to_have_count(0)
