@@ -13,7 +13,7 @@ from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.errors import UsageError
 
-__all__ = ["PNG", "as_words", "digest_shown", "displayed"]
+__all__ = ["PNG", "as_words", "digest_shown", "displayed", "is_picture"]
 
 PNG = "image/png"
 """Under this name the JSON of a picture has its PNG in base64, and its text under ``text/plain``."""
@@ -71,9 +71,14 @@ def as_words(shown: Any) -> str:
     """What `displayed` gave, where only text can be displayed."""
     if isinstance(shown, str):
         return shown
-    if isinstance(shown, Mapping) and isinstance(shown.get(PNG), str):
+    if is_picture(shown):
         return f"a picture: {shown.get('text/plain', '')}"
     return json.dumps(shown, indent=2, ensure_ascii=False)
+
+
+def is_picture(shown: Any) -> bool:
+    """Whether what `displayed` gave is a picture."""
+    return isinstance(shown, Mapping) and isinstance(shown.get(PNG), str)
 
 
 def _picture(value: object) -> bytes | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kitaru_nb.engine.context import current_scope
+from kitaru_nb.engine.showing import is_picture
 from kitaru_nb.engine.wait import OnWait, how_to_answer
 from kitaru_nb.errors import Suspended
 from kitaru_nb.model.wait import Wait
@@ -45,7 +46,7 @@ class NotebookFront:
         if self._hooks.quiet:
             return
         shell = self._hooks.shell
-        if show is not None and not (self._hooks.in_lab and wait.show == show):
+        if show is not None and not (self._hooks.in_lab and (wait.show == show or is_picture(wait.show))):
             data, metadata = shell.display_formatter.format(show)
             shell.display_pub.publish({"text/plain": show} if type(show) is str else data, metadata)
         then = f"  this cell holds on for {display.duration(held)}" if held else "  then run this cell again"

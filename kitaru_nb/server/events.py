@@ -36,7 +36,7 @@ CHANGED = "https://kitaru-nb.dev/events/changed/v1"
 _SCHEMA = Path(__file__).parent / "schemas" / "changed.yaml"
 _LISTENING = 300.0  # seconds after a request during which somebody is taken to listen
 _IDLE = 5.0  # seconds between two looks while nobody does, and between two at what nobody records
-_AFTER_ERROR = 30.0
+_AFTER_ERROR = 1.0, 30.0  # seconds after the first failed look at a place, and at most; each one doubles them
 _NEWEST = 500  # executions that are looked at when a place is first met
 
 GoOn = Callable[[Place, ExecutionId], None]
@@ -145,7 +145,7 @@ class Watcher:
         self._pause = pause
         self._heard = float("-inf")
         self._seen: dict[Place, Seen] = {}
-        self._unreadable: dict[Place, float] = {}
+        self._unreadable: dict[Place, tuple[float, float]] = {}  # not before when, and how long that is
         self._woken = asyncio.Event()
         self._slow = 0.0  # when the places were last looked at for what nobody records
         self._task: asyncio.Task[None] | None = None
@@ -174,7 +174,7 @@ class Watcher:
                 found = await self._service.in_thread(self._look)
             except Exception:  # noqa: BLE001 - a defect of ours must not end the updates for as long as the server lives
                 self._log.exception("kitaru_nb: a look at the records failed")
-                found, pause = [], _AFTER_ERROR
+                found, pause = [], _AFTER_ERROR[1]
             for data in found:
                 self._logger.emit(schema_id=CHANGED, data=data)
             try:
@@ -200,14 +200,17 @@ class Watcher:
         known = self._service.places.known()
         self._seen = {place: seen for place, seen in self._seen.items() if place in known}
         for place in known:
-            if self._unreadable.get(place, 0.0) > now:
+            not_before, pause = self._unreadable.get(place, (0.0, 0.0))
+            if not_before > now:
                 continue
             try:
                 news = place.found(partial(self._news, place, slow=slow), None)
             except KitaruError as error:  # whoever asks for something there is told the same
-                self._log.info("kitaru_nb: no updates for %g s: %s", _AFTER_ERROR, error.message)
-                self._unreadable[place] = now + _AFTER_ERROR
+                pause = min(max(2 * pause, _AFTER_ERROR[0]), _AFTER_ERROR[1])
+                self._log.info("kitaru_nb: no updates for %g s: %s", pause, error.message)
+                self._unreadable[place] = now + pause, pause
                 continue
+            self._unreadable.pop(place, None)
             if news is not None:
                 found.append(news)
         return found

@@ -119,7 +119,7 @@ class Place:
                 return known[1]
             try:
                 engine = open_engine(self.settings, read_only=True, inert=inert)
-            except NotFoundError:
+            except (NotFoundError, StoreError):  # one that is being made cannot be read yet
                 self._empty = True  # whatever is recorded from now on is news
                 raise
             if not self._open:

@@ -117,6 +117,15 @@ def test_what_the_form_cannot_show_is_shown_above_it(lab: LabKernel) -> None:
     assert waiting(ran)
 
 
+def test_a_picture_is_shown_once_by_the_form(lab: LabKernel) -> None:
+    lab.run("import kitaru_nb as kt, PIL.Image", cell="a")
+
+    ran = lab.run("kt.wait('Publish?', show=PIL.Image.new('RGB', (4, 4)), name='publish')", cell="b")
+
+    assert len(ran.outputs) == 1
+    assert waiting(ran)
+
+
 def test_a_kernel_says_how_it_stands_to_a_wait(lab: LabKernel) -> None:
     assert lab.standing() == "new"
     lab.run("import kitaru_nb as kt", cell="a")

@@ -77,6 +77,34 @@ def test_what_is_recorded_after_the_first_answer_and_before_the_first_look_is_ne
     service.threads.shutdown()
 
 
+def test_a_place_that_cannot_be_read_yet_is_soon_looked_at_again(
+    recorder: Recorder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = recorder.engine.settings.home
+    recorder.engine.journal.close()
+    home.rename(root / "aside")
+    home.mkdir()
+    (home / "journal.db").touch()  # it is being made
+    places = Places(root, None)
+    service = Service(places, root)
+    watcher = Watcher(EventLogger(), service, go_on=lambda *_: None, pause=1, log=logging.getLogger())
+    clock = [1000.0]
+    monkeypatch.setattr("kitaru_nb.server.events.time.monotonic", lambda: clock[0])
+    places.own()
+    assert watcher._look() == []
+    (home / "journal.db").unlink()
+    home.rmdir()
+    (root / "aside").rename(home)
+    fresh = recorder.begin("new.ipynb").execution
+    at_once = watcher._look()
+    clock[0] += 1.1
+
+    assert at_once == []
+    assert [news["executions"] for news in watcher._look()] == [[fresh]]
+    places.close()
+    service.threads.shutdown()
+
+
 def test_a_process_that_dies_is_told_though_it_records_nothing(api: Api, recorder: Recorder) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     identity = Identity(notebook=str(recorder.root / "died.ipynb"))
