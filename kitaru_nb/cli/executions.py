@@ -233,7 +233,10 @@ def _print_failures(found: Sequence[Checkpoint]) -> None:
             ename, evalue = step.draft.error.get("ename", "error"), step.draft.error.get("evalue", "")
             ended = ename == "SystemExit" and evalue in ("", "0")
             what = "ended the run with `sys.exit()`" if ended else error_line(ename, evalue)
-            print(clean(f"{step.draft.name}: {what}"))
+            first, *more = what.splitlines()
+            print(clean(f"{step.draft.name}: {first}"))
+            for line in more:
+                print(f"  {clean(line)}")
 
 
 def _names(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -148,9 +149,16 @@ def _parsed(journal: Journal, address: Address, value: str) -> Any:
         known = _known(journal, address)
         schema = known.schema if known is not None else None
         wants = f", and `{address}` wants {wanted(schema)}" if schema is not None else ""
-        text = jsonlib.dumps(value)
         message = f"`{value}` is not JSON{wants}"
-        raise UsageError(message, kind="bad-value", hint=f"--value '{text}' for text, --value true") from None
+        raise UsageError(message, kind="bad-value", hint=_as_json(value, schema)) from None
+
+
+def _as_json(value: str, schema: Mapping[str, Any] | None) -> str:
+    """How an answer to `schema` looks that was typed as `value`, which is no JSON."""
+    fields = list((schema or {}).get("properties") or ())
+    if fields:
+        return f"--value '{{{jsonlib.dumps(fields[0])}: …}}', with each name and each text in double quotes"
+    return f"--value '{jsonlib.dumps(value)}' for text, --value true"
 
 
 def _refuse_constant(name: str) -> Any:
@@ -178,7 +186,7 @@ def _block(wait: Wait) -> list[str]:
         return [f"{clean(wait.address)}  stopped {age(wait.asked_at)}", *said]
     lines = [f"{clean(wait.address)}  asked {age(wait.asked_at)}{until}", f"  {clean(wait.question)}"]
     if wait.refused is not None:
-        lines.append(f"  asked again, since the answer could not be taken: {clean(wait.refused)}")
+        lines.append(f"  an answer that was given does not count: {clean(wait.refused)}")
     if wait.show is not None:
         shown = as_words(wait.show).splitlines()
         lines += [f"  | {clean(line)}" for line in shown[:_LINES]]

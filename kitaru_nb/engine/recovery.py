@@ -478,7 +478,7 @@ def target_of(
         raise NotFoundError(message, kind="no-checkpoint", hint="run the notebook's cells")
     listed = ", ".join(f"`{name}`" for name in names)
     message = f"execution `{execution.id}` has no committed checkpoint `{at}`; it has {listed}"
-    raise NotFoundError(message, kind="unknown-checkpoint", hint="%resume --at NAME")
+    raise NotFoundError(message, kind="unknown-checkpoint", hint="%rewind NAME, or %resume --at NAME")
 
 
 def damaged(restored: Restored, checkpoint: Checkpoint) -> StoreError:

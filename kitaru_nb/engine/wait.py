@@ -253,7 +253,7 @@ def _expired(wait: Wait) -> TimedOutError:
     return TimedOutError(
         f"nobody answered `{wait.address}`{when}: {wait.question}",
         kind="wait-expired",
-        hint="give wait() a default, or ask again in a new execution",
+        hint=wait.to_ask_again,
     )
 
 

@@ -125,8 +125,9 @@ class Writing:
             return self._ask_first(question, slot, execution, lender), True
         address = _address_in(self.ledger, first)
         wait, newest = _on_record(self.ledger, address)
-        if wait.binding != question.binding or refused is not None:
-            self._asked(address, question, refused=refused)
+        changed = wait.binding != question.binding
+        if changed or refused is not None:
+            self._asked(address, question, refused=_outdated(wait) if changed else refused)
             return self._standing(address), True
         if _is_late(wait, self.now):
             self._settle(address, wait, newest)
@@ -173,22 +174,26 @@ class Writing:
     ) -> Wait:
         number = (self.ledger.newest(_count(execution, question.name)) or 0) + 1
         address = Address(execution, question.name, number)
-        early = self.ledger.newest(_name(address))
-        asked = self._asked(address, question, refused=None)
+        newest = self.ledger.newest(_name(address))
+        early = None if newest is None else self.ledger.fetch(EventRow, newest)
+        refused = None if early is None else _why_not(early, question)
+        asked = self._asked(address, question, refused=refused)
         self.ledger.put_newest(slot, asked.seq)
         self.ledger.put_newest(_count(execution, question.name), number)
         if early is not None:
-            self._take_early(address, self.ledger.fetch(EventRow, early), question, asked.seq)
+            self._take_early(address, early, question, asked.seq, refused=refused)
         elif lender is not None:
             self._take_lent(address, lender, question, asked.seq)
         return self._standing(address)
 
-    def _take_early(self, address: Address, row: EventRow, question: Question, asked: int) -> None:
+    def _take_early(
+        self, address: Address, row: EventRow, question: Question, asked: int, *, refused: str | None
+    ) -> None:
         """What was answered ahead of time counts for the first question, if it is an answer to it."""
         given = json.loads(row.data)
         if _ELSEWHERE in given:
             return
-        if question.kind is WaitKind.PERSON and misfit(given["answer"], question.schema) is None:
+        if question.kind is WaitKind.PERSON and refused is None:
             told = {name: given[name] for name in ("answer", "by", "source", "reason") if name in given}
             self._add(address, _ANSWERED, {**told, "at": row.at, "asked": asked, "binding": question.binding})
 
@@ -332,6 +337,24 @@ def _refuse_misfit(wait: Wait, answer: Any, binding: str | None) -> None:
         )
 
 
+def _outdated(wait: Wait) -> str | None:
+    """Why a person's answer does not count where what is asked has changed; None where nobody gave one."""
+    if wait.status is not WaitStatus.ANSWERED:
+        return wait.refused
+    if wait.answered_by == DEADLINE:
+        return None
+    return f"{wait.answered_by} gave {json.dumps(wait.answer)} when something else was asked or shown"
+
+
+def _why_not(row: EventRow, question: Question) -> str | None:
+    """Why what was answered ahead of time is no answer to `question`; who gave it is not told otherwise."""
+    given = json.loads(row.data)
+    if _ELSEWHERE in given or question.kind is not WaitKind.PERSON:
+        return None
+    why = misfit(given["answer"], question.schema)
+    return None if why is None else f"ahead of time {given['by']} gave {json.dumps(given['answer'])}: {why}"
+
+
 def _already_answered(wait: Wait) -> ConflictError:
     assert wait.answered_at is not None
     when = f"{wait.answered_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -346,7 +369,7 @@ def _already_answered(wait: Wait) -> ConflictError:
 def _expired(wait: Wait) -> ConflictError:
     when = f" at {wait.deadline:%Y-%m-%d %H:%M:%S} UTC" if wait.deadline else ""
     message = f"`{wait.address}` expired{when}: nobody answered in time"
-    return ConflictError(message, kind="wait-expired", hint="run its code in a new execution to ask again")
+    return ConflictError(message, kind="wait-expired", hint=wait.to_ask_again)
 
 
 def _over(address: Address, status: ExecutionStatus) -> ConflictError:

@@ -73,6 +73,11 @@ class Address:
         return f"{self.execution}/{self.label}"
 
     @property
+    def to_ask_again(self) -> str:
+        """What to type once its deadline has passed: the execution itself does not ask it again."""
+        return f"kitaru-nb replay {self.execution} --from CHECKPOINT asks again and keeps what is before it"
+
+    @property
     def label(self) -> str:
         """The same without the execution."""
         return self.name if self.number == 1 else f"{self.name}#{self.number}"
@@ -130,7 +135,7 @@ class Wait:
         asked_at: When the question was asked as it stands now.
         deadline: When it expires, or the default counts; None for never.
         default: The answer that counts then, where `has_default`.
-        refused: Why the code could not take the answer before, where it asks once more.
+        refused: Why an answer that was given does not count, where it is asked (once more) all the same.
         answer: As JSON.
         answered_by: Who; `DEADLINE` for the default.
         answered_at: When.
@@ -161,6 +166,11 @@ class Wait:
     source: str | None = None
     reason: str | None = None
     lent: str | None = None
+
+    @property
+    def to_ask_again(self) -> str:
+        """What to type once its deadline has passed: the execution itself does not ask it again."""
+        return f"kitaru-nb replay {self.execution} --from CHECKPOINT asks again and keeps what is before it"
 
     @property
     def label(self) -> str:

@@ -85,7 +85,7 @@ def _note(wait: Wait) -> str:
     """What else there is to know about the question."""
     parts = []
     if wait.refused is not None:
-        parts.append(f"Asked again, since the answer could not be taken: {wait.refused}")
+        parts.append(f"An answer that was given does not count: {wait.refused}")
     if wait.deadline is not None:
         until = f"Open until {wait.deadline:%Y-%m-%d %H:%M} UTC"
         parts.append(

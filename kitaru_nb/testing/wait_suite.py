@@ -181,6 +181,7 @@ class WaitPromises:
             assert anew
             assert (wait.address, wait.status) == (address, WaitStatus.PENDING)
             assert (wait.question, wait.schema, wait.answer) == (changed.text, changed.schema, None)
+            assert wait.refused == "ana gave true when something else was asked or shown"
         assert journal.waits() == [wait]
         assert journal.answer_wait(address, "yes", by="ben", source="cli").answer == "yes"
 
@@ -235,7 +236,9 @@ class WaitPromises:
         wait = journal.ask(attempt, a_question())[0]
 
         assert wait.status is WaitStatus.PENDING
-        assert journal.answer_wait(wait.address, True, by="ana", source="cli").answer is True
+        assert wait.refused == "ahead of time ana gave \"yes\": 'yes' is not of type 'boolean'"
+        answered = journal.answer_wait(wait.address, True, by="ana", source="cli")
+        assert (answered.answer, journal.ask(attempt, a_question())) == (True, (answered, False))
 
     def test_what_was_answered_in_another_execution_counts_where_that_is_lent(self, journal: Journal) -> None:
         first = _begun(journal)
@@ -300,6 +303,7 @@ class WaitPromises:
             journal.answer_wait(address, True, by="ana", source="cli")
 
         assert late.value.kind == "wait-expired"
+        assert f"kitaru-nb replay {attempt.execution} --from" in (late.value.hint or "")
         assert journal.ask(attempt, a_question(timeout=_AT_ONCE))[0].status is WaitStatus.EXPIRED
         kinds = [event.kind for event in journal.events(attempt.execution)]
         assert kinds.count("wait.expired") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from kitaru_nb.model.checkpoint import CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
-from kitaru_nb.stacks.settings import begun_after
+from kitaru_nb.stacks.settings import begun_after, resolve
 from kitaru_nb.testing import a_draft
 
 
@@ -54,6 +55,17 @@ def test_executions_is_an_array(execution: str, capsys) -> None:
     (document,) = json.loads(out)
     assert (code, err) == (0, "")
     assert (document["id"], document["status"], document["tags"]) == (execution, "interrupted", ["nightly"])
+
+
+def test_an_error_of_several_lines_is_shown_as_lines(capsys) -> None:
+    with closing(open_engine(resolve())) as engine:
+        attempt, _ = engine.journal.start(Identity(notebook="/home/ana/a.ipynb"), owner=current_owner())
+        error = {"ename": "TimedOutError", "evalue": "nobody answered\n  Try: \x1b[31mwait"}
+        engine.journal.commit(attempt, a_draft(status=CheckpointStatus.FAILED, error=error))
+
+    _, out, _ = run(capsys, "show", "latest")
+
+    assert "train: TimedOutError: nobody answered\n    Try: \\x1b[31mwait\n" in out
 
 
 @pytest.mark.parametrize(

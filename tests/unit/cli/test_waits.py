@@ -261,3 +261,29 @@ def test_the_audit_notices_an_answer_that_was_changed_or_removed(
     assert told["newest"] is None
     assert main(["audit", "verify"]) == 1
     assert "damaged: " in capsys.readouterr().out
+
+
+def test_an_answer_that_does_not_count_is_told_where_it_is_asked_for_again(
+    engine: Engine, attempt: Attempt, capsys: CAPTURE
+) -> None:
+    said(capsys, "answer", f"{attempt.execution}/publish", "--value", "12")
+    ask(engine, attempt)
+    early = said(capsys, "waits")
+    said(capsys, "approve", "publish")
+    ask(engine, attempt, text="Publish the second draft?")
+
+    late = said(capsys, "waits")
+
+    who = this_person()
+    assert f"does not count: ahead of time {who} gave 12: 12 is not of type 'boolean'" in early
+    assert f"does not count: {who} gave true when something else was asked or shown" in late
+
+
+def test_what_an_object_looks_like_is_said_where_it_is_no_json(
+    engine: Engine, attempt: Attempt, capsys: CAPTURE
+) -> None:
+    ask(engine, attempt, schema={"type": "object", "properties": {"readers": {"type": "integer"}}})
+
+    shown = said(capsys, "answer", "publish", "--value", "{readers: 3}", code=2)
+
+    assert "--value '{\"readers\": …}'" in shown
