@@ -8,9 +8,10 @@ from typing import Any
 
 from kitaru_nb.engine.capture import Output
 from kitaru_nb.engine.describe import time_json
+from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.engine.live_outputs import SHOWN, TOLD, noted_in
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, StepKind, error_line
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import ExecutionId
 
@@ -87,6 +88,8 @@ def _lines(journal: Journal, event: Event) -> Iterator[Line]:
         yield Line(event, _told(event))
         return
     step = journal.checkpoint(event.data["seq"])
+    if step.draft.kind is StepKind.RESULT and step.draft.name == step.draft.scope != FLOW:
+        return  # a note on a plain cell, which has no name that anybody gave: for who goes on, not to read
     yield Line(event, _fate(step), step.draft.name)
     if step.draft.status is CheckpointStatus.RESTORED or not step.draft.data.get(TOLD):
         yield from _shown_lines(event, step.draft.name, step.draft.outputs)

@@ -14,7 +14,9 @@ import pytest
 
 from kitaru_nb.cli.main import main
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.errors import ConflictError
+from kitaru_nb.model.checkpoint import StepKind
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner, owner_of
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.wait import Question, WaitStatus, binding_of
@@ -48,6 +50,19 @@ def test_the_log_says_what_happened_and_what_cells_showed(
     assert out.splitlines()[-1].endswith("execution failed: stopped")
     assert [line["stream"] for line in lines] == [None, None, None, "stdout", "display", None]
     assert {line["checkpoint"] for line in lines} == {None, "train"}
+
+
+def test_what_is_noted_on_a_plain_cell_is_no_line_and_the_result_of_a_flow_is_one(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempt, _ = engine.journal.start(RUN, owner=current_owner())
+    for name, scope in (("code:7b25", "code:7b25"), ("cell:a1", "cell:a1"), ("agent", FLOW), (FLOW, FLOW)):
+        engine.journal.commit(attempt, a_draft(name=name, scope=scope, kind=StepKind.RESULT))
+
+    assert main(["logs", "--json"]) == 0
+    lines = json.loads(capsys.readouterr().out)
+
+    assert [line["checkpoint"] for line in lines if line["checkpoint"]] == ["agent", FLOW]
 
 
 def test_following_ends_with_the_execution(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
