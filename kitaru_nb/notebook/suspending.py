@@ -50,8 +50,10 @@ class Quiet:
     def show(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `InteractiveShell.showtraceback`."""
         error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
-        if suspended_in(error) is not None:
-            self._shell._last_traceback = None  # noqa: SLF001 - else the reply carries that of an earlier cell
+        suspended = suspended_in(error)
+        if suspended is not None:
+            # no output, but part of the reply: all that nbclient and its like say of a cell that ended them
+            self._shell._last_traceback = str(suspended).splitlines()  # noqa: SLF001 - has no other way in
             return None
         if isinstance(error, KeyboardInterrupt):
             leave_out_handler(error)
