@@ -20,6 +20,7 @@ __all__ = [
     "is_secret_name",
     "is_secret_under",
     "may_have_shape",
+    "open_from",
     "shapes_in",
 ]
 
@@ -238,6 +239,27 @@ def _beginnings(text: str) -> set[int]:
                 places.add(at + AWAY.get(begin, 0))
                 at = text.find(begin, at + 1)
     return {place for place in places if place >= 0}
+
+
+_OPEN_WITHIN = 8192  # characters at the end that are looked at
+_OPEN = (
+    re.compile(r"-----BEGIN (?![\s\S]*-----END [A-Z ]+-----)[\s\S]*\Z"),
+    re.compile(
+        r"A[KS]IA[A-Z0-9]{16}(?![\s\S]*[^A-Za-z0-9/+=][A-Za-z0-9/+]{40}[^A-Za-z0-9/+=])"
+        rf"[\s\S]{{0,{_NEAR + 40}}}\Z"
+    ),
+    re.compile(r"(?<!\S)\S*://\S*\Z"),
+    re.compile(r"(?i:\bbearer|\bbasic)\s+[\w.~+/=-]*\Z"),
+    re.compile(r"(?<![\w.~+/=-])(?![.=~/+-]+\Z)[\w.~+/=-]+\Z"),
+)
+
+
+def open_from(text: str) -> int:
+    """Where in a text that goes on a key of a known shape may have begun; its length if nowhere."""
+    away = max(0, len(text) - _OPEN_WITHIN)
+    tail = text[away:]
+    begun = (match.start() for match in (shape.search(tail) for shape in _OPEN) if match is not None)
+    return away + min(begun, default=len(tail))
 
 
 AWAY = {"://": 3, "earer ": -1, "asic ": -1, "_v1_": -3}

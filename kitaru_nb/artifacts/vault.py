@@ -27,6 +27,7 @@ from kitaru_nb.artifacts.secret_rules import (
     is_secret_name,
     is_secret_under,
     may_have_shape,
+    open_from,
     shapes_in,
 )
 
@@ -323,6 +324,18 @@ class Vault:
             return text
         return _with_labels(text, [(start, end, f"shape:{family}") for start, end, family in shapes_in(text)])
 
+    def settled(self, text: str) -> int:
+        """How much of a text that goes on can be masked: what follows may be the beginning of a secret."""
+        forms = self._known_forms()
+        cut = min([open_from(text), *(len(text) - _begun(text, form) for form, _ in forms)])
+        while True:  # nor is what is all there cut in two
+            whole = [(at, at + len(form)) for form, _ in forms for at in _places(text, form)]
+            whole += [(start, end) for start, end, _ in shapes_in(text)]
+            inside = [start for start, end in whole if start < cut < end]
+            if not inside:
+                return cut
+            cut = min(inside)
+
     def mask_source(self, source: str) -> str:
         """A cell's source with labels; the same for the same source in every process with that environment.
 
@@ -490,6 +503,12 @@ def _places(text: str, value: str) -> Iterator[int]:
     while at >= 0:
         yield at
         at = text.find(value, at + len(value))
+
+
+def _begun(text: str, value: str) -> int:
+    """How many characters at the end of `text` `value` begins with, short of all of it."""
+    most = min(len(value) - 1, len(text))
+    return next((length for length in range(most, 0, -1) if text.endswith(value[:length])), 0)
 
 
 def _apart(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:

@@ -15,17 +15,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
-from kitaru_nb.engine.capture import Output, OutputSink, fold
+from kitaru_nb.engine.capture import Message, Output, OutputSink, fold
 from kitaru_nb.engine.observe import own_doing
+from kitaru_nb.engine.secrecy import masked_output
 from kitaru_nb.errors import KitaruError, NotFoundError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Execution
 
-__all__ = ["SHOWN", "TOLD", "LiveOutputs", "Shown", "noted_in", "shown_by"]
+__all__ = ["CLEARED", "SHOWN", "TOLD", "LiveOutputs", "Shown", "noted_in", "shown_by"]
 
 SHOWN = "shown"
 """The kind of the events that say what a step has shown so far, each what is new."""
+
+CLEARED = "cleared"
+"""In the data of such an event: what was shown before it is taken away."""
 
 TOLD = "told"
 """In the data of a step's record: all that it showed stands in events of that kind."""
@@ -44,6 +48,8 @@ class _Step:
 
     Attributes:
         mark: How far the sink's recording has been noted.
+        rest: What was there before that and comes with the next note: the end of a text in
+            which a secret may have begun, and a clearing that waits for what comes next.
         size: Characters noted so far.
         whole: Whether all has been noted up to there.
     """
@@ -53,6 +59,7 @@ class _Step:
     since: float
     looked: float
     mark: int = 0
+    rest: tuple[Message, ...] = ()
     size: int = 0
     whole: bool = True
 
@@ -67,10 +74,14 @@ class LiveOutputs:
     Args:
         note: Records what a step has shown now. Where that fails, the step goes on; its own
             record says what it showed.
+        learn: Called before secrets are looked for: takes note of those that are known by now.
     """
 
-    def __init__(self, note: Callable[[Mapping[str, Any]], object]) -> None:
+    def __init__(
+        self, note: Callable[[Mapping[str, Any]], object], *, learn: Callable[[], object] = lambda: None
+    ) -> None:
         self._note = note
+        self._learn = learn
         self._turn = threading.Condition()
         self._step: _Step | None = None
         self._thread: threading.Thread | None = None
@@ -99,7 +110,7 @@ class LiveOutputs:
             if step is None or not step.size:
                 return False
             step.sink.mark()  # what was written has become messages
-            return self._take(step)
+            return self._take(step, last=True)
 
     def close(self) -> None:
         """Look no more."""
@@ -124,22 +135,56 @@ class LiveOutputs:
                     continue
                 self._turn.wait(_SHORTEST)
 
-    def _take(self, step: _Step) -> bool:
-        """Note what is new; whether all is noted then."""
+    def _take(self, step: _Step, *, last: bool = False) -> bool:
+        """Note what is new; whether all is noted then. Before the `last` time the end may be held back."""
         if not step.whole:
             return False
-        messages, mark = step.sink.messages(step.mark)
-        outputs, whole = _short(fold(messages))
-        size = sum(len(json.dumps(output)) for output in outputs)
+        new, mark = step.sink.messages(step.mark)
+        self._learn()
+        messages = [*step.rest, *new]
+        cleared, rest = _clearing(messages)
+        found = fold(messages)
+        if not last:
+            rest = (*_held_back(found), *rest)
+        outputs, whole = _short(masked_output(output) for output in found)
+        note = {"checkpoint": VAULT.mask(step.name), "outputs": outputs}
+        if cleared:
+            note[CLEARED] = True
+        size = len(json.dumps(note)) if outputs or cleared else 0
         if step.size + size > _ALL:
-            outputs, whole = [], False
+            size, whole = 0, False
         try:
-            if outputs:
-                self._note(VAULT.mask_json({"checkpoint": step.name, "outputs": outputs}))
+            if size:
+                self._note(note)
         except KitaruError:
             whole = False
-        step.mark, step.size, step.whole = mark, step.size + size, whole
+        step.mark, step.rest, step.size, step.whole = mark, rest, step.size + size, whole
         return whole
+
+
+def _clearing(messages: Iterable[Message]) -> tuple[bool, tuple[Message, ...]]:
+    """Whether what was shown before `messages` is taken away, and the clearing that has yet to happen."""
+    cleared = False
+    waits: tuple[Message, ...] = ()
+    for kind, content in messages:
+        if kind == "clear_output":
+            waits = ((kind, content),) if content.get("wait") else ()
+            cleared = cleared or not waits
+        elif waits and kind != "update_display_data":
+            cleared, waits = True, ()
+    return cleared, waits
+
+
+def _held_back(outputs: list[Output]) -> tuple[Message, ...]:
+    """Take the end off a text that goes on, where a secret may have begun in it."""
+    if not outputs or outputs[-1]["output_type"] != "stream":
+        return ()
+    stream = outputs.pop()
+    text = stream["text"]
+    cut = VAULT.settled(text)
+    if cut:
+        outputs.append({**stream, "text": text[:cut]})
+    return (("stream", {"name": stream["name"], "text": text[cut:]}),) if cut < len(text) else ()
 
 
 def _short(outputs: Iterable[Output]) -> tuple[list[dict[str, Any]], bool]:
@@ -212,6 +257,8 @@ def shown_by(journal: Journal, execution: Execution, name: str) -> Shown:
                 continue
             if ended is not None:
                 noted, ended = [], None
+            if event.data.get(CLEARED) is True:
+                noted = []
             noted += noted_in(event)
         elif isinstance(event.data.get("ordinal"), int):
             step = journal.checkpoint(event.data["seq"])
@@ -238,7 +285,7 @@ def _is_output(found: object) -> bool:
         case {"output_type": "stream", "name": str(), "text": str()}:
             return True
         case {"output_type": "display_data" | "execute_result" | "update_display_data", "data": dict()}:
-            return True
+            return isinstance(found.get("transient", {}), dict)
         case {"output_type": "error"}:
             return True
     return False

@@ -157,7 +157,10 @@ class Session:
             folder=self._folder,
         )
         self._deaths = Deaths(engine)
-        self.outputs = LiveOutputs(lambda shown: engine.journal.note_shown(self.open(), shown))
+        self.outputs = LiveOutputs(
+            lambda shown: engine.journal.note_shown(self.open(), shown),
+            learn=lambda: notice_names(namespace.live),
+        )
         self.stopped: tuple[str | None, DivergenceError] | None = None
         self._touched = Touched(engine, namespace, self._files, self._live)
         self.book = Book(engine, self.open)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -60,7 +61,7 @@ def changes(
         over: Waits whose deadline has passed, which nobody records either, with their executions.
         seq: The number of the newest event.
     """
-    waits = [event.data["address"] for event in events if event.kind.startswith("wait.")]
+    waits = [address for event in events if (address := _address(event)) is not None]
     executions = [*(event.execution for event in events), *gone, *over.values()]
     return {
         "executions": list(dict.fromkeys(executions)),
@@ -93,7 +94,7 @@ class Seen:
                 case "wait.asked":
                     self._asked(event)
                 case "wait.answered" | "wait.expired":
-                    self.deadlines.pop(event.data["address"], None)
+                    self.deadlines.pop(_address(event) or "", None)
                     ready.append(event.execution)
                 case "execution.waiting":
                     ready.append(event.execution)
@@ -107,10 +108,14 @@ class Seen:
 
     def _asked(self, event: Event) -> None:
         """A question is asked, or asked anew: then what was its deadline before counts no more."""
-        address, deadline = event.data["address"], event.data.get("deadline")
+        address = _address(event)
+        if address is None:
+            return
         self.deadlines.pop(address, None)
-        if deadline is not None:
-            self.deadlines[address] = event.execution, datetime.fromtimestamp(deadline / 1e6, UTC)
+        deadline = event.data.get("deadline")
+        if isinstance(deadline, int):
+            with suppress(OverflowError, ValueError, OSError):  # no time that there is: it never passes
+                self.deadlines[address] = event.execution, datetime.fromtimestamp(deadline / 1e6, UTC)
 
     def overdue(self, now: datetime) -> dict[str, ExecutionId]:
         """Waits that have passed their deadline, with their executions; each is told once."""
@@ -210,6 +215,11 @@ class Watcher:
                 self._log.info("kitaru_nb: no updates for %g s: %s", pause, error.message)
                 self._unreadable[place] = now + pause, pause
                 continue
+            except Exception:  # noqa: BLE001 - what harms the look at one place must not keep the others unseen
+                pause = _AFTER_ERROR[1]
+                self._log.exception("kitaru_nb: no updates for %g s", pause)
+                self._unreadable[place] = now + pause, pause
+                continue
             self._unreadable.pop(place, None)
             if news is not None:
                 found.append(news)
@@ -236,6 +246,13 @@ class Watcher:
         for execution in dict.fromkeys([*ready, *over.values()]):
             self._go_on(place, execution)
         return changes(events, gone, over, seq=seen.seq) if events or gone or over else None
+
+
+def _address(event: Event) -> str | None:
+    """The wait that an event is about, if any: those of an imported execution may hold anything."""
+    data: object = event.data
+    found = data.get("address") if event.kind.startswith("wait.") and isinstance(data, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _deadlines(place: Place) -> dict[str, tuple[ExecutionId, datetime]]:

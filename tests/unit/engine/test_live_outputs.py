@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import live_outputs
 from kitaru_nb.engine.capture import Message, Output, fold
-from kitaru_nb.engine.live_outputs import SHOWN, TOLD, LiveOutputs, shown_by
+from kitaru_nb.engine.live_outputs import CLEARED, SHOWN, TOLD, LiveOutputs, shown_by
 from kitaru_nb.engine.logs import log_of
 from kitaru_nb.errors import NotFoundError, StoreError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
@@ -158,6 +159,90 @@ def test_of_a_progress_bar_its_last_state_is_noted(live: LiveOutputs, notes: Not
     assert notes.text == "\r100 %\nnext\r"
 
 
+KEYS = [
+    pytest.param("token is sk-canary-01", "23456789abcdefghijkl", id="shape"),
+    pytest.param("Authorization: Bearer ", "q8Zr4Tn1Lw7Xs2Vb9Km5", id="header"),
+    pytest.param("https://me:q8Zr4Tn1!Lw", "7Xs2Vb9Km5@host/x", id="url"),
+    pytest.param("say q8 Zr4-Tn1", " Lw7 Xs2!Vb9", id="known"),
+    pytest.param("say q8 Zr4-Tn1 Lw7 X", "s2!Vb9", id="known-with-a-word-after-a-space"),
+    pytest.param(
+        "-----BEGIN RSA PRIVATE KEY-----\nq8Zr4Tn1\n", "Lw7Xs2Vb9\n-----END RSA PRIVATE KEY-----", id="pem"
+    ),
+    pytest.param("AKIAQ8ZR4TN1LW7XS2VB and\n", "q8Zr4Tn1Lw7Xs2Vb9Km5q8Zr4Tn1Lw7Xs2Vb9Km5", id="pair"),
+]
+
+
+@pytest.fixture
+def phrase() -> Iterator[None]:
+    """A secret with words in it is known."""
+    VAULT.meet("phrase", "q8 Zr4-Tn1 Lw7 Xs2!Vb9")
+    yield
+    VAULT.forget()
+
+
+@pytest.mark.usefixtures("phrase")
+@pytest.mark.parametrize(("begin", "rest"), KEYS)
+def test_a_secret_that_comes_in_two_pieces_is_noted_in_neither(
+    live: LiveOutputs, notes: Notes, screen: Screen, begin: str, rest: str
+) -> None:
+    screen.print(f"before\n{begin}")
+    live.begin("train", screen)
+    notes.wait_for(1)
+    screen.print(f"{rest}\nafter\n")
+    notes.wait_for(2)
+
+    assert live.end() is True
+    assert notes.text.startswith("before\n")
+    assert notes.text.endswith("\nafter\n")
+    assert "secret:" in notes.text
+    assert not any(piece in notes.text for piece in ("q8", "canary", "Lw7", "Xs2", "Vb9", "Km5", "456789"))
+
+
+def test_no_secret_is_cut_where_a_long_text_is(live: LiveOutputs, notes: Notes, screen: Screen) -> None:
+    screen.print("sk-canary-0123456789abcdefghijkl" + "\n" + "x\n" * ((64 << 9) - 8))
+    live.begin("train", screen)
+    notes.wait_for(1)
+
+    assert live.end() is False
+    assert "ghijkl" not in notes.text
+
+
+def test_dots_and_bars_are_noted_at_once(live: LiveOutputs, notes: Notes, screen: Screen) -> None:
+    live.begin("train", screen)
+    screen.print("....")
+    notes.wait_for(1)
+    screen.print("\r 50%|███   | 5/10 [00:01<00:01, 4.95it/s]")
+    notes.wait_for(2)
+
+    assert notes.text == "....\r 50%|███   | 5/10 [00:01<00:01, 4.95it/s]"
+    assert live.end() is True
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_what_was_cleared_later_is_not_shown(
+    live: LiveOutputs, notes: Notes, screen: Screen, *, wait: bool
+) -> None:
+    live.begin("train", screen)
+    screen.print("state 1\n")
+    notes.wait_for(1)
+    screen.shown += [("clear_output", {"wait": wait}), ("stream", {"name": "stdout", "text": "state 2\n"})]
+    notes.wait_for(2)
+
+    assert [note.get(CLEARED, False) for note in notes.all] == [False, True]
+    assert notes.all[1]["outputs"] == fold(screen.shown)
+
+
+def test_a_clearing_waits_for_what_comes_next(live: LiveOutputs, notes: Notes, screen: Screen) -> None:
+    live.begin("train", screen)
+    screen.shown += [("stream", {"name": "stdout", "text": "1\n"}), ("clear_output", {"wait": True})]
+    notes.wait_for(1)
+    screen.print("2\n")
+    notes.wait_for(2)
+    live.end()
+
+    assert [note.get(CLEARED, False) for note in notes.all] == [False, True]
+
+
 def test_a_large_output_waits_for_the_steps_own_record(
     live: LiveOutputs, notes: Notes, screen: Screen
 ) -> None:
@@ -176,12 +261,12 @@ def test_what_is_noted_of_one_step_is_bounded(
     monkeypatch.setattr(live_outputs, "_ALL", 300)
     live.begin("chatty", screen)
     for number in range(1, 3):
-        screen.print("x" * 50)
+        screen.print("x" * 50 + "\n")
         notes.wait_for(number)
     screen.print("y" * 300)
 
     assert live.end() is False
-    assert notes.text == "x" * 100
+    assert notes.text == ("x" * 50 + "\n") * 2
 
 
 def test_a_journal_that_refuses_does_not_stop_the_step(screen: Screen, live: LiveOutputs) -> None:
@@ -238,13 +323,17 @@ def test_what_runs_is_shown_from_its_notes_and_what_ended_from_its_record(
         shown_by(journal, execution, "train")
     journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("1\n")]})
     journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("2\n")]})
-    journal.note_shown(attempt, {"checkpoint": "other", "outputs": [stream("no\n")]})
+    journal.note_shown(attempt, {"checkpoint": "other", "outputs": [stream("no\n")], CLEARED: True})
     running = shown_by(journal, execution, "train")
     journal.commit(attempt, a_draft(name="train", outputs=(stream("1\n2\n3\n"),)))
     ended = shown_by(journal, execution, "train")
     journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("again\n")]})
     again = shown_by(journal, execution, "train")
 
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("anew\n")], CLEARED: True})
+    cleared = shown_by(journal, execution, "train")
+
+    assert (cleared.outputs, cleared.ended) == ([stream("anew\n")], False)
     assert (running.outputs, running.ended) == ([stream("1\n2\n")], False)
     assert (ended.outputs, ended.ended) == ([stream("1\n2\n3\n")], True)
     assert (again.outputs, again.ended) == ([stream("again\n")], False)
@@ -260,6 +349,11 @@ def test_what_runs_is_shown_from_its_notes_and_what_ended_from_its_record(
             "outputs": [3, {"output_type": "stream"}, {"output_type": "x"}, stream("ok\n")],
         },
         {"checkpoint": ["train"], "outputs": [stream("ok\n")]},
+        {
+            "checkpoint": "train",
+            "outputs": [{"output_type": "update_display_data", "data": {}, "transient": 3}],
+        },
+        {"checkpoint": "train", "outputs": [], CLEARED: "x"},
     ],
 )
 def test_notes_of_anybody_can_be_read(

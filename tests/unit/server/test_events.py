@@ -15,9 +15,9 @@ from jupyter_events import EventLogger
 from kitaru_nb.engine.pages import Wanted
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, Owner, owner_of
-from kitaru_nb.server.events import Seen, Watcher
+from kitaru_nb.server.events import CHANGED, Seen, Watcher, register
 from kitaru_nb.server.handler import Service
-from kitaru_nb.server.places import Places
+from kitaru_nb.server.places import Place, Places
 from kitaru_nb.stacks.resuming import has_its_answer
 from tests.served import Api, in_process, quoted
 from tests.unit.server.conftest import Recorder
@@ -299,3 +299,58 @@ def test_a_look_leaves_the_store_as_it_was(api: Api, recorder: Recorder) -> None
 
     after = state()
     assert {name for name in before if before[name] != after.get(name)} == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("wait.asked", {}),
+        ("wait.asked", {"address": 3}),
+        ("wait.asked", {"address": "a/b", "deadline": "soon"}),
+        ("wait.asked", {"address": "a/b", "deadline": 10**30}),
+        ("wait.answered", {"address": ["a/b"]}),
+        ("wait.expired", {}),
+        ("wait.", {"address": None}),
+    ],
+)
+def test_an_event_of_anybody_does_not_end_the_updates(
+    recorder: Recorder, root: Path, kind: str, data: dict[str, Any]
+) -> None:
+    attempt = recorder.begin()
+    places = Places(root, None)
+    service = Service(places, root)
+    logger = EventLogger()
+    register(logger)
+    watcher = Watcher(logger, service, go_on=lambda *_: None, pause=1, log=logging.getLogger())
+    places.own().page(Wanted(), limit=9)
+    watcher._look()
+    recorder.journal.record_event(attempt.execution, kind, data)
+    fresh = recorder.begin("fresh.ipynb").execution
+
+    (news,) = watcher._look()
+
+    assert fresh in news["executions"]
+    logger.emit(schema_id=CHANGED, data=news)
+    assert watcher._look() == []
+    places.close()
+    service.threads.shutdown()
+
+
+def test_a_place_that_cannot_be_looked_at_keeps_no_other_one_unseen(
+    recorder: Recorder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places(root, None)
+    service = Service(places, root)
+    watcher = Watcher(EventLogger(), service, go_on=lambda *_: None, pause=1, log=logging.getLogger())
+    own = places.own()
+    own.page(Wanted(), limit=9)
+    strange = Place(own.settings)
+    monkeypatch.setattr(strange, "found", lambda *_: 1 / 0)
+    monkeypatch.setattr(places, "known", lambda: [strange, own])
+    watcher._look()
+
+    fresh = recorder.begin("fresh.ipynb").execution
+
+    assert [news["executions"] for news in watcher._look()] == [[fresh]]
+    places.close()
+    service.threads.shutdown()
