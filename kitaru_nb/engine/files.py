@@ -72,6 +72,7 @@ class Files:
         self._identity = identity
         self._began = now_ns() if began is None else began
         self._here: dict[str, str] = {}
+        self._copies: dict[str, int] = {}  # by path below: the call whose unsure copy is what is there
         self._last: dict[str, int] = {}  # by path: the step that this kernel last ran or restored
         self._known: History | None = None
         self._stored: dict[str, tuple[tuple[int, ...], str, Artifact, tuple[Location, ...]]] = {}
@@ -269,6 +270,7 @@ class Files:
         for file in checkpoint.draft.files:
             if file.get("below") is not None:
                 self._here[file["below"]] = file["digest"] or ABSENT
+                self._copies.pop(file["below"], None)
 
     # Conditions
 
@@ -383,7 +385,7 @@ class Files:
         now = _digest_now(file, path)
         here = now == self._here.get(below)
         if now == wanted:
-            self._here[below] = now
+            self._left(below, file, seq)
             return ""
         if file["mode"] == FOLDER:
             return self._make_folder(path, below) if now == ABSENT else ""
@@ -396,14 +398,23 @@ class Files:
         if "artifact" not in file:
             return f"`{below}` is not back: {file.get('why', 'it was not stored')}" if now == ABSENT else ""
         # What a step added to a file counts for the content it was added to, and for no other.
-        known = now == file.get("before") or (here and file.get("whole", False))
+        # A copy that an earlier call kept of what this one may have been about to write counts for none.
+        newer = self._copies.get(below, seq) < seq
+        known = now == file.get("before") or (here and (file.get("whole", False) or newer))
         if not known and now != ABSENT:
             if here or has_written(path) or self._history().is_later(below, now, seq):
                 return ""
             if file.get("unsure", False):
                 return ""  # who wrote it may not have come to its end, and goes on with it
             return f"`{below}` was changed by something else since, and was left as it is"
-        return self._write(file, below, path, replace=now != ABSENT)
+        return self._write(file, below, path, seq, replace=now != ABSENT)
+
+    def _left(self, below: str, file: File, seq: int) -> None:
+        """What is there is what the step with number `seq` left there."""
+        self._here[below] = file["digest"] or ABSENT
+        self._copies.pop(below, None)
+        if file.get("unsure", False):
+            self._copies[below] = seq
 
     def _make_folder(self, path: str, below: str) -> str:
         try:
@@ -413,14 +424,14 @@ class Files:
         self._here[below] = FOLDER
         return ""
 
-    def _write(self, file: File, below: str, path: str, *, replace: bool) -> str:
+    def _write(self, file: File, below: str, path: str, seq: int, *, replace: bool) -> str:
         try:
             load_file(self._engine, file, path, replace=replace)
         except StoreError:
             raise
         except OSError as error:
             return f"`{below}` was not put back: {error.strerror}"
-        self._here[below] = file["digest"]
+        self._left(below, file, seq)
         return f"`{below}` was missing and is back" if not replace else f"`{below}` is back as it was then"
 
 

@@ -441,6 +441,45 @@ def test_a_file_that_was_not_seen_and_is_of_a_call_which_goes_on_is_left_to_that
     assert (folder / "a.txt").read_text().splitlines()[-1] == "1"
 
 
+def test_what_other_calls_kept_of_an_unfinished_file_gives_way_to_the_whole(
+    attempts: Attempts, folder: Path
+) -> None:
+    gate = Gate()
+
+    @checkpoint
+    def run() -> None:
+        for number in (1, 2):
+            gate.began.wait(10)
+            subprocess.run(["sh", "-c", f"echo {number} >> a.txt"], check=True)
+            gate.began.wait(10)
+        assert gate.ended.wait(10)
+        subprocess.run(["sh", "-c", "echo 3 >> a.txt"], check=True)
+
+    @checkpoint
+    def beside(number: int) -> None:
+        attempts.ran.append(number)
+        gate.began.wait(10)
+        gate.began.wait(10)
+        subprocess.run(["true"], check=True)
+
+    with attempts.attempt():
+        future = run.submit()
+        beside(1)
+        beside(2)
+        gate.ended.set()
+        future.result()
+    (folder / "a.txt").unlink()
+    with warnings.catch_warnings(), attempts.attempt():
+        warnings.simplefilter("error")
+        beside(1)
+        assert (folder / "a.txt").read_text() == "1\n", "what it kept of it"
+        run()
+        beside(2)
+
+    assert attempts.ran == [1, 2]
+    assert (folder / "a.txt").read_text() == "1\n2\n3\n"
+
+
 def test_a_file_that_one_call_was_seen_to_write_is_not_that_of_another_one(
     attempts: Attempts, folder: Path
 ) -> None:
