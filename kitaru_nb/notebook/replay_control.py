@@ -6,6 +6,7 @@ it, and none of the user's code, runs on the thread that a front end's messages 
 
 from __future__ import annotations
 
+import json
 import subprocess
 from contextlib import closing
 from dataclasses import dataclass
@@ -58,18 +59,23 @@ def what_to_type(execution: str, steps: list[Step]) -> str:
     return "\n".join([*lines, f"  %replay {execution} --from {steps[-1].name}{change}"])
 
 
-def changes_of(text: str) -> list[str]:
-    """The lines ``name = value``, as the command line takes them.
+def changes_of(text: str) -> dict[str, Any]:
+    """The lines ``name = value``, as the command line reads them: a value that is JSON is that, else text.
 
     Raises:
-        ValueError: a line is none; the message is for whoever has typed it.
+        ValueError: a line is none, or a name has two; the message is for whoever has typed it.
     """
-    found = []
+    found: dict[str, Any] = {}
     for line in filter(None, (line.strip() for line in text.splitlines())):
         name, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not name:
             raise ValueError(f"`{line}` is not `name = value`")
-        found.append(f"{name}={value}")
+        if name in found:
+            raise ValueError(f"`{name}` is set twice")
+        try:
+            found[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            found[name] = value
     return found
 
 
@@ -102,10 +108,13 @@ class ReplayControl:
             return
         try:
             typed = changes_of(changes if isinstance(changes, str) else "")
-            words = ["replay", self.execution, f"--from={from_}", *(f"--set={change}" for change in typed)]
+            # Not as words: everybody on this machine could see what was typed.
+            words = ["replay", self.execution, f"--from={from_}", *(["--set=-"] if typed else [])]
             log = new_execution_id()  # the log's name: the replay makes its own id
             self._log = log_of(self._settings.home, log)
-            self._process = start_command(self._settings, words, execution=log, folder=Path.cwd())
+            self._process = start_command(
+                self._settings, words, execution=log, folder=Path.cwd(), told=json.dumps(typed)
+            )
             self.status = "starting"
         except KitaruError as error:
             self.problem = error.message

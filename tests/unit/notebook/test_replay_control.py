@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from kitaru_nb.notebook.replay_control import Step, changes_of, what_to_type
+from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.model.settings import Settings
+from kitaru_nb.notebook import replay_control
+from kitaru_nb.notebook.replay_control import ReplayControl, Step, changes_of, what_to_type
 
 
 def test_changes_are_lines_of_names_and_values() -> None:
-    assert changes_of("") == []
-    assert changes_of(" rate = 0.1 \n\nwait.ok=true\ntext = a = b\n") == [
-        "rate=0.1",
-        "wait.ok=true",
-        "text=a = b",
-    ]
+    assert changes_of("") == {}
+    assert changes_of(" rate = 0.1 \n\nwait.ok=true\ntext = a = b\n") == {
+        "rate": 0.1,
+        "wait.ok": True,
+        "text": "a = b",
+    }
 
 
 @pytest.mark.parametrize("text", ["rate", "= 1", "a = 1\nb"])
 def test_a_line_that_gives_no_name_a_value_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="is not `name = value`"):
         changes_of(text)
+
+
+def test_a_name_with_two_values_has_none() -> None:
+    with pytest.raises(ValueError, match="`a` is set twice"):
+        changes_of("a = 1\na = 2")
+
+
+def test_what_is_typed_is_not_seen_by_others_on_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[list[str], str]] = []
+
+    def start(_settings: object, words: list[str], *, told: str, **_: object) -> None:
+        begun.append((words, told))
+
+    monkeypatch.setattr(replay_control, "start_command", start)
+    control = ReplayControl(Settings(home=tmp_path), ExecutionId("ex_1"), [Step("fit", ())])
+
+    control.run("fit", "password = q8Zr4Tn1")
+    control.run("fit", "")
+
+    assert begun == [
+        (["replay", "ex_1", "--from=fit", "--set=-"], '{"password": "q8Zr4Tn1"}'),
+        (["replay", "ex_1", "--from=fit"], "{}"),
+    ]
 
 
 def test_without_widgets_the_line_to_type_is_said() -> None:
