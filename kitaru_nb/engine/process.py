@@ -420,7 +420,7 @@ def _value_at(owner: str, name: str) -> object:
     """What an attribute holds now; `ABSENT` where it is not there."""
     try:
         return _attribute(owner, name)
-    except (ImportError, AttributeError):
+    except Exception:  # noqa: BLE001 - a module that is loaded anew may raise anything, and the attribute is gone
         return ABSENT
 
 

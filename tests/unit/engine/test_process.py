@@ -249,6 +249,20 @@ def test_an_owner_that_is_gone_later_is_no_error_of_a_commit(monkeypatch: pytest
     assert process.snapshot()["attributes"]["kt_gone_later:lr"] == Held(ABSENT)
 
 
+def test_an_owner_that_raises_when_it_is_loaded_anew_is_no_error_of_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, process = types.ModuleType("kt_raises"), Process()
+    vars(module).update(lr=1)
+    monkeypatch.setitem(sys.modules, "kt_raises", module)
+    process.apply({"attributes": {"kt_raises:lr": Held(2)}})
+    (tmp_path / "kt_raises.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "kt_raises")
+
+    assert process.snapshot()["attributes"]["kt_raises:lr"] == Held(ABSENT)
+
+
 def test_an_attribute_that_was_put_back_is_part_of_the_state_from_then_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
