@@ -147,7 +147,7 @@ class LiveOutputs:
         if not last:
             rest = (*_held_back(found), *rest)
         outputs, whole = _short(masked_output(output) for output in found)
-        note = {"checkpoint": VAULT.mask(step.name), "outputs": outputs}
+        note: dict[str, Any] = {"checkpoint": VAULT.mask(step.name), "outputs": outputs}
         if cleared:
             note[CLEARED] = True
         size = len(json.dumps(note)) if outputs or cleared else 0
@@ -284,8 +284,12 @@ def _is_output(found: object) -> bool:
     match found:
         case {"output_type": "stream", "name": str(), "text": str()}:
             return True
-        case {"output_type": "display_data" | "execute_result" | "update_display_data", "data": dict()}:
-            return isinstance(found.get("transient", {}), dict)
+        case {
+            "output_type": "display_data" | "execute_result" | "update_display_data",
+            "data": dict(),
+            **more,
+        }:
+            return isinstance(more.get("transient", {}), dict)
         case {"output_type": "error"}:
             return True
     return False

@@ -11,9 +11,10 @@ from __future__ import annotations
 import ast
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -78,6 +79,7 @@ class Hooks:
             lasting=hasattr(getattr(shell, "kernel", None), "post_handler_hook"),
         )
         self._pid = os.getpid()
+        self._turn = threading.RLock()
         self._seen: list[str] = []
         self._last_scope: Any = None
         self._gate = Gate(self)
@@ -331,9 +333,16 @@ class Hooks:
         if frame is None:
             return self._last_scope
         if frame.scope is None:
-            frame.scope = self._last_scope = self._scope_of(frame)
-            frame.scope.began = frame.began
+            with self._one_thread():
+                if frame.scope is None:
+                    scope = self._scope_of(frame)
+                    scope.began = frame.began
+                    frame.scope = self._last_scope = scope
         return frame.scope
+
+    def _one_thread(self) -> AbstractContextManager[Any]:
+        """Threads of a cell that ask at once get one session and one scope; a forked child has one thread."""
+        return self._turn if os.getpid() == self._pid else nullcontext()
 
     def _scope_of(self, frame: _Frame) -> Any:
         session = self.open_session()
@@ -366,15 +375,16 @@ class Hooks:
 
     def open_session(self) -> Any:
         """The session, made with the first step."""
-        if self.session is None:
-            late = self._late
-            self.session, self.sink = late.open_session(self.shell, self.process)
-            self._guard.hold_in(late.Failures.undo.__code__)
-            self.session.tell_with(self._tell)
-            for source in self._seen:
-                self.session.saw(source, own=is_own(source))
-            self._seen.clear()
-        return self.session
+        with self._one_thread():
+            if self.session is None:
+                late = self._late
+                self.session, self.sink = late.open_session(self.shell, self.process)
+                self._guard.hold_in(late.Failures.undo.__code__)
+                self.session.tell_with(self._tell)
+                for source in self._seen:
+                    self.session.saw(source, own=is_own(source))
+                self._seen.clear()
+            return self.session
 
     def _tell(self, line: str) -> None:
         if not self.quiet:
