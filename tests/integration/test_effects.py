@@ -146,33 +146,3 @@ def test_a_headless_run_goes_on_with_the_files_of_the_cells_before(tmp_path: Pat
     assert notebook.ticks() == ["a", "b", "c", "c"]
     assert table.read_text() == "10"
     assert "`table.csv` was missing and is back" in resumed.stderr
-
-
-THREADS = """
-import kitaru_nb as kt, threading
-def pay():
-    with open("paid.log", "a") as file:
-        file.write("x")
-def work():
-    together.wait()
-    try:
-        kt.once("pay", pay)
-    except Exception as error:
-        failed.append(error)
-together, failed = threading.Barrier(8), []
-threads = [threading.Thread(target=work) for _ in range(8)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-assert not failed, failed
-"""
-
-
-def test_threads_that_are_the_first_to_record_anything_share_one_session(work: Path) -> None:
-    with kernel(work) as running:
-        first = running.run(THREADS, cell="a")
-        again = running.run("kt.once('pay', pay)", cell="b")
-
-    assert (first.evalue, again.evalue) == ("", "")
-    assert (work / "paid.log").read_text() == "x"

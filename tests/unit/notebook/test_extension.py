@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import nbformat
 import pytest
@@ -14,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from kitaru_nb.errors import KitaruError, UsageError
 from kitaru_nb.model.execution import ExecutionStatus, Identity
-from kitaru_nb.notebook import extension
+from kitaru_nb.notebook import extension, late
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import a_draft, dead_owner
@@ -303,3 +306,26 @@ def test_nothing_is_said_without_a_death_or_without_something_to_restore(
 
     assert "kitaru" not in capsys.readouterr().out
     shell.stop()
+
+
+def test_threads_that_are_the_first_to_ask_get_one_session_and_one_scope(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, opened = threading.Event(), []
+
+    def open_session(*given: Any) -> Any:
+        opened.append(threading.get_ident())
+        if len(opened) > 1:
+            both.set()
+        both.wait(0.5)  # a second one that comes meanwhile is seen
+        return real(*given)
+
+    real = late.open_session
+    monkeypatch.setattr(late, "open_session", open_session)
+    shell.ip.user_ns |= {"running_scope": shell.hooks.running_scope, "pool": ThreadPoolExecutor(2)}
+
+    shell.run("scopes = list(pool.map(lambda _: running_scope(), range(2)))")
+
+    first, second = shell.ip.user_ns["scopes"]
+    assert first is second
+    assert len(opened) == 1
