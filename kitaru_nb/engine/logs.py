@@ -71,8 +71,7 @@ def log_of(journal: Journal, execution: ExecutionId, *, after: int = 0, limit: i
     """The lines of the first `limit` events after number `after`.
 
     What a step showed comes as it appears where the step runs long, else with the event that it
-    was recorded by. An event is told whole, so there
-    may be more than `limit` lines.
+    was recorded by. An event is told whole, so there may be more than `limit` lines.
     """
     events = journal.events(execution, after=after)
     told = events[:limit]
@@ -84,10 +83,11 @@ def _lines(journal: Journal, event: Event) -> Iterator[Line]:
     if event.kind == SHOWN:
         yield from _shown_lines(event, str(event.data.get("checkpoint")), noted_in(event))
         return
-    if not isinstance(event.data.get("ordinal"), int):
+    seq = event.data.get("seq")
+    if not (isinstance(event.data.get("ordinal"), int) and isinstance(seq, int)):
         yield Line(event, _told(event))
         return
-    step = journal.checkpoint(event.data["seq"])
+    step = journal.checkpoint(seq)
     if step.draft.kind is StepKind.RESULT and step.draft.name == step.draft.scope != FLOW:
         return  # a note on a plain cell, which has no name that anybody gave: for who goes on, not to read
     yield Line(event, _fate(step), step.draft.name)
@@ -124,7 +124,7 @@ def _shown(output: Mapping[str, Any]) -> tuple[str, str]:
 def _told(event: Event) -> str:
     data = event.data
     if event.kind.startswith("wait."):
-        said = f"{event.kind.replace('.', ' ')}: {data['address']}"
+        said = f"{event.kind.replace('.', ' ')}: {data.get('address', 'of no address')}"
         return f"{said} by {data['by']}" if "by" in data else said
     said = event.kind.replace(".", " ")
     return f"{said}: {data['reason']}" if data.get("reason") else said

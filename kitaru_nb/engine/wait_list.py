@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.wait import Wait, WaitStatus
@@ -35,7 +37,8 @@ class WaitList:
                 self._waits = {wait.address: wait for wait in journal.waits()}
             else:
                 for address in self._touched(journal.events(after=self._seq) if newest > self._seq else ()):
-                    self._waits[address] = journal.wait(address)
+                    with suppress(NotFoundError, UsageError):  # an imported event may name anything
+                        self._waits[address] = journal.wait(address)
             self._seq = newest
             found = list(self._waits.values())
         pending = [wait for wait in found if wait.status is WaitStatus.PENDING]
@@ -47,7 +50,7 @@ class WaitList:
         over = set()
         for event in events:
             if event.kind.startswith("wait."):
-                found[event.data["address"]] = None
+                found[str(event.data.get("address"))] = None
             elif event.kind in _OVER:
                 over.add(event.execution)
         now = datetime.now(UTC)

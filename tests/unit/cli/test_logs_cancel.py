@@ -65,6 +65,19 @@ def test_what_is_noted_on_a_plain_cell_is_no_line_and_the_result_of_a_flow_is_on
     assert [line["checkpoint"] for line in lines if line["checkpoint"]] == ["agent", FLOW]
 
 
+@pytest.mark.parametrize(
+    ("kind", "data"), [("wait.asked", {}), ("checkpoint.completed", {"ordinal": 1}), ("x", {"ordinal": []})]
+)
+def test_events_that_anybody_wrote_can_be_read(
+    engine: Engine, capsys: pytest.CaptureFixture[str], kind: str, data: dict[str, object]
+) -> None:
+    attempt, _ = engine.journal.start(RUN, owner=current_owner())
+    engine.journal.record_event(attempt.execution, kind, data)
+
+    assert main(["logs", "latest"]) == 0
+    assert kind.replace(".", " ") in capsys.readouterr().out
+
+
 def test_following_ends_with_the_execution(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     attempt, _ = engine.journal.start(RUN, owner=owner_of(process.pid))
