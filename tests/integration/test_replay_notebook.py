@@ -565,11 +565,13 @@ def test_a_magic_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
         kernel.run("%%checkpoint load\nrows = 1", cell="a")
 
-        nothing = kernel.run("%replay")
+        control = kernel.run("%replay")
+        nowhere = kernel.run("%replay --set rows=2")
         text = kernel.run("%replay --from load --set tone=casual")
 
-    assert (nothing.ename, text.ename) == ("UsageError", "UsageError")
-    assert "--from CHECKPOINT" in nothing.evalue
+    assert control.ok, "alone it shows the control"
+    assert (nowhere.ename, text.ename) == ("UsageError", "UsageError")
+    assert "--from CHECKPOINT" in nowhere.evalue
     assert '--set tone="text"' in text.evalue
 
 
