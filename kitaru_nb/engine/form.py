@@ -46,7 +46,7 @@ class Form:
             if problem is None:
                 self.build(answer)
         except (TypeError, ValueError) as error:
-            problem = _first_line(error)
+            problem = _in_one_line(error)
         if problem is not None:
             message = f"the default `{value!r}` is no answer to a question that wants {wanted(self.schema)}"
             raise UsageError(f"{message}: {problem}", kind="bad-default", hint="a default that is an answer")
@@ -72,7 +72,7 @@ def _of_json_schema(schema: Mapping[str, Any]) -> Form:
         plain = _as_json(dict(schema))
         fault = schema_fault(plain)
     except (TypeError, ValueError) as error:
-        fault = _first_line(error)
+        fault = _in_one_line(error)
     if fault is not None:
         raise UsageError(f"the schema of a wait is no JSON schema: {fault}", kind="bad-schema", hint=_HINT)
     return Form(plain, _same, _same)
@@ -88,7 +88,7 @@ def _of_type(kind: Any) -> Form:
         schema = _as_json(adapter.json_schema())
     except (PydanticUserError, TypeError, ValueError, NameError) as error:
         message = f"`{getattr(kind, '__name__', kind_name(kind))}` cannot be the schema of a wait"
-        raise UsageError(f"{message}: {_first_line(error)}", kind="bad-schema", hint=_HINT) from error
+        raise UsageError(f"{message}: {_why(error)}", kind="bad-schema", hint=_HINT) from error
 
     def dump(value: object) -> Any:
         return adapter.dump_python(adapter.validate_python(value), mode="json")
@@ -119,7 +119,15 @@ def _exactly(kind: type) -> Callable[[Any], Any]:
     return dump
 
 
-def _first_line(error: BaseException) -> str:
+def _why(error: BaseException) -> str:
+    if (
+        getattr(error, "code", None) == "schema-for-unknown-type"
+    ):  # pydantic's words are for who writes models
+        return "it is no type that an answer can be checked against"
+    return _in_one_line(error)
+
+
+def _in_one_line(error: BaseException) -> str:
     text = str(error).strip()
     return " ".join(text.split()) if text else type(error).__name__
 

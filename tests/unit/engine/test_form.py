@@ -98,6 +98,17 @@ def test_what_no_answer_can_be_is_refused(schema: Any) -> None:
     assert refused.value.kind == "bad-schema"
 
 
+@pytest.mark.parametrize(
+    "schema", [["yes", "no"], {"yes", "no"}, 3, object()], ids=["list", "set", "int", "object"]
+)
+def test_what_is_no_type_is_refused_in_our_words(schema: Any) -> None:
+    with pytest.raises(UsageError) as refused:
+        form_of(schema)
+
+    assert refused.value.message.endswith("it is no type that an answer can be checked against")
+    assert 'Literal["a", "b"]' in refused.value.hint
+
+
 def test_a_type_may_take_less_than_its_schema_says() -> None:
     class Even(pydantic.RootModel[int]):
         @pydantic.field_validator("root")
