@@ -33,14 +33,32 @@ help: ## list the recipes
 demo: .venv/.ring-demo ## run a real notebook, kill its kernel half-way, resume it
 	$(BIN)/kitaru-nb demo
 
+# The second ring waits for kernels, servers and clocks now and then, so two cores have work for three. Each
+# of the three begins with a row of files, and takes tests from another's end when it has none left.
 .PHONY: test
 test: .venv/.ring-test $(LLM) ## everything CI runs but the slowest (what it cannot run here is listed at each end)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests/unit tests/golden
-	$(BIN)/python -m pytest -q -m "not slow" tests --ignore tests/unit --ignore tests/golden --ignore tests/browser
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not slow" tests --ignore tests/unit --ignore tests/golden --ignore tests/azure --ignore tests/browser --ignore tests/kubernetes --ignore tests/torch
 
 .PHONY: test-unit
 test-unit: .venv/.ring-test ## the fast ring: no kernel, no network
 	$(BIN)/python -m pytest -q -m "not slow" tests/unit
+
+.PHONY: test-azure
+test-azure: .venv/.ring-test tests/azure/node_modules/.made ## the store in Azure Blob Storage, against the official emulator
+	$(BIN)/python -m pytest -q tests/azure
+
+.PHONY: test-kubernetes
+test-kubernetes: .venv/.ring-test ## the launcher kubernetes on the cluster that KUBECONFIG names (tests/kubernetes says what it needs)
+	$(BIN)/python -m pytest -q tests/kubernetes $(if $(CLUSTER_FOLDER),--basetemp $(CLUSTER_FOLDER)/tests)
+
+# Which build of torch is right (CPU, CUDA), and how large it is, depends on the machine and on where
+# pip looks: no lock can say it. `make TORCH=torch==2.9.1 test-torch` tries another one.
+TORCH := torch==2.13.0
+
+.PHONY: test-torch
+test-torch: .venv-torch/.made ## models, optimizers and tensors in calls and cells (installs torch, which may be gigabytes)
+	.venv-torch/bin/python -m pytest -q --timeout 900 tests/torch
 
 .PHONY: llm
 llm: $(LLM) ## the two Pythons with model clients that tests of model calls use
@@ -64,6 +82,10 @@ fix: .venv/.ring-check ## apply every automatic fix
 .PHONY: browser
 browser: .venv/.ring-test ## JupyterLab and Notebook 7 in chromium: press the button, read the panel
 	$(BIN)/python -m pytest -q tests/browser
+
+.PHONY: smoke
+smoke: .venv/.ring-test ## the two of these that say whether the extension works at all
+	$(BIN)/python -m pytest -q tests/browser/test_smoke.py
 
 .PHONY: labextension
 labextension: .venv/.ring-test ## build the JupyterLab extension (needs Node 20) and test its parts; commit the result
@@ -92,6 +114,10 @@ chaos-full: .venv/.ring-test ## the same with every kill the promises name (hour
 bench: .venv/.ring-bench benchmarks/.venv/.tried ## speed beside plain execution and the peers (BENCH_ARGS=--full: all of it)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+.PHONY: bench-lab
+bench-lab: .venv/.ring-test ## how quick the JupyterLab extension is, in chromium (BENCH_ARGS="--runs 9")
+	$(BIN)/python -m benchmarks.lab $(BENCH_ARGS)
+
 .PHONY: docs
 docs: .venv/.ring-docs ## build the documentation; a warning or a failing block fails
 	$(BIN)/python -m sphinx -n -W --keep-going -q docs docs/_build/html
@@ -105,12 +131,12 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 .PHONY: lock
 lock: .venv/.ring-lock ## resolve requirements/*.in into requirements/*.txt again
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
-	for lock in demo test check docs bench kishu llm-2 llm-3 lock; do \
+	for lock in demo test check docs bench kishu llm-2 llm-3 torch lock; do \
 		$(COMPILE) requirements/$$lock.in -o requirements/$$lock.txt || exit 1; done
 
 .PHONY: clean
 clean: ## remove .venv and everything built
-	rm -rf .venv .venv-llm2 .venv-llm3 benchmarks/.venv build dist docs/_build kitaru-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-llm2 .venv-llm3 .venv-torch benchmarks/.venv tests/azure/node_modules build dist docs/_build kitaru-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find kitaru_nb tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp comes last: a .venv whose making was cut short is made again.
@@ -140,6 +166,19 @@ $(eval $(call ring,lock,$(LOCK)))
 		--require-hashes -r requirements/runtime.txt -r requirements/llm-$*.txt
 	.venv-llm$*/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		--no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Azurite is JavaScript: jlpm comes with JupyterLab, and a Node that is new enough with Playwright.
+tests/azure/node_modules/.made: .venv/.ring-test tests/azure/package.json tests/azure/yarn.lock
+	node=$$($(BIN)/python -c "import pathlib, playwright; print(pathlib.Path(playwright.__file__).parent / 'driver')") \
+		&& cd tests/azure && PATH="$$node:$$PATH" ../../$(BIN)/jlpm install --immutable
+	@touch $@
+
+.venv-torch/.made: .venv/.made pyproject.toml requirements/runtime.txt requirements/torch.txt
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/$(PIP:.venv/%=%) --require-hashes -r requirements/runtime.txt -r requirements/torch.txt
+	.venv-torch/$(PIP:.venv/%=%) $(TORCH)
+	.venv-torch/$(PIP:.venv/%=%) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Kishu wants packages of its own, so it gets a Python of its own; where it does not install, the

@@ -16,9 +16,11 @@ from typing import Any
 
 from benchmarks.agent import AGENT
 from benchmarks.array import ARRAY
+from benchmarks.batch import BATCH
 from benchmarks.calls import CALLS
 from benchmarks.collect import COLLECT
 from benchmarks.digest import DIGEST
+from benchmarks.first_cell import FIRST_CELL
 from benchmarks.frame import FRAME
 from benchmarks.headless import HEADLESS
 from benchmarks.objects import OBJECTS
@@ -41,6 +43,8 @@ WORKLOADS: tuple[Workload, ...] = (
     DIGEST,
     PLAIN_CELLS,
     HEADLESS,
+    BATCH,
+    FIRST_CELL,
     SAVE,
     *VALUES,
     TINY,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from benchmarks.workload import Options, Round, Turn, Workload
 from kitaru_nb import checkpoint
+from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.context import inside
 from kitaru_nb.engine.lease import Lease
-from kitaru_nb.engine.scope import Book
 from kitaru_nb.model.execution import ExecutionStatus, Identity
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine

@@ -34,6 +34,7 @@ class Options:
         items: Objects in the name that is analysed and digested.
         repeats: Repeats of what is over in microseconds.
         headless_cells: Cells of the headless notebook.
+        notebooks: Small notebooks of one batch.
         mebibytes: Size of the array that is saved.
         big_mebibytes: Size of the array that cells change in place.
         big_cells: Cells that change it.
@@ -43,6 +44,7 @@ class Options:
         tiny: Tiny values that one commit keeps.
         resumed: Checkpoints that a new kernel brings back.
         calls: Recorded calls of one flow.
+        submissions: Jobs of each kind that are submitted to a stack.
         without: Contestants that are left out.
     """
 
@@ -51,6 +53,7 @@ class Options:
     items: int = 100_000
     repeats: int = 10_000
     headless_cells: int = 100
+    notebooks: int = 50
     mebibytes: int = 256
     big_mebibytes: int = 1024
     big_cells: int = 20
@@ -60,6 +63,7 @@ class Options:
     tiny: int = 1000
     resumed: int = 100
     calls: int = 10_000
+    submissions: int = 5
     without: frozenset[str] = frozenset()
 
 

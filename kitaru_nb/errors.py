@@ -12,6 +12,7 @@ The tree::
     │   └── CorruptError                the stored bytes are damaged
     ├── UntrustedError (PermissionError) say whom you trust
     ├── KernelError (RuntimeError)      the kernel died or could not be started
+    ├── StackError (RuntimeError)       look at the scheduler or machine that was to run it
     └── TimedOutError (TimeoutError)    give it more time
 
 Classes are grouped by what the reader does next; `kind` names the exact case and is
@@ -35,6 +36,7 @@ __all__ = [
     "KernelError",
     "KitaruError",
     "NotFoundError",
+    "StackError",
     "StoreError",
     "Suspended",
     "SuspendedExit",
@@ -112,6 +114,10 @@ class UntrustedError(KitaruError, PermissionError):
 
 class KernelError(KitaruError, RuntimeError):
     """The kernel died or could not be started."""
+
+
+class StackError(KitaruError, RuntimeError):
+    """A scheduler or machine that was to run something does not answer, or refuses."""
 
 
 class TimedOutError(KitaruError, TimeoutError):

@@ -15,7 +15,12 @@ from typing import TypeVar
 import hypothesis
 import pytest
 
+from tests import dask_cluster as dask
+from tests import gcs_server as gcs
 from tests import postgres_server as postgres
+from tests.dask_cluster import DaskCluster
+from tests.gcs_server import GcsServer
+from tests.jupyter_config import without_extensions
 from tests.postgres_server import PostgresServer
 from tests.s3_server import S3Server, started
 
@@ -36,6 +41,7 @@ hypothesis.settings.load_profile("kitaru_nb")
 def _own_jupyter(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
     """Keep the developer's own settings out of the tests, and unharmed."""
     folder = tmp_path_factory.mktemp("jupyter")
+    without_extensions(folder / "config")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
         patch.setenv("JUPYTER_CONFIG_DIR", str(folder / "config"))
@@ -61,10 +67,24 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server, N
 
 
 @pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[GcsServer, None, None]:
+    """An emulator of Google Cloud Storage, started when the first test asks for it."""
+    with gcs.started(tmp_path_factory.mktemp("gcs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> Generator[PostgresServer, None, None]:
     """A real PostgreSQL server, started when the first test asks for it."""
     with postgres.started() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[DaskCluster, None, None]:
+    """A real Dask scheduler with two workers, started when the first test asks for it."""
+    with dask.started(tmp_path_factory.mktemp("dask")) as cluster:
+        yield cluster
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+
+from tests.patience import PATIENCE
+from tests.ports import free_ports
 
 USER = "kitaru"
 
@@ -42,9 +44,7 @@ class PostgresServer:
             self._as = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        (self.port,) = free_ports(1)
         subprocess.run(
             [
                 *self._as,
@@ -72,7 +72,7 @@ class PostgresServer:
             self._process = subprocess.Popen(
                 [*command, *options], stdout=log, stderr=log, cwd=self.folder, start_new_session=True
             )
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         ready = [self._programs / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode:
             if self._process.poll() is not None or time.monotonic() > until:
@@ -80,14 +80,22 @@ class PostgresServer:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """Every process of the server, at once, as a power cut would."""
+        """Every process of the server, at once, as a power cut would.
+
+        One that is left, if only for a moment, has its memory: no server would start beside it.
+        """
         assert self._process is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        for backend in self._backends():
+        self._process.send_signal(signal.SIGSTOP)  # it begins no more while those that it has are looked for
+        backends = self._backends()
+        self._process.kill()
+        for backend in backends:
             with suppress(ProcessLookupError):
                 os.kill(backend, signal.SIGKILL)
         self._process.wait()
+        until = time.monotonic() + PATIENCE
+        while any(map(_runs, backends)):
+            assert time.monotonic() < until, backends
+            time.sleep(0.01)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -105,6 +113,14 @@ class PostgresServer:
                 if int(stat.read_text().rpartition(")")[2].split()[1]) == self._process.pid:
                     found.append(int(stat.parent.name))
         return found
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process has anything yet: one that nobody has waited for has nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 @contextmanager

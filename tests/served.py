@@ -7,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -24,10 +23,12 @@ from tornado.routing import Router, Rule
 from tornado.web import RequestHandler
 from tornado.websocket import websocket_connect
 
+from tests.patience import PATIENCE
+from tests.ports import free_ports
+
 __all__ = ["API", "Api", "Leaf", "in_process", "leaves", "quoted", "started"]
 
 API = "kitaru-nb/api/"
-_PATIENCE = 100.0  # seconds; a guard against hanging, not an expectation
 _VERBS = ("get", "head", "post", "put", "patch", "delete")
 _OTHERS = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp", "jupyter_server_terminals", "nbclassic")
 
@@ -56,7 +57,7 @@ class Api:
         self.url = url
         self.token = token
         self.client = httpx.Client(
-            base_url=url, headers={"Authorization": f"token {token}"}, timeout=_PATIENCE
+            base_url=url, headers={"Authorization": f"token {token}"}, timeout=PATIENCE
         )
 
     def get(self, path: str, /, **query: Any) -> httpx.Response:
@@ -99,15 +100,15 @@ class Heard:
 
     def begin(self) -> None:
         self._thread.start()
-        assert self._open.wait(_PATIENCE), "the event stream did not open"
+        assert self._open.wait(PATIENCE), "the event stream did not open"
 
     def end(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
 
     def until(self, fits: Any) -> dict[str, Any]:
         """The first event that fits, heard before or from now on."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         with self._news:
             while True:
                 found = next((event for event in self.events if fits(event)), None)
@@ -162,7 +163,7 @@ def in_process(root: Path, **config: Any) -> Iterator[tuple[ServerApp, Api]]:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    assert ready.wait(_PATIENCE)
+    assert ready.wait(PATIENCE)
     if "error" in kept:
         raise kept["error"]
     api = Api(f"http://127.0.0.1:{kept['app'].port}/", token)
@@ -171,7 +172,7 @@ def in_process(root: Path, **config: Any) -> Iterator[tuple[ServerApp, Api]]:
     finally:
         api.client.close()
         kept["loop"].call_soon_threadsafe(kept["over"].set)
-        thread.join(_PATIENCE)
+        thread.join(PATIENCE)
 
 
 async def _serving(
@@ -180,7 +181,7 @@ async def _serving(
     QuietApp.clear_instance()
     app = QuietApp.instance(
         ip="127.0.0.1",
-        port=_free_port(),
+        port=free_ports(1)[0],
         port_retries=0,
         open_browser=False,
         allow_root=True,
@@ -244,7 +245,7 @@ def _below(router: Any) -> Iterator[Leaf]:
 @contextmanager
 def started(root: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Api]:
     """A server in a process of its own."""
-    port, token = _free_port(), secrets.token_hex(16)
+    (port,), token = free_ports(1), secrets.token_hex(16)
     off = ",".join(f"'{name}': False" for name in _OTHERS)
     words = [
         sys.executable,
@@ -280,7 +281,7 @@ def started(root: Path, *options: str, env: Mapping[str, str] | None = None) -> 
 
 
 def _wait_for(api: Api, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         with suppress(httpx.TransportError):
             if api.client.get("api/status").status_code == 200:
@@ -288,10 +289,3 @@ def _wait_for(api: Api, process: subprocess.Popen[bytes], log: Path) -> None:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)  # polls, bounded by the deadline
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -16,7 +16,9 @@ from kitaru_nb.analysis.code_names import (
     FRAME_READERS,
     IMPORTERS,
     OWN_SCOPE,
+    SUBCLASSES,
     modules_in,
+    without_data,
     words_of,
 )
 from kitaru_nb.analysis.scopes import Scope, bindings
@@ -54,8 +56,11 @@ class CellVisitor(ast.NodeVisitor):
         self.direct: set[str] = set()
         self.survivable: set[str] = set()  # read where a NameError need not fail the cell
         self.embedded: set[str] = set()
+        self.quoted: set[str] = set()  # in annotations that are text
         self.imports: set[str] = set()
         self.dynamic = False
+        self.subclasses = False
+        self.by_text = False
         self.killed: _Killed = frozenset()
         self.scope = Scope("cell")
         self.deferred = 0  # inside a body that runs later, if at all
@@ -119,12 +124,18 @@ class CellVisitor(ast.NodeVisitor):
                 self.visit(node)
         self.killed = saved
 
+    def annotation(self, node: ast.AST | None) -> None:
+        """Visit an annotation; one in quotes counts for what it names, since who reads it evaluates it."""
+        if node is not None:
+            self.aside(node)
+            self.quoted.update(word for text in _quoted(node) for word in words_of(text))
+
     def visit_Assign(self, node: ast.Assign) -> None:
         self.visit(node.value)
         self.block(node.targets)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self.aside(node.annotation)
+        self.annotation(node.annotation)
         if node.value is not None:
             self.visit(node.value)
             self.visit(node.target)
@@ -306,8 +317,8 @@ class CellVisitor(ast.NodeVisitor):
         self.scope = _with_type_parameters(node, outer)
         self.type_parameters(node)
         for argument in _arguments(node.args):
-            self.aside(argument.annotation)
-        self.aside(node.returns)
+            self.annotation(argument.annotation)
+        self.annotation(node.returns)
         self.later(Scope("function", bindings(node), self.scope), node.body)
         self.scope = outer
         self.store(node.name)
@@ -438,6 +449,7 @@ class CellVisitor(ast.NodeVisitor):
         owner = node.value.id if isinstance(node.value, ast.Name) else ""
         if node.attr in DYNAMIC_ATTRIBUTES or (owner, node.attr) in DYNAMIC_MEMBERS:
             self.dynamic = True
+        self.subclasses = self.subclasses or node.attr == SUBCLASSES
         self.visit(node.value)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -458,6 +470,7 @@ class CellVisitor(ast.NodeVisitor):
     def note_embedded(self, node: ast.Call) -> None:
         values = [*node.args, *(keyword.value for keyword in node.keywords)]
         literal = bool(values) and isinstance(values[0], ast.Constant)
+        self.by_text = self.by_text or (bool(values) and not literal)
         texts = _strings(*values) if literal or not values else _strings(self.tree)
         words = {word for text in texts for word in words_of(text)}
         self.embedded |= words - (self.killed or frozenset())
@@ -493,6 +506,21 @@ class CellVisitor(ast.NodeVisitor):
 def _strings(*nodes: ast.AST) -> list[str]:
     found = (each for node in nodes for each in ast.walk(node))
     return [each.value for each in found if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+
+
+def _quoted(node: ast.AST) -> Iterator[str]:
+    """The types that an annotation has in quotes; what `Literal` and `Annotated` hold is data."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield without_data(node.value)
+    elif isinstance(node, ast.Subscript):
+        kind = getattr(node.value, "attr", getattr(node.value, "id", ""))
+        if kind == "Annotated" and isinstance(node.slice, ast.Tuple):
+            yield from _quoted(node.slice.elts[0])
+        elif kind != "Literal":
+            yield from _quoted(node.slice)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _quoted(child)
 
 
 def _is_shell(node: ast.expr) -> bool:

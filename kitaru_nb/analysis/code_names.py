@@ -17,9 +17,11 @@ __all__ = [
     "FRAME_READERS",
     "IMPORTERS",
     "OWN_SCOPE",
+    "SUBCLASSES",
     "CodeNames",
     "function_names",
     "modules_in",
+    "without_data",
     "words_of",
 ]
 
@@ -49,6 +51,9 @@ DYNAMIC_ATTRIBUTES = frozenset(
         "__main__",
     }
 )
+SUBCLASSES = "__subclasses__"
+"""The method by which a class leads to those that derive from it, whatever they are called."""
+
 DYNAMIC_MEMBERS = frozenset({("sys", "modules"), ("inspect", "stack"), ("inspect", "trace")})
 DYNAMIC_MODULES = frozenset({"__main__", "builtins"})
 
@@ -73,12 +78,14 @@ class CodeNames(NamedTuple):
         names: Global, attribute and import names of the code and all code nested in it, and
             words in strings that a library may look up; meet them with the namespace.
         dynamic: It may touch any global.
+        by_text: It may hand text to a library that looks words of it up among the globals.
         imports: Dotted names of modules it may import; names imported from one count too.
     """
 
     names: frozenset[str]
     dynamic: bool
     imports: frozenset[str] = frozenset()
+    by_text: bool = False
 
 
 @lru_cache(maxsize=4096)
@@ -90,14 +97,15 @@ def function_names(code: CodeType) -> CodeNames:
     codes = list(_nested_codes(code))
     names = {name for each in codes for name in each.co_names}
     dynamic = bool(names & DYNAMIC_ATTRIBUTES) or any(_loads_dynamic(each) for each in codes)
-    if names & FRAME_READERS:
+    by_text = not names.isdisjoint(FRAME_READERS)
+    if by_text:
         texts = [text for each in codes for text in each.co_consts if isinstance(text, str)]
         names.update(word for text in texts for word in words_of(text))
     imports = {name for each in codes if _IMPORT_NAME in each.co_code[::2] for name in _imports(each)}
     if names & IMPORTERS:
         texts = [text for each in codes for text in each.co_consts if isinstance(text, str)]
         imports |= modules_in(texts)
-    return CodeNames(frozenset(names), dynamic, frozenset(imports))
+    return CodeNames(frozenset(names), dynamic, frozenset(imports), by_text)
 
 
 def modules_in(texts: Iterable[str]) -> set[str]:
@@ -110,8 +118,16 @@ def words_of(text: str) -> set[str]:
     return set(_WORD.findall(text))
 
 
+def without_data(annotation: str) -> str:
+    """An annotation in quotes without the text that `Literal` and `Annotated` hold in it."""
+    if "Literal" in annotation or "Annotated" in annotation:
+        return _TEXT.sub("", annotation)
+    return annotation
+
+
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_TEXT = re.compile(r"""(['"]).*?\1""")
 _WORD = re.compile(r"[^\W\d]\w*")
 
 

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kitaru_nb.analysis.code_names import SUBCLASSES
 from kitaru_nb.analysis.normal import normal_form
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.artifact import Digest
@@ -26,6 +27,7 @@ __all__ = [
     "IsLocal",
     "LocalModule",
     "file_digest",
+    "imported_by",
     "is_local_file",
     "is_local_module",
     "local_modules",
@@ -43,10 +45,13 @@ class LocalModule(NamedTuple):
     Attributes:
         path: Its source file.
         digest: Of the source that the module in memory was seen with, else of the file.
+        asks: Those of the words in it by which code comes to names or classes of the notebook that
+            nobody hands to it.
     """
 
     path: Path
     digest: Digest
+    asks: frozenset[str] = frozenset()
 
 
 def is_local_file(path: Path, roots: Sequence[Path]) -> bool:
@@ -107,12 +112,23 @@ def file_digest(path: Path) -> Digest:
         UsageError: it cannot be read (kind ``no-source``).
     """
     try:
-        stat = path.stat()
-        return _source(str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino).digest
+        return _source_of(path).digest
     except OSError as error:
         raise UsageError(
             f"the module file `{path}` cannot be read: {error.strerror}", kind="no-source"
         ) from error
+
+
+def imported_by(source: str | bytes) -> list[str]:
+    """The dotted names that a cell or a module imports by statements; none where it is not Python.
+
+    A name that is taken from a module stands there as well, since it may be a module itself.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    return [name for level, name in _imports(tree) if level == 0]
 
 
 def local_modules(names: Iterable[str], is_local: IsLocal) -> dict[str, LocalModule]:
@@ -143,9 +159,10 @@ def local_modules(names: Iterable[str], is_local: IsLocal) -> dict[str, LocalMod
         module = sys.modules.get(name)
         loaded = type(module) is types.ModuleType and module_file(module) is not None
         digest = module_digest(module) if loaded and module is not None else file_digest(path)
-        found[name] = LocalModule(path, digest)
+        source = _source_of(path)
+        found[name] = LocalModule(path, digest, source.asks)
         waiting.append(name.rpartition(".")[0])
-        waiting.extend(_imports_of(path, name))
+        waiting.extend(_imports_of(source, path, name))
     return found
 
 
@@ -167,6 +184,16 @@ _seen_lock = threading.Lock()
 class _Source(NamedTuple):
     digest: Digest
     imports: tuple[tuple[int, str], ...]  # level and dotted name
+    asks: frozenset[str]
+
+
+# Of what makes a notebook's own function dynamic, only what is hardly ever used for anything else.
+_ASKS = frozenset({SUBCLASSES, "f_globals", "f_locals", "user_ns", "user_global_ns", "__main__"})
+
+
+def _source_of(path: Path) -> _Source:
+    stat = path.stat()
+    return _source(str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 @lru_cache(maxsize=1024)
@@ -194,7 +221,9 @@ def _source(path: str, _mtime: int, _size: int, _inode: int) -> _Source:
     except (SyntaxError, ValueError, RecursionError):
         tree, form = ast.Module([], []), data
     digest = hashlib.blake2b(form, digest_size=32, person=b"kitaru module 1").hexdigest()
-    return _Source(Digest(digest), tuple(_imports(tree)))
+    imports = tuple(_imports(tree))
+    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return _Source(Digest(digest), imports, _ASKS & (words | {name for _, name in imports}))
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -208,10 +237,9 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.level, f"{module}.{alias.name}" if module else alias.name
 
 
-def _imports_of(path: Path, name: str) -> Iterator[str]:
-    stat = path.stat()
+def _imports_of(source: _Source, path: Path, name: str) -> Iterator[str]:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for level, target in _source(str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino).imports:
+    for level, target in source.imports:
         if level == 0:
             yield target
             continue

@@ -38,10 +38,13 @@ class CellNames:
         direct: Those of `reads` that its own statements read, and not only functions that it defines:
             what such a name is bound to in the end may be what it held before.
         embedded: Words in strings that a library may look up in the caller's namespace
-            (``df.query("a > @limit")``, ``duckdb.sql("select * from df")``).
+            (``df.query("a > @limit")``, ``duckdb.sql("select * from df")``), and those of
+            annotations in quotes.
         imports: Absolute dotted names of modules it may import; for ``from a import b`` both
             ``a`` and ``a.b``.
         dynamic: It may read or write any name (`exec`, `globals`, line magics, star imports).
+        subclasses: It asks classes for their subclasses.
+        by_text: It hands text which does not stand there to a library that may look words of it up.
     """
 
     reads: frozenset[str]
@@ -53,6 +56,8 @@ class CellNames:
     embedded: frozenset[str]
     imports: frozenset[str]
     dynamic: bool
+    subclasses: bool = False
+    by_text: bool = False
 
     def inputs(self, bound: Collection[str]) -> frozenset[str]:
         """`reads`, and those words in strings that are names in `bound` (the namespace)."""
@@ -90,7 +95,9 @@ def _result(visitor: CellVisitor) -> CellNames:
         certain=certain & (visitor.writes | visitor.deletes),
         required=frozenset() if visitor.dynamic else frozenset(required),
         direct=frozenset(visitor.direct),
-        embedded=frozenset(visitor.embedded - visitor.reads),
+        embedded=frozenset((visitor.embedded | (visitor.quoted - visitor.writes)) - visitor.reads),
         imports=frozenset(visitor.imports),
         dynamic=visitor.dynamic,
+        subclasses=visitor.subclasses,
+        by_text=visitor.by_text,
     )

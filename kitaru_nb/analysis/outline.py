@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["SETS_ATTRIBUTE", "Outline", "only_set", "outline_of"]
+__all__ = ["BY_MODULE", "SETS_ATTRIBUTE", "Outline", "only_set", "outline_of"]
 
-SETS_ATTRIBUTE = re.compile(r"\w\s*\.\s*\w+[^\n]*=|\b(setattr|delattr|del)\b")
-"""Found in every source whose outline has targets, and in few others."""
+SETS_ATTRIBUTE = re.compile(r"\w\s*\.\s*\w+[^\n]*=|\b(setattr|delattr|del|patch|register_\w+)\b")
+"""Found in nearly every source whose outline has targets, and in few others."""
+
+BY_MODULE = "<module>"
+"""What a target starts with that names its module: ``(BY_MODULE, "json", "dumps")``."""
+
+# Decorators that set an attribute of a class of their library; they are given its name.
+_REGISTRARS: Mapping[str, tuple[str, ...]] = {
+    "register_dataframe_accessor": ("pandas", "DataFrame"),
+    "register_series_accessor": ("pandas", "Series"),
+    "register_index_accessor": ("pandas", "Index"),
+    "register_dataset_accessor": ("xarray", "Dataset"),
+    "register_dataarray_accessor": ("xarray", "DataArray"),
+    "register_dataframe_namespace": ("polars", "DataFrame"),
+    "register_lazyframe_namespace": ("polars", "LazyFrame"),
+    "register_series_namespace": ("polars", "Series"),
+    "register_expr_namespace": ("polars", "Expr"),
+}
+_ONLY_READ = frozenset({"getattr", "hasattr"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +38,16 @@ class Outline:
     Attributes:
         constants: Every constant, as often as it stands there.
         words: Every name and every attribute that is used.
-        targets: The dotted names of attributes that are assigned, deleted or handed to `setattr`:
-            ``a.b.c = 1`` gives ``("a", "b", "c")``. Only chains that start with a name count.
+        called: Those of them that may be called: every attribute, and of names those that are called
+            or imported here. What is left are names that only hold something.
+        targets: The dotted names of attributes that are assigned, deleted, or handed with their owner to
+            what may set them: ``a.b.c = 1`` and ``patch(a.b, "c", 1)`` give ``("a", "b", "c")``. Only
+            chains that start with a name count, and what is told by its module, see `BY_MODULE`.
     """
 
     constants: tuple[Any, ...] = ()
     words: frozenset[str] = frozenset()
+    called: frozenset[str] = frozenset()
     targets: frozenset[tuple[str, ...]] = frozenset()
 
 
@@ -34,6 +55,7 @@ def outline_of(tree: ast.AST) -> Outline:
     """The outline of `tree`. Takes trees of any depth, and about a microsecond per node."""
     constants: list[Any] = []
     words: set[str] = set()
+    called: set[str] = set()
     targets: set[tuple[str, ...]] = set()
     waiting: list[Any] = [tree]
     for node in waiting:  # which grows meanwhile
@@ -43,6 +65,7 @@ def outline_of(tree: ast.AST) -> Outline:
         elif kind is ast.Name:
             words.add(node.id)
         else:
+            called.update(_called_by(node))
             if kind is ast.Attribute:
                 words.add(node.attr)
                 if type(node.ctx) is not ast.Load:
@@ -55,7 +78,7 @@ def outline_of(tree: ast.AST) -> Outline:
                     waiting += [each for each in value if isinstance(each, ast.AST)]
                 elif isinstance(value, ast.AST):
                     waiting.append(value)
-    return Outline(tuple(constants), frozenset(words), frozenset(targets))
+    return Outline(tuple(constants), frozenset(words), frozenset(called), frozenset(targets))
 
 
 def only_set(tree: ast.AST) -> frozenset[str]:
@@ -81,11 +104,25 @@ def _inner_of(kind: type[ast.AST]) -> tuple[str, ...]:
     return _INNER[kind]
 
 
+def _called_by(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Attribute(attr=name) | ast.Call(func=ast.Name(id=name)):
+            yield name
+        case ast.ImportFrom(names=names):
+            yield from (alias.asname or alias.name for alias in names)
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield from (each.id for each in node.decorator_list if isinstance(each, ast.Name))
+
+
 def _set_by(call: ast.Call) -> Iterator[tuple[str, ...]]:
     match call:
+        case ast.Call(func=ast.Name(id=word)) if word in _ONLY_READ:
+            return
         case ast.Call(
-            func=ast.Name(id="setattr" | "delattr"), args=[owner, ast.Constant(value=str(name)), *_]
-        ):
+            func=ast.Name(id=word) | ast.Attribute(attr=word), args=[ast.Constant(value=str(name)), *_]
+        ) if word == "patch" or word in _REGISTRARS:
+            yield (BY_MODULE, *_REGISTRARS.get(word, ()), *name.split("."))
+        case ast.Call(args=[owner, ast.Constant(value=str(name)), *_]) if name.isidentifier():
             yield from ((*chain, name) for chain in _chain(owner))
 
 

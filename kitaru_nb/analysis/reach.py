@@ -13,15 +13,25 @@ import builtins
 import gc
 import sys
 import types
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
 
-from kitaru_nb.analysis.code_names import function_names
+from kitaru_nb.analysis.code_names import SUBCLASSES, function_names, without_data, words_of
 from kitaru_nb.analysis.modules import IsLocal, LocalModule, is_local_module, local_modules, variables_of
 
-__all__ = ["Reach", "is_local_module", "reach"]
+__all__ = ["OF_MODULES", "Reach", "is_local_module", "reach"]
+
+OF_MODULES = frozenset(
+    [
+        *("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__file__", "__path__"),
+        *("__builtin__", "__builtins__", "__annotations__", "__annotate__", "__conditional_annotations__"),
+        *("__cached__", "__session__", "__vsc_ipynb_file__", "__warningregistry__"),
+    ]
+)
+"""What an interpreter or a front end binds in a module that cells run in; ``__version__`` is the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,12 @@ def reach(
     is_local: IsLocal,
     imports: Iterable[str] = (),
     dynamic: bool = False,
+    subclasses: bool = False,
+    by_text: bool = False,
+    texts: Iterable[str] = (),
     stands_for: Callable[[object], object] | None = None,
     is_data: Callable[[str], bool] = lambda _name: False,
+    also: Iterable[object] = (),
 ) -> Reach:
     """Follow the values of `tree_names` to all names and project modules they lead to.
 
@@ -62,21 +76,32 @@ def reach(
         imports: Modules the cell itself imports, see `CellNames.imports`; they count before
             they are loaded too.
         dynamic: The cell itself may read any name: all of them are followed.
+        subclasses: It asks classes for their subclasses.
+        by_text: It hands text of others to a library that may look words of it up as names.
+        texts: Text in the cell.
         stands_for: Gives for each object the one that counts in its place.
         is_data: Whether a name is known to hold nothing but numbers and text in plain containers,
             which lead nowhere.
+        also: Further values that are followed.
 
     Raises:
         UsageError: the source of a project module cannot be read (kind ``no-source``).
     """
     walk = _Walk(namespace, is_local, is_data, stands_for=stands_for)
     walk.read(tree_names)
+    walk.waiting.extend(also)
+    walk.dynamic, walk.subclasses, walk.by_text = dynamic, subclasses, by_text
     walk.run()
-    if dynamic or walk.dynamic:
-        walk.read([name for name in namespace if not name.startswith("__")])
+    if walk.by_text:
+        walk.read_texts(texts)
+    modules = walk.found_modules(imports)
+    if walk.dynamic:
+        walk.read(namespace.keys() - OF_MODULES)
         walk.run()
-    modules = local_modules({*imports, *walk.modules}, is_local)
-    return Reach(frozenset(walk.names), modules, walk.dynamic or dynamic)
+        modules = walk.found_modules(imports)
+    elif walk.subclasses and walk.read_subclasses():
+        modules = walk.found_modules(imports)
+    return Reach(frozenset(walk.names), modules, walk.dynamic)
 
 
 _address: Callable[[object], int] = object.__hash__  # `id` would wake audit hooks
@@ -98,6 +123,10 @@ _MACHINERY = frozenset(
     ]
 )
 
+_GENERATED = "<attrs generated "  # with a copy of all the notebook's names as their globals
+_LISTS = (list, tuple)
+_FEW = 100  # parts of a list that are looked at
+
 _module_of = type.__dict__["__module__"].__get__
 _members_of = type.__dict__["__dict__"].__get__
 _bases_of = type.__dict__["__bases__"].__get__
@@ -113,6 +142,8 @@ class _Walk:
     modules: set[str] = field(default_factory=set)
     entered: set[str] = field(default_factory=set)
     dynamic: bool = False
+    subclasses: bool = False  # some code asks a class for its subclasses
+    by_text: bool = False  # some code hands text to a library that may look words of it up
     visited: dict[int, object] = field(default_factory=dict)  # kept alive, so that no address is used twice
     waiting: list[object] = field(default_factory=list)
     kinds: dict[int, Callable[[_Walk, Any], None] | None] = field(default_factory=dict)
@@ -137,6 +168,47 @@ class _Walk:
         while self.waiting:
             level, self.waiting = self.waiting, []
             self.waiting.extend(gc.get_referents(*self._plain(level)))
+
+    def found_modules(self, imports: Iterable[str]) -> dict[str, LocalModule]:
+        """The project's modules that are reached; notes what their code may ask for."""
+        found = local_modules({*imports, *self.modules}, self.is_local)
+        self.subclasses = self.subclasses or any(SUBCLASSES in module.asks for module in found.values())
+        self.dynamic = self.dynamic or any(module.asks - {SUBCLASSES} for module in found.values())
+        return found
+
+    def read_texts(self, texts: Iterable[str]) -> None:
+        """Read what words of `texts`, and of text in what is read, name."""
+        waiting, seen = list(texts), 0
+        while waiting or seen < len(self.names):
+            for text in waiting:
+                self.see_text(text)
+            self.run()
+            seen, held = len(self.names), [self.namespace.get(name) for name in self.names]
+            held += [part for value in held if type(value) in _LISTS and len(value) <= _FEW for part in value]  # type: ignore[arg-type, attr-defined]
+            waiting = [text for text in held if type(text) is str and not self._has_read(text)]
+
+    def _has_read(self, text: str) -> bool:
+        return self.names.issuperset(word for word in words_of(text) if word in self.namespace)
+
+    def read_subclasses(self) -> bool:
+        """Read the names of classes that derive from one that is reached; whether there are more."""
+        before = len(self.names)
+        while True:
+            known = len(self.classes)
+            self.read(
+                [
+                    name
+                    for name, value in list(self.namespace.items())
+                    if issubclass_of(type(value), type) and self._derives(value)
+                ]
+            )
+            self.run()
+            if len(self.classes) == known:  # a class that came with another may have subclasses, too
+                return len(self.names) > before
+
+    def _derives(self, kind: Any) -> bool:
+        bases = type.__dict__["__mro__"].__get__(kind)[1:]
+        return any(base is not object and _address(base) in self.classes for base in bases)
 
     def _plain(self, level: list[object]) -> list[object]:
         """Deal with one level of objects; those returned are to be taken apart as they are."""
@@ -188,15 +260,39 @@ class _Walk:
         scope = function.__globals__
         if scope is self.namespace:
             self.see_code(function.__code__)
+            self.see_annotations(_annotations_of(function))
         else:
             module = self.see_home(scope.get("__name__"))
-            if module is None or variables_of(module) is not scope:
+            if function.__code__.co_filename.startswith(_GENERATED):
+                names = function_names(function.__code__).names
+                self.waiting += [scope[name] for name in names if name in scope]
+            elif module is None or variables_of(module) is not scope:
                 self.waiting.append(scope)  # a dict of its own, or the names of a module made by hand
         self.waiting += [part for part in gc.get_referents(function) if part is not scope]
+
+    def see_annotations(self, noted: object) -> None:
+        """Annotations in quotes count as those without: what they name is found by who evaluates them."""
+        if type(noted) is dict:
+            for text in noted.values():
+                if type(text) is str:
+                    self.see_text(without_data(text))
+
+    def see_text(self, text: str) -> None:
+        """What an annotation names."""
+        self.read(word for word in words_of(text) if word in self.namespace)
+
+    def see_forward_reference(self, reference: Any) -> None:
+        self.see_text(reference.__forward_arg__)
+
+    def see_alias(self, alias: types.GenericAlias) -> None:
+        self.see_annotations(dict(enumerate(alias.__args__)))  # `list["Row"]`
+        self.waiting += gc.get_referents(alias)
 
     def see_code(self, code: types.CodeType) -> None:
         found = function_names(code)
         self.dynamic = self.dynamic or found.dynamic
+        self.subclasses = self.subclasses or SUBCLASSES in found.names
+        self.by_text = self.by_text or found.by_text
         self.read(name for name in found.names if name in self.namespace)
         self.modules |= found.imports
 
@@ -218,7 +314,9 @@ class _Walk:
         if home != self.namespace.get("__name__", "__main__") and type(module) is types.ModuleType:
             self.see_home(home)
             return
-        self.waiting += [*_members_of(kind).values(), *_bases_of(kind)]
+        members = _members_of(kind)
+        self.see_annotations(members.get("__annotations__"))
+        self.waiting += [*members.values(), *_bases_of(kind)]
 
     def see_home(self, name: object) -> Any:
         found: Any = sys.modules
@@ -242,6 +340,13 @@ class _Walk:
             self.entered.add(name)
             self.modules.add(name)
             self.waiting += [value for value in attributes.values() if isinstance_of(value, _MODULE_PARTS)]
+
+
+def _annotations_of(function: types.FunctionType) -> object:
+    try:
+        return function.__annotations__
+    except Exception:  # noqa: BLE001 - from Python 3.14 on they are evaluated now, and may name anything
+        return None
 
 
 def _is_imported(module: object, attributes: Mapping[str, object]) -> bool:
@@ -287,4 +392,6 @@ _KINDS: dict[int, Callable[[_Walk, Any], None] | None] = {
     _address(types.AsyncGeneratorType): _Walk.see_generator,
     _address(type): _Walk.see_class,
     _address(types.ModuleType): _Walk.see_module,
+    _address(types.GenericAlias): _Walk.see_alias,
+    _address(typing.ForwardRef): _Walk.see_forward_reference,
 }

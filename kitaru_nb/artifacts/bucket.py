@@ -11,27 +11,30 @@ import importlib.machinery
 import importlib.util
 import os
 import random
+import re
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from kitaru_nb.artifacts.bucket_errors import (
     EXISTS,
     NO_BUCKET,
     PAST_END,
+    REFUSED,
     UNREACHABLE,
     UNSUPPORTED,
     answer_code,
     bucket_error,
+    vanished,
 )
-from kitaru_nb.artifacts.bucket_options import sorted_options, tries_and_patience
+from kitaru_nb.artifacts.bucket_options import EXTRAS, family_of, sorted_options, tries_and_patience
 from kitaru_nb.errors import StoreError, UsageError
 from kitaru_nb.model.artifact import PackFile
 
@@ -51,7 +54,15 @@ SCHEMES = {
 }
 """How a store's URL begins, and what obstore calls that kind of store."""
 
-_PAUSE, _LONGEST_PAUSE = 0.1, 15.0
+T = TypeVar("T")
+
+_OPTIONS = {
+    "s3": "check the options of the stack against the how-to on object stores",
+    "gs": "a key of a service account: the option service_account (its file) or service_account_key (JSON)",
+    "az": "the options account_name and account_key, sas_key or connection_string",
+}
+_SHORT = 8
+_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 _libraries: dict[int, ModuleType] = {}
 _library_lock = threading.Lock()
@@ -68,10 +79,11 @@ class Bucket:
             ``abfs://container@account.dfs.core.windows.net/prefix``.
         options: What obstore takes, such as ``region``, ``endpoint``, ``access_key_id``;
             fsspec's names for these work too. What is not given comes from the environment.
+            Read anew after credentials were refused.
 
     Raises:
         UsageError: kind ``bad-store-url``: there is no such kind of store, or the URL holds
-            what belongs in `options`.
+            what belongs in `options`. Kind ``bad-store-options``: a number among them is none.
     """
 
     def __init__(self, url: str, options: Mapping[str, str]) -> None:
@@ -95,7 +107,8 @@ class Bucket:
             )
         self.url = url.rstrip("/")
         self._scheme = scheme
-        self._options = dict(options)
+        self._options = options
+        self._tries = tries_and_patience(options)
         self._conditional = True
         self.start_over()
 
@@ -112,16 +125,7 @@ class Bucket:
         """
         # A put that must not replace anything is not repeated by obstore once it was sent: it
         # cannot know that an object which is there then is the very one.
-        tries, patience = tries_and_patience(self._options)
-        until, pause = time.monotonic() + patience, _PAUSE
-        while True:
-            try:
-                return self._put_once(key, data)
-            except StoreError as error:
-                if error.kind != UNREACHABLE or not tries or time.monotonic() + pause > until:
-                    raise
-            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
-            tries, pause = tries - 1, min(2 * pause, _LONGEST_PAUSE)
+        self._patiently(lambda: self._put_once(key, data))
 
     def _put_once(self, key: str, data: memoryview) -> None:
         mode = "create" if self._conditional else "overwrite"
@@ -129,13 +133,20 @@ class Bucket:
             with self._asking("the values could not be written") as (library, place):
                 library.put(place, key, data, mode=mode, use_multipart=False)
         except StoreError as error:
-            if error.kind == EXISTS and bytes(self.get(key, 0, len(data) + 1)) == data:
+            if error.kind == EXISTS and self._holds(key, data):
                 return  # an earlier try went through, and its answer was lost on the way
             if error.kind != UNSUPPORTED or not self._conditional:
                 raise
             # An old service without conditional writes: names are random, so none is taken.
             self._conditional = False
             self._put_once(key, data)
+
+    def _holds(self, key: str, data: memoryview) -> bool:
+        """Whether the object that is in the way is the very one that was to be put there."""
+        try:
+            return bytes(self.get(key, 0, len(data) + 1)) == data
+        except FileNotFoundError:
+            raise vanished("the values could not be written", where=self.url) from None
 
     def get(self, key: str, start: int, length: int) -> memoryview:
         """Up to `length` bytes of the object `key` from `start` on: fewer where it ends before.
@@ -147,8 +158,7 @@ class Bucket:
         if length == 0:
             return memoryview(b"")
         try:
-            with self._asking("stored values cannot be read") as (library, place):
-                return memoryview(library.get_range(place, key, start=start, length=length))
+            return self._patiently(lambda: self._get_once(key, start, length))
         except StoreError as error:
             if error.kind == PAST_END or self._scheme in ("file", "memory"):
                 file = self.file(key)
@@ -163,8 +173,7 @@ class Bucket:
             StoreError: the service did not say.
         """
         try:
-            with self._asking("stored values cannot be looked for") as (library, place):
-                return _file(library.head(place, key))
+            return self._patiently(lambda: self._head(key))
         except FileNotFoundError:
             return None
 
@@ -174,17 +183,23 @@ class Bucket:
         Raises:
             StoreError: they could not be listed.
         """
-        with self._asking("stored values cannot be listed") as (library, place):
-            pages = iter(library.list(place, prefix=prefix))
-        while True:
+        pages: Iterator[Sequence[Mapping[str, Any]]] | None = None
+        last: str | None = None
+
+        def more() -> Sequence[Mapping[str, Any]]:
+            nonlocal pages
             try:
-                with self._asking("stored values cannot be listed"):
-                    page = next(pages, ())
-            except FileNotFoundError:
-                return
-            if not page:
-                return
-            yield from ((found["path"], _file(found)) for found in page)
+                with self._asking("stored values cannot be listed") as (library, place):
+                    pages = pages or iter(library.list(place, prefix=prefix, offset=last))
+                    return next(pages, ())
+            except BaseException:
+                pages = None  # a listing that broke off is begun anew behind what has come
+                raise
+
+        with suppress(FileNotFoundError):
+            while page := self._patiently(more):
+                last = page[-1]["path"]
+                yield from ((found["path"], _file(found)) for found in page)
 
     def remove(self, key: str) -> None:
         """Remove the object `key`; that it is gone already is fine.
@@ -192,11 +207,33 @@ class Bucket:
         Raises:
             StoreError: it could not be removed.
         """
-        with (
-            suppress(FileNotFoundError),
-            self._asking("stored values cannot be removed") as (library, place),
-        ):
+        with suppress(FileNotFoundError):
+            self._patiently(lambda: self._remove_once(key))
+
+    def _get_once(self, key: str, start: int, length: int) -> memoryview:
+        with self._asking("stored values cannot be read") as (library, place):
+            return memoryview(library.get_range(place, key, start=start, length=length))
+
+    def _head(self, key: str) -> PackFile:
+        with self._asking("stored values cannot be looked for") as (library, place):
+            return _file(library.head(place, key))
+
+    def _remove_once(self, key: str) -> None:
+        with self._asking("stored values cannot be removed") as (library, place):
             library.delete(place, key)
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Do `action`, again while the service is away or overloaded, for as long as the options say."""
+        tries, patience = self._tries
+        until, pause = time.monotonic() + patience, _PAUSE
+        while True:
+            try:
+                return action()
+            except StoreError as error:
+                if error.kind != UNREACHABLE or not tries or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
+            tries, pause = tries - 1, min(2 * pause, _LONGEST_PAUSE)
 
     def start_over(self) -> None:
         """Begin as a fresh process does; for a forked child."""
@@ -209,7 +246,7 @@ class Bucket:
         if self._open is None:
             with self._lock:
                 if self._open is None:
-                    library = _library()
+                    library = _library(EXTRAS[family_of(self.url)])
                     self._open = library, self._store(library)
         return self._open
 
@@ -221,18 +258,17 @@ class Bucket:
             folder = Path(urlsplit(self.url).path)
             folder.mkdir(parents=True, exist_ok=True)
             return kind(str(folder))
-        config, client, retry = sorted_options(self._scheme, self._options)
+        options = dict(self._options)
+        config, client, retry = sorted_options(self._scheme, options)
         url = self.url.replace("gcs://", "gs://", 1) if self._scheme == "gcs" else self.url
         try:
             return kind.from_url(url, config=config, client_options=client, retry_config=retry)
         except (library.exceptions.BaseError, OSError, ValueError, TypeError) as error:
-            why = str(error).partition("\n")[0]
-            for value in self._options.values():
-                why = why.replace(value, "…")  # it may be a secret
+            why = _without(str(error).partition("\n")[0], {**options, **config})
             raise UsageError(
                 f"the store `{self.url}` cannot be opened: {why}",
                 kind="bad-store-options",
-                hint="check the options of the stack against the how-to on object stores",
+                hint=_OPTIONS[family_of(self.url)],
             ) from None
 
     @contextmanager
@@ -251,7 +287,10 @@ class Bucket:
                 raise FileNotFoundError(what) from None
             raise bucket_error(error, what, where=self.url) from None
         except (library.exceptions.BaseError, OSError, ValueError, NotImplementedError) as error:
-            raise bucket_error(error, what, where=self.url) from None
+            told = bucket_error(error, what, where=self.url)
+            if told.kind in REFUSED:
+                self._open = None  # keys that were renewed since are found by the next call
+            raise told from None
 
 
 def _file(found: Mapping[str, Any]) -> PackFile:
@@ -259,8 +298,17 @@ def _file(found: Mapping[str, Any]) -> PackFile:
     return PackFile(name, int(found["size"]), found["last_modified"].timestamp())
 
 
-def _library() -> ModuleType:
-    """Obstore for this process."""
+def _without(text: str, options: Mapping[str, Any]) -> str:
+    """`text` without what `options` hold, since that may be a secret; a short one only as a word."""
+    for value in sorted(map(str, options.values()), key=len, reverse=True):
+        if value:
+            given = re.escape(value)
+            text = re.sub(given if len(value) >= _SHORT else rf"(?<!\w){given}(?!\w)", "…", text)
+    return text
+
+
+def _library(extra: str) -> ModuleType:
+    """Obstore for this process, which the package's `extra` brings."""
     with _library_lock:
         library = _libraries.get(os.getpid())
         if library is None:
@@ -270,7 +318,7 @@ def _library() -> ModuleType:
                 raise UsageError(
                     "object stores need the package obstore, which is not installed",
                     kind="missing-package",
-                    hint="pip install 'kitaru-nb[s3]'",
+                    hint=f"pip install 'kitaru-nb[{extra}]'",
                 ) from None
             # In a child of a process that used it, its threads are gone and every call would hang.
             library = _private_copy(str(original.__file__)) if _libraries else original

@@ -10,9 +10,23 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from kitaru_nb.artifacts.bucket_options import family_of
 from kitaru_nb.errors import StoreError
 
-__all__ = ["EXISTS", "NO_BUCKET", "PAST_END", "UNREACHABLE", "UNSUPPORTED", "answer_code", "bucket_error"]
+__all__ = [
+    "EXISTS",
+    "NO_BUCKET",
+    "PAST_END",
+    "REFUSED",
+    "UNREACHABLE",
+    "UNSUPPORTED",
+    "answer_code",
+    "bucket_error",
+    "vanished",
+]
+
+REFUSED = frozenset({"store-credentials", "store-denied"})
+"""Kinds of errors that other credentials may mend."""
 
 EXISTS, PAST_END, UNREACHABLE = "object-exists", "past-end", "store-unreachable"
 UNSUPPORTED = "store-unsupported"
@@ -28,15 +42,27 @@ class _Told(NamedTuple):
     hint: str
 
 
-_CREDENTIALS = "export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… (or the options of the stack), then again"
+_CREDENTIALS = {
+    "s3": "export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… (or the options of the stack), then again",
+    "gs": "gcloud auth application-default login, or export GOOGLE_APPLICATION_CREDENTIALS=key.json "
+    "(or the option service_account of the stack), then again",
+    "az": "export AZURE_STORAGE_ACCOUNT_NAME=… AZURE_STORAGE_ACCOUNT_KEY=… (or the options of the stack), "
+    "then again",
+}
+_BY_SERVICE = "the one of `_CREDENTIALS`"
 _NO_SUCH = _Told("no-such-bucket", "there is no such bucket", "make the bucket, or correct the store's URL")
-_REFUSED = _Told("store-credentials", "the credentials are not accepted", _CREDENTIALS)
+_REFUSED = _Told("store-credentials", "the credentials are not accepted", _BY_SERVICE)
 _EXPIRED = _Told("store-credentials", "the credentials have expired", "renew them, then run the cell again")
-_NONE = _Told("store-credentials", "no credentials were found", _CREDENTIALS)
+_NONE = _Told("store-credentials", "no credentials were found", _BY_SERVICE)
 _DENIED = _Told(
     "store-denied",
     "these credentials may not do that",
     "allow them to get, put, delete and list objects below the store's prefix",
+)
+_NOT_FROM_HERE = _Told(
+    "store-denied",
+    "the account refuses this key or this network",
+    "check the key and the account's network rules (firewall), then run the cell again",
 )
 _SKEWED = _Told(
     "clock-skew",
@@ -48,6 +74,11 @@ _REGION = _Told(
 )
 _FULL = _Told("disk-full", "there is no room left", "free some space there, then run the cell again")
 _BUSY = _Told(UNREACHABLE, "it is overloaded or down", "wait a little, then run the cell again")
+_GARBLED = _Told(
+    UNREACHABLE,
+    "what arrived there is not what was sent",
+    "look at the network in between, then run the cell again",
+)
 _FROZEN = _Told("store-read-only", "it only takes reads", "open a store that takes writes")
 
 _EXISTS = _Told(EXISTS, "another object has that name already", "run the cell again")
@@ -57,6 +88,7 @@ _UNSUPPORTED = _Told(UNSUPPORTED, "it cannot do that", "use a service with the S
 _CODES = {
     "PreconditionFailed": _EXISTS,
     "InvalidRange": _PAST_END,
+    "AuthorizationFailure": _NOT_FROM_HERE,
     "NotImplemented": _UNSUPPORTED,
     **dict.fromkeys(NO_BUCKET, _NO_SUCH),
     **dict.fromkeys(
@@ -68,8 +100,8 @@ _CODES = {
         "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired".split(), _EXPIRED
     ),
     **dict.fromkeys(
-        "AccessDenied AllAccessDisabled AuthorizationFailure AuthorizationPermissionMismatch "
-        "InsufficientAccountPermissions AccountProblem".split(),
+        "AccessDenied AllAccessDisabled AuthorizationPermissionMismatch "
+        "InsufficientAccountPermissions AccountProblem BlobImmutableDueToPolicy".split(),
         _DENIED,
     ),
     **dict.fromkeys("RequestTimeTooSkewed RequestInTheFuture".split(), _SKEWED),
@@ -79,6 +111,12 @@ _CODES = {
         _REGION,
     ),
     **dict.fromkeys("QuotaExceeded XMinioStorageFull InsufficientStorage".split(), _FULL),
+    # Another put of that very name is under way, such as an earlier try of ours that nobody answered.
+    **dict.fromkeys("ConditionalRequestConflict OperationAborted".split(), _BUSY),
+    **dict.fromkeys(
+        "BadDigest InvalidDigest XAmzContentSHA256Mismatch XAmzContentChecksumMismatch Md5Mismatch".split(),
+        _GARBLED,
+    ),
     **dict.fromkeys("SlowDown ServiceUnavailable InternalError ServerBusy OperationTimedOut".split(), _BUSY),
     **dict.fromkeys("ContainerBeingDeleted AccountIsDisabled MethodNotAllowed".split(), _FROZEN),
 }
@@ -106,7 +144,13 @@ _TYPES = {
 _METADATA = re.compile(
     r"https?://(169\.254\.169\.254|169\.254\.170\.2|metadata\b|metadata\.google\.internal)"
 )
+# obstore's own finding, where a service answers a range past the end as if all were well.
+_TOO_FAR = re.compile(r"\bStartTooLarge \{")
 _SYSTEM = re.compile(r'Os \{\s*code: (\d+),\s*kind: \w+,\s*message: "([^"]*)"')
+# What the places that give out tokens say: Google's for a key file, Microsoft's for a client secret.
+_NO_TOKEN = re.compile(
+    r'"error"\s*:\s*"(invalid_grant|invalid_client|invalid_request|invalid_scope|unauthorized_client)"'
+)
 _DNS = re.compile(r"dns error|failed to lookup address", re.IGNORECASE)
 
 
@@ -125,15 +169,25 @@ def bucket_error(error: BaseException, what: str, *, where: str) -> StoreError:
         where: The store's URL.
     """
     told = _understood(error)
-    return StoreError(f"{what} in `{where}`: {told.why}", kind=told.kind, hint=told.hint)
+    hint = _CREDENTIALS[family_of(where)] if told.hint is _BY_SERVICE else told.hint
+    return StoreError(f"{what} in `{where}`: {told.why}", kind=told.kind, hint=hint)
+
+
+def vanished(what: str, *, where: str) -> StoreError:
+    """What to tell the user when an object was in the way, and then was not there; worth another try."""
+    return StoreError(f"{what} in `{where}`: {_BUSY.why}", kind=_BUSY.kind, hint=_BUSY.hint)
 
 
 def _understood(error: BaseException) -> _Told:
     text, code, status = str(error), answer_code(error), _status(error)
     if code in _CODES:
         return _CODES[code]
+    if _TOO_FAR.search(text):
+        return _PAST_END
     if _METADATA.search(text) or "CredentialsError" in text:
         return _NONE
+    if _NO_TOKEN.search(text):
+        return _REFUSED
     if status in _STATUSES:
         return _STATUSES[status]
     if status is not None and status >= 500:

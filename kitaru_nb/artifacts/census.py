@@ -26,6 +26,7 @@ import xxhash
 from kitaru_nb.artifacts.anew import NOTED
 from kitaru_nb.artifacts.arrow import arrow_parts
 from kitaru_nb.artifacts.code_digest import code_token
+from kitaru_nb.artifacts.frames import with_attributes
 from kitaru_nb.artifacts.functions import class_state, globals_of, make_module, remake_of
 from kitaru_nb.artifacts.kinds import (
     ATOMS,
@@ -39,6 +40,7 @@ from kitaru_nb.artifacts.marker import Marker, marker_details
 from kitaru_nb.artifacts.owners import owner_of, reduce_over
 from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
 from kitaru_nb.artifacts.resource import any_resource, is_resource, make_resource
+from kitaru_nb.artifacts.tensors import reduce_torch
 from kitaru_nb.artifacts.typeforms import make_variable
 from kitaru_nb.artifacts.varying import without_varying
 from kitaru_nb.artifacts.views import (
@@ -89,6 +91,7 @@ class Parts:
         self.known: dict[int, tuple[Any, ...]] = {}
         self.kept: list[object] = []
         self.arrays: list[Any] = []
+        self.copies: dict[int, tuple[Any, Any]] = {}
         self.framed: set[int] = set()
 
     def of(self, obj: Any) -> tuple[Any, ...]:
@@ -132,7 +135,7 @@ class Parts:
         if of_arrow is not None:
             return of_arrow
         try:
-            value = reduce_object(obj, self.namespace)
+            value = reduce_torch(obj, self.copies) or reduce_object(obj, self.namespace)
             again = functools.partial(reduce_object, namespace=self.namespace)
             return _reduced(obj, without_varying(obj, value, again))
         except Unstorable:
@@ -174,6 +177,8 @@ class Parts:
     def _array(self, array: Any) -> tuple[Any, ...]:
         dtype, flags = array.dtype, array.flags
         kind = dtype.str if dtype.names is None and dtype.subdtype is None else repr(dtype)
+        if dtype.metadata:
+            kind = f"{kind} {sorted(dtype.metadata.items(), key=repr)}"
         owner = owner_of(array) if is_raw(array) else None
         if owner is not None:
             return ("over", *reduce_over(array, owner)[1])
@@ -195,7 +200,7 @@ class Parts:
 
     def _frame(self, frame: Any) -> tuple[Any, ...]:
         held = [b.values for b in frame._mgr.blocks if is_array(b.values)]
-        reduced = _reduced(frame, frame.__reduce_ex__(5))
+        reduced = _reduced(frame, with_attributes(frame, frame.__reduce_ex__(5)))
         if any(values.dtype.kind == "O" for values in held):
             return reduced
         # A frame copies on write: what it shares with other frames is not to be seen.
@@ -341,9 +346,16 @@ def set_surface(items: Any) -> list[Any]:
     )
 
 
+@functools.cache
+def _caches(cls: type) -> bool:
+    """Whether objects of a class of pandas keep what they have worked out among their attributes."""
+    members = (member for base in cls.__mro__ for member in vars(base).values())
+    return any(type(member).__name__ == "CachedProperty" for member in members)
+
+
 def _is_plain(cls: type) -> bool:
     try:
-        return is_plain_instance(cls)
+        return is_plain_instance(cls) and not (cls.__module__.startswith("pandas.") and _caches(cls))
     except Exception:  # noqa: BLE001 - its metaclass may do anything
         return False
 

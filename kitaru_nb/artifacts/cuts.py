@@ -84,19 +84,20 @@ def cut_apart(stream: Unwoven, before: Sequence[Extent]) -> list[Extent | memory
     pieces: list[Extent | memoryview] = [
         skeleton[at : at + EXTENT_BYTES] for at in range(0, len(skeleton), EXTENT_BYTES)
     ]
-    return pieces + [known.get(_digest_of(text), text) for text in stream.texts]
+    return [*pieces, *map(known.get, _digests_of(stream.texts), stream.texts)]
 
 
 _TEXTS = Fingerprints()  # a history is told from the one before at each step
 
 
-def _digest_of(text: memoryview) -> Digest:
-    mark = _TEXTS.mark(text)
-    digest = _TEXTS.digest(mark)
-    if digest is None:
-        digest = digest_of(text)
-        _TEXTS.remember(text, digest)
-    return digest
+def _digests_of(texts: Sequence[memoryview]) -> list[Digest]:
+    found: list[Digest] = []
+    for text, digest in zip(texts, _TEXTS.digests(texts), strict=True):
+        if digest is None:
+            digest = digest_of(text)  # noqa: PLW2901 - from here on it is known
+            _TEXTS.remember(text, digest)
+        found.append(digest)
+    return found
 
 
 def _as_before(stream: memoryview, before: Sequence[Extent]) -> tuple[list[Extent | memoryview], int]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kitaru_nb.artifacts.diff_arrays import array_lines, as_array, differing, is_array, labelled, number
+from kitaru_nb.artifacts.diff_tables import is_table, table_lines
 from kitaru_nb.artifacts.kinds import kind_name
 
 __all__ = ["ValueDiff", "diff_text", "diff_values"]
@@ -34,7 +36,15 @@ class ValueDiff:
 
 
 def diff_values(before: object, after: object) -> ValueDiff:
-    """What differs between two values of any kind. Nothing of either is changed or called but its `repr`."""
+    """What differs between two values of any kind. Neither is changed; both are read whole."""
+    try:
+        return _compared(before, after)
+    except Exception as error:  # noqa: BLE001 - their classes may do anything when they are looked at
+        told = f"looking closer raises {type(error).__name__}: {error}"
+        return ValueDiff("value", _cut([f"- {_short(before)}", f"+ {_short(after)}", told]))
+
+
+def _compared(before: object, after: object) -> ValueDiff:
     for kind, fits, differ in _KINDS:
         if fits(before) and fits(after):
             return ValueDiff(kind, _cut(differ(before, after)))
@@ -92,6 +102,10 @@ def _data_lines(before: Any, after: Any, path: str, depth: int) -> Iterator[str]
                 else:
                     yield from _data_lines(before[number], after[number], here, depth + 1)
             return
+    for _, fits, differ in _KINDS[1:]:
+        if fits(before) and fits(after):
+            yield from labelled(path, differ(before, after)) if path else differ(before, after)
+            return
     if _differ(before, after):
         label = f"{path}: " if path else ""
         yield f"- {label}{_short(before)}"
@@ -114,8 +128,6 @@ def _mapping_lines(
 def _differ(before: object, after: object) -> bool:
     if before is after:
         return False
-    if _is_array(before) or _is_array(after) or _is_frame(before) or _is_frame(after):
-        return _short(before) != _short(after)
     try:
         return type(before) is not type(after) or bool(before != after)
     except Exception:  # noqa: BLE001 - as above
@@ -136,70 +148,19 @@ def _module(value: object) -> str:
     return type(value).__module__.partition(".")[0]
 
 
-def _is_array(value: object) -> bool:
-    return _module(value) == "numpy" and hasattr(value, "dtype") and hasattr(value, "shape")
+def _is_labelled(value: object) -> bool:
+    return _module(value) == "xarray" and type(value).__name__ in ("Dataset", "DataArray")
 
 
-def _array_lines(before: Any, after: Any) -> Iterator[str]:
-    if before.shape != after.shape or before.dtype != after.dtype:
-        yield f"- {before.dtype} {before.shape}"
-        yield f"+ {after.dtype} {after.shape}"
-    yield from (f"- {line}" for line in _statistics(before))
-    yield from (f"+ {line}" for line in _statistics(after))
-    if before.shape == after.shape and before.dtype.kind in "biufc" and after.dtype.kind in "biufc":
-        changed = int((before != after).sum())
-        part = f"{changed:,} of {before.size:,} elements differ"
-        if before.dtype.kind in "iuf" and after.dtype.kind in "iuf" and changed:
-            apart = abs(before.astype("float64") - after.astype("float64"))
-            part += f", by {_number(float(apart[apart == apart].max(initial=0.0)))} at most"  # noqa: PLR0124 - not NaN
-        yield part
+def _labelled_lines(before: Any, after: Any) -> Iterator[str]:
+    """What differs between two of xarray's, variable by variable."""
+    yield from _data_lines(_parts(before), _parts(after), "", 0)
 
 
-def _statistics(array: Any) -> Iterator[str]:
-    if array.dtype.kind in "iufb" and array.size:
-        plain = array.astype("float64")
-        told = [f"{name} {_number(float(getattr(plain, name)()))}" for name in ("min", "mean", "max", "std")]
-        yield ", ".join(told)
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}" if math.isfinite(value) else str(value)
-
-
-def _is_frame(value: object) -> bool:
-    return _module(value) == "pandas" and type(value).__name__ in ("DataFrame", "Series")
-
-
-def _frame_lines(before: Any, after: Any) -> Iterator[str]:
-    one, other = (value.to_frame() if value.ndim == 1 else value for value in (before, after))
-    if one.shape != other.shape:
-        yield f"- {one.shape[0]:,} rows, {one.shape[1]} columns"
-        yield f"+ {other.shape[0]:,} rows, {other.shape[1]} columns"
-    for column in dict.fromkeys([*one.columns, *other.columns]):
-        if column not in other.columns:
-            yield f"- column {column}"
-        elif column not in one.columns:
-            yield f"+ column {column} ({other[column].dtype})"
-        else:
-            yield from _column_lines(column, one[column], other[column])
-
-
-def _column_lines(column: object, before: Any, after: Any) -> Iterator[str]:
-    if before.dtype != after.dtype:
-        yield f"- column {column}: {before.dtype}"
-        yield f"+ column {column}: {after.dtype}"
-        return
-    if len(before) == len(after):
-        one, other = before.reset_index(drop=True), after.reset_index(drop=True)
-        changed = int(((one != other) & ~(one.isna() & other.isna())).sum())
-        if not changed:
-            return
-        told = f"column {column}: {changed:,} of {len(one):,} values differ"
-    else:
-        told = f"column {column}:"
-    if before.dtype.kind in "iuf":
-        told += f", mean {_number(float(before.mean()))} became {_number(float(after.mean()))}"
-    yield told
+def _parts(value: Any) -> dict[str, Any]:
+    whole = value if type(value).__name__ == "Dataset" else value.to_dataset(name=str(value.name or "values"))
+    parts: dict[str, Any] = {f"size of {name}": size for name, size in whole.sizes.items()}
+    return {**parts, **{str(name): each.values for name, each in whole.variables.items()}, **whole.attrs}
 
 
 def _png(value: object) -> bytes | None:
@@ -230,7 +191,7 @@ def _parameters(value: Any) -> dict[str, Any]:
     if _module(value) != "builtins" and callable(getattr(value, "state_dict", None)):
         state = value.state_dict()
     elif hasattr(value, "get_params") and hasattr(value, "__dict__"):
-        state = {name: held for name, held in vars(value).items() if name.endswith("_") and _is_array(held)}
+        state = {name: held for name, held in vars(value).items() if name.endswith("_") and is_array(held)}
         state |= {f"({name})": given for name, given in value.get_params(deep=False).items()}
         return state
     if not isinstance(state, Mapping) or not state:
@@ -238,7 +199,7 @@ def _parameters(value: Any) -> dict[str, Any]:
     found = {}
     for name, held in state.items():
         if _module(held) == "torch" and hasattr(held, "detach"):
-            found[str(name)] = held.detach().cpu().float().numpy()
+            found[str(name)] = as_array(held)
     return found if len(found) == len(state) else {}
 
 
@@ -248,16 +209,14 @@ def _parameter_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
             yield f"- {name}"
         elif name not in before:
             yield f"+ {name}"
-        elif _is_array(before[name]) and _is_array(after[name]):
+        elif is_array(before[name]) and is_array(after[name]):
             one, other = before[name], after[name]
             if one.shape != other.shape:
                 yield f"- {name}: {one.shape}"
                 yield f"+ {name}: {other.shape}"
-            elif one.dtype.kind in "iufb":
-                apart = float(abs(one.astype("float64") - other.astype("float64")).max(initial=0.0))
-                if apart:
-                    norm = f"norm {_number(_norm(one))} became {_number(_norm(other))}"
-                    yield f"{name} {one.shape}: {norm}, elements differ by {_number(apart)} at most"
+            elif told := differing(one, other):
+                norm = f"norm {number(_norm(one))} became {number(_norm(other))}"
+                yield f"{name} {one.shape}: {norm}, {told}" if one.dtype.kind in "iufb" else f"{name}: {told}"
         elif _differ(before[name], after[name]):
             yield f"- {name}: {_short(before[name])}"
             yield f"+ {name}: {_short(after[name])}"
@@ -269,6 +228,7 @@ def _norm(array: Any) -> float:
 
 _KINDS = (
     ("text", _is_text, _text_lines),
-    ("array", _is_array, _array_lines),
-    ("frame", _is_frame, _frame_lines),
+    ("array", is_array, array_lines),
+    ("frame", is_table, table_lines),
+    ("data", _is_labelled, _labelled_lines),
 )

@@ -20,6 +20,7 @@ import contextlib
 import functools
 import gc
 import hashlib
+import io
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,6 +37,7 @@ from kitaru_nb.model.artifact import Digest
 __all__ = ["digest_by_kind", "digest_values", "is_immutable_atom", "opaque_in", "part_digest", "walk_digest"]
 
 _identity = object.__hash__
+_PIECE = 64 << 10  # fewer bytes wait for others
 _SMALL_ITEMS = 64
 _SMALL_TEXT = 2000
 _SMALL_BITS = 256
@@ -213,12 +215,37 @@ def _tag(*_: object) -> None:
 
 
 class _Sink:
+    """What is digested, and looked through for secrets, as it is written: in few large pieces."""
+
     def __init__(self) -> None:
-        self.hasher = blake3()
         self.suspect = False
+        self._hasher = blake3()
+        self._waiting: list[bytes] = []
+        self._size = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        self.hasher.update(data)
+        if len(data) >= _PIECE or type(data) is not bytes:  # what is no bytes may be gone when this returns
+            self._take_waiting()
+            self._take(data)
+            return
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size >= _PIECE:
+            self._take_waiting()
+
+    def digest(self) -> bytes:
+        """That of all that was written."""
+        self._take_waiting()
+        return self._hasher.digest()
+
+    def _take_waiting(self) -> None:
+        if self._waiting:
+            self._take(b"".join(self._waiting))
+            self._waiting.clear()
+            self._size = 0
+
+    def _take(self, data: bytes | memoryview) -> None:
+        self._hasher.update(data)
         self.suspect = self.suspect or may_hold_secret(data)
 
 
@@ -304,11 +331,17 @@ def _written(
         memo[key] = (len(memo), obj)
     contents = _number_sets(census, memo, alone)
     writer.memo = memo
-    writer.dump((len(census.seeds), len(contents)))
-    writer.dump(root)
-    writer.dump([_content(obj, census) for obj in census.seeds.values()])
-    writer.dump(contents)
-    writer.dump(_shared_memory(parts))
+    shared = _shared_memory(parts) if parts.arrays else []
+    if census.seeds or contents or shared:
+        writer.dump((len(census.seeds), len(contents)))
+        writer.dump(root)
+        writer.dump([_content(obj, census) for obj in census.seeds.values()])
+        writer.dump(contents)
+        writer.dump(shared)
+    else:
+        sink.write(_NO_SHARED[0])
+        writer.dump(root)
+        sink.write(_NO_SHARED[1])
     return _digest_of(sink, suspects), _identity(root[0]) in census.seeds
 
 
@@ -316,16 +349,31 @@ def _of_text(root: Any, sink: _Sink, suspects: list[bool] | None) -> bytes:
     """The digest of a name with a text too long to be a small value: what a census would find is known."""
     writer = pickle.Pickler(sink, 5)
     writer.fast = True
-    nothing: list[Any] = []
-    for part in ((0, 0), root, nothing, nothing, nothing):  # objects that are shared, sets, shared memory
-        writer.dump(part)
+    sink.write(_NO_SHARED[0])
+    writer.dump(root)
+    sink.write(_NO_SHARED[1])
     return _digest_of(sink, suspects)
 
 
+def _plainly(*values: object) -> bytes:
+    """What a writer makes of values that hold nothing of a graph."""
+    file = io.BytesIO()
+    writer = pickle.Pickler(file, 5)
+    writer.fast = True
+    for value in values:
+        writer.dump(value)
+    return file.getvalue()
+
+
+# What stands before and behind a graph without shared objects, without sets, without shared memory.
+_NO_SHARED = (_plainly((0, 0)), _plainly([], [], []))
+
+
 def _digest_of(sink: _Sink, suspects: list[bool] | None) -> bytes:
+    digest = sink.digest()
     if suspects is not None and sink.suspect:
         suspects.append(True)
-    return sink.hasher.digest()
+    return digest
 
 
 def _number_sets(

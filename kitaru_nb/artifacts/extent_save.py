@@ -25,6 +25,7 @@ from kitaru_nb.model.artifact import INLINE_BYTES, Digest, Extent, Location
 __all__ = [
     "INLINE_TOTAL",
     "SMALL_BYTES",
+    "UNASKED_BYTES",
     "ExtentSave",
     "PackWriter",
     "PackWriters",
@@ -42,6 +43,12 @@ _UNCHANGING = (bytes, Room)
 
 SMALL_BYTES = 4096
 """Up to this much always rides in the journal."""
+
+UNASKED_BYTES = 16 << 10
+"""Where this is all there is to write, the journal is given it without being asked whether it has it.
+
+It keeps each extent once by itself, and to be asked costs more than to be given that much.
+"""
 
 
 def digest_of(data: memoryview | bytes) -> Digest:

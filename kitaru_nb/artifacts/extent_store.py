@@ -16,7 +16,7 @@ from functools import partial
 from typing import NoReturn, Protocol
 
 from kitaru_nb.artifacts.extent_save import (
-    SMALL_BYTES,
+    UNASKED_BYTES,
     ExtentSave,
     PackWriters,
     digest_of,
@@ -104,7 +104,7 @@ class ExtentStore(ABC):
         """
         if self._read_only:
             raise self._read_only_error()
-        if sum(chunk.nbytes for chunk in chunks) <= SMALL_BYTES:
+        if sum(chunk.nbytes for chunk in chunks) <= UNASKED_BYTES:
             return [inline(chunk) for chunk in chunks]
         with self._lock:
             save = ExtentSave(self._packs, self._known, partial(self._find, index, {}), self._room)
@@ -136,12 +136,12 @@ class ExtentStore(ABC):
             crash_point("before-flush")
             try:
                 self._packs.sync()
-            except OSError as error:
+            except BaseException as error:
                 # After a failed fsync the kernel may have dropped the pages and call them clean.
                 self._packs.close()
-                if isinstance(error, StoreError):
-                    raise
-                raise self._told(error, "the values could not be made durable") from error
+                if isinstance(error, OSError) and not isinstance(error, StoreError):
+                    raise self._told(error, "the values could not be made durable") from error
+                raise
             finally:
                 self._unflushed.clear()
             crash_point("after-flush")

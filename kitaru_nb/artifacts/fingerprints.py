@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from functools import partial
 
 import xxhash
 
@@ -31,7 +32,7 @@ class Fingerprints:
     """
 
     def __init__(self) -> None:
-        self._seed = secrets.randbits(64)
+        self._mark_of_part = partial(xxhash.xxh3_128_digest, seed=secrets.randbits(64))
         self._digests: dict[bytes, Digest] = {}
         self._marks: dict[Digest, bytes] = {}
 
@@ -40,14 +41,17 @@ class Fingerprints:
 
     def mark(self, data: memoryview) -> bytes:
         """What `data` is recognised by: the marks of its parts, one behind the other."""
-        seed = self._seed
         if len(data) <= PART_BYTES:
-            return xxhash.xxh3_128_digest(data, seed=seed)
-        return b"".join([xxhash.xxh3_128_digest(part, seed=seed) for part in parts_of(data)])
+            return self._mark_of_part(data)
+        return b"".join(map(self._mark_of_part, parts_of(data)))
 
     def digest(self, mark: bytes) -> Digest | None:
         """The digest of the bytes with that mark when they were remembered."""
         return self._digests.get(mark)
+
+    def digests(self, pieces: Sequence[memoryview]) -> list[Digest | None]:
+        """For each of `pieces`, of at most one part each, the digest when it was remembered."""
+        return [*map(self._digests.get, map(self._mark_of_part, pieces))]
 
     def remember(self, data: memoryview, digest: Digest) -> None:
         """Keep that `data`, which nobody can change meanwhile, has `digest`."""

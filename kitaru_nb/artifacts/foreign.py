@@ -17,12 +17,12 @@ from types import MemberDescriptorType
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
-from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.kinds import by_reference, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import any_resource, is_resource
 from kitaru_nb.artifacts.views import numpy
 
-__all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "portrait"]
+__all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "makes_itself", "portrait"]
 
 Judge = Callable[[Mapping[type, object], dict[str, Any]], Mapping[type, str]]
 """Gives for classes, each with an instance, why some of them must not be stored."""
@@ -102,7 +102,14 @@ def is_foreign(obj: Any, value: Any) -> bool:
         return False
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return False
-    return cls in copyreg.dispatch_table or any(_is_own(cls, way, obj) for way in _WAYS)
+    ways = (*_WAYS, "__new__") if value[0] is copyreg.__newobj__ else _WAYS  # type: ignore[attr-defined] # typeshed lacks it
+    return cls in copyreg.dispatch_table or any(_is_own(cls, way, obj) for way in ways)
+
+
+def makes_itself(cls: type) -> bool:
+    """Whether the class has a ``__new__``, which may want arguments that nobody stores."""
+    inherited: Any = object.__new__
+    return getattr(cls, "__new__", inherited) is not inherited
 
 
 def _root(module: str | None) -> str:
@@ -114,8 +121,8 @@ def _is_own(cls: type, way: str, obj: object) -> bool:
     for base in cls.__mro__:
         if way not in vars(base):
             continue
-        if base is object:
-            return False
+        if base is object or (way == "__new__" and not _is_of_library(base)):
+            return False  # one of the notebook's own is not called, see `instances`
         home = _root(getattr(vars(base)[way], "__module__", None) or base.__module__)
         if home in _GENERIC or _root(base.__module__) in _GENERIC:
             return False
@@ -123,6 +130,10 @@ def _is_own(cls: type, way: str, obj: object) -> bool:
             return bool(getattr(obj, "__dict__", None))  # many drop what subclasses add
         return True
     return False
+
+
+def _is_of_library(cls: type) -> bool:
+    return by_reference(cls) and _root(cls.__module__) not in KNOWN | sys.stdlib_module_names
 
 
 def portrait(

@@ -1,7 +1,8 @@
-"""polars frames, stored as the Arrow data they are made of, buffer by buffer and without a copy.
+"""Frames: what their own pickle does badly.
 
-polars' own pickle is one stream that is written and read through memory twice over. The
-public ``make_`` names are part of the stored format.
+That of polars is one stream, written and read through memory twice over: its frames are stored as
+the Arrow data they are made of, buffer by buffer and without a copy. That of pandas forgets what a
+cell has set on a frame (``df.note = "raw"``). The public ``make_`` names are part of the stored format.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import importlib
 import importlib.util
 from typing import Any
 
-__all__ = ["is_polars", "make_frame", "make_series", "reduce_polars"]
+__all__ = ["attributes_set", "is_polars", "make_frame", "make_series", "reduce_polars", "with_attributes"]
 
 _WORTH_IT = 64 << 10  # bytes; a smaller one is stored as polars stores it
 
@@ -45,3 +46,29 @@ def make_frame(table: Any) -> Any:
 def make_series(table: Any) -> Any:
     """The series again, a table's only column."""
     return make_frame(table).to_series()
+
+
+def with_attributes(obj: Any, value: Any) -> Any:
+    """`value`, a reduce value of `obj`; of a frame or series of pandas with the attributes set on it.
+
+    Pandas itself gives them back.
+    """
+    if not hasattr(type(obj), "_internal_names_set") or not isinstance(value, tuple) or len(value) < 3:
+        return value
+    state, own = value[2], attributes_set(obj)
+    return (*value[:2], state | own, *value[3:]) if own and type(state) is dict else value
+
+
+def attributes_set(frame: Any) -> dict[str, Any]:
+    """What cells have set on a frame or series of pandas.
+
+    What pandas keeps in an instance by itself has a name of the class, as accessors have, is among
+    its fields, or has a name that begins with an underscore.
+    """
+    cls, held = type(frame), getattr(frame, "__dict__", None)
+    fields = getattr(cls, "_metadata", ())
+    return {
+        name: value
+        for name, value in (held or {}).items()
+        if name[:1] != "_" and name not in fields and not hasattr(cls, name)
+    }

@@ -181,7 +181,21 @@ def globals_of(function: types.FunctionType, namespace: dict[str, Any]) -> dict[
         return namespace
     name = found.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
-    return module.__name__ if module is not None and vars(module) is found else found
+    if module is not None and vars(module) is found:
+        return module.__name__
+    return _named(function, found) if function.__code__.co_filename.startswith(_GENERATED) else found
+
+
+_GENERATED = "<attrs generated "
+
+
+def _named(function: types.FunctionType, scope: dict[str, Any]) -> dict[str, Any]:
+    """What a method that attrs has written finds in its globals, which are a copy of all the notebook's.
+
+    In these is whatever there was when the class was made: results, history, large values.
+    """
+    names = {name for code in _codes(function.__code__) for name in code.co_names}
+    return {name: scope[name] for name in sorted(names) if name in scope}
 
 
 class _Scope:

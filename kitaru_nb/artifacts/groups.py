@@ -18,10 +18,12 @@ from collections.abc import Container, Iterable, Mapping
 from itertools import compress
 from typing import Any, NamedTuple
 
+from kitaru_nb.artifacts.frames import attributes_set
 from kitaru_nb.artifacts.functions import globals_of
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_immutable_atom, is_imported
 from kitaru_nb.artifacts.reducers import singleton_class
 from kitaru_nb.artifacts.resource import any_resource, stands_for
+from kitaru_nb.artifacts.tensors import is_storage_class, is_tensor_class, memory_of, parts_of, storage_of
 from kitaru_nb.artifacts.views import byte_range, is_array, numpy
 
 __all__ = ["Grouping", "alias_groups", "group_names"]
@@ -244,6 +246,10 @@ class _Walk:
         np = numpy()
         if np is not None and issubclass(cls, np.ndarray):
             return self._look_into_array
+        if is_tensor_class(cls):
+            return self._look_into_tensor
+        if is_storage_class(cls):
+            return lambda storage, _, inside: inside.append([getattr(storage, "_untyped_storage", None)])
         if cls is types.ModuleType:
             return self._look_into_module
         if issubclass(cls, BaseException):
@@ -286,6 +292,15 @@ class _Walk:
         if base is not None:
             inside.append([base])
 
+    def _look_into_tensor(self, tensor: Any, index: int, inside: list[Any]) -> None:
+        memory = memory_of(tensor, {}) if tensor.device.type == "cpu" else None
+        if memory is not None:
+            self.arrays.append((memory, index, False))
+        else:
+            storage = storage_of(tensor)
+            inside.append([storage] if storage is not None else list(tensor.detach().__reduce_ex__(5)[1]))
+        inside.append([*parts_of(tensor).values()])
+
     def _look_into_function(self, function: Any, _: int, inside: list[Any]) -> None:
         if type(function) is types.FunctionType:
             if by_reference(function):
@@ -313,6 +328,7 @@ class _Walk:
                     inside.append(block.values.ravel().tolist())
         if frame.attrs:
             inside.append(frame.attrs)
+        inside.append([*attributes_set(frame).values()])
 
     def _look_into_singleton(self, obj: Any, _: int, inside: list[Any]) -> None:
         if isinstance(obj, logging.Logger) or singleton_class(obj):

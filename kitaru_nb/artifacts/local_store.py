@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from kitaru_nb.model.artifact import Location, PackFile
 __all__ = ["LocalStore"]
 
 _OWNER = "owner"
+_LOOK = 0.2
 
 
 class LocalStore(ExtentStore):
@@ -33,6 +35,9 @@ class LocalStore(ExtentStore):
         owner: Names the journal this store belongs to. The first one to write marks the folder as
             its own, and others are refused: what one journal does not know, its `gc` would take
             for left over, and it may be all that another one has. None asks nobody.
+        anchor: A file that is there whenever the folder's disk is. Where a disk is unmounted, the folder
+            it was mounted on is left: what was written there would be gone when it is mounted again.
+        patience: Seconds for which `anchor` is waited for.
     """
 
     def __init__(
@@ -42,8 +47,12 @@ class LocalStore(ExtentStore):
         read_only: bool = False,
         room: Callable[[int], None] = lambda _bytes: None,
         owner: str | None = None,
+        anchor: Path | None = None,
+        patience: float = 0.0,
     ) -> None:
         self._folder = Path(folder)
+        self._anchor = anchor
+        self._patience = patience
         self._owner = owner
         super().__init__(read_only=read_only, room=room)
 
@@ -62,7 +71,8 @@ class LocalStore(ExtentStore):
         """As every store of packs; see there.
 
         Raises:
-            StoreError: kind ``foreign-store``: the folder belongs to another journal. And as there.
+            StoreError: kind ``foreign-store``: the folder belongs to another journal. Kind
+                ``store-gone``: its disk is not there. And as there.
         """
         self._claim()
         return super().write(chunks, index=index, before=before)
@@ -113,6 +123,7 @@ class LocalStore(ExtentStore):
             )
         if found is not None:
             self._owner = None  # asked once
+            self._anchor = mark  # it is on the very disk that the packs are on
 
     def _files(self) -> Iterator[PackFile]:
         try:
@@ -129,7 +140,19 @@ class LocalStore(ExtentStore):
                     yield PackFile(file.name, known.st_size, known.st_mtime)
 
     def _new_packs(self) -> Packs:
-        return Packs(self._folder)
+        return Packs(self._folder, self._await_disk)
+
+    def _await_disk(self) -> None:
+        until = time.monotonic() + self._patience
+        while self._anchor is not None and not os.path.lexists(self._anchor):
+            if time.monotonic() > until:
+                raise StoreError(
+                    f"the values could not be written in `{self._folder}`: its disk is gone, "
+                    f"`{self._anchor}` is not there",
+                    kind="store-gone",
+                    hint=f"mount the disk of `{self._anchor.parent}` again, then run the cell again",
+                )
+            time.sleep(_LOOK)
 
     def _lengths(self, packs: set[str]) -> Mapping[str, int]:
         return {name: self._length(name) for name in packs}

@@ -177,21 +177,38 @@ class ObjectStore(ExtentStore):
         if self._claimed or self._owner is None:
             return
         mine = memoryview(self._owner.encode())
-        try:
-            found = self._bucket.get(_OWNER, 0, len(mine) + 1)
-        except FileNotFoundError:
-            if self._read_only:
-                return
+        found = self._mark()
+        if found is None and self._read_only:
+            return
+        if found is None and next(iter(self._packs_found()), None) is not None:
+            found = self._mark()  # who is the first marks the place before anything else is there
+            if found is None:
+                raise self._unmarked(self._owner)
+        if found is None:
             try:
                 self._bucket.put_new(_OWNER, mine)
             except StoreError as error:
                 if error.kind != EXISTS:
                     raise
                 raise self._foreign() from None
-        else:
-            if found != mine:
-                raise self._foreign()
+        elif found != mine:
+            raise self._foreign()
         self._claimed = True
+
+    def _mark(self) -> memoryview | None:
+        """What says whose the place is; None where nothing does."""
+        try:
+            return self._bucket.get(_OWNER, 0, len(str(self._owner).encode()) + 1)
+        except FileNotFoundError:
+            return None
+
+    def _unmarked(self, owner: str) -> StoreError:
+        return StoreError(
+            f"`{self.url}` holds values, and the object `{_OWNER}`, which says whose they are, is gone",
+            kind="foreign-store",
+            hint=f"if they are this journal's, put an object `{_OWNER}` with the content `{owner}` there; "
+            f"else another prefix, such as {self.url}-2",
+        )
 
     def _foreign(self) -> StoreError:
         return StoreError(

@@ -178,10 +178,15 @@ class Packs:
     """The packs one process writes: the one it appends to, and full ones that wait for a sync.
 
     Not safe for threads: the store holds a lock.
+
+    Args:
+        folder: The artifact store's folder.
+        ready: Called before a pack is made, raises where none should be.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ready: Callable[[], None] = lambda: None) -> None:
         self._folder = folder
+        self._ready = ready
         self._current: Pack | None = None
         self._full: list[Pack] = []
 
@@ -196,6 +201,7 @@ class Packs:
             self._full.append(self._current)
             self._current = None
         if self._current is None:
+            self._ready()
             self._current = Pack(self._folder)
         return self._current
 

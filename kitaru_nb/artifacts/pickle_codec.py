@@ -25,7 +25,7 @@ from cloudpickle import cloudpickle
 from kitaru_nb.artifacts.arrow_text import is_arrow_array, reduce_arrow_text, text_buffers
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.depth import deep_containers
-from kitaru_nb.artifacts.foreign import current_judge, is_foreign
+from kitaru_nb.artifacts.foreign import current_judge, is_foreign, makes_itself
 from kitaru_nb.artifacts.frames import is_polars, reduce_polars
 from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.hidden import (
@@ -57,6 +57,15 @@ from kitaru_nb.artifacts.secret_columns import is_table, notice_columns
 from kitaru_nb.artifacts.secret_rules import is_secret_name, shapes_in
 from kitaru_nb.artifacts.secret_scan import may_hold_secret
 from kitaru_nb.artifacts.sink import Sink
+from kitaru_nb.artifacts.tensors import (
+    is_storage,
+    is_tensor,
+    memory_of,
+    reduce_storage,
+    reduce_tensor,
+    reduce_tensor_within,
+    tensors_by_storage,
+)
 from kitaru_nb.artifacts.text_arrays import reduce_strings
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.artifacts.views import (
@@ -137,9 +146,8 @@ class PickleCodec:
                 values, done = _without_secrets(values, context)
         names = _reaching(values, context) if done.markers else {}
         meta = {"format": _FORMAT, "python": list(sys.version_info[:2]), "buffers": len(done.buffers)}
-        if done.buffers:
-            arrays = arrays_record(values, [done.stream, *done.buffers])
-            meta |= {"arrays": VAULT.mask_json(arrays) if done.hidden else arrays} if arrays else {}
+        if arrays := arrays_record(values, [done.stream, *done.buffers]):
+            meta["arrays"] = VAULT.mask_json(arrays) if done.hidden else arrays
         if done.anchored:
             meta["anchors"] = sorted(done.anchored)
         if done.hidden:
@@ -249,7 +257,7 @@ class _Context(NamedTuple):
     namespace: dict[str, Any]
     anchors: Anchors = NO_ANCHORS
     refused: Mapping[type, str] = MappingProxyType({})
-    bare: dict[int, tuple[Any, Any]] = {}  # noqa: RUF012 - arrays of subclasses met, as plain arrays
+    bare: dict[int, tuple[Any, Any]] = {}  # noqa: RUF012 - arrays of subclasses and tensors met, as plain arrays
     secrets: bool = False  # one was seen, so that each text is looked at
 
 
@@ -324,6 +332,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.hidden = False
         self.texts: list[Any] = []
         self.beside: list[Any] = []
+        self.tensors: dict[int, tuple[Any, Any]] | None = None  # of what is present
         self.resources = any_resource()
         self._name_what_is_live()
         self.start = self.file.tell()
@@ -353,7 +362,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         if cls is _CODE:
             return reduce_code(obj, self.sources)
         try:
-            return self._reduce(obj, cls)
+            return self._reduce_tensor(obj) if is_tensor(obj) else self._reduce(obj, cls)
         except Unstorable as reason:
             return self._marker(obj, str(reason))
         except (RecursionError, MemoryError, KitaruError):
@@ -374,7 +383,8 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             # Asked only once the first instance went through: the stock way works for the type.
             stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and len(value) < 6
             stock = stock and not _stateless(cls)
-            if (not stock or hasattr(cls, "__setstate__")) and is_foreign(obj, value):
+            own = hasattr(cls, "__setstate__") or makes_itself(cls)
+            if (not stock or own) and is_foreign(obj, value):
                 self.foreign.setdefault(cls, obj)
             if stock and hashed_by_value(cls):
                 self.hashed.add(cls)
@@ -389,6 +399,18 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         if id(array) not in self.bare:
             self.bare[id(array)] = array, bare(array)
         return reduce_subclass(*self.bare[id(array)])
+
+    def _reduce_tensor(self, tensor: Any) -> Any:
+        present = getattr(_decoding, "present", ())
+        if present and self.tensors is None:
+            self.tensors = tensors_by_storage(present)
+        within = reduce_tensor_within(tensor, self.tensors) if self.tensors else None
+        if within is not None:
+            return within
+        if id(tensor) not in self.bare:
+            self.bare[id(tensor)] = tensor, memory_of(tensor, self.bare)
+        memory = self.bare[id(tensor)][1]
+        return reduce_tensor(tensor, memory, alone=id(memory) not in self.blocks)
 
     def _reduce_array(self, array: Any) -> Any:
         if not is_raw(array):
@@ -422,6 +444,8 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     def _reduce_other(self, obj: Any, cls: type) -> Any:
         if is_table(cls):
             notice_columns(obj)
+        if is_storage(obj):
+            return reduce_storage(obj)
         return self._reduce_arrow(obj) if is_arrow_array(obj) else reduce_object(obj, self.namespace)
 
     def _reduce_arrow(self, array: Any) -> Any:
@@ -705,15 +729,17 @@ def _decode(
 # --- around both --------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _no_gc() -> Iterator[None]:
-    # The collector would walk the whole graph again and again while it is being built.
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
+class _no_gc:  # noqa: N801 - a context manager; a generator would cost each small value as much again
+    """The collector would walk the whole graph again and again while it is being built."""
+
+    __slots__ = ("_enabled",)
+
+    def __enter__(self) -> None:
+        self._enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._enabled:
             gc.enable()
 
 

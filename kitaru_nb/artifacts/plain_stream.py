@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,12 @@ _SAYING = {
     "kitaru_nb.artifacts.pickle_codec.anchored": "{}",
 }
 """Calls whose first argument says more than their name."""
+
+_DTYPE = "numpy.dtype"
+_SCALARS = frozenset(("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar"))
+"""How numpy spells one number: this, called with a dtype and the number's bytes."""
+
+_FORMATS = dict(zip("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split(), "?bhiqBHIQefd", strict=True))
 
 _NAME_OF = "name_of"  # stands around each name in a stream, see `pickle_codec.name_of`
 
@@ -44,6 +51,13 @@ class Opaque:
     def __repr__(self) -> str:
         """The name in angle brackets."""
         return f"<{self.name}>"
+
+
+@dataclass(frozen=True, slots=True)
+class _Dtype(Opaque):
+    """The type of one number of numpy's: how `struct` reads it."""
+
+    format: str
 
 
 class _Mark:
@@ -179,14 +193,27 @@ class _Reader:
                 self._stack.append(only)
             case [(str(name), *_)] if isinstance(made, Opaque) and made.name in _SAYING:
                 self._stack.append(Opaque(_SAYING[made.name].format(name)))
+            case [(str(code), *_)] if made == Opaque(_DTYPE) and code in _FORMATS:
+                self._stack.append(_Dtype(_DTYPE, _FORMATS[code]))
+            case [(_Dtype(format=form), bytes(data))] if isinstance(made, Opaque) and made.name in _SCALARS:
+                self._stack.append(_number(form, data))
             case _:
                 self._stack.append(made if isinstance(made, Opaque) else Opaque("object"))
 
     def built(self, _argument: Any) -> None:
-        self._taken(1)  # the state of what is no plain data
+        [state] = self._taken(1)  # of what is no plain data
+        if isinstance(self._stack[-1], _Dtype) and state[1] == ">":
+            raise NotPlainError("its numbers are those of a machine with the other byte order")
 
     def elsewhere(self, _argument: Any) -> None:
         self._stack.append(Opaque("buffer"))
+
+
+def _number(form: str, data: bytes) -> Any:
+    try:
+        return struct.unpack(f"<{form}", data)[0]
+    except struct.error as error:
+        raise NotPlainError(f"the stream holds a number of {len(data)} bytes: {error}") from error
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:

@@ -42,7 +42,7 @@ from kitaru_nb.artifacts.anew import (
 )
 from kitaru_nb.artifacts.clients import is_client, keeps_cookies, reduce_client, reduce_cookies
 from kitaru_nb.artifacts.closed import is_closed_file, reduce_closed_file
-from kitaru_nb.artifacts.frames import is_polars, reduce_polars
+from kitaru_nb.artifacts.frames import is_polars, reduce_polars, with_attributes
 from kitaru_nb.artifacts.functions import (
     make_module,
     reduce_cell,
@@ -292,7 +292,7 @@ def _reduce_stock(obj: Any) -> Any:
         raise
     except Exception as error:  # a foreign __reduce__ may raise anything; the user reads what it said
         raise Unstorable(f"{error}" or type(error).__name__) from error
-    value = reduce_instance(obj, value)
+    value = with_attributes(obj, reduce_instance(obj, value))
     if isinstance(value, tuple) and value[0] is type(obj) and (len(value) == 2 or value[2] is None):
         value = _with_attributes(obj, value)
     if isinstance(value, str):
@@ -473,6 +473,9 @@ def _reduce_builtin(function: Any) -> Any:
     owner = function.__self__
     if owner is None or isinstance(owner, types.ModuleType):
         if not _resolves(function.__module__, function.__qualname__, function):
+            value = function.__reduce__()
+            if isinstance(value, tuple):  # such as one of torch, which belongs to a class
+                return value
             raise Unstorable("it is a function that no name leads to")
         return function.__qualname__
     return getattr, (owner, function.__name__)

@@ -104,8 +104,11 @@ def plain_places_in(data: bytes) -> Places:
         for text in texts
         if data.startswith(text, max(0, match.end() - len(text)), match.end())
     ]
+    lower = data.lower()
+    if not (b"ke" in lower or b"cre" in lower or b"pass" in lower or b"auth" in lower):
+        return Places(begins, [])  # one of these is in every word, and most bytes hold none
     names = _names_by_string(data)
-    return Places(begins, _names_by_word(data) if names is None else names)
+    return Places(begins, _names_by_word(lower) if names is None else names)
 
 
 def _names_by_string(data: bytes) -> list[int] | None:
@@ -125,8 +128,7 @@ def _names_by_string(data: bytes) -> list[int] | None:
     return names
 
 
-def _names_by_word(data: bytes) -> list[int]:
-    lower = data.lower()
+def _names_by_word(lower: bytes) -> list[int]:
     names = []
     for word in _STEMS:
         for at in _all(lower, word) if word in lower else ():

@@ -116,6 +116,10 @@ _RULES = {
     "aws": r"A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])",
     "slack": r"xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{16,}",
     "google": r"AIza[A-Za-z0-9_-]{30,}|GOCSPX-[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9_-]{20,}",
+    # In a connection string, and in an address: with something beside it that is quick to look for.
+    "azure": r"(?:(?<=;AccountKey=)|(?<=;SharedAccessKey=))[A-Za-z0-9+/]{40,}={0,2}"
+    r"|(?:(?<=AccountKey=)|(?<=SharedAccessKey=))[A-Za-z0-9+/]{40,}={0,2}(?=;)"
+    r"|(?<=&sig=)[A-Za-z0-9+/%]{40,}={0,2}|(?<=\?sig=)[A-Za-z0-9+/%]{40,}={0,2}(?=&)",
     "huggingface": r"hf_[A-Za-z0-9]{20,}",
     "npm": r"npm_[A-Za-z0-9]{30,}",
     "pypi": r"pypi-[A-Za-z0-9_-]{40,}",
@@ -191,6 +195,8 @@ BEGINNINGS = (
     ("eyJ", ("eyJ",)),
     ("://", ("://",)),
     (".", ("ya29.", "SG.")),
+    ("Key=", ("AccountKey=", "SharedAccessKey=")),
+    ("sig=", ("?sig=", "&sig=")),
     ("ic ", ("asic ",)),
     ("er ", ("earer ",)),
 )
@@ -249,6 +255,7 @@ _OPEN = (
         rf"[\s\S]{{0,{_NEAR + 40}}}\Z"
     ),
     re.compile(r"(?<!\S)\S*://\S*\Z"),
+    re.compile(r"[?&]sig=[\w%+/=]*\Z"),
     re.compile(r"(?i:\bbearer|\bbasic)\s+[\w.~+/=-]*\Z"),
     re.compile(r"(?<![\w.~+/=-])(?![.=~/+-]+\Z)[\w.~+/=-]+\Z"),
 )
@@ -262,5 +269,14 @@ def open_from(text: str) -> int:
     return away + min(begun, default=len(tail))
 
 
-AWAY = {"://": 3, "earer ": -1, "asic ": -1, "_v1_": -3}
+AWAY = {
+    "://": 3,
+    "earer ": -1,
+    "asic ": -1,
+    "_v1_": -3,
+    "AccountKey=": 11,
+    "SharedAccessKey=": 16,
+    "?sig=": 5,
+    "&sig=": 5,
+}
 """Where a key begins, seen from one of `BEGINNINGS`, if not there."""

@@ -48,6 +48,7 @@ _SHAPES = re.compile(
     rb"|SG\.[A-Za-z0-9_-]{16,80}\.[A-Za-z0-9_-]{16}"
     rb"|eyJ[A-Za-z0-9_-]{8,400}\.eyJ|-----BEGIN (?:[A-Z]+ )*PRIVATE KEY"
 )
+_AZURE = re.compile(rb"(?:AccountKey=|SharedAccessKey=|[?&]sig=)[A-Za-z0-9+/%]{40}")
 _URL = re.compile(rb"://[^\s:/@\x00-\x1f\x80-\x9f]{0,200}:[^\s/@\x00-\x1f\x80-\x9f]{12,400}@")
 
 
@@ -156,6 +157,7 @@ def _is_suspect(data: bytes, needles: list[bytes], numpy: Any, *, memo: bool) ->
         any(_is_shape(data, at) for at in places.begins)
         or any(_is_named(data, at) for at in places.names)
         or _holds_url(data)
+        or _holds_azure(data)
     )
 
 
@@ -171,6 +173,12 @@ def _holds_url(data: bytes) -> bool:
             return True
         at = data.find(b"://", at + 3)
     return False
+
+
+def _holds_azure(data: bytes) -> bool:
+    """Whether there is a key of Azure's in a connection string, or a signature in an address."""
+    likely = (b";" in data and b"Key=" in data) or (b"&" in data and b"sig=" in data)
+    return likely and _AZURE.search(data) is not None
 
 
 def _is_inside_word(data: bytes, start: int) -> bool:

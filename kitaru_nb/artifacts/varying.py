@@ -30,9 +30,11 @@ def without_varying(obj: object, value: Any, again: Callable[[Any], Any]) -> Any
         value: A reduce value of it.
         again: Gives another one.
     """
+    cls = type(obj)
+    if cls.__module__.startswith("pandas.") and isinstance(value, tuple) and len(value) > 2:
+        value = (*value[:2], _without_cache(value[2]), *value[3:])
     if not (isinstance(value, tuple) and len(value) > 2 and type(value[2]) is dict):
         return value
-    cls = type(obj)
     if value[2].get("_readonly") is False and cls.__module__.startswith("pandas."):
         # A view of an array of pandas says so once more in the instance; the class does so anyway.
         state = {name: held for name, held in value[2].items() if name != "_readonly"}
@@ -53,6 +55,15 @@ def without_varying(obj: object, value: Any, again: Callable[[Any], Any]) -> Any
     if not found[1]:
         return value
     return (*value[:2], {name: held for name, held in value[2].items() if name not in found[1]}, *value[3:])
+
+
+def _without_cache(state: Any) -> Any:
+    """The state of an object of pandas without what it has worked out about itself, as when it is shown."""
+    if type(state) is tuple:
+        return tuple(part for part in map(_without_cache, state) if type(part) is not dict or part)
+    if type(state) is dict and state.get("_cache"):
+        return {name: held for name, held in state.items() if name != "_cache"}
+    return state
 
 
 def _answers_itself(cls: type) -> bool:

@@ -9,6 +9,7 @@ the same places. A place that only looks like one does no harm, since only bytes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -22,10 +23,14 @@ TEXT_LEAST = 1024
 _STEPS = (TEXT_LEAST, 4 * TEXT_LEAST, 16 * TEXT_LEAST)
 _LARGEST = 4 << 20  # of a larger stream it would be 128 texts at most: too few to matter
 _MOST_TEXTS = 128  # more would make the manifest heavier than what it saves
-_MOST_MISSES = 256  # places that are none; a stream full of numbers has little else
 _SKELETON = 16 << 10  # it is stored anew with each change, so it has to be small, by itself or
 _PART = 8  # beside the whole
 _OPCODES = b"XB"  # BINUNICODE and BINBYTES, followed by a length of four bytes
+_HEADS = {
+    least: re.compile(rb"[%b].[%b-\xff]\0\0" % (_OPCODES, re.escape(bytes([least >> 8]))), re.DOTALL)
+    for least in _STEPS
+}
+"""What stands before a text of at least so many bytes and less than 64 KiB: see `_length`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +57,13 @@ def unwoven(stream: memoryview) -> Unwoven | None:
     """`stream` taken apart; None where it has no large texts, too many, or too much besides."""
     if len(stream) > _LARGEST:
         return None
-    data = bytes(stream)
     for least in _STEPS:
-        places = _places(data, least)
-        if places is None or not places:
+        found = _apart(stream, least)
+        if found is None or not found[1]:
             return None
-        if len(places) <= _MOST_TEXTS:
-            break
-    else:
-        return None
-    borders = [0, *(border for place in places for border in place), len(data)]
-    spans = list(pairwise(borders))
-    skeleton = b"".join(data[low:high] for low, high in spans[::2])
-    if len(skeleton) > max(_SKELETON, len(data) // _PART):
-        return None
-    flat = memoryview(data)
-    return Unwoven(skeleton, [flat[low:high] for low, high in places], least)
+        if len(found[1]) <= _MOST_TEXTS:
+            return Unwoven(b"".join(found[0]), found[1], least)
+    return None
 
 
 def woven(data: memoryview, count: int, least: int) -> memoryview:
@@ -102,24 +98,27 @@ def woven(data: memoryview, count: int, least: int) -> memoryview:
     return memoryview(b"".join(pieces))
 
 
-def _places(data: bytes, least: int) -> list[tuple[int, int]] | None:
-    """Where large texts begin and end; None where looking for them is not worth the time."""
-    found: list[tuple[int, int]] = []
-    misses = at = resumed = 0
-    while (at := data.find(b"\0\0", at)) >= 0:
-        length = _length(data, at, least, resumed)
-        if length:
-            resumed = at + 2 + length
-            if resumed > len(data):
-                return None
-            found.append((at + 2, resumed))
-            at = resumed
-        else:
-            misses += 1
-            if misses > _MOST_MISSES + len(found):
-                return None
-            at += 1
-    return found
+def _apart(data: memoryview, least: int) -> tuple[list[memoryview], list[memoryview]] | None:
+    """What is left of `data` and its large texts; None where more is left than may be.
+
+    No more than that is looked at, however long `data` is, and not after one text too many.
+    """
+    search, size = _HEADS[least].search, len(data)
+    left: list[memoryview] = []
+    texts: list[memoryview] = []
+    room, at = max(_SKELETON, size // _PART), 0
+    while len(texts) <= _MOST_TEXTS and (head := search(data, at, at + room)) is not None:
+        start = head.end()
+        left.append(data[at:start])
+        room -= start - at
+        at = start + (data[start - 4] | data[start - 3] << 8)
+        if at > size:
+            return None
+        texts.append(data[start:at])
+    if size - at > room and len(texts) <= _MOST_TEXTS:
+        return None
+    left.append(data[at:])
+    return left, texts
 
 
 def _length(data: bytes, zeros: int, least: int, resumed: int) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kitaru_nb.artifacts.tensors import array_of, is_tensor
 from kitaru_nb.artifacts.zarr_document import NoZarrFormError
 
 __all__ = [
@@ -242,13 +243,11 @@ def _sparse(matrix: Any) -> Branch:
 
 
 def _tensor(tensor: Any) -> Leaf:
-    torch = sys.modules["torch"]
-    if not isinstance(tensor, torch.Tensor):
+    if not is_tensor(tensor):
         raise NoZarrFormError(f"a {type(tensor).__name__} is no array")
-    try:
-        array = tensor.detach().cpu().numpy()
-    except (TypeError, RuntimeError) as error:
-        raise NoZarrFormError(f"zarr has no type for {tensor.dtype}") from error
+    array = array_of(tensor)
+    if array is None:
+        raise NoZarrFormError(f"zarr has no type for {tensor.dtype}")
     return _array(array, sys.modules["numpy"], saving=1)
 
 

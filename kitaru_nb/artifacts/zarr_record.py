@@ -32,6 +32,7 @@ __all__ = ["arrays_record", "dtype_form"]
 
 _EACH = 1 << 20  # less than this for each array, and looking at it would be felt in the save
 _LEAST = 4
+_COLUMNS = 32  # of a frame, however small they are: some 15 µs each, and people look at tables
 _INLINE = 64  # an array this small is put into the record itself
 _STREAM = 1 << 20  # a pickle stream longer than this is not searched for small arrays
 _SEARCHED = 16 << 20  # bytes looked at for them, over one value
@@ -41,27 +42,42 @@ def arrays_record(values: Mapping[str, object], buffers: Sequence[memoryview]) -
     """For each name whose arrays lie in `buffers`: its arrays and where they are; JSON values only.
 
     Costs some 10 µs for each array, and none of its bytes are read but those of arrays under
-    64 KiB. A value of many small arrays, or one that it does not understand, is left out.
+    64 KiB. A value of many small arrays, or one that it does not understand, is left out. Of what
+    lies in the pickle stream as a whole, frames alone are looked at.
 
     Args:
         values: The names of a group with their values, as they are being stored.
         buffers: The pickle stream, then the buffers beside it.
     """
-    if len(buffers) < 2 or "numpy" not in sys.modules:
+    if "numpy" not in sys.modules:
         return {}
     most = max(_LEAST, sum(buffer.nbytes for buffer in buffers[1:]) // _EACH)
+    in_stream = len(buffers) < 2
+    if in_stream:
+        values = {name: value for name, value in values.items() if _is_frame(value)}
+        if not values or buffers[0].nbytes > _STREAM:
+            return {}
     found = {}
     places = _Places(buffers)
     for name, value in values.items():
         try:
-            record = _form(described(value, saving=most), places)
+            room = max(most, _COLUMNS) if _is_frame(value) else most
+            record = _form(described(value, saving=room), places)
         except (LaterError, NoZarrFormError):
             continue
         except Exception:  # noqa: BLE001, S112 - the record is a convenience: no look at a foreign class may cost the save
             continue
-        if _anywhere(record):
+        if in_stream or _anywhere(record):
             found[name] = record
     return found
+
+
+def _is_frame(value: object) -> bool:
+    kind = type(value)
+    return kind.__name__ in {"DataFrame", "Series"} and kind.__module__.partition(".")[0] in {
+        "pandas",
+        "polars",
+    }
 
 
 @functools.lru_cache(maxsize=256)

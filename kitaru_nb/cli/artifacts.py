@@ -9,11 +9,11 @@ from typing import Any
 
 from kitaru_nb.cli.output import Json, print_json, print_table, size
 from kitaru_nb.engine.describe import artifact_json, artifacts_json
-from kitaru_nb.engine.refs import LATEST, find_artifact, find_execution
+from kitaru_nb.engine.refs import LATEST, Ref, find_artifact, find_execution, parse_ref
 from kitaru_nb.model.artifact import LEFT_OUT
 from kitaru_nb.stacks.open import load_stored, open_engine
 from kitaru_nb.stacks.plain_files import write_plain
-from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.whereabouts import engine_with
 
 __all__ = ["artifact", "artifacts"]
 
@@ -25,7 +25,7 @@ def artifacts(execution: str = LATEST, /, *, json: Json = False) -> int:
         execution: An id, the start of one, or latest.
         json: Print one JSON document.
     """
-    with closing(open_engine(resolve(), read_only=True)) as engine:
+    with closing(engine_with(execution, read_only=True)) as engine:
         chosen = find_execution(engine.journal, execution)
         found = artifacts_json(engine.journal, chosen)
     if json:
@@ -57,15 +57,17 @@ def artifact(ref: str, /, *, out: Path | None = None, json: Json = False) -> int
             are to any other. A file is replaced, a .zarr folder is not.
         json: Print one JSON document.
     """
+    with closing(engine_with(_execution_in(ref), read_only=True)) as engine:
+        settings = engine.settings
     value: object = None
     written = 0
     if out is not None:
-        found, written = write_plain(ref, out)
+        found, written = write_plain(ref, out, settings=settings)
     elif json:
-        with closing(open_engine(resolve(), read_only=True)) as engine:
+        with closing(open_engine(settings, read_only=True)) as engine:
             found = find_artifact(engine.journal, ref)
     else:
-        found, value = load_stored(ref)
+        found, value = load_stored(ref, settings=settings)
     if json:
         print_json(artifact_json(ref, found.names, found.artifact))
     elif out is not None:
@@ -74,3 +76,13 @@ def artifact(ref: str, /, *, out: Path | None = None, json: Json = False) -> int
         print(f"{size(found.artifact.bytes)}, {found.artifact.codec}, digest {found.artifact.digest}")
         print(f"\n{type(value).__name__}\n{value!r}")
     return 0
+
+
+def _execution_in(ref: str) -> str | None:
+    """The execution that a REF names; None for a digest or a bare name.
+
+    Raises:
+        UsageError: kind ``bad-ref``.
+    """
+    found = parse_ref(ref) if "/" in ref else None
+    return found.execution if isinstance(found, Ref) else None

@@ -11,8 +11,8 @@ from kitaru_nb.cli.output import Json, print_json, print_table
 from kitaru_nb.engine.costs import By, CostRow, costs
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.stacks.comparing import dollars
-from kitaru_nb.stacks.open import open_engine
-from kitaru_nb.stacks.settings import begun_after, resolve
+from kitaru_nb.stacks.settings import begun_after
+from kitaru_nb.stacks.whereabouts import engine_with
 
 __all__ = ["cost"]
 
@@ -39,7 +39,7 @@ def cost(
         json: Print one JSON document.
     """
     moment = None if since is None else begun_after(since)
-    with closing(open_engine(resolve(), read_only=True)) as engine:
+    with closing(engine_with(execution, read_only=True)) as engine:
         chosen = None if execution is None else find_execution(engine.journal, execution).id
         rows = costs(engine.journal, by=by, execution=chosen, tag=tag, since=moment)
     if json:

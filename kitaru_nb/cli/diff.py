@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from kitaru_nb.engine.diff import ExecutionDiff, diff_executions
 from kitaru_nb.errors import StoreError
 from kitaru_nb.stacks.comparing import beside, line_of, page
 from kitaru_nb.stacks.open import open_engine
-from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.whereabouts import engine_with
 
 __all__ = ["diff"]
 
@@ -36,7 +37,8 @@ def diff(
         html: Write the comparison to this file, as a page that needs nothing else.
         json: Print one JSON document.
     """
-    settings = resolve()
+    with closing(engine_with(a, read_only=True)) as engine:
+        settings = engine.settings
     found = diff_executions(lambda: open_engine(settings, read_only=True), a, b)
     if html is not None:
         _write(html, page(found))

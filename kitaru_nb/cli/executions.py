@@ -32,10 +32,12 @@ from kitaru_nb.model.checkpoint import Checkpoint, StepKind, error_line
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL
-from kitaru_nb.model.wait import WaitStatus
+from kitaru_nb.model.wait import WaitStatus, asks_again, asks_again_from
+from kitaru_nb.stacks.collecting import owes_output
 from kitaru_nb.stacks.open import chosen_stack, open_engine
 from kitaru_nb.stacks.parts import journal_at
 from kitaru_nb.stacks.settings import begun_after, resolve
+from kitaru_nb.stacks.whereabouts import engine_with
 
 __all__ = ["executions", "show"]
 
@@ -88,12 +90,14 @@ def show(execution: str = LATEST, /, *, json: Json = False) -> int:
         execution: An id, the start of one, or latest.
         json: Print one JSON document.
     """
-    with closing(open_engine(resolve(), read_only=True)) as engine:
+    with closing(engine_with(execution, read_only=True)) as engine:
         chosen = find_execution(engine.journal, execution)
         if json:
             print_json(show_json(engine.journal, chosen))
         else:
             _print_execution(engine.journal, chosen)
+            if owes_output(engine, chosen):
+                print(f"its output was not written here yet: kitaru-nb resume {chosen.id}")
     return 0
 
 
@@ -128,6 +132,7 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     print(
         *_heading(execution),
         *_lineage(journal, execution),
+        *([f"in the queue of stack {clean(queue)}"] if (queue := _queue_of(journal, execution)) else []),
         *(["pinned: its values are kept"] if pinned else []),
         *([f"imported {age(arrived)}, recorded elsewhere"] if arrived else []),
         sep="\n",
@@ -166,8 +171,14 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     _print_failures(found)
     for said in dict.fromkeys(str(stone) for stone in removed.values()):
         print(f"values were {said}")
-    if execution.status.continues and not arrived:
+    if execution.status.continues and not arrived and not _only_asks_again(found):
         print(f"go on with: kitaru-nb resume {execution.id}")
+
+
+def _queue_of(journal: Journal, execution: Execution) -> str | None:
+    """The stack in whose queue a run waits for a worker."""
+    attempt = journal.attempts(execution.id)[-1]
+    return attempt.owner.host if attempt.owner.is_queue and attempt.ended_at is None else None
 
 
 def _heading(execution: Execution) -> list[str]:
@@ -236,7 +247,13 @@ def _print_failures(found: Sequence[Checkpoint]) -> None:
             first, *more = what.splitlines()
             print(clean(f"{step.draft.name}: {first}"))
             for line in more:
-                print(f"  {clean(line)}")
+                print(f"  {clean(asks_again_from(line, step.draft.name))}")
+
+
+def _only_asks_again(found: Sequence[Checkpoint]) -> bool:
+    """Whether the run ended at a question that nobody answered in time: it would end there again."""
+    ended = found[-1].draft.error if found else None
+    return ended is not None and asks_again(ended.get("evalue", "").partition("\n  Try: ")[2])
 
 
 def _names(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from kitaru_nb.engine.importing import Imported, import_file
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.whereabouts import engine_with
 
 __all__ = ["export", "import_"]
 
@@ -38,7 +39,7 @@ def export(
         records: Only records and outputs, no values. What is imported can be looked at, not restored.
         json: Print one JSON document.
     """
-    with closing(open_engine(resolve(), read_only=True)) as engine:
+    with closing(engine_with(execution, read_only=True)) as engine:
         chosen = find_execution(engine.journal, execution)
         written = export_execution(engine, chosen.id, file, values=not records)
     if json:

@@ -14,6 +14,7 @@ from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.errors import StoreError, UsageError
 from kitaru_nb.stacks.open import open_engine, set_room_aside
 from kitaru_nb.stacks.settings import parse_size, resolve
+from kitaru_nb.stacks.whereabouts import engine_with
 
 __all__ = ["gc", "pin", "unpin"]
 
@@ -85,7 +86,7 @@ def unpin(execution: str, /, *, json: Json = False) -> int:
 
 
 def _set(execution: str, *, pinned: bool, json: bool) -> int:
-    with closing(open_engine(resolve())) as engine:
+    with closing(engine_with(execution)) as engine:
         chosen = find_execution(engine.journal, execution)
         changed = engine.journal.pin(chosen.id) if pinned else engine.journal.unpin(chosen.id)
     if json:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
+from kitaru_nb.cli.deferred import defer_address_grammar
 from kitaru_nb.cli.output import print_error
 from kitaru_nb.cli.usage import usage_error
 from kitaru_nb.errors import KitaruError
@@ -57,6 +58,11 @@ _ADMIN = {
     "audit": ("kitaru_nb.cli.audit:audit", "Check that nothing on record was changed afterwards."),
     "store": ("kitaru_nb.cli.store:store", "What the store holds, whether it is whole, and its format."),
     "stack": ("kitaru_nb.cli.stack:stack", "Where to run and record: list, choose, make, try."),
+    "reconcile": (
+        "kitaru_nb.cli.elsewhere:reconcile",
+        "Submit again what died on a stack, and what has its answer.",
+    ),
+    "schedule": ("kitaru_nb.cli.schedule:schedule", "Write a run at fixed times for cron and its like."),
     "enable": ("kitaru_nb.cli.setup:enable", "Load kitaru_nb in every kernel by itself."),
     "demo": ("kitaru_nb.cli.demo:demo", "Run a real notebook, kill its kernel half-way, run it again."),
     "doctor": ("kitaru_nb.cli.setup:doctor", "Check settings, disk, journal and kernels."),
@@ -102,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The words after ``kitaru-nb``; those of this process by default.
     """
+    defer_address_grammar()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     try:

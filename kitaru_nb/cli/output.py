@@ -19,6 +19,7 @@ from cyclopts import Parameter
 
 from kitaru_nb.engine.describe import error_json
 from kitaru_nb.errors import KitaruError
+from kitaru_nb.model import words
 from kitaru_nb.model.cost import small_dollars
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "money",
     "print_error",
     "print_json",
+    "print_problem",
     "print_table",
     "size",
     "tidy_path",
@@ -51,7 +53,6 @@ _STYLES = {
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _KILO = 1000
 _FLEXIBLE = 14  # columns a flexible one may shrink to
-_TENTH, _TENS = 0.0995, 9.95  # from here on rounding gives 0.1 and 10
 
 
 def print_json(document: Any) -> None:
@@ -67,6 +68,12 @@ def print_error(error: KitaruError, *, as_json: bool) -> None:
     print(f"error: {clean(error.message)}", file=sys.stderr)
     if error.hint:
         print(f"  Try: {clean(error.hint)}", file=sys.stderr)
+
+
+def print_problem(text: str) -> None:
+    """Something that ends nothing, on stderr; nothing where there is none."""
+    if text:
+        print(f"warning: {clean(text)}", file=sys.stderr)
 
 
 def print_table(
@@ -97,20 +104,8 @@ def clean(text: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """``40 ms``, ``0.4 s``, ``41 s``, ``3 min 20 s``, ``2 h 5 min``; nothing when not known."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    for length, part, unit, small in (
-        (_DAY, _HOUR, "d", "h"),
-        (_HOUR, _MINUTE, "h", "min"),
-        (_MINUTE, 1, "min", "s"),
-    ):
-        if whole >= length:
-            return f"{whole // length} {unit} {whole % length // part} {small}"
-    if seconds < _TENTH:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < _TENS else f"{whole} s"
+    """As `model.words.duration`; nothing when not known."""
+    return "" if seconds is None else words.duration(seconds)
 
 
 def age(moment: datetime) -> str:

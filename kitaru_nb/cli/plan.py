@@ -9,15 +9,17 @@ from contextlib import closing
 from typing import Any
 
 from kitaru_nb.cli.output import Json, clean, duration, print_json, print_table
-from kitaru_nb.engine.plan import CellPlan, Fate, as_json, totals
+from kitaru_nb.engine.plan import CellPlan, Fate, totals
+from kitaru_nb.engine.plan import as_json as cell_json
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.local import job_of, plan_interactive
 from kitaru_nb.stacks.local import plan as plan_run
 from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.replay_plan import Foreseen, as_json
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["plan", "plan_json", "print_plan"]
+__all__ = ["foreseen_json", "plan", "plan_json", "print_foreseen", "print_plan"]
 
 
 def plan(notebook: str, /, *, json: Json = False) -> int:
@@ -55,7 +57,7 @@ def plan_json(rows: Sequence[CellPlan]) -> dict[str, Any]:
     return {
         "restored": [row.name for row in rows if row.fate is Fate.RESTORED],
         "saved_duration": math.fsum(row.duration or 0.0 for row in rows if row.fate is Fate.RESTORED),
-        "cells": [as_json(row) for row in rows],
+        "cells": [cell_json(row) for row in rows],
         "totals": {
             fate.value: {"cells": s.cells, "duration": s.duration, "cost": s.cost, "unknown": s.unknown}
             for fate, s in sums.items()
@@ -82,6 +84,19 @@ def print_plan(rows: Sequence[CellPlan]) -> None:
     heads = ("cell", "would be", "checkpoint", "took", "cost", "why", "source")
     print_table(heads, table, flexible=("why", "source"))
     print(_sums(rows))
+
+
+def foreseen_json(found: Foreseen) -> dict[str, Any]:
+    """The document of ``replay --dry-run``."""
+    return {**as_json(found), **plan_json(found.rows)}
+
+
+def print_foreseen(found: Foreseen) -> None:
+    """What ``replay --dry-run`` prints."""
+    print(clean(found.told()))
+    for note in found.notes:
+        print(f"  {clean(note)}")
+    print_plan(found.rows)
 
 
 def _sums(rows: Sequence[CellPlan]) -> str:

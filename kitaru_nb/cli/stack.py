@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,10 +13,18 @@ from cyclopts import Parameter
 from kitaru_nb.cli.output import Json, clean, print_json, print_table
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.stack import LOCAL, Stack
-from kitaru_nb.stacks.config import PROJECT_FILES, StackFiles, project_file, read_stacks, stack_of, user_file
+from kitaru_nb.stacks.config import (
+    PROJECT_FILES,
+    StackFiles,
+    check_name,
+    project_file,
+    read_stacks,
+    stack_of,
+    user_file,
+)
 from kitaru_nb.stacks.editing import add_stack, remove_stack, set_use
-from kitaru_nb.stacks.open import unknown_stack
-from kitaru_nb.stacks.parts import as_typed_in, journal_at, store_at
+from kitaru_nb.stacks.open import chosen_stack
+from kitaru_nb.stacks.parts import as_typed_in, check_urls, journal_at, store_at
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["stack"]
@@ -73,15 +83,15 @@ def stack(
         case "list":
             return _list(files, json=json)
         case "current" | "show":
-            return _show(_named(files, name), json=json)
+            return _show(_named(files, name, action), json=json)
         case "check":
-            return _check(_named(files, name), json=json)
+            return _check(_named(files, name, action), json=json)
         case "use":
-            return _use(_named(files, _needed(name, action)), here, project=project, json=json)
+            return _use(_named(files, _needed(name, action), action), here, project=project, json=json)
         case "create":
             return _create(files, _needed(name, action), given, here, project=project, json=json)
         case "delete":
-            return _delete(files, _named(files, _needed(name, action)), json=json)
+            return _delete(files, _named(files, _needed(name, action), action), json=json)
 
 
 def _list(files: StackFiles, *, json: bool) -> int:
@@ -90,11 +100,12 @@ def _list(files: StackFiles, *, json: bool) -> int:
         print_json([{**each.to_json(), "current": each.name == current} for each in files.stacks.values()])
         return 0
     print_table(
-        ("stack", "", "store", "journal", "from"),
+        ("stack", "", "launcher", "store", "journal", "from"),
         [
             [
                 each.name,
                 "current" if each.name == current else "",
+                each.launcher,
                 each.store or "home",
                 each.journal or "home",
                 each.source,
@@ -128,7 +139,7 @@ def _show(chosen: Stack, *, json: bool) -> int:
 def _check(chosen: Stack, *, json: bool) -> int:
     from kitaru_nb.stacks.checking import check_stack  # noqa: PLC0415 - only this action needs it
 
-    found = check_stack(resolve(stack=chosen.name))
+    found = check_stack(resolve(stack=chosen.name), tell=_tell)
     if json:
         print_json({"stack": found.stack, "ok": found.ok, "parts": [asdict(part) for part in found.parts]})
         return 0 if found.ok else 1
@@ -141,6 +152,10 @@ def _check(chosen: Stack, *, json: bool) -> int:
             print(clean(f"  {part.problem['message']}"))
             print(clean(f"  Try: {part.problem['hint']}"))
     return 0 if found.ok else 1
+
+
+def _tell(text: str) -> None:
+    print(clean(text), file=sys.stderr, flush=True)
 
 
 def _use(chosen: Stack, here: Path, *, project: bool, json: bool) -> int:
@@ -169,7 +184,9 @@ def _create(
     for part in ("store", "journal"):
         if part in given:
             given[part] = as_typed_in(here, given[part], path.parent)
+    check_name(name)
     made = stack_of(name, given, path)  # refuses what could not be read again, secrets before all
+    check_urls(resolve(), made)
     add_stack(path, name, given)
     if json:
         print_json({**made.to_json(), "file": str(path)})
@@ -191,15 +208,19 @@ def _delete(files: StackFiles, chosen: Stack, *, json: bool) -> int:
         print_json({"deleted": chosen.name, "file": chosen.source, "current": resolve().stack})
     else:
         print(clean(f"stack {chosen.name} is no longer in {chosen.source}; what is recorded there stays"))
+        if left:
+            print(clean(f"stack {resolve().stack} is used from now on"))
     return 0
 
 
-def _named(files: StackFiles, name: str | None) -> Stack:
-    settings = resolve()
-    wanted = settings.stack if name is None else name
-    if wanted not in files.stacks:
-        raise unknown_stack(wanted, settings.sources["stack"] if name is None else "argument", files)
-    return files.stacks[wanted]
+def _named(files: StackFiles, name: str | None, action: str) -> Stack:
+    if name is None:
+        return chosen_stack(resolve())
+    if name not in files.stacks:
+        close = difflib.get_close_matches(name, files.stacks, n=1)
+        hint = f"kitaru-nb stack {action} {close[0]}" if close else f"one of {', '.join(files.stacks)}"
+        raise UsageError(f"there is no stack `{name}`", kind="unknown-stack", hint=hint)
+    return files.stacks[name]
 
 
 def _needed(name: str | None, action: str) -> str:

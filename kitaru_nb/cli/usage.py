@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Collection
 
 from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
@@ -23,7 +24,7 @@ def usage_error(error: CycloptsError, *, verbs: Collection[str]) -> UsageError:
         case UnknownOptionError():
             return _unknown_option(error, verb, help_line)
         case MissingArgumentError():
-            return UsageError(_missing(error, verb), kind="missing-argument", hint=help_line)
+            return UsageError(_missing(error, verb), kind="missing-argument", hint=_pair(error) or help_line)
         case UnusedCliTokensError():
             extra = " ".join(error.unused_tokens or ())
             return UsageError(f"`{verb}` does not take `{extra}`", kind="unexpected-argument", hint=help_line)
@@ -46,11 +47,22 @@ def _unknown_option(error: UnknownOptionError, verb: str, help_line: str) -> Usa
     word = (error.token.keyword or error.token.value).partition("=")[0]
     names = [name for argument in error.argument_collection for name in argument.names]
     close = difflib.get_close_matches(word, names, n=1)
+    if word == "--stack" and "--stack" not in names:
+        help_line = f"KITARU_NB_STACK=NAME {help_line.removesuffix(' --help')}, or kitaru-nb stack use NAME"
+        close = []
     return UsageError(
         f"`{verb}` has no option `{word}`",
         kind="unknown-option",
         hint=f"{close[0]}, or {help_line}" if close else help_line,
     )
+
+
+def _pair(error: MissingArgumentError) -> str:
+    """The option as it is to be typed, where NAME=VALUE was given to one that takes NAME VALUE."""
+    if len(error.tokens_so_far) != 1:
+        return ""
+    name, equals, value = error.tokens_so_far[0].partition("=")
+    return f"{_as_typed(error)} {name} {shlex.quote(value)}" if equals and name.isidentifier() else ""
 
 
 def _missing(error: MissingArgumentError, verb: str) -> str:

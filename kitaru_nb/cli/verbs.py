@@ -1,8 +1,8 @@
-"""The command lines of `run`, `resume` and `replay`; `cli.run` and `cli.replay` do what they say."""
+"""The command lines of `run`, `resume` and `replay`; the modules of these names do what they say."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -36,6 +36,14 @@ def run(
     budget: Annotated[float | None, Parameter(metavar="USD")] = None,
     on_wait: Annotated[str | None, Parameter(metavar="suspend|hold=T|fail")] = None,
     suspend_exit: Annotated[int | None, Parameter(metavar="N")] = None,
+    detach: bool = False,
+    reuse: bool = False,
+    on_change: Annotated[
+        Literal["rerun", "keep", "fail"], Parameter(metavar="rerun|keep|fail", show_choices=False)
+    ] = "rerun",
+    grid: Annotated[tuple[str, ...], Parameter(name="--grid", metavar="NAME=V1,V2")] = (),
+    jobs: Annotated[int, Parameter(name=["--jobs", "-j"], metavar="N")] = 1,
+    html: bool = False,
     json: Json = False,
 ) -> int:
     """Run notebooks; what was interrupted or failed goes on where it stopped.
@@ -48,7 +56,8 @@ def run(
         notebooks: Paths or URLs.
         output: Where the executed notebook goes; NAME.out.ipynb beside it by default.
         parameters: Set one parameter: NAME VALUE. May be given many times.
-        parameter_files: YAML or JSON file of parameters; -p counts before it.
+        parameter_files: YAML or JSON file of parameters; -p counts before it. A CSV file, a list of
+            mappings, or a mapping with the one key grid is a grid.
         tags: Tag of a new execution. May be given many times.
         stack: Where to run and record; the current stack by default.
         new: Begin anew even where an unfinished execution could be continued.
@@ -63,6 +72,15 @@ def run(
         on_wait: At a wait without an answer: suspend; hold=T, such as hold=10m, holds the kernel
             that long first; fail makes it an error. What the notebook says by default.
         suspend_exit: Exit code where it waits; 75 by default.
+        detach: Only submit them to the stack; `kitaru-nb logs -f` shows how they go.
+        reuse: Restore marked cells also from other executions in which they touched the network, a
+            database or another program.
+        on_change: Where a cell was edited since it completed: rerun runs it and what depends on it;
+            keep keeps what is on record; fail runs nothing and names the cells.
+        grid: A run for each of these values of a parameter; of several, for each combination. May be
+            given many times.
+        jobs: How many points of a grid, or notebooks, run at a time; 1 by default.
+        html: Make a page of each output, too, without anything that could run.
         json: Print one JSON document.
     """
     if not notebooks:
@@ -87,6 +105,12 @@ def run(
         budget=budget,
         on_wait=on_wait,
         suspend_exit=suspend_exit,
+        detach=detach,
+        reuse=reuse,
+        on_change=on_change,
+        grid=grid,
+        workers=jobs,
+        html=html,
         json=json,
     )
 
@@ -124,7 +148,7 @@ def resume(
         suspend_exit: Exit code where it waits; 75 by default.
         json: Print one JSON document.
     """
-    from kitaru_nb.cli.run import resume_executions  # noqa: PLC0415 - as above
+    from kitaru_nb.cli.resume import resume_executions  # noqa: PLC0415 - as above
 
     return resume_executions(
         executions,
@@ -154,6 +178,12 @@ def replay(
     stack: Annotated[str | None, Parameter(metavar="S")] = None,
     tags: Annotated[tuple[str, ...], Parameter(name="--tag", metavar="TAG")] = (),
     budget: Annotated[float | None, Parameter(metavar="USD")] = None,
+    files: Annotated[tuple[str, ...], Parameter(name=["--parameters-file", "-f"], metavar="FILE")] = (),
+    grid: Annotated[tuple[str, ...], Parameter(name="--grid", metavar="NAME=V1,V2")] = (),
+    jobs: Annotated[int, Parameter(name=["--jobs", "-j"], metavar="N")] = 1,
+    new: bool = False,
+    dry_run: bool = False,
+    html: bool = False,
     no_progress: bool = False,
     json: Json = False,
 ) -> int:
@@ -171,6 +201,14 @@ def replay(
         stack: Where the execution is recorded, and the replay will be; the current stack by default.
         tags: Tag of the new execution. May be given many times.
         budget: What the new execution may cost in US dollars.
+        files: YAML or JSON file of what --set could change; --set counts before it. A CSV file, a list
+            of mappings, or a mapping with the one key grid is a grid.
+        grid: A replay for each of these values of what --set could change; of several, for each
+            combination. May be given many times.
+        jobs: How many of them run at a time; 1 by default.
+        new: With a grid, replay every point anew, even where some are unfinished.
+        dry_run: Only say what would be reused and what would run.
+        html: Make a page of each output, too, without anything that could run.
         no_progress: Show no progress bar.
         json: Print one JSON document.
     """
@@ -190,6 +228,12 @@ def replay(
         stack=stack,
         tags=tags,
         budget=budget,
+        files=files,
+        grid=grid,
+        workers=jobs,
+        new=new,
+        dry_run=dry_run,
+        html=html,
         progress=not no_progress,
         json=json,
     )

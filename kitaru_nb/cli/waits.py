@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json as jsonlib
 from collections.abc import Mapping
 from contextlib import closing
@@ -11,19 +12,22 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from kitaru_nb.cli.output import Json, age, clean, duration, print_json, print_table
-from kitaru_nb.engine.addresses import find_wait, going_on
+from kitaru_nb.engine.addresses import find_wait, going_on, outermost
 from kitaru_nb.engine.budget_stops import all_budget_waits
 from kitaru_nb.engine.describe import wait_json
+from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.person import this_person
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.engine.showing import as_words
 from kitaru_nb.engine.wait import how_to_answer
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.schema import wanted
 from kitaru_nb.model.wait import Address, Wait, WaitKind, WaitStatus
-from kitaru_nb.stacks.open import open_engine
-from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.launcher import Launchers
+from kitaru_nb.stacks.submissions import was_submitted
+from kitaru_nb.stacks.whereabouts import engine_with
 
 __all__ = ["answer", "approve", "reject", "waits"]
 
@@ -44,9 +48,8 @@ def waits(
         status: Only those that are pending, answered or expired.
         json: Print one JSON document.
     """
-    settings = resolve()
     try:
-        engine = open_engine(settings, read_only=True)
+        engine = engine_with(execution, read_only=True)
     except NotFoundError:
         if execution is not None:
             raise
@@ -107,12 +110,15 @@ def reject(
 
 
 def _answer(text: str, value: str, reason: str | None, *, json: bool) -> int:
-    with closing(open_engine(resolve())) as engine:
+    typed = Address.parse(text)
+    with closing(engine_with(None if typed is None else typed.execution)) as engine:
         journal = engine.journal
         address = find_wait(journal, text)
         given = _parsed(journal, address, value)
         before = _known(journal, address)
         found = journal.answer_wait(str(address), given, by=this_person(), source="cli", reason=reason)
+        execution = journal.execution(address.execution)
+        goes_on = None if found.asked_at is None else _goes_on(engine, execution)
         if json:
             print_json(wait_json(found))
             return 0
@@ -122,12 +128,39 @@ def _answer(text: str, value: str, reason: str | None, *, json: bool) -> int:
             print(
                 f"{clean(found.address)}: {clean(jsonlib.dumps(given))}, by {clean(found.answered_by or '')}"
             )
-        execution = journal.execution(address.execution)
         if found.asked_at is None:
-            print("nobody has asked that yet: the answer is kept for the first question with this address")
+            for line in _ahead(journal, address):
+                print(clean(line))
+        elif goes_on is not None:
+            print(clean(goes_on))
         else:
             print(f"go on with: {clean(going_on(journal, execution))}")
     return 0
+
+
+def _ahead(journal: Journal, address: Address) -> list[str]:
+    """What to say of an answer to a question that nobody has asked: the name may be mistyped."""
+    said = ["nobody has asked that yet: the answer is kept for the first question with this address"]
+    pending = [wait for wait in journal.waits(address.execution) if wait.status is WaitStatus.PENDING]
+    if pending:
+        close = difflib.get_close_matches(address.label, [wait.label for wait in pending], n=1)
+        meant = next((wait for wait in pending if close and wait.label == close[0]), pending[0])
+        said.append(f"what waits for an answer now is {', '.join(f'`{wait.address}`' for wait in pending)}")
+        said.append(f"  Try: {how_to_answer(meant)}")
+    return said
+
+
+def _goes_on(engine: Engine, execution: Execution) -> str | None:
+    """Let a run that was submitted to a stack go on there; what to say of it, None for any other run."""
+    whole = outermost(engine.journal, execution)
+    if whole.status is not ExecutionStatus.WAITING or not was_submitted(engine.journal, whole):
+        return None
+    from kitaru_nb.stacks.reconcile import Action, reconcile_one  # noqa: PLC0415 - it loads papermill
+
+    done = reconcile_one(engine, whole, Launchers(engine.settings))
+    if done is None or done.action is not Action.SUBMITTED:
+        return None if done is None or done.action is Action.LEFT else f"it cannot go on yet: {done.reason}"
+    return f"it goes on, on the stack `{whole.identity.stack}`"
 
 
 def _known(journal: Journal, address: Address) -> Wait | None:
@@ -150,11 +183,11 @@ def _parsed(journal: Journal, address: Address, value: str) -> Any:
         schema = known.schema if known is not None else None
         wants = f", and `{address}` wants {wanted(schema)}" if schema is not None else ""
         message = f"`{value}` is not JSON{wants}"
-        raise UsageError(message, kind="bad-value", hint=_as_json(value, schema)) from None
+        raise UsageError(message, kind="bad-value", hint=_json_hint(value, schema)) from None
 
 
-def _as_json(value: str, schema: Mapping[str, Any] | None) -> str:
-    """How an answer to `schema` looks that was typed as `value`, which is no JSON."""
+def _json_hint(value: str, schema: Mapping[str, Any] | None) -> str:
+    """What to type instead of `value`, which is no JSON, for an answer to `schema`."""
     fields = list((schema or {}).get("properties") or ())
     if fields:
         return f"--value '{{{jsonlib.dumps(fields[0])}: …}}', with each name and each text in double quotes"

@@ -9,7 +9,7 @@ from kitaru_nb.engine.refs import find_execution, find_step
 from kitaru_nb.engine.stored import stored_values
 from kitaru_nb.engine.why import explain
 from kitaru_nb.stacks.open import open_engine
-from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.whereabouts import engine_with
 
 __all__ = ["why"]
 
@@ -22,9 +22,8 @@ def why(execution: str, checkpoint: str, /, *, json: Json = False) -> int:
         checkpoint: Its name; NAME#2 is the second of that name.
         json: Print one JSON document.
     """
-    settings = resolve()
-    stored = stored_values(lambda: open_engine(settings, read_only=True))
-    with closing(open_engine(settings, read_only=True)) as engine:
+    with closing(engine_with(execution, read_only=True)) as engine:
+        stored = stored_values(lambda: open_engine(engine.settings, read_only=True))
         chosen = find_execution(engine.journal, execution)
         step = find_step(engine.journal, chosen, checkpoint)
         explanation = explain(engine.journal, step, stored=stored)

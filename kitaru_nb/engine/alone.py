@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kitaru_nb.engine.scope import Book
+from kitaru_nb.engine.book import Book
 from kitaru_nb.errors import UsageError
 
 __all__ = ["alone", "alone_async"]

@@ -11,6 +11,7 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.cost import small_dollars
 from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.model.words import duration
 
 __all__ = ["card", "checkpoint_table"]
 
@@ -66,11 +67,7 @@ def _row(step: Checkpoint, name: str) -> Sequence[str]:
     draft = step.draft
     names = ", ".join(draft.writes[:_NAMES]) + (" …" if len(draft.writes) > _NAMES else "")
     cost = "" if draft.cost is None else small_dollars(draft.cost)
-    return str(step.ordinal), name, _fate(step), _seconds(draft.duration), cost, names
-
-
-def _seconds(length: float) -> str:
-    return f"{length * 1000:.0f} ms" if length < 0.1 else f"{length:,.1f} s"
+    return str(step.ordinal), name, _fate(step), duration(draft.duration), cost, names
 
 
 def _fate(step: Checkpoint) -> str:

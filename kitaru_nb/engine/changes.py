@@ -22,7 +22,7 @@ from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.schema import misfit, wanted
 from kitaru_nb.model.wait import Wait
 
-__all__ = ["Changes", "Known", "changes_of", "known_names", "named_step", "refuse_unheld"]
+__all__ = ["Changes", "Known", "changes_of", "known_names", "named_step", "refuse_unheld", "value_typed"]
 
 _SHOWN = 8
 
@@ -139,6 +139,14 @@ def changes_of(
         else:
             replaced.append((_override(known, kind, bare, value), value))
     return Changes(given, replaced)
+
+
+def value_typed(text: str) -> Any:
+    """The value that was typed: what it is as JSON, else the text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def refuse_unheld(known: Known, names: Iterable[str], held: Collection[str], *, step: str) -> None:

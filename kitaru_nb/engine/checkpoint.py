@@ -208,8 +208,7 @@ async def call_async(
     if found is not None:
         return asked.serve(found)
     asked.begin()
-    with asked.running():
-        return await _tried_async(function, options, args, kwargs, asked)
+    return await _taken_async(asked, function, options, args, kwargs)
 
 
 def _tried(

@@ -12,12 +12,14 @@ carries conditions, and a step is restored from it only where all of them hold n
 ``module:PATH``   a project module it reached has that source
 ``random:PART``   a seeded random generator that it drew from or may have set stands where it stood
 ``process:PART``  working folder or options that it can see, or may have set, are as they were
+``settings:LIB``  what cells have set in a library whose values it reaches, and that computes with it
 ``variables:MOD`` what cells left in variables of a project module it reaches is what was there
 ``env:NAME``      an environment variable it names has that value
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +30,7 @@ from typing import Any
 
 from kitaru_nb.analysis.outline import Outline, only_set
 from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.engine.computing import COMPUTING, settings_of
 from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.namespace import Change, Names, State
 from kitaru_nb.engine.observe import ABSENT, Observed, file_holds, is_data, state_of
@@ -36,8 +39,9 @@ from kitaru_nb.engine.state import leading_to
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.engine.suspects import GENERATORS
 from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.checkpoint import Checkpoint
 
-__all__ = ["conditions_of", "holds", "named_environment", "named_files", "seeds"]
+__all__ = ["conditions_of", "holds", "named_environment", "named_files", "put_into", "seeds", "untold"]
 
 _SEEDS = re.compile(r"seed|set_?state|random_state|RandomState")
 _LONGEST_PATH = 4096
@@ -46,7 +50,21 @@ _PATHS = (str, PurePath)
 _ASKS = frozenset(
     {"exists", "lexists", "isfile", "is_file", "isdir", "is_dir", "getsize", "getmtime", "stat", "access"}
 )
+_ANNOTATES = re.compile(r"\b(?:def|class)\b|^\s*\w+\s*:\s*\w", re.MULTILINE)
 _FOLDER = frozenset({"getcwd", "getcwdb"})
+# What code calls to be told of a setting.
+_TOLD_BY = {
+    "getrecursionlimit": "recursion limit",
+    "getswitchinterval": "setting switch interval",
+    "get_int_max_str_digits": "setting integer digits",
+    "getdefaulttimeout": "setting socket timeout",
+    "getlocale": "setting locale",
+    "localeconv": "setting locale",
+    "getsignal": "setting signals",
+    "isenabled": "setting gc",
+    "get_threshold": "setting gc",
+    "get_start_method": "setting start method",
+}
 
 
 def conditions_of(
@@ -58,6 +76,7 @@ def conditions_of(
     *,
     suspects: Iterable[str],
     ignored: Sequence[Path],
+    live: dict[str, Any],
 ) -> dict[str, str]:
     """The conditions of a step that has just run.
 
@@ -69,6 +88,7 @@ def conditions_of(
         files: See `Observed.files`.
         suspects: Parts of process state that the step may have set, see `may_set`.
         ignored: Files, and folders whose files, are no data.
+        live: The live namespace.
     """
     found: dict[str, str] = {
         f"names:{','.join(names)}": pending.before.groups[names] for names in _kept(pending, step)
@@ -111,8 +131,7 @@ def conditions_of(
     for module in pending.needs.modules.values():
         found[f"module:{module.path}"] = module.digest
     found |= {f"variables:{name}": _variables(pending, name) for name in pending.needs.modules}
-    for part in _visible_parts(pending, observed):
-        found[f"process:{part}"] = _either(_digest(_part(pending.process, part)), _digest(_part(after, part)))
+    found |= _of_process(pending, after, observed, live)
     found |= {
         f"env:{name}": _either(_digest(value), _digest(os.environ.get(name)))
         for name, value in pending.environment.items()
@@ -198,7 +217,10 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
         case "random":
             return rest in pending.process and _digest(pending.process[rest]) == digest
         case "process":
-            return _digest(_part(pending.process, rest)) in digest.split("|")
+            known = pending.attributes.get(rest.removeprefix("attributes/"))
+            return (known or _digest(_part(pending.process, rest))) in digest.split("|")
+        case "settings":
+            return _settings(pending.process, rest) in digest.split("|")
         case "variables":
             return _variables(pending, rest) == digest
         case "env":
@@ -248,18 +270,69 @@ def _perhaps_deleted(pending: Pending) -> frozenset[str]:
     return names.deletes - names.certain - pending.before.ids.keys()
 
 
+def _of_process(
+    pending: Pending, after: ProcessState, observed: Observed, live: dict[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """The conditions on what a step can see of the process, as it found and as it left that."""
+    for part in _visible_parts(pending, observed):
+        before, left = _digest(_part(pending.process, part)), _digest(_part(after, part))
+        yield f"process:{part}", _either(before, left)
+    attributes = after.get("attributes", {})
+    for path, before in pending.attributes.items():
+        now = attributes[path].digest(live) if path in attributes else None
+        yield f"process:attributes/{path}", _either(before, now or before)
+    for library in sorted(pending.libraries & COMPUTING.keys()):
+        before, left = _settings(pending.process, library), _settings(after, library)
+        yield f"settings:{library}", _either(before, left)
+
+
 def _visible_parts(pending: Pending, observed: Observed) -> Iterator[str]:
     """The parts of process state that the step can see, as far as its code tells."""
     needs = pending.needs
     if observed.relative or "os" in needs.uses or not _FOLDER.isdisjoint(needs.touched):
         yield "cwd"
-    if "decimal" in needs.uses:
-        yield "decimal"
+    yield from {_TOLD_BY[word] for word in pending.cell.outline.words & _TOLD_BY.keys()}
+    if "future imports" in pending.process and _ANNOTATES.search(pending.cell.source):
+        yield "future imports"  # which say what an annotation is
     if "option" in pending.cell.source or "rcParams" in pending.cell.source:
         yield from (part for part in pending.process if part.endswith(" options"))
     for path in pending.process.get("attributes", ()):
-        if re.split(r"[|:]", path)[0] in needs.uses:
+        told = path in pending.attributes or is_secret(path.rpartition(":")[2])
+        if _home(path) in needs.uses and not told:
             yield f"attributes/{path}"
+
+
+def put_into(attributes: Iterable[str], process: ProcessState, *, apart: ast.AST) -> list[object]:
+    """What attributes of libraries hold, but for those that the cell `apart` only sets.
+
+    Code of a library may call it without a word of that in the cell.
+    """
+    held = {path: process["attributes"][path].value for path in attributes}
+    own = only_set(apart)
+    return [value for path, value in held.items() if path.rpartition(":")[2] not in own]
+
+
+def untold(kept: Checkpoint, pending: Pending) -> tuple[str, ...]:
+    """What cells have put into libraries that a step can see, and that a record of it says nothing of.
+
+    The record was made where the libraries were as they are installed. What the step itself puts
+    there, and nowhere reads, is no input of it.
+    """
+    if not pending.replaced:
+        return ()
+    parts = {path: f"process:attributes/{path}" for path in pending.replaced}
+    missing = [path for path, what in parts.items() if what not in kept.draft.conditions]
+    own = only_set(pending.cell.tree) if missing else frozenset()
+    return tuple(sorted(parts[path] for path in missing if path.rpartition(":")[2] not in own))
+
+
+def _home(path: str) -> str:
+    """The module that an attribute is of, by its place in the process state."""
+    return re.split(r"[|:]", path)[0]
+
+
+def _settings(process: ProcessState, library: str) -> Digest:
+    return _digest(settings_of(library, process) if library in COMPUTING else None)
 
 
 def _variables(pending: Pending, module: str) -> Digest:

@@ -22,6 +22,7 @@ from kitaru_nb.model.artifact import Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.settings import RerunLimit
+from kitaru_nb.model.words import duration
 
 __all__ = ["Confirm", "refuse_repaying"]
 
@@ -189,8 +190,6 @@ def _stopped(pending: Pending, before: Checkpoint, culprit: _Culprit) -> Diverge
 
 
 def _amount(checkpoint: Checkpoint) -> str:
-    seconds = checkpoint.draft.duration
-    minutes, rest = divmod(round(seconds), 60)
-    time = f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.2g} s"
+    time = duration(checkpoint.draft.duration)
     cost = checkpoint.draft.cost
     return time if not cost else f"{time} and ${cost:.2f}"

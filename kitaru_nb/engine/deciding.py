@@ -13,13 +13,14 @@ from kitaru_nb.analysis.outline import SETS_ATTRIBUTE, outline_of
 from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.cell import Cell
-from kitaru_nb.engine.conditions import holds, named_environment, named_files, seeds
+from kitaru_nb.engine.computing import libraries_of
+from kitaru_nb.engine.conditions import holds, named_environment, named_files, put_into, seeds, untold
 from kitaru_nb.engine.confirm import Confirm, refuse_repaying
 from kitaru_nb.engine.earlier import earlier_executions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
-from kitaru_nb.engine.inputs import Inputs, opaque_read
+from kitaru_nb.engine.inputs import Dependencies, Inputs, opaque_read
 from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.live import REMOVED, Live, is_live, is_untouched
 from kitaru_nb.engine.names import StepNames
@@ -27,6 +28,7 @@ from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.observe import unheard
 from kitaru_nb.engine.packages import changed_versions
 from kitaru_nb.engine.process import Process
+from kitaru_nb.engine.sharing import Sharing
 from kitaru_nb.engine.steps import Given, Pending, Restore, Run, choose, same_step, unmet
 from kitaru_nb.engine.trust import Standing
 from kitaru_nb.errors import UntrustedError
@@ -58,6 +60,8 @@ class Decider:
         names: What steps are called.
         lineage: Which plain cell made what.
         confirm: Stops long steps that are a miss only by chance.
+        reuse: Marked cells count as marked with ``--reuse``.
+        sharing: In a point of a grid that is no replay: what the other points have on record counts, too.
         sources: In a replay: gives the executions whose records count, for that of this session.
     """
 
@@ -89,16 +93,18 @@ class Decider:
         self._live = live
         self._plain: list[str] = []
         self._seeded = False
+        self.reuse = False
+        self.sharing: Sharing | None = None
         self.sources: Callable[[ExecutionId], Sequence[ExecutionId]] | None = None
         self._of_another: tuple[ExecutionId, bool] | None = None
 
-    def saw(self, source: str) -> None:
-        """Take note of a cell that is not a step and is about to run."""
+    def saw(self, source: str, *, has_run: bool = False) -> None:
+        """Take note of a cell that is not a step and is about to run, or `has_run` unseen."""
         self._live.forget()
         VAULT.hear(source)
         self._plain.append(source)
         if SETS_ATTRIBUTE.search(source):  # while it is seen what they hold before
-            self._watch(source)
+            self._watch(source, late=has_run)
         self.lineage.saw(source)
         self._seeded = self._seeded or seeds(source)
 
@@ -136,6 +142,18 @@ class Decider:
             if self._marked_only:
                 self._confirm_rerun(pending, execution)
             self._engine.check()
+        return decided
+
+    def again(self, run: Run, execution: ExecutionId) -> Restore | Run:
+        """Decide once more on a cell that was to run, now that more may be on record.
+
+        Raises:
+            UntrustedError: as `plan`.
+        """
+        found, refused = self._trusted(run.pending.cell, self._find(run.pending, execution))
+        decided, _ = self._choose(run.pending, found, execution)
+        if isinstance(decided, Run) and refused is not None:
+            raise refused
         return decided
 
     def give(self, cell: Cell, values: Mapping[str, object]) -> Given:
@@ -182,7 +200,9 @@ class Decider:
                 [checkpoint for checkpoint in found if checkpoint.seq not in gone],
                 holds=lambda what, digest: self._holds(pending, what, digest),
                 allowed=self._allowed(pending, execution),
-                excused=self._files.excuses,
+                excused=lambda found, what: (
+                    not self._is_anothers(found, execution) and self._files.excuses(found, what)
+                ),
             )
             if isinstance(decided, Run):
                 return decided, next(iter(gone.values()), None)
@@ -209,6 +229,10 @@ class Decider:
         kind, _, rest = what.partition(":")
         if kind == "names":
             return self._namespace.holds(tuple(rest.split(",")), Digest(digest), pending.before)
+        if kind == "file" and (stands := self._files.stands_at(rest)) is not None:
+            return stands in digest.split("|")
+        if kind == "looked":
+            return rest in pending.before.ids and self.inputs.held_by(rest, pending.before) == digest
         return holds(pending, what, digest)
 
     def counts(self, pending: Pending, kept: Checkpoint) -> bool:
@@ -221,7 +245,8 @@ class Decider:
         for checkpoint in found:
             if same_step(pending.cell.step, checkpoint.draft.step):
                 left = unmet(checkpoint, lambda what, digest: self._holds(pending, what, digest))
-                return tuple(what for what in left if not self._files.excuses(checkpoint, what))
+                mine = (what for what in left if not self._files.excuses(checkpoint, what))
+                return (*mine, *untold(checkpoint, pending))
         return ()
 
     def _pending(self, cell: Cell) -> Pending:
@@ -240,8 +265,14 @@ class Decider:
         needs = self.inputs.of(cell, before)
         self.watch_attributes(cell)
         process = self._process.snapshot()
-        read = [self._namespace.live[name] for name in needs.touched if name in self._namespace.live]
-        read = list(filter(answers, read))
+        read = self._read(needs)
+        libraries = libraries_of(read, needs.uses)
+        attributes = self._process.set_in(libraries, process) if "attributes" in process else {}
+        replaced = self._process.replaced(attributes, process) if attributes else frozenset[str]()
+        put = put_into(attributes, process, apart=cell.tree) if attributes else ()
+        if put:
+            needs = self.inputs.of(cell, before, also=put)
+            read = self._read(needs)
         return Pending(
             cell,
             name,
@@ -253,20 +284,28 @@ class Decider:
             started,
             environment=named_environment(cell.outline, read),
             files=named_files(cell.outline, read, ignored=self._engine.ours),
+            libraries=libraries,
+            attributes=attributes,
+            replaced=replaced,
         )
 
-    def watch_attributes(self, cell: Cell) -> None:
-        """Keep an eye on attributes of modules and library classes that cells set."""
+    def _read(self, needs: Dependencies) -> list[object]:
+        """The values that a step can reach, as far as they answer."""
+        live = self._namespace.live
+        return list(filter(answers, (live[name] for name in needs.touched if name in live)))
+
+    def watch_attributes(self, cell: Cell, *, has_run: bool = False) -> None:
+        """Keep an eye on attributes of modules and library classes that cells set, `cell` among them."""
         for source in (*self._plain, cell.source):
             self._process.hear(source)
         for source in self._plain:
-            self._watch(source)
+            self._watch(source, late=True)
         self._plain.clear()
-        self._process.watch(self._namespace.live, cell.outline.targets)
+        self._process.watch(self._namespace.live, cell.outline.targets, late=has_run)
 
-    def _watch(self, source: str) -> None:
+    def _watch(self, source: str, *, late: bool) -> None:
         with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
-            self._process.watch(self._namespace.live, outline_of(ast.parse(source)).targets)
+            self._process.watch(self._namespace.live, outline_of(ast.parse(source)).targets, late=late)
 
     def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
         if opaque_read(pending.needs):
@@ -285,6 +324,8 @@ class Decider:
             for found in journal.find(key, executions=executions, notebook=notebook)
             if found.draft.key == key  # the journal's own lists are not signed, the key is
         ]
+        if self.sharing is not None:
+            recorded += self.sharing.beside(recorded, pending.needs.keys)
         own = (found for found in recorded if same_step(pending.cell.step, found.draft.step))
         return [] if any(map(self._files.went_on, own)) else recorded
 
@@ -309,18 +350,33 @@ class Decider:
         others = [each for each in found if each not in trusted and same_step(cell.step, each.draft.step)]
         return trusted, trust.refusal(others[0]) if others else None
 
+    def reuses(self, cell: Cell) -> bool:
+        """Whether what touched the outside in another execution may be taken for `cell`."""
+        return cell.directive is not None and (cell.directive.reuse or self.reuse)
+
     def _allowed(self, pending: Pending, execution: ExecutionId) -> Callable[[Checkpoint], bool]:
-        """Headless, what touched the outside in another execution is only taken when asked for."""
+        """Headless, what touched the outside in another execution is only taken when asked for.
+
+        From another point of the same grid it is taken, if that does to files what running it does.
+        """
         directive = pending.cell.directive
-        anywhere = (
-            self._marked_only or (directive is not None and directive.reuse) or self.sources is not None
-        )
+        anywhere = self._marked_only or self.reuses(pending.cell) or self.sources is not None
         strict = self._engine.settings.strict_env or (directive is not None and directive.strict_env)
         return lambda found: (
-            (anywhere or found.execution == execution or not found.draft.outside)
+            (
+                # its files are not this point's: what came after it there did not come after it here
+                self._files.come_back(found)
+                if self._is_anothers(found, execution)
+                else anywhere or found.execution == execution or not found.draft.outside
+            )
             and is_untouched(found, pending.before.groups)
+            and not untold(found, pending)
             and not (strict and changed_versions(found.draft.packages, load=True))
         )
+
+    def _is_anothers(self, found: Checkpoint, execution: ExecutionId) -> bool:
+        """Whether a record is another point's of the same grid."""
+        return found.execution != execution and self.sharing is not None and found.execution in self.sharing
 
 
 def _read(pending: Pending) -> set[str]:

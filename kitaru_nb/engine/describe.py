@@ -34,15 +34,14 @@ __all__ = [
     "wait_json",
 ]
 
+_SHOWN = (StepKind.CELL, StepKind.CALL, StepKind.RESULT)
+
 
 def time_json(moment: datetime | None) -> str | None:
     """``2026-03-01T12:00:00.123456Z``, or None."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
-
-
-_SHOWN = (StepKind.CELL, StepKind.CALL, StepKind.RESULT)
 
 
 def execution_json(execution: Execution) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from kitaru_nb.artifacts.diff import ValueDiff, diff_text, diff_values
@@ -126,13 +129,16 @@ def _step_json(step: StepDiff) -> dict[str, Any]:
     }
 
 
-def diff_executions(opened: Callable[[], Engine], a: str, b: str) -> ExecutionDiff:
+def diff_executions(
+    opened: Callable[[], Engine], a: str, b: str, *, elsewhere: str | None = None
+) -> ExecutionDiff:
     """Compare two executions step by step; steps of one name are compared in their order.
 
     Args:
         opened: Opens the engine to read from.
         a: The first: an id, the start of one, or ``latest``.
         b: The second.
+        elsewhere: What shows values that `opened` never loads, whoever signed them.
 
     Raises:
         NotFoundError: there is no such execution.
@@ -150,7 +156,7 @@ def diff_executions(opened: Callable[[], Engine], a: str, b: str) -> ExecutionDi
             if step_a is None or step_b is None:
                 compared.append(StepDiff(name, "b" if step_a is None else "a", (), step_a, step_b))
             else:
-                differences = tuple(_differences(side_a, side_b, step_a, step_b))
+                differences = tuple(_differences(side_a, side_b, step_a, step_b, elsewhere))
                 compared.append(StepDiff(name, "", differences, step_a, step_b))
     return ExecutionDiff(one, other, _parameters(one, other), compared)
 
@@ -231,7 +237,9 @@ def _is_in(scope: str, path: str) -> bool:
     return scope == path or scope.startswith(path + "/")
 
 
-def _differences(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:
+def _differences(
+    a: _Side, b: _Side, one: Checkpoint, other: Checkpoint, elsewhere: str | None
+) -> Iterator[Difference]:
     if one.draft.error != other.draft.error:
         said = [_error(step) for step in (one, other)]
         yield Difference("status", "", (f"- {said[0]}", f"+ {said[1]}"))
@@ -239,10 +247,8 @@ def _differences(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iter
         yield Difference("code", "", a.code_lines(b, one, other))
     yield from _inputs(one, other)
     yield from _model_calls(a, b, one, other)
-    yield from _values(a, b, one, other)
-    shown = [_shown(step) for step in (one, other)]
-    if shown[0] != shown[1]:
-        yield Difference("output", "", diff_text(*shown))
+    yield from _values(a, b, one, other, elsewhere)
+    yield from _outputs(one, other)
 
 
 def _error(step: Checkpoint) -> str:
@@ -257,7 +263,9 @@ def _inputs(one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:
         yield Difference("input", ", ".join(names), (f"it reads another {', another '.join(names)}",))
 
 
-def _values(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:
+def _values(
+    a: _Side, b: _Side, one: Checkpoint, other: Checkpoint, elsewhere: str | None
+) -> Iterator[Difference]:
     before = {name: group for group in one.draft.groups if group.written for name in group.names}
     after = {name: group for group in other.draft.groups if group.written for name in group.names}
     for name in dict.fromkeys([*before, *after]):
@@ -268,6 +276,11 @@ def _values(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[
         elif before[name].value != after[name].value:
             try:
                 found = diff_values(a.value(one, before[name], name), b.value(other, after[name], name))
+            except UntrustedError as error:
+                told = (
+                    f"and cannot be shown: {error}" if elsewhere is None else f"`{elsewhere}` shows in what"
+                )
+                found = ValueDiff("value", (f"it differs, {told}",))
             except (KitaruError, KeyError) as error:
                 found = ValueDiff("value", (f"it differs, and cannot be shown: {error}",))
             yield Difference("value", name, found.lines, found.kind, found.pictures)
@@ -327,14 +340,41 @@ def _message(message: Any) -> str:
     return json.dumps(message, sort_keys=True)
 
 
-def _shown(step: Checkpoint) -> str:
+def _outputs(one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:
+    before, after = _texts(one.draft.outputs), _texts(other.draft.outputs)
+    if before != after:
+        yield Difference("output", "", diff_text("\n".join(before), "\n".join(after)))
+    pictures = _pictures(one.draft.outputs), _pictures(other.draft.outputs)
+    for number, (first, second) in enumerate(zip_longest(*pictures), start=1):
+        if first == second:
+            continue
+        if first is None or second is None:
+            which = "second" if first is None else "first"
+            yield Difference("output", f"picture {number}", (f"only the {which} shows it",))
+        else:
+            found = diff_values(first, second)
+            yield Difference("output", f"picture {number}", found.lines, found.kind, found.pictures)
+
+
+def _texts(outputs: Iterable[Mapping[str, Any]]) -> list[str]:
     """What a cell showed, as text."""
-    return "\n".join(_texts(step.draft.outputs))
-
-
-def _texts(outputs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    found = []
     for output in outputs:
         if output["output_type"] == "stream":
-            yield output["text"].rstrip("\n")
+            found.append(output["text"].rstrip("\n"))
         elif "data" in output:
-            yield str(output["data"].get("text/plain", ""))
+            found.append(str(output["data"].get("text/plain", "")))
+    return found
+
+
+def _pictures(outputs: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """The plots and pictures that a cell showed."""
+    found = []
+    for output in outputs:
+        encoded = output.get("data", {}).get("image/png")
+        if isinstance(encoded, str):
+            try:
+                found.append(base64.b64decode(encoded))
+            except binascii.Error:
+                found.append(encoded.encode())  # anybody's record may say that it is a picture
+    return found

@@ -28,10 +28,12 @@ from kitaru_nb.artifacts.anew import RUNTIME, is_shared
 from kitaru_nb.artifacts.clients import is_client
 from kitaru_nb.artifacts.kinds import is_immutable_atom
 from kitaru_nb.artifacts.pickle_codec import referring
+from kitaru_nb.artifacts.tensors import is_tensor, parts_of, storage_of
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.callee import Look, members_of, variable
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.rollback import Kind, kind_of, reached
+from kitaru_nb.engine.tensor_kinds import mark_of, put_back, same_as_mark, state_of
 from kitaru_nb.errors import UnstorableError
 
 __all__ = ["ABSENT", "Effects", "Left", "Place", "objects_in"]
@@ -286,9 +288,14 @@ def _not_back(called: str, roots: Iterable[str], why: str) -> UnstorableError:
 def _used(values: Iterable[object], objects: Mapping[str, Sequence[object]]) -> list[Place]:
     """Places of those objects that `values` refer to, other than through one another."""
     known: dict[int, Place] = {}
+    kept: list[object] = []
     for root, found in objects.items():
         for number, obj in enumerate(found):
             known.setdefault(_identity(obj), (root, number))
+            storage = storage_of(obj) if is_tensor(obj) else None
+            if storage is not None:  # another one that looks into its memory leads to it
+                kept.append(storage)
+                known.setdefault(_identity(storage), (root, number))
     places: set[Place] = set()
     seen: set[int] = set()
     level: list[object] = list(values)
@@ -312,6 +319,8 @@ def _referents(level: list[object]) -> list[object]:
         own = None if type(obj) is functools.partial else getattr(obj, "__dict__", None)
         if type(own) is dict:
             found.append(own)
+        if is_tensor(obj):
+            found += [storage_of(obj), *parts_of(obj).values()]
         if _is_array(obj):
             found += obj.ravel().tolist() if obj.dtype.hasobject else ()  # type: ignore[attr-defined] # an array has it
             found.append(obj.base)  # type: ignore[attr-defined] # as above
@@ -363,7 +372,7 @@ _MACHINERY = frozenset(
 def _kind_of(obj: Any) -> Kind | None:
     if _is_array(obj) and not obj.dtype.hasobject:
         return _ARRAY
-    if _is_tensor(obj):
+    if is_tensor(obj):
         return _TENSOR
     return _MEMORY if type(obj) in _IN_MEMORY else kind_of(obj)
 
@@ -386,11 +395,6 @@ def _is_frame(obj: object) -> bool:
     return pandas is not None and isinstance(obj, (pandas.DataFrame, pandas.Series))
 
 
-def _is_tensor(obj: object) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(obj, torch.Tensor)
-
-
 def _apart(kind: Kind, obj: Any) -> Any:
     """The content of an object, as an object of its own that can be stored."""
     if kind is _ARRAY:
@@ -399,7 +403,7 @@ def _apart(kind: Kind, obj: Any) -> Any:
         # The same memory, and yet no view of `obj`, which would be stored as one.
         return sys.modules["numpy"].asarray(memoryview(obj))
     if kind is _TENSOR:
-        return obj.detach().clone()
+        return state_of(obj)
     state = kind.copy(obj)
     return (state[0], None) if _is_frame(obj) else state
 
@@ -427,21 +431,6 @@ def _put_array(array: Any, given: tuple[Any, None]) -> None:
     array.flags.writeable = writeable
 
 
-def _mark_of_tensor(tensor: Any) -> tuple[Any, ...]:
-    torch: Any = sys.modules["torch"]
-    plain = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return tuple(tensor.shape), tensor.dtype, tensor.requires_grad, xxhash.xxh3_128_digest(plain)
-
-
-def _put_tensor(tensor: Any, state: Any) -> None:
-    torch: Any = sys.modules["torch"]
-    with torch.no_grad():
-        if tensor.shape == state.shape and tensor.dtype == state.dtype:
-            tensor.data.copy_(state)
-        else:
-            tensor.data = state.to(tensor.device)
-
-
 _IN_MEMORY = (io.StringIO, io.BytesIO)
 _MEMORY = Kind(
     lambda file: None if file.closed else file.__getstate__(),
@@ -449,4 +438,4 @@ _MEMORY = Kind(
     lambda file, state: file.close() if state is None else file.__setstate__(state),
 )
 _ARRAY = Kind(_mark_of_array, lambda array, before: bool(_mark_of_array(array) == before), _put_array)
-_TENSOR = Kind(_mark_of_tensor, lambda tensor, before: bool(_mark_of_tensor(tensor) == before), _put_tensor)
+_TENSOR = Kind(mark_of, same_as_mark, put_back)

@@ -117,6 +117,8 @@ class Failures:
             for part, value in before.items()
             if failure.process.get(part) != value and now.get(part) == failure.process.get(part)
         }
+        if "path" in parts:
+            self._process.reset_path(parts.pop("path"))
         self._process.apply(parts)
 
 

@@ -72,6 +72,7 @@ class Files:
         self._identity = identity
         self._began = now_ns() if began is None else began
         self._here: dict[str, str] = {}
+        self._ahead: dict[str, tuple[File, int, str]] = {}  # as a step left it, its number, and what is there
         self._copies: dict[str, int] = {}  # by path below: the call whose unsure copy is what is there
         self._last: dict[str, int] = {}  # by path: the step that this kernel last ran or restored
         self._known: History | None = None
@@ -271,8 +272,23 @@ class Files:
             if file.get("below") is not None:
                 self._here[file["below"]] = file["digest"] or ABSENT
                 self._copies.pop(file["below"], None)
+                self._ahead.pop(file["below"], None)
 
     # Conditions
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether there is something to bring back, see `bring_back`."""
+        return bool(self._ahead)
+
+    def stands_at(self, path: str) -> str | None:
+        """The digest that a file has for the cell that comes now, where later cells on record changed it.
+
+        What is there is left alone for as long as cells are only restored: see `bring_back`.
+        """
+        below = self._below(path) if self._ahead else None
+        file, _, there = self._ahead.get(below or "", ({}, 0, ""))
+        return file["digest"] if file and content_digest(path) == there else None
 
     def went_on(self, checkpoint: Checkpoint) -> bool:
         """Whether the step changed a file that it read, and nothing here has touched that file since.
@@ -310,6 +326,32 @@ class Files:
             own = self._folder_without_later(folder, pattern, seq)
             return listing_digest(own) in checkpoint.draft.conditions[what].split("|")
         return False
+
+    def come_back(self, checkpoint: Checkpoint) -> bool:
+        """Whether a restore leaves each file as the step left it, as running it again would.
+
+        Not where somebody has changed a file since, which `put_back` would leave alone. What was
+        only added to a file that the step itself added to is no such change: a log grows.
+        """
+        return all(
+            self._comes_back(file) for file in checkpoint.draft.files if file["mode"] in (*_CHANGED, FOLDER)
+        )
+
+    def _comes_back(self, file: File) -> bool:
+        below, wanted = file.get("below"), file["digest"] or ABSENT
+        path = file["path"] if below is None else str(self._folder / below)
+        if file["mode"] == "written" and file["digest"] is None:
+            return _is_as_stamped(file, path)  # its content was not looked at
+        now = _digest_now(file, path)
+        if wanted in (now, state_of(path)):
+            return True
+        if file["mode"] == "written" and "artifact" not in file:
+            return False
+        if now in (ABSENT, file.get("before")):
+            return True
+        if file.get("whole"):
+            return now == self._here.get(below or "")
+        return file["mode"] == "written" and _begins_with(file, path)
 
     def _is_old(self, path: str) -> bool:
         try:
@@ -357,6 +399,27 @@ class Files:
                 raise CorruptError(message, kind=error.kind, hint=hint) from error
         return said
 
+    def bring_back(self) -> bool:
+        """Code is about to run: files that later cells wrote anew become what the restored ones left.
+
+        A later cell, which is on record with what it left, writes them again when it is restored. What
+        was only added to a file since stays there: a log grows.
+
+        Returns:
+            Whether a file was changed.
+
+        Raises:
+            CorruptError: stored bytes are damaged.
+        """
+        changed = False
+        for below, (file, seq, there) in list(self._ahead.items()):
+            path = str(self._folder / below)
+            if content_digest(path) == there:
+                self._write(file, below, path, seq, replace=True)
+                changed = True
+        self._ahead.clear()
+        return changed
+
     def put_back_line(self, line: Sequence[Checkpoint], restored: Restored) -> None:
         """Put back the files as of the last commit of `line`, and say in `restored` what came of it."""
         last: dict[str, File] = {}
@@ -402,17 +465,26 @@ class Files:
         newer = self._copies.get(below, seq) < seq
         known = now == file.get("before") or (here and (file.get("whole", False) or newer))
         if not known and now != ABSENT:
-            if here or has_written(path) or self._history().is_later(below, now, seq):
+            if here or has_written(path) or self._is_ahead(file, below, seq, now):
                 return ""
             if file.get("unsure", False):
                 return ""  # who wrote it may not have come to its end, and goes on with it
             return f"`{below}` was changed by something else since, and was left as it is"
         return self._write(file, below, path, seq, replace=now != ABSENT)
 
+    def _is_ahead(self, file: File, below: str, seq: int, now: str) -> bool:
+        """Whether a file is as a step after the one with number `seq` left it."""
+        if not self._history().is_later(below, now, seq):
+            return False
+        if file["bytes"] <= _LARGE and self._history().is_rewritten(below, seq):
+            self._ahead[below] = file, seq, now
+        return True
+
     def _left(self, below: str, file: File, seq: int) -> None:
         """What is there is what the step with number `seq` left there."""
         self._here[below] = file["digest"] or ABSENT
         self._copies.pop(below, None)
+        self._ahead.pop(below, None)
         if file.get("unsure", False):
             self._copies[below] = seq
 
@@ -471,6 +543,27 @@ def _digest_now(file: File, path: str) -> str:
             if (found.st_size, found.st_mtime_ns) == (file["bytes"], file.get("mtime")):
                 return str(file["digest"])
     return content_digest(path)
+
+
+def _begins_with(file: File, path: str) -> bool:
+    """Whether nothing has happened to a file since but that something was added at its end."""
+    digest, left = blake3(), int(file["bytes"])
+    try:
+        with open(path, "rb") as found:
+            while left and (chunk := found.read(min(left, BATCH))):
+                digest.update(chunk)
+                left -= len(chunk)
+    except OSError:
+        return False
+    return not left and digest.hexdigest() == file["digest"]
+
+
+def _is_as_stamped(file: File, path: str) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return (found.st_size, found.st_mtime_ns) == (file["bytes"], file.get("mtime"))
 
 
 def _deleted(path: str, below: str, before: str | None) -> File:

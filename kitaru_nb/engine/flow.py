@@ -19,6 +19,7 @@ from blake3 import blake3
 from kitaru_nb.artifacts.digest import digest_by_kind, digest_values
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
 from kitaru_nb.engine.callee import callee_of, plain_function
 from kitaru_nb.engine.card import card
@@ -26,7 +27,7 @@ from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.lease import Lease
-from kitaru_nb.engine.scope import Book, Entry, Scope
+from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.errors import KitaruError, Suspended, UsageError, suspended_in
@@ -67,6 +68,20 @@ class Place(Protocol):
 
     def stopped(self, suspended: Suspended, execution: ExecutionId) -> BaseException:
         """What to raise where an execution waits and nothing of kitaru_nb is around it."""
+        ...
+
+    def ended(
+        self,
+        engine: Engine,
+        execution: ExecutionId,
+        status: ExecutionStatus,
+        reason: str,
+        at: Suspended | None,
+    ) -> None:
+        """Take note of how an attempt ended that nothing else is around; never raises.
+
+        Where it waits, `at` says for what.
+        """
         ...
 
 
@@ -115,6 +130,7 @@ class Turn:
         tags: tuple[str, ...] = (),
     ) -> None:
         self.flow = flow
+        self._called = parent is not None
         self._inputs = inputs
         self._args, self._kwargs = args, kwargs
         scope = current_scope() if engine is None else None
@@ -170,12 +186,14 @@ class Turn:
                 self.scope.stopped = True
                 _end_later(self, status, reason)
             else:
-                self.give_back(status, reason)
+                self.give_back(status, reason, at)
 
-    def give_back(self, status: ExecutionStatus, reason: str | None) -> None:
+    def give_back(self, status: ExecutionStatus, reason: str | None, at: Suspended | None = None) -> None:
         """The attempt ends."""
         self._lease.give_back(status, reason=reason)
         self.book.close()
+        if not self._called:
+            self.flow.place.ended(self.engine, self.execution, status, reason or "", at)
 
     def _keep_inputs(self) -> None:
         """Put on record what the flow was called with, and itself: it can be gone on with from anywhere."""

@@ -120,9 +120,8 @@ def _exactly(kind: type) -> Callable[[Any], Any]:
 
 
 def _why(error: BaseException) -> str:
-    if (
-        getattr(error, "code", None) == "schema-for-unknown-type"
-    ):  # pydantic's words are for who writes models
+    # Pydantic's words for it are for who writes models.
+    if getattr(error, "code", None) == "schema-for-unknown-type":
         return "it is no type that an answer can be checked against"
     return _in_one_line(error)
 

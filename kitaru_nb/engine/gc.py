@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from kitaru_nb.artifacts.store import ArtifactStore
@@ -116,7 +116,7 @@ def collect(
         store: Where the bytes are.
         policy: Whose values may go.
         dry_run: Only tell.
-        now: The time that ages count from.
+        now: The time that ages count from: the journal's, since this machine's clock may be wrong.
         grace: See `GRACE`.
         rewrite: Whether files of which less than half is needed are written anew; that needs
             room for what is kept of one file.
@@ -126,7 +126,7 @@ def collect(
         StoreError: something could not be removed; what was given up is gone from the records,
             and the next call goes on.
     """
-    now = now or datetime.now(UTC)
+    now = now or journal.now()
     found = Collected(policy, dry_run)
     census = Census(journal, store)
     census.refresh()

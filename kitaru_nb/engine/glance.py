@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from kitaru_nb.engine.loggers import LOGGERS
-from kitaru_nb.engine.parts import PARTS, mark_of
+from kitaru_nb.engine.parts import CELLS, PARTS, mark_of
 from kitaru_nb.engine.switches import RARE, SIGNALS, SWITCHES, handler_of
 
 __all__ = ["Glance"]
@@ -98,6 +98,7 @@ def _signals(_module: Any) -> list[object]:
 _RAW: dict[str, Callable[[Any], Iterable[Taker]]] = {
     "cwd": lambda module: (module.getcwd,),
     "recursion limit": lambda module: (module.getrecursionlimit,),
+    "future imports": lambda module: (partial(CELLS.imports, module),),
     "warnings": lambda module: (partial(_filters, module),),
     "logging": lambda _: (LOGGERS.token,),
     "log handlers": lambda _: (),  # with the levels

@@ -20,10 +20,12 @@ class History:
     Attributes:
         left: For each path, (`seq` of the step, digest after it), oldest first.
         created: For each path that a step made, the `seq` of those steps.
+        rewritten: (path, `seq`) of each step that wrote a file from its beginning.
     """
 
     left: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     created: dict[str, list[int]] = field(default_factory=dict)
+    rewritten: set[tuple[str, int]] = field(default_factory=set)
 
     def add(self, checkpoint: Checkpoint) -> None:
         """Take in one step. A restored one left nothing new."""
@@ -34,12 +36,22 @@ class History:
             if below is None:
                 continue
             self.left.setdefault(below, []).append((checkpoint.seq, file["digest"] or ABSENT))
+            if file.get("whole"):
+                self.rewritten.add((below, checkpoint.seq))
             if file.get("created") or file["mode"] == FOLDER:
                 self.created.setdefault(below, []).append(checkpoint.seq)
 
     def is_later(self, below: str, digest: str, seq: int) -> bool:
         """Whether a step after `seq` left the file with that digest."""
         return any(at > seq and left == digest for at, left in self.left.get(below, ()))
+
+    def is_rewritten(self, below: str, seq: int) -> bool:
+        """Whether the first step after `seq` that changed the file wrote it from its beginning.
+
+        That step leaves the same again, whatever is there when it is restored.
+        """
+        following = min((at for at, _ in self.left.get(below, ()) if at > seq), default=0)
+        return (below, following) in self.rewritten
 
     def came_later(self, below: str, seq: int) -> bool:
         """Whether a step after `seq` made the file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from kitaru_nb.analysis.key import checkpoint_key
-from kitaru_nb.analysis.modules import LocalModule, is_local_module, module_digest
+from kitaru_nb.analysis.modules import LocalModule, is_local_module, local_modules, module_digest
 from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.analysis.normal import code_digest, ends_quietly
 from kitaru_nb.analysis.reach import Reach, reach
@@ -75,8 +75,8 @@ class Inputs:
         self._modules_seen = 0
         self.local: set[str] = set()
 
-    def of(self, cell: Cell, before: State) -> Dependencies:
-        """What `cell` depends on in the state `before`.
+    def of(self, cell: Cell, before: State, *, also: Sequence[object] = ()) -> Dependencies:
+        """What `cell` depends on in the state `before`, and `also` what these values lead to.
 
         Raises:
             UsageError: `--depends` names a file that cannot be read.
@@ -84,11 +84,13 @@ class Inputs:
         names = names_of(cell.tree)
         inputs = names.inputs(self._namespace.live.keys())
         is_data = partial(self._namespace.is_data, state=before)
-        found = self._reach(names, inputs, is_data)
+        texts = [text for text in cell.outline.constants if type(text) is str]
+        reached_from = partial(self._reach, names, is_data=is_data, texts=texts, also=also)
+        found = reached_from(inputs)
         code = code_digest(cell.tree)
         key = _key_of(cell, code, found.modules)
         reads = self._reads(found, before)
-        unbound = self._reads_unbound(names, inputs, reads, before)
+        unbound = self._reads_unbound(names, inputs, reads, before, reached_from)
         keys = (key(reads),) if unbound == reads else (key(reads), key(unbound))
         reached = frozenset(before.ids) if found.dynamic else found.names
         touched = reached | names.writes | names.deletes
@@ -96,6 +98,33 @@ class Inputs:
         uses = self._uses(reached, names)
         values = tuple(sorted(found.names & before.ids.keys()))
         return Dependencies(keys, code, reads, found.modules, names, uses, touched, markers, values)
+
+    def looked_up(
+        self, places: Iterable[tuple[str, str]], needs: Dependencies, before: State
+    ) -> dict[str, str]:
+        """The conditions of a step that unpickling led to `places`, which its code does not name.
+
+        What is looked up in the notebook by name counts as if the step had read it, and of a module
+        of the project its source.
+
+        Args:
+            places: Module, and name in it.
+            needs: What the step depends on by its code.
+            before: The namespace before it.
+        """
+        main = self._namespace.live.get("__name__", "__main__")
+        known = {*needs.values, *needs.names.certain}
+        names = {name for module, name in places if module == main}
+        found = {f"looked:{name}": self.held_by(name, before) for name in names & before.ids.keys() - known}
+        elsewhere = {module for module, _ in places} - {main} - needs.modules.keys()
+        modules = local_modules(elsewhere, self._is_local)
+        return found | {f"module:{module.path}": module.digest for module in modules.values()}
+
+    def held_by(self, name: str, state: State) -> str:
+        """What a name holds, and all that its value leads to."""
+        found = reach({name}, self._namespace.live, is_local=self._is_local)
+        reads = self._reads(found, state)
+        return ",".join(f"{names}={digest}" for names, digest in reads.items())
 
     def read_by(self, tree: ast.Module) -> frozenset[str] | None:
         """The names that a cell reads, as far as its code tells; None for all."""
@@ -123,7 +152,12 @@ class Inputs:
         return self._namespace.read(before.ids.keys() if found.dynamic else found.names, before)
 
     def _reads_unbound(
-        self, names: CellNames, inputs: frozenset[str], reads: dict[str, Digest], before: State
+        self,
+        names: CellNames,
+        inputs: frozenset[str],
+        reads: dict[str, Digest],
+        before: State,
+        reached_from: Callable[[frozenset[str]], Reach],
     ) -> dict[str, Digest]:
         """What the cell reads if its own loop variables and the like were not bound before it.
 
@@ -133,14 +167,17 @@ class Inputs:
         own = names.required & names.writes & before.ids.keys()
         if not own:
             return reads
-        rest = self._reach(names, inputs - own, partial(self._namespace.is_data, state=before))
+        rest = reached_from(inputs - own)
         return reads if rest.dynamic or rest.names & own else self._reads(rest, before)
 
     def _reach(
         self,
         names: CellNames,
         inputs: frozenset[str],
+        *,
         is_data: Callable[[str], bool] = lambda _name: False,
+        texts: Iterable[str] = (),
+        also: Sequence[object] = (),
     ) -> Reach:
         return reach(
             inputs,
@@ -148,8 +185,12 @@ class Inputs:
             is_local=self._is_local,
             imports=names.imports,
             dynamic=names.dynamic,
+            subclasses=names.subclasses,
+            by_text=names.by_text,
+            texts=texts,
             stands_for=stands_for if any_resource() else None,
             is_data=is_data,
+            also=also,
         )
 
     def _is_local(self, module: ModuleType) -> bool:

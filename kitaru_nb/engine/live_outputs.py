@@ -2,7 +2,7 @@
 
 A step that ends soon has its outputs in its own record and nowhere else. What one shows that runs
 longer is noted as it appears, so that it can be followed from elsewhere, and is still there when
-the front end was closed or the kernel died.
+the front end was closed or the kernel died. Of one that shows nothing it is noted that it runs.
 """
 
 from __future__ import annotations
@@ -20,10 +20,22 @@ from kitaru_nb.engine.observe import own_doing
 from kitaru_nb.engine.secrecy import masked_output
 from kitaru_nb.errors import KitaruError, NotFoundError
 from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Execution
 
-__all__ = ["CLEARED", "SHOWN", "TOLD", "LiveOutputs", "Shown", "noted_in", "shown_by"]
+__all__ = [
+    "CLEARED",
+    "SHOWN",
+    "STEP",
+    "TOLD",
+    "LiveOutputs",
+    "Shown",
+    "noted_in",
+    "shown_by",
+    "unended_among",
+    "unended_step",
+]
 
 SHOWN = "shown"
 """The kind of the events that say what a step has shown so far, each what is new."""
@@ -31,12 +43,16 @@ SHOWN = "shown"
 CLEARED = "cleared"
 """In the data of such an event: what was shown before it is taken away."""
 
+STEP = "step"
+"""In the data of such an event: the identity of the step, where it has one."""
+
 TOLD = "told"
 """In the data of a step's record: all that it showed stands in events of that kind."""
 
 _SOON = 2.0  # seconds; most steps have ended by then
 _SHORTEST, _LONGEST = 1.0, 10.0  # seconds between two looks, longer the longer a step runs
 _SHARE = 0.01  # of the time that it has run
+_SILENT = 2.0  # seconds after which a step is noted that has shown nothing
 _IDLE = 60.0  # seconds without a step after which nobody looks any more
 _TEXT = 64 << 10  # characters of one output that are noted
 _ALL = 1 << 20  # characters of a step's outputs that are noted
@@ -52,16 +68,19 @@ class _Step:
             which a secret may have begun, and a clearing that waits for what comes next.
         size: Characters noted so far.
         whole: Whether all has been noted up to there.
+        is_told: Whether it is on record that it runs.
     """
 
     name: str
     sink: OutputSink
     since: float
     looked: float
+    step: str | None = None
     mark: int = 0
     rest: tuple[Message, ...] = ()
     size: int = 0
     whole: bool = True
+    is_told: bool = False
 
     def is_due(self, now: float) -> bool:
         ran = now - self.since
@@ -88,10 +107,10 @@ class LiveOutputs:
         self._sleeps = False
         self._closed = False
 
-    def begin(self, name: str, sink: OutputSink) -> None:
-        """A step begins to run; `sink` records what it shows."""
+    def begin(self, name: str, sink: OutputSink, *, step: str | None = None) -> None:
+        """A step begins to run; `sink` records what it shows, and `step` is its identity if it has one."""
         now = time.monotonic()
-        self._step = _Step(name, sink, now, now)
+        self._step = _Step(name, sink, now, now, step)
         if self._thread is None:
             self._thread = threading.Thread(target=self._look, name="kitaru-nb-outputs", daemon=True)
             self._thread.start()
@@ -109,8 +128,9 @@ class LiveOutputs:
             step, self._step = self._step, None
             if step is None or not step.size:
                 return False
-            step.sink.mark()  # what was written has become messages
-            return self._take(step, last=True)
+            with own_doing():
+                step.sink.mark()  # what was written has become messages
+                return self._take(step, last=True)
 
     def close(self) -> None:
         """Look no more."""
@@ -127,7 +147,7 @@ class LiveOutputs:
                     last = now
                     if step.is_due(now):
                         step.looked = now
-                        self._take(step)
+                        self._take(step, silent=now - step.since >= _SILENT)
                 elif now - last > _IDLE:
                     self._sleeps = True  # first, then a look: a step that begins now sees the one or is seen
                     self._turn.wait_for(lambda: self._step is not None or self._closed)
@@ -135,8 +155,12 @@ class LiveOutputs:
                     continue
                 self._turn.wait(_SHORTEST)
 
-    def _take(self, step: _Step, *, last: bool = False) -> bool:
-        """Note what is new; whether all is noted then. Before the `last` time the end may be held back."""
+    def _take(self, step: _Step, *, last: bool = False, silent: bool = False) -> bool:
+        """Note what is new; whether all is noted then.
+
+        Before the `last` time the end may be held back. Where nothing is new and nothing was noted
+        yet, a `silent` step is noted with no outputs.
+        """
         if not step.whole:
             return False
         new, mark = step.sink.messages(step.mark)
@@ -147,15 +171,17 @@ class LiveOutputs:
         if not last:
             rest = (*_held_back(found), *rest)
         outputs, whole = _short(masked_output(output) for output in found)
-        note: dict[str, Any] = {"checkpoint": VAULT.mask(step.name), "outputs": outputs}
+        named = {"checkpoint": VAULT.mask(step.name), **({} if step.step is None else {STEP: step.step})}
+        note: dict[str, Any] = {**named, "outputs": outputs}
         if cleared:
             note[CLEARED] = True
         size = len(json.dumps(note)) if outputs or cleared else 0
         if step.size + size > _ALL:
             size, whole = 0, False
         try:
-            if size:
-                self._note(note)
+            if size or (silent and not step.is_told):
+                self._note(note if size else {**named, "outputs": []})
+                step.is_told = True
         except KitaruError:
             whole = False
         step.mark, step.rest, step.size, step.whole = mark, rest, step.size + size, whole
@@ -249,29 +275,58 @@ def shown_by(journal: Journal, execution: Execution, name: str) -> Shown:
     Raises:
         NotFoundError: kind ``unknown-checkpoint``: nothing is on record of such a step.
     """
-    noted: list[Output] = []
-    ended: Sequence[Output] | None = None
+    recorded = [step for step in journal.checkpoints(execution.id) if step.draft.name == name]
+    ended = [step.seq for step in recorded]
+    noted: list[Output] | None = None  # since its newest record
     for event in journal.events(execution.id):
+        if event.kind.startswith("checkpoint.") and event.data.get("seq") in ended:
+            noted = None
+        elif event.kind == SHOWN and event.data.get("checkpoint") == name:
+            before = [] if noted is None or event.data.get(CLEARED) is True else noted
+            noted = [*before, *noted_in(event)]
+    if noted is not None:
+        outputs = fold((output["output_type"], _content(output)) for output in noted)
+        return Shown(name, outputs, ended=False)
+    if recorded:
+        return Shown(name, list(recorded[-1].draft.outputs), ended=True)
+    message = f"nothing is on record of what `{name}` has shown"
+    hint = f"kitaru-nb show {execution.id} lists the steps"
+    raise NotFoundError(message, kind="unknown-checkpoint", hint=hint)
+
+
+def unended_step(journal: Journal, execution: Execution) -> str:
+    """The name of the step that runs, or ran when the kernel died: noted last, and not recorded since.
+
+    Raises:
+        NotFoundError: kind ``unknown-checkpoint``: there is none, or nothing of it is noted yet.
+    """
+    found = unended_among(journal.events(execution.id), journal.checkpoints(execution.id))
+    if found is not None:
+        return str(found.data["checkpoint"])
+    raise NotFoundError(
+        f"no step of {execution.id} runs of which something is on record",
+        kind="unknown-checkpoint",
+        hint=f"a step is noted once it has run for {_SOON:g} seconds; "
+        f"kitaru-nb show {execution.id} lists those that have ended",
+    )
+
+
+def unended_among(events: Iterable[Event], recorded: Iterable[Checkpoint]) -> Event | None:
+    """The newest note of the step that was noted last and not recorded since. Pure.
+
+    Args:
+        events: Of one execution, oldest first; the older ones may be missing.
+        recorded: Its cells.
+    """
+    names = {step.seq: step.draft.name for step in recorded}
+    found: Event | None = None
+    for event in events:
         if event.kind == SHOWN:
-            if event.data.get("checkpoint") != name:
-                continue
-            if ended is not None:
-                noted, ended = [], None
-            if event.data.get(CLEARED) is True:
-                noted = []
-            noted += noted_in(event)
-        elif isinstance(event.data.get("ordinal"), int):
-            step = journal.checkpoint(event.data["seq"])
-            if step.draft.name == name:
-                ended = step.draft.outputs
-    if ended is not None:
-        return Shown(name, list(ended), ended=True)
-    if not noted:
-        message = f"nothing is on record of what `{name}` has shown"
-        raise NotFoundError(
-            message, kind="unknown-checkpoint", hint=f"kitaru-nb show {execution.id} lists the steps"
-        )
-    return Shown(name, fold((output["output_type"], _content(output)) for output in noted), ended=False)
+            found = event if isinstance(event.data.get("checkpoint"), str) else found
+        elif found is not None and event.kind.startswith("checkpoint."):
+            ended = names.get(event.data.get("seq", 0)) == found.data["checkpoint"]
+            found = None if ended else found
+    return found
 
 
 def noted_in(event: Event) -> list[Output]:

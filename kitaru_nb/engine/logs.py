@@ -10,10 +10,13 @@ from kitaru_nb.engine.capture import Output
 from kitaru_nb.engine.describe import time_json
 from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.engine.live_outputs import SHOWN, TOLD, noted_in
+from kitaru_nb.engine.sharing import AWAITED
+from kitaru_nb.journal.claims import CLAIMED
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, StepKind, error_line
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.model.words import duration
 
 __all__ = ["Line", "Log", "log_of"]
 
@@ -85,7 +88,8 @@ def _lines(journal: Journal, event: Event) -> Iterator[Line]:
         return
     seq = event.data.get("seq")
     if not (isinstance(event.data.get("ordinal"), int) and isinstance(seq, int)):
-        yield Line(event, _told(event))
+        name = event.data.get("checkpoint") if event.kind in (CLAIMED, AWAITED) else None
+        yield Line(event, _told(event), name)
         return
     step = journal.checkpoint(seq)
     if step.draft.kind is StepKind.RESULT and step.draft.name == step.draft.scope != FLOW:
@@ -107,7 +111,7 @@ def _fate(step: Checkpoint) -> str:
     said = f"{draft.name} {draft.status.value}"
     if draft.error is not None:
         return f"{said}: {error_line(draft.error.get('ename', 'error'), draft.error.get('evalue', ''))}"
-    return f"{said} ({draft.duration:.3g} s)"
+    return f"{said} ({duration(draft.duration)})"
 
 
 def _shown(output: Mapping[str, Any]) -> tuple[str, str]:
@@ -123,8 +127,15 @@ def _shown(output: Mapping[str, Any]) -> tuple[str, str]:
 
 def _told(event: Event) -> str:
     data = event.data
+    if event.kind == CLAIMED:
+        return f"runs {data.get('checkpoint')} for the whole {data.get('grid')}"
+    if event.kind == AWAITED:
+        return f"waits for {data.get('checkpoint')}, which {data.get('runs_in')} runs"
     if event.kind.startswith("wait."):
         said = f"{event.kind.replace('.', ' ')}: {data.get('address', 'of no address')}"
         return f"{said} by {data['by']}" if "by" in data else said
     said = event.kind.replace(".", " ")
+    if event.kind.startswith("notice."):
+        said += f" to {data.get('to', 'nobody')}"
+        return f"{said}: {data['problem']}" if "problem" in data else said
     return f"{said}: {data['reason']}" if data.get("reason") else said

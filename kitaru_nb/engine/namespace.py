@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from kitaru_nb.analysis.reach import OF_MODULES
 from kitaru_nb.artifacts.digest import digest_values, opaque_in, part_digest
 from kitaru_nb.artifacts.groups import alias_groups
 from kitaru_nb.artifacts.unseen import unseen
@@ -24,7 +25,7 @@ from kitaru_nb.model.checkpoint import Group
 
 __all__ = ["Change", "Names", "Namespace", "State", "changes"]
 
-_INTERPRETER = re.compile(r"_+|_i{1,3}|_i?\d+|_[iod]h|In|Out|__\w+__|exit|quit|get_ipython")
+_INTERPRETER = re.compile(r"_+|_i{1,3}|_i?\d+|_[iod]h|In|Out|exit|quit|get_ipython")
 _FIXED = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 _RESULTS = re.compile(r"_{1,3}|_\d+|Out")
 
@@ -61,7 +62,7 @@ class Namespace:
         return {name: value for name, value in list(self.live.items()) if self._is_users(name, value)}
 
     def _is_users(self, name: str, value: object) -> bool:
-        if (name[:1] == "_" or name in _FIXED) and _INTERPRETER.fullmatch(name):
+        if (name[:1] == "_" or name in _FIXED) and (name in OF_MODULES or _INTERPRETER.fullmatch(name)):
             return False
         return not self.hidden(name, value)
 

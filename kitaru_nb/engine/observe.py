@@ -84,6 +84,7 @@ class Observed:
         imported: Modules that its code had loaded, each with whether the cell itself did, and
             not a function that it called.
         look: Gives the files that are there now, where such are looked for; None if they are too many.
+        looked_up: What unpickling looked up by name: module, and name in it.
         before_processes: Those that were there when it first started a process, and those that it had
             opened for reading before that.
         since: When it began, in nanoseconds of the clock that files are stamped with.
@@ -105,6 +106,7 @@ class Observed:
     unsure: set[str] = field(default_factory=set)
     listed: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     imported: dict[str, bool] = field(default_factory=dict)
+    looked_up: set[tuple[str, str]] = field(default_factory=set)
     look: Callable[[], frozenset[str] | None] | None = field(default=None, compare=False)
     before_processes: tuple[frozenset[str], frozenset[str]] | None = None
     since: int = field(default_factory=lambda: now_ns(), compare=False)  # noqa: PLW0108 - defined below
@@ -156,12 +158,20 @@ class Observed:
             case _:
                 self.made.add(path)
 
+    def follows(self, failed: Observed) -> None:
+        """The step is tried again: what was there before it was there before the try that `failed`."""
+        self.created |= failed.created
+        self.before |= failed.before
+        self.prior |= failed.prior
+
     # Told by the audit hook, before the thing happens
 
     def reads(self, path: str) -> None:
         """A file is opened for reading."""
         if path not in self.created:
             self.read.add(path)
+            if path in self.written and path not in self.whole and path in self.prior:
+                self.before.setdefault(path, self.prior[path])  # what was there before is part of it
 
     def writes(self, path: str, *, reads: bool = False) -> None:
         """A file is opened for writing; `reads` says that its content counts as well."""
@@ -550,13 +560,22 @@ def _hear_exec(observed: Observed, _args: tuple[Any, ...]) -> None:
     frame, name = _caller(), ""
     if frame is None or not frame.f_code.co_filename.startswith("<frozen importlib"):
         return
-    while frame is not None and "importlib" in frame.f_code.co_filename:
+    while frame is not None and (
+        "importlib" in frame.f_code.co_filename or frame.f_globals.get("__name__") == _TELLS_IMPORTS
+    ):
         if frame.f_code.co_name == "exec_module":
             name = frame.f_locals["module"].__name__
         frame = frame.f_back
     if name and frame is not None and frame.f_globals.get("__name__") == "__main__":
         observed.imported.setdefault(name, frame.f_code.co_name == "<module>")
 
+
+def _hear_class(observed: Observed, args: tuple[Any, ...]) -> None:
+    """A pickle that is loaded names a class or function."""
+    observed.looked_up.add((str(args[0]), str(args[1]).partition(".")[0]))
+
+
+_TELLS_IMPORTS = "kitaru_nb.engine.variables"  # whose loader stands between those of Python
 
 _HEARD: dict[str, Callable[[Observed, tuple[Any, ...]], None]] = {
     "open": _hear_open,
@@ -581,6 +600,7 @@ _HEARD: dict[str, Callable[[Observed, tuple[Any, ...]], None]] = {
     "os.scandir": _hear_listing,
     "import": _hear_import,
     "exec": _hear_exec,
+    "pickle.find_class": _hear_class,
 }
 
 # Of recorded calls only what they change is looked at.

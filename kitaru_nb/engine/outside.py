@@ -16,11 +16,12 @@ from typing import Any
 
 from kitaru_nb.engine import generators, observe
 from kitaru_nb.engine.beside import Beside
+from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.callee import Callee
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import innermost
 from kitaru_nb.engine.files import Files
-from kitaru_nb.engine.scope import Book, Scope
+from kitaru_nb.engine.scope import Scope
 from kitaru_nb.model.checkpoint import Checkpoint
 
 __all__ = ["Outside"]

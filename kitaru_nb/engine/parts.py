@@ -7,6 +7,7 @@ all that the part is read from, so what is told is exact.
 # ruff: noqa: SLF001, PTH109 - looks inside on purpose: the public ways take a hundred times as long
 
 from __future__ import annotations
+import __future__
 
 import ctypes
 import decimal
@@ -20,7 +21,7 @@ from typing import Any
 
 from kitaru_nb.engine.loggers import LOGGERS
 
-__all__ = ["PARTS", "mark_of"]
+__all__ = ["CELLS", "PARTS", "context_state", "mark_of"]
 
 Mark = tuple[Callable[[Any], Any], Callable[[Any, Any], bool]]
 """How a mark is taken from the module, and whether it still fits."""
@@ -59,8 +60,8 @@ def _put_levels(_module: Any, value: Mapping[str, tuple[int, bool, bool]]) -> No
         logger.disabled, logger.propagate = disabled, propagate
 
 
-def _read_decimal(_module: Any) -> tuple[Any, ...]:
-    context = decimal.getcontext()
+def context_state(context: decimal.Context) -> tuple[Any, ...]:
+    """What a context computes with."""
     traps = tuple(kind.__name__ for kind, trapped in context.traps.items() if trapped)
     return context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, traps
 
@@ -116,6 +117,32 @@ def _put_warnings(module: Any, value: list[tuple[Any, ...]]) -> None:
         module.filterwarnings(action, message or "", category, where or "", line)
 
 
+class _Cells:
+    """The cells' compiler: what a cell imports from ``__future__`` holds for all cells after it.
+
+    Attributes:
+        compiler: The front end's own, a `codeop.Compile`; None where there is none.
+    """
+
+    compiler: Any = None
+
+    def imports(self, _module: Any) -> tuple[str, ...]:
+        """What is imported from ``__future__``."""
+        flags = getattr(self.compiler, "flags", 0)
+        return tuple(name for name, flag in _FUTURE.items() if flags & flag) if flags & _ANY_FUTURE else ()
+
+    def put_imports(self, _module: Any, names: tuple[str, ...]) -> None:
+        """Have exactly these."""
+        if self.compiler is not None:
+            self.compiler.flags &= ~_ANY_FUTURE
+            self.compiler.flags |= sum(_FUTURE[name] for name in names if name in _FUTURE)
+
+
+CELLS = _Cells()
+_FUTURE = {name: getattr(__future__, name).compiler_flag for name in ("annotations", "barry_as_FLUFL")}
+_ANY_FUTURE = sum(_FUTURE.values())  # all others are in force anyway
+
+
 PARTS: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]] = {
     "cwd": ("os", lambda _: os.getcwd(), lambda _, folder: os.chdir(folder)),
     "random": ("random", lambda _: random.getstate(), lambda _, state: random.setstate(state)),
@@ -128,7 +155,8 @@ PARTS: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object]]]
         lambda _: sys.getrecursionlimit(),
         lambda _, limit: sys.setrecursionlimit(limit),
     ),
-    "decimal": ("decimal", _read_decimal, _put_decimal),
+    "decimal": ("decimal", lambda _: context_state(decimal.getcontext()), _put_decimal),
+    "future imports": ("codeop", CELLS.imports, CELLS.put_imports),
     "numpy options": (
         "numpy",
         lambda numpy: numpy.get_printoptions(),

@@ -22,7 +22,14 @@ from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 from kitaru_nb.model.execution import Attempt
 
-__all__ = ["matching_prefix", "record_restored", "restored_draft", "source_code", "used_names"]
+__all__ = [
+    "is_same_source",
+    "matching_prefix",
+    "record_restored",
+    "restored_draft",
+    "source_code",
+    "used_names",
+]
 
 _WORD = re.compile(r"[^\W\d]\w*")
 
@@ -78,7 +85,12 @@ def _newest_path(levels: Sequence[Mapping[int, Checkpoint]]) -> list[Checkpoint]
 
 
 def _is_same_cell(draft: Draft, step: str | None, source: str) -> bool:
-    return same_step(step, draft.step) and (
+    return same_step(step, draft.step) and is_same_source(draft, source)
+
+
+def is_same_source(draft: Draft, source: str) -> bool:
+    """Whether a cell is what it was when it ran, but for comments, formatting and secrets."""
+    return (
         draft.source == source
         or source_code(draft.source) == source_code(source)
         or is_same_but_secrets(draft.source, source)

@@ -15,13 +15,14 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom
+from kitaru_nb.analysis.outline import BY_MODULE
+from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom, opaque_in
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.secret_rules import is_secret_name
 from kitaru_nb.engine.glance import Glance
@@ -32,7 +33,17 @@ from kitaru_nb.engine.switches import SETTING, Switches
 from kitaru_nb.engine.variables import Variables
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["ABSENT", "Held", "Process", "ProcessState", "began_ns", "drawn", "held_at", "is_secret"]
+__all__ = [
+    "ABSENT",
+    "Held",
+    "Process",
+    "ProcessState",
+    "began_ns",
+    "begin_anew",
+    "drawn",
+    "held_at",
+    "is_secret",
+]
 
 ProcessState = dict[str, Any]
 """Part to a comparable value."""
@@ -79,6 +90,18 @@ class Held:
             )
         return False
 
+    def digest(self, names: dict[str, Any]) -> Digest | None:
+        """The digest of what it holds, None for what cannot be read, such as a connection.
+
+        Asked while that is where it was found: a library's code is known by where it is. The
+        notebook's own, with `names` as its globals, is known by what it does.
+        """
+        with suppress(*_UNREADABLE):
+            inside: Digest | None = getattr(self, "content", None)
+            digest = digest_values({"": self.value if inside is None else inside}, namespace=names)
+            return None if opaque_in(inside or digest) else digest
+        return None
+
     def holding(self, value: object) -> Held:
         """The same, holding `value`, which stands for its own."""
         other = Held.__new__(Held)
@@ -112,6 +135,7 @@ class Process:
         self._entries: set[str] = set()  # that were on the import path at some time
         self._variables: set[str] = set()  # that were changed at some time
         self._watched: dict[tuple[str, str], Held] = {}  # with what they held first
+        self._set_unseen: set[str] = set()  # those for which that is what a cell had set
         self.variables = Variables()
         self._names: dict[str, Any] = {}
         self._first: ProcessState = {}  # each part as it was when it was first looked at
@@ -122,15 +146,21 @@ class Process:
         """From now on look at the annotations of names that cells bind there (``x: int = 3``)."""
         self._names = namespace
 
-    def watch(self, namespace: Mapping[str, object], targets: Iterable[tuple[str, ...]]) -> None:
+    def watch(
+        self, namespace: Mapping[str, object], targets: Iterable[tuple[str, ...]], *, late: bool = False
+    ) -> None:
         """From now on look at attributes that cells set, such as ``("json", "indent")``.
 
         Only attributes of modules and of importable classes count; those of the notebook's
-        own objects are part of the namespace.
+        own objects are part of the namespace. Where the cell has run already it is too `late` to
+        see what an attribute held before; so it is where the cell itself imports the module.
         """
         for names in targets:
-            owner = _owner(namespace.get(names[0]), names[1:-1])
+            owner = _owner_by_name(names[1:-1]) if names[0] == BY_MODULE else None
+            owner = owner or _owner(namespace.get(names[0]), names[1:-1])
             if owner is not None:
+                if late and (owner, names[-1]) not in self._watched:
+                    self._set_unseen.add(f"{owner}:{names[-1]}")
                 self._watch(owner, names[-1])
 
     def _watch(self, owner: str, name: str) -> None:
@@ -199,6 +229,35 @@ class Process:
                     state[part] = self._part(part, sys.modules[module], read)
         return state | self._switches.parts()
 
+    def set_in(self, packages: Collection[str], state: ProcessState) -> dict[str, Digest]:
+        """What the attributes of `packages` and of `builtins` hold now that cells set, as `state` has them.
+
+        Left out are variables of the project, which are looked at for themselves, handlers of
+        loggers, what is to stay secret, and what cannot be read: that is another one in each kernel.
+        """
+        found = {}
+        for path, held in state.get("attributes", {}).items():
+            owner, name = _place(path)
+            module = owner.partition("|")[0]
+            package = module.partition(".")[0]
+            if package != "builtins" and package not in packages:
+                continue
+            if module in self.variables.modules or owner.startswith(_LOGGER) or is_secret(name):
+                continue
+            digest = held.digest(self._names)
+            if digest is not None:
+                found[path] = digest
+        return found
+
+    def replaced(self, paths: Iterable[str], state: ProcessState) -> frozenset[str]:
+        """Those of the attributes at `paths` that may not hold what they held before any cell set them."""
+        attributes = state.get("attributes", {})
+        return frozenset(
+            path
+            for path in paths
+            if path in self._set_unseen or attributes[path] != self._watched.get(_place(path))
+        )
+
     def go_back(self, state: Mapping[str, Any]) -> list[str]:
         """Put everything back that cells have set and that `state` does not name, as it was found.
 
@@ -213,14 +272,12 @@ class Process:
             for part, value in self.snapshot().items()
             if part in self._first and part not in state and part not in apart and value != self._first[part]
         }
+        found["logging"] = _unset(self.snapshot(), state.get("logging", self._first["logging"])) | found.get(
+            "logging", {}
+        )
         variables = self._variables - state.get("env", {}).keys()
         found["env"] = {name: self._environ.get(name) for name in variables}
-        front, back, removed = state.get("path", ([], [], []))
-        sys.path[:] = [
-            *front,
-            *(entry for entry in self._path if entry not in {*front, *back, *removed}),
-            *back,
-        ]
+        self.reset_path(state.get("path", ([], [], [])))
         known = state.get("attributes", {})
         since = {place: first for place, first in self._watched.items() if ":".join(place) not in known}
         kept = {place for place, first in since.items() if not first.is_whole()}
@@ -237,8 +294,16 @@ class Process:
             ),
         ]
 
+    def reset_path(self, value: tuple[list[str], list[str], list[str]]) -> None:
+        """Have the import path as it was found but for `value`, a part of a snapshot."""
+        front, back, removed = value
+        found = (entry for entry in self._path if entry not in {*front, *back, *removed})
+        sys.path[:] = [*front, *found, *back]
+
     def completed(self, state: ProcessState) -> ProcessState:
-        """A state with what every attribute held that it does not name: the attribute was as it was found."""
+        """A state with what attributes and variables held that it does not name: they were as found."""
+        variables = {name: self._environ.get(name) for name in self._variables}
+        state = {**state, "env": variables | state.get("env", {})}
         if not self._watched:
             return state
         found = {":".join(place): first for place, first in self._watched.items()}
@@ -360,8 +425,19 @@ def _working_folder() -> str | None:
         return None
 
 
+_anew: int | None = None
+
+
+def begin_anew() -> None:
+    """This process begins now: whatever it has done until here was making it ready."""
+    global _anew  # noqa: PLW0603 - it is about the process
+    _anew = now_ns()
+
+
 def began_ns() -> int:
     """When this process began, in nanoseconds since 1970; now where the system does not tell."""
+    if _anew is not None:
+        return _anew
     try:
         with open("/proc/self/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - at each kernel's start
             ticks = int(file.read().rpartition(")")[2].split()[19])
@@ -389,6 +465,12 @@ def _environment() -> dict[str, str]:
     }
 
 
+def _unset(now: ProcessState, levels: Mapping[str, object]) -> dict[str, tuple[int, bool, bool]]:
+    """The loggers that have a level and had none: those of cells, not of libraries loaded meanwhile."""
+    new = now["logging"].keys() - levels.keys()
+    return {name: (0, False, True) for name in new if name.partition(".")[0] not in sys.modules}
+
+
 def _put_environment(value: Mapping[str, str | None]) -> None:
     for name, text in value.items():
         if text is None:
@@ -410,10 +492,23 @@ def _owner(value: object, path: tuple[str, ...]) -> str | None:
     return None
 
 
+def _owner_by_name(path: tuple[str, ...]) -> str | None:
+    """The same of a dotted name that begins with that of a loaded module: with the longest such."""
+    for end in range(len(path), 0, -1):
+        module = sys.modules.get(".".join(path[:end]))
+        if module is not None:
+            return _owner(module, path[end:])
+    return None
+
+
+def _place(path: str) -> tuple[str, str]:
+    owner, _, name = path.rpartition(":")
+    return owner, name
+
+
 def held_at(path: str) -> Held:
     """What an attribute of a library holds now, by its place in the process state: ``module|Class:name``."""
-    owner, _, name = path.rpartition(":")
-    return Held(_value_at(owner, name))
+    return Held(_value_at(*_place(path)))
 
 
 def _value_at(owner: str, name: str) -> object:

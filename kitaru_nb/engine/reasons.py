@@ -32,6 +32,11 @@ def condition_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
         else:
             text = _TEXTS.get(kind, "`{}` is not as it was").format(_named(kind, rest))
             yield "file" if kind in ("module", "folder") else "input", rest, text, before, now
+    for what in new.unmet:
+        if what not in old.conditions and what.startswith("process:"):  # a record from before it was set
+            kind, _, rest = what.partition(":")
+            text = _TEXTS[kind].format(_named(kind, rest))
+            yield "input", rest, text, None, new.conditions.get(what)
 
 
 def version_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
@@ -45,10 +50,12 @@ def version_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
 _TEXTS: Mapping[str, str] = {
     "module": "the source of `{}` has changed since",
     "process": "{} of the process was different",
+    "settings": "settings of `{}` that change what it computes were different",
     "env": "environment variable `{}` had another value",
     "random": "the random generator of `{}` stood elsewhere",
     "variables": "cells had left something else in variables of the module `{}`",
     "names": "`{}`, which it may change, held another value before it",
+    "looked": "`{}`, which it looked up to load a pickle, is another",
     "led": "another name leads to `{}`, which it may change in place",
     "unbound": "`{}`, which it may delete, was not bound before it",
     "folder": "what is in the folder `{}` has changed since: files came or went",

@@ -174,7 +174,7 @@ class Loader:
         Of one that is itself no more than a reference: also those that its own artifact refers to.
         """
         found = dict(self._refers.get(group.artifact, {}))
-        for value in self._loaded[group.artifact].values() if found else ():
+        for value in self._loaded.get(group.artifact, {}).values():  # nothing where it could not be loaded
             if id(value) in found:
                 found |= self._leads.get(id(value), {})
         return found

@@ -127,6 +127,13 @@ def find_execution(journal: Journal, text: str) -> Execution:
         )
     if not everything:
         raise _nothing_recorded(())
+    tagged = sum(text in execution.tags for execution in everything)
+    if tagged:
+        raise NotFoundError(
+            f"`{text}` is no execution, but the tag of {tagged}",
+            kind="unknown-execution",
+            hint=f"kitaru-nb executions --tag {text}, which lists them; kitaru-nb resume --all --tag {text}",
+        )
     close = difflib.get_close_matches(wanted, [execution.id for execution in everything], n=1)
     raise NotFoundError(
         f"there is no execution `{text}`",

@@ -18,6 +18,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import compress, repeat
@@ -26,11 +27,13 @@ from typing import Any
 import xxhash
 
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported
+from kitaru_nb.artifacts.tensors import is_tensor, parts_of
+from kitaru_nb.engine.tensor_kinds import bytes_of, copy_of, put_back, same_as_copy
 
-__all__ = ["COPIED_BYTES", "Kind", "Shadow", "kind_of", "reached"]
+__all__ = ["COPIED_BYTES", "Kind", "Shadow", "kind_of", "last_words_of", "reached"]
 
 COPIED_BYTES = 256 << 20
-"""Arrays are copied up to this many bytes in all; beyond it they cannot be undone."""
+"""Arrays and tensors are copied up to this many bytes in all; beyond it they cannot be undone."""
 
 _MANY = 500_000  # containers; beyond it a step is not shadowed
 _ABSENT = object()
@@ -74,6 +77,7 @@ class Shadow:
     _dying: dict[str, weakref.ref[Any]] = field(default_factory=dict)
     _bound: dict[str, object] = field(default_factory=dict)
     _known: frozenset[str] = frozenset()
+    _last_words: bool = False  # the death of something that is reached runs code of the notebook
     _copied: int = 0
     _kept: list[tuple[Any, Kind, Any]] = field(default_factory=list)
     _left: list[tuple[Any, Kind, Any, Any]] = field(default_factory=list)
@@ -92,9 +96,11 @@ class Shadow:
         seen = {_identity(self.live), _identity(sys.modules)}
         level = list(self._bound.values())
         while level:
-            if len(self._kept) > _MANY or _are_watched(level):
+            own = {cls for cls in set(map(type, level)) if cls.__module__ == "__main__"}
+            if len(self._kept) > _MANY or _are_watched(level, own):
                 self.give_up()
                 return
+            self._last_words = self._last_words or any(map(last_words_of, own))
             level = self._copy(_new(level, seen))
         for other in self.beside:
             other.take()
@@ -116,8 +122,8 @@ class Shadow:
         kind = kind_of(obj)
         if kind is None:
             return
-        if kind is _ARRAY:
-            self._copied += obj.nbytes
+        if kind is _ARRAY or kind is _TENSOR:
+            self._copied += obj.nbytes if kind is _ARRAY else bytes_of(obj)
             if self._copied > COPIED_BYTES:
                 self.whole = False
                 return
@@ -132,11 +138,14 @@ class Shadow:
         return self._bound[name]
 
     def keeps_watched(self) -> bool:
-        """Whether weak references show that something lives which is bound to its name no more."""
-        return any(
-            self.live.get(name) is not value and weakref.getweakrefcount(value)
-            for name, value in self._bound.items()
-        )
+        """Whether it shows that something lives which the step, done now, let go.
+
+        Weak references to it show that, and code of its class that runs when it dies.
+        """
+        gone = [value for name, value in self._bound.items() if self.live.get(name) is not value]
+        if any(weakref.getweakrefcount(value) or last_words_of(type(value)) for value in gone):
+            return True
+        return self._last_words and bool(gone or self.changed())
 
     def give_up(self) -> None:
         """Hold nothing any more: what only this held dies, and the step cannot be undone."""
@@ -229,12 +238,20 @@ def _opened(level: list[Any]) -> tuple[list[Any], list[Any]]:
     return opened, inside
 
 
-def _are_watched(level: list[Any]) -> bool:
+def last_words_of(cls: type) -> list[type]:
+    """The classes of the notebook whose code (`__del__`) may run when an instance of `cls` dies.
+
+    Libraries speak of what is theirs: a client closes itself.
+    """
+    bases = (base for base in cls.__mro__ if base.__module__ == "__main__")
+    return [base for base in bases if type(vars(base).get("__del__")) is types.FunctionType]
+
+
+def _are_watched(level: list[Any], own: AbstractSet[type]) -> bool:
     """Whether weak references would show the death of an object, which a copy of its holder puts off.
 
-    Asked of instances of the notebook's own classes: libraries refer weakly to much of theirs.
+    Asked of instances of the notebook's `own` classes: libraries refer weakly to much of theirs.
     """
-    own = {cls for cls in set(map(type, level)) if cls.__module__ == "__main__"}
     return bool(own) and any(type(obj) in own and weakref.getweakrefcount(obj) for obj in level)
 
 
@@ -270,6 +287,8 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return [*(obj.ravel().tolist() if obj.dtype == object else ()), obj.base]
     if _is_frame(obj):
         return [obj.attrs]
+    if is_tensor(obj):
+        return [*parts_of(obj).values()]
     own = getattr(obj, "__dict__", None) if not isinstance(obj, dict) else None
     return gc.get_referents(obj) if not isinstance(own, dict) else [own, type(obj), *_slots(obj).values()]
 
@@ -310,6 +329,8 @@ def kind_of(obj: Any) -> Kind | None:
         return _OBJECTS if obj.dtype.hasobject else _ARRAY
     if _is_frame(obj):
         return _FRAME
+    if is_tensor(obj):
+        return _TENSOR
     if isinstance(obj, type):
         return _CLASS
     numpy_random = sys.modules.get("numpy.random")
@@ -327,8 +348,21 @@ def _same_dict(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
 
 
 def _put_dict(obj: dict[Any, Any], before: Mapping[Any, Any]) -> None:
+    leaving = [*filter(_takes_itself_out, dict.items(obj))]
     dict.clear(obj)
     dict.update(obj, before)
+    for key, reference in leaving:
+        dict.setdefault(obj, key, reference)
+
+
+def _takes_itself_out(item: tuple[Any, Any]) -> bool:
+    """Whether it is an entry of a registry for something that lives, and goes when that dies.
+
+    So matplotlib's transforms know their parents. What the step had made dies now or with the next
+    garbage collection, and the callback would fail on an entry that is gone.
+    """
+    value = item[1]
+    return isinstance(value, weakref.ref) and value.__callback__ is not None
 
 
 def _put_ordered(obj: collections.OrderedDict[Any, Any], before: Mapping[Any, Any]) -> None:
@@ -471,6 +505,7 @@ def _same_random(generator: random.Random, before: Any) -> bool:
 _ARRAY = Kind(lambda array: (array.copy(order="K"), _fingerprint(array)), _same_array, _put_array)
 _OBJECTS = Kind(lambda array: (array.copy(order="K"), None), _same_objects, _put_array)
 _FRAME = Kind(lambda frame: (frame.copy(deep=False), _frame_parts(frame)), _same_frame, _put_frame)
+_TENSOR = Kind(copy_of, same_as_copy, lambda tensor, before: put_back(tensor, before[0]))
 _CLASS = Kind(_class_state, _same_class, _put_class)
 _SLOTTED = Kind(_slots, _same_slots, _put_slots)
 _GENERATOR = Kind(_generator_state, _same_generator, _put_generator)

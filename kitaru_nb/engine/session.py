@@ -18,6 +18,7 @@ from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.addresses import waiting_cells
+from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.budget_stops import PASSED
 from kitaru_nb.engine.capture import OutputSink
 from kitaru_nb.engine.cell import Cell
@@ -29,6 +30,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import opaque_read
+from kitaru_nb.engine.last_words import let_die
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.line import Line
 from kitaru_nb.engine.live import Callbacks, Live, has_live
@@ -59,15 +61,16 @@ from kitaru_nb.engine.remakable import remakable
 from kitaru_nb.engine.replay_cells import CellReplay
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
-from kitaru_nb.engine.scope import Book, Scope
+from kitaru_nb.engine.scope import Scope
 from kitaru_nb.engine.secrecy import masked_draft, notice_names
+from kitaru_nb.engine.sharing import Sharing
 from kitaru_nb.engine.state import with_carried
 from kitaru_nb.engine.steps import Given, Pending, Restore, Run
 from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.engine.touched import Touched
 from kitaru_nb.errors import ConflictError, DivergenceError, KitaruError, NotFoundError, Suspended
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
-from kitaru_nb.model.execution import Attempt, Execution, ExecutionStatus, Identity
+from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
 
 __all__ = ["Outcome", "Resumed", "Session"]
 
@@ -101,6 +104,8 @@ class Session:
         process: The process's state, told relative to how it was before any cell ran.
         callbacks: Callbacks that the front end keeps.
         reading: Only resume, and record nothing: the store cannot be written.
+        folder: Where the notebook is, if that is not where its identity says.
+        grid: The tag that all points of a grid have in common, where the execution is one of them.
 
     Attributes:
         last: The newest commit of this session.
@@ -121,6 +126,8 @@ class Session:
         process: Process | None = None,
         callbacks: Callbacks | None = None,
         reading: bool = False,
+        folder: Path | None = None,
+        grid: str | None = None,
     ) -> None:
         if engine.settings.paranoid:
             import numpy  # noqa: F401, ICN001, PLC0415 - what a save may load is no difference then
@@ -134,7 +141,7 @@ class Session:
         namespace.parts_read = lambda names, value: parts_read(engine.journal, identity, names, value)
         if identity.notebook:
             VAULT.read_later(identity.notebook)
-        self._folder = Path(identity.notebook).parent if identity.notebook else Path.cwd()
+        self._folder = folder or (Path(identity.notebook).parent if identity.notebook else Path.cwd())
         self._files = Files(engine, self._folder, identity, began=process.began if process else None)
         self._live = Live(namespace.live, self._folder, callbacks)
         self._process = process or Process()
@@ -162,12 +169,16 @@ class Session:
             learn=lambda: notice_names(namespace.live),
         )
         self.stopped: tuple[str | None, DivergenceError] | None = None
-        self._touched = Touched(engine, namespace, self._files, self._live)
+        self._touched = Touched(engine, namespace, self._files, self._live, self._decider.inputs)
         self.book = Book(engine, self.open)
         self.book.files = self._files
+        if grid is not None:
+            sharing = self._decider.sharing = Sharing(engine, identity, self.open, grid)
+            self.book.on_hold = sharing.give_back
         self.scope: Scope | None = None
         self._waiting: dict[str, Suspended] = {}
         self._pending: Pending | None = None
+        self._own = False  # the cell that was seen last is nothing but magics of ours
         self._replay: CellReplay | None = None
 
     def scope_of(self, path: str, *, fresh: bool = False, sink: OutputSink | None = None) -> Scope:
@@ -191,12 +202,16 @@ class Session:
                 sink=sink,
             )
             directive = pending.cell.directive
-            scope.reuse = directive is not None and directive.reuse
+            scope.reuse = self._decider.reuses(pending.cell)
             if directive is not None and directive.budget is not None:
                 name = f"the budget of `{pending.name}`"
                 scope.limit(directive.budget, name, "in its first line, --budget {}".format)
         self.scope = scope
         return scope
+
+    def reuse_marked(self) -> None:
+        """Take for marked cells also what touched the outside in other executions, as ``--reuse`` says."""
+        self._decider.reuse = True
 
     def leave_scope(self, *, plain: bool, completed: bool) -> None:
         """The cell that asked for its scope has ended; a step's commit has its own record of that."""
@@ -262,17 +277,30 @@ class Session:
     def opens(self, tree: ast.Module) -> None:
         """A cell that is not a step is about to run: what was put back is checked first.
 
+        Files that later cells wrote anew become what the cells before it left.
+
         Raises:
-            CorruptError: something it reads is damaged; a marker is in its place.
+            CorruptError: something it reads is damaged; a marker is in its place. Or a stored file is.
         """
+        if not self._own:
+            self._files.bring_back()
         if self.namespace.seals:
             self.namespace.open(needed=self._decider.inputs.read_by(tree))
 
-    def saw(self, source: str, *, own: bool = False) -> None:
-        """Take note of a cell that is not a step and is about to run; is it nothing but `own` magics?"""
+    @property
+    def has_to_open(self) -> bool:
+        """Whether there is anything to be done before a cell runs that is not a step."""
+        return bool(self.namespace.seals) or self._files.is_ahead
+
+    def saw(self, source: str, *, own: bool = False, has_run: bool = False) -> None:
+        """Take note of a cell that is not a step and is about to run; is it nothing but `own` magics?
+
+        One that `has_run` before there was a session is told as well.
+        """
         self.namespace.seals.allowed &= own
         self.namespace.let_go()
-        self._decider.saw(source)
+        self._own = own
+        self._decider.saw(source, has_run=has_run)
 
     def saw_imports(self) -> None:
         """Take note of project modules that were just loaded."""
@@ -314,9 +342,10 @@ class Session:
     # Deciding
 
     def follow(self, replay: CellReplay) -> None:
-        """This session runs a replay: where a cell's result may come from is its matter."""
+        """This session runs a replay: where a cell's result may come from is its matter, also in a grid."""
         self._replay = replay
         self._decider.sources = replay.sources
+        self._decider.sharing = None
 
     def plan(self, cell: Cell, *, deleted_steps: Sequence[str] = ()) -> Restore | Run | Given:
         """Decide whether `cell` runs or is restored. Nothing runs; of a replay the inputs may be bound.
@@ -352,7 +381,15 @@ class Session:
         decided = self._decider.plan(cell, execution)
         if isinstance(decided, Run) and not (cell.directive is not None and cell.directive.fresh):
             self._deaths.refuse(decided.pending.name, decided.pending.needs.keys[0])
+            return self._shared(decided, execution)
         return decided
+
+    def _shared(self, run: Run, execution: ExecutionId) -> Restore | Run:
+        """A cell that is to run, once no other point of the same grid runs it."""
+        sharing = self._decider.sharing
+        if sharing is None or opaque_read(run.pending.needs):
+            return run
+        return sharing.settle(run, lambda: self._decider.again(run, execution))
 
     def foresee(self, cell: Cell) -> tuple[Restore | Run, list[Checkpoint]]:
         """What `plan` would decide now, and the step's completed records, newest first.
@@ -375,6 +412,8 @@ class Session:
         self.namespace.let_go(needs.touched, needs.names.writes | needs.names.deletes)
         self._live.begin()
         self._deaths.begin(self.open(), run.pending.name, run.pending.needs.keys[0])
+        if self._files.bring_back():
+            run.pending.files = {path: observe.state_of(path) for path in run.pending.files}
         run.pending.started = time.perf_counter()
         self._touched.begin()
 
@@ -433,7 +472,7 @@ class Session:
 
     def _commit_once(self, pending: Pending, outcome: Outcome) -> Checkpoint:
         took = time.perf_counter() - pending.started
-        self._decider.watch_attributes(pending.cell)
+        self._decider.watch_attributes(pending.cell, has_run=True)
         touched_opaque(opaque_read(pending.needs))
         shadow = pending.shadow
         if shadow is not None and (self._refers_weakly(pending) or shadow.keeps_watched()):
@@ -583,7 +622,7 @@ class Session:
         Returns:
             Whether all is exactly as it was before the step. If not, it must not be tried again.
         """
-        pending = run.pending
+        pending, failed = run.pending, self._touched.observed
         self.fail(run, error, outcome)
         if pending.shadow is None:
             return False
@@ -592,6 +631,7 @@ class Session:
         except ConflictError:
             return False
         self.begin(run)
+        self._touched.observed.follows(failed)
         return True
 
     def pass_over(self, run: Run, *, failed: bool = False, count: int | None = None) -> None:
@@ -603,7 +643,7 @@ class Session:
         self._deaths.end()
         self._half_done = self._half_done_before
         self._decider.names.give_back(run.pending.cell, run.pending.name)
-        self.saw(run.pending.cell.source)
+        self.saw(run.pending.cell.source, has_run=True)
         if failed:
             self.failures.add(run.pending, count=count)
 
@@ -627,6 +667,7 @@ class Session:
         with self._process.importing():
             files += import_again(recorded.imports)
             loader.load_for(recorded.name, groups)
+            let_die(self.namespace, names.keys() | set(recorded.deleted_by_step), plan.pending.before)
             restored = put_back(loader, self.namespace, groups, names)
         restored.problems += files
         restored.problems += said_versions(recorded.packages)

@@ -16,6 +16,7 @@ from kitaru_nb.engine.inputs import Dependencies
 from kitaru_nb.engine.namespace import State
 from kitaru_nb.engine.process import ProcessState
 from kitaru_nb.engine.rollback import Shadow
+from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint
 
 __all__ = [
@@ -49,6 +50,9 @@ class Pending:
         started: The same on the clock that durations are taken from, in seconds.
         environment: Environment variables that its code names, with their values before it.
         files: Files that its code or the values it reads name, with their digests before it.
+        libraries: Packages that it reaches, by name or by values: what they compute may hang on settings.
+        attributes: What the attributes of these packages hold that cells set, see `Process.set_in`.
+        replaced: Those of them in which cells have put something else, as far as that shows.
         shadow: What it can change, as it was before; None where it will not be undone.
         unmet: Where it is on record and runs all the same: the conditions that do not hold.
     """
@@ -63,6 +67,9 @@ class Pending:
     started: float
     environment: Mapping[str, str | None] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    libraries: frozenset[str] = frozenset()
+    attributes: Mapping[str, Digest] = field(default_factory=dict)
+    replaced: frozenset[str] = frozenset()
     shadow: Shadow | None = None
     unmet: tuple[str, ...] = ()
 

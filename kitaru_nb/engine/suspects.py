@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from kitaru_nb.analysis.code_names import function_names, words_of
@@ -28,6 +28,7 @@ __all__ = ["GENERATORS", "Suspects", "may_set"]
 GENERATORS = frozenset({"random", "numpy", "torch"})
 """Parts that are random generators."""
 
+_CALLABLE = (FunctionType, MethodType, BuiltinFunctionType)
 _MENTIONS_PATH = re.compile(r"\b(sys|site)\b")
 _SEEDING = re.compile(r"(^|_)(seed|seeds)(_|$)|^set_?(rng_)?state$|^manual_seed|^seed_everything$")
 _LOGGING = ("logging", "setting log handlers")
@@ -127,17 +128,20 @@ def may_set(cell: Cell, values: Iterable[object], modules: Iterable[LocalModule]
         modules: The project's modules that it reaches.
     """
     texts = (text for text in cell.outline.constants if type(text) is str and text.isidentifier())
-    words = {*cell.outline.words, *texts}
-    words |= _words_of_code(values)
+    reached = list(values)
+    elsewhere = {*texts, *_words_of_code(reached)}
     for module in modules:
-        words |= _words_in(module.path, module.digest)
+        elsewhere |= _words_in(module.path, module.digest)
+    words = cell.outline.words | elsewhere
     parts = {part for word in words & _PARTS.keys() for part in _PARTS[word]}
     if "path" in parts and not _MENTIONS_PATH.search(cell.source) and words.isdisjoint({"sys", "site"}):
         parts.discard("path")  # of another library
     if "environ" in words and (words & {"update", "clear"} or _sets_some_variable(cell.tree)):
         parts.add("env")  # where variables are named, those count by themselves
     parts |= {f"annotation {name}" for name in _annotated(cell.tree)}
-    return parts | GENERATORS if any(map(_SEEDING.search, words)) else parts
+    # a name that holds a seed, as in `default_rng(seed)`, sets nothing; what sets one is called
+    acting = cell.outline.called | elsewhere | set(map(_name_of, reached))
+    return parts | GENERATORS if any(map(_SEEDING.search, acting)) else parts
 
 
 def _sets_some_variable(tree: ast.AST) -> bool:
@@ -181,6 +185,10 @@ def _words_of_code(values: Iterable[object]) -> set[str]:
             waiting += map(_function, vars(cls).values())
             waiting += cls.__bases__
     return found
+
+
+def _name_of(value: Any) -> str:
+    return value.__name__ if type(value) in _CALLABLE else ""
 
 
 def _function(member: Any) -> Any:

@@ -10,6 +10,7 @@ from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.conditions import conditions_of
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
+from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.live import Live
 from kitaru_nb.engine.namespace import Change, Namespace, State
 from kitaru_nb.engine.passing import passed_on
@@ -29,17 +30,21 @@ class Touched:
         namespace: The namespace the cells run in.
         files: Files that steps wrote.
         live: What steps left that lives in this process only.
+        inputs: Finds what steps depend on.
 
     Attributes:
         observed: What the running step, or the last one, was seen to touch.
         suspects: What steps may have set in the process.
     """
 
-    def __init__(self, engine: Engine, namespace: Namespace, files: Files, live: Live) -> None:
+    def __init__(
+        self, engine: Engine, namespace: Namespace, files: Files, live: Live, inputs: Inputs
+    ) -> None:
         self._engine = engine
         self._namespace = namespace
         self._files = files
         self._live = live
+        self._inputs = inputs
         self.observed = observe.Observed()
         self.suspects = Suspects()
 
@@ -75,9 +80,20 @@ class Touched:
         values, loaded = [live[name] for name in reached if name in live], bool(self.observed.imported)
         suspects = self.suspects.of(pending, process, values, loaded=loaded)
         files = self._files.store(self.observed, written, named=pending.files, source=pending.cell.source)
+        # A module that was imported by a name which is put together counts like one in a statement.
+        places = self.observed.looked_up | {(module, "") for module in self.observed.imported}
+        looked_up = self._inputs.looked_up(places, pending.needs, pending.before)
         return {
-            "conditions": conditions_of(
-                pending, step, process, self.observed, files, suspects=suspects, ignored=self._engine.ours
+            "conditions": looked_up
+            | conditions_of(
+                pending,
+                step,
+                process,
+                self.observed,
+                files,
+                suspects=suspects,
+                ignored=self._engine.ours,
+                live=live,
             ),
             "files": tuple(files),
             "outside": tuple(sorted(self.observed.outside)),

@@ -209,6 +209,8 @@ def _held(scope: Scope, wait: Wait, what: Asked, front: Front) -> Generator[floa
             hint=f"{how_to_answer(wait)}; then run it again",
         )
     unrecorded = scope.unrecorded()
+    if policy.hold:
+        scope.book.on_hold()
     front.tell(wait, what.show, held=policy.hold)
     until = time.monotonic() + policy.hold
     while (left := until - time.monotonic()) > 0:

@@ -12,9 +12,16 @@ from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.wait import Wait, WaitStatus
 
-__all__ = ["WaitList"]
+__all__ = ["WaitList", "address_in"]
 
 _OVER = ("execution.completed", "execution.cancelled")
+
+
+def address_in(event: Event) -> str | None:
+    """The wait that an event is about, if any: those of an imported execution may hold anything."""
+    data: object = event.data
+    found = data.get("address") if event.kind.startswith("wait.") and isinstance(data, dict) else None
+    return found if isinstance(found, str) else None
 
 
 class WaitList:
@@ -49,8 +56,9 @@ class WaitList:
         found: dict[str, None] = {}
         over = set()
         for event in events:
-            if event.kind.startswith("wait."):
-                found[str(event.data.get("address"))] = None
+            address = address_in(event)
+            if address is not None:
+                found[address] = None
             elif event.kind in _OVER:
                 over.add(event.execution)
         now = datetime.now(UTC)

@@ -108,8 +108,7 @@ def explain_step(session: Session, name: str | None, *, stored: StoredValue | No
     Where that step was just stopped before it ran, what stopped it.
     """
     if session.stopped is not None and name in (None, session.stopped[0]):
-        error = session.stopped[1]
-        return f"{error.message}\n  Try: {error.hint}"
+        return str(session.stopped[1])
     attempt = session.attempt
     recorded = session.engine.journal.checkpoints(attempt.execution) if attempt is not None else []
     chosen = [checkpoint for checkpoint in recorded if name is None or checkpoint.draft.name == name]

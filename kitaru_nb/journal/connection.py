@@ -25,6 +25,7 @@ __all__ = [
     "open_to_read",
     "open_to_write",
     "read_only_error",
+    "refuse_if_emptied",
     "translated",
 ]
 
@@ -68,7 +69,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     connection = _connect(path, "mode=rw")
     try:
         if is_blank(connection):
-            _refuse_if_emptied(path)
+            refuse_if_emptied(path)
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         elif path.stat().st_size:
             check_format(connection, path)
@@ -92,7 +93,7 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, tempfile.TemporaryDire
     must live as long as the connection.
     """
     if not _exists(path):
-        _refuse_if_emptied(path)
+        refuse_if_emptied(path)
         raise StoreError(
             f"there is no journal at `{path}`",
             kind="journal-unreadable",
@@ -135,7 +136,7 @@ class _CannotOpenError(Exception):
 def _checked(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
     try:
         if is_blank(connection):
-            _refuse_if_emptied(path)
+            refuse_if_emptied(path)
             raise StoreError(
                 f"the journal `{path}` is empty: nothing has been recorded yet",
                 kind="journal-unreadable",
@@ -180,7 +181,7 @@ def _make(path: Path) -> None:
             with contextlib.suppress(PermissionError):  # another user's file: theirs to decide
                 path.chmod(0o600)
         return
-    _refuse_if_emptied(path)
+    refuse_if_emptied(path)
     missing = [folder for folder in path.parents if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -216,7 +217,12 @@ def _fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _refuse_if_emptied(path: Path) -> None:
+def refuse_if_emptied(path: Path) -> None:
+    """Raise where the journal's file is gone or empty, though it held something.
+
+    Raises:
+        CorruptError: kind ``corrupt-record``.
+    """
     if (head := HeadFile(path).read()) is not None and head[0]:
         state = "empty" if path.exists() else "gone"
         raise CorruptError(

@@ -64,6 +64,17 @@ class Journal(Protocol):
         """Take the lease of one named execution as its next attempt, whatever its status."""
         ...
 
+    def adopt(self, attempt: Attempt, *, owner: Owner) -> Attempt:
+        """Begin an attempt that a queue holds, see `queue_owner`: `owner` holds its lease from now on.
+
+        Of any number of processes that a queue starts for one attempt, one gets it.
+
+        Raises:
+            ConflictError: kind ``superseded``: another process has begun it, it has ended, or a later
+                attempt has taken over.
+        """
+        ...
+
     def heartbeat(self, attempt: Attempt) -> None:
         """Say that the attempt's owner is alive.
 
@@ -73,7 +84,10 @@ class Journal(Protocol):
         ...
 
     def finish(self, attempt: Attempt, status: ExecutionStatus, *, reason: str | None = None) -> None:
-        """End the attempt and give the lease back. A superseded attempt changes nothing."""
+        """End the attempt and give the lease back.
+
+        Nothing changes where it is superseded, has ended, or is the queue's and a worker has begun it.
+        """
         ...
 
     def commit(
@@ -121,6 +135,28 @@ class Journal(Protocol):
         Raises:
             ConflictError: kind ``superseded``.
         """
+        ...
+
+    def claim_step(self, attempt: Attempt, name: str, told: Mapping[str, Any]) -> ExecutionId | None:
+        """Take the step called `name` for the attempt until its execution has recorded its next cell.
+
+        The claim also ends with `unclaim_step`, and with the attempt: however its process ends, it
+        stands in nobody's way. Atomic: of two attempts one gets it. `told` is put on record with it.
+
+        Returns:
+            None where it is taken now, or was already; else the execution that has it.
+
+        Raises:
+            ConflictError: kind ``superseded``.
+        """
+        ...
+
+    def unclaim_step(self, attempt: Attempt, name: str) -> None:
+        """Give a claim back that `claim_step` gave the attempt. Nothing happens where it has ended."""
+        ...
+
+    def claimed_by(self, name: str) -> ExecutionId | None:
+        """The execution whose claim on the step called `name` stands now."""
         ...
 
     def roll_up(self, attempt: Attempt, child: ExecutionId) -> None:
@@ -285,10 +321,12 @@ class Journal(Protocol):
         *,
         executions: Sequence[ExecutionId] | None = None,
         notebook: str | None = None,
+        tag: str | None = None,
     ) -> list[Checkpoint]:
         """Completed checkpoints with this key, newest first.
 
-        Looks in `executions` when given, else in all executions of `notebook` but guests.
+        Looks in `executions` when given, else in all executions of `notebook` but guests; of those
+        only in the ones with the tag `tag` when that is given.
         """
         ...
 
@@ -376,6 +414,10 @@ class Journal(Protocol):
             Those of ``removal.packs`` that no extent is in: remove them once this is durable,
             never before.
         """
+        ...
+
+    def now(self) -> datetime:
+        """The time by the clock that times in the records are of: one for all who write here."""
         ...
 
     def space(self) -> tuple[int, int]:

@@ -84,7 +84,7 @@ class Leases:
             ExecutionRow(
                 n=number,
                 id=id_,
-                identity=rows.identity_text(identity),
+                identity=rows.dumps(rows.identity_told(identity)),
                 identity_digest=digest,
                 tags=rows.dumps(list(tags)),
                 parent=parent,
@@ -97,7 +97,7 @@ class Leases:
         )
         state = State.of_new_execution(number)
         ledger.insert(state)
-        data = {"identity": json.loads(rows.identity_text(identity)), "tags": list(tags), "parent": parent}
+        data = {"identity": rows.identity_told(identity), "tags": list(tags), "parent": parent}
         head = head._replace(executions=number)
         head, state, _ = ledger.append_event(head, state, "execution.started", data, at=now)
         return self.next_attempt(ledger, head, state, owner, execution=id_)
@@ -154,6 +154,23 @@ class Leases:
             ledger.update(state)
         return head, self.execution(ledger, execution)
 
+    def adopt(self, ledger: Ledger, head: Head, attempt: Attempt, owner: Owner) -> tuple[Head, Attempt]:
+        """Put `owner` in the place of the queue that holds `attempt`; the caller updates the head.
+
+        Raises:
+            ConflictError: kind ``superseded``: it is no more in a queue.
+        """
+        state, row = self.fenced(ledger, attempt)
+        if not rows.attempt_of(row, attempt.execution).owner.is_queue:
+            raise _superseded_error(attempt, rows.attempt_of(row, attempt.execution))
+        now = self.now()
+        row = row._replace(owner=rows.owner_text(owner), heartbeat_at=now)
+        data = {"epoch": row.epoch, "host": owner.host, "pid": owner.pid}
+        head, state, _ = ledger.append_event(head, state, "attempt.begun", data, at=now)
+        ledger.update(row)
+        ledger.update(state)
+        return head, rows.attempt_of(row, attempt.execution)
+
     def fenced(self, ledger: Ledger, attempt: Attempt) -> tuple[State, AttemptRow]:
         """The rows that `attempt` may change, once it is known to be the one that may.
 
@@ -165,6 +182,11 @@ class Leases:
         if row.epoch != attempt.epoch or row.ended_at is not None:
             raise _superseded_error(attempt, rows.attempt_of(row, attempt.execution))
         return state, row
+
+    def holds(self, ledger: Ledger, state: State, execution: ExecutionId) -> bool:
+        """Whether the execution's newest attempt goes on."""
+        attempt = rows.attempt_of(ledger.fetch(AttemptRow, state.attempt), execution)
+        return is_held(attempt, now=self.now(), lease=self._lease)
 
     def seen(self, ledger: Ledger, state: State, row: AttemptRow, execution: ExecutionId) -> Attempt:
         """The attempt as it is known from here: one whose owner died has ended."""
@@ -219,6 +241,14 @@ def _seconds_between(start: int, end: int) -> float:
 
 def _held_error(attempt: Attempt) -> ConflictError:
     owner = attempt.owner
+    if owner.is_queue:
+        return ConflictError(
+            f"execution `{attempt.execution}` was submitted to stack `{owner.host}` at "
+            f"{attempt.started_at:%Y-%m-%d %H:%M:%S} UTC and has not begun yet",
+            kind="execution-held",
+            hint=f"kitaru-nb logs {attempt.execution} -f; kitaru-nb reconcile, where its job is gone; or "
+            f"kitaru-nb cancel {attempt.execution}",
+        )
     return ConflictError(
         f"execution `{attempt.execution}` is held by process {owner.pid} on host `{owner.host}` "
         f"since {attempt.started_at:%Y-%m-%d %H:%M:%S} UTC",
@@ -229,7 +259,10 @@ def _held_error(attempt: Attempt) -> ConflictError:
 
 def _superseded_error(attempt: Attempt, newest: Attempt) -> ConflictError:
     mine = f"attempt {attempt.epoch} of execution `{attempt.execution}`"
-    if newest.epoch == attempt.epoch:
+    if newest.epoch == attempt.epoch and newest.ended_at is None:
+        owner = newest.owner
+        what = f"{mine} was begun by process {owner.pid} on host `{owner.host}`"
+    elif newest.epoch == attempt.epoch:
         what = f"{mine} has ended ({newest.reason or newest.status})"
     else:
         owner = newest.owner

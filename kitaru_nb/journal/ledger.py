@@ -7,6 +7,7 @@ checksum raises `CorruptError` that names it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -100,7 +101,7 @@ def _update_sql(kind: type) -> str:
 _KEY = {kind: _fields(kind)[0] for kind in TABLES}
 _SELECT = {kind: f"SELECT * FROM {table} WHERE {_KEY[kind]} = ?" for kind, table in TABLES.items()}
 _INSERT = {kind: _insert_sql(kind) for kind in TABLES}
-_KEEP = {
+_KEEP: dict[type, str] = {
     kind: _insert_sql(kind) + _replace_sql(kind)
     for kind in (ArtifactRow, ExtentRow, TombstoneRow, CondemnedRow)
 }
@@ -126,6 +127,10 @@ class Sql(Protocol):
 
     def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Cursor:
         """Run one statement."""
+        ...
+
+    def executemany(self, statement: str, parameters: Iterable[Sequence[Any]], /) -> object:
+        """Run one statement for each row of parameters; a server is not waited for in between."""
         ...
 
 
@@ -188,8 +193,8 @@ class Ledger:
         A store that finds an extent damaged or gone writes it anew, and the old place must not
         be found again.
         """
-        for row in stored:
-            self._sql.execute(_KEEP[type(row)], (*row, checksum(TABLES[type(row)], row)))
+        for kind, some in groupby(stored, type):
+            self._sql.executemany(_KEEP[kind], [(*row, checksum(TABLES[kind], row)) for row in some])
 
     def update(self, row: Row) -> None:
         """Replace the row with the same number."""

@@ -67,7 +67,7 @@ def run_text(execution: Execution, attempts: list[Attempt]) -> str:
     return rows.dumps(
         {
             "id": execution.id,
-            "identity": json.loads(rows.identity_text(execution.identity)),
+            "identity": rows.identity_told(execution.identity),
             "started_at": rows.microseconds(execution.started_at),
             "parent": execution.parent,
             "tags": list(execution.tags),

@@ -28,7 +28,7 @@ def _again(method: Callable[Concatenate[SqlJournal, P], T]) -> Callable[Concaten
                 return method(self, *args, **kwargs)
             except LostConnectionError:
                 assert isinstance(self, PostgresJournal)
-                until = until or time.monotonic() + PATIENCE
+                until = until or time.monotonic() + self.session.patience
                 if self.session.held or time.monotonic() > until:
                     raise
 
@@ -50,6 +50,8 @@ class PostgresJournal(SqlJournal):
         read_only: Open without writing anything, also on a standby.
         lease: Seconds without a heartbeat after which an owner on another host is dead.
         clock: Seconds since 1970, UTC; the server's unless a test brings its own.
+        patience: Seconds for which a server that has gone away is waited for.
+        awaited: Wait for it from the first, as where it is known to have been there.
 
     Raises:
         UsageError: kind ``bad-journal-url``.
@@ -66,8 +68,12 @@ class PostgresJournal(SqlJournal):
         read_only: bool = False,
         lease: float = 30.0,
         clock: Callable[[], float] | None = None,
+        patience: float = PATIENCE,
+        awaited: bool = False,
     ) -> None:
-        self.session = PostgresSession(url, password=password, read_only=read_only)
+        self.session = PostgresSession(
+            url, password=password, read_only=read_only, patience=patience, awaited=awaited
+        )
         super().__init__(self.session, lease=lease, clock=clock or self.session.clock)
 
     @property
@@ -77,6 +83,7 @@ class PostgresJournal(SqlJournal):
 
     start = _again(SqlJournal.start)
     resume = _again(SqlJournal.resume)
+    adopt = _again(SqlJournal.adopt)
     heartbeat = _again(SqlJournal.heartbeat)
     finish = _again(SqlJournal.finish)
     commit = _again(SqlJournal.commit)
@@ -98,6 +105,9 @@ class PostgresJournal(SqlJournal):
     events = _again(SqlJournal.events)
     note_served = _again(SqlJournal.note_served)
     claim = _again(SqlJournal.claim)
+    claim_step = _again(SqlJournal.claim_step)
+    unclaim_step = _again(SqlJournal.unclaim_step)
+    claimed_by = _again(SqlJournal.claimed_by)
     roll_up = _again(SqlJournal.roll_up)
     take_in = _again(SqlJournal.take_in)
     ask = _again(SqlJournal.ask)
@@ -113,4 +123,5 @@ class PostgresJournal(SqlJournal):
     every_extent = _again(SqlJournal.every_extent)
     every_tombstone = _again(SqlJournal.every_tombstone)
     sweep = _again(SqlJournal.sweep)
+    now = _again(SqlJournal.now)
     space = _again(SqlJournal.space)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -38,8 +38,8 @@ __all__ = ["PATIENCE", "PostgresSession", "named"]
 
 Row = TypeVar("Row")
 
-PATIENCE = 30.0
-"""Seconds for which a server that has gone away is waited for."""
+PATIENCE = 60.0
+"""Seconds for which a server that has gone away is waited for, unless somebody says otherwise."""
 
 _SCHEMA = "kitaru_nb"
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"
@@ -79,14 +79,23 @@ def named(url: str) -> tuple[str, str, str]:
 class PostgresSession:
     """Runs transactions on the journal at `url`, from any thread of any process."""
 
-    def __init__(self, url: str, *, password: str | None, read_only: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        password: str | None,
+        read_only: bool,
+        patience: float = PATIENCE,
+        awaited: bool = False,
+    ) -> None:
         self._url, self.name, self._schema = named(url)
         self._password = password
         self.read_only = read_only
+        self.patience = patience
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._connection: Connection[Any] | None = None
-        self._connected_before = False
+        self._awaited = awaited
         self._seen: Head | None = None
         self._held: _Ledger | None = None
         self._held_head: Head | None = None
@@ -257,7 +266,7 @@ class PostgresSession:
 
     def _arrived(self, written: Head, error: psycopg.Error) -> bool:
         """Whether a transaction whose COMMIT was not answered has happened after all."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self.patience
         while True:
             try:
                 return self._is_there(written)
@@ -302,12 +311,12 @@ class PostgresSession:
             except BaseException:
                 self._drop()
                 raise
-            self._connected_before = True
+            self._awaited = True
         return self._connection
 
     def _connect(self) -> Connection[Any]:
         """A new connection. A server that was there before is waited for."""
-        until = time.monotonic() + (PATIENCE if self._connected_before else 0)
+        until = time.monotonic() + (self.patience if self._awaited else 0)
         while True:
             try:
                 return self._connected()
@@ -375,6 +384,10 @@ class _Statements:
         """Run one statement."""
         cursor = RawCursor(self._connection)
         return cursor.execute(_translated(statement), parameters, prepare=True, binary=True)
+
+    def executemany(self, statement: str, parameters: Iterable[Sequence[Any]], /) -> None:
+        """Run one statement for each row of parameters, all under way at once."""
+        RawCursor(self._connection).executemany(_translated(statement), parameters)
 
 
 @cache

@@ -51,6 +51,7 @@ __all__ = [
     "identity_digest",
     "identity_of",
     "identity_text",
+    "identity_told",
     "location_of",
     "microseconds",
     "moment",
@@ -225,15 +226,22 @@ def _moment_or_none(micros: int | None) -> datetime | None:
 
 
 def identity_text(identity: Identity) -> str:
-    """The identity as canonical JSON: equal identities give equal text.
+    """The identity as canonical JSON: equal identities give equal text."""
+    return _canonical(identity_told(identity))
 
+
+def identity_told(identity: Identity) -> dict[str, Any]:
+    """The identity as it is put on record, parameters in the order in which they were given.
+
+    That order is the order of the lines of the cell that sets them, and of what is within a value: in
+    another one a later attempt would run that cell, and what reads the value, again.
     What was added later is left out where it says nothing, so that older ones stay equal.
     """
     told = asdict(identity)
     for later in ("file", "within", "replay"):
         if told[later] is None:
             del told[later]
-    return _canonical(told)
+    return told
 
 
 def identity_digest(identity: Identity) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from kitaru_nb.errors import CorruptError, NotFoundError, UsageError
 from kitaru_nb.journal import rows
+from kitaru_nb.journal.claims import claim, standing, unclaim
 from kitaru_nb.journal.guests import Guests, candidates, latest
 from kitaru_nb.journal.lease import Leases, closed
 from kitaru_nb.journal.ledger import Ledger
@@ -145,6 +146,14 @@ class SqlJournal(SqlWaits):
         self._session.remember(head)
         return attempt
 
+    def adopt(self, attempt: Attempt, *, owner: Owner) -> Attempt:
+        """Begin an attempt that a queue holds."""
+        with self._session.writing() as ledger:
+            head, adopted = self._leases.adopt(ledger, ledger.head(), attempt, owner)
+            ledger.update(head)
+        self._session.remember(head)
+        return adopted
+
     def heartbeat(self, attempt: Attempt) -> None:
         """Say that the attempt's owner is alive."""
         with self._session.writing() as ledger:
@@ -152,14 +161,17 @@ class SqlJournal(SqlWaits):
             ledger.update(row._replace(heartbeat_at=max(self._leases.now(), row.heartbeat_at)))
 
     def finish(self, attempt: Attempt, status: ExecutionStatus, *, reason: str | None = None) -> None:
-        """End the attempt. One that is superseded, or has ended, changes nothing."""
+        """End the attempt. See `Journal.finish`."""
         if status is ExecutionStatus.RUNNING:
             raise UsageError("an attempt cannot end as `running`", kind="bad-status")
-        now = self._leases.now()
         with self._session.writing() as ledger:
+            now = self._leases.now()  # a server says in each transaction what time it is
             head, state = ledger.head(), ledger.state(ledger.known(attempt.execution))
             row = ledger.fetch(AttemptRow, state.attempt)
-            if row.epoch != attempt.epoch or row.ended_at is not None:
+            # what a queue held is the worker's that has begun it: who put it there may not end that
+            newest = rows.attempt_of(row, attempt.execution)
+            begun = attempt.owner.is_queue and not newest.owner.is_queue
+            if row.epoch != attempt.epoch or row.ended_at is not None or begun:
                 return
             state, row = closed(state, row, status, ended_at=now, reason=_plain(reason))
             data = {"epoch": row.epoch, "reason": row.reason}
@@ -254,6 +266,31 @@ class SqlJournal(SqlWaits):
             ledger.update(head)
         self._session.remember(head)
         return True
+
+    def claim_step(self, attempt: Attempt, name: str, told: Mapping[str, Any]) -> ExecutionId | None:
+        """Take a step until the execution's next cell is on record. See `Journal.claim_step`."""
+        with self._session.writing() as ledger:
+            head, state = ledger.head(), self._leases.fenced(ledger, attempt)[0]
+            holder = standing(ledger, self._leases, name)
+            if holder is not None:
+                return None if holder == attempt.execution else holder
+            head, state = claim(ledger, head, state, name, told, epoch=attempt.epoch, at=self._leases.now())
+            ledger.update(state)
+            ledger.update(head)
+        self._session.remember(head)
+        return None
+
+    def unclaim_step(self, attempt: Attempt, name: str) -> None:
+        """Give back what `claim_step` gave. See `Journal.unclaim_step`."""
+        with self._session.writing() as ledger:
+            if standing(ledger, self._leases, name) == attempt.execution:
+                self._leases.fenced(ledger, attempt)
+                unclaim(ledger, name)
+
+    def claimed_by(self, name: str) -> ExecutionId | None:
+        """The execution whose claim stands. See `Journal.claimed_by`."""
+        with self._session.reading() as ledger:
+            return standing(ledger, self._leases, name)
 
     def roll_up(self, attempt: Attempt, child: ExecutionId) -> None:
         """Add what a child execution has cost to the attempt's execution. See `Journal.roll_up`."""
@@ -352,6 +389,11 @@ class SqlJournal(SqlWaits):
         self._session.remember(head)
         return packs
 
+    def now(self) -> datetime:
+        """The time by the clock that all who write here share."""
+        with self._session.reading():
+            return rows.moment(self._leases.now())
+
     def space(self) -> tuple[int, int]:
         """Bytes of the database, and how many of them are free inside it."""
         return self._session.space()
@@ -381,8 +423,8 @@ class SqlJournal(SqlWaits):
 
     def record_event(self, execution: ExecutionId, kind: str, data: Mapping[str, Any]) -> Event:
         """Append one event that no other method records."""
-        now = self._leases.now()
         with self._session.writing() as ledger:
+            now = self._leases.now()
             state = ledger.state(ledger.known(execution))
             head, state, row = ledger.append_event(ledger.head(), state, kind, dict(data), at=now)
             ledger.update(state)
@@ -460,18 +502,23 @@ class SqlJournal(SqlWaits):
         *,
         executions: Sequence[ExecutionId] | None = None,
         notebook: str | None = None,
+        tag: str | None = None,
     ) -> list[Checkpoint]:
         """Completed checkpoints with this key, newest first."""
         wanted = None if executions is None else set(executions)
         found: list[Checkpoint] = []
         with self._session.reading() as ledger:
-            guests = Guests(ledger)
             seq = ledger.newest("key:" + key)
+            guests = Guests(ledger) if seq is not None else ()
             while seq is not None:
                 step = ledger.step(seq)
                 row = ledger.fetch(ExecutionRow, step.execution)
                 if wanted is None:
-                    fits = rows.identity_of(row).notebook == notebook and row.id not in guests
+                    fits = (
+                        rows.identity_of(row).notebook == notebook
+                        and row.id not in guests
+                        and (tag is None or tag in json.loads(row.tags))
+                    )
                 else:
                     fits = row.id in wanted
                 if fits:

@@ -114,7 +114,7 @@ class _Arrival:
             ExecutionRow(
                 n=number,
                 id=execution.id,
-                identity=rows.identity_text(execution.identity),
+                identity=rows.dumps(rows.identity_told(execution.identity)),
                 identity_digest=digest,
                 tags=rows.dumps(list(execution.tags)),
                 parent=execution.parent,

@@ -24,11 +24,13 @@ __all__ = [
     "is_alive",
     "new_execution_id",
     "owner_of",
+    "queue_owner",
 ]
 
 ExecutionId = NewType("ExecutionId", str)
 """``ex_`` and 26 characters that sort by time of creation (a ULID, in lower case)."""
 
+_QUEUED = "queued"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 
 
@@ -92,6 +94,11 @@ class Owner:
     pid: int
     process_start: int
 
+    @property
+    def is_queue(self) -> bool:
+        """Whether it is no process yet, but a stack's queue in which the attempt waits for one."""
+        return self.boot_id == _QUEUED
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -149,8 +156,18 @@ def owner_of(pid: int) -> Owner:
     return Owner(socket.gethostname(), _boot_id(), pid, _process_start(pid) or 0)
 
 
+def queue_owner(stack: str) -> Owner:
+    """The queue of a stack, as the owner of an attempt that was submitted and has not begun."""
+    return Owner(stack, _QUEUED, 0, 0)
+
+
 def is_alive(owner: Owner) -> bool | None:
-    """Whether `owner` still runs: True or False when it can be seen from here, else None."""
+    """Whether `owner` still runs: True or False when it can be seen from here, else None.
+
+    What is in a queue holds its lease until it is begun or taken out: nothing in there can die.
+    """
+    if owner.is_queue:
+        return True
     if owner.host != socket.gethostname():
         return None
     if owner.boot_id != _boot_id():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kitaru_nb.model.notice import NOBODY, Notify
 from kitaru_nb.model.stack import LOCAL, Stack
 
 __all__ = ["JOURNAL_FILE", "Quota", "RerunLimit", "Settings"]
@@ -81,6 +82,7 @@ class Settings:
         heartbeat: Seconds between heartbeats of a lease.
         lease: Seconds after the last heartbeat at which an owner that cannot be seen
             from here (another host) counts as dead.
+        patience: Seconds for which a journal, a store or a scheduler that does not answer is waited for.
         confirm_rerun: Above this, a step that is a miss only because an unchanged plain cell
             gave another value is not run unasked.
         strict_env: Whether another version of a package that a step uses makes it run again.
@@ -91,6 +93,7 @@ class Settings:
         llm_bodies: What is kept of model calls: ``store`` the requests and the answers,
             ``redact`` the answers only, ``off`` neither.
         prices: Of models, per million tokens; before all other prices.
+        notify: Who is told about runs that nobody watches.
         sources: For each setting, where its value came from; `doctor` prints it.
     """
 
@@ -100,6 +103,7 @@ class Settings:
     place: Stack | None = LOCAL
     heartbeat: float = 10.0
     lease: float = 30.0
+    patience: float = 60.0
     confirm_rerun: RerunLimit = RerunLimit()
     strict_env: bool = False
     max_bytes: Quota = Quota()
@@ -108,4 +112,5 @@ class Settings:
     budget: float | None = None
     llm_bodies: str = "store"
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notify: Notify = NOBODY
     sources: Mapping[str, str] = field(default_factory=dict)

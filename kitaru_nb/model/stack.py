@@ -16,6 +16,7 @@ class Stack:
     Attributes:
         name: What it is called.
         launcher: How work is started; ``local`` is this machine.
+        launcher_options: What that launcher is told, such as a partition; JSON values.
         store: URL of the artifact store; None for the folder in the home.
         journal: URL of the journal; None for the file in the home.
         journal_password: Reference to the password of the journal's user.
@@ -27,6 +28,7 @@ class Stack:
 
     name: str
     launcher: str = "local"
+    launcher_options: Mapping[str, Any] = field(default_factory=dict)
     store: str | None = None
     journal: str | None = None
     journal_password: str | None = None
@@ -40,6 +42,7 @@ class Stack:
         return {
             "name": self.name,
             "launcher": self.launcher,
+            "launcher_options": dict(self.launcher_options),
             "store": self.store,
             "journal": self.journal,
             "journal_password": self.journal_password,

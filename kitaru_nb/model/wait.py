@@ -20,6 +20,8 @@ __all__ = [
     "Wait",
     "WaitKind",
     "WaitStatus",
+    "asks_again",
+    "asks_again_from",
     "binding_of",
     "is_same_json",
 ]
@@ -28,6 +30,8 @@ DEADLINE = "deadline"
 """Who has answered where nobody did in time and the default counts."""
 
 _NUMBERED = re.compile(r"(.+)#([1-9][0-9]*)", re.DOTALL)
+
+_REPLAY, _FROM = "kitaru-nb replay ", "--from CHECKPOINT"
 
 _canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -71,11 +75,6 @@ class Address:
     def __str__(self) -> str:
         """As it is typed."""
         return f"{self.execution}/{self.label}"
-
-    @property
-    def to_ask_again(self) -> str:
-        """What to type once its deadline has passed: the execution itself does not ask it again."""
-        return f"kitaru-nb replay {self.execution} --from CHECKPOINT asks again and keeps what is before it"
 
     @property
     def label(self) -> str:
@@ -170,12 +169,22 @@ class Wait:
     @property
     def to_ask_again(self) -> str:
         """What to type once its deadline has passed: the execution itself does not ask it again."""
-        return f"kitaru-nb replay {self.execution} --from CHECKPOINT asks again and keeps what is before it"
+        return f"{_REPLAY}{self.execution} {_FROM} asks again and keeps what is before it"
 
     @property
     def label(self) -> str:
         """Its name as it is typed after the execution."""
         return Address(self.execution, self.name, self.number).label
+
+
+def asks_again(hint: str) -> bool:
+    """Whether a hint is `Wait.to_ask_again`: to go on would only fail again, and this is the way."""
+    return hint.startswith(_REPLAY)
+
+
+def asks_again_from(hint: str, checkpoint: str) -> str:
+    """`Wait.to_ask_again` where the checkpoint is known that asked; any other text as it is."""
+    return hint.replace(_FROM, f"--from {checkpoint}")
 
 
 def binding_of(text: str, schema: Mapping[str, Any], shown: str | None) -> str:

@@ -62,7 +62,7 @@ class Answering:
             with closing(open_engine(self._settings, read_only=True)) as engine:
                 return Reply(engine.journal.wait(self.wait.address))
         except KitaruError as error:
-            return Reply(problem=_said(error))
+            return Reply(problem=str(error))
 
     def give(self, typed: Any, *, reason: Any = None) -> Reply:
         """Record the answer that was typed, under the name of this kernel's user.
@@ -94,14 +94,14 @@ class Answering:
                 )
         except UsageError as error:
             if error.kind != "invalid-answer":
-                return Reply(problem=_said(error))
+                return Reply(problem=str(error))
             return Reply(self.wait, problems_at(self.fields, misfits(answer, self.wait.schema or {})))
         except ConflictError as error:
             found = self.look()
             is_told = found.wait is not None and told(found.wait, self.wait.binding) is not None
-            return found if is_told else Reply(found.wait, problem=_said(error))
+            return found if is_told else Reply(found.wait, problem=str(error))
         except KitaruError as error:
-            return Reply(problem=_said(error))
+            return Reply(problem=str(error))
 
 
 def told(wait: Wait, binding: str | None) -> dict[str, str] | None:
@@ -146,7 +146,3 @@ def _who(wait: Wait) -> str:
     when = "" if wait.answered_at is None else f", {wait.answered_at:%Y-%m-%d %H:%M} UTC"
     reason = f" ({wait.reason})" if wait.reason else ""
     return f"{by}{reason}{when}"
-
-
-def _said(error: KitaruError) -> str:
-    return f"{error.message}. Try: {error.hint}" if error.hint else error.message

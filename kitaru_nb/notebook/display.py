@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution, ExecutionStatus
+from kitaru_nb.model.words import duration
 from kitaru_nb.notebook.auto import Auto
 
 if TYPE_CHECKING:  # words are said before the engine is loaded
@@ -16,13 +18,13 @@ if TYPE_CHECKING:  # words are said before the engine is loaded
     from kitaru_nb.engine.session import Resumed
 
 __all__ = [
+    "RestoreReport",
     "age",
     "auto_status",
     "bundle",
     "committed",
     "duration",
     "notice",
-    "restore_report",
     "restored",
     "resumed",
     "rewound",
@@ -101,29 +103,61 @@ def notice(execution: Execution, commits: list[Checkpoint]) -> str:
     )
 
 
-def resumed(report: Resumed) -> str:
-    """The restore report: what came back, what did not and why, where to go on."""
-    restored = report.restored
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What a restore has to tell.
+
+    Attributes:
+        head: Lines about what is back.
+        rows: What did not simply come back as it was: what became of it, its name, how or why.
+        rest: Lines about what to type.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[tuple[str, str, str]]
+    rest: Sequence[str]
+
+    @property
+    def text(self) -> str:
+        """All of it in words."""
+        told = [f"{kind}: `{name}` ({why})" if name else why for kind, name, why in self.rows]
+        return "\n  ".join([*self.head, *told, *self.rest])
+
+    def bundle(self) -> dict[str, str]:
+        """The same as a MIME bundle, with the rows as a table."""
+        if not self.rows:
+            return bundle(self.text)
+        from kitaru_nb.engine import markup  # noqa: PLC0415 - few restores have anything to tell
+
+        table = markup.table(("", "name", "how, or why not"), self.rows)
+        page = markup.block(*map(markup.text, self.head), table, *map(markup.text, self.rest))
+        return {"text/plain": self.text, "text/html": page}
+
+
+def resumed(report: Resumed) -> RestoreReport:
+    """The report of `%resume`: what came back, what did not and why, where to go on."""
+    restored, name = report.restored, report.checkpoint.draft.name
     head = (
-        f"kitaru: resumed `{report.execution.id}` as of `{report.checkpoint.draft.name}` · "
+        f"kitaru: resumed `{report.execution.id}` as of `{name}` · "
         f"{_checkpoints(report.steps)} · saved {duration(report.saved_duration)}"
     )
-    lines = [head]
-    if restored.names:
-        lines.append(f"  back: {_names(restored.names)}")
+    back = [f"back: {_names(restored.names)}"] if restored.names else []
     # After a refusal the error below says what to type instead.
-    lines += _exceptions(restored, suggest=not report.refused)
-    lines.append(f"  go on with the cell after `{report.checkpoint.draft.name}`")
-    return "\n".join(lines)
+    rest = _way_on(restored) if not report.refused else []
+    return RestoreReport([head, *back], _rows(restored), [*rest, f"go on with the cell after `{name}`"])
 
 
-def _exceptions(restored: Restored, *, suggest: bool = True) -> list[str]:
-    """A line for each thing that did not simply come back as it was."""
+def rewound(report: Resumed) -> RestoreReport:
+    """The report of `%rewind CHECKPOINT`."""
+    head = f"kitaru: the namespace is as of `{report.checkpoint.draft.name}` again"
+    return RestoreReport([head], _rows(report.restored), _way_on(report.restored))
+
+
+def _rows(restored: Restored) -> list[tuple[str, str, str]]:
     return [
-        *(f"  made again: `{name}` ({how})" for name, how in sorted(restored.made.items())),
-        *(f"  not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items())),
-        *(_way_on(restored) if suggest else ()),
-        *(f"  {problem}" for problem in restored.problems),
+        *(("made again", name, how) for name, how in sorted(restored.made.items())),
+        *(("not back", name, why) for name, why in sorted(restored.lost.items())),
+        *(("problem", "", problem) for problem in restored.problems),
     ]
 
 
@@ -131,37 +165,10 @@ def _way_on(restored: Restored) -> list[str]:
     """What to type for what is not back: only what is known to work is proposed."""
     again = restored.remakable
     others = sorted(restored.lost.keys() - set(again))
-    lines = [f"  %resume --remake {','.join(again)} runs the cells that made them, for them alone"]
+    lines = [f"%resume --remake {','.join(again)} runs the cells that made them, for them alone"]
     return (lines if again else []) + (
-        [f"  run the cells that make {_names(others)} again, or make them with @kt.resource"]
-        if others
-        else []
+        [f"run the cells that make {_names(others)} again, or make them with @kt.resource"] if others else []
     )
-
-
-def restore_report(text: str, restored: Restored) -> dict[str, str]:
-    """A restore report as a MIME bundle: `text`, and as HTML with a table where not all simply came back."""
-    rows = [
-        *(("made again", name, how) for name, how in sorted(restored.made.items())),
-        *(("not back", name, why) for name, why in sorted(restored.lost.items())),
-        *(("problem", "", problem) for problem in restored.problems),
-    ]
-    if not rows:
-        return bundle(text)
-    from kitaru_nb.engine import markup  # noqa: PLC0415 - few restores have anything to tell
-
-    told = {f"  made again: `{name}` ({how})" for name, how in restored.made.items()}
-    told |= {f"  not back: `{name}` ({why})" for name, why in restored.lost.items()}
-    told |= {f"  {problem}" for problem in restored.problems}
-    head, *rest = [line for line in text.splitlines() if line not in told]
-    table = markup.table(("", "name", "how, or why not"), rows)
-    return {"text/plain": text, "text/html": markup.block(markup.text(head), table, *map(markup.text, rest))}
-
-
-def rewound(report: Resumed) -> str:
-    """The restore report of `%rewind CHECKPOINT`."""
-    head = f"kitaru: the namespace is as of `{report.checkpoint.draft.name}` again"
-    return "\n".join([head, *_exceptions(report.restored)])
 
 
 def auto_status(auto: Auto | None) -> str:
@@ -180,17 +187,6 @@ def undone(names: Sequence[str]) -> str:
 def kept(names: Sequence[str]) -> str:
     """What `%rewind --keep` did."""
     return f"kitaru: kept what {_names(names)} left" if names else "kitaru: no failed cell is left to keep"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: ``0.8 s``, ``12 s``, ``3 min 12 s``, ``2 h 05 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s" if seconds >= 0.05 else f"{seconds * 1000:.0f} ms"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def age(then: datetime) -> str:

@@ -11,7 +11,7 @@ from kitaru_nb.errors import UsageError
 from kitaru_nb.llm import tap
 from kitaru_nb.notebook.hooks import Hooks
 
-__all__ = ["hooks", "load", "standing", "unload"]
+__all__ = ["hooks", "load", "notebook", "standing", "unload"]
 
 _hooks: Hooks | None = None
 
@@ -75,6 +75,23 @@ def standing() -> str:
     if session is None:
         return "new"
     return "waits" if session.suspends else "went on"
+
+
+def notebook() -> str | None:
+    """What this kernel calls its notebook, quoted as in a URL; None where nobody has told it.
+
+    JupyterLab's extension asks where the server has nothing on record under its own path: a kernel
+    on another machine knows the notebook by another one.
+    """
+    from urllib.parse import quote  # noqa: PLC0415 - only where a front end asks
+
+    from kitaru_nb.notebook.identity import notebook_path  # noqa: PLC0415 - as above
+    from kitaru_nb.stacks.settings import resolve  # noqa: PLC0415 - as above
+
+    if _hooks is None:
+        return None
+    path = notebook_path(_hooks.shell.user_ns, setting=resolve().notebook)
+    return None if path is None else quote(str(path), safe="/")
 
 
 def _meter() -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kitaru_nb.analysis.directive import directive_of
 from kitaru_nb.engine.cell import Cell
-from kitaru_nb.engine.conditions import holds
+from kitaru_nb.engine.conditions import holds, untold
 from kitaru_nb.engine.plan import CellPlan, Fate, PlannedCell
 from kitaru_nb.engine.session import Session
 from kitaru_nb.engine.steps import Pending, Restore, unmet
@@ -72,7 +72,7 @@ def _reason(before: Checkpoint, pending: Pending) -> str:
         source=pending.cell.source,
         code=pending.needs.code,
         reads=pending.needs.reads,
-        unmet=tuple(broken),
+        unmet=(*broken, *untold(before, pending)),
         conditions={what: known for what, known in before.draft.conditions.items() if what not in broken},
     )
     found = differences(before.draft, now)

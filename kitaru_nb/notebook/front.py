@@ -88,7 +88,8 @@ class NotebookFront:
             before.close()
         answering = Answering(scope.book.engine.settings, wait)
         widget = self._forms[wait.address] = WaitWidget(answering, on_answer=self._go_on)
-        self._hooks.shell.display_pub.publish({**_name(wait), **widget.shown})
+        # A front end without widgets has the line below.
+        self._hooks.shell.display_pub.publish({**_name(wait), **widget.shown, "text/plain": ""})
         return True
 
     def _go_on(self, wait: Wait) -> None:

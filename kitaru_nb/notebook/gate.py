@@ -52,12 +52,12 @@ class Gate:
             vars(shell).pop(name, None)
 
     def stand(self) -> None:
-        """Code is about to be compiled: be in its way where something is sealed."""
+        """Code is about to be compiled: be in its way where something is to be done before it runs."""
         session = self._hooks.session
-        sealed = session is not None and bool(session.namespace.seals)
+        needed = session is not None and session.has_to_open
         transformers = self._shell.ast_transformers
-        if sealed is not (self in transformers):
-            (transformers.append if sealed else transformers.remove)(self)
+        if needed is not (self in transformers):
+            (transformers.append if needed else transformers.remove)(self)
 
     def _checked_before(self, ask: Callable[..., Any]) -> Callable[..., Any]:
         def checked(*args: Any, **kwargs: Any) -> Any:
@@ -75,7 +75,7 @@ class Gate:
         by running the cell as if nothing had been said.
         """
         session = self._hooks.session
-        if session is None or not session.namespace.seals or self._hooks.is_deciding:
+        if session is None or not session.has_to_open or self._hooks.is_deciding:
             return tree
         with refusing():
             session.opens(tree)

@@ -6,6 +6,7 @@ is up and `last` after each cell.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
@@ -14,6 +15,7 @@ from kitaru_nb.engine.recovery import damaged
 from kitaru_nb.engine.replay import replay_in
 from kitaru_nb.engine.replay_cells import CellReplay
 from kitaru_nb.engine.session import Session
+from kitaru_nb.engine.sharing import grid_of
 from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.model.execution import Attempt, ExecutionId
@@ -34,12 +36,13 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     """Take part in a worker's attempt and restore the namespace it goes on from.
 
     Args:
-        turn: ``home``, ``stack`` (its fields), ``execution``, ``epoch``, ``notebook`` and
-            ``restore`` (the `seq` of the commit to go on from, or None); ``secrets``, with labels,
-            that the worker knows; ``trust``, whether anybody's records count; ``budget``, what the
-            execution may cost, or None; ``on_wait``, the fields of an `OnWait`, or None; ``replay``
-            for a replay: whether what plain cells had changed is to be put back, and whether the named
-            cell has run before.
+        turn: ``home``, ``stack`` (its fields), ``execution``, ``epoch``, ``notebook``, where that is
+            read from, and ``folder``, where it is (None for one that is no file); ``restore``, the
+            `seq` of the commit to go on from, or None; ``secrets``, with labels, that the worker
+            knows; ``trust``, whether anybody's records count; ``budget``, what the execution may
+            cost, or None; ``on_wait``, the fields of an `OnWait`, or None; ``reuse``, whether marked
+            cells take what touched the outside in other executions; ``replay`` for a replay: whether
+            what plain cells had changed is to be put back, and whether the named cell has run before.
 
     Returns:
         ``lost``: names that could not come back, with the reason; ``problems``: sentences.
@@ -54,11 +57,12 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     for label, value in turn.get("secrets", ()):
         VAULT.meet_as(label, value)
     settings = resolve(place=Stack(**turn["stack"]), home=turn["home"], notebook=turn["notebook"])
-    engine = open_engine(settings)
+    engine = open_engine(settings, awaited=True)  # the worker has just had it open
     if turn.get("trust"):
         engine.trust.accept_all()
     attempt = _attempt(engine.journal.attempts(ExecutionId(turn["execution"])), turn["epoch"])
-    identity = engine.journal.execution(turn["execution"]).identity
+    execution = engine.journal.execution(turn["execution"])
+    identity = execution.identity
     extension.load(shell)
     hooks = extension.hooks()
     hooks.every_cell = hooks.quiet = True
@@ -70,9 +74,13 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
         marked_only=False,
         process=hooks.process,
         callbacks=callbacks_of(shell),
+        folder=None if turn.get("folder") is None else Path(turn["folder"]),
+        grid=grid_of(execution.tags),
     )
     if turn.get("budget") is not None:
         hooks.session.book.set_limit(turn["budget"])
+    if turn.get("reuse"):
+        hooks.session.reuse_marked()
     hooks.sink = sink_for(shell)
     if turn.get("on_wait") is not None:
         hooks.front.on_wait = OnWait(**turn["on_wait"])

@@ -9,6 +9,7 @@ call; a step that ran is committed in `post_run_cell`, before the kernel sends i
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import sys
 import threading
@@ -25,6 +26,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from kitaru_nb.analysis.directive import CHECKPOINT, NO_CHECKPOINT, directive_of, mark_source
 from kitaru_nb.engine.cell import source_digest
 from kitaru_nb.engine.context import provide, provide_front
+from kitaru_nb.engine.parts import CELLS
 from kitaru_nb.engine.process import Process, began_ns
 from kitaru_nb.errors import KitaruError, Suspended, UnstorableError, UsageError, suspended_in
 from kitaru_nb.notebook.auto import Auto
@@ -74,7 +76,8 @@ class Hooks:
         self.tries: Any = None
         self._frames: list[_Frame] = []
         self._guard = Guard(
-            through=[InteractiveShell.run_code.__code__, Hooks._decide.__code__],
+            # `run_ast_nodes`: the statements of a cell are compiled and run one by one
+            through=[InteractiveShell.run_ast_nodes.__code__, Hooks._decide.__code__],
             never=[Hooks._begin.__code__, Hooks.undo_try.__code__],
             lasting=hasattr(getattr(shell, "kernel", None), "post_handler_hook"),
         )
@@ -95,6 +98,7 @@ class Hooks:
         self.shell.input_transformers_cleanup.append(self.mark)
         self._gate.install(self.shell)
         self.process.variables.install()
+        CELLS.compiler = self.shell.compile
         provide(self.running_scope)
         provide_front(lambda: self.front)
         self.shell.events.register("pre_run_cell", self.before_cell)
@@ -103,11 +107,16 @@ class Hooks:
         if kernel is not None and hasattr(kernel, "do_shutdown"):
             kernel.do_shutdown = partial(self._shut_down, kernel.do_shutdown)
 
-    def _shut_down(self, shut_down: Callable[[bool], Any], restart: bool) -> Any:  # noqa: FBT001 - as ipykernel calls it
-        """The user restarts the kernel or ends it, perhaps while a cell runs."""
+    async def _shut_down(self, shut_down: Callable[[bool], Any], restart: bool) -> Any:  # noqa: FBT001 - as ipykernel calls it
+        """The user restarts the kernel or ends it, perhaps while a cell runs.
+
+        A coroutine, since ipykernel warns of any other: where a cell has made warnings errors, the
+        kernel would not end.
+        """
         if self.session is not None:
             self.session.leaving()
-        return shut_down(restart)
+        told = shut_down(restart)
+        return await told if inspect.isawaitable(told) else told
 
     def loaded_by(self, source: str) -> None:
         """The cell that loads the extension began before its hooks: it is taken note of like any other."""
@@ -122,6 +131,7 @@ class Hooks:
         self.shell.input_transformers_cleanup.remove(self.mark)
         self._gate.remove(self.shell)
         self.process.variables.remove()
+        CELLS.compiler = None
         self.shell.events.unregister("pre_run_cell", self.before_cell)
         self.shell.events.unregister("post_run_cell", self.after_cell)
         vars(getattr(self.shell, "kernel", self)).pop("do_shutdown", None)
@@ -279,7 +289,7 @@ class Hooks:
     def _end_waiting(self, result: Any, suspended: Suspended) -> None:
         """An error reply, so that what is queued behind does not run, for something that is no error."""
         if suspended.wait:
-            if self.session.engine.settings.confirm_rerun.exceeded(suspended.unrecorded, None):
+            if self.open_session().engine.settings.confirm_rerun.exceeded(suspended.unrecorded, None):
                 self.front.costly(suspended)
         else:
             self.front.stopped(suspended)
@@ -315,8 +325,12 @@ class Hooks:
         frame.scope = None  # the next try begins with nothing consumed
         frame.on_record = not undone
         self.sink.begin()
-        self.session.outputs.begin(frame.plan.pending.name, self.sink)
+        self._note_outputs(frame.plan.pending)
         return undone
+
+    def _note_outputs(self, pending: Any) -> None:
+        """What the step shows goes on record while it runs."""
+        self.session.outputs.begin(pending.name, self.sink, step=pending.cell.step)
 
     @property
     def is_deciding(self) -> bool:
@@ -382,7 +396,7 @@ class Hooks:
                 self._guard.hold_in(late.Failures.undo.__code__)
                 self.session.tell_with(self._tell)
                 for source in self._seen:
-                    self.session.saw(source, own=is_own(source))
+                    self.session.saw(source, own=is_own(source), has_run=True)
                 self._seen.clear()
             return self.session
 
@@ -455,7 +469,7 @@ class Hooks:
     def _begin(self, frame: _Frame) -> None:
         self.sink.begin()
         self.session.begin(frame.plan)
-        self.session.outputs.begin(frame.plan.pending.name, self.sink)
+        self._note_outputs(frame.plan.pending)
         frame.running = True
 
     def _give_up(self, frame: _Frame) -> None:

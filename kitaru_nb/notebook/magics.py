@@ -88,7 +88,7 @@ def resume_line(hooks: Hooks, line: str) -> None:
             trust=trust,
         )
     _fill_out(hooks.shell, report.results)
-    hooks.shell.display_pub.publish(display.restore_report(display.resumed(report), report.restored))
+    hooks.shell.display_pub.publish(display.resumed(report).bundle())
     if unwritable is not None:
         session.namespace.open()  # nobody would see to it later: this session ends here
         session.engine.close()
@@ -116,7 +116,7 @@ def rewind_line(hooks: Hooks, line: str) -> None:
     else:
         with Shield() as shield:
             report = session.rewind(words[0])
-        hooks.shell.display_pub.publish(display.restore_report(display.rewound(report), report.restored))
+        hooks.shell.display_pub.publish(display.rewound(report).bundle())
         hooks.open_after("rewind")
         if shield.pressed:
             raise KeyboardInterrupt

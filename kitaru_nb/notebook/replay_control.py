@@ -6,34 +6,35 @@ it, and none of the user's code, runs on the thread that a front end's messages 
 
 from __future__ import annotations
 
-import json
-import subprocess
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kitaru_nb.engine.changes import value_typed
 from kitaru_nb.engine.diff import diff_executions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import checkpoint_names, named_steps
-from kitaru_nb.errors import KitaruError
+from kitaru_nb.engine.typeable import Typeable
+from kitaru_nb.errors import KernelError, KitaruError
 from kitaru_nb.model.checkpoint import StepKind
-from kitaru_nb.model.execution import Execution, ExecutionId, new_execution_id
+from kitaru_nb.model.execution import Execution, ExecutionId
 from kitaru_nb.model.settings import Settings
-from kitaru_nb.stacks.background import log_of
+from kitaru_nb.stacks.beginning import Beginning, begin_elsewhere
 from kitaru_nb.stacks.comparing import page
 from kitaru_nb.stacks.open import open_engine
-from kitaru_nb.stacks.resuming import start_command
 
 __all__ = ["ReplayControl", "Step", "changes_of", "steps_of", "what_to_type"]
-
-_NEWEST = 20
-_LONGEST = 2000  # characters of what a process said
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A checkpoint that a replay may begin at."""
+    """A checkpoint that a replay may begin at.
+
+    Attributes:
+        name: What it is typed by.
+        reads: The names that a person can give another value before it.
+    """
 
     name: str
     reads: tuple[str, ...]
@@ -42,8 +43,9 @@ class Step:
 def steps_of(engine: Engine, execution: Execution) -> list[Step]:
     """The checkpoints of an execution, each under the name that it is typed by."""
     found = named_steps(engine.journal, execution.id)
+    typeable = Typeable(engine, execution)
     return [
-        Step(name, tuple(sorted(step.draft.reads)))
+        Step(name, tuple(typed.name for typed in typeable.of(step)))
         for step, name in zip(found, checkpoint_names(found), strict=True)
         if step.draft.kind in (StepKind.CELL, StepKind.CALL)
     ]
@@ -72,10 +74,7 @@ def changes_of(text: str) -> dict[str, Any]:
             raise ValueError(f"`{line}` is not `name = value`")
         if name in found:
             raise ValueError(f"`{name}` is set twice")
-        try:
-            found[name] = json.loads(value)
-        except (ValueError, RecursionError):
-            found[name] = value
+        found[name] = value_typed(value)
     return found
 
 
@@ -90,8 +89,7 @@ class ReplayControl:
 
     def __init__(self, settings: Settings, execution: ExecutionId, steps: list[Step]) -> None:
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log = Path()
+        self._beginning: Beginning | None = None
         self.execution = execution
         self.steps = steps
         self.replay: ExecutionId | None = None
@@ -108,39 +106,31 @@ class ReplayControl:
             return
         try:
             typed = changes_of(changes if isinstance(changes, str) else "")
-            # Not as words: everybody on this machine could see what was typed.
-            words = ["replay", self.execution, f"--from={from_}", *(["--set=-"] if typed else [])]
-            log = new_execution_id()  # the log's name: the replay makes its own id
-            self._log = log_of(self._settings.home, log)
-            self._process = start_command(
-                self._settings, words, execution=log, folder=Path.cwd(), told=json.dumps(typed)
-            )
+            self._beginning = begin_elsewhere(self._settings, self.execution, from_, typed, folder=Path.cwd())
             self.status = "starting"
-        except KitaruError as error:
-            self.problem = error.message
-        except ValueError as error:
+        except (KitaruError, ValueError) as error:
             self.problem = str(error)
 
     def look(self) -> None:
         """See how the replay stands."""
-        process = self._process
-        if process is None:
+        beginning = self._beginning
+        if beginning is None:
             return
-        over = process.poll() is not None
+        over = beginning.is_over  # first: how it has ended is on record by then
         try:
             with closing(open_engine(self._settings, read_only=True)) as engine:
                 if self.replay is None:
-                    self.replay = _begun_by(engine, process.pid)
+                    self.replay = beginning.begun(engine.journal)
                 if self.replay is not None:
                     self.status = engine.journal.execution(self.replay).status.value
-        except KitaruError as error:
-            self.problem = error.message
+        except KernelError as error:
+            self._beginning, self.status, self.problem = None, "", str(error)
             return
-        if over and self.replay is None:
-            said = self._log.read_text(encoding="utf-8", errors="replace").strip()[-_LONGEST:]
-            self.status, self.problem = "", said or "it ended before it began, and said nothing"
+        except KitaruError as error:
+            self.problem = str(error)
+            return
         if over:
-            self._process = None
+            self._beginning = None
 
     def compare(self) -> None:
         """Put the two side by side, as a page without scripts."""
@@ -151,7 +141,7 @@ class ReplayControl:
                 lambda: open_engine(self._settings, read_only=True), self.execution, self.replay
             )
         except KitaruError as error:
-            self.problem = error.message
+            self.problem = str(error)
         else:
             self.difference = page(found)
 
@@ -162,14 +152,7 @@ class ReplayControl:
             "steps": [{"name": step.name, "reads": list(step.reads)} for step in self.steps],
             "replay": self.replay or "",
             "status": self.status,
-            "running": self._process is not None,
+            "running": self._beginning is not None,
             "problem": self.problem,
             "difference": self.difference,
         }
-
-
-def _begun_by(engine: Engine, pid: int) -> ExecutionId | None:
-    for each in engine.journal.executions(limit=_NEWEST):
-        if each.identity.replay and engine.journal.attempts(each.id)[0].owner.pid == pid:
-            return each.id
-    return None

@@ -144,10 +144,7 @@ def _control(hooks: Any, execution: str | None) -> None:
     if widget is None:
         display.say(hooks.shell, text)
         return
-    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    hooks.shell.display_pub.publish(
-        {"application/vnd.jupyter.widget-view+json": view, **display.bundle(text)}
-    )
+    hooks.shell.display_pub.publish({**widget.shown, **display.bundle(text)})
 
 
 def _widget(hooks: Any, control: ReplayControl) -> Any:

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import anywidget
-import traitlets
-
 from kitaru_nb.model.wait import Wait
+from kitaru_nb.notebook import widget_files
 from kitaru_nb.notebook.answering import Answering, Reply, told
 from kitaru_nb.notebook.fields import is_yes_or_no
+from kitaru_nb.notebook.state_widget import StateWidget
 
 __all__ = ["WaitWidget"]
 
-_FILES = Path(__file__).parent / "widgets"
 
-
-class WaitWidget(anywidget.AnyWidget):
+class WaitWidget(StateWidget):
     """The form of one question.
 
     Args:
@@ -32,27 +28,14 @@ class WaitWidget(anywidget.AnyWidget):
         on_answer: Called with the wait once it is known to be answered, or not to be any more.
     """
 
-    # As texts: given as paths they would be watched for changes by a thread.
-    _esm = (_FILES / "wait.js").read_text(encoding="utf-8")
-    _css = (_FILES / "widgets.css").read_text(encoding="utf-8")
-
-    state = traitlets.Dict().tag(sync=True)
+    _esm = widget_files.module("wait.js")
 
     def __init__(self, answering: Answering, *, on_answer: Callable[[Wait], object]) -> None:
         self._answering = answering
         self._on_answer = on_answer
-        self._turn = 0
-        super().__init__(state=self._drawn(Reply(answering.wait)))
-        self.on_msg(self._heard)
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """What a front end with widgets displays; one without has the line beside it."""
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        return {"application/vnd.jupyter.widget-view+json": view, "text/plain": ""}
+        super().__init__(self._drawn(Reply(answering.wait)))
 
     def _heard(self, _widget: object, content: Any, _buffers: object) -> None:
-        """A message of the front end's: whoever looks at the form can send any."""
         match content:
             case {"kind": "answer", "typed": typed}:
                 reply = self._answering.give(typed, reason=content.get("reason"))
@@ -60,8 +43,7 @@ class WaitWidget(anywidget.AnyWidget):
                 reply = self._answering.look()
             case _:
                 return
-        self._turn += 1
-        self.state = self._drawn(reply)
+        self.draw(self._drawn(reply))
         if reply.wait is not None and self.state["ended"] is not None:
             self._on_answer(reply.wait)
 
@@ -70,7 +52,6 @@ class WaitWidget(anywidget.AnyWidget):
         fields = [field.drawn() for field in self._answering.fields]
         errors: Mapping[str, str] = reply.errors or {}
         return {
-            "turn": self._turn,  # an equal state twice in a row is news too: the form waits for a reply
             "question": asked.question,
             "choice": is_yes_or_no(asked.schema),
             "fields": fields,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from traitlets.config import LoggingConfigurable
 
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.execution import ExecutionId
-from kitaru_nb.server import artifacts, cells, executions, openapi, runs, sums, waits
+from kitaru_nb.server import artifacts, cells, executions, nowhere, openapi, runs, sums, waits
+from kitaru_nb.server.description import described
 from kitaru_nb.server.events import Watcher, register
 from kitaru_nb.server.handler import ROOT, KitaruHandler, Service
 from kitaru_nb.server.places import Place, Places
@@ -39,30 +41,37 @@ class KitaruServer(LoggingConfigurable):
     ).tag(config=True)
 
 
+_ROUTES: dict[str, type[KitaruHandler]] = {
+    "/executions": executions.Executions,
+    "/executions/{execution}": executions.OneExecution,
+    "/executions/{execution}/logs": executions.Logs,
+    "/executions/{execution}/outputs": executions.Outputs,
+    "/executions/{execution}/inputs": executions.Inputs,
+    "/executions/{execution}/why": executions.Why,
+    "/executions/{execution}/replay": runs.Replay,
+    "/executions/{execution}/resume": runs.Resume,
+    "/executions/{execution}/cancel": runs.Cancel,
+    "/waits": waits.Waits,
+    "/waits/{address}": waits.OneWait,
+    "/waits/{address}/answer": waits.Answer,
+    "/cost": sums.Cost,
+    "/diff": sums.Diff,
+    "/diff.html": sums.DiffPage,
+    "/cells": cells.Cells,
+    "/artifacts": artifacts.Artifact,
+    "/artifacts/slice": artifacts.Slice,
+    "/openapi.json": openapi.OpenApi,
+}
+"""What answers each path, as the description has it."""
+
+
 def routes() -> list[tuple[str, type[KitaruHandler]]]:
     """Every route below the server's base URL, and what answers it."""
-    segment = "([^/]+)"
-    table: dict[str, type[KitaruHandler]] = {
-        "executions": executions.Executions,
-        f"executions/{segment}": executions.OneExecution,
-        f"executions/{segment}/logs": executions.Logs,
-        f"executions/{segment}/outputs": executions.Outputs,
-        f"executions/{segment}/why": executions.Why,
-        f"executions/{segment}/replay": runs.Replay,
-        f"executions/{segment}/resume": runs.Resume,
-        f"executions/{segment}/cancel": runs.Cancel,
-        "waits": waits.Waits,
-        f"waits/{segment}": waits.OneWait,
-        f"waits/{segment}/answer": waits.Answer,
-        "cost": sums.Cost,
-        "diff": sums.Diff,
-        r"diff\.html": sums.DiffPage,
-        "cells": cells.Cells,
-        "artifacts": artifacts.Artifact,
-        "artifacts/slice": artifacts.Slice,
-        r"openapi\.json": openapi.OpenApi,
-    }
-    return [(f"{ROOT}/{path}", handler) for path, handler in table.items()]
+    return [(_pattern(path), handler) for path, handler in _ROUTES.items()]
+
+
+def _pattern(path: str) -> str:
+    return ROOT + re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(path))
 
 
 def load(server: ServerApp) -> None:
@@ -76,9 +85,14 @@ def load(server: ServerApp) -> None:
     watcher = Watcher(server.event_logger, service, go_on=resumes, pause=own.poll, log=server.log)
     service.heard, service.changed = watcher.heard, watcher.wake
     base = server.web_app.settings["base_url"]
-    options: dict[str, Any] = {"service": service}
+    paths = described("")["paths"]
+    table: list[tuple[str, type[KitaruHandler], dict[str, Any]]] = [
+        (_pattern(path), handler, {"service": service, "operations": paths[path]})
+        for path, handler in _ROUTES.items()
+    ]
+    table.append((f"{ROOT}/(.*)", nowhere.Nowhere, {"service": service, "paths": list(_ROUTES)}))
     server.web_app.add_handlers(  # type: ignore[no-untyped-call] # tornado has no types there
-        ".*$", [(url_path_join(base, path), handler, options) for path, handler in routes()]
+        ".*$", [(url_path_join(base, path), handler, options) for path, handler, options in table]
     )
     server.io_loop.add_callback(watcher.begin)
     if _has_labextension():

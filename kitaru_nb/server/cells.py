@@ -30,13 +30,17 @@ class Cells(KitaruHandler):
         if not (isinstance(path, str) and path and isinstance(listed, list) and len(listed) <= _MOST):
             raise UsageError("the request holds no notebook with its cells", kind="bad-body", hint=_BODY)
         notebook, places = below(self.service.root, checked("notebook", path)), self.service.places
+        called = body.get("known_as", str(notebook))
+        if not isinstance(called, str):
+            raise UsageError("`known_as` is no path", kind="bad-body", hint=_BODY)
+        known_as = checked("known_as", called)
         cells = [TypedCell(*_typed(each)) for each in listed]
 
         nothing: dict[str, Any] = {"execution": None, "cells": {}, "dead": None}
 
         def work() -> dict[str, Any]:
             place = places.of_notebook(notebook)
-            return place.found(lambda engine: cell_states(engine, str(notebook), cells), nothing, inert=False)
+            return place.found(lambda engine: cell_states(engine, known_as, cells), nothing, inert=False)
 
         self.reply(await self.service.in_thread(work))
 

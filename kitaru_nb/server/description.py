@@ -88,6 +88,7 @@ _EXECUTION = _in_path("execution", "An id, or `latest`.")
 _ADDRESS = _in_path("address", "EXECUTION/NAME[#n], quoted so that it is one segment.")
 _OF = _query("execution", _NAME, "One execution alone.")
 _NOTEBOOK = _query("notebook", _NAME, "A notebook's path as the contents API has it.")
+_KNOWN_AS = _query("known_as", _NAME, "What the kernel of `notebook` calls it, where that is another path.")
 _TAG = _query("tag", _NAME, "Executions with this tag.")
 _SINCE = _query("since", _NAME, "Executions begun since then: a length of time such as 2h, or a date.")
 
@@ -140,6 +141,7 @@ def _paths() -> Json:
                     _TAG,
                     _SINCE,
                     _NOTEBOOK,
+                    _KNOWN_AS,
                     _query("q", _NAME, "Only those with this in their id, notebook, flow or tags."),
                     _query("limit", _between(1, 500), "At most this many."),
                     _query("before", _NAME, "The id of the last one of the page before."),
@@ -180,7 +182,16 @@ def _paths() -> Json:
                         "ended": {"type": "boolean"},
                     }
                 ),
-                query=(_query("checkpoint", _NAME, "Its name.", required=True),),
+                query=(_query("checkpoint", _NAME, "Its name; that of the one that runs without it."),),
+            ),
+        },
+        "/executions/{execution}/inputs": {
+            "parameters": [_EXECUTION],
+            "get": _operation(
+                "inputs",
+                "What a checkpoint read, or its flow was given, that a person can type for a replay.",
+                _ref("Inputs"),
+                query=(_query("checkpoint", _NAME, "Its name; NAME#2 is the second of it.", required=True),),
             ),
         },
         "/executions/{execution}/why": {
@@ -225,6 +236,7 @@ def _paths() -> Json:
                     _OF,
                     _query("status", _ref("WaitStatus"), "Only those that stand like this."),
                     _NOTEBOOK,
+                    _KNOWN_AS,
                     _query("limit", _between(1, 500), "At most this many."),
                 ),
             )
@@ -277,6 +289,7 @@ def _paths() -> Json:
                 body=_object(
                     {
                         "notebook": _NAME,
+                        "known_as": _TEXT,
                         "cells": {
                             "type": "array",
                             "maxItems": 5000,
@@ -287,6 +300,7 @@ def _paths() -> Json:
                             ),
                         },
                     },
+                    optional=("known_as",),
                     more=True,
                 ),
                 errors=(400, 409),
@@ -319,7 +333,7 @@ def _paths() -> Json:
                 ),
             )
         },
-        "/openapi.json": {"get": _operation("openapi", "This document.", {"type": "object"}, errors=())},
+        "/openapi.json": {"get": _operation("openapi", "This document.", {"type": "object"}, errors=(400,))},
     }
 
 
@@ -406,6 +420,12 @@ def _schemas() -> Json:
                 "binding": _or_null("string"),
             }
         ),
+        "Inputs": _object(
+            {
+                "checkpoint": _TEXT,
+                "inputs": _list(_object({"name": _TEXT, "type": _TEXT, "literal": _or_null("string")})),
+            }
+        ),
         "Line": _object(
             {
                 "seq": {"type": "integer"},
@@ -467,7 +487,7 @@ def _schemas() -> Json:
         "Cell": _object(
             {
                 "checkpoint": _or_null("string"),
-                "status": {"enum": ["fresh", "stale", "restored", "failed", "waiting", None]},
+                "status": {"enum": ["fresh", "stale", "restored", "running", "failed", "waiting", None]},
                 "duration": _NUMBER,
                 "cost": _NUMBER,
                 "saved_duration": _NUMBER,

@@ -21,6 +21,7 @@ from typing import Any
 from jupyter_events import EventLogger
 
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.wait_list import address_in
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.event import Event
@@ -61,7 +62,7 @@ def changes(
         over: Waits whose deadline has passed, which nobody records either, with their executions.
         seq: The number of the newest event.
     """
-    waits = [address for event in events if (address := _address(event)) is not None]
+    waits = [address for event in events if (address := address_in(event)) is not None]
     executions = [*(event.execution for event in events), *gone, *over.values()]
     return {
         "executions": list(dict.fromkeys(executions)),
@@ -94,7 +95,7 @@ class Seen:
                 case "wait.asked":
                     self._asked(event)
                 case "wait.answered" | "wait.expired":
-                    self.deadlines.pop(_address(event) or "", None)
+                    self.deadlines.pop(address_in(event) or "", None)
                     ready.append(event.execution)
                 case "execution.waiting":
                     ready.append(event.execution)
@@ -108,7 +109,7 @@ class Seen:
 
     def _asked(self, event: Event) -> None:
         """A question is asked, or asked anew: then what was its deadline before counts no more."""
-        address = _address(event)
+        address = address_in(event)
         if address is None:
             return
         self.deadlines.pop(address, None)
@@ -246,13 +247,6 @@ class Watcher:
         for execution in dict.fromkeys([*ready, *over.values()]):
             self._go_on(place, execution)
         return changes(events, gone, over, seq=seen.seq) if events or gone or over else None
-
-
-def _address(event: Event) -> str | None:
-    """The wait that an event is about, if any: those of an imported execution may hold anything."""
-    data: object = event.data
-    found = data.get("address") if event.kind.startswith("wait.") and isinstance(data, dict) else None
-    return found if isinstance(found, str) else None
 
 
 def _deadlines(place: Place) -> dict[str, tuple[ExecutionId, datetime]]:

@@ -1,4 +1,4 @@
-"""Executions: the list, one with its checkpoints, its log, and why a step ran."""
+"""Executions: the list, one with its checkpoints, its log, a step's inputs, and why it ran."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tornado.web import authenticated
 
 from kitaru_nb.engine.describe import execution_json, show_json
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.live_outputs import shown_by
+from kitaru_nb.engine.live_outputs import shown_by, unended_step
 from kitaru_nb.engine.logs import log_of
 from kitaru_nb.engine.pages import Page, Wanted
 from kitaru_nb.engine.refs import find_step
+from kitaru_nb.engine.typeable import Typeable
 from kitaru_nb.engine.why import explain
-from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus
 from kitaru_nb.server.handler import KitaruHandler, checked
 from kitaru_nb.stacks.settings import begun_after
 
-__all__ = ["Executions", "Logs", "OneExecution", "Why"]
+__all__ = ["Executions", "Inputs", "Logs", "OneExecution", "Outputs", "Why"]
 
 _PAGE, _LONGEST = 50, 500
 _LINES = 1000
@@ -38,7 +38,7 @@ class Executions(KitaruHandler):
             status=self.one_of(ExecutionStatus, "status"),
             tag=self.text("tag"),
             since=None if since is None else begun_after(since, what="since"),
-            notebook=None if notebook is None else str(notebook),
+            notebook=self.known_as(),
             text=self.text("q"),
             before=None if before is None else ExecutionId(before),
         )
@@ -94,13 +94,31 @@ class Outputs(KitaruHandler):
     async def get(self, execution: str) -> None:
         """Answer with its outputs as a notebook has them, and whether they are all."""
         wanted, name = checked("execution", execution), self.text("checkpoint")
-        if name is None:
-            raise UsageError(
-                "which `checkpoint` is not said", kind="bad-query", hint="outputs?checkpoint=train"
-            )
 
         def look(engine: Engine, chosen: ExecutionId) -> dict[str, Any]:
-            return shown_by(engine.journal, engine.journal.execution(chosen), name).to_json()
+            journal, found = engine.journal, engine.journal.execution(chosen)
+            return shown_by(journal, found, name or unended_step(journal, found)).to_json()
+
+        self.reply(await self.look_at(wanted, look))
+
+
+class Inputs(KitaruHandler):
+    """What one step read that a person can type for a replay."""
+
+    @authenticated
+    @authorized
+    async def get(self, execution: str) -> None:
+        """Answer with the names that held plain data, and what they held where that is short."""
+        wanted = checked("execution", execution)
+        name = self.needed("checkpoint", hint="inputs?checkpoint=train")
+
+        def look(engine: Engine, chosen: ExecutionId) -> dict[str, Any]:
+            found = engine.journal.execution(chosen)
+            step = find_step(engine.journal, found, name)
+            return {
+                "checkpoint": name,
+                "inputs": [each.to_json() for each in Typeable(engine, found).of(step)],
+            }
 
         self.reply(await self.look_at(wanted, look))
 
@@ -112,9 +130,8 @@ class Why(KitaruHandler):
     @authorized
     async def get(self, execution: str) -> None:
         """Answer with the document that ``kitaru-nb why --json`` prints."""
-        wanted, name = checked("execution", execution), self.text("checkpoint")
-        if name is None:
-            raise UsageError("which `checkpoint` is not said", kind="bad-query", hint="why?checkpoint=train")
+        wanted = checked("execution", execution)
+        name = self.needed("checkpoint", hint="why?checkpoint=train")
 
         def look(engine: Engine, chosen: ExecutionId) -> dict[str, Any]:
             journal = engine.journal

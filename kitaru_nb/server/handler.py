@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.client import responses
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
 from jupyter_server.auth.identity import User
@@ -41,6 +43,8 @@ RESOURCE = "kitaru-nb"
 MAX_BODY = 1 << 20
 MAX_TEXT = 1000  # characters of a name, an address or a search in a URL
 _THREADS = 4
+_SHOWN = 60
+_OTHERS = ("token", "_xsrf", "_")  # who asks, and what keeps a browser from remembering; so do bare numbers
 _ANONYMOUS = 32  # hexadecimal digits: what Jupyter calls somebody whom no identity provider knows
 
 T = TypeVar("T")
@@ -86,17 +90,40 @@ class KitaruHandler(APIHandler):
     auth_resource = RESOURCE
     service: Service
 
-    def initialize(self, service: Service) -> None:
-        """Take what the handlers share."""
+    def initialize(self, service: Service, operations: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Take what the handlers share, and what the description says of this one's verbs."""
         self.service = service
+        self.operations = operations
 
     async def prepare(self) -> None:  # type: ignore[override] # as in its base, whose own base redirects
-        """Refuse what is too large, then who may not ask."""
+        """Refuse what is too large, then who may not ask, then what nobody knows."""
         await super().prepare()
         if len(self.request.body) > MAX_BODY:
             raise HTTPError(413, f"the request has more than {MAX_BODY} bytes")
         if self.current_user:
             self.service.heard()
+            self._refuse_unknown()
+
+    def _refuse_unknown(self) -> None:
+        """Refuse a parameter of the query that would count for nothing: most are mistyped.
+
+        Raises:
+            UsageError: kind ``unknown-query``.
+        """
+        operation = self.operations.get((self.request.method or "").lower())
+        if operation is None:
+            return  # a verb that it does not have is refused as that
+        known = [each["name"] for each in operation["parameters"]]
+        for name, values in self.request.query_arguments.items():
+            if name in known or name in _OTHERS or (name.isdigit() and not any(values)):
+                continue
+            close = difflib.get_close_matches(name, known, n=1)
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise UsageError(
+                f"the query has `{name[:_SHOWN]}`, which means nothing here",
+                kind="unknown-query",
+                hint=f"{close[0]}=…" if close else takes,
+            )
 
     async def look(self, look: Callable[[Engine], T]) -> T:
         """What `look` finds in the server's own records; it only reads."""
@@ -154,6 +181,17 @@ class KitaruHandler(APIHandler):
             raise UsageError(message, kind="bad-query", hint=f"{name}=TEXT, quoted") from None
         return checked(name, found) if found else None
 
+    def needed(self, name: str, *, hint: str) -> str:
+        """A parameter of the query that has to be given.
+
+        Raises:
+            UsageError: kinds ``bad-query``, ``too-long``.
+        """
+        found = self.text(name)
+        if found is None:
+            raise UsageError(f"which `{name}` is not said", kind="bad-query", hint=hint)
+        return found
+
     def notebook(self) -> Path | None:
         """The notebook in the query as the records know it, from its path below the server's folder.
 
@@ -162,6 +200,14 @@ class KitaruHandler(APIHandler):
         """
         path = self.text("notebook")
         return None if path is None else below(self.service.root, path)
+
+    def known_as(self) -> str | None:
+        """What the notebook in the query is called where it is recorded; None where none is in the query.
+
+        That is its path on this machine, unless its kernel is known to call it something else.
+        """
+        notebook = self.notebook()
+        return None if notebook is None else self.text("known_as") or str(notebook)
 
     def number(self, name: str, *, least: int, most: int) -> int | None:
         """A whole number in the query.

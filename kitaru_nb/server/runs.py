@@ -15,7 +15,7 @@ from kitaru_nb.model.execution import Execution, ExecutionId
 from kitaru_nb.server.handler import KitaruHandler, checked, name_of
 
 if TYPE_CHECKING:
-    from kitaru_nb.server.replays import Beginning
+    from kitaru_nb.stacks.beginning import Beginning
 
 __all__ = ["Cancel", "Replay", "Resume"]
 
@@ -81,12 +81,15 @@ class Cancel(KitaruHandler):
     @authorized
     async def post(self, execution: str) -> None:
         """Mark it as cancelled, and ask its process to end."""
-        from kitaru_nb.stacks.cancelling import cancel  # noqa: PLC0415 - as above
+        from kitaru_nb.stacks.cancelling import cancel, end_job  # noqa: PLC0415 - as above
+        from kitaru_nb.stacks.launcher import Launchers  # noqa: PLC0415 - as above
 
         wanted, by = checked("execution", execution), name_of(self.current_user)
 
         def change(engine: Engine, found: ExecutionId) -> Execution:
-            return cancel(engine.journal, found, by=by)
+            now = cancel(engine.journal, found, by=by)
+            end_job(engine, now, Launchers(engine.settings))
+            return now
 
         self.reply(_standing(await self.change(wanted, change)))
 

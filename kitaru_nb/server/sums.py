@@ -55,7 +55,7 @@ class Diff(KitaruHandler):
     async def compared(self) -> ExecutionDiff:
         """The two executions that the query names, compared.
 
-        Values whose loading could run code are not loaded: that they differ is all that is told.
+        Values whose loading could run code are not loaded: that they differ is told, and what shows how.
         """
         a, b = self.text("a"), self.text("b")
         if a is None or b is None:
@@ -66,7 +66,7 @@ class Diff(KitaruHandler):
             place = places.of_execution(a)
             with place.reading() as engine:
                 one, other = engine.journal.execution(a).id, engine.journal.execution(b).id
-            return diff_executions(place.opened, one, other)
+            return diff_executions(place.opened, one, other, elsewhere=f"kitaru-nb diff {one} {other}")
 
         return await self.service.in_thread(work)
 

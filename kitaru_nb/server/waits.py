@@ -30,12 +30,8 @@ class Waits(KitaruHandler):
     @authorized
     async def get(self) -> None:
         """Answer with all that fit."""
-        execution, status, notebook = (
-            self.text("execution"),
-            self.one_of(WaitStatus, "status"),
-            self.notebook(),
-        )
-
+        execution, status = self.text("execution"), self.one_of(WaitStatus, "status")
+        notebook, known_as = self.notebook(), self.known_as()
         limit = self.number("limit", least=1, most=_LONGEST) or _LONGEST
         places = self.service.places
 
@@ -47,7 +43,7 @@ class Waits(KitaruHandler):
                     own = {engine.journal.execution(execution).id}
             elif notebook is not None:
                 place = places.of_notebook(notebook)
-                own = _of_notebook(place, str(notebook))
+                own = _of_notebook(place, known_as or str(notebook))
             else:
                 place = places.own()
             return [

@@ -34,6 +34,7 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
 from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity
+from kitaru_nb.model.wait import asks_again_from
 from kitaru_nb.stacks.client import CellClient, KernelDied, Reply, TimedOut, reported
 from kitaru_nb.stacks.kernels import HeadlessKernel, describe_exit
 from kitaru_nb.stacks.manager import NotebookManager
@@ -41,6 +42,7 @@ from kitaru_nb.stacks.notebooks import Step, steps_of
 from kitaru_nb.stacks.open import chosen_stack
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of
 from kitaru_nb.stacks.taken import Taken
+from kitaru_nb.stacks.warm import kernel_for, ready_next
 from kitaru_nb.stacks.watch import RunTimedOut, Signals, Stopped, Superseded, Watch
 
 __all__ = ["AttemptRun"]
@@ -48,7 +50,7 @@ __all__ = ["AttemptRun"]
 _SETTLE = 1.5  # seconds an interrupted cell gets to end by itself
 _STOP = 1.0  # seconds the kernel gets to end after that
 _BOOT = (
-    "__import__('kitaru_nb.stacks.orphans', fromlist=['x']).end_with_parent({pid})\n"
+    "__import__('kitaru_nb.stacks.kernel_side', fromlist=['x']).prepare({pid})\n"
     "__import__('kitaru_nb.notebook.headless', fromlist=['x']).start(__import__('json').loads({start!r}))\n"
     "get_ipython().execution_count = {count}"
 )
@@ -99,7 +101,7 @@ class AttemptRun:
         nb: The parameterised notebook, with stable cell ids; it becomes the output notebook.
         engine: Journal and store.
         attempt: The attempt whose lease this process holds.
-        identity: What is being run.
+        identity: What is being run, with the notebook where it is read from.
         taken: What is taken over from the record; it is not run.
         kernel_name: An installed Python kernel.
         output: Where papermill saves the output notebook, or None.
@@ -109,6 +111,7 @@ class AttemptRun:
         trust: Put back what anybody signed.
         budget: What the execution may cost from now on, in US dollars.
         on_wait: What to do at a wait without an answer; None for what the code says.
+        reuse: Take for marked cells also what touched the outside in other executions.
     """
 
     def __init__(
@@ -127,12 +130,15 @@ class AttemptRun:
         trust: bool = False,
         budget: float | None = None,
         on_wait: OnWait | None = None,
+        reuse: bool = False,
     ) -> None:
+        self._reuse = reuse
         self._on_wait = on_wait
         self._nb = nb
         self._engine = engine
         self._attempt = attempt
         self._identity = identity
+        self._folder = _folder_of(identity.notebook)
         self._taken = taken
         self._trust = trust
         self._budget = budget
@@ -171,8 +177,7 @@ class AttemptRun:
                 end = self._run_cells()
             except BaseException as error:  # noqa: BLE001 - whatever ends the run, the journal has to know
                 end = self._end_of(error)
-            outcome = self._close(end)
-        return outcome, end.error
+            return self._close(end)
 
     # -- the cells ---------------------------------------------------------------------
 
@@ -195,8 +200,9 @@ class AttemptRun:
             self._put_back_files(commits)
             return _End(ExecutionStatus.COMPLETED, Exit.COMPLETED)
         self._watch.check()
-        self._kernel = HeadlessKernel(self._kernel_name)
+        self._kernel = kernel_for(self._kernel_name)
         self._boot(self._kernel, commits)
+        ready_next(self._kernel_name)
         try:
             for index, cell in enumerate(self._nb.cells[first:], first):
                 if index in steps:
@@ -211,8 +217,8 @@ class AttemptRun:
     def _put_back_files(self, commits: Sequence[Checkpoint]) -> None:
         """Where nothing is left to run there is no kernel that would put back files."""
         restored = Restored()
-        folder = Path(self._identity.notebook or "").parent
-        Files(self._engine, folder, self._identity).put_back_line(commits, restored)
+        folder = self._folder or Path(self._identity.notebook or "").parent
+        Files(self._engine, Path(folder), self._identity).put_back_line(commits, restored)
         for said in restored.problems:
             logger.warning("%s", said)
         if restored.damaged:
@@ -241,6 +247,7 @@ class AttemptRun:
             "execution": self._attempt.execution,
             "epoch": self._attempt.epoch,
             "notebook": self._identity.notebook,
+            "folder": self._folder,
             "parameters": self._identity.parameters,
             "secrets": VAULT.met(),
             "trust": self._trust,
@@ -248,14 +255,13 @@ class AttemptRun:
             "restore": commits[-1].seq if commits else None,
             "on_wait": None if self._on_wait is None else asdict(self._on_wait),
             "replay": self._taken.replay,
+            "reuse": self._reuse,
         }
         code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)
         try:
             answer = self._client.run_silently(code, report=_REPORT)
         except KernelDied:
-            message = (
-                f"the kernel `{kernel.name}` died while it was made ready: {describe_exit(kernel.exit_code)}"
-            )
+            message = f"the kernel `{kernel.name}` died while it was made ready: {kernel.why_it_ended()}"
             raise KernelError(message, kind="kernel-start", hint=kernel.log_tail()) from None
         if answer["status"] != "ok":
             raise _boot_error(answer, kernel)
@@ -301,6 +307,8 @@ class AttemptRun:
     def _tick(self) -> None:
         """While a reply is awaited."""
         self._watch.check()
+        if self._kernel is not None:
+            self._kernel.vitals.look()
         self._manager.save_if_due()
 
     # -- the end -----------------------------------------------------------------------
@@ -348,7 +356,16 @@ class AttemptRun:
         self._mark_failed(step)
         reason = _first_line(error_line(reply.ename, reply.evalue))
         late = reply.ename == errors.TimedOutError.__name__
-        return _End(ExecutionStatus.FAILED, Exit.TIMED_OUT if late else Exit.FAILED, reason, step)
+        code = Exit.TIMED_OUT if late else Exit.FAILED
+        return _End(ExecutionStatus.FAILED, code, reason, step, hint=self._hint_of(step, reply))
+
+    def _hint_of(self, step: Step, reply: Reply) -> str:
+        """What one of our own errors says to do; nothing of any other error."""
+        if reply.ename not in errors.__all__:
+            return ""
+        hint = reply.evalue.partition("\n  Try: ")[2]
+        name = self._name_of(step)
+        return hint if name is None else asks_again_from(hint, name)
 
     def _after_wait(self, step: Step, event: Event) -> _End:
         """The cell is still to be run, and its output says what for."""
@@ -361,7 +378,7 @@ class AttemptRun:
         return _End(ExecutionStatus.WAITING, Exit.WAITING, reason, step, wait=wait, hint=hint)
 
     def _after_death(self) -> _End:
-        why = describe_exit(self._kernel.exit_code if self._kernel else None)
+        why = self._kernel.why_it_ended() if self._kernel else describe_exit(None)
         step = self._step_now
         reason = f"kernel died: {why}"
         if step is not None and not self._was_committed(step):
@@ -440,8 +457,11 @@ class AttemptRun:
             return False
         return False
 
-    def _close(self, end: _End) -> Outcome:
-        """Write down how it ended: the journal first when somebody waits for it, then the notebook."""
+    def _close(self, end: _End) -> tuple[Outcome, BaseException | None]:
+        """Write down how it ended: the journal first when somebody waits for it, then the notebook.
+
+        The error is the one to raise; that the output could not be saved is found only here.
+        """
         end = replace(end, reason=VAULT.mask(end.reason))
         self._manager.notebook_complete()
         try:
@@ -456,7 +476,7 @@ class AttemptRun:
             if self._kernel is not None:
                 self._kernel.stop(patience=5.0 if end.exit in (Exit.COMPLETED, Exit.FAILED) else _STOP)
         name = None if end.exit is Exit.COMPLETED or end.step is None else self._name_of(end.step)
-        return Outcome(
+        outcome = Outcome(
             end.status,
             end.exit,
             self._attempt.execution,
@@ -468,6 +488,7 @@ class AttemptRun:
             wait=end.wait,
             hint=end.hint,
         )
+        return outcome, end.error
 
     def _finish(self, end: _End) -> None:
         self._engine.journal.finish(self._attempt, end.status, reason=end.reason or None)
@@ -500,6 +521,11 @@ class AttemptRun:
             with contextlib.suppress(SyntaxError, ValueError):
                 return step_name(ast.parse(step.source), {checkpoint.draft.name for checkpoint in recorded})
         return None
+
+
+def _folder_of(notebook: str | None) -> str | None:
+    """The folder of a notebook that is a file."""
+    return str(Path(notebook).parent) if notebook is not None and Path(notebook).is_absolute() else None
 
 
 def _client_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import os
 import signal
 from contextlib import suppress
 
-from kitaru_nb.errors import UsageError
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.errors import KitaruError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import (
     Execution,
@@ -16,9 +17,11 @@ from kitaru_nb.model.execution import (
     current_owner,
     is_alive,
 )
+from kitaru_nb.stacks.launcher import Launchers
 from kitaru_nb.stacks.resuming import is_headless
+from kitaru_nb.stacks.submissions import submission_of
 
-__all__ = ["cancel"]
+__all__ = ["cancel", "end_job"]
 
 _OVER = (ExecutionStatus.COMPLETED, ExecutionStatus.CANCELLED)
 
@@ -60,6 +63,24 @@ def cancel(journal: Journal, execution: ExecutionId, *, by: str) -> Execution:
     return journal.execution(execution)
 
 
+def end_job(engine: Engine, execution: Execution, launchers: Launchers) -> str | None:
+    """Take the job of a cancelled execution out of its scheduler; None, or why that could not be done.
+
+    Its worker would find out by itself, with its next heartbeat or before its first cell.
+    """
+    submission = submission_of(engine, execution)
+    if submission is None or submission.handle is None or not submission.own:
+        return None
+    try:
+        launcher = launchers(submission.stack)
+        if launcher is None:
+            return f"stack `{submission.stack}` is not known here: its job ends by itself"
+        launcher.cancel(submission.handle)
+    except KitaruError as error:
+        return f"its job could not be ended and will end by itself: {error.message}"
+    return None
+
+
 def _over(found: Execution) -> Execution:
     if found.status is ExecutionStatus.CANCELLED:
         return found
@@ -69,6 +90,6 @@ def _over(found: Execution) -> Execution:
 
 def _tell(owner: Owner) -> None:
     """Ask the process to end, where that is the one on this machine and not one of its number."""
-    if is_alive(owner) and owner.pid != os.getpid():
+    if not owner.is_queue and is_alive(owner) and owner.pid != os.getpid():
         with suppress(OSError):  # it has just ended by itself
             os.kill(owner.pid, signal.SIGTERM)

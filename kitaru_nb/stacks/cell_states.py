@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,20 @@ from kitaru_nb.engine.describe import time_json
 from kitaru_nb.engine.earlier import earlier_executions, steps_of_executions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.furthest import furthest_line, left_at
+from kitaru_nb.engine.live_outputs import STEP, unended_among
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.plan import CellPlan, Fate, PlannedCell, foresee
 from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.errors import Suspended
 from kitaru_nb.journal.journal import Journal
+from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
-from kitaru_nb.model.execution import Execution
+from kitaru_nb.model.event import Event
+from kitaru_nb.model.execution import Execution, ExecutionStatus, current_owner
 
 __all__ = ["TypedCell", "cell_states"]
+
+_LOOKED_AT = 500  # of the newest events: what runs now was noted among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,9 @@ def cell_states(engine: Engine, notebook: str, cells: Sequence[TypedCell]) -> di
     """The state of each cell that is a checkpoint, and whether the notebook's last kernel died.
 
     A cell is *fresh* when its record would be restored if everything ran now, *restored* when that
-    is what happened last, *stale* when it would run again, for the reason given.
+    is what happened last, *stale* when it would run again, for the reason given, *running*
+    once it has run for some seconds: then it is on record that it does. Of files that a kernel on
+    another machine has read nothing is known here; it is taken that they have not changed.
 
     Args:
         engine: Where it is recorded.
@@ -55,14 +62,15 @@ def cell_states(engine: Engine, notebook: str, cells: Sequence[TypedCell]) -> di
     recorded = steps_of_executions(engine, known)
     removed = journal.removed(frozenset().union(*(step.draft.stored for step in recorded)))
     planned = _planned(cells, recorded)
-    rows = foresee(planned, recorded, holds=file_holds, removed=removed)
+    rows = foresee(planned, recorded, holds=_holds_for(engine, current), removed=removed)
     latest = {step.draft.step: step for step in recorded if step.execution == current.id}
     waiting = waiting_cells(journal, current.id)
+    running = _running(engine, current, [step for step in recorded if step.execution == current.id])
     states = {}
     for cell, row in zip(cells, rows, strict=True):
         if row.cell.is_step:
             states[cell.id] = _state(
-                row, latest.get(row.cell.step), waiting.get(str(row.cell.step)), _origin_of(journal)
+                row, latest.get(row.cell.step), waiting.get(str(row.cell.step)), running, _origin_of(journal)
             )
     return {"execution": current.id, "cells": states, "dead": _dead(journal, current)}
 
@@ -82,15 +90,33 @@ def _is_step(cell: TypedCell, on_record: set[str | None]) -> bool:
     return is_marked(cell.source, cell.tags) or f"cell:{cell.id}" in on_record
 
 
+def _holds_for(engine: Engine, current: Execution) -> Callable[[str, str], bool]:
+    """Whether a file is as it was. Of a kernel on another machine the files are not here: they count so."""
+    owner = engine.journal.attempts(current.id)[-1].owner
+    return file_holds if owner.host == current_owner().host else lambda _what, _digest: True
+
+
+def _running(engine: Engine, current: Execution, recorded: Sequence[Checkpoint]) -> Event | None:
+    """The newest note of the step that runs now, where it is among what happened last."""
+    journal = engine.journal
+    if current.status is not ExecutionStatus.RUNNING or not isinstance(journal, SqlJournal):
+        return None
+    newest, _ = journal.newest_event()
+    return unended_among(journal.events(current.id, after=max(0, newest - _LOOKED_AT)), recorded)
+
+
 def _state(
-    row: CellPlan, last: Checkpoint | None, stopped: Suspended | None, origin_of: Any
+    row: CellPlan, last: Checkpoint | None, stopped: Suspended | None, running: Event | None, origin_of: Any
 ) -> Mapping[str, Any]:
     draft = None if last is None else last.draft
     same = draft is not None and source_code(draft.source) == source_code(row.cell.source)
+    name = row.name or (draft.name if draft is not None else None)
     status, why = _status(row, last if same else None, stopped)
+    if stopped is None and running is not None and _is_of(running, row.cell.step, name):
+        status, why = "running", "it runs now"
     restored = draft is not None and draft.status is CheckpointStatus.RESTORED
     return {
-        "checkpoint": row.name or (draft.name if draft is not None else None),
+        "checkpoint": name,
         "status": status,
         "duration": draft.duration if draft is not None else row.duration,
         "cost": draft.cost if draft is not None else row.cost,
@@ -100,6 +126,12 @@ def _state(
         "why": why,
         "wait": None if stopped is None else stopped.wait,
     }
+
+
+def _is_of(note: Event, step: str | None, name: str | None) -> bool:
+    """Whether a note is about the step with this identity, or where it names none, with this name."""
+    told = note.data.get(STEP)
+    return bool(told == step if told is not None else note.data["checkpoint"] == name)
 
 
 def _status(row: CellPlan, last: Checkpoint | None, stopped: Suspended | None) -> tuple[str | None, str]:

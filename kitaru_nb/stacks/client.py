@@ -24,6 +24,7 @@ __all__ = ["CellClient", "KernelDied", "Reply", "TimedOut", "reported"]
 _TICK_MS = 100
 _IDLE_WAIT = 4.0  # seconds for the last outputs to arrive after the reply; nbclient's own patience
 _IDLE_WAIT_RECORDED = 0.5  # the same where the outputs do not matter or the kernel keeps a record of them
+_IDLE_WAIT_START = 0.05  # the same for a question that is asked again where they do not come
 _RESULT = "kitaru_nb"
 _LAST = "__import__('kitaru_nb.notebook.headless', fromlist=['last']).last()"
 
@@ -91,7 +92,9 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
         self._idle_seen = False
         try:
             while not self._idle_seen:  # the first answers may come before the outputs are subscribed to
-                reply = self._exchange("kernel_info_request", {}, deadline=deadline)
+                reply = self._exchange(
+                    "kernel_info_request", {}, deadline=deadline, patience=_IDLE_WAIT_START
+                )
         except TimedOut:
             raise self._start_error(f"it did not answer within {timeout:g} s") from None
         except KernelDied:
@@ -191,17 +194,24 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
         cell: NotebookNode | None = None,
         index: int = -1,
         deadline: float | None = None,
+        patience: float | None = None,
     ) -> dict[str, Any]:
         """Send a request and wait for its reply and the end of its outputs."""
         message = self.kc.session.msg(kind, content, metadata=metadata)
         self._awaited = (message["header"]["msg_id"], cell, index)
         self.kc.shell_channel.send(message)
-        reply = self._receive(*self._awaited, deadline=deadline)
+        reply = self._receive(*self._awaited, deadline=deadline, patience=patience)
         self._awaited = None
         return reply
 
     def _receive(
-        self, request: str, cell: NotebookNode | None, index: int, *, deadline: float | None
+        self,
+        request: str,
+        cell: NotebookNode | None,
+        index: int,
+        *,
+        deadline: float | None,
+        patience: float | None = None,
     ) -> dict[str, Any]:
         reply: dict[str, Any] | None = None
         self._idle_seen = False
@@ -217,7 +227,7 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
                     reply = message
                     heard = time.monotonic()
             self._tick()
-            if reply is not None and time.monotonic() - heard > _patience(reply, cell):
+            if reply is not None and time.monotonic() - heard > (patience or _patience(reply, cell)):
                 break
             if reply is None:
                 self._check(ready=bool(ready), deadline=deadline)

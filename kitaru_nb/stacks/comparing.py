@@ -85,7 +85,8 @@ _STYLE = """
 .kitaru-diff td, .kitaru-diff th { padding: .2em .8em .2em 0; text-align: left; vertical-align: top }
 .kitaru-diff code, .kitaru-diff pre { font: 13px/1.45 ui-monospace, monospace }
 .kitaru-diff pre { margin: .3em 0 .9em; padding: .6em .8em; border: 1px solid var(--line) }
-.kitaru-diff pre { border-radius: 6px; overflow-x: auto }
+.kitaru-diff pre { border-radius: 6px; overflow-wrap: anywhere; white-space: pre-wrap }
+.kitaru-diff p, .kitaru-diff h2 { overflow-wrap: anywhere }
 .kitaru-diff .gone { color: var(--gone) } .kitaru-diff .new { color: var(--new) }
 .kitaru-diff .soft { opacity: .7 } .kitaru-diff section { border-top: 1px solid var(--line) }
 .kitaru-diff figure { display: inline-block; margin: .3em 1em .3em 0 }
@@ -95,7 +96,10 @@ _STYLE = """
 [data-jp-theme-light="false"] .kitaru-diff { --gone: #ef9a9a; --new: #a5d6a7 }
 """
 _PAGE = ":root { color-scheme: light dark } body { font-family: system-ui, sans-serif; max-width: 62rem; "
-_PAGE += "margin: 2rem auto; padding: 0 1rem }"
+_PAGE += "margin: 2rem auto; padding: 0 1rem } "
+# JupyterLab says so of the page that it frames: what the frame itself knows is the browser's own theme
+_PAGE += '[data-jp-theme-light="true"] { color-scheme: light } '
+_PAGE += '[data-jp-theme-light="false"] { color-scheme: dark }'
 
 
 def page(found: ExecutionDiff) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +26,10 @@ from kitaru_nb.model.stack import LOCAL, Stack
 __all__ = [
     "PROJECT_FILES",
     "StackFiles",
+    "check_name",
+    "others_launchers",
     "read_stacks",
+    "referred",
     "reveal",
     "reveal_signing_key",
     "stack_of",
@@ -36,14 +40,19 @@ PROJECT_FILES = ("kitaru_nb.toml", ".kitaru_nb/stacks.toml")
 """Where a project's stacks are looked for in each folder."""
 
 KEYS = ("launcher", "store", "journal", "journal_password", "signing_key", "options", "settings")
-LAUNCHERS = ("local",)
+LAUNCHERS = ("local", "dask", "slurm", "ssh", "kubernetes")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ENVIRONMENT = "secret:env:"
 _REFERENCE = re.compile(rf"{_ENVIRONMENT}([A-Za-z_][A-Za-z0-9_]*)")
 _SECRET_WORDS = {"key", "secret", "token", "password", "credential", "credentials"}
 _NO_SECRETS = {"service_account", "google_application_credentials", "aws_profile"}
-_KNOWN_SHAPES = re.compile(r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}|gh[pousr]_\w{20,}|sk-\w{16,}|-----BEGIN")
+_NAMES_ONLY = {"secrets", "tolerations"}
+"""Options of a launcher that say where a secret is, or what a taint is called, under any name."""
+_KNOWN_SHAPES = re.compile(
+    r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}|gh[pousr]_\w{20,}|sk-\w{16,}|-----BEGIN"
+    r"|\b(?:AccountKey|SharedAccessSignature)=|[?&]sig="
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +111,63 @@ def stack_of(name: str, table: object, path: Path) -> Stack:
     where = f"stack `{name}` in {path}"
     if not isinstance(table, dict):
         raise _bad(path, f"`stacks.{name}` is not a table")
-    if name == LOCAL.name or not _NAME.fullmatch(name):
+    if not _can_be(name):
         raise _bad(path, f"a stack cannot be called `{name}`")
     _check_keys(table, where)
     options = table.get("options", {})
     settings = table.get("settings", {})
     if not isinstance(options, dict) or not isinstance(settings, dict):
         raise _bad(path, f"`options` and `settings` of stack `{name}` are tables")
-    texts = {key: value for key, value in table.items() if key not in ("options", "settings")}
+    launcher, told = _launcher(table.get("launcher", LOCAL.launcher), path, name)
+    texts = {key: value for key, value in table.items() if key not in ("options", "settings", "launcher")}
     for key, value in texts.items():
         if not isinstance(value, str) or not value.strip():
             raise _bad(path, f"`{key}` of stack `{name}` is not text")
-    if texts.get("launcher", "local") not in LAUNCHERS:
+    if launcher not in LAUNCHERS and launcher not in others_launchers():
         raise UsageError(
-            f"{where} has the launcher `{texts['launcher']}`, which does not exist",
+            f"{where} has the launcher `{launcher}`, which does not exist",
             kind="unknown-launcher",
-            hint="launcher = one of " + ", ".join(LAUNCHERS),
+            hint="launcher = one of " + ", ".join([*LAUNCHERS, *others_launchers()]),
         )
     plain = {key: _plain(value) for key, value in options.items()}
-    for key, value in [*texts.items(), *plain.items()]:
+    for key, value in [*texts.items(), *plain.items(), *_leaves(told)]:
         _refuse_secret(key, value, where)
-    return Stack(name, **texts, options=plain, settings=settings, source=str(path))
+    return Stack(
+        name,
+        launcher=launcher,
+        launcher_options=told,
+        **texts,
+        options=plain,
+        settings=settings,
+        source=str(path),
+    )
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no stack can have.
+
+    Raises:
+        UsageError: kind ``bad-stack-name``.
+    """
+    if not _can_be(name):
+        better = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._")[:64]
+        hint = better if better and _can_be(better) else "letters, digits, `-`, `_` and `.`, such as team"
+        raise UsageError(f"a stack cannot be called `{name}`", kind="bad-stack-name", hint=hint)
+
+
+def _can_be(name: str) -> bool:
+    return name != LOCAL.name and _NAME.fullmatch(name) is not None
+
+
+def referred(value: object) -> list[str]:
+    """The environment variables with secrets that texts in a document refer to, each once."""
+    if isinstance(value, str):
+        found = _REFERENCE.fullmatch(value)
+        return [] if found is None else [found[1]]
+    if isinstance(value, Mapping):
+        value = [*value.values()]
+    names = [name for each in value for name in referred(each)] if isinstance(value, list) else []
+    return list(dict.fromkeys(names))
 
 
 def reveal(value: str, *, what: str) -> str:
@@ -164,6 +209,33 @@ def reveal_signing_key(value: str) -> str:
             "python -c 'import secrets; print(secrets.token_hex(32))' prints",
         )
     return secret
+
+
+def others_launchers() -> dict[str, EntryPoint]:
+    """Launchers that installed packages bring, by name: entry points of the group ``kitaru_nb.launchers``."""
+    return {each.name: each for each in entry_points(group="kitaru_nb.launchers")}
+
+
+def _launcher(given: object, path: Path, name: str) -> tuple[str, dict[str, Any]]:
+    """Which launcher, and what it is told: ``"slurm"``, or a table with a `type` and options beside it."""
+    if isinstance(given, str):
+        return given, {}
+    if isinstance(given, dict) and isinstance(given.get("type"), str):
+        return given["type"], {key: value for key, value in given.items() if key != "type"}
+    raise _bad(path, f'the `launcher` of stack `{name}` is neither a name nor a table with `type = "slurm"`')
+
+
+def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each text in a table, however deep, with the name it stands under."""
+    match value:
+        case dict():
+            for name, inner in value.items():
+                yield from _leaves(inner, key if key in _NAMES_ONLY else str(name))
+        case list():
+            for inner in value:
+                yield from _leaves(inner, key)
+        case str():
+            yield key, value
 
 
 def _document(path: Path) -> dict[str, Any]:

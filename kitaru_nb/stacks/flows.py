@@ -15,8 +15,9 @@ from kitaru_nb.engine.checkpoint import plain_function_of
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.flow import FlowHandle, as_flow
 from kitaru_nb.engine.meter import install
-from kitaru_nb.errors import Suspended, SuspendedExit
-from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.engine.observe import own_doing
+from kitaru_nb.errors import KitaruError, Suspended, SuspendedExit
+from kitaru_nb.model.execution import ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
@@ -82,6 +83,34 @@ class Here:
         print(f"kitaru: {suspended.message}", file=sys.stderr)  # noqa: T201 - a script's last words
         print(f"kitaru: waiting execution={execution}{wait}", file=sys.stderr)  # noqa: T201 - as above
         return SuspendedExit(suspended.message, wait=suspended.wait)
+
+    def ended(
+        self,
+        engine: Engine,
+        execution: ExecutionId,
+        status: ExecutionStatus,
+        reason: str,
+        at: Suspended | None,
+    ) -> None:
+        """Tell whom the settings name."""
+        try:
+            settings = self.settings()
+        except KitaruError:
+            return  # what is wrong with them has been said where the execution was begun
+        if not settings.notify.targets:
+            return
+        from kitaru_nb.stacks.notices import tell  # noqa: PLC0415 - only where somebody is to be told
+        from kitaru_nb.stacks.outcome import Exit, Outcome  # noqa: PLC0415 - as above
+
+        codes = {ExecutionStatus.COMPLETED: Exit.COMPLETED, ExecutionStatus.WAITING: Exit.WAITING}
+        codes[ExecutionStatus.INTERRUPTED] = Exit.SIGINT
+        said, _, hint = reason.partition("\n  Try: ") if at is None else at.message.partition("\n  Try: ")
+        wait = None if at is None else at.wait or None
+        outcome = Outcome(
+            status, codes.get(status, Exit.FAILED), execution, reason=said, wait=wait, hint=hint
+        )
+        with own_doing():
+            tell(engine, outcome, settings=settings)
 
 
 here = Here()

@@ -20,6 +20,8 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from jupyter_client.manager import KernelManager
 
 from kitaru_nb.errors import KernelError, NotFoundError, UsageError
+from kitaru_nb.model.words import duration
+from kitaru_nb.stacks.vitals import Memory, Vitals
 
 __all__ = ["HeadlessKernel", "describe_exit", "python_kernel", "sweep_folders"]
 
@@ -93,6 +95,7 @@ class HeadlessKernel:
                     hint=f"jupyter run --kernel {name}, to see it fail alone",
                 ) from error
         self._process: Popen[bytes] | None = getattr(self.manager.provisioner, "process", None)
+        self.vitals = Vitals(self.pid)
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels(shell=True, iopub=True, stdin=False, hb=False, control=False)  # noqa: S604 - a channel, not a command shell
         self.client.allow_stdin = False
@@ -113,6 +116,10 @@ class HeadlessKernel:
         """Exit code of a kernel that has ended (negative: killed by that signal), else None."""
         return self._process.poll() if self._process is not None else None
 
+    def why_it_ended(self) -> str:
+        """Why it ended, in words: by exit code, and by what was seen of its memory."""
+        return describe_exit(self.exit_code, self.vitals.memory())
+
     def log_tail(self) -> str:
         """The end of what the kernel's process itself wrote to stdout and stderr."""
         try:
@@ -120,6 +127,15 @@ class HeadlessKernel:
         except OSError:
             return ""
         return content[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
+
+    def tell(self, code: str) -> None:
+        """Have `code` run, without a trace in the history, before anything that is asked later.
+
+        Nobody waits for its end. Where it fails, what comes after it finds what it lacks.
+        """
+        content = {"code": code, "silent": True, "store_history": False, "allow_stdin": False}
+        message = self.client.session.msg("execute_request", {**content, "stop_on_error": False})
+        self.client.shell_channel.send(message)
 
     def interrupt(self) -> None:
         """Send the kernel what a stop button sends."""
@@ -154,8 +170,9 @@ class HeadlessKernel:
             self._lock = None
 
 
-def describe_exit(code: int | None) -> str:
-    """Why a kernel ended, in words, from its exit code."""
+def describe_exit(code: int | None, memory: Memory | None = None) -> str:
+    """Why a kernel ended, in words, from its exit code and what is known of its memory."""
+    known = memory or Memory()
     if code is None:
         return "it stopped answering"
     if code >= 0:
@@ -164,8 +181,27 @@ def describe_exit(code: int | None) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = "unknown"
-    cause = "; out of memory is the usual cause" if name == "SIGKILL" else ""
-    return f"killed by signal {-code} ({name}){cause}"
+    cause = _cause(known) if name == "SIGKILL" else ""
+    return f"killed by signal {-code} ({name}){cause}{_used(known)}"
+
+
+def _cause(memory: Memory) -> str:
+    if memory.killed is None:
+        return "; out of memory is the usual cause"
+    if not memory.killed:
+        return "; the system counts no kill for want of memory"
+    limit = "" if memory.limit is None else f", of which it may have {_gigabytes(memory.limit)}"
+    return f"; the system killed it for want of memory{limit}"
+
+
+def _used(memory: Memory) -> str:
+    if memory.used is None:
+        return ""
+    return f"; it used {_gigabytes(memory.used)} of memory {duration(memory.ago)} before"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def sweep_folders(now: float | None = None) -> list[Path]:

@@ -15,6 +15,7 @@ from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.execute import execute_notebook, remove_error_markers
 from papermill.iorw import load_notebook_node, write_ipynb
+from papermill.log import logger as papermill_logger
 from papermill.parameterize import add_builtin_parameters, parameterize_notebook, parameterize_path
 
 from kitaru_nb.analysis.directive import is_marked
@@ -28,6 +29,7 @@ from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks.edits import OnChange, refuse_edited, settled
 from kitaru_nb.stacks.kernels import python_kernel
 from kitaru_nb.stacks.notebooks import (
     Step,
@@ -43,12 +45,14 @@ from kitaru_nb.stacks.notebooks import (
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Outcome
 from kitaru_nb.stacks.papermill_engine import KitaruEngine
+from kitaru_nb.stacks.parameters import quiet_papermill
 from kitaru_nb.stacks.worker import ExecutionStopped, RunOptions, identity_of, restorable
 
 __all__ = [
     "Job",
     "Plan",
     "check",
+    "formatted",
     "interactive_cells",
     "job_of",
     "literal",
@@ -80,6 +84,9 @@ class Job:
         trust: Put back what anybody signed, this once.
         budget: What the execution may cost in US dollars, earlier attempts included.
         on_wait: What to do at a wait without an answer; None for what the code says.
+        retried: Another attempt follows by itself if this one fails, so that nobody is told yet.
+        reuse: Take for marked cells also what touched the outside in other executions.
+        on_change: What to do where a cell was edited since it completed.
     """
 
     notebook: str
@@ -96,6 +103,9 @@ class Job:
     trust: bool = False
     budget: float | None = None
     on_wait: OnWait | None = None
+    retried: bool = False
+    reuse: bool = False
+    on_change: OnChange = OnChange.RERUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,29 +164,21 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
         job.trust,
         job.budget,
         job.on_wait,
+        job.retried,
+        job.reuse,
+        job.on_change,
     )
     if job.log_output:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet_papermill(papermill_logger)
     papermill_engines.register(
         _ENGINE, KitaruEngine
     )  # also where the package's entry points are not installed
     try:
-        execute_notebook(
-            literal(job.notebook),
-            job.output,
-            parameters=dict(job.parameters),
-            engine_name=_ENGINE,
-            kernel_name=kernel,
-            language="python",
-            progress_bar=job.progress,
-            log_output=job.log_output,
-            report_mode=job.report_mode,
-            cwd=None if is_remote(job.notebook) else str(Path(job.notebook).parent),
-            kitaru=options,
-        )
+        _execute(job, options, kernel, ended)
     except PapermillExecutionError as error:
         if ended[0].status is ExecutionStatus.COMPLETED:
-            _take_back_banner(_format(job.output, job.parameters))
+            _take_back_banner(formatted(job.output, job.parameters))
         else:
             ended[0] = replace(ended[0], traceback=VAULT.mask(str(error).strip()))
     except ExecutionStopped:
@@ -193,6 +195,32 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
     return ended[0]
 
 
+def _execute(job: Job, options: RunOptions, kernel: str, ended: Sequence[Outcome]) -> None:
+    """Have papermill run it; `ended` has how that ended as soon as the engine has said so."""
+    try:
+        execute_notebook(
+            literal(job.notebook),
+            job.output,
+            parameters=dict(job.parameters),
+            engine_name=_ENGINE,
+            kernel_name=kernel,
+            language="python",
+            progress_bar=job.progress,
+            log_output=job.log_output,
+            report_mode=job.report_mode,
+            cwd=None if is_remote(job.notebook) else str(Path(job.notebook).parent),
+            kitaru=options,
+        )
+    except OSError as error:
+        # papermill saves once more what the engine has saved, and said if it could not: how the run has
+        # ended is on record, and a disk that is full by now changes nothing in that
+        if not ended:
+            raise
+        logging.getLogger("kitaru_nb").warning(
+            "the output notebook could not be saved again, what was saved before stands: %s", error
+        )
+
+
 def plan(job: Job, *, settings: Settings) -> Plan:
     """What `run` would restore and run; nothing is started and nothing is written."""
     check(job)
@@ -205,6 +233,9 @@ def plan(job: Job, *, settings: Settings) -> Plan:
         return Plan(None, steps, (), foresee(_headless(steps), (), holds=file_holds))
     with closing(engine), engine.trust.accepting(job.trust):
         execution = _continued(engine, nb, job, output, settings)
+        if execution is not None:
+            refuse_edited(engine, execution.id, nb, job.on_change)
+            steps = settled(engine, execution.id, nb, job.on_change, restorable)
         restored = restorable(engine, execution.id, steps) if execution is not None else ()
         recorded = engine.journal.checkpoints(execution.id) if execution is not None else []
         earlier = earlier_executions(engine.journal, local_path(job.notebook), interactive=False)
@@ -263,7 +294,7 @@ def check(job: Job) -> str:
         KitaruError: the notebook, its kernel or its output cannot be used, and why.
     """
     nb = read_notebook(job.notebook)
-    check_output(job.notebook, _format(job.output, job.parameters))
+    check_output(job.notebook, formatted(job.output, job.parameters))
     kernel = KitaruEngine.nb_kernel_name(nb)
     python_kernel(kernel)
     return kernel
@@ -277,7 +308,7 @@ def parameterized(job: Job) -> tuple[NotebookNode, str]:
         nb = parameterize_notebook(
             nb, dict(job.parameters), kernel_name=kernel, language="python", engine_name=None
         )
-    return nb, _format(job.output, job.parameters)
+    return nb, formatted(job.output, job.parameters)
 
 
 def _continued(
@@ -292,7 +323,12 @@ def _continued(
     return known[0] if unfinished and not job.new else None
 
 
-def _format(output: str, parameters: Mapping[str, Any]) -> str:
+def formatted(output: str, parameters: Mapping[str, Any]) -> str:
+    """`output` with papermill's placeholders filled in.
+
+    Raises:
+        UsageError: kind ``bad-output-name``.
+    """
     try:
         path: str = parameterize_path(output, add_builtin_parameters(dict(parameters)))
     except (PapermillException, ValueError, LookupError) as error:

@@ -23,6 +23,7 @@ from papermill.iorw import papermill_io
 
 from kitaru_nb.analysis.directive import NO_CHECKPOINT
 from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.stacks.remote import is_remote
 
 __all__ = [
     "PARAMETERS",
@@ -48,7 +49,6 @@ _OUT = ".out.ipynb"
 _SKIP = "skip-execution"
 _INJECTED = "injected-parameters"
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +170,6 @@ def check_output(notebook: str | None, output: str) -> None:
             kind="output-not-writable",
             hint="-o with a folder you may write to",
         )
-
-
-def is_remote(path: str) -> bool:
-    """Whether papermill hands `path` to a store or a stream instead of the file system."""
-    return path == "-" or _SCHEME.match(path) is not None
 
 
 def local_path(path: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import socket
+import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -46,6 +48,7 @@ __all__ = [
     "check_folder",
     "check_places",
     "chosen_stack",
+    "keys_of",
     "load",
     "load_stored",
     "open_engine",
@@ -58,9 +61,16 @@ __all__ = [
 LEAST_FREE = 1 << 20
 """Free bytes without which no work is begun: too little even for the journal's own pages."""
 
+_LOOK = 0.2  # seconds
+
 
 def open_engine(
-    settings: Settings, *, read_only: bool = False, limited: bool = True, inert: bool = False
+    settings: Settings,
+    *,
+    read_only: bool = False,
+    limited: bool = True,
+    inert: bool = False,
+    awaited: bool = False,
 ) -> Engine:
     """The engine of the place that `settings` name.
 
@@ -74,25 +84,27 @@ def open_engine(
             disk are fine, and a missing one is not made.
         inert: Load no value whose loading could run code, whoever signed it: for a process that
             only shows what is on record.
+        awaited: It is known to have been there: a journal's server that does not answer is waited for,
+            as it is after the first answer, and so is a journal's file. None is made.
 
     Raises:
         NotFoundError: kind ``nothing-recorded``: `read_only`, and nothing was ever recorded.
         StoreError: kinds ``home-not-a-folder``, ``home-not-writable``, ``disk-full``,
-            ``disk-error``: a folder cannot be used; nothing in it was touched. Kinds
+            ``disk-error``, ``store-gone``: a folder cannot be used; nothing in it was touched. Kinds
             ``key-unreadable``, ``key-not-made``: what is recorded could not be signed.
         CorruptError: the journal is damaged.
         UsageError: kind ``unknown-stack``.
     """
     stack = chosen_stack(settings)
-    secret = stack.signing_key
-    shared = None if secret is None else reveal_signing_key(secret)
-    keys = Keyring(config_folder(), shared=shared)
+    keys = keys_of(stack)
     if read_only:
         _check_readable(settings, stack)
     else:
+        if awaited:
+            _await_file(settings, stack)
         _prepare(settings, stack, scarce=not limited)
         keys.prepare()
-    journal = open_journal(settings, read_only=read_only)
+    journal = open_journal(settings, read_only=read_only, awaited=awaited)
     try:
         trust = Trust(journal, NoKeys() if inert else keys)
         return _joined(settings, stack, journal, trust, read_only=read_only, limited=limited)
@@ -123,9 +135,22 @@ def chosen_stack(settings: Settings) -> Stack:
     return files.stacks[settings.stack]
 
 
+def keys_of(stack: Stack) -> Keyring:
+    """The keys that sign on a stack and are trusted there; none is made.
+
+    Raises:
+        UsageError: the stack's shared key is not in the environment.
+    """
+    secret = stack.signing_key
+    return Keyring(config_folder(), shared=None if secret is None else reveal_signing_key(secret))
+
+
 def unknown_stack(name: str, source: str, files: StackFiles) -> UsageError:
     """The error for a stack that does not exist."""
     close = difflib.get_close_matches(name, files.stacks, n=1)
+    if source == "argument":
+        hint = f"--stack {close[0]}" if close else f"--stack with one of {', '.join(files.stacks)}"
+        return UsageError(f"there is no stack `{name}`", kind="unknown-stack", hint=hint)
     return UsageError(
         f"there is no stack `{name}` (from {source})",
         kind="unknown-stack",
@@ -133,9 +158,9 @@ def unknown_stack(name: str, source: str, files: StackFiles) -> UsageError:
     )
 
 
-def open_journal(settings: Settings, *, read_only: bool = False) -> SqlJournal:
+def open_journal(settings: Settings, *, read_only: bool = False, awaited: bool = False) -> SqlJournal:
     """The journal of the stack that `settings` name."""
-    return journal_of(settings, chosen_stack(settings), read_only=read_only)
+    return journal_of(settings, chosen_stack(settings), read_only=read_only, awaited=awaited)
 
 
 def open_store(settings: Settings, *, journal: SqlJournal | None, read_only: bool = False) -> Any:
@@ -182,7 +207,9 @@ def _joined(
         writable()
         limit.check()
 
-    store = LocalStore(folder, room=limit.room, owner=_owner(stack, journal))
+    store = LocalStore(
+        folder, room=limit.room, owner=_owner(stack, journal), anchor=file, patience=settings.patience
+    )
     said = [f"{what}; {todo}" for what, todo in filter(None, [parted(settings, stack)])]
 
     def hear() -> list[str]:
@@ -245,9 +272,15 @@ def load(
     return load_stored(name_or_ref, execution=execution, trust=trust)[1]
 
 
-def load_stored(name_or_ref: str, *, execution: str | None = None, trust: bool = False) -> tuple[Found, Any]:
-    """As `load`, with where the value was found."""
-    settings = resolve()
+def load_stored(
+    name_or_ref: str,
+    *,
+    execution: str | None = None,
+    trust: bool = False,
+    settings: Settings | None = None,
+) -> tuple[Found, Any]:
+    """As `load`, with where the value was found; from the place of `settings` where they are given."""
+    settings = settings or resolve()
     with closing(open_engine(settings, read_only=True)) as engine:
         found = find_artifact(engine.journal, name_or_ref, execution=execution or LATEST)
     digest = found.artifact.digest
@@ -344,6 +377,20 @@ def _prepare(settings: Settings, stack: Stack, *, scarce: bool) -> None:
         make_folder(settings.home)
 
 
+def _await_file(settings: Settings, stack: Stack) -> None:
+    """Raise where the journal's file is not there after a while: its disk is not mounted here."""
+    file = journal_file(settings, stack)
+    until = time.monotonic() + settings.patience
+    while file is not None and not _exists(file):
+        if time.monotonic() > until:
+            raise StoreError(
+                f"there is no journal at `{file}`, and there should be: its disk is not there",
+                kind="store-gone",
+                hint=f"mount the disk of `{file.parent}` on {socket.gethostname()}, then kitaru-nb reconcile",
+            )
+        time.sleep(_LOOK)
+
+
 def _check_readable(settings: Settings, stack: Stack) -> None:
     """Raise unless the journal's file is there and this user may read it; a server says so itself."""
     file = journal_file(settings, stack)
@@ -357,6 +404,9 @@ def _check_readable(settings: Settings, stack: Stack) -> None:
             hint=f"ls -ld {home}, or {_elsewhere(stack)}",
         )
     if not _exists(file):
+        from kitaru_nb.journal.connection import refuse_if_emptied  # noqa: PLC0415 - few need it
+
+        refuse_if_emptied(file)  # else whoever looks would take it for a store in which nothing ever was
         of = "" if stack.name == LOCAL.name else f" (stack `{stack.name}`)"
         raise NotFoundError(
             f"nothing is recorded in `{home}`{of} yet",

@@ -1,4 +1,4 @@
-"""Ties a kernel's life to its worker's: no kernel goes on computing for a worker that is gone.
+"""Ties a process's life to another's: no kernel goes on computing for a worker that is gone.
 
 This runs inside the kernel, so it imports the standard library only.
 """
@@ -14,7 +14,7 @@ __all__ = ["end_with_parent"]
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent(parent: int) -> bool:
+def end_with_parent(parent: int, *, signum: int = signal.SIGKILL) -> bool:
     """Have this process killed the moment process `parent` dies; whether that could be arranged.
 
     Linux only, and only when `parent` started this process directly: behind a wrapper the
@@ -25,7 +25,7 @@ def end_with_parent(parent: int) -> bool:
         return False
     import ctypes  # noqa: PLC0415 - only where it is used, since every headless kernel imports this module
 
-    if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+    if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0) != 0:
         return False
     if os.getppid() != parent:
         # the parent died between the two calls: no signal comes any more

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
+from kitaru_nb.artifacts.bucket_options import EXTRAS, family_of
 from kitaru_nb.errors import StoreError, UsageError
 from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
@@ -18,6 +20,7 @@ from kitaru_nb.stacks.config import reveal
 __all__ = [
     "STORE_FOLDER",
     "as_typed_in",
+    "check_urls",
     "folders_of",
     "journal_at",
     "journal_file",
@@ -31,7 +34,7 @@ __all__ = [
 
 STORE_FOLDER = "store"
 _POSTGRES = ("postgresql", "postgres")
-_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "memory")
+_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "memory")
 
 
 def journal_file(settings: Settings, stack: Stack) -> Path | None:
@@ -52,10 +55,15 @@ def journal_file(settings: Settings, stack: Stack) -> Path | None:
     if scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
         # SQLAlchemy's way: three slashes and a relative path, or four and an absolute one
         return _absolute(unquote(rest[1:]), stack)
+    hint = 'journal = "sqlite:///file/beside/the/stacks", "sqlite:////a/file" or "postgresql://USER@HOST/DATABASE"'
+    if scheme and "://" not in stack.journal:  # a path, as a store has it
+        hint = f'journal = "sqlite:///{stack.journal.rstrip("/")}/{JOURNAL_FILE}"'
+        if stack.journal.endswith((".db", ".sqlite")):
+            hint = f'journal = "sqlite:///{stack.journal}"'
     raise UsageError(
         f"the journal `{stack.journal}` of stack `{stack.name}` is of a kind that does not exist",
         kind="bad-journal-url",
-        hint='journal = "sqlite:///file/beside/the/stacks", "sqlite:////a/file" or "postgresql://USER@HOST/DATABASE"',
+        hint=hint,
     )
 
 
@@ -85,6 +93,24 @@ def store_folder(settings: Settings, stack: Stack) -> Path | None:
         kind="bad-store-url",
         hint='store = "folder/beside/the/stacks", "/a/folder", "s3://bucket/prefix", "gs://…" or "az://…"',
     )
+
+
+def check_urls(settings: Settings, stack: Stack) -> None:
+    """Refuse places that no stack can have, without looking whether anything is there.
+
+    Raises:
+        UsageError: kinds ``bad-journal-url``, ``bad-store-url``.
+    """
+    journal_file(settings, stack)
+    if stack.store is None or store_folder(settings, stack) is not None:
+        return
+    url = urlsplit(stack.store)
+    if url.query or url.fragment or not url.netloc:
+        raise UsageError(
+            f"the URL of a store is {url.scheme}://bucket/prefix and nothing more",
+            kind="bad-store-url",
+            hint="--option NAME VALUE for what else the bucket needs, such as --option region eu-west-1",
+        )
 
 
 def folders_of(settings: Settings, stack: Stack) -> tuple[Path, ...]:
@@ -134,8 +160,8 @@ def own_files(settings: Settings, stack: Stack) -> tuple[Path, ...]:
     return (settings.home, *(each for each in ours if not each.is_relative_to(settings.home)))
 
 
-def journal_of(settings: Settings, stack: Stack, *, read_only: bool) -> SqlJournal:
-    """The stack's journal, opened."""
+def journal_of(settings: Settings, stack: Stack, *, read_only: bool, awaited: bool = False) -> SqlJournal:
+    """The stack's journal, opened; with `awaited` a server that does not answer at once is waited for."""
     file = journal_file(settings, stack)
     if file is not None:
         return SqliteJournal(file, lease=settings.lease, read_only=read_only)
@@ -147,18 +173,40 @@ def journal_of(settings: Settings, stack: Stack, *, read_only: bool) -> SqlJourn
         password=None if password is None else reveal(password, what="the journal's password"),
         lease=settings.lease,
         read_only=read_only,
+        patience=settings.patience,
+        awaited=awaited,
     )
     return journal
 
 
 def object_store(settings: Settings, stack: Stack, *, read_only: bool, owner: str | None) -> Any:
     """The stack's store in a bucket."""
-    kind = _needed("kitaru_nb.artifacts.object_store", "ObjectStore", extra="s3", needs="obstore")
-    options = {
-        key: reveal(value, what=f"`{key}` of stack `{stack.name}`") for key, value in stack.options.items()
-    }
+    extra = EXTRAS[family_of(str(stack.store))]
+    kind = _needed("kitaru_nb.artifacts.object_store", "ObjectStore", extra=extra, needs="obstore")
+    options = _Revealed(stack, {"retry_timeout": f"{settings.patience:g}"})
+    dict(options)  # what is missing is said here
     cache = settings.home / "cache"
     return kind(stack.store, options=options, cache=cache, read_only=read_only, owner=owner)
+
+
+class _Revealed(Mapping[str, str]):
+    """A stack's options with the secrets that they refer to, as the environment has them when asked.
+
+    What the stack does not say is as in `defaults`.
+    """
+
+    def __init__(self, stack: Stack, defaults: Mapping[str, str]) -> None:
+        self._stack = stack
+        self._options = {**defaults, **stack.options}
+
+    def __getitem__(self, key: str) -> str:
+        return reveal(self._options[key], what=f"`{key}` of stack `{self._stack.name}`")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._options)
+
+    def __len__(self) -> int:
+        return len(self._options)
 
 
 def _needed(module: str, name: str, *, extra: str, needs: str) -> Any:

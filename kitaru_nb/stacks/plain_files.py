@@ -18,6 +18,7 @@ from typing import Any
 from kitaru_nb.artifacts.marker import marker_details, marker_in
 from kitaru_nb.engine.refs import Found
 from kitaru_nb.errors import StoreError, UnstorableError, UsageError
+from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import load_stored
 from kitaru_nb.stacks.plain_forms import FORMS, NotThisFormError, forms_of
 from kitaru_nb.stacks.views import View, view_of
@@ -29,10 +30,15 @@ _NO_NAMES = frozenset(("", ".", ".."))
 _AS_IT_IS = frozenset(("", ".bin", ".dat", ".pickle"))
 
 
-def write_plain(ref: str, path: Path) -> tuple[Found, int]:
+def write_plain(ref: str, path: Path, *, settings: Settings | None = None) -> tuple[Found, int]:
     """Write a stored value to `path` in the form that the end of its name says.
 
     ``.zarr`` copies chunk by chunk and needs no memory for the whole; all others load it.
+
+    Args:
+        ref: The value.
+        path: Where to.
+        settings: Of the place that it is read from; those that hold here without them.
 
     Returns:
         Where the value was found, and the bytes that were written.
@@ -46,11 +52,11 @@ def write_plain(ref: str, path: Path) -> tuple[Found, int]:
     """
     suffix = path.suffix.lower()
     if suffix == _ZARR:
-        found, view = view_of(ref)
+        found, view = view_of(ref, settings=settings)
         if os.path.lexists(path):
             raise UsageError(f"`{path}` is there already", kind="out-exists", hint=_another(path))
         return found, _wholly(path, lambda partial: _write_zarr(partial, view, path, found))
-    found, value = load_stored(ref)
+    found, value = load_stored(ref, settings=settings)
     _refuse_unstored(value, found, ref)
     write = _writer(value, suffix, path)
     return found, _wholly(path, lambda partial: _write_value(partial, value, write, path))

@@ -32,8 +32,15 @@ from kitaru_nb.engine.replay_cells import Start, commit_told, scope_of_cell, sta
 from kitaru_nb.engine.scope import served_of
 from kitaru_nb.errors import UsageError
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint, StepKind
-from kitaru_nb.model.execution import Attempt, Execution, Identity, Owner, new_execution_id
+from kitaru_nb.model.checkpoint import Checkpoint, Group, StepKind
+from kitaru_nb.model.execution import (
+    Attempt,
+    Execution,
+    ExecutionId,
+    Identity,
+    Owner,
+    new_execution_id,
+)
 from kitaru_nb.model.served import Served
 from kitaru_nb.stacks.local import Job, check, job_of, literal, parameterized
 from kitaru_nb.stacks.masking import filled_parameters
@@ -48,9 +55,10 @@ from kitaru_nb.stacks.notebooks import (
 from kitaru_nb.stacks.replays import given_by, new_mark, told
 from kitaru_nb.stacks.taken import place_of
 
-__all__ = ["NotebookBegun", "Wanted", "begin_notebook", "job_for"]
+__all__ = ["NotebookBegun", "Ready", "Wanted", "begin_notebook", "job_for", "ready_notebook"]
 
 _TAKEN = (StepKind.VALUE, StepKind.MESSAGE, StepKind.ONCE)
+_NO_ID = "ID"
 _SHORT = slice(3, 13)  # of an id: enough of it to be typed, and to differ from millisecond to millisecond
 
 
@@ -98,6 +106,38 @@ class NotebookBegun:
     notes: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A replay of a notebook that could be begun: all that is known of it beforehand.
+
+    Attributes:
+        plan: What was asked for.
+        job: What would run it.
+        where: The cells that matter.
+        identity: Whose run it would be.
+        given: The values of overrides and inputs, as they are stored.
+        kept: Groups that it inherits of the replay that it replays.
+        taken: Results that are put on its record.
+        reused: What is taken over, and what that cost.
+        notes: Sentences about cells that differ from the record.
+    """
+
+    plan: Replay
+    job: Job
+    where: _Where
+    identity: Identity
+    given: Mapping[str, Mapping[str, object]]
+    kept: Sequence[Group]
+    taken: Sequence[Checkpoint]
+    reused: Served
+    notes: Sequence[str]
+
+    @property
+    def output(self) -> str:
+        """Where the executed notebook goes."""
+        return str(self.identity.output)
+
+
 def begin_notebook(
     engine: Engine,
     original: Execution,
@@ -118,6 +158,43 @@ def begin_notebook(
     Raises:
         KitaruError: it cannot be begun, and why. Nothing was.
     """
+    execution = new_execution_id()
+    found = ready_notebook(engine, original, wanted, namespace=namespace, execution=execution)
+    attempt, plan = begin(
+        engine,
+        found.identity,
+        found.plan,
+        given=found.given,
+        namespace=namespace,
+        kept=found.kept,
+        taken=found.taken,
+        execution=execution,
+        owner=owner,
+        tags=wanted.tags,
+    )
+    return NotebookBegun(attempt, plan, replace(found.job, attempt=attempt), found.reused, found.notes)
+
+
+def ready_notebook(
+    engine: Engine,
+    original: Execution,
+    wanted: Wanted,
+    *,
+    namespace: dict[str, Any],
+    execution: ExecutionId | None = None,
+) -> Ready:
+    """All that is known of a replay before it begins; nothing is put on record.
+
+    Args:
+        engine: As for `begin_notebook`, like the arguments after it.
+        original: As there.
+        wanted: As there.
+        namespace: As there.
+        execution: The id that it is to have.
+
+    Raises:
+        KitaruError: it cannot be begun, and why.
+    """
     journal = engine.journal
     step = named_step(journal, original, wanted.from_)
     known = known_names(journal, original, inputs=None)
@@ -127,8 +204,7 @@ def begin_notebook(
         overrides=wanted.overrides,
         typed=wanted.typed,
     )
-    execution = new_execution_id()
-    job = job_for(original, wanted, short=execution[_SHORT])
+    job = job_for(original, wanted, short=execution[_SHORT] if execution is not None else _NO_ID)
     check(job)
     cells, output = _cells(job)
     recorded = journal.steps_within(original.id)
@@ -177,20 +253,17 @@ def begin_notebook(
         replay=new_mark(),
     )
     inputs = _with_reads(given.inputs, namespace, held)
-    attempt, plan = begin(
-        engine,
-        identity,
+    return Ready(
         plan,
+        job,
+        where,
+        identity,
         given=given_by(given) | ({Kind.INPUT.value: inputs} if inputs else {}),
-        namespace=namespace,
         kept=kept,
         taken=[each for each in reusable if each.draft.kind in _TAKEN and root_of(each.draft.scope) in roots],
-        execution=execution,
-        owner=owner,
-        tags=wanted.tags,
+        reused=served_of(line),
+        notes=_notes(journal, original, where, start),
     )
-    notes = _notes(journal, original, where, start)
-    return NotebookBegun(attempt, plan, replace(job, attempt=attempt), served_of(line), notes)
 
 
 def job_for(original: Execution, wanted: Wanted, *, short: str) -> Job:

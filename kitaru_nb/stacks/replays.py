@@ -17,13 +17,13 @@ from kitaru_nb.engine.flow import Flow, Turn, told_inputs
 from kitaru_nb.engine.replay import Replay, begin, frontier_of, inheriting, lent, refuse_removed
 from kitaru_nb.engine.scope import served_of
 from kitaru_nb.errors import UsageError
-from kitaru_nb.model.checkpoint import Checkpoint
-from kitaru_nb.model.execution import Execution
+from kitaru_nb.model.checkpoint import Checkpoint, Group
+from kitaru_nb.model.execution import Execution, Identity
 from kitaru_nb.model.served import Served
 from kitaru_nb.stacks.flow_runs import beginning_of, begun_with, function_of
 from kitaru_nb.stacks.flows import Here, here
 
-__all__ = ["FlowReplay", "given_by", "new_mark", "replay_flow", "told"]
+__all__ = ["FlowReplay", "ReadyFlow", "given_by", "new_mark", "ready_flow", "replay_flow", "told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,31 @@ class FlowReplay:
     reused: Served
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyFlow:
+    """A replay of a flow that could be begun: all that is known of it beforehand.
+
+    Attributes:
+        plan: What was asked for.
+        function: The flow's function.
+        name: What its result is called.
+        call: The arguments that it would be called with, by place and by name.
+        identity: Whose run it would be.
+        given: The values of overrides, as they are stored.
+        kept: Groups that it inherits of the replay that it replays.
+        reused: Results that it may be given.
+    """
+
+    plan: Replay
+    function: FunctionType
+    name: str
+    call: tuple[tuple[Any, ...], dict[str, Any]]
+    identity: Identity
+    given: Mapping[str, Mapping[str, object]]
+    kept: Sequence[Group]
+    reused: list[Checkpoint]
+
+
 def replay_flow(
     engine: Engine,
     original: Execution,
@@ -56,6 +81,35 @@ def replay_flow(
 
     Raises:
         KitaruError: it cannot be begun, and why. Nothing was.
+    """
+    found = ready_flow(engine, original, from_, inputs=inputs, overrides=overrides, typed=typed)
+    attempt, plan = begin(
+        engine,
+        found.identity,
+        found.plan,
+        given=found.given,
+        namespace=found.function.__globals__,
+        kept=found.kept,
+        tags=tags,
+    )
+    args, kwargs = found.call
+    turn = Flow(found.function, found.name, place).turn(args, kwargs, attempt=attempt, engine=engine)
+    return FlowReplay(turn, plan, served_of(_outermost(found.reused)))
+
+
+def ready_flow(
+    engine: Engine,
+    original: Execution,
+    from_: str,
+    *,
+    inputs: Mapping[str, object] | None = None,
+    overrides: Mapping[str, object] | None = None,
+    typed: Mapping[str, object] | None = None,
+) -> ReadyFlow:
+    """All that is known of a replay before it begins; nothing is put on record.
+
+    Raises:
+        KitaruError: it cannot be begun, and why.
     """
     step = named_step(engine.journal, original, from_)
     began = beginning_of(engine, original)
@@ -77,15 +131,10 @@ def replay_flow(
     plan, kept = inheriting(engine.journal, plan)
     reused = lent(plan, recorded)
     refuse_removed(engine.journal, reused)
-    namespace = function.__globals__
-    identity = replace(
-        original.identity, parameters=told_inputs(bound, namespace), within=None, replay=new_mark()
-    )
-    attempt, plan = begin(
-        engine, identity, plan, given=given_by(changes), namespace=namespace, kept=kept, tags=tags
-    )
-    turn = Flow(function, name, place).turn(args, kwargs, attempt=attempt, engine=engine)
-    return FlowReplay(turn, plan, served_of(_outermost(reused)))
+    parameters = told_inputs(bound, function.__globals__)
+    identity = replace(original.identity, parameters=parameters, within=None, replay=new_mark())
+    given = given_by(changes)
+    return ReadyFlow(plan, function, name, (args, kwargs), identity, given, kept, reused)
 
 
 def new_mark() -> str:

@@ -18,9 +18,12 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.background import Background, leave, log_of
+from kitaru_nb.stacks.launcher import Launchers
 from kitaru_nb.stacks.local import Job
 from kitaru_nb.stacks.masking import filled_parameters
 from kitaru_nb.stacks.notebooks import is_remote
+from kitaru_nb.stacks.submissions import was_submitted
+from kitaru_nb.stacks.submitting import go_on_there
 
 __all__ = [
     "can_go_on",
@@ -31,6 +34,7 @@ __all__ = [
     "refuse_waiting",
     "resumable",
     "start_command",
+    "start_process",
 ]
 
 
@@ -103,8 +107,9 @@ def refuse_waiting(journal: Journal, execution: ExecutionId) -> None:
 def go_on(engine: Engine, execution: ExecutionId, *, folder: Path) -> ExecutionId:
     """Let a process of its own go on with an execution; which one that is, where a flow calls another.
 
-    When this returns the lease of a notebook's run is taken in that process's name, so that of any
-    number who ask for it at the same time one begins.
+    What was submitted to a stack goes on there; anything else in a process on this machine. When this
+    returns the lease is taken in the name of that queue or process, so that of any number who ask for
+    it at the same time one begins.
 
     Args:
         engine: Where it is recorded.
@@ -119,7 +124,8 @@ def go_on(engine: Engine, execution: ExecutionId, *, folder: Path) -> ExecutionI
     whole = resumable(outermost(engine.journal, engine.journal.execution(execution)))
     refuse_waiting(engine.journal, whole.id)
     if whole.identity.flow is None:
-        _run_notebook(engine, whole.id)
+        if go_on_there(engine, whole, Launchers(engine.settings)) is None:
+            _run_notebook(engine, whole.id)
     else:
         start_command(engine.settings, ["resume", whole.id], execution=whole.id, folder=folder)
     return whole.id
@@ -128,8 +134,8 @@ def go_on(engine: Engine, execution: ExecutionId, *, folder: Path) -> ExecutionI
 def has_its_answer(journal: Journal, execution: ExecutionId) -> ExecutionId | None:
     """The run to go on with now that its wait is over; None where nothing here is to go on by itself.
 
-    That is a run that a process on this machine suspended at a wait, not at a budget, which only
-    more money ends, and that no person runs by hand. Whether its record is one's own is not asked
+    That is a run that a process on this machine or a stack suspended at a wait, not at a budget, which
+    only more money ends, and that no person runs by hand. Whether its record is one's own is not asked
     here, see `engine.suspensions.is_own_stop`: without that it must not go on by itself.
     """
     whole = outermost(journal, journal.execution(execution))
@@ -139,8 +145,11 @@ def has_its_answer(journal: Journal, execution: ExecutionId) -> ExecutionId | No
     if stopped is None or not stopped.data["wait"] or held_up_by(journal, whole.id) is not None:
         return None
     notebook = whole.identity.notebook
-    here = journal.attempts(whole.id)[-1].owner.host == socket.gethostname()
-    there = notebook is None or is_remote(notebook) or Path(notebook).is_file()  # hosts may share a name
+    if was_submitted(journal, whole):
+        here = there = True  # on its stack, which has all that it needs
+    else:
+        here = journal.attempts(whole.id)[-1].owner.host == socket.gethostname()
+        there = notebook is None or is_remote(notebook) or Path(notebook).is_file()  # hosts may share a name
     return whole.id if here and there and whole.id not in journal.guests() else None
 
 
@@ -174,31 +183,49 @@ def start_command(
     Raises:
         KernelError: kind ``no-process``.
     """
+    log, hint = log_of(settings.home, execution), f"kitaru-nb {' '.join(words)}, which runs it here"
+    return start_process(settings, ["-m", "kitaru_nb", *words], log=log, folder=folder, told=told, hint=hint)
+
+
+def start_process(
+    settings: Settings, words: list[str], *, log: Path, folder: Path, told: str, hint: str
+) -> subprocess.Popen[bytes]:
+    """Start a Python of ours that outlives this process.
+
+    Args:
+        settings: Whose home and stack it uses.
+        words: Its arguments. Everybody on this machine can see them.
+        log: What it prints is added to this file.
+        folder: Where it begins.
+        told: What it reads from standard input, which nobody else can see.
+        hint: What to do where it cannot be started.
+
+    Raises:
+        KernelError: kind ``no-process``.
+    """
     place = {"KITARU_NB_HOME": str(settings.home), "KITARU_NB_STACK": settings.stack}
     try:
         # a file without a name, not a pipe: nothing has to wait until the process reads it
-        with _log_file(settings, execution) as log, TemporaryFile() as standard_input:
+        with _opened(log) as printed, TemporaryFile() as standard_input:
             standard_input.write(told.encode())
             standard_input.seek(0)
-            process = subprocess.Popen(  # noqa: S603 - our own command line; what is typed is one word of it each
-                [sys.executable, "-m", "kitaru_nb", *words],
+            process = subprocess.Popen(  # noqa: S603 - our own programs; what is typed is one word of it each
+                [sys.executable, *words],
                 stdin=standard_input,
-                stdout=log,
-                stderr=log,
+                stdout=printed,
+                stderr=printed,
                 cwd=folder,
                 env={**os.environ, **place},
                 start_new_session=True,
             )
     except OSError as error:
         message = f"no process could be started to run it in the background: {error.strerror or error}"
-        hint = f"kitaru-nb {' '.join(words)}, which runs it here"
         raise KernelError(message, kind="no-process", hint=hint) from error
     leave(process)
     return process
 
 
-def _log_file(settings: Settings, execution: ExecutionId) -> IO[bytes]:
-    log = log_of(settings.home, execution)
+def _opened(log: Path) -> IO[bytes]:
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 

@@ -13,6 +13,7 @@ from typing import Any
 import platformdirs
 
 from kitaru_nb.errors import UsageError
+from kitaru_nb.model.notice import Notify
 from kitaru_nb.model.settings import Quota, RerunLimit, Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.config import read_stacks
@@ -25,6 +26,7 @@ NAMES = (
     "stack",
     "heartbeat",
     "lease",
+    "patience",
     "confirm_rerun",
     "strict_env",
     "max_bytes",
@@ -33,6 +35,7 @@ NAMES = (
     "budget",
     "llm_bodies",
     "prices",
+    "notify",
 )
 """Every setting, in the order `doctor` prints them."""
 
@@ -365,12 +368,19 @@ def _prices(raw: object, _base: Path, what: str) -> Mapping[str, Any]:
     return raw
 
 
+def _notify(raw: object, _base: Path, what: str) -> Notify:
+    from kitaru_nb.stacks.notify import notify_of  # noqa: PLC0415 - seldom, as above
+
+    return notify_of(raw, what=what)
+
+
 _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
     "home": _home,
     "notebook": _text,
     "stack": _text,
     "heartbeat": _length,
     "lease": _length,
+    "patience": _length,
     "confirm_rerun": _rerun_limit,
     "strict_env": _switch,
     "max_bytes": _quota,
@@ -379,6 +389,7 @@ _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
     "budget": _budget,
     "llm_bodies": _bodies,
     "prices": _prices,
+    "notify": _notify,
 }
 
 

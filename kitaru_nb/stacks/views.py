@@ -100,17 +100,18 @@ class _Places:
             return engine.journal.locate(digests)
 
 
-def view_of(ref: str, *, execution: str = LATEST) -> tuple[Found, View]:
+def view_of(ref: str, *, execution: str = LATEST, settings: Settings | None = None) -> tuple[Found, View]:
     """The value that `ref` names now: where it was found, and how to open it.
 
     Args:
         ref: ``EXECUTION/CHECKPOINT[#n]/NAME``, a bare name, or a digest.
         execution: Where to look for a bare name.
+        settings: Of the place to look in; those that hold here without them.
 
     Raises:
         NotFoundError: no such value; the message lists close ones.
     """
-    settings = resolve()
+    settings = settings or resolve()
     with closing(open_engine(settings, read_only=True)) as engine:
         found = find_artifact(engine.journal, ref, execution=execution)
         return found, view_of_found(found, engine, ref=ref)

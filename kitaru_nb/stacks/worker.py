@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import click
@@ -30,6 +31,8 @@ from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.attempt import AttemptRun
+from kitaru_nb.stacks.begun import note_begun
+from kitaru_nb.stacks.edits import OnChange, refuse_edited, settled
 from kitaru_nb.stacks.kernels import python_kernel
 from kitaru_nb.stacks.masking import mask_in_place, masked_parameters, quiet_logger
 from kitaru_nb.stacks.notebooks import (
@@ -42,13 +45,15 @@ from kitaru_nb.stacks.notebooks import (
     save_atomically_at,
     steps_of,
 )
+from kitaru_nb.stacks.notices import tell
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, Report, exit_code_of, status_line
+from kitaru_nb.stacks.parameters import doubts_of
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.stacks.taken import Taken, leading_cells, taken_by_replay, taken_over, write_note
 from kitaru_nb.stacks.watch import Signals
 
-__all__ = ["ExecutionStopped", "RunOptions", "execute", "identity_of", "restorable"]
+__all__ = ["ExecutionStopped", "RunOptions", "execute", "for_a_command", "identity_of", "restorable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,9 @@ class RunOptions:
         trust: Put back what anybody signed, this once.
         budget: What the execution may cost from now on, in US dollars.
         on_wait: What to do at a wait without an answer; None for what the code says.
+        retried: Another attempt follows by itself if this one fails, so that nobody is told yet.
+        reuse: Take for marked cells also what touched the outside in other executions.
+        on_change: What to do where a cell was edited since it completed.
     """
 
     settings: Settings | None = None
@@ -78,6 +86,9 @@ class RunOptions:
     trust: bool = False
     budget: float | None = None
     on_wait: OnWait | None = None
+    retried: bool = False
+    reuse: bool = False
+    on_change: OnChange = OnChange.RERUN
 
 
 class ExecutionStopped(PapermillException, SystemExit):  # type: ignore[misc] # papermill has no types
@@ -180,12 +191,21 @@ def _execute(
         save_atomically_at(target)
     python_kernel(kernel_name)
     quiet_logger(logger)
+    if run.report is None:  # nobody has looked at them before: papermill's own command or function
+        given = nb.metadata.get("papermill", {}).get("parameters") or {}
+        for line in doubts_of(nb, Path(source).name if isinstance(source, str) else "the notebook", given):
+            print(f"warning: {VAULT.mask(line)}", file=sys.stderr)  # noqa: T201 - as `kitaru-nb run` says it
     give_stable_ids(nb, recorded_ids(source) if source is not None else ())
     # a signal that comes between taking the lease and the first cell has to end the attempt properly
-    with Signals() as signals, closing(open_engine(settings)) as engine:
+    awaited = run.attempt is not None  # whoever began it has had the place open
+    with Signals() as signals, closing(open_engine(settings, awaited=awaited)) as engine:
         if run.trust:
             engine.trust.accept_all()
+        if run.attempt is None:
+            refuse_edited(engine, _before(engine, identity, run), nb, run.on_change)
         attempt, continues = (run.attempt, True) if run.attempt is not None else _start(engine, identity, run)
+        if run.attempt is None:
+            note_begun(engine, attempt.execution)
         crash_point("worker-started")
         try:
             run_of_cells = AttemptRun(
@@ -193,7 +213,9 @@ def _execute(
                 engine,
                 attempt,
                 identity=identity,
-                taken=_taken(engine, attempt.execution, nb) if continues else taken_over(steps_of(nb), []),
+                taken=_taken(engine, attempt.execution, nb, run.on_change)
+                if continues
+                else taken_over(steps_of(nb), []),
                 kernel_name=kernel_name,
                 output=output,
                 signals=signals,
@@ -202,25 +224,36 @@ def _execute(
                 trust=run.trust,
                 budget=run.budget,
                 on_wait=run.on_wait,
+                reuse=run.reuse,
             )
         except BaseException as error:
             # in a program that lives on, an attempt left open would look like a run that is going on
             engine.journal.finish(attempt, ExecutionStatus.INTERRUPTED, reason=VAULT.mask(str(error)))
             raise
         try:
-            return run_of_cells.run()
+            ended = run_of_cells.run()
+            tell(engine, ended[0], retried=run.retried)
+            return ended
         finally:
             mask_in_place(nb)  # papermill writes it once more
 
 
-def _taken(engine: Engine, execution: ExecutionId, nb: NotebookNode) -> Taken:
+def _taken(engine: Engine, execution: ExecutionId, nb: NotebookNode, on_change: OnChange) -> Taken:
     """What an attempt at an execution that was begun before takes over."""
     replay = replay_of(engine.journal, execution)
     if replay is None:
-        steps = steps_of(nb)
+        steps = settled(engine, execution, nb, on_change, restorable)
         return taken_over(steps, restorable(engine, execution, steps))
     write_note(nb, replay)
     return taken_by_replay(engine, execution, replay, nb)
+
+
+def _before(engine: Engine, identity: Identity, run: RunOptions) -> ExecutionId | None:
+    """The execution that a run would go on with."""
+    if run.execution is not None or run.new:
+        return run.execution
+    known = engine.journal.executions(identity=identity, limit=1)
+    return known[0].id if known and known[0].status.continues else None
 
 
 def _start(engine: Engine, identity: Identity, run: RunOptions) -> tuple[Attempt, bool]:
@@ -230,10 +263,16 @@ def _start(engine: Engine, identity: Identity, run: RunOptions) -> tuple[Attempt
             return engine.journal.resume(run.execution, owner=current_owner()), True
         attempt, previous = engine.journal.start(identity, owner=current_owner(), tags=run.tags, new=run.new)
     except ConflictError as held:
-        # the journal's own hint is for a kernel, where there are magics
-        hint = "wait until that process ends, or end it; then the same command again"
-        raise ConflictError(held.message, kind=held.kind, hint=hint) from held
+        raise for_a_command(held) from held
     return attempt, previous is not None
+
+
+def for_a_command(held: ConflictError) -> ConflictError:
+    """An execution that somebody holds, as a command says it: of a magic it knows nothing."""
+    if "%resume" not in held.hint:
+        return held
+    hint = "wait until that process ends, or end it; then the same command again"
+    return ConflictError(held.message, kind=held.kind, hint=hint)
 
 
 def _presented(error: KitaruError, run: RunOptions, outcome: Outcome | None = None) -> BaseException:

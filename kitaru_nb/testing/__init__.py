@@ -1,8 +1,8 @@
-"""Suites that say what every journal and every artifact store must do, and a model to test against.
+"""Suites that say what every journal, artifact store and launcher must do, and a model to test against.
 
 `fake_llm` starts a language model on this machine that says what a test tells it to.
 
-The suites are for authors of journals and stores of their own. Subclass one in a test module and
+The suites are for authors of journals, stores and launchers of their own. Subclass one in a test module and
 bring the place it runs in; pytest finds the promises by itself::
 
     class TestMyJournal(JournalSuite):
@@ -17,6 +17,11 @@ bring the place it runs in; pytest finds the promises by itself::
         def damage(self, home: Path, pack: str, change: Damage) -> None: ...
         def broken(self, home: Path) -> AbstractContextManager[None]: ...
 
+
+    class TestMyLauncher(LauncherSuite):  # an entry point `mine` of the group kitaru_nb.launchers
+        def stack(self, folder: Path) -> Stack:
+            return Stack("mine", launcher="mine", launcher_options={})
+
 The suites need pytest, which kitaru_nb itself does not install.
 """
 
@@ -26,12 +31,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kitaru_nb.testing.examples import a_draft as a_draft
+    from kitaru_nb.testing.examples import a_stored_value as a_stored_value
+    from kitaru_nb.testing.examples import dead_owner as dead_owner
+    from kitaru_nb.testing.examples import digest_of as digest_of
+    from kitaru_nb.testing.examples import unseen_owner as unseen_owner
     from kitaru_nb.testing.journal_suite import JournalSuite as JournalSuite
-    from kitaru_nb.testing.journal_suite import a_draft as a_draft
-    from kitaru_nb.testing.journal_suite import a_stored_value as a_stored_value
-    from kitaru_nb.testing.journal_suite import dead_owner as dead_owner
-    from kitaru_nb.testing.journal_suite import digest_of as digest_of
-    from kitaru_nb.testing.journal_suite import unseen_owner as unseen_owner
+    from kitaru_nb.testing.launcher_suite import LauncherSuite as LauncherSuite
     from kitaru_nb.testing.llm.answers import Answer as Answer
     from kitaru_nb.testing.llm.answers import Cut as Cut
     from kitaru_nb.testing.llm.answers import Failure as Failure
@@ -58,6 +64,7 @@ __all__ = [
     "Failure",
     "FakeLLM",
     "JournalSuite",
+    "LauncherSuite",
     "MemoryIndex",
     "Tokens",
     "ToolCall",
@@ -74,14 +81,15 @@ __all__ = [
 
 # Looked up on first use: the fake model works where pytest is not installed.
 _HOMES = {
-    "kitaru_nb.testing.journal_suite": [
-        "JournalSuite",
+    "kitaru_nb.testing.examples": [
         "a_draft",
         "a_stored_value",
         "dead_owner",
         "digest_of",
         "unseen_owner",
     ],
+    "kitaru_nb.testing.journal_suite": ["JournalSuite"],
+    "kitaru_nb.testing.launcher_suite": ["LauncherSuite"],
     "kitaru_nb.testing.llm.answers": ["Answer", "Cut", "Failure", "ToolCall", "count_tokens"],
     "kitaru_nb.testing.llm.call": ["Call", "Tokens"],
     "kitaru_nb.testing.llm.server": ["FakeLLM", "fake_llm"],

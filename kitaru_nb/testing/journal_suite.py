@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blake3 import blake3
 
 from kitaru_nb.errors import ConflictError, NotFoundError
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.artifact import LEFT_OUT, Artifact, Digest, Extent, Location, Tombstone
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Draft, Group, StepKind
+from kitaru_nb.model.artifact import LEFT_OUT, Extent, Location, Tombstone
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Group, StepKind
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import (
     Attempt,
@@ -22,62 +21,23 @@ from kitaru_nb.model.execution import (
     ExecutionId,
     ExecutionStatus,
     Identity,
-    Owner,
     current_owner,
     new_execution_id,
+    queue_owner,
 )
 from kitaru_nb.model.removal import Removal
 from kitaru_nb.model.transcript import Run, Transcript
+from kitaru_nb.testing.claim_suite import ClaimPromises
+from kitaru_nb.testing.examples import STARTED, a_draft, a_stored_value, dead_owner, digest_of, unseen_owner
 from kitaru_nb.testing.wait_suite import WaitPromises
 
-__all__ = ["GUEST", "JournalSuite", "a_draft", "a_stored_value", "dead_owner", "digest_of", "unseen_owner"]
+__all__ = ["GUEST", "JournalSuite"]
 
 GUEST = ExecutionId("ex_01hqzzzzzzzzzzzzzzzzzzzzzz")
 """The id of an execution that another journal recorded."""
 
-_STARTED = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=UTC)
 
-
-def digest_of(content: str | bytes) -> Digest:
-    """The digest of some content."""
-    return Digest(
-        blake3(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content).hexdigest()
-    )
-
-
-def dead_owner() -> Owner:
-    """An owner on this host that no longer runs: it lived before the last boot."""
-    return replace(current_owner(), boot_id="an earlier boot", process_start=1)
-
-
-def unseen_owner() -> Owner:
-    """An owner on another host, of which nothing can be seen from here."""
-    return replace(current_owner(), host="elsewhere.example")
-
-
-def a_stored_value(content: bytes = b"value") -> tuple[Artifact, Location]:
-    """A small artifact and the place of its only extent, inline."""
-    extent = Extent(digest_of(content), len(content))
-    manifest = {"codec": "pickle5", "buffers": [{"bytes": len(content), "extents": [[extent.digest, 5]]}]}
-    artifact = Artifact(digest_of(b"manifest" + content), "pickle5", len(content), manifest)
-    return artifact, Location(extent, data=content)
-
-
-def a_draft(name: str = "train", **changes: Any) -> Draft:
-    """A completed step; `changes` replace its fields."""
-    fields: dict[str, Any] = {
-        "name": name,
-        "key": CheckpointKey(digest_of(f"key of {name}")),
-        "code": digest_of(f"code of {name}"),
-        "source": f"{name} = 1\n",
-        "status": CheckpointStatus.COMPLETED,
-        "started_at": _STARTED,
-        "duration": 1.5,
-    }
-    return Draft(**(fields | changes))
-
-
-class JournalSuite(WaitPromises):
+class JournalSuite(WaitPromises, ClaimPromises):
     """The promises of `kitaru_nb.journal.journal.Journal`, each a test."""
 
     notebook = Identity(notebook="/home/ana/train.ipynb", parameters={"lr": 0.1, "tags": ["a", None]})
@@ -100,6 +60,16 @@ class JournalSuite(WaitPromises):
         other = self.open_journal(tmp_path / "home")
         yield other
         other.close()
+
+    def test_its_clock_is_the_one_that_the_records_are_timed_by(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        before = journal.now()
+        attempt, _ = journal.start(self.notebook, owner=current_owner())
+        after = other.now()  # the first thing that it is asked
+
+        assert before <= journal.execution(attempt.execution).started_at <= after
+        assert after - before < timedelta(days=1)
 
     # Executions and leases
 
@@ -170,6 +140,22 @@ class JournalSuite(WaitPromises):
         assert before is None
         assert second.execution != first.execution
 
+    def test_parameters_in_another_order_are_the_same_run_and_keep_the_first_one_s(
+        self, journal: Journal
+    ) -> None:
+        """It is that of the lines of the cell that sets them: in another one that cell would run again."""
+        given = replace(self.notebook, parameters={"lr": 0.1, "depth": {"b": 1, "a": 2}})
+        turned = replace(self.notebook, parameters={"depth": {"a": 2, "b": 1}, "lr": 0.1})
+        first, _ = journal.start(given, owner=current_owner())
+        journal.finish(first, ExecutionStatus.FAILED)
+
+        second, before = journal.start(turned, owner=current_owner())
+
+        kept = journal.execution(second.execution).identity.parameters
+        assert before is not None
+        assert second.execution == first.execution
+        assert (list(kept), list(kept["depth"])) == (["lr", "depth"], ["b", "a"])
+
     def test_a_live_owner_keeps_its_execution(self, journal: Journal, other: Journal) -> None:
         attempt, _ = journal.start(self.notebook, owner=current_owner())
 
@@ -217,6 +203,43 @@ class JournalSuite(WaitPromises):
 
         with pytest.raises(ConflictError, match=r"elsewhere\.example"):
             journal.start(self.notebook, owner=current_owner())
+
+    def test_a_queue_holds_an_attempt_until_one_process_begins_it(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        queued, _ = journal.start(self.notebook, owner=queue_owner("cluster"))
+
+        with pytest.raises(ConflictError, match=r"submitted to stack `cluster`") as held:
+            other.start(self.notebook, owner=current_owner())
+        assert held.value.kind == "execution-held"
+        assert other.execution(queued.execution).status is ExecutionStatus.RUNNING
+        assert other.attempts(queued.execution)[-1].owner.is_queue
+
+        begun = other.adopt(queued, owner=current_owner())
+
+        assert (begun.execution, begun.epoch, begun.owner) == (queued.execution, 1, current_owner())
+        assert journal.attempts(queued.execution) == [begun]
+        other.commit(begun, a_draft())
+        with pytest.raises(ConflictError) as refused:
+            journal.adopt(queued, owner=unseen_owner())
+        assert refused.value.kind == "superseded"
+        assert "was begun by process" in refused.value.message
+        other.finish(begun, ExecutionStatus.COMPLETED)
+        assert [event.kind for event in journal.events(queued.execution)][:3] == [
+            "execution.started",
+            "attempt.started",
+            "attempt.begun",
+        ]
+
+    def test_what_was_taken_out_of_a_queue_is_not_begun(self, journal: Journal) -> None:
+        queued, _ = journal.start(self.notebook, owner=queue_owner("cluster"))
+        journal.finish(queued, ExecutionStatus.CANCELLED, reason="cancelled by ana")
+
+        with pytest.raises(ConflictError) as refused:
+            journal.adopt(queued, owner=current_owner())
+
+        assert refused.value.kind == "superseded"
+        assert journal.execution(queued.execution).status is ExecutionStatus.CANCELLED
 
     def test_take_over_fences_the_owner_before(self, journal: Journal, other: Journal) -> None:
         first, _ = journal.start(self.notebook, owner=current_owner())
@@ -711,8 +734,8 @@ class JournalSuite(WaitPromises):
             id_,
             self.notebook,
             ExecutionStatus.FAILED,
-            _STARTED,
-            _STARTED + timedelta(seconds=9),
+            STARTED,
+            STARTED + timedelta(seconds=9),
             "a cell raised",
             tags=("night",),
             duration=9.0,
@@ -723,8 +746,8 @@ class JournalSuite(WaitPromises):
             id_,
             1,
             unseen_owner(),
-            _STARTED,
-            _STARTED,
+            STARTED,
+            STARTED,
             execution.ended_at,
             execution.status,
             execution.reason,
@@ -739,9 +762,9 @@ class JournalSuite(WaitPromises):
             "runs": [Run(execution, [attempt])],
             "checkpoints": steps,
             "events": [
-                Event(1, _STARTED, id_, "execution.started", {}),
-                Event(2, _STARTED, id_, "resumed", {"seq": 2, "left": 1, "n": 5}),
-                Event(3, _STARTED, id_, "resumed", {"seq": 9}),
+                Event(1, STARTED, id_, "execution.started", {}),
+                Event(2, STARTED, id_, "resumed", {"seq": 2, "left": 1, "n": 5}),
+                Event(3, STARTED, id_, "resumed", {"seq": 9}),
             ],
             "artifacts": [artifact],
             "locations": [location],
@@ -775,7 +798,7 @@ class JournalSuite(WaitPromises):
         assert told[1].data == {"seq": train.seq, "left": load.seq, "n": 5}, "steps have other numbers here"
         assert told[2].data == {}
         assert told[3].data == {"key": "k"}
-        assert told[0].at == _STARTED < told[3].at
+        assert told[0].at == STARTED < told[3].at
         assert len(other.events()) == len(told) + len(other.events(attempt.execution))
 
     def test_what_was_taken_in_meets_nobody_who_did_not_name_it(self, journal: Journal) -> None:
@@ -850,8 +873,8 @@ class JournalSuite(WaitPromises):
         inner = replace(theirs.execution, id=child, parent=GUEST, cost=0.5, tokens=3)
         rolled = {"child": child, "cost": 0.5, "tokens": 3}
         events = [
-            Event(1, _STARTED, GUEST, "served", {"steps": [[1, 2], [4, 9]], "epoch": 1}),
-            Event(2, _STARTED, GUEST, "child.cost", rolled),
+            Event(1, STARTED, GUEST, "served", {"steps": [[1, 2], [4, 9]], "epoch": 1}),
+            Event(2, STARTED, GUEST, "child.cost", rolled),
         ]
         runs = [theirs, Run(inner, [replace(theirs.attempts[0], execution=child)])]
 
@@ -871,7 +894,7 @@ class JournalSuite(WaitPromises):
 
     def test_values_that_did_not_come_along_are_told_of(self, journal: Journal) -> None:
         artifact, _ = a_stored_value(b"theirs")
-        stone = Tombstone(artifact.digest, artifact.codec, artifact.bytes, _STARTED, LEFT_OUT)
+        stone = Tombstone(artifact.digest, artifact.codec, artifact.bytes, STARTED, LEFT_OUT)
 
         journal.take_in(self.a_transcript(artifacts=[], locations=[], removed=[stone]), told={})
 

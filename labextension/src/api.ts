@@ -7,9 +7,12 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import type { JSONObject, JSONValue } from '@lumino/coreutils';
+import { messageOf } from './format';
 
 export type ExecutionStatus = 'running' | 'waiting' | 'completed' | 'failed' | 'interrupted' | 'cancelled';
 export type CellStatus = 'fresh' | 'stale' | 'restored' | 'running' | 'failed' | 'waiting';
+/** What stands below a cell: as the server has it, or queued on this page. */
+export type BadgeStatus = CellStatus | 'queued';
 export type CheckpointStatus = 'completed' | 'restored' | 'failed';
 
 export interface IExecution {
@@ -48,6 +51,14 @@ export interface ICheckpoint {
   readonly reads: readonly string[];
   readonly writes: readonly string[];
   readonly artifacts: readonly IArtifact[];
+}
+
+/** What a step read, or its flow was given, that a person can type otherwise for a replay. */
+export interface IInput {
+  readonly name: string;
+  readonly type: string;
+  /** What it held, as Python writes it; null where that is long or not known. */
+  readonly literal: string | null;
 }
 
 export interface IWait {
@@ -143,6 +154,8 @@ export interface IDescription {
   readonly index?: string | null;
   readonly columns?: readonly { readonly path: string; readonly name: string; readonly dtype: string }[];
   readonly members?: Readonly<Record<string, IMember>>;
+  /** What of it is not shown, and why. */
+  readonly left_out?: readonly string[];
   readonly preview?: JSONValue;
   readonly length?: number;
   readonly media?: string;
@@ -207,6 +220,7 @@ export interface IExecutionQuery {
   status?: ExecutionStatus;
   tag?: string;
   notebook?: string;
+  known_as?: string;
   q?: string;
   limit?: number;
   before?: string;
@@ -244,7 +258,7 @@ export class ApiError extends Error {
 
 /** Any failure as an `ApiError`. */
 export function asApiError(error: unknown): ApiError {
-  return error instanceof ApiError ? error : new ApiError(error instanceof Error ? error.message : String(error), 0);
+  return error instanceof ApiError ? error : new ApiError(messageOf(error), 0);
 }
 
 /** The calls that views and models make. `Api` makes them over HTTP, a test in memory. */
@@ -252,7 +266,9 @@ export interface IApi {
   executions(query: IExecutionQuery): Promise<{ executions: IExecution[]; more: boolean }>;
   execution(id: string): Promise<IExecutionDetail>;
   logs(id: string, after?: number): Promise<{ lines: ILine[]; next: number; more: boolean }>;
-  outputs(id: string, checkpoint: string): Promise<IShown>;
+  /** Of one checkpoint; without its name of the one that runs, or ran when its kernel died. */
+  outputs(id: string, checkpoint?: string): Promise<IShown>;
+  inputs(id: string, checkpoint: string): Promise<IInput[]>;
   /** Two executions side by side, as an HTML page that needs nothing else. */
   diffPage(a: string, b: string): Promise<string>;
   waits(query?: { notebook?: string; status?: IWait['status'] }): Promise<IWait[]>;
@@ -261,7 +277,8 @@ export interface IApi {
   replay(id: string, replay: IReplay): Promise<{ execution: string }>;
   resume(id: string): Promise<void>;
   cancel(id: string): Promise<void>;
-  cells(notebook: string, cells: readonly ITypedCell[]): Promise<ICells>;
+  /** `knownAs` is what the notebook's kernel calls it, where that is another path than the server has. */
+  cells(notebook: string, cells: readonly ITypedCell[], knownAs?: string | null): Promise<ICells>;
   artifact(ref: string): Promise<IDescription>;
   slice<T>(ref: string, slice: ISlice): Promise<T>;
 }
@@ -281,8 +298,13 @@ export class Api implements IApi {
     return this._get(`executions/${encodeURIComponent(id)}/logs`, { after });
   }
 
-  outputs(id: string, checkpoint: string): Promise<IShown> {
+  outputs(id: string, checkpoint?: string): Promise<IShown> {
     return this._get(`executions/${encodeURIComponent(id)}/outputs`, { checkpoint });
+  }
+
+  async inputs(id: string, checkpoint: string): Promise<IInput[]> {
+    const path = `executions/${encodeURIComponent(id)}/inputs`;
+    return (await this._get<{ inputs: IInput[] }>(path, { checkpoint })).inputs;
   }
 
   async diffPage(a: string, b: string): Promise<string> {
@@ -317,8 +339,8 @@ export class Api implements IApi {
     await this._post(`executions/${encodeURIComponent(id)}/cancel`, {});
   }
 
-  cells(notebook: string, cells: readonly ITypedCell[]): Promise<ICells> {
-    return this._post('cells', { notebook, cells });
+  cells(notebook: string, cells: readonly ITypedCell[], knownAs: string | null = null): Promise<ICells> {
+    return this._post('cells', { notebook, cells, ...(knownAs === null ? {} : { known_as: knownAs }) });
   }
 
   artifact(ref: string): Promise<IDescription> {

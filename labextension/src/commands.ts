@@ -1,7 +1,7 @@
 /** Every command, with a JSON schema of its arguments. */
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
-import { CodeCell, isCodeCellModel } from '@jupyterlab/cells';
+import { type CodeCell, isCodeCellModel } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import type { JSONObject, JSONValue, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { IWait, asApiError } from './api';
@@ -51,7 +51,7 @@ export function addCommands(app: JupyterFrontEnd, parts: ICommandParts): void {
     const panel = tracker?.currentWidget;
     const node = args.here === true ? app.contextMenuHitTest(each => each.classList.contains('jp-Cell')) : undefined;
     const found = node ? panel?.content.widgets.find(each => each.node === node) : tracker?.activeCell;
-    return found && isCodeCellModel(found.model) ? found : null;
+    return found && isCodeCellModel(found.model) ? (found as CodeCell) : null;
   };
   const hasCell = (args: ReadonlyPartialJSONObject) => cellOf(args) !== null;
   /** What is known of that cell, and of its notebook. */
@@ -242,7 +242,7 @@ export function addCommands(app: JupyterFrontEnd, parts: ICommandParts): void {
       const id = (args.execution as string | undefined) ?? execution;
       const name = (args.checkpoint as string | undefined) ?? step?.checkpoint;
       if (shown && cell && id && name) {
-        await showAgain(shown, cell as CodeCell, id, name, kitaru);
+        await showAgain(shown, cell, id, name, kitaru);
       }
     }
   });
@@ -289,6 +289,16 @@ export const PALETTE = [
   CommandIDs.why,
   CommandIDs.showShown,
   CommandIDs.resume
+];
+
+/** Those that can be used or not by the active cell, or show how it is. */
+export const OF_ACTIVE_CELL = [
+  CommandIDs.toggleCheckpoint,
+  CommandIDs.runFromHere,
+  CommandIDs.replay,
+  CommandIDs.rewind,
+  CommandIDs.why,
+  CommandIDs.showShown
 ];
 
 const NONE: JSONObject = { type: 'object', properties: {} };

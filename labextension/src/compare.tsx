@@ -4,6 +4,7 @@ import { ReactWidget } from '@jupyterlab/apputils';
 import { diffIcon } from './icons';
 import { asApiError } from './api';
 import { Problem } from './problem';
+import { useIsLight } from './theme';
 import type { IChange, IKitaru, INews } from './tokens';
 
 export class CompareView extends ReactWidget {
@@ -28,6 +29,7 @@ export class CompareView extends ReactWidget {
 
 function Comparison({ kitaru, a, b }: { kitaru: IKitaru; a: string; b: string }): JSX.Element {
   const { api, news, trans } = kitaru;
+  const light = useIsLight();
   const [page, setPage] = React.useState<string | null>(null);
   const [problem, setProblem] = React.useState<unknown>(null);
   const read = () => {
@@ -52,5 +54,17 @@ function Comparison({ kitaru, a, b }: { kitaru: IKitaru; a: string; b: string })
   if (page === null) {
     return <div className="jp-kitaru-empty">{trans.__('Comparing…')}</div>;
   }
-  return <iframe className="jp-kitaru-Frame" sandbox="" srcDoc={page} title={trans.__('Comparison of %1 and %2', a, b)} />;
+  return (
+    <iframe
+      className="jp-kitaru-Frame"
+      sandbox=""
+      srcDoc={themed(page, light)}
+      title={trans.__('Comparison of %1 and %2', a, b)}
+    />
+  );
+}
+
+/** The page told of the theme: a frame of an origin of its own learns of it in no other way. Pure. */
+export function themed(page: string, light: boolean): string {
+  return page.replace('<html', `<html data-jp-theme-light="${light}"`);
 }

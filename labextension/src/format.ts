@@ -1,6 +1,11 @@
 /** Numbers and names as people read them, the same words as the command line's. No DOM, no translation of units. */
 import type { IExecution } from './api';
 
+/** What a failure of any kind says. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** What an execution is called where there is little room. */
 export function titleOf(execution: IExecution): string {
   return execution.notebook?.split('/').pop() ?? execution.flow?.split(':').pop() ?? execution.id;
@@ -90,6 +95,22 @@ export function clock(then: string | null | undefined, now: Date = new Date()): 
   return at.toDateString() === now.toDateString()
     ? at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
     : at.toLocaleDateString();
+}
+
+/** The moment as the name of what began then: the time, and the day where it is not today. */
+export function day(then: string | null | undefined, now: Date = new Date()): string {
+  const at = then ? new Date(then) : null;
+  if (!at || Number.isNaN(at.getTime())) {
+    return '';
+  }
+  const time = at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  return at.toDateString() === now.toDateString()
+    ? time
+    : `${at.toLocaleDateString([], { day: 'numeric', month: 'short', year: yearOf(at, now) })}, ${time}`;
+}
+
+function yearOf(at: Date, now: Date): 'numeric' | undefined {
+  return at.getFullYear() === now.getFullYear() ? undefined : 'numeric';
 }
 
 /** The moment in the reader's own time zone, for a tooltip. */

@@ -18,6 +18,7 @@ import { MIME, WaitRenderer } from './waits/renderer';
 import { activateViews } from './workspace';
 
 const NAME = 'kitaru-nb-labextension';
+const RANK = -20; // before that of widgets, which is -10: the kernel's own form is for where ours cannot be
 
 const kitaru: JupyterFrontEndPlugin<IKitaru> = {
   id: `${NAME}:kitaru`,
@@ -50,8 +51,11 @@ const waits: JupyterFrontEndPlugin<void> = {
     tracker: INotebookTracker | null
   ): void => {
     const goOn = tracker && new GoOn(kitaru, tracker, new Queue(window.sessionStorage));
-    const createRenderer = () => new WaitRenderer(kitaru, address => goOn?.offer(address));
-    rendermime.addFactory({ safe: true, mimeTypes: [MIME], createRenderer }, 0);
+    // A notebook has one of its own, which knows its kernel's widgets.
+    const rendermimeOf = (node: Node) =>
+      tracker?.find(panel => panel.content.node.contains(node))?.content.rendermime ?? rendermime;
+    const createRenderer = () => new WaitRenderer(kitaru, address => goOn?.offer(address), rendermimeOf);
+    rendermime.addFactory({ safe: true, mimeTypes: [MIME], createRenderer }, RANK);
   }
 };
 

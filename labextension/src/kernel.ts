@@ -23,6 +23,17 @@ export async function standingOf(kernel: Kernel.IKernelConnection): Promise<Stan
 }
 
 /**
+ * What the kernel calls its notebook; null where it has not loaded our extension, or does not know.
+ *
+ * A kernel on another machine, or one that was told so, knows its notebook by another path than the
+ * server that shows it.
+ */
+export async function notebookOf(kernel: Kernel.IKernelConnection): Promise<string | null> {
+  const told = await valueOf(kernel, `(lambda found: None if found is None else found.notebook())(${EXTENSION})`);
+  return told === null || told === 'None' ? null : stringOf(told);
+}
+
+/**
  * Whether this is the first time that anybody asks this kernel for this turn.
  *
  * A kernel does one thing after the other, and all pages that show its notebook ask it: so of any
@@ -96,6 +107,15 @@ export function codeOf(name: Magic, argument: string): string {
 function literal(text: string): string {
   const escaped = (character: string) => `\\U${character.codePointAt(0)!.toString(16).padStart(8, '0')}`;
   return `'${text.replace(/[^A-Za-z0-9]/gu, escaped)}'`;
+}
+
+/** The text that Python has quoted as for a URL, so that its repr has nothing to undo; null where it is none. */
+function stringOf(shown: string): string | null {
+  try {
+    return decodeURIComponent(shown.replace(/^'|'$/g, ''));
+  } catch {
+    return null; // not ours
+  }
 }
 
 /** Run code beside the notebook, and gather what it says. */

@@ -79,7 +79,7 @@ export class KitaruPanel extends ReactWidget {
           <UseSignal signal={this._executions.changed}>
             {() => (
               <>
-                <Inbox kitaru={this._kitaru} actions={this._actions} />
+                <Inbox kitaru={this._kitaru} actions={this._actions} isNew={this._isNew} />
                 {this._executions.selected ? (
                   <One kitaru={this._kitaru} model={this._executions} actions={this._actions} />
                 ) : (
@@ -91,6 +91,11 @@ export class KitaruPanel extends ReactWidget {
         )}
       </UseSignal>
     );
+  }
+
+  /** Whether there is nothing to look at yet, so that there is room to say what will be. */
+  private get _isNew(): boolean {
+    return this._executions.list.length === 0 && this._executions.selected === null;
   }
 
   /** How many wait for somebody is said on the tab, too. */
@@ -106,20 +111,22 @@ interface IInboxProps {
   actions: IPanelActions;
 }
 
-function Inbox({ kitaru, actions }: IInboxProps): JSX.Element {
+function Inbox({ kitaru, actions, isNew }: IInboxProps & { isNew: boolean }): JSX.Element {
   const { waits, trans } = kitaru;
   const inbox = waits.inbox ?? [];
   const [all, setAll] = React.useState(false);
+  const isQuiet = !waits.problem && inbox.length === 0 && !isNew;
   const shown = all ? inbox : inbox.slice(0, MOST_CARDS);
   return (
     <section className="jp-kitaru-Inbox" aria-label={trans.__('Waits for you')}>
       <h2 className="jp-kitaru-Panel-head">
         {trans.__('Waits for you')}
         {inbox.length > 0 && <span className="jp-kitaru-Count">{inbox.length}</span>}
+        {isQuiet && <span className="jp-kitaru-None">{trans.__('none')}</span>}
       </h2>
       {waits.problem ? (
         <Problem trans={trans} error={waits.problem} onRetry={() => void waits.refresh()} />
-      ) : inbox.length === 0 ? (
+      ) : isQuiet ? null : inbox.length === 0 ? (
         <div className="jp-kitaru-empty">{trans.__('Nothing. A cell or flow that calls wait() shows here.')}</div>
       ) : (
         <div className="jp-kitaru-Inbox-cards">
@@ -174,7 +181,6 @@ function All({ model, trans }: { model: ExecutionsModel; trans: TranslationBundl
       <div className="jp-kitaru-Filter">
         <input
           type="search"
-          className="jp-mod-styled"
           placeholder={trans.__('Search')}
           title={trans.__('Words in id, notebook, flow or tags; tag:NAME for a tag')}
           aria-label={trans.__('Search executions')}
@@ -182,7 +188,6 @@ function All({ model, trans }: { model: ExecutionsModel; trans: TranslationBundl
           onChange={event => model.setFilter({ text: event.target.value })}
         />
         <select
-          className="jp-mod-styled"
           aria-label={trans.__('Status')}
           value={filter.status}
           onChange={event => model.setFilter({ status: event.target.value as (typeof STATUSES)[number] | '' })}
@@ -208,6 +213,7 @@ function All({ model, trans }: { model: ExecutionsModel; trans: TranslationBundl
           row={(index, focused) => (
             <ExecutionRow
               execution={list[index]}
+              isNamed={filter.scope === 'all'}
               focused={focused}
               minute={Math.floor(Date.now() / 60_000)}
               trans={trans}

@@ -1,14 +1,16 @@
 /** A status as a word with a mark: the word says it, the colour only helps. */
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { CellStatus, CheckpointStatus, ExecutionStatus } from './api';
+import type { BadgeStatus, CheckpointStatus, ExecutionStatus } from './api';
 
-export type Status = ExecutionStatus | CellStatus | CheckpointStatus;
+export type Status = ExecutionStatus | BadgeStatus | CheckpointStatus;
 
 export function wordOf(status: Status, trans: TranslationBundle): string {
   switch (status) {
     case 'running':
       return trans.__('running');
+    case 'queued':
+      return trans.__('queued');
     case 'waiting':
       return trans.__('waiting');
     case 'completed':

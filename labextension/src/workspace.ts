@@ -7,7 +7,7 @@ import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import type { Widget } from '@lumino/widgets';
 import type { IExecutionDetail, IWait } from './api';
 import type { Notebooks } from './cells/notebooks';
-import { CommandIDs, PALETTE, addCommands } from './commands';
+import { OF_ACTIVE_CELL, PALETTE, addCommands } from './commands';
 import { CompareView } from './compare';
 import { ExecutionsModel } from './executions/model';
 import { IFound, cellOfWait, isInSight } from './notebooks';
@@ -72,7 +72,10 @@ export function activateViews(
 
   const panel = new KitaruPanel(kitaru, executions, {
     reveal,
-    openNotebook: execution => openerOf(kitaru, execution, documents),
+    openNotebook: execution => {
+      const at = tracker?.find(each => notebooks?.of(each)?.model.knownAs === execution.notebook);
+      return at && execution.notebook ? () => app.shell.activateById(at.id) : openerOf(kitaru, execution, documents);
+    },
     resumeHere: execution => {
       const at = tracker?.find(each => notebooks?.of(each)?.model.dead?.execution === execution.id);
       return at && (() => (app.shell.activateById(at.id), void notebooks?.of(at)?.bar.resume()));
@@ -83,8 +86,13 @@ export function activateViews(
   app.shell.add(panel, labShell ? 'left' : 'right', { rank: 600 });
   restorer?.add(panel, PANEL_ID);
 
-  const follow = () => executions.setNotebook(tracker?.currentWidget?.context.localPath ?? null);
+  const follow = () => {
+    const current = tracker?.currentWidget;
+    const model = current && notebooks?.of(current)?.model;
+    executions.setNotebook(current?.context.localPath ?? null, model?.knownAs ?? null);
+  };
   tracker?.currentChanged.connect(follow);
+  notebooks?.changed.connect(follow);
   follow();
 
   const search = () => {
@@ -96,7 +104,7 @@ export function activateViews(
   addCommands(app, { kitaru, tracker, notebooks, openPanel, search, openExecution, replay, compare, reveal });
   PALETTE.forEach(command => palette?.addItem({ command, category: trans.__('Kitaru') }));
   tracker?.activeCellChanged.connect(() => {
-    [CommandIDs.toggleCheckpoint, CommandIDs.replay, CommandIDs.rewind, CommandIDs.showShown].forEach(id => app.commands.notifyCommandChanged(id));
+    OF_ACTIVE_CELL.forEach(id => app.commands.notifyCommandChanged(id));
   });
 }
 

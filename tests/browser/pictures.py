@@ -26,10 +26,11 @@ FIGURES = """%%checkpoint figures
 import time
 weeks = np.linspace(0, 20, 400)
 orders = np.sin(weeks) * np.exp(-weeks / 9)
+contrast = 0.8
 regions = [{'region': 'north', 'orders': 1204}, {'region': 'south', 'orders': 987}]
 time.sleep(1.5)"""
 HEAT = """%%checkpoint heatmap
-heatmap = np.outer(orders[:200], orders[200:])
+heatmap = np.outer(orders[:200], orders[200:]) * contrast
 time.sleep(0.6)"""
 PUBLISH = """draft = '''--- report.md
 +++ report.md
@@ -84,6 +85,8 @@ def take(site: Site, context: BrowserContext, theme: str) -> None:
     page = notebook.page
     notebook.run_all()
     expect(notebook.card(3)).to_be_visible()
+    notebook.has_run(3)
+    notebook.idle()
     notebook.command("kitaru-nb:open-panel")
     panel = page.locator("#kitaru-nb-panel")
     expect(panel.locator(".jp-kitaru-Row")).to_be_visible()
@@ -120,7 +123,7 @@ def take(site: Site, context: BrowserContext, theme: str) -> None:
     page.locator(".jp-kitaru-Resume").get_by_role("button", name="Not now").click()
     notebook.command("kitaru-nb:replay", **{"from": "heatmap"})
     form = page.get_by_role("form", name="Replay")
-    form.get_by_label("Value of orders").fill("[0.2, 0.4, 0.8]")
+    form.get_by_label("Value of contrast").fill("0.5")
     picture(notebook, f"lab-replay-{theme}")
 
 
@@ -134,7 +137,7 @@ def take_widgets(site: Site, context: BrowserContext, theme: str) -> None:
     for number in range(len(cells)):
         notebook.run(number)
         notebook.has_run(number)
-    form = notebook.output(3).locator(".kitaru-wait")
+    form = notebook.output(3).locator(".kitaru-card")
     form.get_by_label("Amount (USD)").fill("0")
     form.get_by_role("button", name="Send answer").click()
     expect(form.locator("[aria-invalid=true]")).to_have_count(1)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Locator, expect
 
@@ -66,6 +67,54 @@ def test_a_restored_cell_says_so_and_nothing_of_it_is_saved(lab: Site, context: 
     after = cells_of(lab, "quiet.ipynb")
     assert after == before
     assert "kitaru" not in json.dumps([cell["metadata"] for cell in after])
+
+
+def gated(gate: Path, name: str) -> str:
+    """A checkpoint that shows nothing and runs until its file is there."""
+    until = f"while not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.1)"
+    return f"%%checkpoint {name}\nimport pathlib, time\n{until}"
+
+
+def test_of_the_cells_that_were_run_only_the_one_runs_that_the_kernel_is_at(
+    site: Site, context: BrowserContext
+) -> None:
+    gates = [site.root / f"queue{number}.gate" for number in range(2)]
+    steps = [gated(gate, f"step{number}") for number, gate in enumerate(gates)]
+    notebook = opened(site, context, "queue", LOAD, STEP)
+    for step in steps:  # known to the server, since the cells were typed and not run
+        notebook.page.evaluate(
+            """async source => {
+                const { commands, shell } = window.jupyterapp;
+                await commands.execute('notebook:insert-cell-below');
+                shell.currentWidget.content.activeCell.model.sharedModel.setSource(source);
+            }""",
+            step,
+        )
+    expect(notebook.cell(3)).to_be_visible()
+
+    notebook.run(2, 3)
+
+    stands(notebook, 2, "running")
+    stands(notebook, 3, "queued")
+    gates[0].touch()
+    stands(notebook, 2, "fresh")
+    stands(notebook, 3, "running")
+    gates[1].touch()
+    stands(notebook, 3, "fresh")
+
+
+def test_a_page_that_comes_while_a_cell_runs_says_so(lab: Site, context: BrowserContext) -> None:
+    gate = lab.root / "later.gate"
+    notebook = lab.open(context, lab.write("later.ipynb", LOAD, STEP, gated(gate, "long")))
+    notebook.run_all()
+    stands(notebook, 2, "running")
+    notebook.page.close()
+
+    notebook = lab.look(context, "later.ipynb")
+
+    stands(notebook, 2, "running")
+    gate.touch()
+    stands(notebook, 2, "fresh")
 
 
 def test_a_cell_that_fails_says_why(lab: Site, context: BrowserContext) -> None:

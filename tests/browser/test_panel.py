@@ -43,7 +43,7 @@ def test_an_execution_opens_to_its_checkpoints_and_what_they_stored(
     notebook = opened(site, context, "timeline")
     panel = panel_of(notebook)
 
-    panel.locator(".jp-kitaru-Row", has_text="timeline.ipynb").click()
+    panel.locator('.jp-kitaru-Row[aria-label*="timeline.ipynb"]').click()
     panel.locator(".jp-kitaru-Step-head", has_text="load").click()
     panel.locator(".jp-kitaru-Artifact-head", has_text="signal").click()
     panel.locator(".jp-kitaru-Artifact-head", has_text="note").click()
@@ -51,7 +51,46 @@ def test_an_execution_opens_to_its_checkpoints_and_what_they_stored(
     expect(panel.get_by_role("img", name="The values in order")).to_be_visible()
     expect(panel).to_contain_text("drafted by the agent")
     panel.get_by_role("button", name="All executions").click()
-    expect(panel.locator(".jp-kitaru-Row", has_text="timeline.ipynb")).to_be_visible()
+    expect(panel.locator('.jp-kitaru-Row[aria-label*="timeline.ipynb"]')).to_be_visible()
+
+
+def test_a_table_is_shown_row_by_row(lab: Site, context: BrowserContext) -> None:
+    columns = "{'town': ['Ulm', 'Bonn'] * 8, 'n': range(16)}"
+    make = f"%%checkpoint make\nimport pandas as pd\ntable = pd.DataFrame({columns})"
+    notebook = lab.open(context, lab.write("table.ipynb", LOAD, make))
+    notebook.run_all()
+    notebook.has_run(1)
+    panel = panel_of(notebook)
+    panel.locator('.jp-kitaru-Row[aria-label*="table.ipynb"]').click()
+    panel.locator(".jp-kitaru-Step-head", has_text="make").click()
+
+    panel.locator(".jp-kitaru-Artifact-head", has_text="table").click()
+
+    expect(panel.get_by_role("columnheader", name="town")).to_be_visible()
+    expect(panel.get_by_role("row")).to_have_count(11)
+    panel.get_by_role("button", name="Later rows").click()
+    expect(panel).to_contain_text("11 to 16 of 16")
+    expect(panel.get_by_role("row").last).to_contain_text("15")
+
+
+def test_a_run_that_a_terminal_approved_goes_on_and_the_panel_says_who_it_was(
+    lab: Site, context: BrowserContext
+) -> None:
+    ask = "import kitaru_nb as kt\nok = kt.wait('Send it?', name='send'); print('sent', ok)"
+    lab.cli("run", lab.write("headless.ipynb", "x = 1", ask), "--suspend-exit", "0")
+    notebook = lab.open(context, lab.write("beside.ipynb", "1"))
+    panel = panel_of(notebook)
+    panel.get_by_text("All", exact=True).click()
+    row = panel.locator('.jp-kitaru-Row[aria-label*="headless.ipynb"]')
+    expect(row).to_have_attribute("aria-label", re.compile("waiting"))
+
+    lab.cli("approve", "send")
+
+    expect(row).to_have_attribute("aria-label", re.compile("completed"), timeout=90_000)
+    row.click()
+    [wait] = [wait for wait in lab.api("waits?status=answered")["waits"] if wait["name"] == "send"]
+    expect(panel).to_contain_text(f"approved · {wait['answered_by']}")
+    assert "sent True" in (lab.root / "headless.out.ipynb").read_text()
 
 
 def test_what_cells_showed_is_on_record_also_where_the_page_lost_it(
@@ -74,7 +113,7 @@ def test_what_cells_showed_is_on_record_also_where_the_page_lost_it(
 def test_search_narrows_the_list_and_says_when_nothing_fits(lab: Site, context: BrowserContext) -> None:
     notebook = opened(lab, context, "searched")
     panel = panel_of(notebook)
-    row = panel.locator(".jp-kitaru-Row", has_text="searched.ipynb")
+    row = panel.locator('.jp-kitaru-Row[aria-label*="searched.ipynb"]')
     expect(row).to_be_visible()
 
     panel.get_by_role("searchbox").fill("no such thing")
@@ -91,7 +130,7 @@ def test_an_idle_panel_asks_nothing(lab: Site, context: BrowserContext) -> None:
     page.clock.install()
     notebook = opened(lab, context, "idle", page=page)
     panel = panel_of(notebook)
-    expect(panel.locator(".jp-kitaru-Row", has_text="idle.ipynb")).to_be_visible()
+    expect(panel.locator('.jp-kitaru-Row[aria-label*="idle.ipynb"]')).to_be_visible()
     page.evaluate(
         """() => {
             window.kitaruNews = 0;
@@ -124,23 +163,54 @@ def test_a_replay_with_another_value_runs_and_is_compared(lab: Site, context: Br
     notebook.command("kitaru-nb:replay")
     form = page.get_by_role("form", name="Replay")
     expect(form.get_by_label("From checkpoint")).to_have_value("total")
+    expect(form.get_by_label("Value of scale")).to_have_attribute("placeholder", "2")
+    expect(form.get_by_label("Value of")).to_have_count(1)  # `signal` is an array, which nobody types
+    form.get_by_label("From checkpoint").select_option("load")
+    expect(form.get_by_label("Value of")).to_have_count(0)  # it reads numpy, and nothing else
+    form.get_by_label("From checkpoint").select_option("total")
     form.get_by_label("Value of scale").fill("5")
     form.get_by_role("button", name="Replay", exact=True).click()
     expect(form.get_by_role("status")).to_contain_text("completed", timeout=90_000)
     form.get_by_role("button", name="Compare with the original").click()
 
     compared = page.frame_locator("iframe.jp-kitaru-Frame").locator("body")
+    theme(page, "JupyterLab Dark")
+    expect(compared.locator("xpath=..")).to_have_css("color-scheme", "dark")
+    theme(page, "JupyterLab Light")
+    expect(compared.locator("xpath=..")).to_have_css("color-scheme", "light")
     expect(compared).to_contain_text("The first difference is in total.")
     expect(compared).to_contain_text("input scale")
     before, after = re.findall(r"^[-+] (-?\d+\.\d+)$", compared.inner_text(), re.MULTILINE)
     assert float(after) == pytest.approx(float(before) / 2 * 5)
 
 
+def test_a_request_of_ours_that_fails_is_told_in_the_panel_and_covers_nothing(
+    lab: Site, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    page.route("**/kitaru-nb/api/**", lambda route: route.abort())
+    notebook = lab.open(context, lab.write("cut-off.ipynb", LOAD, STEP), page=page)
+    notebook.run_all()
+    notebook.has_run(1)
+
+    panel = panel_of(notebook)
+
+    expect(panel.get_by_role("alert").first).to_contain_text("See that the server runs and can be reached")
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
+    assert page.evaluate("() => window.kitaruDialogs") == []
+    page.unroute("**/kitaru-nb/api/**")
+    again = panel.get_by_role("button", name="Try again")
+    for _ in range(again.count()):
+        again.first.click()
+    expect(panel.get_by_role("alert")).to_have_count(0)
+    expect(panel.locator('.jp-kitaru-Row[aria-label*="cut-off.ipynb"]')).to_be_visible()
+
+
 def test_the_keyboard_alone_opens_an_execution(lab: Site, context: BrowserContext) -> None:
     notebook = opened(lab, context, "keys")
     page = notebook.page
     panel = page.locator("#kitaru-nb-panel")
-    row = panel.locator(".jp-kitaru-Row", has_text="keys.ipynb")
+    row = panel.locator('.jp-kitaru-Row[aria-label*="keys.ipynb"]')
 
     page.keyboard.press("Control+Alt+k")
     expect(row).to_be_visible()
@@ -181,9 +251,9 @@ def test_panel_and_form_take_the_colours_of_the_theme(lab: Site, context: Browse
     notebook.run_all()
     panel = panel_of(notebook)
     expect(notebook.card(1).get_by_label("amount")).to_be_visible()
-    expect(panel.locator(".jp-kitaru-Row", has_text="colours.ipynb")).to_be_visible()
+    expect(panel.locator('.jp-kitaru-Row[aria-label*="colours.ipynb"]')).to_be_visible()
 
-    seen = {theme: colours(notebook.page, theme) for theme in ("JupyterLab Light", "JupyterLab Dark")}
+    seen = {name: colours(notebook.page, name) for name in ("JupyterLab Light", "JupyterLab Dark")}
 
     light, dark = seen.values()
     assert [name for name in COLOURED if light[name]["text"] == dark[name]["text"]] == []
@@ -194,9 +264,13 @@ def test_panel_and_form_take_the_colours_of_the_theme(lab: Site, context: Browse
     expect(notebook.card(1)).to_have_count(0)
 
 
-def colours(page: Page, theme: str) -> dict[str, dict[str, str]]:
-    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-name", theme)
+def theme(page: Page, name: str) -> None:
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-name", name)
+
+
+def colours(page: Page, name: str) -> dict[str, dict[str, str]]:
+    theme(page, name)
     found: dict[str, dict[str, str]] = page.evaluate(
         """names => Object.fromEntries(names.map(name => {
             const style = window.getComputedStyle(document.querySelector(name));

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 from playwright.sync_api import BrowserContext, expect
 
-from tests.browser.site import PATIENCE, TOKEN, Notebook, Site
+from tests.browser.site import Notebook, Site, eventually
 
 LOAD = "%load_ext kitaru_nb"
 SHORT = "%%checkpoint short\nimport os, pathlib\npathlib.Path({pid!r}).write_text(str(os.getpid()))"
@@ -31,25 +30,14 @@ def long_step(gate: Path) -> str:
     )
 
 
-def again(site: Site, context: BrowserContext, name: str) -> Notebook:
-    """The notebook in another page, its kernel idle or not."""
-    page = context.new_page()
-    where = f"lab/tree/{name}?reset&" if site.app == "lab" else f"notebooks/{name}?"
-    page.goto(f"{site.base}/{where}token={TOKEN}")
-    notebook = Notebook(site, page)
-    expect(notebook.cell(0)).to_be_visible(timeout=60_000)
-    return notebook
-
-
 def noted(site: Site, name: str) -> None:
     """Wait until something that a running checkpoint of a notebook has shown is on record."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
+
+    def is_noted() -> bool:
         listed = site.api(f"executions?notebook={name}")["executions"]
-        if listed and "at first" in str(site.api(f"executions/{listed[0]['id']}/logs")["lines"]):
-            return
-        time.sleep(0.2)
-    raise AssertionError(site.log)
+        return bool(listed) and "at first" in str(site.api(f"executions/{listed[0]['id']}/logs")["lines"])
+
+    eventually(is_noted, what=lambda: site.log)
 
 
 def begun(site: Site, context: BrowserContext, name: str) -> tuple[Notebook, Path]:
@@ -71,7 +59,7 @@ def test_a_notebook_that_is_opened_while_its_cell_runs_shows_what_it_has_shown(
     notebook, gate = begun(site, context, "lid")
     notebook.page.close()
 
-    notebook = again(site, context, "lid.ipynb")
+    notebook = site.look(context, "lid.ipynb")
 
     expect(notebook.output(2)).to_contain_text(re.compile(r"at first\s+drawn"))
     gate.touch()
@@ -84,11 +72,9 @@ def test_what_ended_while_nobody_looked_is_there_too(lab: Site, context: Browser
     notebook, gate = begun(lab, context, "ended")
     notebook.page.close()
     gate.touch()
-    until = time.monotonic() + PATIENCE
-    while "at last" not in lab.cli("logs", "latest"):
-        assert time.monotonic() < until
+    eventually(lambda: "at last" in lab.cli("logs", "latest"))
 
-    notebook = again(lab, context, "ended.ipynb")
+    notebook = lab.look(context, "ended.ipynb")
 
     expect(notebook.output(2)).to_contain_text(re.compile(r"at first\s+drawn\s*at last"))
 
@@ -99,7 +85,7 @@ def test_what_was_shown_before_the_kernel_died_is_there_too(lab: Site, context: 
     notebook.page.close()
     os.kill(pid, signal.SIGKILL)
 
-    notebook = again(lab, context, "killed.ipynb")
+    notebook = lab.look(context, "killed.ipynb")
 
     expect(notebook.output(2)).to_contain_text(re.compile(r"at first\s+drawn"))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 
 from playwright.sync_api import Browser, BrowserContext, Route, expect
 
-from tests.browser.site import PATIENCE, Notebook, Site, reach
+from tests.browser.site import Notebook, Site, eventually, reach
 
 ANSWER = re.compile(r"/answer(\?|$)")
 LOAD = "%load_ext kitaru_nb\nimport kitaru_nb as kt"
@@ -23,8 +22,28 @@ def waiting(site: Site, context: BrowserContext, name: str, *more: str) -> Noteb
     notebook = site.open(context, file)
     notebook.run_all()
     expect(notebook.card(2)).to_have_attribute("data-status", "pending")
-    notebook.idle()
+    notebook.has_run(2)
     return notebook
+
+
+def decided(tab: Notebook) -> None:
+    """Wait until a tab has nothing more to ask its kernel before it would run a cell, and that has run.
+
+    A kernel answers one after the other: when it has answered us, it has answered what was asked before.
+    """
+    for _ in range(4):
+        tab.kernel_pid()
+    tab.idle()
+
+
+def pending(site: Site, name: str) -> list[dict[str, object]]:
+    found = site.api(f"waits?status=pending&notebook={name}")
+    return list(found["waits"])
+
+
+def answered(site: Site, question: str, name: str) -> list[dict[str, object]]:
+    found = site.api(f"waits?status=answered&notebook={name}")
+    return [wait for wait in found["waits"] if wait["question"] == question]
 
 
 def test_an_approval_makes_the_cell_and_those_behind_it_go_on(site: Site, context: BrowserContext) -> None:
@@ -73,6 +92,7 @@ def test_what_is_no_answer_is_said_at_its_field(lab: Site, context: BrowserConte
     expect(card.get_by_label("Amount (USD)")).to_have_accessible_description(
         "0 is less than the minimum of 1"
     )
+    expect(card.get_by_label("Amount (USD)")).to_be_focused()
     card.get_by_label("Amount (USD)").fill("25")
     card.get_by_label("tier").select_option("high")
     card.get_by_role("button", name="Send answer").click()
@@ -135,10 +155,9 @@ def test_of_a_tab_and_its_double_one_goes_on(lab: Site, context: BrowserContext)
     lab.cli("approve", wait["address"])
 
     ran = lab.root / "twins.txt"
-    until = time.monotonic() + PATIENCE
-    while not ran.exists():
-        assert time.monotonic() < until
-        decided(notebook)
+    eventually(ran.exists)
+    for tab in (notebook, other):
+        decided(tab)
     [loser] = [tab for tab in (notebook, other) if tab.card(2).is_visible()]
     expect(loser.card(2)).to_have_attribute("data-status", "answered")
     decided(loser)
@@ -198,6 +217,35 @@ def test_a_cell_that_holds_on_goes_on_by_itself(lab: Site, context: BrowserConte
     expect(notebook.prompt(1)).to_have_text("[2]:")  # it ran once
 
 
+def test_a_checkpoint_that_holds_on_shows_its_form_and_waits(site: Site, context: BrowserContext) -> None:
+    ask = "%%checkpoint asked\nok = kt.wait('Now?', show={'rows': 3}, hold='5m'); print('said', ok)"
+    notebook = site.open(context, site.write("held.ipynb", LOAD, STEP, ask, "print('after', ok)"))
+    notebook.run_all()
+    expect(notebook.card(2)).to_contain_text("rows")
+    badge = notebook.cell(2).locator(".jp-kitaru-Badge-line")
+    expect(badge).to_have_attribute("data-status", "waiting")
+
+    notebook.card(2).get_by_role("button", name="Reject").click()
+
+    expect(notebook.output(2)).to_contain_text("said False")
+    expect(notebook.output(3)).to_contain_text("after False")
+    expect(badge).to_have_attribute("data-status", "fresh")
+
+
+def test_a_cell_that_has_held_on_long_enough_suspends_and_goes_on_after_the_answer(
+    lab: Site, context: BrowserContext
+) -> None:
+    ask = "ok = kt.wait('Soon?', hold=1); print('said', ok)"
+    notebook = lab.open(context, lab.write("held-long.ipynb", LOAD, ask, "print('after', ok)"))
+    notebook.run_all()
+    notebook.has_run(1)
+
+    notebook.card(1).get_by_role("button", name="Approve").click()
+
+    expect(notebook.output(1)).to_contain_text("said True")
+    expect(notebook.output(2)).to_contain_text("after True")
+
+
 def test_the_keyboard_alone_is_enough(lab: Site, context: BrowserContext) -> None:
     notebook = waiting(lab, context, "keyboard")
     page = notebook.page
@@ -227,26 +275,6 @@ def test_a_hostile_output_cannot_put_its_words_over_a_wait(lab: Site, context: B
     lab.cli("approve", str(wait["address"]))  # the server is everybody's: nothing is left in its inbox
 
 
-def decided(tab: Notebook) -> None:
-    """Wait until a tab has nothing more to ask its kernel before it would run a cell, and that has run.
-
-    A kernel answers one after the other: when it has answered us, it has answered what was asked before.
-    """
-    for _ in range(4):
-        tab.kernel_pid()
-    tab.idle()
-
-
-def pending(site: Site, name: str) -> list[dict[str, object]]:
-    found = site.api(f"waits?status=pending&notebook={name}")
-    return list(found["waits"])
-
-
-def answered(site: Site, question: str, name: str) -> list[dict[str, object]]:
-    found = site.api(f"waits?status=answered&notebook={name}")
-    return [wait for wait in found["waits"] if wait["question"] == question]
-
-
 def test_a_figure_that_is_to_be_approved_is_drawn_in_its_form(lab: Site, context: BrowserContext) -> None:
     draw = "from PIL import Image\npicture = Image.new('RGB', (40, 30), 'teal')"
     ask = "ok = kt.wait('Publish it?', show=picture); print('said', ok)"
@@ -256,13 +284,15 @@ def test_a_figure_that_is_to_be_approved_is_drawn_in_its_form(lab: Site, context
 
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 40
+    notebook.card(2).get_by_role("button", name="Approve").click()
+    expect(notebook.output(2)).to_contain_text("said True")
 
 
 def test_a_question_that_comes_up_out_of_sight_is_told_and_found(lab: Site, context: BrowserContext) -> None:
     gate = lab.root / "sight.gate"
     ask = (
         f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.1)\n"
-        "kt.wait('Out of sight?')"
+        "print('said', kt.wait('Out of sight?'))"
     )
     notebook = lab.open(context, lab.write("sight.ipynb", LOAD, ask))
     notebook.run(0, 1)
@@ -275,3 +305,6 @@ def test_a_question_that_comes_up_out_of_sight_is_told_and_found(lab: Site, cont
 
     expect(notebook.card(1)).to_be_visible()
     expect(notebook.card(1)).to_contain_text("Out of sight?")
+    notebook.card(1).get_by_role("button", name="Approve").click()
+    expect(told).to_have_count(0)
+    expect(notebook.output(1)).to_contain_text("said True")

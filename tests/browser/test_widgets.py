@@ -17,7 +17,7 @@ PUBLISH = "ok = kt.wait('Publish?', show='a draft', name='publish'); print('said
 
 
 def form(notebook: Notebook, number: int) -> Locator:
-    return notebook.output(number).locator(".kitaru-wait")
+    return notebook.output(number).locator(".kitaru-card")
 
 
 def asking(site: Site, context: BrowserContext, name: str, *cells: str) -> Notebook:
@@ -25,7 +25,7 @@ def asking(site: Site, context: BrowserContext, name: str, *cells: str) -> Noteb
     notebook = site.open(context, site.write(f"{name}.ipynb", LOAD, *cells))
     notebook.run_all()
     expect(form(notebook, len(cells))).to_have_attribute("data-status", "pending")
-    notebook.idle()
+    notebook.has_run(len(cells))
     return notebook
 
 
@@ -42,6 +42,7 @@ def test_an_approval_is_on_record_and_the_next_run_goes_on(plain_site: Site, con
 
     expect(form(notebook, 1)).to_have_attribute("data-status", "answered")
     expect(form(notebook, 1)).to_contain_text("Run the cell again to go on")
+    expect(form(notebook, 1).get_by_role("status")).to_be_focused()  # the button that was is gone
     expect(notebook.output(1).locator("text=run this cell again to go on")).to_be_visible()
     [wait] = [wait for wait in waits(plain_site) if wait["name"] == "publish"]
     assert (wait["answer"], wait["reason"]) == (True, "looks right")
@@ -76,6 +77,7 @@ def test_what_is_no_answer_is_said_at_its_field(plain_lab: Site, context: Browse
     fields.get_by_role("button", name="Send answer").click()
 
     expect(fields.get_by_label("Copies")).to_have_accessible_description("is not a number")
+    expect(fields.get_by_label("Copies")).to_be_focused()
     expect(fields.get_by_label("Pages")).to_have_attribute("aria-invalid", "true")
     fields.get_by_label("Copies").fill("2.5")
     fields.get_by_label("Pages").fill("[1, 2]")
@@ -101,6 +103,26 @@ def test_a_late_answer_is_told_who_was_first(plain_lab: Site, context: BrowserCo
 
     expect(form(notebook, 1)).to_contain_text("Rejected")
     expect(form(notebook, 1)).to_contain_text("(too early)")
+
+
+def test_a_form_says_that_its_kernel_is_busy_and_is_answered_later(
+    plain_lab: Site, context: BrowserContext
+) -> None:
+    gate = plain_lab.root / "busy.gate"
+    notebook = asking(plain_lab, context, "busy", "ok = kt.wait('Now?', name='busy')")
+    notebook.set_source(
+        0, f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.1)"
+    )
+    notebook.run(0)
+    expect(notebook.prompt(0)).to_have_text("[*]:")
+    approve = form(notebook, 1).get_by_role("button", name="Approve")
+
+    approve.click()
+
+    expect(form(notebook, 1).get_by_text("has not replied yet")).to_be_visible()
+    expect(approve).to_be_focused()
+    gate.touch()
+    expect(form(notebook, 1)).to_have_attribute("data-status", "answered")
 
 
 def test_two_forms_of_a_page_do_not_mix(plain_lab: Site, context: BrowserContext) -> None:

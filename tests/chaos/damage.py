@@ -5,17 +5,17 @@ from __future__ import annotations
 import ast
 import random
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.errors import KitaruError
 from tests.chaos import scenario
 
-__all__ = ["Home", "violations"]
+__all__ = ["READ", "Home", "damaged", "violations", "wrong"]
 
 _BIG = "import numpy as np\nwide = np.arange(700_000.0)"
-_READ = "found = [float(wide.sum()), float(x.sum()), y, list(log), int(big.sum())]"
+READ = "found = [float(wide.sum()), float(x.sum()), y, list(log), int(big.sum())]"
 
 
 class Home:
@@ -29,7 +29,7 @@ class Home:
         kernel = scenario.start(folder)
         for number, cell in enumerate((*scenario.CELLS, _BIG)):
             kernel.cell(cell, step=str(number))
-        kernel.plain(_READ)
+        kernel.plain(READ)
         self.found = kernel["found"]
         if folded:
             kernel.stop()
@@ -54,17 +54,19 @@ class Home:
 def violations(home: Home, folder: Path, *, count: int, seed: int) -> list[str]:
     """What goes wrong with `count` damages, spread evenly over the files and kinds."""
     chance = random.Random(seed)
-    wrong = []
+    found = []
     names = sorted(home.files)
     for number in range(count):
         name = names[number % len(names)]
-        how, content = _damaged(home.files[name], chance)
+        how, content = damaged(home.files[name], chance)
         home.lay_out(folder, name, content)
-        wrong += [f"{name}, {how}: {text}" for text in _check(home, folder)]
-    return wrong
+        texts = wrong(home.found, lambda: scenario.a_kernel(folder))
+        found += [f"{name}, {how}: {text}" for text in texts]
+    return found
 
 
-def _damaged(content: bytes, chance: random.Random) -> tuple[str, bytes | None]:
+def damaged(content: bytes, chance: random.Random) -> tuple[str, bytes | None]:
+    """What befalls a file, and what its bytes are then; None where it is gone."""
     kind = chance.choice(("flip", "flip", "flip", "cut", "gone", "zeros"))
     at = chance.randrange(max(1, len(content)))
     if kind == "gone" or not content:
@@ -76,21 +78,24 @@ def _damaged(content: bytes, chance: random.Random) -> tuple[str, bytes | None]:
     return f"{kind} at {at}", content[:at] + new + content[end:]
 
 
-def _check(home: Home, folder: Path) -> Iterable[str]:
-    """Resume, and use everything: right values, or errors of ours and markers."""
+def wrong(found: Sequence[object], start: Callable[[], scenario.Kernel]) -> Iterator[str]:
+    """What is wrong when the kernel that `start` gives resumes and uses everything.
+
+    Right are the values in `found`, and errors of ours and markers.
+    """
     kernel = None
     try:
-        kernel = scenario.a_kernel(folder)
+        kernel = start()
         complaint = ""
         try:
             kernel.session.resume(take_over=True)
         except KitaruError as error:
             complaint = str(error)
         try:
-            kernel.session.opens(ast.parse(_READ))
+            kernel.session.opens(ast.parse(READ))
         except KitaruError as error:
             complaint = str(error)
-        yield from _wrong(home, kernel.live, complaint)
+        yield from _wrong(found, kernel.live, complaint)
     except KitaruError:
         return
     except Exception as error:  # noqa: BLE001 - what is no error of ours is what we look for
@@ -107,10 +112,10 @@ def _stop(kernel: scenario.Kernel) -> None:
         kernel.engine.close()
 
 
-def _wrong(home: Home, live: dict[str, object], complaint: str) -> Iterable[str]:
+def _wrong(found: Sequence[object], live: dict[str, object], complaint: str) -> Iterator[str]:
     names: Sequence[str] = ("wide", "x", "y", "log", "big")
     expressions = ("float(wide.sum())", "float(x.sum())", "y", "list(log)", "int(big.sum())")
-    for name, expression, right in zip(names, expressions, home.found, strict=True):
+    for name, expression, right in zip(names, expressions, found, strict=True):
         if name not in live or is_marker(live[name]):
             if not complaint:
                 yield f"`{name}` is not there and nothing was said"

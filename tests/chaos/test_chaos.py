@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import damage, faults, owners, power, scenario
+from tests.chaos import damage, faults, kills, owners, power, scenario
+from tests.chaos.chance import SEED
 from tests.chaos.seeded import BUGS
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.chaos
 
 MORE = int(os.environ.get("KITARU_NB_TEST_CHAOS", "1"))
-SEED = random.randrange(1 << 30)
 SYNC_FAILS = "fdatasync,fsync:error=EIO:when={}"
 
 
@@ -73,6 +73,14 @@ def test_kills_and_power_cuts_lose_nothing(
 
     assert sum(call.kind == "ack" for call in calls) == len(scenario.CELLS)
     assert looked > most // 2
+    assert not wrong
+
+
+@pytest.mark.parametrize("count", [8, pytest.param(1000, marks=pytest.mark.slow)])
+def test_processes_killed_at_any_instant_lose_nothing(folder: Path, count: int) -> None:
+    killed, wrong = kills.violations(folder / "kills", count * MORE)
+
+    assert killed == count * MORE
     assert not wrong
 
 
@@ -137,6 +145,13 @@ def test_a_seeded_bug_is_found_by_failing_syncs(folder: Path, right: list[dict[s
     for number in range(8, 12):
         calls, home = power.recorded(folder / str(number), bug, fault=SYNC_FAILS.format(number))
         wrong += power.violations(calls, home, right, folder, cuts=2, most=90)[1]
+
+    assert wrong
+
+
+@pytest.mark.slow
+def test_a_seeded_bug_is_found_by_killing_processes(folder: Path) -> None:
+    _, wrong = kills.violations(folder / "kills", 100, "arrays by identity")
 
     assert wrong
 

@@ -18,12 +18,11 @@ from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
+from tests.patience import PATIENCE
 
 __all__ = ["Finished", "Notebook", "end_what_was_started", "finished", "start"]
 
 _started: list[subprocess.Popen[str]] = []
-
-_PATIENCE = 100  # seconds; a guard against hanging, not an expectation
 
 
 @dataclass(frozen=True)
@@ -139,18 +138,24 @@ def start(words: Sequence[str], folder: Path, env: Mapping[str, str] | None = No
 
 
 def end_what_was_started() -> None:
-    """Kill the commands a test left running because it failed; their kernels end with them."""
+    """Kill the commands a test left running because it failed; their kernels end with them.
+
+    Their pipes are closed whatever the test did: one that is left open is reported in some later test.
+    """
     while _started:
         process = _started.pop()
         if process.poll() is None:
             process.kill()
-            process.communicate()
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def finished(process: subprocess.Popen[str]) -> Finished:
     """Wait for `process` to end by itself."""
     try:
-        out, err = process.communicate(timeout=_PATIENCE)
+        out, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import signal
 import tempfile
@@ -13,11 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import zmq
 from jupyter_client import KernelManager
 
 from kitaru_nb.engine.capture import fold
+from tests.patience import PATIENCE, until
 
-__all__ = ["Kernel", "Ran", "wait_for"]
+__all__ = ["Kernel", "Ran", "end_kernels", "wait_for"]
+
+_ENDS_WITHIN = 20.0
+"""Seconds: Jupyter gives a kernel two to end by itself, fewer than it needs on a busy machine."""
+
+_alive: list[Kernel] = []
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,18 @@ class Kernel:
         env.pop("KITARU_NB_NOTEBOOK", None)
         if notebook is not None:
             env["KITARU_NB_NOTEBOOK"] = str(notebook)
-        self.manager = KernelManager(transport="ipc", ip=self._sockets + "/k")
+        self.manager = KernelManager(
+            transport="ipc", ip=self._sockets + "/k", shutdown_wait_time=2 * _ENDS_WITHIN
+        )
         self.manager.start_kernel(env=env, cwd=str(cwd or home.parent))
         self.client = self.manager.blocking_client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        _alive.append(self)
+        self.client.start_channels(hb=False)
         self._early: list[dict[str, Any]] = []  # messages of requests that nobody has waited for yet
+        self._news = zmq.Poller()
+        for channel in self._channels:
+            self._news.register(channel.socket, zmq.POLLIN)
+        until(self._is_ready, "the kernel")
         if load:
             self.loaded = self.run("%load_ext kitaru_nb")
 
@@ -112,12 +124,12 @@ class Kernel:
         return str(message["header"]["msg_id"])
 
     def run(
-        self, code: str, *, cell: str | None = None, tags: Sequence[str] = (), timeout: float = 60
+        self, code: str, *, cell: str | None = None, tags: Sequence[str] = (), timeout: float = PATIENCE
     ) -> Ran:
         """Run a cell to its reply."""
         return self.wait(self.send(code, cell=cell, tags=tags), timeout=timeout)
 
-    def wait(self, request: str, *, timeout: float = 60) -> Ran:
+    def wait(self, request: str, *, timeout: float = PATIENCE) -> Ran:
         """Wait for a sent cell. A kernel that dies gives status ``dead``."""
         messages: list[tuple[str, dict[str, Any]]] = []
         reply: dict[str, Any] | None = None
@@ -126,9 +138,10 @@ class Kernel:
         while reply is None or not idle:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no reply within {timeout} s; so far: {messages}")
-            if not self.manager.is_alive():
+            arrived = self._arrived(request)
+            if not arrived and not self.manager.is_alive():
                 return Ran("dead", outputs=fold(messages))
-            for message in self._arrived(request):
+            for message in arrived:
                 kind, content = message["msg_type"], message["content"]
                 if kind == "execute_reply":
                     reply = content
@@ -145,23 +158,48 @@ class Kernel:
             reply.get("execution_count"),
         )
 
+    @property
+    def _channels(self) -> Sequence[Any]:
+        return self.client.iopub_channel, self.client.shell_channel
+
+    def _is_ready(self) -> bool:
+        """Whether a question is answered on both channels: what was published too early nobody has heard."""
+        assert self.manager.is_alive(), "the kernel died at its start"
+        request, heard, replied = self.client.kernel_info(), set[str](), False
+        for _ in range(50):
+            heard |= {message["msg_type"] for message in self._arrived(request)}
+            if heard >= {"kernel_info_reply", "status"}:
+                return True
+            if replied:
+                break
+            replied = "kernel_info_reply" in heard
+        return False
+
+    def _listen(self) -> None:
+        """Take what has come, or comes within a moment."""
+        self._news.poll(20)
+        for channel in self._channels:
+            while channel.msg_ready():
+                self._early.append(channel.get_msg(timeout=0))
+
     def _arrived(self, request: str) -> list[dict[str, Any]]:
         """What has come of a request; what has come of others is kept for them."""
-        for channel in (self.client.iopub_channel, self.client.shell_channel):
-            try:
-                self._early.append(channel.get_msg(timeout=0.02))
-            except queue.Empty:
-                continue
+        self._listen()
         mine = [m for m in self._early if m["parent_header"].get("msg_id") == request]
         self._early = [m for m in self._early if m["parent_header"].get("msg_id") != request]
         return mine
 
     def wait_for_input(self, request: str) -> None:
         """Until the kernel says that it begins with a sent cell."""
-        while True:
-            message = self.client.iopub_channel.get_msg(timeout=20)
-            if message["msg_type"] == "execute_input" and message["parent_header"].get("msg_id") == request:
-                return
+
+        def has_begun() -> bool:
+            self._listen()
+            return any(
+                each["msg_type"] == "execute_input" and each["parent_header"].get("msg_id") == request
+                for each in self._early
+            )
+
+        until(has_begun, "the beginning of the cell")
 
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()
@@ -169,21 +207,27 @@ class Kernel:
     def kill(self) -> None:
         """SIGKILL, as the out-of-memory killer would."""
         os.kill(self.pid, signal.SIGKILL)
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        self._end(now=True)
 
     def close(self) -> None:
         """A clean shutdown."""
+        self._end(now=False)
+
+    def _end(self, *, now: bool) -> None:
         if self.manager.has_kernel:
-            self.manager.shutdown_kernel()
+            self.manager.shutdown_kernel(now=now)
         self.client.stop_channels()
         shutil.rmtree(self._sockets, ignore_errors=True)
+        if self in _alive:
+            _alive.remove(self)
+
+
+def end_kernels() -> None:
+    """End the kernels that a test left because it failed."""
+    for kernel in _alive:
+        kernel._end(now=True)
 
 
 def wait_for(path: Path) -> None:
     """Until the running cell has written `path`."""
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.01)  # polls, bounded by the deadline
+    until(path.exists, str(path))

@@ -25,6 +25,7 @@ TINY = Options(
     items=50,
     repeats=5,
     headless_cells=2,
+    notebooks=2,
     mebibytes=1,
     big_mebibytes=1,
     big_cells=2,
@@ -34,6 +35,7 @@ TINY = Options(
     tiny=3,
     resumed=2,
     calls=4,
+    submissions=1,
 )
 # A kernel each is all there is time for, so the contestants are spread over the workloads.
 CHOSEN = {
@@ -43,6 +45,8 @@ CHOSEN = {
     "digest": "cycles",
     "plain-cells": "in a checkpoint",
     "headless": "papermill --engine kitaru",
+    "batch": "kitaru, warm",
+    "first-cell": "local",
     "start": "%load_ext kitaru_nb",
     "calls": "served",
     "gc": "gc",

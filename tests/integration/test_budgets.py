@@ -11,7 +11,7 @@ import pytest
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import FakeLLM, fake_llm
-from tests.integration.headless import Notebook, end_what_was_started
+from tests.integration.headless import Notebook
 from tests.integration.kernel import Kernel
 
 ASK = """
@@ -23,12 +23,6 @@ def ask(prompt, model="gpt-4o"):
     reply.raise_for_status()
     return reply.json()["choices"][0]["message"]["content"]
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_process_is_left() -> Iterator[None]:
-    yield
-    end_what_was_started()
 
 
 @pytest.fixture

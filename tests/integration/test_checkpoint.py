@@ -470,6 +470,23 @@ def test_an_interrupted_cell_is_undone_too_and_rewind_does_so_by_hand(kernel: Ke
     assert "`a`" in undone.said
 
 
+def test_an_interrupt_between_two_statements_stops_the_cell(kernel: Kernel) -> None:
+    kernel.run("import os, signal, sys\nlog, armed = [], []")
+    kernel.run(
+        "def press(event, args):\n"
+        "    if event == 'compile' and armed:\n"
+        "        armed.clear()\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.addaudithook(press)"
+    )
+
+    stopped = kernel.run("%%checkpoint a\narmed.append(1)\nlog.append('went on')", cell="a")
+
+    assert stopped.ename == "KeyboardInterrupt"
+    assert "kitaru_nb/" not in "".join(stopped.traceback)
+    assert kernel.run("log").result == "[]"
+
+
 def test_rewind_takes_the_namespace_back_to_a_checkpoint(kernel: Kernel) -> None:
     kernel.run("%%checkpoint one\nrows = [1]", cell="a")
     kernel.run("%%checkpoint two\nrows.append(2)\nmore = 1", cell="b")

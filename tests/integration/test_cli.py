@@ -16,8 +16,8 @@ from kitaru_nb.stacks.enable import disable, enable
 from kitaru_nb.stacks.settings import resolve
 from tests.integration.headless import Notebook
 from tests.integration.kernel import Kernel
+from tests.patience import PATIENCE
 
-PATIENCE = 120  # seconds; a guard against hanging, not an expectation
 HEAVY = ("papermill", "zarr", "pandas", "numpy", "nbclient", "IPython", "jupyter_client")
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ASKED = {"model": "gpt-4o", "messages": [{"role": "user", "content": "say it"}]}
 COMMAND = [sys.executable, "-m", "kitaru_nb", "fake-llm"]
 
@@ -47,7 +49,7 @@ def ends(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 def post(url: str, body: object) -> Any:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 

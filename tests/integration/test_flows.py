@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.kernel import Kernel
+from tests.patience import PATIENCE, until
 
 KILLED = -signal.SIGKILL
 
@@ -349,43 +349,6 @@ print(shop())
     assert script.notes().count("charge5") == 1
 
 
-@pytest.mark.slow  # needs torch, which is too large for the locks
-def test_a_torch_model_that_was_trained_in_a_call_is_trained_after_a_crash(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="needs torch, which is in no lock")
-    source = """
-import torch
-
-@kt.checkpoint
-def train_epoch(model, optimizer):
-    note("epoch")
-    for _ in range(3):
-        optimizer.zero_grad()
-        model(torch.ones(4, 2)).pow(2).mean().backward()
-        optimizer.step()
-    return float(sum(p.abs().sum() for p in model.parameters()))
-
-@kt.flow
-def job():
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
-    losses = [train_epoch(model, optimizer) for _ in range(3)]
-    note("end")
-    assert optimizer.param_groups[0]["params"][0] is model[0].weight
-    return losses, [p.tolist() for p in model.parameters()]
-
-print(job())
-"""
-    script = Script(tmp_path, source)
-    script.run(kill_at="end", expect=KILLED)
-    again = script.run()
-    script.ran.unlink()
-    fresh = script.run()
-
-    assert again == fresh
-    assert script.notes().count("epoch") == 3
-
-
 # In a notebook
 
 
@@ -639,12 +602,12 @@ def test_a_map_that_is_interrupted_begins_nothing_more_and_keeps_what_ends(
         subprocess.Popen(command, env=script.environ, cwd=tmp_path, stderr=stderr) as running,
     ):
         try:
-            wait_until(lambda: sum(note.startswith("part") for note in script.notes()) >= 4)
+            until(lambda: sum(note.startswith("part") for note in script.notes()) >= 4)
 
             running.send_signal(signal.SIGINT)
-            wait_until(lambda: "KeyboardInterrupt" in said.read_text(encoding="utf-8"))
+            until(lambda: "KeyboardInterrupt" in said.read_text(encoding="utf-8"))
             (tmp_path / "go").touch()
-            running.wait(timeout=60)
+            running.wait(timeout=PATIENCE)
         finally:
             running.kill()
     first = script.notes()
@@ -660,10 +623,3 @@ def test_a_map_that_is_interrupted_begins_nothing_more_and_keeps_what_ends(
     again = script.notes()[len(first) :]
     assert len([note for note in again if note.startswith("ended")]) == 12 - len(ended)
     assert bool(ended) is not goes_on
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)  # polls, bounded by the deadline

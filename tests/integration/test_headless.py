@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +16,8 @@ import pytest
 from kitaru_nb.model.execution import ExecutionStatus, current_owner
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
-from tests.integration.headless import Notebook, end_what_was_started, finished, start
+from tests.integration.headless import Notebook, finished, start
+from tests.patience import PATIENCE, until
 
 KILLED = "import os, signal\nif once('death'): {what}"
 KILLS = {
@@ -26,12 +25,6 @@ KILLS = {
     "worker": "os.kill(os.getppid(), signal.SIGKILL); __import__('time').sleep(60)",
     "both": "os.kill(os.getppid(), signal.SIGKILL), os.kill(os.getpid(), signal.SIGKILL)",
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_process_is_left() -> Iterator[None]:
-    yield
-    end_what_was_started()
 
 
 def six_cells(folder: Path, *, dying: str = "pass") -> Notebook:
@@ -109,7 +102,7 @@ def test_a_notebook_from_standard_input_is_continued_too(tmp_path: Path) -> None
 
     codes = [
         subprocess.run(
-            shell, shell=True, cwd=tmp_path, capture_output=True, timeout=100, check=False
+            shell, shell=True, cwd=tmp_path, capture_output=True, timeout=PATIENCE, check=False
         ).returncode
         for _ in range(2)
     ]
@@ -149,11 +142,7 @@ def test_no_kernel_outlives_its_worker(tmp_path: Path) -> None:
     notebook.papermill()
 
     kernel = int((tmp_path / "pid").read_text())
-    for _ in range(100):
-        if not _runs(kernel):
-            break
-        time.sleep(0.1)
-    assert not _runs(kernel)
+    until(lambda: not _runs(kernel), "the end of the kernel")
 
 
 def test_a_signal_before_the_kernel_is_up_ends_the_attempt_properly(tmp_path: Path) -> None:
@@ -161,7 +150,7 @@ def test_a_signal_before_the_kernel_is_up_ends_the_attempt_properly(tmp_path: Pa
     runtime.mkdir(mode=0o700)
     notebook = Notebook(tmp_path, ["tick('a')"])
     process = notebook.start_papermill(env={"XDG_RUNTIME_DIR": str(runtime)})
-    _wait_for(lambda: list(runtime.glob("*/kernel.log")))
+    until(lambda: list(runtime.glob("*/kernel.log")))
 
     process.send_signal(signal.SIGTERM)
     ended = finished(process)
@@ -187,7 +176,7 @@ def test_a_signal_to_the_worker_closes_the_journal_and_the_run_can_go_on(
         ],
     )
     process = notebook.start_papermill()
-    _wait_for(lambda: "b" in notebook.ticks())
+    until(lambda: "b" in notebook.ticks())
 
     process.send_signal(signum)
     ended = finished(process)
@@ -270,7 +259,7 @@ def test_a_second_run_while_the_first_one_lives_is_refused_and_touches_nothing(t
         tmp_path, ["tick('a')\nwhile not __import__('os').path.exists('go'): __import__('time').sleep(0.05)"]
     )
     first = notebook.start_papermill()
-    _wait_for(lambda: notebook.output.exists() and notebook.statuses() == ["running"])
+    until(lambda: notebook.output.exists() and notebook.statuses() == ["running"])
     before = notebook.output.read_bytes()
 
     second = notebook.papermill()
@@ -287,7 +276,7 @@ def test_a_second_run_while_the_first_one_lives_is_refused_and_touches_nothing(t
 def test_a_worker_whose_execution_was_taken_over_stops_with_its_own_code(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')", "tick('b')\n__import__('time').sleep(100)"])
     process = notebook.start_papermill(env={"KITARU_NB_HEARTBEAT": "0.2", "KITARU_NB_LEASE": "1"})
-    _wait_for(lambda: "b" in notebook.ticks())
+    until(lambda: "b" in notebook.ticks())
 
     with closing(open_engine(resolve())) as engine:
         taken = engine.journal.resume(
@@ -302,12 +291,12 @@ def test_a_worker_whose_execution_was_taken_over_stops_with_its_own_code(tmp_pat
 def test_a_run_that_takes_too_long_fails_with_the_timeout_code(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["a = 1", "__import__('time').sleep(100)", "a"])
 
-    ended = notebook.papermill("--execution-timeout", "1")
+    ended = notebook.papermill("--execution-timeout", "5")
 
     assert ended.code == 124, ended.stderr
     assert notebook.statuses() == ["completed", "failed", "pending"]
     assert notebook.executions()[0].status is ExecutionStatus.FAILED
-    assert "longer than 1 s" in notebook.result().cells[2].outputs[-1].evalue
+    assert "longer than 5 s" in notebook.result().cells[2].outputs[-1].evalue
 
 
 def test_parameters_are_part_of_what_is_continued(tmp_path: Path) -> None:
@@ -417,6 +406,20 @@ def test_the_source_is_never_the_output(tmp_path: Path) -> None:
     assert notebook.path.read_bytes() == source
 
 
+def test_papermill_and_a_replay_say_once_what_is_no_parameter(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["alpha = 1", "fit = alpha"], tags={0: ["parameters"]})
+    line = (
+        "warning: `alphaa` is no parameter of work.ipynb, and will be set all the same; did you mean `alpha`?"
+    )
+
+    ran = notebook.papermill("-p", "alphaa", "3", "-p", "alpha", "2")
+    again = notebook.kitaru("replay", "--from", "fit", "--set", "alpha=4")
+
+    assert (ran.code, again.code) == (0, 0), ran.stderr + again.stderr
+    assert ran.stderr.splitlines().count(line) == 1, ran.stderr
+    assert again.stderr.splitlines().count(line) == 1, again.stderr
+
+
 def test_the_papermill_engine_of_a_plain_notebook_is_left_alone(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')"])
 
@@ -452,10 +455,3 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
-
-
-def _wait_for(condition: object, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "what the test waits for did not happen"
-        time.sleep(0.05)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import papermill
@@ -11,17 +11,14 @@ import pytest
 from papermill.exceptions import PapermillException
 from papermill.iorw import papermill_io
 
+from kitaru_nb.errors import StoreError
 from kitaru_nb.model.execution import ExecutionStatus
+from kitaru_nb.stacks.local import job_of, run
+from kitaru_nb.stacks.outcome import Exit
 from kitaru_nb.stacks.worker import ExecutionStopped
-from tests.integration.headless import Notebook, end_what_was_started, finished, start
+from tests.integration.headless import Notebook, finished, start
 
 DIES = "import os, signal\ntick('b')\nif once('death'): os.kill(os.getpid(), signal.SIGKILL)\nb = a + 1"
-
-
-@pytest.fixture(autouse=True)
-def _no_process_is_left() -> Iterator[None]:
-    yield
-    end_what_was_started()
 
 
 def three_cells(folder: Path) -> Notebook:
@@ -214,11 +211,74 @@ def test_an_output_in_a_remote_store_is_written_through_papermills_handlers(
 class Memory:
     """A remote store that papermill can write to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, refuses: str | None = None) -> None:
         self.written: dict[str, str] = {}
+        self.refuses = refuses
 
     def write(self, text: str, path: str) -> None:
+        if self.refuses is not None and self.refuses in text:
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.written[path] = text
 
     def pretty_path(self, path: str) -> str:
         return path
+
+
+def test_who_called_papermill_is_told_that_the_output_could_not_be_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')", "print('sho' + 'wn')"])
+    monkeypatch.setattr(papermill_io, "_handlers", list(papermill_io._handlers))
+    store = Memory(refuses="shown")
+    papermill_io.register("mem://", store)
+
+    def execute() -> None:
+        papermill.execute_notebook(
+            notebook.path, "mem://out.ipynb", engine_name="kitaru", progress_bar=False, cwd=tmp_path
+        )
+
+    with pytest.raises(StoreError) as lost:
+        execute()
+    failed = notebook.executions()[0].status
+    store.refuses = None
+    execute()
+
+    assert lost.value.kind == "output-not-saved"
+    assert failed is ExecutionStatus.FAILED
+    assert "shown" in store.written["mem://out.ipynb"]
+    assert notebook.ticks() == ["a"], "every cell was on record"
+
+
+def test_a_disk_that_is_full_at_papermills_own_last_save_changes_no_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the engine has saved stands, and so does what it said: no traceback, no other status."""
+    notebook = Notebook(tmp_path, ["print('shown')"])
+
+    def refused(nb: object, path: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("papermill.execute.write_ipynb", refused)
+    outcome = run(job_of(str(notebook.path), progress=False))
+
+    assert outcome.exit is Exit.COMPLETED
+    assert "what was saved before stands: [Errno 28]" in caplog.text
+    assert "shown" in notebook.output.read_text()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_page_of_an_output_is_told_and_the_status_line_stays_the_last(
+    tmp_path: Path, *, full: bool
+) -> None:
+    pytest.importorskip("nbconvert")
+    notebook = Notebook(tmp_path, ["print('shown')"])
+    page = tmp_path / "work.out.html"
+    if full:
+        page.mkdir()  # as little to be written over as on a full disk
+
+    done = notebook.kitaru("run", "work.ipynb", "--html")
+
+    assert done.code == 0
+    assert done.last_line.startswith("kitaru: completed execution=")
+    assert (f"page: {page}" in done.stdout) is not full
+    assert ("warning: " in done.stderr) is full

@@ -14,6 +14,7 @@ from kitaru_nb.notebook.front import WAIT_MIME
 from kitaru_nb.stacks.cell_states import TypedCell, cell_states
 from kitaru_nb.stacks.flows import here
 from tests.integration.kernel import Kernel, Ran
+from tests.patience import PATIENCE
 
 STEP = "%%checkpoint numbers\nnumbers = [1, 2, 3]\nprint('made')"
 STANDING = "__import__('kitaru_nb.notebook.extension', fromlist=['x']).standing()"
@@ -35,9 +36,9 @@ class LabKernel(Kernel):
 
     def standing(self) -> str:
         request = self.client.execute("", silent=True, user_expressions={"it": STANDING})
-        reply = self.client.get_shell_msg(timeout=30)
+        reply = self.client.get_shell_msg(timeout=PATIENCE)
         while reply["parent_header"].get("msg_id") != request:
-            reply = self.client.get_shell_msg(timeout=30)
+            reply = self.client.get_shell_msg(timeout=PATIENCE)
         return str(reply["content"]["user_expressions"]["it"]["data"]["text/plain"]).strip("'")
 
 

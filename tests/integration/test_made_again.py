@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.integration.headless import Notebook, end_what_was_started
+from tests.integration.headless import Notebook
 from tests.integration.kernel import Kernel
-
-
-@pytest.fixture(autouse=True)
-def _no_process_is_left() -> Iterator[None]:
-    yield
-    end_what_was_started()
-
 
 SETUP = "import kitaru_nb as kt, sqlite3, threading\nPATH = ':memory:'"
 CELLS = [

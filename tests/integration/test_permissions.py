@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.headless import Finished, Notebook, end_what_was_started, finished, start
+from tests.integration.headless import Finished, Notebook, finished, start
 from tests.integration.kernel import Kernel
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
@@ -25,7 +25,6 @@ def no_umask() -> Iterator[None]:
     before = os.umask(0)
     yield
     os.umask(before)
-    end_what_was_started()
 
 
 @pytest.mark.usefixtures("no_umask")

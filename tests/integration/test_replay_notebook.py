@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -23,8 +22,9 @@ from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.replaying import NotebookHandle
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import fake_llm
-from tests.integration.headless import Finished, Notebook, end_what_was_started, finished, start
+from tests.integration.headless import Finished, Notebook, finished, start
 from tests.integration.kernel import Kernel
+from tests.patience import PATIENCE, until
 
 CELLS = [
     "tick('load')\nrows = [1, 2, 3]\nprint('loaded', len(rows))",
@@ -38,13 +38,6 @@ import kitaru_nb as kt
 def fetch(n):
     tick(f'fetch{n}')
     return n * 10"""
-PATIENCE = 60  # seconds; a guard against hanging
-
-
-@pytest.fixture(autouse=True)
-def _no_process_is_left() -> Iterator[None]:
-    yield
-    end_what_was_started()
 
 
 def ran(folder: Path, cells: Sequence[str] = CELLS, *, first: str = "rate = 1") -> Notebook:
@@ -206,7 +199,7 @@ def test_a_replay_whose_worker_is_killed_in_the_named_cell_goes_on_with_what_it_
     named = list(statuses(newest(notebook)))[-1]
     words = ["replay", "--from", named, "--set", "rate=10", "--no-progress"]
     worker = start(["-m", "kitaru_nb", *words], tmp_path)
-    _until(lambda: ticks(notebook) == ["train"])
+    until(lambda: ticks(notebook) == ["train"])
     os.kill(worker.pid, signal.SIGKILL)
     finished(worker)
     resumed = notebook.kitaru("resume", "--no-progress")
@@ -385,7 +378,7 @@ def by_hand(notebook: Notebook, kernel: Kernel, cells: Sequence[str]) -> None:
 
 def ended(notebook: Notebook) -> Execution:
     """The newest execution, once it has ended."""
-    _until(lambda: newest(notebook).status is not ExecutionStatus.RUNNING)
+    until(lambda: newest(notebook).status is not ExecutionStatus.RUNNING)
     return newest(notebook)
 
 
@@ -573,10 +566,3 @@ def test_a_magic_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     assert (nowhere.ename, text.ename) == ("UsageError", "UsageError")
     assert "--from CHECKPOINT" in nowhere.evalue
     assert '--set tone="text"' in text.evalue
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)  # polls, bounded by the deadline

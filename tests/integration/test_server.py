@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,20 +15,13 @@ import pytest
 
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
-from tests.integration.headless import Notebook, end_what_was_started, finished, start
+from tests.integration.headless import Notebook, finished, start
 from tests.integration.kernel import Kernel
 from tests.integration.test_team import STACK
+from tests.patience import PATIENCE, until
 from tests.postgres_server import PostgresServer
 from tests.s3_server import BUCKET, KEY, SECRET, S3Server
 from tests.served import API, Api, quoted, started
-
-PATIENCE = 100.0  # seconds; a guard against hanging, not an expectation
-
-
-@pytest.fixture(autouse=True)
-def _end() -> Iterator[None]:
-    yield
-    end_what_was_started()
 
 
 @pytest.fixture
@@ -37,15 +29,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "home"))
     with started(tmp_path) as api:
         yield api
-
-
-def until(look: Callable[[], Any]) -> Any:
-    """What `look` gives once that is something."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)  # polls, bounded by the deadline
-    return found
 
 
 def status_of(api: Api, execution: str) -> str:
@@ -246,6 +229,10 @@ def test_a_flow_is_not_replayed_with_what_json_cannot_hold(server: Api, tmp_path
 
         assert server.error(answer) == (400, "bad-change"), text
         assert "%replay --from double --set n=" in answer.json()["error"]["hint"]
+    both = server.post(
+        "executions/latest/replay", {"from": "double", "inputs": {"n": 1}, "overrides": {"n": 2}}
+    )
+    assert server.error(both) == (400, "bad-change"), "neither is left out without a word"
     assert len(server.found("executions")["executions"]) == 1
 
 

@@ -8,12 +8,13 @@ from contextlib import closing
 from typing import Any
 
 import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.server.description import described
 from kitaru_nb.stacks.open import open_engine
-from tests.served import Api, started
+from tests.served import API, Api, quoted, started
 from tests.unit.server.conftest import Recorder
 
 with warnings.catch_warnings():
@@ -47,6 +48,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 def description(server: Api) -> Any:
     schemathesis.checks.load_all_checks()
     return schemathesis.openapi.from_dict(server.found("openapi.json"))
+
+
+@pytest.mark.parametrize("verb", ["get", "post", "put", "patch", "delete"])
+def test_whatever_is_no_route_is_answered_as_an_error(server: Api, verb: str) -> None:
+    described_paths = {path.strip("/") for path in described("")["paths"]}
+    letters = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)
+
+    @hypothesis.given(parts=st.lists(letters, min_size=1, max_size=5))
+    @hypothesis.settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
+    def ask(parts: list[str]) -> None:
+        path = "/".join(["none", *map(quoted, parts)])
+        hypothesis.assume(path not in described_paths)
+
+        response = server.client.request(verb, API + path)
+
+        assert server.error(response) == (404, "unknown-route")
+
+    ask()
 
 
 OPERATIONS = [

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import nbformat
 import papermill
 import psutil
-import pytest
 from nbformat.reader import NotJSONError
 
 from kitaru_nb.model.checkpoint import CheckpointStatus
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
-from tests.integration.headless import Finished, end_what_was_started, finished, start
+from tests.integration.headless import Finished, finished, start
+from tests.patience import until
 
 SHIPPED = Path(papermill.__file__).parent / "tests" / "notebooks"
 SUM = SHIPPED / "report_mode_test.ipynb"
@@ -28,12 +26,6 @@ SLEEPS = SHIPPED / "gcs" / "gcs_in" / "gcs-simple_notebook.ipynb"
 """Seven code cells in an old notebook format, without cell ids; the third sleeps 10 s."""
 
 OURS = ["-m", "papermill", "--engine", "kitaru", "--no-progress-bar"]
-
-
-@pytest.fixture(autouse=True)
-def _no_process_is_left() -> Iterator[None]:
-    yield
-    end_what_was_started()
 
 
 def run(source: Path, folder: Path, **env: str) -> Finished:
@@ -81,7 +73,6 @@ def test_a_kernel_killed_half_way_is_no_loss_and_a_completed_run_begins_anew(tmp
     assert SUM.read_bytes() == source
 
 
-@pytest.mark.timeout(240)
 def test_kernel_and_worker_are_killed_and_statuses_are_true_where_stock_papermill_dies(
     tmp_path: Path,
 ) -> None:
@@ -119,10 +110,7 @@ def _kernel_of(papermill_process: subprocess.Popen[str]) -> psutil.Process:
 
 
 def _wait_until_the_third_cell_runs(folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not _third_cell_runs(folder):
-        assert time.monotonic() < deadline, "the third cell did not begin"
-        time.sleep(0.1)
+    until(lambda: _third_cell_runs(folder), "the third cell")
 
 
 def _third_cell_runs(folder: Path) -> bool:

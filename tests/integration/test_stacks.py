@@ -6,12 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
+from kitaru_nb.stacks.checking import check_stack
+from kitaru_nb.stacks.launcher import Handle, JobState, RunSpec
+from kitaru_nb.stacks.local_launcher import LocalLauncher
+from kitaru_nb.stacks.settings import resolve
 from tests.postgres_server import PostgresServer
 
 
@@ -45,7 +50,7 @@ def test_a_notebook_runs_and_resumes_on_a_teams_stack(
     assert document("stack", "use", "team", "--project")["current"] == "team"
     checked = document("stack", "check")
     assert checked["ok"]
-    assert [part["part"] for part in checked["parts"]] == ["journal", "store"]
+    assert [part["part"] for part in checked["parts"]] == ["journal", "store", "launcher"]
     assert [part.name for part in values.rglob(".probe*")] == []
     cells = [
         "print('paid', file=open('paid.txt', 'a'))\nanswer = 41",
@@ -80,7 +85,7 @@ def test_a_journal_on_a_server_without_a_store_for_all_is_warned_of(
         nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("a = 1")]), project / "job.ipynb"
     )
 
-    (_, store) = document("stack", "check")["parts"]
+    (_, store, _) = document("stack", "check")["parts"]
     diagnosis = document("doctor")
     done = kitaru("run", "job.ipynb", "--no-progress")
 
@@ -143,3 +148,52 @@ def test_stacks_are_made_listed_and_removed(project: Path) -> None:
     assert [(each["name"], each["current"]) for each in listed] == [("local", True), ("a", False)]
     assert document("stack", "current")["name"] == "local"
     assert document("stack", "show", "a", code=2)["error"]["kind"] == "unknown-stack"
+
+
+def test_a_worker_that_would_refuse_what_is_signed_here_is_found_by_the_check(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another home, another key: nothing that is sent along would be run there, and that is said at once."""
+
+    class Away(LocalLauncher):
+        def submit(self, spec: RunSpec) -> Handle:
+            return super().submit(replace(spec, env={**spec.env, "KITARU_NB_CONFIG": str(tmp_path / "away")}))
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("kitaru_nb.stacks.checking.launcher_of", Away)
+    Path("kitaru_nb.toml").write_text('[stacks.team]\nstore = "values"\n')
+
+    strange = check_stack(resolve(stack="team")).parts[-1]
+    monkeypatch.setenv("TEAM_SIGNING_KEY", "0123456789abcdef" * 4)
+    Path("kitaru_nb.toml").write_text(
+        '[stacks.team]\nstore = "values"\nsigning_key = "secret:env:TEAM_SIGNING_KEY"\n'
+    )
+    shared = check_stack(resolve(stack="team")).parts[-1]
+
+    assert strange.problem is not None
+    assert strange.problem["kind"] == "untrusted-bundle"
+    assert "TEAM_SIGNING_KEY" in strange.problem["hint"]
+    assert shared.ok, shared.problem
+
+
+def test_a_check_that_is_given_up_leaves_nothing_in_the_queue(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled: list[Handle] = []
+
+    class Busy(LocalLauncher):
+        def submit(self, spec: RunSpec) -> Handle:
+            return Handle("in the queue")
+
+        def poll(self, handle: Handle) -> JobState:
+            raise KeyboardInterrupt
+
+        def cancel(self, handle: Handle) -> None:
+            cancelled.append(handle)
+
+    monkeypatch.setattr("kitaru_nb.stacks.checking.launcher_of", Busy)
+
+    with pytest.raises(KeyboardInterrupt):
+        check_stack(resolve())
+
+    assert cancelled == [Handle("in the queue")]

@@ -135,6 +135,36 @@ RESTORED = {
         ("import string\nstring.kt_words = [1]", "string.kt_words.append(2)"),
         {"string.kt_words": "[1, 2]"},
     ),
+    "what a cell sets on a frame": Case(
+        (
+            "import pandas as pd\nd15 = pd.DataFrame({'a': [1]}); d15.note = 'raw'",
+            "d15.note = 'clean'; s15 = d15['a']; s15.tags = [1]",
+            "n15 = d15.note, s15.tags",
+        ),
+        {"(n15, d15.note, s15.tags is n15[1], list(d15))": "(('clean', [1]), 'clean', True, ['a'])"},
+    ),
+    "classes of attrs": Case(
+        (
+            "import attrs\nbig16 = [0] * 9\n@attrs.define\nclass A16:\n    x: int\n    y: list = attrs.Factory(list)\n"
+            "a16 = A16(1)",
+            "a16.y.append(a16); b16 = attrs.evolve(a16, x=2)",
+            "# plain\nbig16.append(1)",
+            "c16 = A16(3)\nbig16.append(2)",
+        ),
+        {
+            "(a16.y[0] is a16, b16.y is a16.y, isinstance(c16, A16), len(big16), A16(4))": (
+                "(True, True, True, 11, A16(x=4, y=[]))"
+            )
+        },
+    ),
+    "a class that wants arguments when it is made": Case(
+        (
+            "import jinja2\nt17 = jinja2.Template('{{ x }}!'); n17 = 1",
+            "r17 = t17.render(x=n17)",
+            "u17 = r17 * 2",
+        ),
+        {"(n17, r17, u17)": "(1, '1!', '1!1!')"},
+    ),
     "a step that read a connection": Case(
         (
             "import sqlite3\ncon14 = sqlite3.connect(':memory:'); made14 = 1",
@@ -142,6 +172,15 @@ RESTORED = {
             "sum14 = rows14[0][0] + made14",
         ),
         {"(rows14, sum14)": "([(7,)], 8)"},
+    ),
+    "an import from the future, which holds for the cells after it": Case(
+        (
+            "from __future__ import annotations",
+            "def f99(x: int) -> str: ...",
+            "# plain\ndef g99(x: int): ...",
+            "h99 = 1",
+        ),
+        {"(f99.__annotations__, g99.__annotations__)": "({'x': 'int', 'return': 'str'}, {'x': 'int'})"},
     ),
 }
 
@@ -191,12 +230,58 @@ EDITED = {
         "r$ = x$.fold",
     ),
     "two that were one": ("x$ = [[1]] * 2", "x$ = [[1], [1]]", "r$ = x$[0] is x$[1]"),
+    "a class that a pickle names": (
+        "import pickle\nclass P$:\n    n = 1\nb$ = pickle.dumps(P$())",
+        "import pickle\nclass P$:\n    n = 2\nb$ = pickle.dumps(P$())",
+        "r$ = pickle.loads(b$).n",
+    ),
+    "a class that its base leads to": (
+        "class B$: pass\nclass D$(B$):\n    n = 1",
+        "class B$: pass\nclass D$(B$):\n    n = 2",
+        "r$ = [c.n for c in B$.__subclasses__()]",
+    ),
+    "a class in an annotation in quotes": (
+        "import typing\nclass Q$:\n    n = 1\ndef f$(x: 'list[Q$]'): pass",
+        "import typing\nclass Q$:\n    n = 2\ndef f$(x: 'list[Q$]'): pass",
+        "r$ = typing.get_type_hints(f$)['x'].__args__[0].n",
+    ),
+    "a name in a text that is evaluated": (
+        "import pandas as pd\nd$ = pd.DataFrame({'a': [1, 2]}); n$ = 0; q$ = 'a > @n$'",
+        "import pandas as pd\nd$ = pd.DataFrame({'a': [1, 2]}); n$ = 1; q$ = 'a > @n$'",
+        "r$ = len(d$.query(q$))",
+    ),
+    "what is set on a frame": (
+        "import pandas as pd\nd$ = pd.DataFrame({'a': [1]}); d$.note = 'x'",
+        "import pandas as pd\nd$ = pd.DataFrame({'a': [1]}); d$.note = 'y'",
+        "r$ = d$.note",
+    ),
+    "the notes of a dtype": (
+        "import numpy as np\na$ = np.zeros(1, np.dtype('i4', metadata={'unit': 'm'}))",
+        "import numpy as np\na$ = np.zeros(1, np.dtype('i4', metadata={'unit': 's'}))",
+        "r$ = dict(a$.dtype.metadata)",
+    ),
 }
 KEPT = {
     "a comment": ("def f$(x): return x+1", "# why\ndef f$( x ):\n    return (x + 1)", "r$ = f$(1)"),
     "another order of a set": ("x$ = {'a', 'b', 'cc'}", "x$ = {'cc', 'b', 'a'}", "r$ = len(x$)"),
     "a name nobody reads": ("k$ = 1\nu$ = 1", "k$ = 1\nu$ = 2", "r$ = k$"),
     "a loop's own variable": ("y$ = 1", "y$ = 2", "r$ = [y$ for y$ in (5, 6)]"),
+    "a class that no annotation in quotes names": (
+        "class Q$: pass\ndef f$(x: 'int'): return 1",
+        "class Q$:\n    n = 2\ndef f$(x: 'int'): return 1",
+        "r$ = f$(1)",
+    ),
+    "a class beside the ones that are asked for": (
+        "class B$: pass\nclass D$(B$): pass\nclass C$: pass",
+        "class B$: pass\nclass D$(B$): pass\nclass C$:\n    n = 2",
+        "r$ = [c.__name__ for c in B$.__subclasses__()]",
+    ),
+    "a frame that was shown": (
+        "import pandas as pd\nt$ = pd.date_range('2024', periods=2, tz='Europe/Berlin'); w$ = pd.Series([1]).rolling(1)",
+        "import pandas as pd\nt$ = pd.date_range('2024', periods=2, tz='Europe/Berlin'); w$ = pd.Series([1]).rolling(1)\n"
+        "_ = repr(t$), w$.sum()",
+        "r$ = len(t$), w$.window",
+    ),
 }
 
 
@@ -239,6 +324,12 @@ BY_HAND = {
         "v4",
         "2",
     ),
+    "a file that it adds to and reads": (
+        "_ = open('added.txt', 'w').write('')",
+        "_ = open('added.txt', 'a').write('x'); v7 = open('added.txt').read()",
+        "v7",
+        "'xx'",
+    ),
     "a counter": ("n5 = 0", "n5 += 1", "n5", "2"),
     "a closure": (
         "def mk6():\n    n = 0\n    def f():\n        nonlocal n; n += 1; return n\n    return f\nf6 = mk6()",
@@ -262,6 +353,67 @@ def test_a_step_run_twice_by_hand_gives_what_it_gives_without_checkpoints(
             found[name] = kernel.run(shows).result
 
     assert found == {name: result for name, (_, _, _, result) in BY_HAND.items()}
+
+
+def test_a_cell_that_runs_finds_files_as_the_cells_before_it_left_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [
+        ("write", "_ = open('out.txt', 'w').write('1')"),
+        ("plain", "# plain\np = open('out.txt').read()"),
+        ("read", "t = open('out.txt').read()"),
+        ("rewrite", "_ = open('out.txt', 'w').write('2')"),
+    ]
+    edited = [(name, source + " + '!'" if name == "read" else source) for name, source in cells]
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        for name, source in cells:
+            _run(kernel, name, source)
+        kernel.kill()
+
+    with _kernel(tmp_path, monkeypatch, "77") as kernel:
+        ran = [name for name, source in edited if _is_run_anew(kernel, name, source)]
+        found = kernel.run("(p, t, open('out.txt').read())").result
+    with _kernel(tmp_path, monkeypatch, "3000") as kernel:
+        ran_of_the_first = [name for name, source in cells if _is_run_anew(kernel, name, source)]
+        found_of_the_first = kernel.run("(p, t, open('out.txt').read())").result
+
+    assert (ran, found) == (["read"], "('1', '1!', '2')")
+    assert (ran_of_the_first, found_of_the_first) == ([], "('1', '1', '2')")
+
+
+def test_a_module_imported_by_a_name_that_is_put_together_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = "import importlib\nv = importlib.import_module('hel' + 'per').V"
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "helper.py").write_text("V = 1")
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        _run(kernel, "step", step)
+        kernel.kill()
+    (tmp_path / "w" / "helper.py").write_text("V = 20")
+
+    with _kernel(tmp_path, monkeypatch, "77") as kernel:
+        _run(kernel, "step", step)
+
+        assert kernel.run("v").result == "20"
+
+
+def test_a_failed_cell_leaves_environment_and_import_path_to_its_next_run_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = "found = (os.getcwd() == here, 'KT_HALF' in os.environ, '/kt/half' in sys.path, gone in sys.path)"
+
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        _run(kernel, "before", "import os, sys\nhere = os.getcwd(); gone = sys.path[-1]")
+        failed = _run(
+            kernel,
+            "step",
+            "os.chdir('..'); os.environ['KT_HALF'] = '1'; sys.path.append('/kt/half'); sys.path.remove(gone); 1 / 0",
+        )
+        _run(kernel, "step", look)
+
+        assert failed.ename == "ZeroDivisionError"
+        assert kernel.run("found").result == "(True, False, False, True)"
 
 
 def _edits() -> list[tuple[str, tuple[str, str, str]]]:

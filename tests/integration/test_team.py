@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from tests.integration.headless import Finished, Notebook, end_what_was_started, finished, start
+from tests.integration.headless import Finished, Notebook, finished, start
 from tests.integration.kernel import Kernel
+from tests.patience import until
 from tests.postgres_server import PostgresServer
 from tests.s3_server import BUCKET, KEY, SECRET, S3Server
 
@@ -90,11 +90,10 @@ class Team:
 def team(tmp_path: Path, s3_server: S3Server, postgres_server: PostgresServer) -> Any:
     name = f"team_{secrets.token_hex(4)}"
     journal = postgres_server.schema(name)
-    yield Team(
+    return Team(
         tmp_path,
         STACK.format(bucket=BUCKET, prefix=name, journal=journal, endpoint=s3_server.endpoint),
     )
-    end_what_was_started()
 
 
 def killed(process: Any, kernel: int) -> None:
@@ -153,7 +152,7 @@ def test_a_notebook_whose_kernel_died_on_one_laptop_is_resumed_on_another(
         monkeypatch.setenv(name, value)
     with Kernel(Path(os.environ["KITARU_NB_HOME"]), notebook=path, cwd=team.project) as second:
         notice = second.loaded.said
-        resumed = second.run("%resume", timeout=120)
+        resumed = second.run("%resume")
         result = second.run("weights[0], model.weights is weights, isinstance(model, Model), model(2)")
         last = second.run("%%checkpoint end\nend = model(1)\nend", cell="3")
 
@@ -187,7 +186,4 @@ def test_without_the_teams_key_what_could_run_code_is_not_loaded(team: Team) -> 
 
 def wait_for_text(path: Path) -> None:
     """Until the running cell has written something to `path`."""
-    deadline = time.monotonic() + 60
-    while not (path.exists() and path.read_text()):
-        assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.01)  # polls, bounded by the deadline
+    until(lambda: path.exists() and path.read_text(), str(path))

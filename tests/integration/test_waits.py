@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,11 @@ from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.model.wait import Wait, WaitStatus
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
-from tests.integration.headless import Finished, Notebook, end_what_was_started, finished, start
+from tests.integration.headless import Finished, Notebook, finished, start
 from tests.integration.kernel import Kernel
+from tests.patience import until
 
 HOME = "KITARU_NB_HOME"
-
-
-@pytest.fixture(autouse=True)
-def _end() -> Iterator[None]:
-    yield
-    end_what_was_started()
 
 
 @pytest.fixture
@@ -53,14 +47,14 @@ def only_wait() -> Wait:
 
 def wait_until_asked(count: int = 1) -> Wait:
     """Until that many questions are on record; the newest of them."""
-    deadline = time.monotonic() + 60
-    while True:
+
+    def asked() -> list[Wait]:
         with suppress(StoreError, NotFoundError):  # it is just being made
             found = [each for each in waits() if each.status is WaitStatus.PENDING]
-            if len(found) >= count:
-                return found[-1]
-        assert time.monotonic() < deadline, "nothing was ever asked"
-        time.sleep(0.02)  # polls, bounded by the deadline
+            return found if len(found) >= count else []
+        return []
+
+    return until(asked, "a question")[-1]
 
 
 def command(*words: str, folder: Path) -> Finished:
@@ -256,20 +250,13 @@ def test_a_run_may_be_told_to_hold_on_or_to_fail(home: Path, tmp_path: Path) -> 
     assert "nobody has answered" in failed.stderr
     assert notebook.statuses() == ["failed"]
     held = start(["-m", "kitaru_nb", "run", "work.ipynb", "--no-progress", "--on-wait", "hold=10m"], tmp_path)
-    wait_until_running(notebook)
+    until(lambda: notebook.executions()[0].status is ExecutionStatus.RUNNING, "the run")
     assert notebook.kitaru("approve", "publish").code == 0
 
     assert finished(held).last_line.startswith("kitaru: completed")
     assert notebook.ticks() == ["pay"]
     assert notebook.kitaru("run", "work.ipynb", "--on-wait", "shrug").code == 2
     assert notebook.kitaru("run", "work.ipynb", "--suspend-exit", "300").code == 2
-
-
-def wait_until_running(notebook: Notebook) -> None:
-    deadline = time.monotonic() + 60
-    while notebook.executions()[0].status is not ExecutionStatus.RUNNING:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # polls, bounded by the deadline
 
 
 def test_a_flow_in_a_cell_makes_the_run_wait(home: Path, tmp_path: Path) -> None:
@@ -446,3 +433,39 @@ def test_the_notebook_of_the_docs_is_answered_from_a_terminal_while_nothing_live
     assert "subject: 'Orders by region', by deadline" in shown["audit"]
     assert "each as it was recorded" in shown["verify"]
     assert shown["count"] == "drafts made: 1\n"
+
+
+def test_a_run_whose_question_expired_says_what_asks_again(tmp_path: Path) -> None:
+    """`resume` would only fail again: what is printed is the one command that goes on."""
+    ask = "import kitaru_nb as kt\nok = kt.wait('Publish?', name='publish', timeout=0.01)"
+    notebook = Notebook(tmp_path, ["tick('a')", ask])
+    assert notebook.kitaru("run", notebook.path.name).code == 75
+
+    expired = notebook.kitaru("run", notebook.path.name)
+
+    assert expired.code == 124
+    hint = next(line for line in expired.stderr.splitlines() if line.startswith("  Try: kitaru-nb replay"))
+    assert "--from ok asks again" in hint
+    shown = notebook.kitaru("show", "latest").stdout
+    assert hint.strip() in shown
+    assert "go on with" not in expired.stdout + shown
+    words = hint.removeprefix("  Try: kitaru-nb ").removesuffix(" asks again and keeps what is before it")
+    again = notebook.kitaru(*words.split())
+    assert again.code == 75, again.stderr
+    assert notebook.ticks() == ["a"]
+
+
+def test_resume_without_a_name_does_not_stop_at_a_question_that_nobody_has_answered(tmp_path: Path) -> None:
+    """The newest only waits and would stop again; what can go on is the one before it."""
+    for name in ("failing", "asking"):
+        (tmp_path / name).mkdir()
+    failing = Notebook(tmp_path / "failing", ["assert not once('fails')", "tick('a')"])
+    assert failing.kitaru("run", "work.ipynb").code == 1
+    asking = Notebook(tmp_path / "asking", ["import kitaru_nb as kt\nkt.wait('Publish?', name='publish')"])
+    assert asking.kitaru("run", "work.ipynb").code == 75
+
+    resumed = asking.kitaru("resume")
+
+    assert resumed.code == 0, resumed.stderr
+    assert failing.ticks() == ["a"]
+    assert asking.kitaru("resume").code == 75, "where there is no other it is told what it waits for"

@@ -11,25 +11,21 @@ from typing import Any
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from kitaru_nb.engine.person import this_person
 from kitaru_nb.model.wait import Wait, WaitStatus
 from kitaru_nb.notebook.front import WAIT_MIME
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
-from tests.integration.headless import end_what_was_started, finished, start
+from tests.integration.headless import finished, start
 from tests.integration.kernel import Kernel, Ran
+from tests.patience import PATIENCE
 
 pytest.importorskip("anywidget")
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 ASK = "log.append('asked')\nok = kt.wait('Publish?', show='a draft', name='publish')\nprint('said', ok)"
-
-
-@pytest.fixture(autouse=True)
-def _end() -> Iterator[None]:
-    yield
-    end_what_was_started()
 
 
 @pytest.fixture
@@ -58,9 +54,9 @@ def tell(kernel: Kernel, model: str, content: object) -> list[dict[str, Any]]:
     message = kernel.client.session.msg("comm_msg", {"comm_id": model, "data": data})
     kernel.client.shell_channel.send(message)
     heard: list[dict[str, Any]] = []
-    until = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not any(each["content"].get("execution_state") == "idle" for each in heard):
-        assert time.monotonic() < until, heard
+        assert time.monotonic() < deadline, heard
         heard += kernel._arrived(message["header"]["msg_id"])
     return heard
 
@@ -101,6 +97,43 @@ def test_the_answer_is_on_record_and_the_next_run_goes_on(kernel: Kernel, tmp_pa
     assert kernel.run("log", cell="d").result == "['asked']", "what the cell did before it asked was undone"
     audit = finished(start(["-m", "kitaru_nb", "audit", "verify"], tmp_path))
     assert audit.code == 0, audit.stderr
+
+
+def test_a_client_that_knows_widgets_and_nothing_of_us_has_a_form_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "home"))
+    sources = ("%load_ext kitaru_nb\nimport kitaru_nb as kt\nlog = []", ASK, "print('after', ok)")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in sources])
+    where = {"metadata": {"path": str(tmp_path)}}
+    client = NotebookClient(
+        notebook, kernel_name="python3", timeout=int(PATIENCE), allow_errors=True, resources=where
+    )
+    load, ask, after = notebook.cells
+
+    with client.setup_kernel():
+        for number, cell in enumerate((load, ask)):
+            client.execute_cell(cell, number)  # as VS Code and Colab do: no cell's id goes along
+        (model,) = [output.data[VIEW]["model_id"] for output in ask.outputs if VIEW in output.get("data", {})]
+        known = client.widget_state
+        content = {"kind": "answer", "typed": True}
+        message = client.kc.session.msg(
+            "comm_msg", {"comm_id": model, "data": {"method": "custom", "content": content}}
+        )
+        client.kc.shell_channel.send(message)
+        client.execute_cell(ask, 1)
+        client.execute_cell(after, 2)
+
+    shown = known[model]  # all that a front end has of a widget, to draw it without asking anybody
+    assert (shown["_model_module"], shown["_view_module"]) == ("anywidget", "anywidget")
+    assert "export default" in shown["_esm"]
+    assert shown["state"]["question"] == "Publish?"
+    assert only_wait().answer is True
+    assert only_wait().source == "widget"
+    assert [output.text for output in (*ask.outputs, *after.outputs) if output.output_type == "stream"] == [
+        "said True\n",
+        "after True\n",
+    ]
 
 
 def test_the_line_below_the_form_is_there_without_it(kernel: Kernel) -> None:
@@ -256,12 +289,12 @@ LOAD, FIT = "%%checkpoint load\nrows = [1, 2]", "%%checkpoint fit\ntotal = sum(r
 
 def looked(kernel: Kernel, model: str) -> dict[str, Any]:
     """How the control is drawn once its replay has ended."""
-    until = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE
     while True:
         drawn = state(kernel, model, {"kind": "look"})
         if not drawn["running"]:
             return drawn
-        assert time.monotonic() < until, drawn
+        assert time.monotonic() < deadline, drawn
         time.sleep(0.2)  # polls, bounded by the deadline
 
 

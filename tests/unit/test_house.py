@@ -26,6 +26,7 @@ NOT_OURS = {
     ".venv",
     ".venv-llm2",
     ".venv-llm3",
+    ".venv-torch",
     "__pycache__",
     "_build",
     "build",
@@ -76,6 +77,12 @@ def test_no_registry_and_no_machine_is_named_in_the_tree(needle: str) -> None:
     found = [str(path.relative_to(ROOT)) for path in files() if needle.encode() in path.read_bytes()]
 
     assert found == []
+
+
+def test_no_merge_was_left_half_done() -> None:
+    marker = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
+
+    assert [path.relative_to(ROOT) for path in files() if marker.search(path.read_bytes())] == []
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=name)
@@ -138,7 +145,7 @@ def test_the_ci_script_runs_by_itself_and_calls_recipes_that_exist() -> None:
     recipes = re.findall(r"^make (\S+)$", script.read_text(encoding="utf-8"), re.MULTILINE)
 
     assert script.stat().st_mode & stat.S_IXUSR
-    assert recipes == ["check", "test"]
+    assert recipes == ["check", "test", "smoke"]
     assert all(re.search(rf"^{recipe}:", makefile, re.MULTILINE) for recipe in recipes)
 
 

@@ -1,41 +1,27 @@
 /*
- * The replay control. It draws `state` and sends what was chosen; the kernel decides.
- *
- * Names and messages are put in as text, never as markup. The comparison is a page of its own in a
- * frame that may run nothing.
+ * The replay control, built of `elements.js`. The comparison is a page of its own in a frame that may
+ * run nothing.
  */
 
 const PAUSE = 1500; // milliseconds between two looks at a replay that runs
 
-function element(tag, name, text) {
-  const found = document.createElement(tag);
-  found.className = name ? `kitaru-${name}` : '';
-  if (text) {
-    found.textContent = text;
-  }
-  return found;
-}
-
 function field(text, input, id) {
   const root = element('div', 'field');
-  const label = element('label', 'label', text);
-  input.id = id;
-  label.htmlFor = id;
-  root.append(label, input);
+  root.append(labelOf(input, id, text), input);
   return root;
 }
 
 function render({ model, el }) {
   const state = () => model.get('state');
-  const prefix = `kitaru-replay-${Math.random().toString(36).slice(2)}`;
-  const root = element('section', 'wait kitaru-mod-plain');
+  const prefix = newPrefix();
+  const root = element('section', 'card kitaru-mod-plain');
   const form = element('form');
   const from = element('select');
   const changes = element('textarea');
   const reads = element('div', 'dim');
   const buttons = element('div', 'buttons');
-  const run = element('button', 'button kitaru-mod-accept', 'Run');
-  const compare = element('button', 'button', 'Compare');
+  const run = button('Run', 'accept', 'submit');
+  const compare = button('Compare', 'plain');
   const told = element('div', 'ended');
   const problem = element('div', 'error');
   const frame = element('iframe', 'difference');
@@ -43,8 +29,6 @@ function render({ model, el }) {
   root.append(element('div', 'question', `Replay ${state().execution}`), form, told, problem);
   told.setAttribute('role', 'status');
   problem.setAttribute('role', 'alert');
-  run.type = 'submit';
-  compare.type = 'button';
   frame.setAttribute('sandbox', ''); // no scripts, no origin, no forms
   frame.title = 'The two executions side by side';
   changes.rows = 3;
@@ -71,14 +55,23 @@ function render({ model, el }) {
   form.addEventListener('submit', event => {
     event.preventDefault();
     run.disabled = true;
-    model.send({ kind: 'run', from: from.value, changes: changes.value });
+    line.send({ kind: 'run', from: from.value, changes: changes.value });
   });
-  compare.addEventListener('click', () => model.send({ kind: 'compare' }));
+  compare.addEventListener('click', () => line.send({ kind: 'compare' }));
 
-  let timer = 0;
+  const line = lineTo(model, () => {
+    run.disabled = state().running;
+    const typed = `kitaru-nb replay ${state().execution} --from ${from.value}`;
+    problem.textContent = `The kernel has not replied yet: it may be busy, or gone. In a terminal ${typed} does the same.`;
+  });
+  let next = 0;
+  const stop = () => {
+    clearTimeout(next);
+    line.hang();
+  };
   const update = () => {
     const { replay, status, running, difference } = state();
-    clearTimeout(timer);
+    stop();
     run.disabled = running;
     compare.disabled = !replay || running;
     root.dataset.status = status || 'idle';
@@ -94,18 +87,11 @@ function render({ model, el }) {
       frame.remove();
     }
     if (running) {
-      timer = setTimeout(() => model.send({ kind: 'look' }), PAUSE);
+      next = setTimeout(() => line.send({ kind: 'look' }), PAUSE);
     }
   };
-  root.addEventListener('keydown', event => event.stopPropagation());
-  model.on('change:state', update);
-  el.append(root);
   hint();
-  update();
-  return () => {
-    clearTimeout(timer);
-    model.off('change:state', update);
-  };
+  return mount({ model, el }, root, update, stop);
 }
 
 export default { render };

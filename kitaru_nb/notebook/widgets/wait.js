@@ -1,26 +1,4 @@
-/*
- * The form of a wait. It draws `state` and sends what was typed; the kernel decides.
- *
- * Questions, names and messages are put in as text (`textContent`), never as markup: what they hold
- * is anybody's.
- */
-
-const PATIENCE = 5000; // milliseconds; a busy kernel answers no sooner than its cell has ended
-
-function element(tag, name, text) {
-  const found = document.createElement(tag);
-  found.className = name ? `kitaru-${name}` : '';
-  if (text) {
-    found.textContent = text;
-  }
-  return found;
-}
-
-function button(text, kind) {
-  const found = element('button', `button kitaru-mod-${kind}`, text);
-  found.type = 'button';
-  return found;
-}
+/* The form of a wait, built of `elements.js`. */
 
 /** The control of a field, and how to read it. */
 function control(field) {
@@ -61,11 +39,9 @@ function control(field) {
 function row(field, id) {
   const [input, read] = control(field);
   const root = element('div', 'field');
-  const label = element('label', 'label', field.label);
+  const label = labelOf(input, id, field.label);
   const hint = element('div', 'dim', field.hint);
   const wrong = element('div', 'error');
-  input.id = id;
-  label.htmlFor = id;
   hint.id = `${id}-hint`;
   wrong.id = `${id}-error`;
   wrong.setAttribute('role', 'alert');
@@ -91,9 +67,8 @@ function row(field, id) {
 
 function render({ model, el }) {
   const state = () => model.get('state');
-  // Ids are of one page, and each widget has a copy of this module of its own: a count would repeat.
-  const prefix = `kitaru-form-${Math.random().toString(36).slice(2)}`;
-  const root = element('section', 'wait');
+  const prefix = newPrefix();
+  const root = element('section', 'card');
   const body = element('form', 'body');
   const foot = element('div', 'foot');
   root.setAttribute('aria-label', state().question);
@@ -107,22 +82,29 @@ function render({ model, el }) {
   const problem = element('div', 'error');
   const buttons = element('div', 'buttons');
   problem.setAttribute('role', 'alert');
-  let timer = 0;
 
   const busy = is => {
     for (const each of body.querySelectorAll('button, input, select, textarea')) {
       each.disabled = is;
     }
   };
+  let pressed = null; // what had the keyboard: being disabled takes it away
+  const giveBack = target => {
+    if (pressed) {
+      (target ?? pressed).focus();
+    }
+    pressed = null;
+  };
+  const line = lineTo(model, () => {
+    busy(false);
+    giveBack();
+    problem.textContent = 'The kernel has not replied yet: it may be busy, or gone. The command below answers as well.';
+  });
   const send = typed => {
+    pressed = document.activeElement;
     busy(true);
     problem.textContent = '';
-    model.send({ kind: 'answer', typed, reason: reason.read() });
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      busy(false);
-      problem.textContent = 'The kernel has not replied yet: it may be busy, or gone. The command below answers as well.';
-    }, PATIENCE);
+    line.send({ kind: 'answer', typed, reason: reason.read() });
   };
 
   if (state().choice) {
@@ -133,8 +115,7 @@ function render({ model, el }) {
     body.addEventListener('submit', event => event.preventDefault());
     buttons.append(yes, no);
   } else {
-    const done = button('Send answer', 'accept');
-    done.type = 'submit';
+    const done = button('Send answer', 'accept', 'submit');
     body.addEventListener('submit', event => {
       event.preventDefault();
       send(Object.fromEntries([...rows].map(([pointer, each]) => [pointer, each.read()])));
@@ -145,17 +126,20 @@ function render({ model, el }) {
   body.append(...[...rows.values()].map(each => each.root), reason.root, problem, buttons);
 
   const update = () => {
-    const { errors, ended, note, turn } = state();
-    clearTimeout(timer);
+    const { errors, ended, note } = state();
+    line.hang();
     busy(false);
     foot.textContent = note;
     root.dataset.status = ended ? ended.status : 'pending';
     if (ended) {
-      const line = element('div', 'ended');
-      line.setAttribute('role', 'status');
-      line.append(element('strong', '', ended.head), element('span', 'dim', ended.rest));
+      const how = element('div', 'ended');
+      how.setAttribute('role', 'status');
+      how.tabIndex = -1;
+      how.append(element('strong', '', ended.head), element('span', 'dim', ended.rest));
+      pressed ??= body.contains(document.activeElement) ? document.activeElement : null;
       foot.remove();
-      root.lastElementChild.replaceWith(line);
+      root.lastElementChild.replaceWith(how);
+      giveBack(how);
       return;
     }
     let first = null;
@@ -165,21 +149,14 @@ function render({ model, el }) {
     }
     const others = Object.keys(errors).filter(pointer => !rows.has(pointer));
     problem.textContent = [state().problem, ...others.map(pointer => errors[pointer])].filter(Boolean).join('; ');
-    if (turn > 0) {
-      first?.focus();
+    if (first || problem.textContent) {
+      giveBack(first); // else it is the reply to a look
     }
   };
 
-  // Keys belong to the form: a notebook's shortcuts would run or delete cells.
-  root.addEventListener('keydown', event => event.stopPropagation());
-  model.on('change:state', update);
-  el.append(root);
-  update();
+  const leave = mount({ model, el }, root, update, line.hang);
   model.send({ kind: 'look' }); // somebody may have answered elsewhere meanwhile
-  return () => {
-    clearTimeout(timer);
-    model.off('change:state', update);
-  };
+  return leave;
 }
 
 export default { render };

@@ -4,8 +4,9 @@ import { Widget } from '@lumino/widgets';
 import { expect, test, vi } from 'vitest';
 import type { ICell, IDead } from '../api';
 import { badgeOf, figuresOf } from '../cells/badge';
+import { Running } from '../cells/running';
 import { markFor, markOf, toggled } from '../cells/source';
-import { mistakes, namesRead, requestOf, rowsFor } from '../replay/model';
+import { mistakes, requestOf, rowsFor } from '../replay/model';
 import { ResumeBar, tellOf } from '../resume/bar';
 import { checkpoint, trans } from './fakes';
 
@@ -22,15 +23,47 @@ const cell: ICell = {
 };
 
 test('a cell that is no checkpoint has no badge, unless it waits', () => {
-  expect(badgeOf(undefined, false, false)).toBeNull();
-  expect(badgeOf(undefined, true, false)).toBeNull();
-  expect(badgeOf(undefined, false, true)).toEqual({ status: 'waiting', cell: null });
+  expect(badgeOf(undefined, null, false)).toBeNull();
+  expect(badgeOf(undefined, 'running', false)).toBeNull();
+  expect(badgeOf(undefined, null, true)).toEqual({ status: 'waiting', cell: null });
 });
 
 test('that a cell runs is known here before the server says so', () => {
-  expect(badgeOf(cell, true, false)?.status).toBe('running');
-  expect(badgeOf(cell, false, false)?.status).toBe('fresh');
-  expect(badgeOf({ ...cell, status: null }, false, false)).toBeNull();
+  expect(badgeOf(cell, 'running', false)?.status).toBe('running');
+  expect(badgeOf(cell, 'queued', false)?.status).toBe('queued');
+  expect(badgeOf(cell, null, false)?.status).toBe('fresh');
+  expect(badgeOf({ ...cell, status: null }, null, false)).toBeNull();
+});
+
+test('a cell that holds on to the kernel while it waits waits, and one that is queued again does not', () => {
+  expect(badgeOf(cell, 'running', true)?.status).toBe('waiting');
+  expect(badgeOf(cell, 'queued', true)?.status).toBe('queued');
+});
+
+test('of the cells that were given to the kernel the one runs that it has begun with', () => {
+  const iopubMessage = new Signal<object, any>({});
+  const panel = { sessionContext: { iopubMessage }, disposed: new Signal({}), isDisposed: false };
+  const given = (id: string) =>
+    ({ model: { type: 'code', executionState: 'running' }, outputArea: { future: { msg: { header: { msg_id: id } } } } }) as any;
+  const [first, second] = [given('a'), given('b')];
+  const running = new Running(panel as any);
+  const heard = vi.fn();
+  running.changed.connect(heard);
+  const turns = () => [running.of(first), running.of(second)];
+  const begins = (id: string) => iopubMessage.emit({ header: { msg_type: 'execute_input' }, parent_header: { msg_id: id } });
+
+  expect(turns()).toEqual(['queued', 'queued']);
+  begins('a');
+  expect(turns()).toEqual(['running', 'queued']);
+  first.model.executionState = 'idle';
+  begins('b');
+  expect(turns()).toEqual([null, 'running']);
+  iopubMessage.emit({ header: { msg_type: 'status' }, parent_header: { msg_id: 'x' } });
+  expect(heard).toHaveBeenCalledTimes(2);
+
+  running.dispose();
+  begins('a');
+  expect(heard).toHaveBeenCalledTimes(2);
 });
 
 test('a badge tells what it took, or what it saved', () => {
@@ -91,11 +124,14 @@ test('a replay’s values are JSON where they can be, and expressions where not'
 });
 
 test('another checkpoint offers its own names and keeps what was typed', () => {
-  const steps = [checkpoint('a', { reads: ['x'] }), checkpoint('b', { reads: ['x', 'y'] })];
+  const was = { type: 'int', literal: '3' };
+  const inputs = ['x', 'y'].map(name => ({ name, ...was }));
+  const typed = [{ name: 'own', value: '2' }, { name: 'y', value: '1', was }, { name: 'z', value: '', was }];
 
-  expect(rowsFor(namesRead(steps, 'b'), [{ name: 'x', value: '1' }, { name: 'z', value: '' }])).toEqual([
-    { name: 'x', value: '1' },
-    { name: 'y', value: '' }
+  expect(rowsFor(inputs, typed)).toEqual([
+    { name: 'x', value: '', was },
+    { name: 'y', value: '1', was },
+    { name: 'own', value: '2' }
   ]);
 });
 

@@ -3,12 +3,14 @@ import { act, fireEvent, render, screen, waitFor, within } from '@testing-librar
 import { expect, test, vi } from 'vitest';
 import { ApiError } from '../api';
 import { Log } from '../executions/log';
+import { ExecutionRow } from '../executions/row';
 import { Timeline } from '../executions/timeline';
 import { VirtualList } from '../executions/virtual';
+import { day } from '../format';
 import { Problem, wordsOf } from '../problem';
 import { ReplayForm } from '../replay/view';
 import { WaitCard } from '../waits/card';
-import { FakeNews, api, checkpoint, detail, trans, wait } from './fakes';
+import { FakeNews, api, checkpoint, detail, execution, trans, wait } from './fakes';
 
 test('a question of yes or no has two buttons, and the reason goes along', async () => {
   const onAnswer = vi.fn(async () => undefined);
@@ -32,6 +34,19 @@ const REFUND = {
   }
 };
 
+test('an answer that is refused gives the keyboard back', async () => {
+  const onAnswer = () => Promise.reject(new ApiError('down', 503));
+  render(<WaitCard wait={wait()} trans={trans} onAnswer={onAnswer} />);
+  const button = screen.getByText('Reject');
+  button.focus();
+  fireEvent.click(button);
+  act(() => button.blur()); // as a browser does to what is disabled
+
+  await screen.findByText(/down/);
+
+  expect(document.activeElement).toBe(button);
+});
+
 test('every field of a form has a label of its own, and sends its default', async () => {
   const onAnswer = vi.fn(async () => undefined);
   render(<WaitCard wait={wait({ schema: REFUND })} trans={trans} onAnswer={onAnswer} />);
@@ -52,10 +67,12 @@ test('what the server says of a field stands at it', async () => {
   });
   render(<WaitCard wait={wait({ schema: REFUND })} trans={trans} onAnswer={onAnswer} />);
 
+  screen.getByText('Send answer').focus();
   fireEvent.click(screen.getByText('Send answer'));
 
   const said = await screen.findByText('40 is too much');
   expect(screen.getByLabelText('Amount (USD)').getAttribute('aria-describedby')).toContain(said.id);
+  expect(document.activeElement).toBe(screen.getByLabelText('Amount (USD)'));
 });
 
 test.each([
@@ -150,6 +167,33 @@ test('a checkpoint opens to what it stored, and can be replayed', () => {
   expect(onReplay).toHaveBeenCalledWith('a#2');
 });
 
+test('a stored table is shown row by row, and what of it is not shown is said', async () => {
+  const artifacts = [{ ref: 'ex/a/t', names: ['t'], digest: 'd', bytes: 300, codec: 'pickle5' }];
+  const columns = [{ path: 'c0', name: 'town', dtype: 'str' }];
+  const found: any = { ref: 'ex/a/t', names: ['t'], kind: 'table', rows: 12, index: '_index', columns };
+  const server = api({
+    artifact: async () => ({ ...found, left_out: ['“t”: only a part of it can be read'] }),
+    slice: async (_, { start }): Promise<any> => ({
+      rows: 12,
+      start: Number(start),
+      stop: Number(start) + 1,
+      index: '_index',
+      columns: { _index: [Number(start)], c0: [start === '0' ? 'Ulm' : 'Bonn'] }
+    })
+  });
+  const step = checkpoint('a', { artifacts });
+  render(<Timeline api={server} execution="ex" checkpoints={[step]} trans={trans} onReplay={vi.fn()} />);
+  fireEvent.click(screen.getByText('a'));
+  fireEvent.click(screen.getByRole('button', { name: /^t/ }));
+
+  await screen.findByText('Ulm');
+  expect(screen.getByText('“t”: only a part of it can be read')).toBeTruthy();
+  fireEvent.click(screen.getByText('Later rows'));
+
+  await screen.findByText('Bonn');
+  expect(screen.getByText('11 to 12 of 12')).toBeTruthy();
+});
+
 test('the log goes on where it had come to, and asks again only for news of its execution', async () => {
   const news = new FakeNews();
   const line = (seq: number, text: string) => ({ seq, at: '2026-03-01T12:00:00Z', kind: 'x', checkpoint: null, stream: null, text });
@@ -178,14 +222,18 @@ test('a missing server part says how to get it', () => {
 
 test('a replay is asked for with what was changed, and then compared', async () => {
   const server = api({
-    execution: async () => detail(1, [checkpoint('load'), checkpoint('train', { reads: ['lr', 'data'] })]),
+    execution: async () => detail(1, [checkpoint('load'), checkpoint('train', { reads: ['lr', 'math'] })]),
+    inputs: async () => [{ name: 'lr', type: 'float', literal: '0.25' }],
     replay: async () => ({ execution: 'ex_2' })
   });
   const actions = { open: vi.fn(), compare: vi.fn() };
   const kitaru: any = { api: server, news: new FakeNews(), trans };
   render(<ReplayForm kitaru={kitaru} execution="ex_1" from="train" actions={actions} />);
 
-  fireEvent.change(await screen.findByLabelText('Value of lr'), { target: { value: '0.5' } });
+  const value = await screen.findByLabelText('Value of lr');
+  expect(value.getAttribute('placeholder')).toBe('0.25');
+  expect(screen.queryByLabelText('Value of math')).toBeNull();
+  fireEvent.change(value, { target: { value: '0.5' } });
   fireEvent.click(screen.getByRole('button', { name: 'Replay' }));
   fireEvent.click(await screen.findByText('Compare with the original'));
 
@@ -233,4 +281,18 @@ test('an answer that does not reach the server says what to do', async () => {
   fireEvent.click(screen.getByText('Approve'));
 
   expect((await screen.findByRole('alert')).textContent).toContain('then try again');
+});
+
+test('a row is called by its notebook, and among those of one notebook by when it began', () => {
+  const row = (isNamed: boolean) => (
+    <ExecutionRow execution={execution(1)} focused isNamed={isNamed} minute={0} trans={trans} onOpen={() => undefined} />
+  );
+  const { container, rerender } = render(row(true));
+  const title = () => container.querySelector('.jp-kitaru-Row-title')!.textContent;
+
+  expect(title()).toBe('report.ipynb');
+  rerender(row(false));
+
+  expect(title()).toBe(day(execution(1).started_at));
+  expect(screen.getByRole('button', { name: /^report.ipynb .*completed · 1 min 00 s/ })).toBeTruthy();
 });

@@ -1,5 +1,7 @@
+import { Notification } from '@jupyterlab/apputils';
 import { NotebookActions } from '@jupyterlab/notebook';
-import { beforeEach, expect, test, vi } from 'vitest';
+import { Signal } from '@lumino/signaling';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { IWait } from '../api';
 import { MIME } from '../waits/renderer';
 import { GoOn } from '../waits/goon';
@@ -9,9 +11,9 @@ import { FakeNews, api, storage, trans, wait } from './fakes';
 
 // The real ones bring all of JupyterLab along.
 vi.mock('@jupyterlab/cells', () => ({ isCodeCellModel: (model: { type: string }) => model.type === 'code' }));
-vi.mock('@jupyterlab/notebook', () => {
-  const signal = () => ({ connect: vi.fn(), disconnect: vi.fn() });
-  return { NotebookActions: { executionScheduled: signal(), executed: signal(), runCells: vi.fn() } };
+vi.mock('@jupyterlab/notebook', async () => {
+  const { Signal } = await import('@lumino/signaling');
+  return { NotebookActions: { executionScheduled: new Signal({}), executed: new Signal({}), runCells: vi.fn() } };
 });
 
 const ADDRESS = 'ex_1/publish';
@@ -47,12 +49,18 @@ class FakeKernel {
 }
 
 const ran = vi.mocked(NotebookActions.runCells);
+const executed = NotebookActions.executed as unknown as Signal<unknown, unknown>;
 let now: IWait;
 
 beforeEach(() => {
   vi.useFakeTimers();
   ran.mockReset().mockResolvedValue(true);
   now = wait();
+});
+
+afterEach(() => {
+  Signal.clearData(executed);
+  Notification.manager.dismiss();
 });
 
 /** A page that shows the notebook in which `a` waits. */
@@ -63,23 +71,25 @@ function page(kernel: FakeKernel, kept = storage()) {
   }));
   const content = { id: 'n', widgets: cells };
   const sessionContext = { ready: Promise.resolve(), hasNoKernel: false, session: { kernel } };
-  const panel = { content, sessionContext, context: { path: 'x.ipynb' } };
+  const panel = { content, sessionContext };
   const tracker = { find: (fits: (each: unknown) => boolean) => (fits(panel) ? panel : undefined) };
   const news = new FakeNews();
   const server = api({ wait: async () => now, waits: async () => [], answer: async () => (now = answered) });
   const waits = new WaitsModel(server, news);
   const queue = new Queue(kept);
-  const kitaru = { api: server, news, waits, trans, settings: { runOnAnswer: true } };
-  const goOn = new GoOn(kitaru as any, tracker as any, queue);
-  return { news, waits, queue, goOn, kept, ids: () => ran.mock.calls.map(([, each]) => each.map(cell => cell.model.id)) };
+  const settings = { runOnAnswer: true };
+  const goOn = new GoOn({ api: server, news, waits, trans, settings } as any, tracker as any, queue);
+  /** The cell that waits comes to its end, as one that waits does. */
+  const suspends = () => executed.emit({ notebook: content, cell: cells[0], success: false, error: { errorName: 'Suspended' } });
+  return { news, waits, queue, goOn, kept, settings, suspends, cells, ids: () => ran.mock.calls.map(([, each]) => each.map(cell => cell.model.id)) };
 }
 
 /** One that has run the cells. */
 async function ranThem(kernel: FakeKernel) {
   const tab = page(kernel);
   ['a', 'b', 'c'].forEach(cell => tab.queue.scheduled('n', cell));
-  tab.queue.ended('n', 'x.ipynb', 'a', ADDRESS);
-  ['b', 'c'].forEach(cell => tab.queue.ended('n', 'x.ipynb', cell, null));
+  tab.queue.ended('n', 'a', ADDRESS);
+  ['b', 'c'].forEach(cell => tab.queue.ended('n', cell, null));
   await tab.waits.look(ADDRESS);
   return tab;
 }
@@ -154,9 +164,87 @@ test('a cell that suspends on an answer again is not run without end', async () 
   tab.news.tell({ waits: [ADDRESS] });
   await settled();
 
-  tab.queue.ended('n', 'x.ipynb', 'a', ADDRESS);
-  (tab.goOn as any)._onAnswered(null, { wait: answered, here: true });
+  tab.suspends();
   await vi.advanceTimersByTimeAsync(5000);
 
   expect(tab.ids()).toHaveLength(1);
+});
+
+test('an answer that comes between the question and the end of its cell counts', async () => {
+  const tab = page(new FakeKernel());
+  await tab.waits.look(ADDRESS);
+  now = answered;
+  await tab.waits.look(ADDRESS);
+  await settled();
+  expect(tab.ids()).toEqual([]); // the cell had not ended yet, so nothing was held
+
+  ['a', 'b'].forEach(cell => tab.queue.scheduled('n', cell));
+  tab.suspends();
+  await settled();
+
+  expect(tab.ids()).toEqual([['a', 'b']]);
+});
+
+test('a cell that holds on is not run again', async () => {
+  const tab = await ranThem(new FakeKernel());
+  tab.cells[0].model.executionState = 'running';
+
+  now = answered;
+  tab.news.tell({ waits: [ADDRESS] });
+  await vi.advanceTimersByTimeAsync(5000);
+
+  expect(tab.ids()).toEqual([]);
+  expect(tab.goOn.offer(ADDRESS)).toBeUndefined();
+});
+
+test('a tab that has not run them lets be what has gone on', async () => {
+  const kernel = new FakeKernel();
+  kernel.standing = "'went on'";
+  const tab = page(kernel);
+  await tab.waits.look(ADDRESS);
+
+  await tab.waits.answer(now, true);
+  await vi.advanceTimersByTimeAsync(5000);
+
+  expect(tab.ids()).toEqual([]);
+});
+
+test('switched off, nothing runs by itself, and the button runs all of them', async () => {
+  const tab = await ranThem(new FakeKernel());
+  tab.settings.runOnAnswer = false;
+  now = answered;
+  tab.news.tell({ waits: [ADDRESS] });
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(tab.ids()).toEqual([]);
+
+  const press = tab.goOn.offer(ADDRESS)!;
+  press();
+  press(); // impatiently
+  await settled();
+
+  expect(tab.ids()).toEqual([['a', 'b', 'c']]);
+});
+
+test('what keeps the cells from running is said', async () => {
+  const tab = await ranThem(new FakeKernel());
+  ran.mockRejectedValue(new Error('the kernel died'));
+
+  now = answered;
+  tab.news.tell({ waits: [ADDRESS] });
+  await settled();
+
+  expect(Notification.manager.notifications.map(each => each.message)).toEqual([
+    'The answer is on record, but the cell did not run: the kernel died. Run it to go on.'
+  ]);
+});
+
+test('a page that is gone runs nothing any more', async () => {
+  const tab = page(new FakeKernel());
+  await tab.waits.look(ADDRESS);
+  await tab.waits.answer(now, true);
+
+  tab.goOn.dispose();
+  await vi.advanceTimersByTimeAsync(5000);
+
+  expect(tab.ids()).toEqual([]);
 });

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test, vi } from 'vitest';
-import { codeOf, magic } from '../kernel';
+import { codeOf, magic, notebookOf } from '../kernel';
 import { trans } from './fakes';
 
 /** A session whose kernel takes everything, and what it was given. */
@@ -19,6 +19,18 @@ test.each([
   ['größe#2', '%why größe#2']
 ])('%j is asked for as it is typed: %s', (name, code) => {
   expect(codeOf('why', name)).toBe(code);
+});
+
+test.each([
+  ["'/mnt/team/it%27s%20%C3%A9t%C3%A9.ipynb'", "/mnt/team/it's été.ipynb"],
+  ['None', null],
+  [null, null],
+  ["'%ZZ'", null]
+])('a kernel that answers %j calls its notebook %j', async (shown, path) => {
+  const content = { status: 'ok', user_expressions: { kitaru: shown && { data: { 'text/plain': shown } } } };
+  const kernel = { requestExecute: () => ({ done: Promise.resolve({ content }) }) };
+
+  expect(await notebookOf(kernel as any)).toBe(path);
 });
 
 const HOSTILE = [

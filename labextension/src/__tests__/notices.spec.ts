@@ -29,9 +29,9 @@ afterEach(() => {
 const said = () => Notification.manager.notifications.map(each => each.message).reverse();
 
 /** A page on which one question waits already. */
-async function page({ seen = false, notices = true } = {}) {
+async function page({ seen = false, notices = true, first = async (): Promise<IWait[] | undefined> => undefined } = {}) {
   const news = new FakeNews();
-  const server = api({ waits: async () => now, wait: async address => now.find(each => each.address === address) ?? wait({ address, status: 'answered' }) });
+  const server = api({ waits: async () => (await first()) ?? now, wait: async address => now.find(each => each.address === address) ?? wait({ address, status: 'answered' }) });
   const waits = new WaitsModel(server, news);
   const settings = { notices };
   const parts = { isSeen: vi.fn(() => seen), show: vi.fn() };
@@ -128,6 +128,27 @@ test('switched off, nothing is told, and later only what comes later', async () 
   settings.notices = true;
   await come(old, wait(), wait({ address: 'ex_2/next', question: 'Next?' }));
   expect(said()).toEqual(['“Next?” waits for an answer.']);
+});
+
+test('where the first look fails, what waits then is still no news', async () => {
+  const fails = vi.fn().mockRejectedValueOnce(new Error('down'));
+  const { come } = await page({ first: fails });
+  await come(old);
+
+  expect(said()).toEqual([]);
+});
+
+test('a page that is gone tells nothing', async () => {
+  const { come, news } = await page();
+  await come(old);
+  now = [old, wait(), wait({ address: 'ex_1/soon', deadline: '2026-03-01T12:10:00Z' })];
+  news.tell({ waits: ['ex_1/publish', 'ex_1/soon'] });
+  await vi.advanceTimersByTimeAsync(100);
+
+  open.forEach(each => each.dispose());
+  await vi.advanceTimersByTimeAsync(3_600_000);
+
+  expect(said()).toEqual([]);
 });
 
 test('a long question is cut, and what it holds is only ever text', async () => {

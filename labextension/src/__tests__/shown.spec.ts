@@ -35,8 +35,15 @@ function cellOf(id: string, parent: object) {
   return { model, parent };
 }
 
+interface IMore {
+  status?: string;
+  count?: number;
+  /** The step that runs, or ran when the kernel died. */
+  running?: string;
+}
+
 /** An open notebook of cells `a`, `b`, … of which nothing is on record but what is given. */
-async function page(outputs: (name: string) => IShown | null, more: { status?: string; count?: number } = {}) {
+async function page(outputs: (name: string) => IShown | null, more: IMore = {}) {
   const content: any = {};
   const cells = [...'abcdefghijkl'].slice(0, more.count ?? 2).map(id => cellOf(id, content));
   Object.assign(content, { widgets: cells, model: { cells: cells.map(cell => cell.model) } });
@@ -46,8 +53,8 @@ async function page(outputs: (name: string) => IShown | null, more: { status?: s
   const steps: Record<string, Partial<ICell>> = Object.fromEntries(cells.map(({ model: { id } }) => [id, { checkpoint: `step ${id}` }]));
   const model = { changed: new Signal<object, void>({}), execution: 'ex_1', dead: null as IDead | null, of: (id: string) => steps[id] };
   const server = api({
-    outputs: async (_, name) => {
-      const found = outputs(name);
+    outputs: async (_, name = more.running) => {
+      const found = name === undefined ? null : outputs(name);
       if (found === null) {
         throw new ApiError('nothing is on record', 404, 'unknown-checkpoint');
       }
@@ -125,9 +132,9 @@ test('what a cell holds is never replaced by itself', async () => {
   expect(cells[0].model.outputs.held).toEqual([said('mine')]);
 });
 
-test('the step that runs is found among them, and followed to its end', async () => {
+test('the step that runs is found, and followed to its end', async () => {
   const steps: IShown[] = [shownBy('step b', [said('one')], false), shownBy('step b', [said('one two')], false), shownBy('step b', [said('one two'), drawn])];
-  const { cells, news, server } = await page(name => (name === 'step b' ? steps.shift()! : null), { status: 'busy' });
+  const { cells, news, server } = await page(name => (name === 'step b' ? steps.shift()! : null), { status: 'busy', running: 'step b' });
   const { outputs } = cells[1].model;
 
   await news();
@@ -139,23 +146,56 @@ test('the step that runs is found among them, and followed to its end', async ()
 
   expect(outputs.held).toEqual([said('one'), said(' two'), drawn]);
   expect(outputs.fromJSON).toHaveBeenCalledTimes(1);
-  expect(vi.mocked(server.outputs).mock.calls.filter(([, name]) => name === 'step b')).toHaveLength(3);
+  // Found, read twice, and then at each news the next one is looked for.
+  expect(vi.mocked(server.outputs).mock.calls.map(([, name]) => name)).toEqual([undefined, 'step b', 'step b', undefined, undefined]);
 });
 
-test('a page whose kernel was idle looks for no step that runs, and a busy one asks of a few', async () => {
+test('a page whose kernel was idle looks for no step that runs, and a busy one asks once, however many cells there are', async () => {
   const idle = await page(() => null, { count: 12 });
   await idle.status('idle');
   await idle.news();
   await idle.status('busy');
   expect(idle.server.outputs).not.toHaveBeenCalled();
 
-  const busy = await page(() => null, { count: 12, status: 'busy' });
-  await busy.news();
-  expect(busy.server.outputs).toHaveBeenCalledTimes(8);
+  const last = await page(name => shownBy(name, [said('one')], false), { count: 12, status: 'busy', running: 'step l' });
+  await last.news();
+  expect(last.cells[11].model.outputs.held).toEqual([said('one')]);
+  expect(last.server.outputs).toHaveBeenCalledTimes(1);
+});
+
+test('a page that learns late that its kernel is busy looks then', async () => {
+  const { cells, news, status } = await page(name => shownBy(name, [said('one')], false), { status: 'connecting', running: 'step a' });
+  await news();
+  expect(cells[0].model.outputs.held).toEqual([]);
+
+  await status('busy');
+
+  expect(cells[0].model.outputs.held).toEqual([said('one')]);
+});
+
+test('what is told while it looks is looked at afterwards', async () => {
+  const shown = [shownBy('step a', [said('one')], false), shownBy('step a', [said('one two')])];
+  const { cells, model } = await page(() => shown.shift() ?? null, { status: 'busy', running: 'step a' });
+
+  model.changed.emit();
+  model.changed.emit();
+  await settled();
+
+  expect(cells[0].model.outputs.held).toEqual([said('one'), said(' two')]);
+});
+
+test('a step that runs in a cell that holds something is put into no other', async () => {
+  const { cells, news, server } = await page(name => shownBy(name, [said('one')], false), { status: 'busy', running: 'step a' });
+  cells[0].model.outputs.held = [said('mine')];
+
+  await news();
+
+  expect(cells.map(cell => cell.model.outputs.held)).toEqual([[said('mine')], []]);
+  expect(server.outputs).toHaveBeenCalledTimes(1);
 });
 
 test('of what a dead kernel left it is asked once', async () => {
-  const { cells, model, news, server } = await page(name => (name === 'step a' ? shownBy(name, [said('last words')], false) : null));
+  const { cells, model, news, server } = await page(name => shownBy(name, [said('last words')], false), { running: 'step a' });
   model.dead = { execution: 'ex_1' } as IDead;
 
   await news();
@@ -166,7 +206,7 @@ test('of what a dead kernel left it is asked once', async () => {
 });
 
 test.each(['cleared', 'run here'])('a cell that is %s meanwhile is let alone', async what => {
-  const { cells, news, server } = await page(name => shownBy(name, [said('one')], false), { status: 'busy', count: 1 });
+  const { cells, news, server } = await page(name => shownBy(name, [said('one')], false), { status: 'busy', count: 1, running: 'step a' });
   await news();
 
   if (what === 'cleared') {

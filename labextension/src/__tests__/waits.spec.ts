@@ -53,6 +53,41 @@ test('an answer from elsewhere is told once', async () => {
   expect(model.inbox).toEqual([]);
 });
 
+test('an answer is of this page, also where its news comes before the reply', async () => {
+  const news = new FakeNews();
+  const answered = wait({ status: 'answered', answer: true });
+  let reply: (wait: IWait) => void = () => undefined;
+  const answer = () => new Promise<IWait>(resolve => (reply = resolve));
+  const model = new WaitsModel(api({ answer, waits: async () => [], wait: vi.fn().mockResolvedValueOnce(wait()).mockResolvedValue(answered) }), news);
+  const told: boolean[] = [];
+  model.answered.connect((_, { here }) => told.push(here));
+  await model.look('ex_1/publish');
+
+  const given = model.answer(wait(), true);
+  news.tell({ waits: ['ex_1/publish'] });
+  await settled();
+  reply(answered);
+  await given;
+
+  expect(told).toEqual([true]);
+});
+
+test('an inbox that could not be read says nothing over one that was asked for later', async () => {
+  let fail: (error: Error) => void = () => undefined;
+  const waits = vi
+    .fn()
+    .mockImplementationOnce(() => new Promise((_, reject) => (fail = reject)))
+    .mockResolvedValue([wait()]);
+  const model = new WaitsModel(api({ waits }), new FakeNews());
+  const late = model.open();
+
+  await model.refresh();
+  fail(new ApiError('down', 503));
+  await late;
+
+  expect(model.problem).toBeNull();
+});
+
 test('what was asked before the answer and comes after it does not take it back', async () => {
   let release: (waits: IWait[]) => void = () => undefined;
   const waits = vi
@@ -145,18 +180,18 @@ test('what is queued behind a waiting cell is known, also after a reload', () =>
   const kept = storage();
   const queue = new Queue(kept);
   ['a', 'b', 'c', 'd'].forEach(cell => queue.scheduled('n', cell));
-  queue.ended('n', 'x.ipynb', 'a', null);
+  queue.ended('n', 'a', null);
 
-  queue.ended('n', 'x.ipynb', 'b', 'ex_1/w');
+  queue.ended('n', 'b', 'ex_1/w');
 
-  expect(new Queue(kept).held('ex_1/w')).toEqual({ path: 'x.ipynb', cell: 'b', queue: ['c', 'd'] });
+  expect(new Queue(kept).held('ex_1/w')).toEqual({ queue: ['c', 'd'] });
 });
 
 test('a queued cell that is run by hand meanwhile is not run again', () => {
   const queue = new Queue(storage());
   ['a', 'b', 'c'].forEach(cell => queue.scheduled('n', cell));
-  queue.ended('n', 'x.ipynb', 'a', 'ex_1/w');
-  ['b', 'c'].forEach(cell => queue.ended('n', 'x.ipynb', cell, null));
+  queue.ended('n', 'a', 'ex_1/w');
+  ['b', 'c'].forEach(cell => queue.ended('n', cell, null));
 
   queue.scheduled('n', 'b');
 
@@ -167,7 +202,7 @@ test('that holds after a reload, too', () => {
   const kept = storage();
   const queue = new Queue(kept);
   ['a', 'b', 'c'].forEach(cell => queue.scheduled('n', cell));
-  queue.ended('n', 'x.ipynb', 'a', 'ex_1/w');
+  queue.ended('n', 'a', 'ex_1/w');
   kept.setItem('of somebody else', 'no JSON');
 
   const reloaded = new Queue(kept);
@@ -179,7 +214,7 @@ test('that holds after a reload, too', () => {
 test('once it goes on nothing is held any more', () => {
   const queue = new Queue(storage());
   queue.scheduled('n', 'a');
-  queue.ended('n', 'x.ipynb', 'a', 'ex_1/w');
+  queue.ended('n', 'a', 'ex_1/w');
 
   queue.release('ex_1/w');
 

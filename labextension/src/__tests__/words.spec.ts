@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { age, ago, clock, cost, duration, joined, saving, size } from '../format';
+import { wordsOfAnswer } from '../executions/detail';
+import { age, ago, clock, cost, day, duration, joined, saving, size } from '../format';
 import { ApiError, IExecutionQuery } from '../api';
 import { servedPath, servedPaths } from '../paths';
 import { api, execution, trans } from './fakes';
@@ -23,6 +24,26 @@ test.each([
   [1.2, '$1.20']
 ])('a cost of %s is "%s": what is not known is never $0', (dollars, words) => {
   expect(cost(dollars)).toBe(words);
+});
+
+test('what began today is called by its time, and before that by its day', () => {
+  const now = new Date(2026, 2, 5, 12);
+
+  expect(day(new Date(2026, 2, 5, 9, 7, 1).toISOString(), now)).toMatch(/^0?9.07.01/);
+  expect(day(new Date(2026, 2, 4, 9, 7).toISOString(), now)).toMatch(/4.*, 0?9.07/);
+  expect(day(new Date(2025, 2, 4, 9, 7).toISOString(), now)).toContain('2025');
+  expect(day('never', now)).toBe('');
+});
+
+test.each([
+  ['yes', 'yes'],
+  [{ amount: 25, mail: true }, 'amount 25, mail true'],
+  [{ amount: { net: 25 } }, '{"amount":{"net":25}}'],
+  [[1, 2], '[1,2]'],
+  [null, 'null'],
+  [{}, '{}']
+])('of the answer %j a line says %s', (answer, words) => {
+  expect(wordsOfAnswer(answer)).toBe(words);
 });
 
 test('a saving too small to notice is not told', () => {

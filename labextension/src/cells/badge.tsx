@@ -2,34 +2,36 @@
 import { ReactWidget } from '@jupyterlab/apputils';
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { CellStatus, ICell } from '../api';
+import type { BadgeStatus, ICell } from '../api';
 import { clock, cost, duration, joined, moment, saving } from '../format';
 import { StatusMark, wordOf } from '../status';
+import type { Turn } from './running';
 
 /** What a badge says. */
 export interface IBadge {
-  readonly status: CellStatus;
+  readonly status: BadgeStatus;
   readonly cell: ICell | null;
 }
 
 /**
  * How a cell stands, put together from what the server says and what this page sees. Pure.
  *
- * That a cell runs, the page knows first; that one waits, also of cells that are no checkpoints.
+ * That a cell runs or will run, the page knows first; that one waits, also of cells that are no
+ * checkpoints. One that waits while it holds on to the kernel waits.
  */
-export function badgeOf(cell: ICell | undefined, running: boolean, waits: boolean): IBadge | null {
-  if (running && cell) {
-    return { status: 'running', cell };
-  }
-  if (waits) {
+export function badgeOf(cell: ICell | undefined, turn: Turn | null, waits: boolean): IBadge | null {
+  if (waits && turn !== 'queued') {
     return { status: 'waiting', cell: cell ?? null };
+  }
+  if (turn && cell) {
+    return { status: turn, cell };
   }
   return cell?.status ? { status: cell.status, cell } : null;
 }
 
 /** The words beside the status. Pure. */
 export function figuresOf({ status, cell }: IBadge, trans: TranslationBundle): string {
-  if (cell === null || status === 'running' || status === 'waiting') {
+  if (cell === null || status === 'running' || status === 'queued' || status === 'waiting') {
     return '';
   }
   const when = clock(cell.started_at);
@@ -71,7 +73,7 @@ export class Badge extends ReactWidget {
       <span className="jp-kitaru-Badge-line" data-status={status} title={why} tabIndex={-1}>
         <StatusMark status={status} />
         <span className="jp-kitaru-Badge-status">{wordOf(status, trans)}</span>
-        <span>{figuresOf(badge, trans)}</span>
+        <span className="jp-kitaru-Badge-figures">{figuresOf(badge, trans)}</span>
         {(status === 'stale' || status === 'failed') && <span className="jp-kitaru-Badge-why">{cell?.why}</span>}
       </span>
     );

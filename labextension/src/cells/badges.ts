@@ -12,6 +12,7 @@ import { waitShownIn } from '../notebooks';
 import type { IKitaru } from '../tokens';
 import { Badge, badgeOf } from './badge';
 import type { CellsModel } from './model';
+import { Running } from './running';
 
 export class Badges extends Disposable {
   constructor(
@@ -20,6 +21,8 @@ export class Badges extends Disposable {
     private readonly _kitaru: IKitaru
   ) {
     super();
+    this._running = new Running(_panel);
+    this._running.changed.connect(this._onTurn, this);
     _model.changed.connect(this._draw, this);
     _kitaru.waits.changed.connect(this._draw, this);
     NotebookActions.executionScheduled.connect(this._onRun, this);
@@ -28,6 +31,7 @@ export class Badges extends Disposable {
   }
 
   protected override release(): void {
+    this._running.dispose();
     this._model.changed.disconnect(this._draw, this);
     this._kitaru.waits.changed.disconnect(this._draw, this);
     NotebookActions.executionScheduled.disconnect(this._onRun, this);
@@ -50,6 +54,13 @@ export class Badges extends Disposable {
     }
   }
 
+  /** Of the cells that the kernel has not done yet one begins. */
+  private _onTurn(): void {
+    if (!this.isDisposed && !this._panel.isDisposed) {
+      this._panel.content.widgets.filter(cell => this._running.of(cell)).forEach(cell => this._drawOne(cell));
+    }
+  }
+
   private _draw(): void {
     if (!this.isDisposed && !this._panel.isDisposed) {
       this._panel.content.widgets.forEach(cell => this._drawOne(cell));
@@ -62,8 +73,7 @@ export class Badges extends Disposable {
     }
     const address = waitShownIn(cell.model);
     const waits = address !== null && this._kitaru.waits.get(address)?.status === 'pending';
-    const running = cell.model.executionState === 'running';
-    const badge = this._shown ? badgeOf(this._model.of(cell.model.id), running, waits) : null;
+    const badge = this._shown ? badgeOf(this._model.of(cell.model.id), this._running.of(cell), waits) : null;
     const known = this._badges.get(cell);
     if (known) {
       known.badge = badge;
@@ -86,6 +96,7 @@ export class Badges extends Disposable {
     });
   }
 
+  private readonly _running: Running;
   private readonly _badges = new Map<Cell, Badge>();
   private _shown = true;
 }

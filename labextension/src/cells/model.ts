@@ -5,8 +5,10 @@ import type { NotebookPanel } from '@jupyterlab/notebook';
 import { ISignal, Signal } from '@lumino/signaling';
 import { ApiError, IApi, ICell, IDead, ITypedCell, asApiError } from '../api';
 import { Disposable } from '../disposable';
+import { notebookOf } from '../kernel';
 import type { IChange, INews } from '../tokens';
 
+const OURS = /kitaru|%%checkpoint/; // in a source, of which the kernel may have something on record
 const PAUSE = 700; // after the last key, and between two looks while cells run
 
 export class CellsModel extends Disposable {
@@ -37,6 +39,11 @@ export class CellsModel extends Disposable {
 
   get dead(): IDead | null {
     return this._dead;
+  }
+
+  /** What the kernel calls the notebook, where nothing is on record under the path that the server has. */
+  get knownAs(): string | null {
+    return this._knownAs;
   }
 
   /** Why it cannot be told how the cells stand, if so. */
@@ -90,7 +97,11 @@ export class CellsModel extends Disposable {
     this._isAsking = true;
     this._stale = false;
     try {
-      const found = await this._api.cells(this._panel.context.localPath, cells);
+      const path = this._panel.context.localPath;
+      let found = await this._api.cells(path, cells, this._knownAs);
+      if (found.execution === null && (await this._learn(cells))) {
+        found = await this._api.cells(path, cells, this._knownAs);
+      }
       this._asked = asked;
       this._cells = found.cells;
       this._execution = found.execution;
@@ -112,6 +123,17 @@ export class CellsModel extends Disposable {
     }
   }
 
+  /** Ask the kernel what it calls the notebook, where it may have something on record; whether that is new. */
+  private async _learn(cells: readonly ITypedCell[]): Promise<boolean> {
+    const kernel = this._panel.sessionContext.session?.kernel;
+    if (kernel?.status !== 'idle' || !cells.some(({ source }) => OURS.test(source))) {
+      return false; // a kernel that is at something would answer after it
+    }
+    const before = this._knownAs;
+    this._knownAs = (await notebookOf(kernel)) ?? before;
+    return this._knownAs !== before;
+  }
+
   private _onNews(_: INews, change: IChange): void {
     // Ids sort by time: a newer one than ours may be this notebook's next.
     if (change.all || change.executions.some(id => this._execution === null || id >= this._execution)) {
@@ -121,6 +143,7 @@ export class CellsModel extends Disposable {
 
   private _cells: Readonly<Record<string, ICell>> = {};
   private _execution: string | null = null;
+  private _knownAs: string | null = null;
   private _dead: IDead | null = null;
   private _problem: ApiError | null = null;
   private _asked = '';

@@ -1,5 +1,6 @@
 /** What belongs to each notebook that is open: the state of its cells, its badges, its Resume bar, its lost outputs. */
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
+import { ISignal, Signal } from '@lumino/signaling';
 import { ResumeBar } from '../resume/bar';
 import type { IKitaru } from '../tokens';
 import { Badges } from './badges';
@@ -24,6 +25,11 @@ export class Notebooks {
     _kitaru.settings.changed.connect(() => this._parts.forEach(parts => this._set(parts)));
   }
 
+  /** More is known of an open notebook. */
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
   of(panel: NotebookPanel): IParts | undefined {
     return this._parts.get(panel);
   }
@@ -38,6 +44,7 @@ export class Notebooks {
     const shown = new Shown(panel, model, this._kitaru.api);
     const parts = { model, badges: new Badges(panel, model, this._kitaru), bar, shown };
     this._parts.set(panel, parts);
+    model.changed.connect(() => this._changed.emit());
     this._set(parts);
     panel.disposed.connect(() => this._parts.delete(panel));
   }
@@ -47,5 +54,6 @@ export class Notebooks {
     bar.wanted = this._kitaru.settings.offerResume;
   }
 
+  private readonly _changed = new Signal<this, void>(this);
   private readonly _parts = new Map<NotebookPanel, IParts>();
 }

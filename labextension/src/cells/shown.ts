@@ -8,13 +8,11 @@
 import type { Cell, CodeCell, ICodeCellModel } from '@jupyterlab/cells';
 import { isCodeCellModel } from '@jupyterlab/cells';
 import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
-import { IApi, IOutput, asApiError } from '../api';
+import { IApi, IOutput, IShown, asApiError } from '../api';
 import { Disposable } from '../disposable';
 import { cellById } from '../notebooks';
 import type { CellsModel } from './model';
 import { isBlank, isMissed, put } from './outputs';
-
-const MOST_ASKED = 8; // cells of which one may be the one that runs
 
 /** What is followed: a step of an execution, what of it the cell was given, and what the cell held then. */
 interface IFollowed {
@@ -66,7 +64,7 @@ export class Shown extends Disposable {
       return 'runs here';
     }
     this._blank.delete(id);
-    this._followed.set(id, { execution, checkpoint, given: null, held: '' });
+    this._follow(id, execution, checkpoint);
     try {
       return await this._read(id);
     } catch (error) {
@@ -102,25 +100,32 @@ export class Shown extends Disposable {
     if (execution === null || this.isDisposed) {
       return;
     }
-    const unsure: [string, string][] = [];
     for (const [id, checkpoint] of this._steps()) {
       if (isMissed(this._model.of(id), this._savedAt)) {
-        this._followed.set(id, { execution, checkpoint, given: null, held: '' });
+        this._follow(id, execution, checkpoint);
         await this._read(id);
-      } else {
-        unsure.push([id, checkpoint]);
       }
     }
-    if (!this._mayRun) {
-      return;
+    // A kernel does one thing at a time: what is followed is the one that runs.
+    if (this._mayRun && this._followed.size === 0 && this._steps().length > 0) {
+      await this._findRunning(execution);
     }
+  }
+
+  /** Put what the step that runs, or ran when the kernel died, has shown into its cell. */
+  private async _findRunning(execution: string): Promise<void> {
     this._dead = this._model.dead?.execution ?? null;
-    for (const [id, checkpoint] of unsure.slice(0, MOST_ASKED)) {
-      this._followed.set(id, { execution, checkpoint, given: null, held: '' });
-      if ((await this._read(id, true)) === 'shown') {
-        return; // a kernel does one thing at a time
-      }
+    const found = await this._api.outputs(execution).catch(orNothing);
+    const step = this._steps().find(([, checkpoint]) => checkpoint === found?.checkpoint);
+    if (found && step && !this.isDisposed) {
+      this._take(step[0], this._follow(step[0], execution, found.checkpoint), found);
     }
+  }
+
+  private _follow(id: string, execution: string, checkpoint: string): IFollowed {
+    const followed: IFollowed = { execution, checkpoint, given: null, held: '' };
+    this._followed.set(id, followed);
+    return followed;
   }
 
   /** The checkpoint cells that held nothing when the notebook was opened and were not run here, in their order. */
@@ -148,8 +153,8 @@ export class Shown extends Disposable {
     return dead ? dead.execution !== this._dead : !this._wasIdle && (status === 'busy' || status === 'unknown');
   }
 
-  /** Read what a followed step has shown, and put it into its cell; of one that has ended, for the last time. */
-  private async _read(id: string, onlyRunning = false): Promise<Outcome> {
+  /** Read what a followed step has shown, and put it into its cell. */
+  private async _read(id: string): Promise<Outcome> {
     const followed = this._followed.get(id);
     if (!followed) {
       return 'nothing';
@@ -158,9 +163,14 @@ export class Shown extends Disposable {
     if (this.isDisposed || this._followed.get(id) !== followed) {
       return 'nothing'; // the cell was run meanwhile
     }
+    return this._take(id, followed, found);
+  }
+
+  /** Put what a followed step has shown into its cell; of one that has ended, for the last time. */
+  private _take(id: string, followed: IFollowed, found: IShown | null): Outcome {
     const model = cellById(this._panel, id)?.model;
     const isOthers = followed.given !== null && model && followed.held !== textOf(model); // cleared, for one
-    if (found === null || !model || isOthers || (onlyRunning && found.ended)) {
+    if (found === null || !model || isOthers) {
       this._followed.delete(id);
       return 'nothing';
     }

@@ -2,7 +2,7 @@
 
 const WORD = '%%checkpoint';
 // As the kernel has it: the first line that is neither blank nor a comment; `%%time` may stand above.
-const MARK = /^((?:[^\S\n]*(?:#[^\n]*|%%(?:time|capture)\b[^\n]*)?\n)*)([^\S\n]*%%checkpoint(?![^\s])[^\n]*)(?:\n|$)/;
+const MARK = /^((?:[^\S\n]*(?:#[^\n]*|%%(?:time|capture)\b[^\n]*)?\n)*)([^\S\n]*%%checkpoint(?!\S)[^\n]*)(?:\n|$)/;
 
 /** The line that makes a cell a checkpoint; null where there is none. */
 export function markOf(source: string): string | null {

@@ -74,6 +74,11 @@ function Preview({ api, reference, trans }: { api: IApi; reference: string; tran
     <figure className="jp-kitaru-Preview" aria-label={name}>
       <figcaption className="jp-kitaru-dim">{joined(name, wordsOf(value))}</figcaption>
       <Body api={api} value={value} trans={trans} />
+      {value.left_out?.map(why => (
+        <div key={why} className="jp-kitaru-dim">
+          {why}
+        </div>
+      ))}
     </figure>
   );
 }

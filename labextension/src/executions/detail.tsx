@@ -1,6 +1,7 @@
 /** One execution: how it stands, what can be done with it, its waits and its checkpoints. */
 import * as React from 'react';
 import { Button } from '@jupyterlab/ui-components';
+import type { JSONObject, JSONValue } from '@lumino/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IApi, IExecutionDetail, IWait } from '../api';
 import { ago, cost, duration, joined, moment, saving, titleOf } from '../format';
@@ -30,13 +31,15 @@ export function Detail(props: IDetailProps): JSX.Element {
   const saved = saving(execution.saved_duration, execution.saved_cost);
   const ended = execution.checkpoints.filter(each => each.status !== 'failed').length;
   const restored = execution.checkpoints.filter(each => each.status === 'restored').length;
+  const [began, took] = [ago(execution.started_at, trans), duration(lengthOf(execution))];
+  const isRunning = execution.status === 'running';
   return (
     <div className="jp-kitaru-Detail">
       <h3 className="jp-kitaru-Detail-title">{titleOf(execution)}</h3>
       <div className="jp-kitaru-Detail-facts">
         <StatusWord status={execution.status} trans={trans} />
-        <span title={moment(execution.started_at)}>{ago(execution.started_at, trans)}</span>
-        <span>{duration(lengthOf(execution))}</span>
+        <span title={moment(execution.started_at)}>{began && trans.__('began %1', began)}</span>
+        <span>{took && (isRunning ? trans.__('%1 so far', took) : trans.__('took %1', took))}</span>
         <span>{cost(execution.cost)}</span>
         <span>{tokens}</span>
         <span>{trans._n('%1 checkpoint', '%1 checkpoints', ended)}</span>
@@ -52,11 +55,6 @@ export function Detail(props: IDetailProps): JSX.Element {
       </div>
       <Related {...props} />
       <div className="jp-kitaru-buttons">
-        {props.onOpenNotebook && (
-          <Button className="jp-mod-styled" onClick={props.onOpenNotebook}>
-            {trans.__('Open notebook')}
-          </Button>
-        )}
         {props.onResume && (
           <Button className="jp-mod-styled jp-mod-accept" onClick={props.onResume}>
             {trans.__('Resume')}
@@ -65,6 +63,11 @@ export function Detail(props: IDetailProps): JSX.Element {
         {execution.checkpoints.length > 0 && (
           <Button className="jp-mod-styled" onClick={() => props.onReplay(null)}>
             {trans.__('Replay…')}
+          </Button>
+        )}
+        {props.onOpenNotebook && (
+          <Button className="jp-kitaru-link" onClick={props.onOpenNotebook}>
+            {trans.__('Open notebook')}
           </Button>
         )}
         {props.onCancel && (
@@ -127,8 +130,20 @@ function answerOf(wait: IWait, trans: TranslationBundle): string {
   if (isYesOrNo(wait.schema)) {
     return wait.answer === true ? trans.__('approved') : trans.__('rejected');
   }
-  const text = typeof wait.answer === 'string' ? wait.answer : JSON.stringify(wait.answer);
+  const text = wordsOfAnswer(wait.answer);
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}
+
+/** An answer in one line; of a form its fields by name. Pure. */
+export function wordsOfAnswer(answer: JSONValue): string {
+  if (typeof answer === 'string') {
+    return answer;
+  }
+  const isFlat = typeof answer === 'object' && answer !== null && !Array.isArray(answer);
+  const fields = isFlat ? Object.entries(answer as JSONObject) : [];
+  return fields.length && fields.every(([, value]) => typeof value !== 'object')
+    ? fields.map(([name, value]) => `${name} ${String(value)}`).join(', ')
+    : JSON.stringify(answer);
 }
 
 function Related({ execution, trans, onOpenExecution, onCompare }: IDetailProps): JSX.Element | null {

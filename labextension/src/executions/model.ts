@@ -86,9 +86,11 @@ export class ExecutionsModel extends Disposable {
     this._isOpen = false;
   }
 
-  setNotebook(path: string | null): void {
-    if (path !== this._notebook) {
+  /** The notebook in front, and what its kernel calls it where that is another path. */
+  setNotebook(path: string | null, knownAs: string | null = null): void {
+    if (path !== this._notebook || knownAs !== this._knownAs) {
       this._notebook = path;
+      this._knownAs = knownAs;
       if (this._filter.scope === 'notebook' && this._isOpen) {
         void this.refresh();
       }
@@ -199,7 +201,8 @@ export class ExecutionsModel extends Disposable {
       ...(status ? { status } : {}),
       ...(tag ? { tag } : {}),
       ...(rest ? { q: rest } : {}),
-      ...(scope === 'notebook' ? { notebook: this._notebook! } : {})
+      ...(scope === 'notebook' ? { notebook: this._notebook! } : {}),
+      ...(scope === 'notebook' && this._knownAs !== null ? { known_as: this._knownAs } : {})
     };
   }
 
@@ -273,6 +276,7 @@ export class ExecutionsModel extends Disposable {
 
   private _filter: IFilter = { scope: 'notebook', status: '', text: '' };
   private _notebook: string | null = null;
+  private _knownAs: string | null = null;
   private _list: readonly IExecution[] = [];
   private _more = false;
   private _isLoading = true;

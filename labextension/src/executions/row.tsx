@@ -2,7 +2,7 @@
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IExecution } from '../api';
-import { age, cost, duration, joined, moment, saving, titleOf } from '../format';
+import { age, cost, day, duration, joined, moment, saving, titleOf } from '../format';
 import { StatusMark, wordOf } from '../status';
 
 export const ROW_HEIGHT = 46;
@@ -18,36 +18,40 @@ export function lengthOf(execution: IExecution, now: number = Date.now()): numbe
 export interface IRowProps {
   execution: IExecution;
   focused: boolean;
+  /** Whether it needs its name: where all have the same one, it is called by when it began. */
+  isNamed: boolean;
   /** The minute in which it is drawn: what is told of times is true for about as long. */
   minute: number;
   trans: TranslationBundle;
   onOpen: (id: string) => void;
 }
 
-export const ExecutionRow = React.memo(function ExecutionRow({ execution, focused, trans, onOpen }: IRowProps) {
+export const ExecutionRow = React.memo(function ExecutionRow(props: IRowProps) {
+  const { execution, focused, isNamed, trans, onOpen } = props;
   const ago = age(execution.started_at);
+  const title = isNamed ? titleOf(execution) : day(execution.started_at);
   const saved = saving(execution.saved_duration, execution.saved_cost);
+  const what = joined(
+    wordOf(execution.status, trans),
+    duration(lengthOf(execution)),
+    saved && trans.__('saved %1', saved),
+    execution.parent && trans.__('replay'),
+    execution.attempts > 1 && trans._n('%1 attempt', '%1 attempts', execution.attempts),
+    ...execution.tags.slice(0, 2).map(tag => `#${tag}`)
+  );
   return (
     <button
       type="button"
       className="jp-kitaru-Row"
       tabIndex={focused ? 0 : -1}
       onClick={() => onOpen(execution.id)}
+      aria-label={joined(titleOf(execution), moment(execution.started_at), what, cost(execution.cost))}
       title={joined(execution.notebook ?? execution.flow, execution.id, moment(execution.started_at))}
     >
       <StatusMark status={execution.status} />
-      <span className="jp-kitaru-Row-title">{titleOf(execution)}</span>
+      <span className="jp-kitaru-Row-title">{title}</span>
       <span className="jp-kitaru-Row-cost">{cost(execution.cost)}</span>
-      <span className="jp-kitaru-Row-more">
-        {joined(
-          wordOf(execution.status, trans),
-          duration(lengthOf(execution)),
-          saved && trans.__('saved %1', saved),
-          execution.parent && trans.__('replay'),
-          execution.attempts > 1 && trans._n('%1 attempt', '%1 attempts', execution.attempts),
-          ...execution.tags.slice(0, 2).map(tag => `#${tag}`)
-        )}
-      </span>
+      <span className="jp-kitaru-Row-more">{what}</span>
       <span className="jp-kitaru-Row-age">{ago}</span>
     </button>
   );

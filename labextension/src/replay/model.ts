@@ -1,12 +1,14 @@
 /** What is typed into a replay's form, as the request it makes. Pure. */
 import type { JSONValue } from '@lumino/coreutils';
-import type { ICheckpoint, IReplay } from '../api';
+import type { ICheckpoint, IInput, IReplay } from '../api';
 import { labelsOf } from '../executions/timeline';
 
 export interface IChangeRow {
   readonly name: string;
   /** A Python literal, or empty for as it was. */
   readonly value: string;
+  /** Where the name was offered and not typed: what is known of what it held. */
+  readonly was?: Pick<IInput, 'type' | 'literal'>;
 }
 
 /** The checkpoints one can begin at, as they are typed. */
@@ -14,17 +16,16 @@ export function beginnings(checkpoints: readonly ICheckpoint[]): string[] {
   return labelsOf(checkpoints);
 }
 
-/** The names that a checkpoint reads: what one would want to change before it. */
-export function namesRead(checkpoints: readonly ICheckpoint[], from: string): string[] {
-  const at = labelsOf(checkpoints).indexOf(from);
-  return at < 0 ? [] : [...checkpoints[at].reads];
-}
-
-/** The rows of the form for a checkpoint: what it reads, with what was typed before kept. */
-export function rowsFor(names: readonly string[], typed: readonly IChangeRow[]): IChangeRow[] {
+/** The rows of the form for a checkpoint: what can be typed, then what was typed before of other names. */
+export function rowsFor(inputs: readonly IInput[], typed: readonly IChangeRow[]): IChangeRow[] {
   const kept = typed.filter(row => row.value !== '');
-  const fresh = names.filter(name => !kept.some(row => row.name === name)).map(name => ({ name, value: '' }));
-  return [...kept, ...fresh];
+  const offered = inputs.map(({ name, type, literal }) => ({
+    name,
+    value: kept.find(row => row.name === name)?.value ?? '',
+    was: { type, literal }
+  }));
+  const others = kept.filter(row => !inputs.some(({ name }) => name === row.name));
+  return [...offered, ...others.map(({ name, value }) => ({ name, value }))];
 }
 
 /** The request. A value that is JSON is sent as that, anything else as an expression. */

@@ -2,13 +2,13 @@
 import * as React from 'react';
 import { ReactWidget } from '@jupyterlab/apputils';
 import { Button } from '@jupyterlab/ui-components';
-import { IExecution, IExecutionDetail, asApiError } from '../api';
+import { IExecution, IExecutionDetail, IInput, asApiError } from '../api';
 import { cost, duration, joined, titleOf } from '../format';
 import { replayIcon } from '../icons';
 import { Problem } from '../problem';
 import { StatusWord } from '../status';
 import type { IChange, IKitaru, INews } from '../tokens';
-import { IChangeRow, beginnings, mistakes, namesRead, requestOf, rowsFor } from './model';
+import { IChangeRow, beginnings, mistakes, requestOf, rowsFor } from './model';
 
 export interface IReplayActions {
   open: (execution: string) => void;
@@ -61,10 +61,20 @@ export function ReplayForm({ kitaru, execution, from, actions }: IFormProps): JS
       const at = from !== null && labels.includes(from) ? from : labels[0] ?? '';
       setOriginal(found);
       setBegin(at);
-      setRows(rowsFor(namesRead(found.checkpoints, at), []));
     }, setUnread);
   };
   React.useEffect(read, [execution]);
+  React.useEffect(() => {
+    let isLate = false;
+    // Where they cannot be told nothing is offered; any name can be typed all the same.
+    const offer = (inputs: readonly IInput[]) => isLate || setRows(typed => rowsFor(inputs, typed));
+    if (begin) {
+      api.inputs(execution, begin).then(offer, () => offer([]));
+    }
+    return () => {
+      isLate = true;
+    };
+  }, [execution, begin]);
 
   if (unread) {
     return <Problem trans={trans} error={asApiError(unread)} onRetry={read} />;
@@ -73,10 +83,6 @@ export function ReplayForm({ kitaru, execution, from, actions }: IFormProps): JS
     return <div className="jp-kitaru-empty">{trans.__('Reading…')}</div>;
   }
   const wrong = mistakes(rows, trans);
-  const choose = (label: string) => {
-    setBegin(label);
-    setRows(rowsFor(namesRead(original.checkpoints, label), rows));
-  };
   const change = (index: number, row: Partial<IChangeRow>) =>
     setRows(rows.map((each, at) => (at === index ? { ...each, ...row } : each)));
   const send = async (event: React.FormEvent) => {
@@ -106,7 +112,7 @@ export function ReplayForm({ kitaru, execution, from, actions }: IFormProps): JS
         <label className="jp-kitaru-Field-label" htmlFor="kitaru-replay-from">
           {trans.__('From checkpoint')}
         </label>
-        <select id="kitaru-replay-from" value={begin} onChange={event => choose(event.target.value)}>
+        <select id="kitaru-replay-from" value={begin} onChange={event => setBegin(event.target.value)}>
           {beginnings(original.checkpoints).map((label, index) => (
             <option key={label} value={label}>
               {joined(label, duration(original.checkpoints[index].duration), cost(original.checkpoints[index].cost))}
@@ -121,17 +127,21 @@ export function ReplayForm({ kitaru, execution, from, actions }: IFormProps): JS
         </p>
         {rows.map((row, index) => (
           <div key={index} className="jp-kitaru-Changes-row jp-kitaru-Field">
-            <input
-              aria-label={trans.__('Name %1', index + 1)}
-              placeholder={trans.__('name')}
-              value={row.name}
-              onChange={event => change(index, { name: event.target.value })}
-            />
+            {row.was ? (
+              <code title={row.was.type}>{row.name}</code>
+            ) : (
+              <input
+                aria-label={trans.__('Name %1', index + 1)}
+                placeholder={trans.__('name')}
+                value={row.name}
+                onChange={event => change(index, { name: event.target.value })}
+              />
+            )}
             <span aria-hidden="true">=</span>
             <input
               aria-label={trans.__('Value of %1', row.name || index + 1)}
               aria-invalid={wrong[index] !== undefined}
-              placeholder={trans.__('as it was')}
+              placeholder={row.was?.literal ?? (row.was ? trans.__('a %1, as it was', row.was.type) : trans.__('as it was'))}
               value={row.value}
               onChange={event => change(index, { value: event.target.value })}
             />

@@ -7,7 +7,7 @@ import { Button } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IDead } from '../api';
 import type { CellsModel } from '../cells/model';
-import { ago, joined, saving } from '../format';
+import { ago, joined, messageOf, saving } from '../format';
 import { ISaid, magic } from '../kernel';
 
 /** What the bar says of an execution that did not end well. Pure. */
@@ -77,8 +77,8 @@ export class ResumeBar extends ReactWidget {
       this._said = await magic(this._panel.sessionContext, this._trans, 'resume', dead.execution);
     } catch (error) {
       // A kernel that dies meanwhile does not answer.
-      const why = error instanceof Error ? error.message : String(error);
-      this._said = { ok: false, text: this._trans.__('The kernel did not answer: %1. Restart it, then resume again.', why) };
+      const text = this._trans.__('The kernel did not answer: %1. Restart it, then resume again.', messageOf(error));
+      this._said = { ok: false, text };
     } finally {
       this._busy = false;
     }
@@ -96,14 +96,16 @@ export class ResumeBar extends ReactWidget {
       return (
         <div className="jp-kitaru-Resume" role="status">
           <pre className="jp-kitaru-Resume-report">{said.text.replace(/^kitaru: /, '')}</pre>
-          {this._next() && (
-            <Button className="jp-mod-styled jp-mod-accept" onClick={() => this._go()}>
-              {trans.__('Show where to go on')}
+          <div className="jp-kitaru-Resume-buttons">
+            {this._next() && (
+              <Button className="jp-mod-styled jp-mod-accept" onClick={() => this._go()}>
+                {trans.__('Show where to go on')}
+              </Button>
+            )}
+            <Button className="jp-mod-styled" onClick={() => this._dismiss()}>
+              {trans.__('Close')}
             </Button>
-          )}
-          <Button className="jp-mod-styled" onClick={() => this._dismiss()}>
-            {trans.__('Close')}
-          </Button>
+          </div>
         </div>
       );
     }
@@ -113,12 +115,14 @@ export class ResumeBar extends ReactWidget {
     return (
       <div className="jp-kitaru-Resume" role="status">
         <div className="jp-kitaru-Resume-text">{tellOf(dead, trans)}</div>
-        <Button className="jp-mod-styled jp-mod-accept" disabled={this._busy} onClick={() => void this.resume()}>
-          {this._busy ? trans.__('Resuming…') : trans.__('Resume')}
-        </Button>
-        <Button className="jp-mod-styled" onClick={() => this._dismiss()}>
-          {trans.__('Not now')}
-        </Button>
+        <div className="jp-kitaru-Resume-buttons">
+          <Button className="jp-mod-styled jp-mod-accept" disabled={this._busy} onClick={() => void this.resume()}>
+            {this._busy ? trans.__('Resuming…') : trans.__('Resume')}
+          </Button>
+          <Button className="jp-mod-styled" onClick={() => this._dismiss()}>
+            {trans.__('Not now')}
+          </Button>
+        </div>
         {said && (
           <pre className="jp-kitaru-Resume-report jp-kitaru-error" role="alert">
             {said.text}

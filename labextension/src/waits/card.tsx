@@ -39,7 +39,9 @@ function Pending(props: ICardProps): JSX.Element {
   const [busy, setBusy] = React.useState(false);
   const [problem, setProblem] = React.useState<{ text: string; fields: Readonly<Record<string, string>> } | null>(null);
   const [reason, setReason] = React.useState('');
+  const pressed = React.useRef<HTMLElement | null>(null);
   const send = async (answer: JSONValue) => {
+    pressed.current = document.activeElement as HTMLElement | null;
     setBusy(true);
     setProblem(null);
     try {
@@ -54,6 +56,12 @@ function Pending(props: ICardProps): JSX.Element {
   // The question that was read may be another one by now: what was typed for the old one goes.
   React.useEffect(() => setProblem(null), [wait.binding]);
   const atField = problem !== null && Object.keys(problem.fields).length > 0;
+  // Being disabled took the keyboard away: it goes back, or to the field that is wrong.
+  React.useEffect(() => {
+    if (problem !== null && !atField) {
+      pressed.current?.focus();
+    }
+  }, [problem]);
   return (
     <>
       {wait.kind === 'budget' ? (

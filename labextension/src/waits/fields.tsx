@@ -40,6 +40,12 @@ export function Fields(props: IFieldsProps): JSX.Element {
   const ui = React.useMemo(() => uiOf(schema as JSONValue), [schema]);
   const [value, setValue] = React.useState<JSONValue | undefined>(undefined);
   const templates = React.useMemo(() => ({ FieldTemplate: fieldIn(trans), ObjectFieldTemplate: Group }), [trans]);
+  React.useEffect(() => {
+    const [wrong] = Object.keys(props.errors);
+    if (wrong !== undefined) {
+      document.getElementById([prefix, ...wrong.split('/').slice(1)].join('_'))?.focus();
+    }
+  }, [props.errors]);
   return (
     <AnyForm
       className="jp-kitaru-Form"

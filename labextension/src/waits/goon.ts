@@ -12,6 +12,7 @@ import { INotebookTracker, Notebook, NotebookActions, NotebookPanel } from '@jup
 import type { Kernel } from '@jupyterlab/services';
 import type { IWait } from '../api';
 import { Disposable } from '../disposable';
+import { messageOf } from '../format';
 import { isFirst, magic, standingOf } from '../kernel';
 import { IFound, cellById, cellOfWait, waitShownIn } from '../notebooks';
 import type { IKitaru } from '../tokens';
@@ -19,7 +20,7 @@ import type { IAnswered } from './model';
 import { IHeld, Queue } from './queue';
 
 const SUSPENDED = 'Suspended';
-const PATIENCE = 1500;
+const PATIENCE = 1500; // milliseconds for the tab that ran the cells, which knows what was behind
 
 export class GoOn extends Disposable {
   constructor(
@@ -57,7 +58,7 @@ export class GoOn extends Disposable {
     }
     const suspended = !args.success && (args.error as { errorName?: string } | null)?.errorName === SUSPENDED;
     const address = suspended ? waitShownIn(model) : null;
-    this._queue.ended(args.notebook.id, panel.context.path, model.id, address);
+    this._queue.ended(args.notebook.id, model.id, address);
     const wait = address === null ? undefined : this._kitaru.waits.get(address);
     if (address !== null && wait?.status === 'answered') {
       this._onAnswered(null, { wait, here: true }); // it came between the question and the cell's end
@@ -77,7 +78,7 @@ export class GoOn extends Disposable {
     if (this._queue.held(wait.address)) {
       this._begin(this._goOn(wait, found));
     } else if (here) {
-      window.setTimeout(() => this._begin(this._goOnUnlessOthers(wait)), PATIENCE);
+      window.setTimeout(() => !this.isDisposed && this._begin(this._goOnUnlessOthers(wait)), PATIENCE);
     }
   }
 
@@ -85,7 +86,7 @@ export class GoOn extends Disposable {
   private _begin(going: Promise<void>): void {
     const { trans } = this._kitaru;
     going.catch(error => {
-      const text = trans.__('The answer is on record, but the cell did not run: %1. Run it to go on.', String(error));
+      const text = trans.__('The answer is on record, but the cell did not run: %1. Run it to go on.', messageOf(error));
       Notification.warning(text, { autoClose: false });
     });
   }

@@ -5,7 +5,7 @@ import { ApiError, IApi, IWait, asApiError } from '../api';
 import { Disposable } from '../disposable';
 import type { IChange, INews } from '../tokens';
 
-/** An answer, and whether this page gave it. */
+/** An answer, and whether this page gave it, or was about to when another one came. */
 export interface IAnswered {
   readonly wait: IWait;
   readonly here: boolean;
@@ -81,10 +81,12 @@ export class WaitsModel extends Disposable {
       );
       this._inbox = waits.map(wait => wait.address);
       this._problem = null;
-      waits.forEach(wait => this._learn(wait, false, turn));
+      waits.forEach(wait => this._learn(wait, turn));
       await Promise.all(gone.map(address => this.look(address)));
     } catch (error) {
-      this._problem = asApiError(error);
+      if (turn >= this._inboxTurn) {
+        this._problem = asApiError(error);
+      }
     }
     this._changed.emit();
   }
@@ -95,7 +97,7 @@ export class WaitsModel extends Disposable {
     try {
       const wait = await this._api.wait(address);
       this._problems.delete(address);
-      this._learn(wait, false, turn);
+      this._learn(wait, turn);
       // A page that shows a question does not wait for the news of it.
       if (this._inbox !== null && isPending(this._known.get(address)) && !this._inbox.includes(address)) {
         this._inbox = [...this._inbox, address];
@@ -114,15 +116,20 @@ export class WaitsModel extends Disposable {
    */
   async answer(wait: IWait, answer: JSONValue, reason?: string): Promise<IWait> {
     const more = { ...(reason ? { reason } : {}), ...(wait.binding ? { binding: wait.binding } : {}) };
+    // The news of it may be here before the reply.
+    this._answering.add(wait.address);
     try {
       const answered = await this._api.answer(wait.address, answer, more);
       // Whatever was asked before this may have been read before it.
-      this._learn(answered, true, ++this._turn);
+      this._learn(answered, ++this._turn);
     } catch (error) {
+      this._answering.delete(wait.address);
       if (asApiError(error).status === 409) {
         await this.look(wait.address);
       }
       throw error;
+    } finally {
+      this._answering.delete(wait.address);
     }
     this._changed.emit();
     return this._known.get(wait.address)!;
@@ -143,7 +150,7 @@ export class WaitsModel extends Disposable {
   }
 
   /** Take note of a wait as it was at `turn` or later; what is known from later stays. */
-  private _learn(wait: IWait, here: boolean, turn: number): void {
+  private _learn(wait: IWait, turn: number): void {
     if (turn < (this._turns.get(wait.address) ?? 0)) {
       return;
     }
@@ -151,12 +158,13 @@ export class WaitsModel extends Disposable {
     const before = this._known.get(wait.address);
     this._known.set(wait.address, wait);
     if (before?.status === 'pending' && wait.status === 'answered') {
-      this._answered.emit({ wait, here });
+      this._answered.emit({ wait, here: this._answering.has(wait.address) });
     }
   }
 
   private readonly _known = new Map<string, IWait>();
   private readonly _problems = new Map<string, ApiError>();
+  private readonly _answering = new Set<string>();
   private readonly _turns = new Map<string, number>();
   private _turn = 0;
   private _inboxTurn = 0;

@@ -41,7 +41,6 @@ export class Notices extends Disposable {
 
   protected override release(): void {
     window.clearTimeout(this._timer);
-    this._timers.forEach(timer => window.clearTimeout(timer));
     this._kitaru.waits.changed.disconnect(this._look, this);
   }
 
@@ -55,7 +54,7 @@ export class Notices extends Disposable {
       if (!this._noticed.has(wait.address)) {
         this._noticed.add(wait.address);
         if (this._isBegun) {
-          this._timers.add(window.setTimeout(() => this._notice(wait.address), GRACE));
+          window.setTimeout(() => this._notice(wait.address), GRACE);
         }
       }
     }
@@ -71,7 +70,7 @@ export class Notices extends Disposable {
 
   private _notice(address: string): void {
     const wait = this._kitaru.waits.get(address);
-    if (wait?.status === 'pending' && !this._parts.isSeen(wait)) {
+    if (!this.isDisposed && wait?.status === 'pending' && !this._parts.isSeen(wait)) {
       const text = this._kitaru.trans.__('“%1” waits for an answer.', titleOf(wait));
       this._say(wait, text, 'info', SHOWN_FOR);
     }
@@ -116,7 +115,6 @@ export class Notices extends Disposable {
   private readonly _noticed = new Set<string>();
   private readonly _reminded = new Set<string>();
   private readonly _said = new Map<string, string[]>();
-  private readonly _timers = new Set<number>();
   private _timer: number | undefined = undefined;
   private _isBegun = false;
 }

@@ -7,11 +7,7 @@
  */
 
 export interface IHeld {
-  /** The notebook's path when it was run. */
-  readonly path: string;
-  /** The cell that waits. */
-  readonly cell: string;
-  /** The cells behind it, in the order in which they were to run. */
+  /** The cells behind the one that waits, in the order in which they were to run. */
   readonly queue: readonly string[];
 }
 
@@ -37,20 +33,20 @@ export class Queue {
       // What is run by hand meanwhile is not run once more.
       const held = this.held(address);
       if (held?.queue.includes(cell)) {
-        this._keep(address, { ...held, queue: held.queue.filter(each => each !== cell) });
+        this._keep(address, { queue: held.queue.filter(each => each !== cell) });
       }
     }
   }
 
   /** A cell came to an end; what it waits for, if it does. */
-  ended(notebook: string, path: string, cell: string, address: string | null): void {
+  ended(notebook: string, cell: string, address: string | null): void {
     const cells = this._scheduled.get(notebook) ?? [];
     this._scheduled.set(
       notebook,
       cells.filter(each => each !== cell)
     );
     if (address !== null) {
-      this._keep(address, { path, cell, queue: cells.slice(cells.indexOf(cell) + 1) });
+      this._keep(address, { queue: cells.slice(cells.indexOf(cell) + 1) });
     }
   }
 

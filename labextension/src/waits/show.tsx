@@ -5,13 +5,13 @@ import type { JSONObject, JSONValue } from '@lumino/coreutils';
 const MOST_ROWS = 200;
 
 /** How a value is best looked at. */
-export type Shown = 'picture' | 'diff' | 'text' | 'table' | 'fields' | 'json';
+export type Kind = 'picture' | 'diff' | 'text' | 'table' | 'fields' | 'json';
 
 /** Under this name a value has its PNG in base64. No other kind of picture is drawn: an SVG holds scripts. */
 const PNG = 'image/png';
 
 /** Choose how a value is drawn. Pure. */
-export function kindOf(value: JSONValue): Shown {
+export function kindOf(value: JSONValue): Kind {
   if (typeof value === 'string') {
     return isDiff(value) ? 'diff' : 'text';
   }

@@ -296,3 +296,18 @@ def test_a_name_with_an_annotation_is_bound_where_it_is_given_a_value(
 
     assert found.reads - {"int", "z"} == reads
     assert found.writes == writes
+
+
+@pytest.mark.parametrize(
+    ("source", "quoted"),
+    [
+        ("def f(a: 'Row', *b: list['Rows']) -> 'Out | None': pass", {"Row", "Rows", "Out", "None"}),
+        ("x: 'Row'", {"Row"}),
+        ("class Row:\n    next: 'Row'", set()),
+        ("def f(a: Literal['train', 'test']): pass", set()),
+        ("def f(a: 't.Literal[\"train\"] | Row'): pass", {"t", "Literal", "Row"}),
+        ("def f(a: t.Annotated['Row', 'one of train']): pass", {"Row"}),
+    ],
+)
+def test_an_annotation_in_quotes_names_what_it_names_without(source: str, quoted: set[str]) -> None:
+    assert names_of(ast.parse(source)).embedded == quoted

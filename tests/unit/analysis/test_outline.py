@@ -6,7 +6,9 @@ import ast
 
 import pytest
 
-from kitaru_nb.analysis.outline import outline_of
+from kitaru_nb.analysis.outline import BY_MODULE, outline_of
+
+ACCESSOR = (BY_MODULE, "pandas", "DataFrame", "x")
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,12 @@ from kitaru_nb.analysis.outline import outline_of
         ("setattr(a.b, 'c', 1)", {("a", "b", "c")}),
         ("delattr(a, 'c')", {("a", "c")}),
         ("setattr(a, name, 1)", set()),
-        ("other(a, 'c')", set()),
+        ("patch(a.b, 'c', 1)", {("a", "b", "c")}),
+        ("getattr(a, 'c')", set()),
+        ("patch(a, 'not a name')", set()),
+        ("mock.patch('json.dumps', 'P')", {(BY_MODULE, "json", "dumps")}),
+        ("mock.patch('json.dumps', f).start()", {(BY_MODULE, "json", "dumps")}),
+        ("@pd.api.extensions.register_dataframe_accessor('x')\nclass A: pass", {ACCESSOR}),
         ("x = a.b", set()),
         ("a.b.c()", set()),
         ("f().x = 1", set()),

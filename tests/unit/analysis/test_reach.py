@@ -35,6 +35,12 @@ def names(namespace: dict[str, Any], *read: str) -> set[str]:
         "def h(): return K\nown = {'h': h}\nexec('def f(): return h()', own)\nstart = own['f']",
         "import types\nstart = types.ModuleType('start')\ndef helper(): return K\nstart.run = helper",
         "def start(): return helper()\ndef helper(): return K",
+        "def start(x: 'K'): pass",
+        "def start() -> list['K']: pass",
+        "import typing\nstart = typing.List['K']",
+        "class start:\n    x: 'K'",
+        "class B: pass\nclass D(B):\n    def run(self): return K\ndef start(): return B.__subclasses__()",
+        "text = 'select * from K'\ndef start(con): return con.sql(text)",
         "start = lambda: (lambda: K)()",
         "def make(f):\n    def inner(): return f()\n    return inner\nstart = make(lambda: K)",
         "def start(x=lambda: K): return x()",
@@ -72,6 +78,21 @@ def test_a_global_read_by_code_that_a_value_leads_to_is_found(source: str) -> No
 
     assert "K" in found
     assert "other" not in found
+
+
+def test_a_project_module_that_asks_for_subclasses_is_led_to_those_of_the_notebook(tmp_path: Path) -> None:
+    (tmp_path / "kt_plugins.py").write_text("class Base: pass\ndef found(): return Base.__subclasses__()\n")
+    module = types.ModuleType("kt_plugins")
+    module.__file__ = str(tmp_path / "kt_plugins.py")
+    exec(compile((tmp_path / "kt_plugins.py").read_text(), module.__file__, "exec"), vars(module))
+    sys.modules["kt_plugins"], spec = module, types.SimpleNamespace()
+    module.__spec__ = spec  # type: ignore[assignment] # as an import leaves one
+    namespace = notebook("class Mine(kt_plugins.Base): pass\nclass Other: pass", kt_plugins=module)
+
+    found = reach({"kt_plugins"}, namespace, is_local=lambda each: each is module)
+
+    del sys.modules["kt_plugins"]
+    assert found.names == {"kt_plugins", "Mine"}
 
 
 def test_names_of_the_cell_that_are_bound_to_nothing_are_kept() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.artifacts import pack as pack_module
-from kitaru_nb.artifacts.extent_save import digest_of
+from kitaru_nb.artifacts.extent_save import UNASKED_BYTES, digest_of
 from kitaru_nb.artifacts.local_store import LocalStore
 from kitaru_nb.artifacts.store import DirectReader
 from kitaru_nb.errors import StoreError
@@ -358,6 +358,28 @@ def test_the_index_is_not_asked_where_all_was_written_since_the_last_flush(store
     assert (first, index.times) == (again, 1)
 
 
+@pytest.mark.parametrize(("length", "asked"), [(UNASKED_BYTES // 2, 0), (UNASKED_BYTES // 2 + 1, 1)])
+def test_the_index_is_given_a_little_without_being_asked_whether_it_has_it(
+    store: LocalStore, length: int, asked: int
+) -> None:
+    class Asked(MemoryIndex):
+        times = 0
+
+        def locate(self, digests):
+            self.times += 1
+            return super().locate(digests)
+
+    index = Asked()
+    chunks = views(content(1, length), content(2, length))
+    index.commit(store.write(chunks, index=MemoryIndex()))
+    store.flush()
+
+    again = store.write(chunks, index=index)
+
+    assert index.times == asked
+    assert [bytes(store.read(place)) for place in again] == [bytes(chunk) for chunk in chunks]
+
+
 def test_an_interrupt_in_a_write_leaves_nothing_behind(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,6 +436,31 @@ def test_a_full_disk_loses_nothing_and_a_save_works_once_there_is_room(small_dis
     assert caught.value.kind == "disk-full"
     assert [bytes(store.read(index[digest_of(content(seed))])) for seed in (1, 2)] == [content(1), content(2)]
     store.close()
+
+
+@pytest.mark.parametrize("owner", [None, "journal 1"])
+def test_no_pack_is_made_where_its_disk_is_not_there(tmp_path: Path, owner: str | None) -> None:
+    """The folder that a disk was mounted on stands for it once it is unmounted."""
+    place, elsewhere = tmp_path / "place", tmp_path / "elsewhere"
+    place.mkdir()
+    (place / "journal.db").touch()
+    store = LocalStore(place / "store", owner=owner, anchor=place / "journal.db")
+    store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+    store.close()
+    place.rename(elsewhere)
+    place.mkdir()
+
+    with pytest.raises(StoreError, match="its disk is gone") as gone:
+        store.write(views(content(2)), index=MemoryIndex())
+    made = list(place.iterdir())
+    place.rmdir()
+    elsewhere.rename(place)
+    (location,) = store.write(views(content(2)), index=MemoryIndex())
+    store.flush()
+
+    assert (gone.value.kind, made) == ("store-gone", [])
+    assert bytes(store.read(location)) == content(2)
 
 
 def test_a_disk_remounted_read_only_is_read_and_refuses_to_be_written(small_disk: Path) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +23,11 @@ from kitaru_nb.artifacts.object_packs import OBJECT_BYTES
 from kitaru_nb.artifacts.object_store import ObjectStore
 from kitaru_nb.artifacts.pack import pack_key
 from kitaru_nb.artifacts.values import load_values, store_values
-from kitaru_nb.errors import CorruptError, StoreError
-from kitaru_nb.model.artifact import EXTENT_BYTES, INLINE_BYTES, Extent, Location
-from kitaru_nb.testing import ArtifactStoreSuite, Damage, MemoryIndex, content, views
-from kitaru_nb.testing.store_suite import _acknowledged, _Child, _save_and_tell
+from kitaru_nb.errors import CorruptError, StoreError, UsageError
+from kitaru_nb.model.artifact import EXTENT_BYTES, INLINE_BYTES
+from kitaru_nb.testing import MemoryIndex, content, views
+from tests.bucket_suite import BucketSuite
+from tests.patience import PATIENCE
 from tests.s3_server import BUCKET, KEY, SECRET, Cable, S3Server, s3_options
 
 pytest.importorskip("obstore", reason="obstore is not installed", exc_type=ImportError)
@@ -45,7 +45,7 @@ def cable(s3_server: S3Server) -> Iterator[Cable]:
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """A prefix of this test's own."""
-    return url_of(tmp_path)
+    return f"s3://{BUCKET}/{blake2b(str(tmp_path).encode(), digest_size=8).hexdigest()}"
 
 
 @pytest.fixture
@@ -61,36 +61,20 @@ def bucket(url: str, cable: Cable) -> Bucket:
     return Bucket(url, s3_options(cable.endpoint))
 
 
-def url_of(folder: Path) -> str:
-    return f"s3://{BUCKET}/{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
-
-
-def change(bucket: Bucket, pack: str, how: Damage) -> None:
-    key = pack_key(pack)
-    assert key is not None
-    changed = how(bytes(bucket.get(key, 0, 1 << 30)))
-    bucket.remove(key)
-    if changed is not None:
-        bucket.put_new(key, memoryview(changed))
-
-
 def objects(bucket: Bucket) -> dict[str, int]:
     return {key: file.bytes for key, file in bucket.files("packs")}
 
 
-class TestObjectStore(ArtifactStoreSuite):
-    @pytest.fixture(autouse=True)
-    def _cable(self, cable: Cable) -> None:
-        self.cable = cable
+class TestObjectStore(BucketSuite):
+    place = f"s3://{BUCKET}"
+    makes_buckets = True
 
-    def open_store(self, home: Path, *, read_only: bool = False) -> ObjectStore:
-        return ObjectStore(url_of(home), options=s3_options(self.cable.endpoint), read_only=read_only)
+    @pytest.fixture
+    def server(self, s3_server: S3Server) -> S3Server:
+        return s3_server
 
-    def damage(self, home: Path, pack: str, change_: Damage) -> None:
-        change(Bucket(url_of(home), s3_options(self.cable.endpoint)), pack, change_)
-
-    def broken(self, home: Path) -> AbstractContextManager[None]:
-        return self.cable.cut()
+    def options(self, endpoint: str, **more: str) -> dict[str, str]:
+        return s3_options(endpoint, **more)
 
 
 @pytest.mark.slow
@@ -98,8 +82,8 @@ class TestObjectStoreWithACache(TestObjectStore):
     """The same promises with a cache between: what it holds is checked, and never leaned on."""
 
     def open_store(self, home: Path, *, read_only: bool = False) -> ObjectStore:
-        options = s3_options(self.cable.endpoint)
-        return ObjectStore(url_of(home), options=options, cache=home / "cache", read_only=read_only)
+        options = self.options(self._endpoint)
+        return ObjectStore(self._url(home), options=options, cache=home / "cache", read_only=read_only)
 
 
 # What goes where
@@ -240,23 +224,6 @@ def test_of_much_each_request_brings_more(
 # A network that breaks, and a service that refuses
 
 
-def test_a_hiccup_of_the_network_is_no_error(url: str, cable: Cable) -> None:
-    store = ObjectStore(url, options=s3_options(cable.endpoint, max_retries="10"))
-    store.write(views(content(1)), index=MemoryIndex())
-    with cable.cut():
-        flushed = threading.Thread(target=store.flush)
-        flushed.start()
-        flushed.join(0.3)
-        assert flushed.is_alive()
-
-    flushed.join()
-
-    (location,) = store.write(views(content(1)), index=MemoryIndex())
-    store.flush()
-    assert bytes(store.read(location)) == content(1)
-    store.close()
-
-
 def test_a_put_whose_answer_was_lost_is_found_to_be_there(bucket: Bucket) -> None:
     bucket.put_new("packs/x", memoryview(b"content"))
 
@@ -315,50 +282,48 @@ def test_keys_in_the_home_folder_are_enough(
     ObjectStore(url, options={"endpoint": s3_server.endpoint, "region": "us-east-1"}).check()
 
 
-def test_a_missing_bucket_is_not_taken_for_missing_values(s3_server: S3Server, url: str) -> None:
-    nowhere = ObjectStore(
-        url.replace(BUCKET, "no-such-bucket"), options=s3_options(s3_server.endpoint), read_only=True
-    )
-    location = Location(Extent(digest_of(b"any"), 3), pack="0" * 32 + ".pack")
-
-    for ask in (lambda: nowhere.read(location), nowhere.check, lambda: list(nowhere.packs())):
-        with pytest.raises(StoreError, match="there is no such bucket") as caught:
+def test_credentials_that_were_renewed_are_found_by_the_next_call(
+    url: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "expired-hunter2")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    store = ObjectStore(url, options={"endpoint": s3_server.endpoint, "max_retries": "0"})
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
+    for ask in (store.flush, store.check, lambda: store.read(location)):
+        with pytest.raises(StoreError) as caught:
             ask()
-        assert caught.value.kind == "no-such-bucket"
-        assert not isinstance(caught.value, CorruptError)
-    nowhere.close()
+        assert caught.value.kind in ("store-credentials", "store-denied")
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+
+    assert bytes(store.read(location)) == content(1)
+    store.close()
 
 
-def test_a_check_leaves_nothing_behind(store: ObjectStore, bucket: Bucket) -> None:
-    store.check()
+def test_whatever_stops_a_put_stops_no_later_one(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, answers = Bucket.put_new, iter([UsageError("gone", kind="missing-secret", hint="")])
 
-    assert list(bucket.files("")) == []
+    def put_new(bucket: Bucket, key: str, data: memoryview) -> None:
+        for answer in answers:
+            raise answer
+        real(bucket, key, data)
+
+    monkeypatch.setattr(Bucket, "put_new", put_new)
+    store.write(views(content(1)), index=MemoryIndex())
+    with pytest.raises(UsageError):
+        store.flush()
+
+    (location,) = store.write(views(content(1)), index=MemoryIndex())
+    store.flush()
+
+    assert bytes(store.read(location)) == content(1)
 
 
 def test_a_check_of_a_store_that_is_read_needs_no_right_to_write(url: str, cable: Cable) -> None:
     ObjectStore(url, options=s3_options(cable.endpoint), read_only=True).check()
-
-
-@pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("point", ["before-object-put", "after-object-put", "before-flush", "after-flush"])
-def test_a_kill_at_a_crash_point_loses_nothing_acknowledged(
-    url: str, cable: Cable, monkeypatch: pytest.MonkeyPatch, point: str, nth: int
-) -> None:
-    def save(told: IO[str]) -> None:
-        store = ObjectStore(url, options=s3_options(cable.endpoint))
-        for number in range(3):
-            _save_and_tell(store, [number], told)
-
-    monkeypatch.setenv("KITARU_NB_CRASH_AT", f"{point}:{nth}")
-    child = _Child(save)
-    lines = child._told.readlines()
-    child._told.close()
-
-    store = ObjectStore(url, options=s3_options(cable.endpoint))
-    assert child._status() == -signal.SIGKILL
-    assert len(lines) == nth - 1
-    assert [bytes(store.read(at)) for at in _acknowledged(lines)] == [content(n) for n in range(nth - 1)]
-    store.close()
 
 
 # For gc
@@ -398,25 +363,45 @@ def test_a_place_belongs_to_the_journal_that_wrote_there_first(url: str, cable: 
     assert len(list(mine.packs())) == 2
 
 
-def test_of_two_journals_that_come_first_at_once_one_gets_the_place(url: str, cable: Cable) -> None:
+def test_a_place_whose_mark_is_gone_is_nobodys_to_collect(url: str, cable: Cable, bucket: Bucket) -> None:
     options = s3_options(cable.endpoint)
-    stores = [ObjectStore(url, options=options, owner=str(number)) for number in range(6)]
-    found: list[str] = []
+    mine = ObjectStore(url, options=options, owner="mine")
+    (location,) = mine.write(views(content(1)), index=MemoryIndex())
+    mine.flush()
+    bucket.remove("owner")
+    stores = [ObjectStore(url, options=options, owner=owner) for owner in ("mine", "others")]
 
-    def check(store: ObjectStore) -> None:
-        try:
-            store.check()
-            found.append("mine")
-        except StoreError as error:
-            found.append(error.kind)
+    for store in stores:
+        for refused in (store.check, lambda store=store: list(store.packs())):
+            with pytest.raises(StoreError, match="is gone") as caught:
+                refused()
+            assert caught.value.kind == "foreign-store"
+    bucket.put_new("owner", memoryview(b"mine"))  # as the hint says
 
-    threads = [threading.Thread(target=check, args=(store,)) for store in stores]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert [pack.name for pack in stores[0].packs()] == [location.pack]
+    with pytest.raises(StoreError, match="belongs to another journal"):
+        stores[1].check()
 
-    assert sorted(found) == ["foreign-store"] * 5 + ["mine"]
+
+def test_who_comes_while_the_first_one_marks_the_place_and_saves_is_no_stranger(
+    url: str, cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = s3_options(cable.endpoint)
+    first, second = (ObjectStore(url, options=options, owner="mine") for _ in range(2))
+    real = ObjectStore._mark
+
+    def mark(store: ObjectStore) -> memoryview | None:
+        found = real(store)
+        if store is second and found is None:
+            first.write(views(content(1)), index=MemoryIndex())
+            first.flush()
+        return found
+
+    monkeypatch.setattr(ObjectStore, "_mark", mark)
+
+    second.check()
+
+    assert len(list(second.packs())) == 1
 
 
 def test_a_journal_that_comes_second_by_a_moment_is_refused_too(
@@ -522,3 +507,61 @@ def test_obstore_is_imported_by_the_first_use_and_not_before() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "False"
+
+
+# A service that is away for a while
+
+
+@pytest.mark.parametrize("asked", ["get", "file", "files", "remove", "put"])
+def test_a_service_that_answers_503_for_a_while_is_asked_again_by_whatever_it_was(
+    url: str, cable: Cable, asked: str
+) -> None:
+    """More often than obstore by itself would, whose pauses need not grow."""
+    bucket = Bucket(url, s3_options(cable.endpoint, max_retries="40", retry_timeout="60"))
+    bucket.put_new("packs/there", memoryview(b"content"))
+    ask: Callable[[], object] = {
+        "get": lambda: bytes(bucket.get("packs/there", 0, 7)),
+        "file": lambda: bucket.file("packs/there") is not None,
+        "files": lambda: [key.rpartition("/")[2] for key, _ in bucket.files("packs")],
+        "remove": lambda: bucket.remove("packs/there"),
+        "put": lambda: bucket.put_new("packs/new", memoryview(b"more")),
+    }[asked]
+
+    with ThreadPoolExecutor(1) as threads:
+        with cable.busy():
+            before, answer = cable.refused, threads.submit(ask)
+            until = time.monotonic() + PATIENCE
+            while cable.refused < before + 12:
+                assert not answer.done(), answer.exception()
+                assert time.monotonic() < until
+                time.sleep(0.01)  # polls, bounded
+        found = answer.result()
+
+    assert found == {"get": b"content", "file": True, "files": ["there"]}.get(asked)
+    assert (bucket.file("packs/there") is None) is (asked == "remove")
+    assert (bucket.file("packs/new") is not None) is (asked == "put")
+
+
+def test_a_listing_that_breaks_off_goes_on_behind_what_has_come(
+    url: str, cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = Bucket(url, s3_options(cable.endpoint))
+    wanted = [f"packs/{number:03}" for number in range(130)]  # more than a page of obstore's
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda key: bucket.put_new(key, memoryview(b"x")), wanted))
+    library, place = bucket._opened()
+    listing, broken = library.list, []
+
+    def breaks_off(*arguments: Any, **options: Any) -> Iterator[Any]:
+        pages = iter(listing(*arguments, **options))
+        yield next(pages)
+        if not broken:
+            broken.append(options["offset"])
+            raise OSError("status code: 503 Slow Down: <Code>SlowDown</Code>")
+        yield from pages
+
+    monkeypatch.setattr(bucket, "_open", (SimpleNamespace(**{**vars(library), "list": breaks_off}), place))
+    found = [key.rpartition("/")[2] for key, _ in bucket.files("packs")]
+
+    assert broken == [None]
+    assert found == [key.rpartition("/")[2] for key in wanted]

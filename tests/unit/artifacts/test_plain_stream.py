@@ -8,6 +8,7 @@ import pickle
 import pickletools
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,26 @@ def test_of_what_is_no_data_only_the_name_is_told() -> None:
     assert found["mixed"]["n"] == 3
     assert found["mixed"]["os"] == Opaque("module os")
     assert isinstance(found["mixed"]["when"], Opaque)
+
+
+@pytest.mark.parametrize("code", "? b h i q B H I Q e f d".split())
+def test_a_number_of_numpys_is_that_number(code: str) -> None:
+    number = np.dtype(code).type(1.5)
+
+    found = plain_names(stream_of(alone=number, inside={"n": [number, number]}, kind=number.dtype))
+
+    assert (found["alone"], found["inside"]) == (number.item(), {"n": [number.item()] * 2})
+    assert type(found["alone"]) is type(number.item())
+    assert isinstance(found["kind"], Opaque)
+
+
+def test_a_number_of_the_wrong_length_or_order_is_not_guessed() -> None:
+    right = stream_of(n=np.float64(2.5))
+
+    for wrong in (right.replace(b"\x8c\x02f8", b"\x8c\x02f4"), right.replace(b"\x8c\x01<", b"\x8c\x01>")):
+        assert wrong != right
+        with pytest.raises(NotPlainError):
+            plain_names(wrong)
 
 
 class Evil:

@@ -146,6 +146,27 @@ def test_a_new_process_fills_in_from_the_environment() -> None:
     assert {note.text for note in notes} == {"from the environment variable `SOME_API_KEY`"}
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("DATABASE_URL", "postgresql://user:c4n4ry1nurl0004@host/db"),
+        ("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=a;AccountKey={'c4n4ry+/' * 10}==;Suffix=x"),
+    ],
+)
+def test_a_new_process_finds_a_key_within_a_variable_of_another_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
+    meta, buffers = stored([text])
+    VAULT.forget()
+    monkeypatch.setenv(variable, text)
+
+    back, notes = loaded(meta, buffers)
+
+    assert back == [text]
+    assert not [note for note in notes if note.lost]
+    assert not any(b"c4n4ry" in data for data in (*buffers, repr(meta).encode()))
+
+
 def test_another_key_in_the_same_variable_is_taken_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     meta, buffers = stored([ENVIRONMENT])
     VAULT.forget()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kitaru_nb.artifacts.secret_rules import is_secret_name, is_secret_under, shapes_in
+from kitaru_nb.artifacts.secret_rules import is_secret_name, is_secret_under, open_from, shapes_in
 
 VALUE = "hunter2hunter2x"
 
@@ -114,6 +114,31 @@ def test_the_password_in_a_url_is_found_alone() -> None:
     url = f"postgresql://user:{VALUE}@host:5432/db"
 
     assert [url[start:end] for start, end, _ in shapes_in(url)] == [VALUE]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey={};EndpointSuffix=core.windows.net",
+        "AccountKey={};AccountName=a",
+        "AccountName=a;AccountKey={}",
+        "Endpoint=sb://a.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey={}",
+        "https://a.blob.core.windows.net/c?sv=2024-05-04&se=2030&sig={}",
+        "?sig={}&sv=2024-05-04",
+    ],
+)
+def test_a_key_or_signature_of_azure_is_found_alone(text: str) -> None:
+    value = "a1B2c3D4+/" * 8 + "a1B2c3==" if "sig" not in text else "a1B2c3D4%2B%2F" * 3 + "a1B2c3%3D"
+    held = text.format(value)
+
+    assert [(held[start:end], family) for start, end, family in shapes_in(held)] == [(value, "azure")]
+    begun = held[: held.index(value) + len(value) - 3]
+    assert open_from(begun) <= held.index(value), "what is there so far is held back"
+
+
+@pytest.mark.parametrize("text", ["f(a;AccountKey=None)", "?sig=none&x=1", "AccountKey=short;", "a&sig=b"])
+def test_words_in_the_place_of_azures_keys_are_none(text: str) -> None:
+    assert shapes_in(text) == []
 
 
 def test_the_secret_beside_an_aws_key_is_found() -> None:

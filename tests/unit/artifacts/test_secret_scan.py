@@ -47,6 +47,8 @@ HELD = [
         for name in ("passwd", "passphrases", "credentials_x", "authorization", "secrets", "TOKENS_A")
     ],
     *["github_pat_" + "a1" * 12, "xapp-" + "a1" * 12, "GOCSPX-" + "a1" * 12],
+    "AccountName=a;AccountKey=" + "a1+/" * 20 + "==;EndpointSuffix=core.windows.net",
+    "https://a.blob.core.windows.net/c?sv=2024-05-04&sig=" + "a1%2B" * 12,
     *["SG." + "a1" * 11 + "." + "b2" * 20, "ya29." + "a1" * 12, "glptt-" + "a1" * 12, "ghs_" + "a1" * 12],
 ]
 CLEAN: list[object] = [
@@ -95,6 +97,8 @@ def test_every_beginning_of_a_known_shape_leads_to_its_shape(begin: str) -> None
         "a1" * 30 + ".eyJ" + "a1" * 9 + "." + "a1" * 9,
         "GPAT-" + "a1" * 30,
         "a1" * 9 + "." + "a1" * 9,
+        "a1" * 30 + ";",
+        "a1" * 30 + "&",
     ]
     ends += ["-" + "a1" * 30, "live_" + "a1" * 30, "pt_" + "a1" * 30, "A1" * 8, "b-" + "a1" * 30]
     ends += [" PRIVATE KEY-----", "user:" + "a1" * 30 + "@host"]

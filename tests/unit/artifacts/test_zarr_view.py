@@ -460,16 +460,35 @@ def test_without_trust_a_value_with_nothing_on_record_is_refused(tmp_path: Path)
         Kept(tmp_path, value=[np.arange(3)]).tree(load=refused)
 
 
+FRAMES = {
+    f"{rows} rows, {columns} columns": (pd.DataFrame(np.zeros((rows, columns))), on_record)
+    for rows, columns, on_record in [
+        (2, 2, True),
+        (200_000, 2, True),
+        (40_000, 9, True),
+        (2, 40, False),
+        (40_000, 40, False),
+        (140_000, 40, True),
+    ]
+}
+IN_PLAIN_CONTAINERS = {
+    "small arrays": ({"a": np.arange(10), "b": np.arange(9)}, False),
+    "large arrays": ({"a": np.arange(200_000), "b": np.arange(9)}, True),
+    "many arrays": ({str(n): np.arange(20_000) for n in range(9)}, False),
+}
+
+
 @pytest.mark.parametrize(
-    ("rows", "columns", "on_record"), [(2, 2, False), (200_000, 2, True), (40_000, 9, False)]
+    ("value", "on_record"),
+    [*FRAMES.values(), *IN_PLAIN_CONTAINERS.values()],
+    ids=[*FRAMES, *IN_PLAIN_CONTAINERS],
 )
-def test_only_values_whose_arrays_are_large_are_put_on_record(
-    rows: int, columns: int, on_record: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_only_frames_and_values_whose_arrays_are_large_are_put_on_record(
+    value: object, on_record: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    frame = pd.DataFrame(np.zeros((rows, columns)))
 
-    assert ("arrays" in Kept(tmp_path, value=frame).artifact.manifest["meta"]) is on_record
+    assert ("arrays" in Kept(tmp_path, value=value).artifact.manifest["meta"]) is on_record
 
 
 @pytest.mark.parametrize("damage", ["flipped", "short", "deleted"])

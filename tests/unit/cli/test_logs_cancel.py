@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import closing
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from kitaru_nb.cli.main import main
@@ -17,10 +20,12 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.errors import ConflictError
 from kitaru_nb.model.checkpoint import StepKind
-from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner, owner_of
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner, owner_of, queue_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.wait import Question, WaitStatus, binding_of
 from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.outcome import Exit, Outcome
+from kitaru_nb.stacks.submissions import note_exit, note_queued
 from kitaru_nb.testing import a_draft
 
 RUN = Identity(notebook="/n.ipynb", output="/n.out.ipynb")
@@ -50,6 +55,30 @@ def test_the_log_says_what_happened_and_what_cells_showed(
     assert out.splitlines()[-1].endswith("execution failed: stopped")
     assert [line["stream"] for line in lines] == [None, None, None, "stdout", "display", None]
     assert {line["checkpoint"] for line in lines} == {None, "train"}
+
+
+def test_who_follows_waits_for_what_the_worker_says_at_its_own_end(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It comes after the end of the run, and only it says that the output lies elsewhere."""
+    notebook, output = tmp_path / "n.ipynb", tmp_path / "n.out.ipynb"
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(metadata={"kernelspec": kernel}), notebook)
+    attempt, _ = engine.journal.start(
+        Identity(notebook=str(notebook), output=str(output)), owner=queue_owner("gpu")
+    )
+    note_queued(engine, attempt, "gpu", {})
+    engine.journal.finish(attempt, ExecutionStatus.COMPLETED)
+    following = ThreadPoolExecutor(1).submit(main, ["logs", attempt.execution, "-f"])
+    with pytest.raises(FutureTimeoutError):
+        following.result(timeout=1)
+
+    ended = Outcome(ExecutionStatus.COMPLETED, Exit.COMPLETED, attempt.execution)
+    note_exit(engine, attempt.epoch, ended, unpacked=True, tries_again=False)
+
+    assert following.result(timeout=60) == 0
+    assert output.is_file()
+    assert f"output: {output}" in capsys.readouterr().err
 
 
 def test_what_is_noted_on_a_plain_cell_is_no_line_and_the_result_of_a_flow_is_one(

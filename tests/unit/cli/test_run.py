@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
-from kitaru_nb.cli.run import resume_executions, run_notebooks
+from kitaru_nb.cli.resume import resume_executions
+from kitaru_nb.cli.run import run_notebooks
 from kitaru_nb.errors import KitaruError, UsageError
+from kitaru_nb.model.checkpoint import CheckpointStatus
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.stacks.begun import note_begun
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.testing import a_draft
 
 
 def written(folder: Path, name: str = "a.ipynb", *sources: str) -> str:
@@ -135,10 +140,57 @@ def test_of_all_those_that_cannot_go_on_keep_no_other_from_it(
     assert gone["error"]["kind"] == "no-notebook"
 
 
-def recorded(status: ExecutionStatus, notebook: str, output: str) -> str:
-    """The id of an execution on record with this `status`."""
+def test_what_somebody_else_has_begun_is_named_and_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that died in its first cell has no step that tells whose it is: its beginning does."""
+    path = written(tmp_path, "a.ipynb", "a = 1")
+    own = recorded(ExecutionStatus.INTERRUPTED, path, str(tmp_path / "a.out.ipynb"))
+    theirs = recorded(ExecutionStatus.INTERRUPTED, path, str(tmp_path / "b.out.ipynb"), signed=False)
+
+    assert resume_executions(all=True, dry_run=True, json=True) == 0
+
+    said = capsys.readouterr()
+    assert [each["execution"] for each in json.loads(said.out)] == [own]
+    assert f"`{theirs}` was begun by somebody whose key is not trusted here" in said.err
+    assert f"kitaru-nb resume {theirs}" in said.err
+    assert resume_executions(dry_run=True, json=True) == 0, "the newest of one's own"
+    assert json.loads(capsys.readouterr().out)["execution"] == own
+    assert resume_executions([theirs], dry_run=True, json=True) == 0, "whoever names it has it run"
+
+
+def test_where_all_is_somebody_elses_that_is_said(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.ipynb", "a = 1")
+    recorded(ExecutionStatus.FAILED, path, str(tmp_path / "a.out.ipynb"), signed=False)
+
+    with pytest.raises(KitaruError) as caught:
+        resume_executions(dry_run=True)
+
+    assert caught.value.kind == "untrusted-beginning"
+
+
+def test_a_signed_step_vouches_for_a_run_as_its_beginning_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "a.ipynb", "a = 1")
+    with closing(open_engine(resolve())) as engine:
+        identity = Identity(notebook=path, output=str(tmp_path / "a.out.ipynb"))
+        attempt, _ = engine.journal.start(identity, owner=current_owner())
+        failed = replace(a_draft(name="a"), status=CheckpointStatus.FAILED)
+        engine.journal.commit(attempt, engine.trust.signed(failed, attempt.execution))
+        engine.journal.finish(attempt, ExecutionStatus.FAILED)
+
+    assert resume_executions(all=True, dry_run=True, json=True) == 0
+
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+def recorded(status: ExecutionStatus, notebook: str, output: str, *, signed: bool = True) -> str:
+    """The id of an execution on record with this `status`, begun by who works here if `signed`."""
     with closing(open_engine(resolve())) as engine:
         identity = Identity(notebook=notebook, output=output)
         attempt, _ = engine.journal.start(identity, owner=current_owner())
+        if signed:
+            note_begun(engine, attempt.execution)
         engine.journal.finish(attempt, status)
         return attempt.execution

@@ -85,7 +85,7 @@ def test_a_wait_is_shown_with_what_is_to_be_approved_and_how(
 
     shown = said(capsys, "waits")
 
-    assert f"{wait.address}  asked 0 s ago, 1 h 0 min left" in shown or "59 min" in shown
+    assert f"{wait.address}  asked 0 s ago, 1 h 00 min left" in shown or "59 min" in shown
     assert "  | line 19\n  … 10 more lines" in shown
     assert f"kitaru-nb approve {wait.address}, or reject" in shown
     assert '  |   "a": 1' in shown
@@ -189,6 +189,22 @@ def test_one_name_in_two_executions_has_to_be_told_apart(
     engine.journal.answer_wait(second.address, True, by="ana", source="cli")
 
     assert typed(capsys, "approve", "publish")["execution"] == attempt.execution
+
+
+def test_an_answer_under_a_mistyped_name_says_what_waits_now(
+    engine: Engine, attempt: Attempt, capsys: CAPTURE
+) -> None:
+    ask(engine, attempt, "publish")
+    ask(engine, attempt, "amount", schema={"type": "integer"})
+
+    shown = said(capsys, "approve", f"{attempt.execution}/publishh")
+
+    assert "nobody has asked that yet: the answer is kept" in shown
+    assert (
+        f"what waits for an answer now is `{attempt.execution}/publish`, `{attempt.execution}/amount`"
+        in shown
+    )
+    assert f"  Try: kitaru-nb approve {attempt.execution}/publish, or reject" in shown
 
 
 def test_an_answer_ahead_of_time_says_that_nobody_has_asked(

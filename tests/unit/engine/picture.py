@@ -173,7 +173,8 @@ class Drawing:
 
     def _function(self, function: FunctionType) -> Any:
         if function.__module__ != "__main__":
-            return f"{function.__module__}.{function.__qualname__}"
+            # `lru_cache(f)` and `lru_cache()(f)` make the same in two places of theirs
+            return f"{function.__module__}.{function.__qualname__.rpartition('<locals>.')[2]}"
         code = function.__code__
         constants = [constant for constant in code.co_consts if not hasattr(constant, "co_code")]
         cells = [*(function.__closure__ or ())]

@@ -31,7 +31,7 @@ def test_a_thread_and_a_coroutine_that_ask_at_the_same_time_have_one_effect(atte
     async def slow() -> str:
         attempts.ran.append("coroutine")
         began.set()
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 100)
         return "a"
 
     def fast() -> str:
@@ -39,7 +39,7 @@ def test_a_thread_and_a_coroutine_that_ask_at_the_same_time_have_one_effect(atte
         return "b"
 
     def later(loop: asyncio.AbstractEventLoop) -> str:
-        assert began.wait(10)
+        assert began.wait(100)
         loop.call_soon_threadsafe(loop.call_later, 0.05, asked.set)
         return once("k", fast)  # meanwhile
 
@@ -61,7 +61,7 @@ def test_a_coroutine_waits_for_a_thread_that_has_the_effect(attempts: Attempts) 
     def slow() -> str:
         attempts.ran.append("thread")
         began.set()
-        assert asked.wait(10)
+        assert asked.wait(100)
         return "a"
 
     async def fast() -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kitaru_nb import checkpoint, gather
+from kitaru_nb import checkpoint, gather, once
 from kitaru_nb.artifacts.values import checked_buffers
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.errors import KitaruError, StoreError, TimedOutError, UnstorableError, UsageError
@@ -340,6 +340,89 @@ def test_a_call_with_other_arguments_finds_what_the_one_it_replaces_had_done(att
         collect("final")
 
     assert attempts.ran == []
+
+
+def test_calls_two_levels_below_changed_arguments_are_not_made_again(attempts: Attempts) -> None:
+    @checkpoint
+    def fetch(page: int) -> int:
+        attempts.ran.append(page)
+        return len(attempts.ran)
+
+    @checkpoint
+    def chapter(label: str, number: int) -> list[int]:
+        found = [fetch(page) for page in range(3)]
+        if label == "draft" and number == 1:
+            raise KeyboardInterrupt
+        return found
+
+    @checkpoint
+    def book(label: str) -> list[list[int]]:
+        return [chapter(label, 0), chapter(label, 1)]
+
+    with attempts.attempt(), pytest.raises(KeyboardInterrupt):
+        book("draft")
+    attempts.ran.clear()
+    with attempts.attempt():
+        found = book("final")
+
+    # The first chapter came to its end with its own samples, which stay its own. What was fetched for
+    # the second one, which did not, is for the first that asks.
+    assert found == [[4, 5, 6], [1, 2, 3]]
+    assert attempts.ran == [0, 1, 2]
+
+
+def test_what_two_levels_below_was_for_one_call_is_not_given_to_two(attempts: Attempts) -> None:
+    @checkpoint
+    def sample() -> int:
+        attempts.ran.append(1)
+        return len(attempts.ran)
+
+    @checkpoint
+    def inner(label: str) -> list[int]:
+        found = [sample(), sample()]
+        if label == "draft":
+            raise KeyboardInterrupt
+        return found
+
+    @checkpoint
+    def outer(label: str) -> list[int]:
+        return inner(label)
+
+    with attempts.attempt(), pytest.raises(KeyboardInterrupt):
+        outer("draft")
+    with attempts.attempt():
+        first, second = outer("final"), outer("last")
+    with attempts.attempt():
+        again = outer("final"), outer("last")
+
+    assert (first, second) == ([1, 2], [3, 4])
+    assert again == (first, second)
+    assert len(attempts.ran) == 4
+
+
+def test_an_effect_once_two_levels_below_changed_arguments_is_not_had_again(attempts: Attempts) -> None:
+    @checkpoint
+    def pay(amount: int) -> int:
+        attempts.ran.append(amount)
+        return amount
+
+    @checkpoint
+    def shop(label: str) -> int:
+        def buy() -> int:
+            paid = pay(5)
+            if label == "draft":
+                raise KeyboardInterrupt
+            return paid
+
+        return once("buy", buy)
+
+    with attempts.attempt(), pytest.raises(KeyboardInterrupt):
+        shop("draft")
+    with attempts.attempt():
+        paid = shop("final")
+
+    assert paid == 5
+    assert attempts.ran == [5]
 
 
 # What is put back

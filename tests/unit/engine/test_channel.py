@@ -11,11 +11,11 @@ import pytest
 
 from kitaru_nb import channel, log
 from kitaru_nb.engine import channel as module
+from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.context import inside
 from kitaru_nb.engine.export import export_execution
 from kitaru_nb.engine.importing import import_file
 from kitaru_nb.engine.lease import Lease
-from kitaru_nb.engine.scope import Book
 from kitaru_nb.errors import ConflictError, StoreError, TimedOutError, UnstorableError, UsageError
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from kitaru_nb.analysis.outline import Outline, outline_of
+from kitaru_nb.engine.computing import libraries_of
 from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, named_files, seeds
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.listing import names_in
@@ -103,7 +104,15 @@ def pending(tmp_path: Path, source: str = "x = 1", before: str = "", **process: 
     cell = cell_of(source)
     needs = Inputs(namespace, tmp_path).of(cell, state)
     return Pending(
-        cell, "step", needs, state, process, seeded=True, started_at=datetime.now(UTC), started=0.0
+        cell,
+        "step",
+        needs,
+        state,
+        process,
+        seeded=True,
+        started_at=datetime.now(UTC),
+        started=0.0,
+        libraries=libraries_of((), needs.uses),
     )
 
 
@@ -119,7 +128,9 @@ def conditions(
     suspects: Iterable[str] = (),
 ) -> dict[str, str]:
     after = step.process if after is None else after
-    return conditions_of(step, change, after, observed or Observed(), [], suspects=suspects, ignored=[])
+    return conditions_of(
+        step, change, after, observed or Observed(), [], suspects=suspects, ignored=[], live={}
+    )
 
 
 LEADS = "def f(): return 1\ndef g(): return 2\nk = [f]"
@@ -203,11 +214,12 @@ def test_what_a_step_may_have_set_where_it_was_set_has_to_be_set(tmp_path: Path)
 @pytest.mark.parametrize(
     ("source", "parts"),
     [
-        ("x = os.getpid()", {"cwd"}),
-        ("x = getcwd()", {"cwd"}),
-        ("x = decimal.Decimal(1)", {"decimal"}),
-        ("x = pd.get_option('a')", {"pandas options", "numpy options"}),
-        ("x = json.kt", {"attributes/json:kt"}),
+        ("x = os.getpid()", {"process:cwd"}),
+        ("x = getcwd()", {"process:cwd"}),
+        ("x = decimal.Decimal(1)", {"settings:decimal"}),
+        ("x = pd.get_option('a')", {"process:pandas options", "process:numpy options"}),
+        ("x = gc.isenabled()", {"process:setting gc"}),
+        ("x = json.kt", {"process:attributes/json:kt"}),
         ("x = 1", set()),
     ],
 )
@@ -218,13 +230,14 @@ def test_what_a_step_can_see_of_the_process_counts(source: str, parts: set[str],
         "pandas options": 1,
         "numpy options": 2,
         "logging": 3,
+        "setting gc": 4,
         "attributes": {"json:kt": Held(1), "string|Template:kt": Held(2)},
     }
     step = pending(tmp_path, source, "import os, decimal, json", **process)
 
     found = conditions(step)
 
-    assert found.keys() == {f"process:{part}" for part in parts}
+    assert found.keys() == parts
     assert all(holds(step, *each) for each in found.items())
     other = {"attributes": {"json:kt": Held(9)}}
     assert not any(holds(pending(tmp_path, **other), *each) for each in found.items())
@@ -281,7 +294,7 @@ def test_files_that_a_step_read_or_changed_count_and_those_it_wrote_do_not(tmp_p
     ]
 
     found = conditions_of(
-        pending(tmp_path), NOTHING, {}, observed, files, suspects=(), ignored=[tmp_path / "home"]
+        pending(tmp_path), NOTHING, {}, observed, files, suspects=(), ignored=[tmp_path / "home"], live={}
     )
 
     assert found == {

@@ -97,11 +97,25 @@ def test_a_job_belongs_to_whoever_handed_it_in_and_not_to_who_started_the_pools_
         assert pool.submit(innermost).result() is None
 
 
-def test_a_job_that_raises_leaves_its_thread_as_it_was(scope: Scope) -> None:
+@pytest.mark.parametrize("error", [None, ZeroDivisionError()])
+def test_a_job_leaves_its_thread_as_it_was(scope: Scope, error: Exception | None) -> None:
+    """What is called back in that thread when the job is done, whether or not it raised."""
+    go_on, found = threading.Event(), list[Scope | None]()
+
+    def job() -> None:
+        go_on.wait()
+        if error is not None:
+            raise error
+
     with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()  # the thread is there, and in no scope
         with inside(scope):
-            assert isinstance(pool.submit(lambda: 1 / 0).exception(), ZeroDivisionError)
-        assert pool.submit(innermost).result() is None
+            future = pool.submit(job)
+            future.add_done_callback(lambda _: found.append(innermost()))
+        go_on.set()
+        assert future.exception() is error
+
+    assert found == [None]
 
 
 def test_tasks_at_the_same_time_each_have_their_own(scope: Scope) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from kitaru_nb import checkpoint, record_usage
+from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.context import inside
 from kitaru_nb.engine.diff import diff_executions
 from kitaru_nb.engine.lease import Lease
-from kitaru_nb.engine.scope import Book
 from kitaru_nb.model.execution import ExecutionStatus, Identity
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine

@@ -17,7 +17,7 @@ import pytest
 import kitaru_nb
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.cli.main import main
-from kitaru_nb.cli.run import _all_resumable, _newest
+from kitaru_nb.cli.resume import _all_resumable, _newest
 from kitaru_nb.engine import importing
 from kitaru_nb.engine.export import export_execution
 from kitaru_nb.engine.gc import Policy, collect
@@ -485,7 +485,7 @@ def test_flows_that_a_flow_began_and_replays_come_along(people: People) -> None:
 
 
 def test_a_headless_run_that_was_imported_is_resumed_only_by_its_id(people: People) -> None:
-    people.be("ana")
+    key = people.be("ana").public
     identity = Identity(notebook="/work/job.ipynb", output="/work/job.out.ipynb")
     with closing(open_engine(Settings(home=people.home("ana")))) as engine:
         attempt, _ = engine.journal.start(identity, owner=current_owner())
@@ -505,6 +505,11 @@ def test_a_headless_run_that_was_imported_is_resumed_only_by_its_id(people: Peop
     with closing(open_engine(settings)) as engine:
         engine.journal.resume(attempt.execution, owner=current_owner())
         engine.journal.finish(engine.journal.attempts(attempt.execution)[-1], ExecutionStatus.INTERRUPTED)
+        with pytest.raises(UntrustedError, match="was begun by somebody whose key is not trusted"):
+            _newest(engine)
+    assert _all_resumable(settings, tag=None, since=None, dollars=None) == []
+    people.be("ben").trust(key)
+    with closing(open_engine(settings, read_only=True)) as engine:
         assert _newest(engine).id == attempt.execution
     assert [each.id for each in _all_resumable(settings, tag=None, since=None, dollars=None)] == [
         attempt.execution

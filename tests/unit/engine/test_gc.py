@@ -218,6 +218,20 @@ def test_values_of_completed_executions_go_after_their_time_and_records_stay(wor
     assert found.after < found.before
 
 
+def test_a_machine_whose_clock_is_ahead_removes_nothing_early(world: World) -> None:
+    execution = world.begin()
+    world.commit(execution, [world.put([1])])
+    world.finish(execution)
+    world.days = 29  # by the clock that all share; by this machine's it is long ago
+
+    collect(world.journal, world.store, Policy(keep_days=30))
+    kept = world.there()
+    world.days = 31
+    collect(world.journal, world.store, Policy(keep_days=30))
+
+    assert (kept, world.there()) == ({0}, set())
+
+
 @pytest.mark.parametrize(
     "status", [ExecutionStatus.FAILED, ExecutionStatus.WAITING, ExecutionStatus.INTERRUPTED, None]
 )

@@ -36,7 +36,7 @@ def _as_it_was() -> Iterator[None]:
 WORKER = (
     "import threading\n"
     "stop = threading.Event()\n"
-    "def work():\n    stop.wait(20)\n"
+    "def work():\n    stop.wait(200)\n"
     "thread = threading.Thread(target=work, daemon=True)\n"
     "thread.start()\n"
     "x = 1"
@@ -167,7 +167,7 @@ def test_what_a_library_starts_and_registers_does_not_count(home: Path) -> None:
 def test_a_pool_that_runs_a_function_of_the_notebook_does_not_count(home: Path) -> None:
     source = (
         "from concurrent.futures import ThreadPoolExecutor\nimport threading\nstop = threading.Event()\n"
-        "def work(): stop.wait(20)\npool = ThreadPoolExecutor(1)\njob = pool.submit(work)\ndel job"
+        "def work(): stop.wait(200)\npool = ThreadPoolExecutor(1)\njob = pool.submit(work)\ndel job"
     )
     kernel = Kernel(home)
 
@@ -183,9 +183,9 @@ def test_a_thread_class_a_timer_and_an_argument_of_the_notebook_count(home: Path
 
     kernel.cell(
         "import threading\nstop = threading.Event()\n"
-        "class Worker(threading.Thread):\n    def run(self): stop.wait(20)\n"
+        "class Worker(threading.Thread):\n    def run(self): stop.wait(200)\n"
         "a = Worker(daemon=True, name='mine')\na.start()\n"
-        "def later(): pass\nb = threading.Timer(20, later)\nb.daemon = True\nb.start()"
+        "def later(): pass\nb = threading.Timer(200, later)\nb.daemon = True\nb.start()"
     )
 
     found = sorted(name for name in kernel.last.draft.conditions if name.startswith("live:"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import pytest
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import live_outputs
 from kitaru_nb.engine.capture import Message, Output, fold
-from kitaru_nb.engine.live_outputs import CLEARED, SHOWN, TOLD, LiveOutputs, shown_by
+from kitaru_nb.engine.live_outputs import CLEARED, SHOWN, TOLD, LiveOutputs, shown_by, unended_step
 from kitaru_nb.engine.logs import log_of
 from kitaru_nb.errors import NotFoundError, StoreError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import CheckpointStatus
 from kitaru_nb.model.execution import Attempt, Identity, current_owner
 from kitaru_nb.testing import a_draft
+from tests.patience import PATIENCE
 
 RUN = Identity(notebook="/n.ipynb")
 
@@ -104,6 +106,19 @@ def test_a_step_that_ends_soon_leaves_nothing_beside_its_own_record(notes: Notes
     live.close()
 
 
+def test_looks_are_a_second_apart_and_farther_the_longer_a_step_runs(screen: Screen) -> None:
+    step = live_outputs._Step("train", screen, since=100.0, looked=100.0)
+
+    def after(ran: float, looked: float) -> bool:
+        step.looked = 100 + looked
+        return step.is_due(100 + ran)
+
+    assert [after(ran, 0) for ran in (1.9, 2.0)] == [False, True]
+    assert [after(ran, 50) for ran in (50.9, 51.0)] == [False, True]
+    assert [after(ran, 500) for ran in (505.0, 505.1)] == [False, True]
+    assert [after(ran, 5000) for ran in (5009.9, 5010.0)] == [False, True]
+
+
 def test_what_a_long_step_shows_is_noted_as_it_appears_and_once(
     live: LiveOutputs, notes: Notes, screen: Screen
 ) -> None:
@@ -115,6 +130,8 @@ def test_what_a_long_step_shows_is_noted_as_it_appears_and_once(
     screen.print("done\n")
 
     assert live.end() is True
+    screen.print("no step's\n")
+    assert live.end() is False, "none runs"
     assert {note["checkpoint"] for note in notes.all} == {"train"}
     assert notes.text == "epoch 1\nepoch 2\ndone\n"
 
@@ -146,17 +163,31 @@ def test_a_step_after_a_long_silence_is_seen(
         screen.print(f"{number}\n")
         notes.wait_for(number)
         assert live.end() is True
+        deadline = time.monotonic() + PATIENCE
+        while not live._sleeps:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)  # polls, bounded by the deadline
 
     assert notes.text == "1\n2\n3\n"
 
 
-def test_of_a_progress_bar_its_last_state_is_noted(live: LiveOutputs, notes: Notes, screen: Screen) -> None:
-    screen.print("  1 %\r 50 %\r100 %\nnext\r")
+@pytest.mark.parametrize(
+    ("shown", "left"),
+    [
+        ("  1 %\r 50 %\r100 %\nnext\n", "\r100 %\nnext\n"),
+        ("  1 %\r 50 %\r", "\r 50 %\r"),
+        ("one\r\ntwo\r", "one\ntwo\r"),
+    ],
+)
+def test_of_a_progress_bar_its_last_state_is_noted(
+    live: LiveOutputs, notes: Notes, screen: Screen, shown: str, left: str
+) -> None:
+    screen.print(shown)
     live.begin("train", screen)
     notes.wait_for(1)
     live.end()
 
-    assert notes.text == "\r100 %\nnext\r"
+    assert notes.text == left
 
 
 KEYS = [
@@ -167,6 +198,12 @@ KEYS = [
     pytest.param("say q8 Zr4-Tn1 Lw7 X", "s2!Vb9", id="known-with-a-word-after-a-space"),
     pytest.param(
         "-----BEGIN RSA PRIVATE KEY-----\nq8Zr4Tn1\n", "Lw7Xs2Vb9\n-----END RSA PRIVATE KEY-----", id="pem"
+    ),
+    pytest.param("say q8 Zr4-Tn1 Lw7 Xs2!Vb9", "", id="known-and-all-there"),
+    pytest.param(
+        "-----BEGIN RSA PRIVATE KEY-----\nq8Zr4Tn1\nLw7Xs2Vb9\n-----END RSA PRIVATE KEY-----",
+        "",
+        id="pem-and-all-there",
     ),
     pytest.param("AKIAQ8ZR4TN1LW7XS2VB and\n", "q8Zr4Tn1Lw7Xs2Vb9Km5q8Zr4Tn1Lw7Xs2Vb9Km5", id="pair"),
 ]
@@ -195,7 +232,29 @@ def test_a_secret_that_comes_in_two_pieces_is_noted_in_neither(
     assert notes.text.startswith("before\n")
     assert notes.text.endswith("\nafter\n")
     assert "secret:" in notes.text
-    assert not any(piece in notes.text for piece in ("q8", "canary", "Lw7", "Xs2", "Vb9", "Km5", "456789"))
+    pieces = ("q8", "canary", "Lw7", "Xs2", "Vb9", "Km5", "456789", "KEY-----")
+    assert not any(piece in notes.text for piece in pieces)
+
+
+@pytest.mark.usefixtures("phrase")
+def test_a_secret_in_a_steps_name_is_not_noted(live: LiveOutputs, notes: Notes, screen: Screen) -> None:
+    screen.print("1\n")
+    live.begin("with q8 Zr4-Tn1 Lw7 Xs2!Vb9", screen)
+    notes.wait_for(1)
+
+    assert notes.all[0]["checkpoint"].startswith("with ")
+    assert "Vb9" not in notes.all[0]["checkpoint"]
+
+
+def test_what_became_known_for_a_secret_meanwhile_is_not_noted(notes: Notes, screen: Screen) -> None:
+    live = LiveOutputs(notes, learn=lambda: VAULT.meet("phrase", "q8 Zr4-Tn1 Lw7 Xs2!Vb9"))
+    live.begin("train", screen)
+    screen.print("say q8 Zr4-Tn1 Lw7 Xs2!Vb9\n")
+    live._take(live._step)  # type: ignore[arg-type] # it runs
+    live.close()
+    VAULT.forget()
+
+    assert notes.text == "say secret:name:phrase\n"
 
 
 def test_no_secret_is_cut_where_a_long_text_is(live: LiveOutputs, notes: Notes, screen: Screen) -> None:
@@ -269,7 +328,32 @@ def test_what_is_noted_of_one_step_is_bounded(
     assert notes.text == ("x" * 50 + "\n") * 2
 
 
-def test_a_journal_that_refuses_does_not_stop_the_step(screen: Screen, live: LiveOutputs) -> None:
+def test_of_a_step_that_shows_nothing_it_is_noted_once_that_it_runs(
+    live: LiveOutputs, notes: Notes, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_outputs, "_SILENT", 0.0)
+    live.begin("train", screen, step="cell:a")
+    notes.wait_for(1)
+    screen.print("at last\n")
+    notes.wait_for(2)
+
+    assert live.end() is True
+    assert [note["outputs"] for note in notes.all[:2]] == [[], [stream("at last\n")]]
+    assert notes.all[0] == {"checkpoint": "train", "step": "cell:a", "outputs": []}
+
+
+def test_a_step_that_showed_nothing_leaves_its_outputs_to_its_record(
+    live: LiveOutputs, notes: Notes, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_outputs, "_SILENT", 0.0)
+    live.begin("train", screen)
+    notes.wait_for(1)
+
+    assert live.end() is False
+
+
+@pytest.mark.usefixtures("live")
+def test_a_journal_that_refuses_does_not_stop_the_step(screen: Screen) -> None:
     asked = threading.Event()
 
     def refuse(_shown: Mapping[str, Any]) -> None:
@@ -337,6 +421,24 @@ def test_what_runs_is_shown_from_its_notes_and_what_ended_from_its_record(
     assert (running.outputs, running.ended) == ([stream("1\n2\n")], False)
     assert (ended.outputs, ended.ended) == ([stream("1\n2\n3\n")], True)
     assert (again.outputs, again.ended) == ([stream("again\n")], False)
+
+
+def test_the_step_that_runs_is_found_without_its_name(journal: SqliteJournal, attempt: Attempt) -> None:
+    execution = journal.execution(attempt.execution)
+    with pytest.raises(NotFoundError, match=r"no step of ex_\w+ runs"):
+        unended_step(journal, execution)
+    journal.note_shown(attempt, {"checkpoint": "load", "outputs": [stream("0\n")]})
+    journal.commit(attempt, a_draft(name="load", outputs=(stream("0\n"),)))
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": [stream("1\n")]})
+    journal.commit(attempt, a_draft(name="inner"))  # a step that the running one calls
+    journal.record_event(attempt.execution, SHOWN, {"checkpoint": 3})
+
+    running = unended_step(journal, execution)
+    journal.commit(attempt, a_draft(name="train", outputs=(stream("1\n"),)))
+
+    assert running == "train"
+    with pytest.raises(NotFoundError):
+        unended_step(journal, execution)
 
 
 @pytest.mark.parametrize(

@@ -343,7 +343,7 @@ def _picks(data: Any) -> Pick:
     return lambda among: data.draw(st.sampled_from(among))
 
 
-TestNotebook = pytest.mark.timeout(0 if ASKED else 120)(Notebook.TestCase)
+TestNotebook = pytest.mark.timeout(0 if ASKED else 300)(Notebook.TestCase)
 TestNotebook.settings = settings(
     max_examples=max(1, STEPS // LENGTH),
     derandomize=ASKED is None,

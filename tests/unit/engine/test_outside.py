@@ -109,10 +109,10 @@ def test_served_calls_that_ran_at_once_leave_what_the_last_one_to_end_left(attem
     @checkpoint
     def draw(number: int) -> float:
         attempts.ran.append(number)
-        gate.began.wait(10)
+        gate.began.wait(100)
         drawn = random.random()
         if number == 0:  # the first that is asked for ends last
-            assert gate.ended.wait(10)
+            assert gate.ended.wait(100)
             drawn = random.random()
         return drawn
 
@@ -357,13 +357,13 @@ def test_a_file_that_was_not_seen_is_kept_by_the_call_that_wrote_it_though_anoth
 
     @checkpoint
     def touch() -> None:
-        gate.began.wait(10)
+        gate.began.wait(100)
         subprocess.run(["touch", "a.txt"], check=True)
 
     @checkpoint
     def other() -> None:
-        gate.began.wait(10)
-        assert gate.ended.wait(10)
+        gate.began.wait(100)
+        assert gate.ended.wait(100)
 
     with attempts.attempt():
         futures = [touch.submit(), other.submit()]
@@ -383,11 +383,11 @@ def test_a_file_that_may_be_of_two_calls_at_once_is_kept_by_both(attempts: Attem
 
     @checkpoint
     def run(number: int) -> None:
-        gate.began.wait(10)
+        gate.began.wait(100)
         if number == 0:
             subprocess.run(["touch", "a.txt"], check=True)
         else:
-            assert gate.ended.wait(10)
+            assert gate.ended.wait(100)
             subprocess.run(["sh", "-c", "echo whole > b.txt; echo whole > a.txt"], check=True)
 
     def body() -> None:
@@ -419,10 +419,10 @@ def test_a_file_that_was_not_seen_and_is_of_a_call_which_goes_on_is_left_to_that
     def run(number: int) -> None:
         attempts.ran.append(number)
         if len(attempts.ran) < 3:
-            gate.began.wait(10)
+            gate.began.wait(100)
         subprocess.run(["sh", "-c", f"echo {number} >> a.txt"], check=True)
         if number == 1 and len(attempts.ran) < 3:
-            assert gate.ended.wait(10)
+            assert gate.ended.wait(100)
             subprocess.run(["sh", "-c", "echo more >> a.txt"], check=True)
             raise KeyboardInterrupt
 
@@ -449,17 +449,17 @@ def test_what_other_calls_kept_of_an_unfinished_file_gives_way_to_the_whole(
     @checkpoint
     def run() -> None:
         for number in (1, 2):
-            gate.began.wait(10)
+            gate.began.wait(100)
             subprocess.run(["sh", "-c", f"echo {number} >> a.txt"], check=True)
-            gate.began.wait(10)
-        assert gate.ended.wait(10)
+            gate.began.wait(100)
+        assert gate.ended.wait(100)
         subprocess.run(["sh", "-c", "echo 3 >> a.txt"], check=True)
 
     @checkpoint
     def beside(number: int) -> None:
         attempts.ran.append(number)
-        gate.began.wait(10)
-        gate.began.wait(10)
+        gate.began.wait(100)
+        gate.began.wait(100)
         subprocess.run(["true"], check=True)
 
     with attempts.attempt():
@@ -487,13 +487,13 @@ def test_a_file_that_one_call_was_seen_to_write_is_not_that_of_another_one(
 
     @checkpoint
     def run() -> None:
-        gate.began.wait(10)
+        gate.began.wait(100)
         subprocess.run(["touch", "a.txt"], check=True)
-        assert gate.ended.wait(10)
+        assert gate.ended.wait(100)
 
     @checkpoint
     def seen() -> None:
-        gate.began.wait(10)
+        gate.began.wait(100)
         (folder / "b.txt").write_text("seen")
 
     with attempts.attempt():

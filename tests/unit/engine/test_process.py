@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import codeop
 import decimal
 import importlib
 import json
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kitaru_nb.engine.parts import CELLS
 from kitaru_nb.engine.process import ABSENT, Held, Process, began_ns, drawn, is_secret
 from tests.unit.engine.kernel import RESTORED, Kernel
 
@@ -320,6 +322,35 @@ def test_going_back_undoes_what_was_set_since(tmp_path: Path, monkeypatch: pytes
     assert (sys.path, Path.cwd(), sys.getrecursionlimit()) == (path, folder, limit)
     assert (vars(json).pop("kt_known"), vars(json).pop("kt_since", None)) == (1, None)
     assert names["__annotations__"] == {}
+
+
+def test_a_logger_that_had_no_level_goes_back_to_none() -> None:
+    cell, library = logging.getLogger("kt_of_a_cell"), logging.getLogger("json.kt_of_a_library")
+    process = Process()
+    process.snapshot()
+    cell.setLevel(40)
+    library.setLevel(40)
+
+    process.go_back({})
+
+    levels = cell.level, library.level
+    library.setLevel(0)
+    assert levels == (0, 40)
+
+
+def test_what_is_imported_from_the_future_is_put_back_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CELLS, "compiler", codeop.Compile())
+    process = Process()
+    process.snapshot()
+    CELLS.compiler("from __future__ import annotations", "", "exec")
+    known = process.snapshot()["future imports"]
+    process.go_back({})
+    before = process.snapshot()["future imports"]
+
+    process.apply({"future imports": known})
+
+    assert (known, before) == (("annotations",), ())
+    assert process.snapshot()["future imports"] == known
 
 
 def test_a_variable_of_the_project_goes_back_to_how_it_was_imported(

@@ -15,6 +15,7 @@ from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.engine.prefix import matching_prefix, record_restored, restored_draft, source_code
 from kitaru_nb.engine.recovery import Loader, Recorded, furthest, put_back, recorded_at
 from kitaru_nb.engine.trust import Standing, Trust
+from kitaru_nb.errors import CorruptError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionId, Identity, current_owner
@@ -307,6 +308,24 @@ def test_a_group_that_cannot_be_read_becomes_markers(start: Start) -> None:
     assert restored.names == ["good"]
     assert list(restored.damaged) == ["x", "y"]
     assert is_marker(kernel["x"])
+
+
+def test_a_value_of_a_notebook_class_that_cannot_be_loaded_does_not_cost_the_rest(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    define = (
+        "import os\nclass Box:\n    def __init__(self): self.n = 1\n"
+        "    def __setstate__(self, state):\n        if 'KT_FAILS' in os.environ: raise ValueError('no')\n"
+        "        self.__dict__.update(state)"
+    )
+    start().cells(define, "box = [Box()]; kept = 5")
+    monkeypatch.setenv("KT_FAILS", "1")
+    kernel = start()
+
+    with pytest.raises(CorruptError, match=r"`box` could not be restored .* everything else is back"):
+        kernel.session.resume()
+
+    assert (is_marker(kernel["box"]), kernel["kept"]) == (True, 5)
 
 
 def test_an_artifact_is_loaded_once(start: Start) -> None:

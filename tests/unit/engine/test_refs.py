@@ -93,6 +93,17 @@ def test_an_unknown_execution_is_not_guessed(journal: SqliteJournal) -> None:
         assert caught.value.kind == "unknown-execution"
 
 
+def test_a_tag_is_no_execution_and_says_how_to_go_on_with_those_that_have_it(journal: SqliteJournal) -> None:
+    for number in (1, 2):
+        journal.start(Identity(notebook=f"/{number}.ipynb"), owner=current_owner(), tags=["grid:ab"])
+
+    with pytest.raises(NotFoundError, match="the tag of 2") as caught:
+        find_execution(journal, "grid:ab")
+
+    assert caught.value.kind == "unknown-execution"
+    assert "kitaru-nb resume --all --tag grid:ab" in caught.value.hint
+
+
 def test_the_latest_is_the_newest_that_no_other_calls(journal: SqliteJournal) -> None:
     start(journal)
     begun = start(journal, notebook="/home/ana/second.ipynb").execution

@@ -191,6 +191,31 @@ def test_an_object_that_died_with_its_name_cannot_be_put_back() -> None:
     assert not shadow.whole
 
 
+def test_what_takes_itself_out_of_a_registry_does_so_after_the_undo_too() -> None:
+    class Node:
+        pass
+
+    registry: dict[int, weakref.ref[Node]] = {}
+
+    def add(node: Node) -> None:  # as matplotlib's transforms note their parents
+        key = id(node)
+        registry[key] = weakref.ref(node, lambda _, pop=registry.pop: pop(key))
+
+    kept, made = Node(), Node()
+    add(kept)
+    before = dict(registry)
+    shadow = Shadow({"registry": registry}, ["registry"])
+    shadow.take()
+    add(made)
+    shadow.settle()
+
+    shadow.undo()
+    assert registry.keys() == {id(kept), id(made)}, "it lives, and its callback counts on the entry"
+    del shadow, made  # an error in the callback would fail this test
+
+    assert registry == before
+
+
 def test_an_array_too_large_to_copy_cannot_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollback, "COPIED_BYTES", 100)
     fits, exceeds = {"x": np.zeros(100, "u1")}, {"x": [np.zeros(60, "u1"), np.zeros(41, "u1")]}
@@ -257,6 +282,21 @@ def test_a_name_bound_to_another_while_a_weak_reference_watches_shows() -> None:
     assert shadow.keeps_watched()
     shadow.give_up()
     assert watched() is None
+
+
+@pytest.mark.parametrize("lets_go", ["x = None", "x.clear()", "del x"])
+def test_what_has_a_last_word_and_was_let_go_shows(lets_go: str) -> None:
+    live: dict[str, Any] = {"__name__": "__main__"}
+    exec("said = []\nclass C:\n    def __del__(self): said.append(1)\nx = [C()]", live)
+    shadow = Shadow(live, ["x"])
+    shadow.take()
+    assert not shadow.keeps_watched()
+
+    exec(lets_go, live)
+
+    assert (shadow.keeps_watched(), live["said"]) == (True, [])
+    shadow.give_up()
+    assert live["said"] == [1]
 
 
 def test_everything_that_can_change_is_met_once_and_closed_types_are_not_looked_into() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb import checkpoint, once
+from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.context import inside
 from kitaru_nb.engine.lease import Lease
-from kitaru_nb.engine.scope import Book
 from kitaru_nb.model.execution import ExecutionStatus, Identity
 from tests.unit.engine.test_calls import attempts
 from tests.unit.engine.turns import Attempts

@@ -1013,3 +1013,33 @@ def test_a_cell_is_handed_in_without_its_directive() -> None:
 
     assert cell.directive is not None
     assert (cell.directive.name, len(cell.tree.body)) == ("load", 1)
+
+
+def test_names_with_double_underscores_are_the_users_unless_python_binds_them(start: Start) -> None:
+    cells = ("import __main__\n__version__ = '1'\n__author__ = ['a']", "__author__.append('b')")
+    first = start()
+    for number, cell in enumerate(cells):
+        first.cell(cell, step=str(number))
+    resumed = start()
+    resumed.session.resume()
+    second = start()
+
+    became = [second.cell(cell, step=str(number)) for number, cell in enumerate(cells)]
+
+    assert became == [RESTORED] * 2
+    for kernel in (resumed, second):
+        assert (kernel["__version__"], kernel["__author__"]) == ("1", ["a", "b"])
+        assert kernel["__main__"] is sys.modules["__main__"]
+        assert kernel["__name__"] == "__main__"
+
+
+def test_a_cell_that_may_read_any_name_reads_those_with_double_underscores(start: Start) -> None:
+    cell = "eval('__ver' + 'sion__')"
+    kernel = start()
+    kernel.plain("__version__ = '1'")
+    kernel.cell(cell, step="a")
+    assert kernel.cell(cell, step="a") == RESTORED
+
+    kernel.plain("__version__ = '2'")
+
+    assert kernel.cell(cell, step="a") == RAN

@@ -40,6 +40,11 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("import random\nrandom.seed(3)", GENERATORS),
         ("rng.bit_generator.state = s; torch.manual_seed(1)", GENERATORS),
         ("seeded = 1; exceeds = 2", set()),
+        ("seed = 7\nrng = np.random.default_rng(seed); fit(rows, random_state=seed)", set()),
+        ("from random import seed\nf = seed\nf(3)", GENERATORS),
+        ("seed(3)", GENERATORS),
+        ("@seed\ndef go(): pass", GENERATORS),
+        ("set_seed(seed)", GENERATORS),
         ("import sys\nsys.path.append('x')", {"path"}),
         ("import os\nos.path.join('a', 'b')", set()),
         ("os.environ['A'] = '1'", set()),
@@ -78,6 +83,7 @@ def test_the_code_that_a_cell_reaches_counts(tmp_path: Path) -> None:
     helper.write_text("import numpy\ndef quiet(): numpy.seterr(all='ignore')\n", "utf-8")
 
     assert may_set(cell_of("go()"), [_seed], []) == GENERATORS
+    assert may_set(cell_of("list(map(seed, [3]))"), [random.seed], []) == GENERATORS
     assert may_set(cell_of("go()"), [_Sets], []) == {"warnings", "recursion limit"}
     assert may_set(cell_of("go()"), [_SetsMore()], []) == {"warnings", "recursion limit"}
     assert may_set(cell_of("go()"), [], [LocalModule(helper, Digest("d"))]) == {"setting numpy errors"}

@@ -225,7 +225,7 @@ def test_an_environment_variable_and_an_option_are_named(
         kernel.cell(source, step="a")
 
     assert "environment variable `RATE_OF_TEST` had another value" in reason(kernel)
-    assert "decimal of the process was different" in reason(kernel)
+    assert "settings of `decimal` that change what it computes were different" in reason(kernel)
 
 
 def test_an_effect_that_lives_in_one_process_is_named(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.context import inside
 from kitaru_nb.engine.lease import Lease
-from kitaru_nb.engine.scope import Book, Scope
+from kitaru_nb.engine.scope import Scope
 from kitaru_nb.model.execution import Execution, ExecutionStatus, Identity
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine

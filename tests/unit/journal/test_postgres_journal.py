@@ -24,7 +24,7 @@ from kitaru_nb.journal.postgres_journal import PostgresJournal
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.wait import Question, binding_of
 from kitaru_nb.testing import JournalSuite
-from kitaru_nb.testing.journal_suite import a_draft, a_stored_value, unseen_owner
+from kitaru_nb.testing.examples import a_draft, a_stored_value, unseen_owner
 from tests.postgres_server import PostgresServer, started
 
 IDENTITY = Identity(notebook="/home/ana/train.ipynb")
@@ -171,6 +171,27 @@ def test_a_commit_that_was_not_answered_is_recorded_once(
     assert [found.seq for found in journal.checkpoints(attempt.execution)] == [step.seq]
     assert [event.kind for event in journal.events(attempt.execution)].count("checkpoint.completed") == 1
     assert journal.verify() == []
+
+
+def slept(journal: PostgresJournal, seconds: float) -> None:
+    """The laptop slept: its own count of the time since the server last said it stood still."""
+    at, looked = journal.session._server_time
+    journal.session._server_time = (int(at - seconds * 1e6), looked)
+
+
+def test_after_a_laptop_slept_the_time_is_the_servers(journal: PostgresJournal) -> None:
+    attempt, _ = journal.start(IDENTITY, owner=current_owner())
+
+    slept(journal, 7200)
+    event = journal.record_event(attempt.execution, "noted", {})
+    slept(journal, 7200)
+    journal.finish(attempt, ExecutionStatus.COMPLETED)
+    slept(journal, 7200)
+    now = journal.now()
+
+    execution = journal.execution(attempt.execution)
+    assert execution.ended_at is not None
+    assert execution.started_at <= event.at <= execution.ended_at <= now
 
 
 def test_every_method_that_is_one_transaction_waits_for_a_server_that_restarts() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,12 +120,10 @@ def test_each_failed_try_is_on_record_and_undone(shell: Shell, monkeypatch: pyte
 
 
 def test_a_deadline_ends_a_sleep_with_an_error_that_names_the_step(shell: Shell) -> None:
-    began = time.monotonic()
-    failed = shell.run("%%checkpoint a --timeout 50ms\nimport time\ntime.sleep(60)", "a")
+    failed = shell.run("%%checkpoint a --timeout 50ms\nimport time\ntime.sleep(6000)", "a")
 
     assert isinstance(failed.error_in_exec, TimedOutError)
     assert failed.error_in_exec.kind == "timeout"
-    assert time.monotonic() - began < 30
     assert statuses(shell) == ["failed"]
 
 

@@ -37,28 +37,6 @@ def group(*names: str, **unstorable: str) -> Group:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 ms"),
-        (0.0004, "0 ms"),
-        (0.049, "49 ms"),
-        (0.05, "0.1 s"),
-        (0.84, "0.8 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (192, "3 min 12 s"),
-        (3599.6, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-        (90000, "25 h 00 min"),
-    ],
-)
-def test_durations_in_words(seconds: float, words: str) -> None:
-    assert display.duration(seconds) == words
-
-
-@pytest.mark.parametrize(
     ("count", "words"),
     [
         (0, "0 B"),
@@ -143,7 +121,7 @@ def test_the_restore_report_names_what_is_back_what_is_not_and_where_to_go_on() 
     lost = {"gen": "a generator", "conn": "a connection", "lines": "a generator"}
     restored = Restored(["a", "b"], lost, problems=["cwd was not put back: no"], remakable=["conn", "gen"])
 
-    said = display.resumed(Resumed(an_execution(), a_checkpoint("train"), restored, 192, 3, {}))
+    said = display.resumed(Resumed(an_execution(), a_checkpoint("train"), restored, 192, 3, {})).text
 
     assert said.splitlines() == [
         "kitaru: resumed `ex_1` as of `train` · 3 checkpoints · saved 3 min 12 s",
@@ -151,9 +129,9 @@ def test_the_restore_report_names_what_is_back_what_is_not_and_where_to_go_on() 
         "  not back: `conn` (a connection)",
         "  not back: `gen` (a generator)",
         "  not back: `lines` (a generator)",
+        "  cwd was not put back: no",
         "  %resume --remake conn,gen runs the cells that made them, for them alone",
         "  run the cells that make `lines` again, or make them with @kt.resource",
-        "  cwd was not put back: no",
         "  go on with the cell after `train`",
     ]
 
@@ -162,7 +140,7 @@ def test_what_was_just_refused_is_not_proposed() -> None:
     restored = Restored(["a"], {"gen": "a generator"})
     refused = [UsageError("`gen` was used since", kind="changed-since")]
 
-    said = display.resumed(Resumed(an_execution(), a_checkpoint("train"), restored, 192, 3, {}, refused))
+    said = display.resumed(Resumed(an_execution(), a_checkpoint("train"), restored, 192, 3, {}, refused)).text
 
     assert "not back: `gen`" in said
     assert "--remake" not in said
@@ -181,3 +159,21 @@ def test_what_is_said_is_text_and_never_markup() -> None:
     assert data["text/plain"] == '`<script>` & "x"\nline two'
     assert '`&lt;script&gt;` &amp; "x"<br>line two</div>' in data["text/html"]
     assert "<script>" not in data["text/html"]
+
+
+def test_a_restore_report_has_a_row_for_each_thing_that_did_not_simply_come_back() -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    restored = Restored(names=["a"], lost={hostile: "a generator"}, made={"lock": "a lock"}, problems=["cwd"])
+    report = Resumed(an_execution(), a_checkpoint("a"), restored, 1.0, 1, {})
+
+    shown = display.resumed(report).bundle()
+
+    page = shown["text/html"]
+    assert page.count("<tr>") == 4
+    assert page.count("a generator") == 1, "what is in the table is not said twice"
+    assert "go on with the cell after" in page
+    assert "<img" not in page
+    assert shown["text/plain"].startswith("kitaru: resumed")
+    assert "made again: `lock` (a lock)" in shown["text/plain"]
+    whole = Resumed(an_execution(), a_checkpoint("a"), Restored(names=["a"]), 1.0, 1, {})
+    assert "<table" not in display.resumed(whole).bundle()["text/html"]

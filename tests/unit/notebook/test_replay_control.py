@@ -32,24 +32,22 @@ def test_a_name_with_two_values_has_none() -> None:
         changes_of("a = 1\na = 2")
 
 
-def test_what_is_typed_is_not_seen_by_others_on_the_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[tuple[list[str], str]] = []
+def test_what_was_typed_is_begun_or_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[object, ...]] = []
+    monkeypatch.setattr(replay_control, "begin_elsewhere", lambda *asked, folder: begun.append(asked))
+    settings = Settings(home=tmp_path)
+    control = ReplayControl(settings, ExecutionId("ex_1"), [Step("fit", ())])
 
-    def start(_settings: object, words: list[str], *, told: str, **_: object) -> None:
-        begun.append((words, told))
+    control.run("fit", "rate = 0.1")
+    control.run("other", "")
+    unknown = control.problem
+    control.run("fit", "rate")
 
-    monkeypatch.setattr(replay_control, "start_command", start)
-    control = ReplayControl(Settings(home=tmp_path), ExecutionId("ex_1"), [Step("fit", ())])
-
-    control.run("fit", "password = q8Zr4Tn1")
-    control.run("fit", "")
-
-    assert begun == [
-        (["replay", "ex_1", "--from=fit", "--set=-"], '{"password": "q8Zr4Tn1"}'),
-        (["replay", "ex_1", "--from=fit"], "{}"),
-    ]
+    assert begun == [(settings, "ex_1", "fit", {"rate": 0.1})]
+    assert (unknown, control.problem) == (
+        "choose the checkpoint to begin at",
+        "`rate` is not `name = value`",
+    )
 
 
 def test_without_widgets_the_line_to_type_is_said() -> None:

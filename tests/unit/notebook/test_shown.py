@@ -1,10 +1,8 @@
-"""Tables of costs and restore reports, as HTML."""
+"""Tables of costs, as HTML."""
 
 from __future__ import annotations
 
 from kitaru_nb.engine.costs import By, CostRow
-from kitaru_nb.engine.recovery import Restored
-from kitaru_nb.notebook import display
 from kitaru_nb.notebook.shown import as_html, cost_html
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -39,20 +37,3 @@ def test_a_verb_that_is_words_alone_stays_words() -> None:
     for words in (["executions"], ["show", "--json"], ["cost", "--json"], ["cost", "--tag", "x"], []):
         assert as_html(words, "said\n") is None
     assert as_html(["show"], "one paragraph\n") is None
-
-
-def test_a_restore_report_has_a_row_for_each_thing_that_did_not_simply_come_back() -> None:
-    restored = Restored(names=["a"], lost={HOSTILE: "a generator"}, made={"lock": "a lock"}, problems=["cwd"])
-    text = (
-        f"kitaru: resumed\n  back: `a`\n  made again: `lock` (a lock)\n  not back: `{HOSTILE}` (a generator)"
-    )
-
-    shown = display.restore_report(f"{text}\n  cwd\n  go on with the cell after `a`", restored)
-
-    page = shown["text/html"]
-    assert page.count("<tr>") == 4
-    assert page.count("a generator") == 1, "what is in the table is not said twice"
-    assert "go on with the cell after" in page
-    assert "<img" not in page
-    assert shown["text/plain"].startswith("kitaru: resumed")
-    assert "<table" not in display.restore_report("kitaru: resumed", Restored(names=["a"]))["text/html"]

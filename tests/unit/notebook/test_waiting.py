@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -354,3 +355,20 @@ def test_work_that_is_on_record_is_no_reason_to_say_so(
 
     assert sum(spent) == 100.0
     assert "stands above" not in capsys.readouterr().out
+
+
+def test_a_figure_that_is_approved_is_undone_without_a_word(start: Start, capsys: CAPTURE) -> None:
+    shell = start()
+    shell.run("%%checkpoint figure\nfrom matplotlib.figure import Figure\nfig = Figure()", "a")
+    shell.run("lines = fig.subplots().plot([1, 3, 2])", "b")
+    source = "ok = kt.wait('Publish?', show=fig, name='publish')"
+    suspended(shell, source, "c")
+    answer(True)
+    capsys.readouterr()
+
+    assert shell.run(source, "c").success
+    gc.collect()
+
+    shown = capsys.readouterr()
+    assert shell["ok"] is True
+    assert "Exception ignored" not in shown.out + shown.err

@@ -147,6 +147,37 @@ def test_a_table_is_described_by_its_columns_and_read_row_by_row(api: Api, recor
     assert column["max"] == 1.0
 
 
+def test_a_small_table_is_a_table_too(api: Api, recorder: Recorder) -> None:
+    small = pd.DataFrame({"region": ["north", "south"], "orders": [1204, 987]})
+    wide = pd.DataFrame({f"c{number}": np.arange(20.0) + number for number in range(30)})
+    ref = stored(recorder, small=small, sums=wide.sum(), wide=wide)
+
+    found = api.found("artifacts", ref=ref + "small")
+    rows = api.found("artifacts/slice", ref=ref + "small", **{"as": "rows"})
+    last = api.found("artifacts/slice", ref=ref + "wide", **{"as": "rows"}, start="19", columns="c29")
+
+    assert (found["kind"], found["rows"], [each["name"] for each in found["columns"]]) == (
+        "table",
+        2,
+        ["region", "orders"],
+    )
+    assert {name: rows["columns"][name] for name in small} == small.to_dict("list")
+    assert last["columns"]["c29"] == [48.0]
+    assert api.found("artifacts", ref=ref + "sums")["rows"] == 30
+
+
+def test_what_of_a_table_cannot_be_shown_is_named(api: Api, recorder: Recorder, tmp_path: Path) -> None:
+    trace = tmp_path / "unpickled"
+    frame = pd.DataFrame({"n": [1, 2], "kept": [Trap(trace), 3]})
+    ref = stored(recorder, frame=frame) + "frame"
+
+    found = api.found("artifacts", ref=ref)
+
+    assert [each["name"] for each in found["columns"]] == ["n"]
+    assert "only a part of it can be read" in found["left_out"][0]
+    assert not trace.exists()
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "told"),
     [
@@ -195,6 +226,7 @@ def test_nothing_is_unpickled_by_whatever_is_asked(api: Api, recorder: Recorder,
     for path, query in (
         (f"executions/{one}", {}),
         (f"executions/{one}/why", {"checkpoint": "make"}),
+        (f"executions/{one}/inputs", {"checkpoint": "make"}),
         (f"executions/{one}/logs", {}),
         ("diff", {"a": one, "b": other}),
     ):
@@ -206,6 +238,19 @@ def test_nothing_is_unpickled_by_whatever_is_asked(api: Api, recorder: Recorder,
     assert api.error(refused) == (400, "not-an-array")
     assert page.status_code == 200
     assert not trace.exists()
+
+
+def test_of_a_value_that_is_not_unpickled_the_comparison_says_what_shows_it(
+    api: Api, recorder: Recorder, tmp_path: Path
+) -> None:
+    one = stored(recorder, v=Trap(tmp_path / "a")).split("/")[0]
+    other = stored(recorder, v=Trap(tmp_path / "b")).split("/")[0]
+
+    (step,) = api.found("diff", a=one, b=other)["steps"]
+
+    assert [each["lines"] for each in step["differences"] if each["what"] == "value"] == [
+        [f"it differs, `kitaru-nb diff {one} {other}` shows in what"]
+    ]
 
 
 def test_two_executions_differ_in_data_that_is_shown_without_unpickling(api: Api, recorder: Recorder) -> None:

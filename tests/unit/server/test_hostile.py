@@ -78,6 +78,7 @@ def test_a_hostile_id_is_nothing_that_there_is(api: Api, recorder: Recorder, tex
         api.get(f"executions/{part}"),
         api.get(f"executions/{part}/logs"),
         api.get("executions/latest/why", checkpoint=text),
+        api.get("executions/latest/inputs", checkpoint=text),
         api.post(f"executions/{part}/cancel"),
         api.post(f"executions/{part}/resume"),
         api.post(f"executions/{part}/replay", {"from": text}),

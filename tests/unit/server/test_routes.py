@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kitaru_nb.cli.main import main
-from kitaru_nb.model.execution import ExecutionStatus, Identity, owner_of
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner, owner_of
 from kitaru_nb.server.handler import MAX_BODY
 from kitaru_nb.testing import a_draft
 from tests.served import API, Api, quoted
@@ -76,6 +76,24 @@ def test_executions_are_filtered_by_all_that_is_asked(api: Api, recorder: Record
     assert ids(status="failed", tag="nightly") == []
 
 
+def test_a_notebook_is_found_by_what_its_kernel_calls_it(api: Api, recorder: Recorder) -> None:
+    elsewhere = Identity(notebook="/mnt/team/n.ipynb")
+    attempt, _ = recorder.journal.start(elsewhere, owner=current_owner(), new=True)
+    asked = recorder.ask(attempt)
+    recorder.begin("n.ipynb")
+
+    def listed(name: str, **query: str) -> list[str]:
+        found = api.found(name, notebook="n.ipynb", **query)[name]
+        return [each.get("execution") or each["id"] for each in found]
+
+    assert listed("executions", known_as="/mnt/team/n.ipynb") == [attempt.execution]
+    assert listed("waits", known_as="/mnt/team/n.ipynb") == [asked.execution]
+    assert attempt.execution not in [*listed("executions"), *listed("waits")]
+    body = {"notebook": "n.ipynb", "cells": [], "known_as": "/mnt/team/n.ipynb"}
+    assert api.post("cells", body).json()["execution"] == attempt.execution
+    assert api.error(api.post("cells", {**body, "known_as": 3})) == (400, "bad-body")
+
+
 def test_a_filtered_list_follows_what_is_recorded(api: Api, recorder: Recorder) -> None:
     one = recorder.begin("a.ipynb", tags=("nightly",))
 
@@ -136,13 +154,14 @@ def test_what_a_step_shows_is_told_while_it_runs_and_afterwards(api: Api, record
     recorder.journal.note_shown(attempt, {"checkpoint": "train", "outputs": [said]})
 
     running = api.found(where, checkpoint="train")
+    assert api.found(where) == running
     recorder.journal.commit(attempt, a_draft(name="train", outputs=(said, said)))
     ended = api.found(where, checkpoint="train")
 
     assert running == {"checkpoint": "train", "outputs": [said], "ended": False}
     assert ended == {"checkpoint": "train", "outputs": [said, said], "ended": True}
     assert api.get(where, checkpoint="other").status_code == 404
-    assert api.get(where).status_code == 400
+    assert api.get(where).status_code == 404  # nothing runs any more
 
 
 def test_the_log_goes_on_where_it_was_left(api: Api, recorder: Recorder) -> None:
@@ -323,6 +342,50 @@ def test_what_cannot_be_taken_is_refused_by_kind(
     recorder.begin()
 
     assert api.error(api.get(path, **query)) == (400, kind)
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [("executoins", "kitaru-nb/api/executions, or "), ("", ""), ("executions/latest/nothing/at/all", "")],
+)
+@pytest.mark.parametrize("verb", ["get", "post", "put", "delete"])
+def test_a_path_that_is_none_is_answered_as_every_error(api: Api, path: str, near: str, verb: str) -> None:
+    response = api.client.request(verb, API + path)
+
+    assert api.error(response) == (404, "unknown-route")
+    assert response.headers["Content-Type"].startswith("application/json")
+    hint = response.json()["error"]["hint"]
+    assert hint.endswith("kitaru-nb/api/openapi.json, which lists all")
+    assert hint.startswith(near)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "hint"),
+    [
+        ("executions", "statsu", "status=…"),
+        ("executions/latest", "q", "it takes none"),
+        ("openapi.json", "x", "it takes none"),
+        ("cost", "zzz", "it takes by, execution, tag, since"),
+    ],
+)
+def test_a_query_that_means_nothing_is_refused(
+    api: Api, recorder: Recorder, path: str, name: str, hint: str
+) -> None:
+    recorder.begin()
+
+    response = api.get(path, **{name: "1"})
+
+    assert api.error(response) == (400, "unknown-query")
+    assert response.json()["error"]["hint"] == hint
+
+
+def test_what_browsers_add_to_a_query_is_no_part_of_it(api: Api, recorder: Recorder) -> None:
+    """JupyterLab adds the time to each request, so that no old answer is given."""
+    recorder.begin()
+
+    response = api.client.get(f"{API}executions?limit=1&1732822800000&_=17&token={api.token}")
+
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("body", ["", "nonsense", "[]", "null", '{"answer": NaN}', '{"a":' * 3000, "\xff"])

@@ -104,6 +104,14 @@ def test_what_is_stronger_than_a_file_chooses_the_stack(
         ('signing_key = "abcdefabcdef"', "secret:env:SIGNING_KEY"),
         ('options = { secret_access_key = "abc" }', "secret:env:SECRET_ACCESS_KEY"),
         ('options = { token = "abc" }', "secret:env:TOKEN"),
+        (
+            'options = { connection_string = "AccountName=a;AccountKey=hunter2" }',
+            "secret:env:CONNECTION_STRING",
+        ),
+        ('options = { sas_key = "sv=1&sig=hunter2" }', "secret:env:SAS_KEY"),
+        ('options = { service_account_key = "{}" }', "secret:env:SERVICE_ACCOUNT_KEY"),
+        ('options = { client_secret = "hunter2" }', "secret:env:CLIENT_SECRET"),
+        ('options = { endpoint = "https://a.example/?sig=hunter2" }', "secret:env:ENDPOINT"),
         ('options = { anything = "AKIA' + "A" * 16 + '" }', "secret:env:ANYTHING"),
     ],
 )

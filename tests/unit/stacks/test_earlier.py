@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,53 @@ def test_the_states_of_cells_are_those_of_the_kernel_that_ran_them(notebook: Pat
 
     assert found["execution"] == execution
     assert found["cells"]["a"]["status"] == "fresh"
+
+
+def test_a_cell_that_has_run_for_a_while_is_running_until_it_is_recorded(notebook: Path) -> None:
+    kernel = Kernel(notebook.parent / "home", notebook=notebook)
+    kernel.cell(TRAIN, step="a")
+    journal = kernel.engine.journal
+    attempt = journal.attempts(kernel.last.execution)[-1]
+    both = [TypedCell("a", TRAIN), TypedCell("b", "%%checkpoint\nprint(score)")]
+
+    def statuses() -> list[str | None]:
+        cells = cell_states(kernel.engine, str(notebook), both)["cells"]
+        return [cells[cell]["status"] for cell in "ab"]
+
+    journal.note_shown(attempt, {"checkpoint": "made-up", "step": "cell:b", "outputs": []})
+    unnamed = statuses()
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": []})
+    named = statuses()
+    kernel.cell(TRAIN, step="a")
+    ended = statuses()
+    journal.note_shown(attempt, {"checkpoint": "train", "outputs": []})
+    kernel.stop()
+
+    assert unnamed == ["fresh", "running"]
+    assert named == ["running", None]
+    assert ended == ["restored", None]
+    assert statuses() == ["restored", None], "nothing runs without a kernel"
+
+
+def test_files_of_a_kernel_on_another_machine_are_not_looked_for_here(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = "%%checkpoint read\nimport pathlib\nlength = len(pathlib.Path('data.txt').read_text())"
+    (notebook.parent / "data.txt").write_text("123")
+    kernel = Kernel(notebook.parent / "home", notebook=notebook)
+    kernel.cell(read, step="a")
+    kernel.stop()
+    (notebook.parent / "data.txt").unlink()
+
+    def status() -> str:
+        found = cell_states(kernel.engine, str(notebook), [TypedCell("a", read)])
+        return str(found["cells"]["a"]["status"])
+
+    here = status()
+    elsewhere = replace(current_owner(), host="another")
+    monkeypatch.setattr("kitaru_nb.stacks.cell_states.current_owner", lambda: elsewhere)
+
+    assert (here, status()) == ("stale", "fresh")
 
 
 def test_a_plan_of_run_all_puts_back_what_ran_by_hand(notebook: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,19 @@ def test_a_missing_home_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert stat.S_IMODE((home / "journal.db").stat().st_mode) == 0o600
+
+
+def test_a_journal_that_was_deleted_is_no_store_in_which_nothing_ever_was(tmp_path: Path) -> None:
+    """Else `executions` and `run --dry-run` would say that all of it is still to be run."""
+    settings = Settings(home=tmp_path / "home")
+    with closing(open_engine(settings)) as engine:
+        engine.journal.start(Identity(notebook="/nb.ipynb"), owner=current_owner())
+    (settings.home / "journal.db").unlink()
+
+    with pytest.raises(CorruptError, match="is gone, though") as caught:
+        open_engine(settings, read_only=True)
+
+    assert "put a backup of it back" in caught.value.hint
 
 
 def test_reading_makes_no_home(tmp_path: Path) -> None:

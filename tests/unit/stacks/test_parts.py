@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,15 @@ from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.open import load, open_engine
-from kitaru_nb.stacks.parts import as_typed_in, folders_of, journal_file, own_files, parted, store_folder
+from kitaru_nb.stacks.parts import (
+    as_typed_in,
+    folders_of,
+    journal_file,
+    object_store,
+    own_files,
+    parted,
+    store_folder,
+)
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import a_draft
 
@@ -197,3 +206,58 @@ def test_a_folder_of_values_belongs_to_the_journal_that_used_it_first(stacks: Pa
     assert str(stacks / "both") in refused.value.message
     keep("one", value)  # and stays its own
     assert (stacks / "both" / "owner").stat().st_mode & 0o777 == 0o600
+
+
+CLOUDS = [
+    ("s3://bucket/x", "secret_access_key", "kitaru-nb[s3]"),
+    ("gs://bucket/x", "service_account_key", "kitaru-nb[gcs]"),
+    ("az://container/x", "account_key", "kitaru-nb[azure]"),
+    ("abfs://container@account.dfs.core.windows.net/x", "connection_string", "kitaru-nb[azure]"),
+]
+
+
+@pytest.mark.parametrize(("url", "option", "extra"), CLOUDS)
+def test_a_bucket_gets_the_secret_that_its_stack_refers_to(
+    url: str, option: str, extra: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("obstore", reason="obstore is not installed", exc_type=ImportError)
+    stack = Stack("team", store=url, options={option: "secret:env:TEAM_STORE_KEY"}, source=FILE)
+    monkeypatch.setenv("TEAM_STORE_KEY", "hunter2-hunter2")
+
+    store = object_store(Settings(home=tmp_path), stack, read_only=False, owner=None)
+
+    assert store._bucket._options == {"retry_timeout": "60", option: "hunter2-hunter2"}
+    assert "hunter2" not in f"{store!r} {stack!r}"
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [({}, 7.0), ({"retry_timeout": "90"}, 90.0)], ids=["the setting", "the stack"]
+)
+def test_a_bucket_is_waited_for_as_long_as_its_stack_or_else_the_setting_says(
+    given: dict[str, str], seconds: float, tmp_path: Path
+) -> None:
+    pytest.importorskip("obstore", reason="obstore is not installed", exc_type=ImportError)
+    stack = Stack("team", store="s3://bucket/x", options=given, source=FILE)
+
+    store = object_store(Settings(home=tmp_path, patience=7.0), stack, read_only=False, owner=None)
+
+    assert store._bucket._tries[1] == seconds
+
+
+@pytest.mark.parametrize(("url", "option", "extra"), CLOUDS)
+def test_a_secret_or_a_package_that_a_bucket_needs_and_has_not_is_named(
+    url: str, option: str, extra: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("obstore", reason="obstore is not installed", exc_type=ImportError)
+    stack = Stack("team", store=url, options={option: "secret:env:TEAM_STORE_KEY"}, source=FILE)
+    monkeypatch.delenv("TEAM_STORE_KEY", raising=False)
+
+    with pytest.raises(UsageError, match="TEAM_STORE_KEY, which is not set") as secret:
+        object_store(Settings(home=tmp_path), stack, read_only=False, owner=None)
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(StoreError, match="needs the package obstore") as package:
+        object_store(Settings(home=tmp_path), stack, read_only=False, owner=None)
+
+    assert secret.value.kind == "missing-secret"
+    assert f"`{option}` of stack `team`" in secret.value.message
+    assert (package.value.kind, package.value.hint) == ("missing-package", f"pip install '{extra}'")

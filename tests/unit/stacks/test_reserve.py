@@ -12,6 +12,7 @@ from kitaru_nb.stacks import reserve
 from kitaru_nb.stacks.disk import used_by
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.quotas import Space
+from tests.patience import PATIENCE
 from tests.unit.engine.kernel import Kernel
 
 GIB = 1 << 30
@@ -111,7 +112,7 @@ def test_it_is_set_aside_while_a_long_step_runs_and_others_fill_the_disk(tmp_pat
 
     disk.free = 2 * GIB
 
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while not kept.exists() and time.monotonic() < until:
         time.sleep(0.01)
     assert kept.exists(), "no heartbeat has seen to it"

@@ -16,7 +16,7 @@ import pytest
 
 from kitaru_nb import checkpoint, flow, gather, wait
 from kitaru_nb.artifacts.vault import VAULT
-from kitaru_nb.engine.context import provide_front
+from kitaru_nb.engine.context import current_scope, provide_front
 from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import NotFoundError, Suspended, SuspendedExit, TimedOutError, UsageError
 from kitaru_nb.model.execution import ExecutionStatus
@@ -265,6 +265,22 @@ def test_holding_on_ends_in_suspending() -> None:
 
     suspended(agent)
     assert status() is ExecutionStatus.WAITING
+
+
+@pytest.mark.parametrize(("hold", "times"), [(0.01, 1), (None, 0)])
+def test_who_shares_what_runs_is_told_before_code_holds_on(hold: float | None, times: int) -> None:
+    told: list[bool] = []
+
+    @flow
+    def agent() -> bool:
+        scope = current_scope()
+        assert scope is not None
+        scope.book.on_hold = lambda: told.append(True)
+        return wait("Publish?", hold=hold)
+
+    suspended(agent)
+
+    assert len(told) == times
 
 
 def test_a_coroutine_waits_without_stopping_the_others(done: Done) -> None:

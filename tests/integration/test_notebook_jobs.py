@@ -1,0 +1,117 @@
+"""jupyter-scheduler's own scheduler starts executions of ours."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from kitaru_nb.cli.main import main
+from kitaru_nb.model.execution import ExecutionStatus
+from tests.integration.headless import Notebook
+from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # its dependencies warn of what they will change
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The scheduler that the form talks to, with its own database."""
+    environments = pytest.importorskip("jupyter_scheduler.environments")
+    jobs = importlib.import_module("kitaru_nb.server.notebook_jobs")
+    monkeypatch.chdir(tmp_path)
+    database = f"sqlite:///{tmp_path}/scheduler.sqlite"
+    importlib.import_module("jupyter_scheduler.orm").create_tables(database)
+    made = importlib.import_module("jupyter_scheduler.scheduler").Scheduler(
+        root_dir=str(tmp_path),
+        environments_manager=environments.StaticEnvironmentManager(),
+        db_url=database,
+        staging_path=str(tmp_path / "staging"),
+        execution_manager_class=jobs.KitaruExecutionManager,
+        task_runner_class=None,
+    )
+    yield made
+    for job in made.list_jobs(_models().ListJobsQuery()).jobs:
+        made.delete_job(job.job_id)  # ends what a test that failed left running
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the notebook is."""
+    (tmp_path / "nb").mkdir()
+    return tmp_path / "nb"
+
+
+def _models() -> Any:
+    return importlib.import_module("jupyter_scheduler.models")
+
+
+def submit(scheduler: Any, **more: Any) -> str:
+    told = {"input_uri": "nb/work.ipynb", "runtime_environment_name": "x", "name": "nightly"}
+    formats = ["ipynb", "html"]
+    model = _models().CreateJob(**told, output_formats=formats, package_input_folder=True, **more)
+    return str(scheduler.create_job(model))
+
+
+def until(scheduler: Any, job: str, fits: Callable[[Any], bool]) -> Any:
+    """The job, once it is as it has to be."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = scheduler.get_job(job, False)
+        if fits(found) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
+
+
+def test_a_job_of_the_form_waits_in_progress_and_then_has_its_outputs(folder: Path, scheduler: Any) -> None:
+    asks = "import kitaru_nb as kt\ntick('asked')\nif kt.wait('Publish?', name='publish'): print(year + 1)"
+    notebook = Notebook(folder, ["year = 1", "tick('a')", asks], tags={0: ["parameters"]})
+
+    job = submit(scheduler, parameters={"year": "2026"}, tags=["night"])
+    waits = until(scheduler, job, lambda job: "Publish?" in (job.status_message or "") or _is_over(job))
+    main(["approve", "publish"])
+    done = until(scheduler, job, _is_over)
+
+    assert waits.status == "IN_PROGRESS", waits.status_message
+    assert done.status == "COMPLETED", done.status_message
+    (execution,) = notebook.executions()
+    assert (execution.status, execution.tags) == (ExecutionStatus.COMPLETED, ("night",))
+    assert notebook.ticks() == ["a", "asked", "asked"]
+    paths = scheduler.get_staging_paths(done)
+    assert nbformat.read(paths["ipynb"], as_version=4).cells[-1].outputs[0]["text"] == "2027\n"
+    assert "2027" in Path(paths["html"]).read_text(encoding="utf-8")
+
+
+def test_a_job_that_is_stopped_can_be_gone_on_with(folder: Path, scheduler: Any) -> None:
+    slow = "import time\ntick('b')\nif once('slow'): time.sleep(600)"
+    notebook = Notebook(folder, ["tick('a')", slow])
+
+    job = submit(scheduler)
+    until(scheduler, job, lambda job: "b" in notebook.ticks() or _is_over(job))
+    scheduler.stop_job(job)
+    stopped = until(scheduler, job, lambda job: job.status == "STOPPED")
+    resumed = main(["resume", "--no-progress"])
+
+    assert (stopped.status, resumed) == ("STOPPED", 0)
+    assert notebook.ticks() == ["a", "b", "b"]
+
+
+def test_a_job_that_cannot_begin_fails_with_the_reason(folder: Path, scheduler: Any) -> None:
+    notebook = Notebook(folder, ["tick('a')"])
+    notebook.nb.metadata["kernelspec"]["name"] = "nowhere"
+    notebook.save()
+
+    job = submit(scheduler)
+    failed = until(scheduler, job, _is_over)
+
+    assert failed.status == "FAILED"
+    assert "`nowhere`, which is not installed here" in failed.status_message
+
+
+def _is_over(job: Any) -> bool:
+    return job.status in ("COMPLETED", "FAILED")
