@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from kitaru_nb.stacks.grid import (
     refuse_paths,
     refuse_shared,
 )
+from kitaru_nb.stacks.grid_hold import GridHold
 from kitaru_nb.stacks.grid_page import Page, page_beside
 from kitaru_nb.stacks.grid_rows import Row, exit_of, status_of
 from kitaru_nb.stacks.grid_run import GridRun, Planned, settled
@@ -141,7 +143,7 @@ def run_grid(
     }
     title = ", ".join(dict.fromkeys(os.path.basename(source) for source in sources))  # noqa: PTH119 - may be URLs
 
-    def find(engine: Engine) -> Round:
+    def find(engine: Engine, waited: bool) -> Round:  # noqa: FBT001 - `settled` calls it by position
         recorded = {e.id: e for source in set(sources) for e in engine.journal.executions(notebook=source)}
         newest_first = [recorded[each] for each in sorted(recorded, reverse=True)]
 
@@ -159,7 +161,7 @@ def run_grid(
             count=len(points),
             new=bool(common.get("new")),
             others=others,
-            told=lambda found: was_told(engine.journal, found),
+            told=lambda found: not waited and was_told(engine.journal, found),
         )
 
     def planned(round_: Round) -> list[Planned]:
@@ -167,22 +169,25 @@ def run_grid(
 
     if wish.dry_run:
         return say_planned(find, planned, settings, json=wish.json)
-    return run_planned(find, planned, title=title, wish=wish, settings=settings)
+    return run_planned(find, planned, digest=digest, title=title, wish=wish, settings=settings)
 
 
 def run_planned(
-    find: Callable[[Engine], Round],
+    find: Callable[[Engine, bool], Round],
     planned: Callable[[Round], Sequence[Planned]],
     *,
+    digest: str,
     title: str,
     wish: Wish,
     settings: Settings,
 ) -> int:
     """Run what is left of a round to its end, and say how all of it stands; the exit code."""
-    with closing(open_engine(settings)) as engine:
+    with closing(open_engine(settings)) as engine, GridHold(settings.home, digest) as hold:
         launcher = None if wish.alone is None else detachable(settings)
         round_ = settled(
-            lambda: find(engine),
+            partial(find, engine),
+            hold=hold,
+            begins=lambda found: any(each.work and not each.runs_by_itself for each in planned(found)),
             followed=lambda execution: was_submitted(engine.journal, execution),
             say=lambda line: print(f"kitaru: {line}", file=sys.stderr),
         )
@@ -190,7 +195,7 @@ def run_planned(
         page = page_beside([each.output for each in plans], title=title, tag=round_.tag)
         run = GridRun(engine, round_, plans, retries=wish.retries, page=page)
         if launcher is not None and any(each.work is not None for each in plans):
-            return _detach(engine, round_, plans, run=run, page=page, launcher=launcher, wish=wish)
+            return _detach(engine, round_, plans, run=run, page=page, launcher=launcher, hold=hold, wish=wish)
         _fetch(engine, run.list())
         if wish.html:
             _catch_up(run.list())
@@ -223,6 +228,7 @@ def _detach(
     run: GridRun,
     page: Page,
     launcher: Launcher,
+    hold: GridHold,
     wish: Wish,
 ) -> int:
     """Have what is left go on without this process; the exit code."""
@@ -233,6 +239,7 @@ def _detach(
         page.write(run.list())
         told = submitted_told(run.list(), settings.stack)
     else:
+        hold.give_up()
         process, log = leave_alone(settings, wish.alone, tag=round_.tag)
         told = alone_told(left, wish.workers, process, log)
     rows = run.list()
@@ -331,7 +338,7 @@ def _planned(point: Point, job: Job, round_: Round) -> Planned:
 
 
 def say_planned(
-    find: Callable[[Engine], Round],
+    find: Callable[[Engine, bool], Round],
     planned: Callable[[Round], Sequence[Planned]],
     settings: Settings,
     *,
@@ -339,7 +346,7 @@ def say_planned(
 ) -> int:
     """Say what would become of each point; the exit code. Nothing is begun."""
     with _reading(settings) as engine:
-        round_ = find(engine) if engine is not None else find_round((), "", count=1)
+        round_ = find(engine, False) if engine is not None else find_round((), "", count=1)
         documents = [_would(each, engine, settings, quiet=json) for each in planned(round_)]
     if json:
         print_json(documents)

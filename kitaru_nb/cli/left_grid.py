@@ -17,7 +17,6 @@ from typing import Any
 from kitaru_nb.cli.output import print_error
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import KitaruError, StackError
-from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.grid_rows import Row
 from kitaru_nb.stacks.grid_run import Planned
@@ -51,7 +50,7 @@ def hand_over(
     found = dict(rows)
     for each in planned:
         number, work = each.point.number, each.work
-        if not isinstance(work, Job) or _is_there(each):
+        if not isinstance(work, Job) or each.runs_by_itself:
             continue
         if each.joins and each.execution is not None:
             join(engine.journal, round_, each.execution.id, number)
@@ -64,11 +63,6 @@ def hand_over(
         else:
             found[number] = replace(found[number], execution=engine.journal.execution(submitted.execution))
     return found
-
-
-def _is_there(planned: Planned) -> bool:
-    """Whether it was handed over before, and goes on."""
-    return planned.execution is not None and planned.execution.status is ExecutionStatus.RUNNING
 
 
 def leave_alone(settings: Settings, asked: Mapping[str, Any], *, tag: str) -> tuple[int, Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from kitaru_nb.cli.grid import Wish, make_folder, outputs_of, run_planned, say_planned, stem_of
@@ -67,11 +66,16 @@ def replay_grid(
     }
     digest = digest_of(points, told)
 
-    def find(engine: Engine) -> Round:
+    def find(engine: Engine, waited: bool) -> Round:  # noqa: FBT001 - `settled` calls it by position
         replays = [by for by, _ in replays_of(engine.journal, original.id)]
         recorded = [engine.journal.execution(each) for each in sorted(replays, reverse=True)]
-        told = partial(was_told, engine.journal)
-        return find_round(recorded, digest, count=len(points), new=new, told=told)
+        return find_round(
+            recorded,
+            digest,
+            count=len(points),
+            new=new,
+            told=lambda found: not waited and was_told(engine.journal, found),
+        )
 
     def planned(round_: Round) -> list[Planned]:
         return [
@@ -95,7 +99,7 @@ def replay_grid(
     title = f"{what} from {from_}"
     if wish.dry_run:
         return say_planned(find, planned, settings, json=wish.json)
-    return run_planned(find, planned, title=title, wish=wish, settings=settings)
+    return run_planned(find, planned, digest=digest, title=title, wish=wish, settings=settings)
 
 
 def _replay_outputs(

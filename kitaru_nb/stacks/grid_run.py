@@ -12,6 +12,7 @@ from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.stacks.batch import Began, Ended, Event, Lost, Pool, Said
 from kitaru_nb.stacks.batch_protocol import Again, Work
 from kitaru_nb.stacks.grid import Point
+from kitaru_nb.stacks.grid_hold import GridHold
 from kitaru_nb.stacks.grid_page import Page
 from kitaru_nb.stacks.grid_rows import Row, measured
 from kitaru_nb.stacks.local import Job
@@ -45,10 +46,17 @@ class Planned:
     execution: Execution | None = None
     joins: bool = False
 
+    @property
+    def runs_by_itself(self) -> bool:
+        """Whether it was handed to a queue before, and goes on there."""
+        return self.execution is not None and self.execution.status is ExecutionStatus.RUNNING
+
 
 def settled(
-    find: Callable[[], Round],
+    find: Callable[[bool], Round],
     *,
+    hold: GridHold,
+    begins: Callable[[Round], bool],
     followed: Callable[[Execution], bool] = lambda _execution: False,
     patience: float = _PATIENCE,
     say: Callable[[str], None] = lambda _line: None,
@@ -57,25 +65,40 @@ def settled(
 
     The workers of a command that was just killed need a moment to end what they ran.
 
+    Args:
+        find: The round as it is now. Told whether another process was waited for: what that has completed
+            counts, though it was told already.
+        hold: Taken before a round is given of which this process would begin a point.
+        begins: Whether it would.
+        followed: Whether an execution goes on where it can be followed.
+        patience: How long another process may take to end, in seconds.
+        say: Told once that it is waited for.
+
     Raises:
-        ConflictError: kind ``execution-held``: another process goes on running a point.
+        ConflictError: kind ``execution-held``: another process goes on running the grid.
     """
     until = time.monotonic() + patience
-    told = False
+    waited = False
     while True:
-        found = find()
+        found = find(waited)
         running = [e for e in found.executions.values() if e.status is ExecutionStatus.RUNNING]
         held = [each for each in running if not followed(each)]
         if not held:
-            return found
+            if hold.taken or not begins(found):
+                return found
+            if hold.take():
+                continue  # what is found from here on nobody else changes
+        at = f"{len(held)} of the points" if held else "this grid"
         if time.monotonic() > until:
-            message = f"another process runs `{held[0].id}`, a point of this grid"
+            message = f"another process runs `{held[0].id}`, a point of" if held else "another process is at"
             raise ConflictError(
-                message, kind="execution-held", hint="wait until it ends, or end it; then the same command"
+                f"{message} this grid",
+                kind="execution-held",
+                hint="wait until it ends, or end it; then the same command",
             )
-        if not told:
-            told = True
-            say(f"another process is at {len(held)} of the points; waiting for it to end")
+        if not waited:
+            waited = True
+            say(f"another process is at {at}; waiting for it to end")
         time.sleep(_LOOK)
 
 

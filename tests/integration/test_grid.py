@@ -16,7 +16,7 @@ from kitaru_nb.model.execution import Attempt, is_alive
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 from tests.integration.headless import Finished, Notebook, finished, start
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 # A cell that stays until the file `go` is there: where a point is when it is killed is no accident.
 HOLD = """
@@ -287,6 +287,35 @@ def test_a_detached_grid_goes_on_by_itself_and_the_same_command_tells_it_once(tm
     assert "kitaru: grid completed=3" in log.read_text()
     # it was told now, so that the same command begins another one
     assert anew.stdout.count("begins a new execution") == 3
+
+
+# The command, with as much patience for another process as the test has.
+PATIENT = f"""
+import runpy
+from kitaru_nb.stacks.grid_run import settled
+settled.__kwdefaults__["patience"] = {PATIENCE}
+runpy.run_module("kitaru_nb", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_the_same_command_beside_one_that_runs_begins_no_point_and_tells_how_it_ended(tmp_path: Path) -> None:
+    """The first begins its points one after the other; between two of them none of them runs."""
+    notebook = notebook_of(tmp_path, "from side_journal import FOLDER", HOLD)
+    words = ("run", "work.ipynb", "--grid", "alpha=1,2,3", "--no-progress")
+    first = start(["-m", "kitaru_nb", *words], notebook.folder)
+    until(lambda: "in-1" in notebook.ticks())
+    second = start(["-c", PATIENT, *words], notebook.folder)
+    assert second.stderr is not None
+    said = second.stderr.readline()
+
+    (tmp_path / "go").touch()
+    ended, told = finished(first), finished(second)
+
+    assert said == "kitaru: another process is at 1 of the points; waiting for it to end\n"
+    assert (ended.code, told.code) == (0, 0), told.stderr
+    assert notebook.ticks() == ["in-1", "in-2", "in-3"]
+    assert len(notebook.executions()) == 3
+    assert "3 points had completed before and did not run again" in told.stdout
 
 
 @pytest.mark.chaos

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from kitaru_nb.model.execution import (
     current_owner,
     new_execution_id,
 )
+from kitaru_nb.stacks.grid_hold import GridHold
 from kitaru_nb.stacks.grid_run import settled
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.rounds import (
@@ -176,28 +179,68 @@ def test_what_an_earlier_round_gave_up_does_not_join_the_next(engine: Engine) ->
     assert joined(engine.journal, following, POINT, 1) is None
 
 
-def test_a_round_is_waited_for_until_nobody_runs_a_point_of_it() -> None:
+def waited_for(find: Callable[[bool], Round], home: Path, **options: Any) -> Round:
+    """What `settled` gives a process that would begin whatever has not completed."""
+
+    def begins(found: Round) -> bool:
+        return any(each.status is not COMPLETED for each in found.executions.values())
+
+    with GridHold(home, "ab") as hold:
+        return settled(find, hold=hold, begins=begins, **options)
+
+
+def test_a_round_is_waited_for_until_nobody_runs_a_point_of_it(tmp_path: Path) -> None:
     held = Round("grid:ab", {1: execution(RUNNING)}, frozenset())
     free = Round("grid:ab", {1: execution(FAILED)}, frozenset())
-    rounds, said = iter([held, held, free]), list[str]()
+    rounds, said = iter([held, held, free, free]), list[str]()
 
-    found = settled(lambda: next(rounds), say=said.append)
+    found = waited_for(lambda _waited: next(rounds), tmp_path, say=said.append)
 
     assert found is free
-    assert len(said) == 1
+    assert said == ["another process is at 1 of the points; waiting for it to end"]
 
 
-def test_a_round_that_somebody_goes_on_running_is_refused() -> None:
+def test_a_round_that_somebody_goes_on_running_is_refused(tmp_path: Path) -> None:
     held = Round("grid:ab", {1: execution(RUNNING)}, frozenset())
 
     with pytest.raises(ConflictError) as caught:
-        settled(lambda: held, patience=0)
+        waited_for(lambda _waited: held, tmp_path, patience=0)
 
     assert caught.value.kind == "execution-held"
 
 
-def test_what_runs_on_its_stack_is_followed_and_not_waited_for() -> None:
+def test_what_runs_on_its_stack_is_followed_and_not_waited_for(tmp_path: Path) -> None:
     queued = Round("grid:ab", {1: execution(RUNNING)}, frozenset())
 
-    assert settled(lambda: queued, followed=lambda _execution: True, patience=0) is queued
+    assert (
+        waited_for(lambda _waited: queued, tmp_path, followed=lambda _execution: True, patience=0) is queued
+    )
     assert type(decide(queued.executions[1])) is GoOn
+
+
+def test_who_would_begin_a_point_waits_for_whoever_begins_others(tmp_path: Path) -> None:
+    left = Round("grid:ab", {1: execution(FAILED)}, frozenset())
+    done = Round("grid:ab", {1: execution(COMPLETED)}, frozenset())
+    said = list[str]()
+
+    with GridHold(tmp_path, "ab") as other, GridHold(tmp_path, "cd") as another_grid:
+        assert other.take()
+        assert another_grid.take()
+        with pytest.raises(ConflictError, match="another process is at this grid"):
+            waited_for(lambda _waited: left, tmp_path, patience=0)
+        assert waited_for(lambda _waited: done, tmp_path, patience=0) is done
+        # what was waited for counts, though the other one told it
+        found = waited_for(lambda waited: done if waited else left, tmp_path, say=said.append)
+
+    assert found is done
+    assert said == ["another process is at this grid; waiting for it to end"]
+    assert waited_for(lambda _waited: left, tmp_path, patience=0) is left
+
+
+def test_what_is_given_is_what_stood_once_nobody_else_could_begin_a_point(tmp_path: Path) -> None:
+    """Between a first look and the lock the other process may have begun and ended."""
+    left = Round("grid:ab", {1: execution(FAILED)}, frozenset())
+    done = Round("grid:ab", {1: execution(COMPLETED)}, frozenset())
+    rounds = iter([left, done])
+
+    assert waited_for(lambda _waited: next(rounds), tmp_path) is done
