@@ -50,16 +50,13 @@ class Codec(Protocol):
 
     name: str
 
-    def accepts(self, values: Mapping[str, object]) -> bool:
-        """Whether this codec can hold `values` exactly."""
-        ...
-
     def encode(
         self, values: Mapping[str, object], *, namespace: dict[str, Any], anchors: Anchors = NO_ANCHORS
-    ) -> Encoded:
-        """`values` as bytes. `namespace` is the live notebook namespace (functions refer to it).
+    ) -> Encoded | None:
+        """`values` as bytes; None where this codec cannot hold them exactly.
 
-        Functions and classes in `anchors` are referred to, not carried along.
+        `namespace` is the live notebook namespace (functions refer to it). Functions and classes in
+        `anchors` are referred to, not carried along.
         """
         ...
 

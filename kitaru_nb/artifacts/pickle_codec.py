@@ -91,6 +91,7 @@ __all__ = [
     "PickleCodec",
     "Reference",
     "anchored",
+    "is_referring",
     "live",
     "name_of",
     "present",
@@ -113,10 +114,6 @@ class PickleCodec:
     """
 
     name = "pickle5"
-
-    def accepts(self, values: Mapping[str, object]) -> bool:  # noqa: ARG002 - as the protocol has it
-        """True: every group can be stored, if need be with markers."""
-        return True
 
     def encode(
         self, values: Mapping[str, object], *, namespace: dict[str, Any], anchors: Anchors = NO_ANCHORS
@@ -234,6 +231,11 @@ def referring(objects: Sequence[object]) -> Iterator[None]:
         yield
     finally:
         _decoding.present = before
+
+
+def is_referring() -> bool:
+    """Whether values are stored with references to others, see `referring`."""
+    return bool(getattr(_decoding, "present", ()))
 
 
 def name_of(name: str) -> str:

@@ -19,7 +19,7 @@ from kitaru_nb.artifacts.extent_save import digest_of
 from kitaru_nb.artifacts.fitting import raise_named
 from kitaru_nb.artifacts.memory import Memory
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
-from kitaru_nb.artifacts.scalar_codec import ScalarCodec
+from kitaru_nb.artifacts.plain_codec import PlainCodec
 from kitaru_nb.artifacts.store import (
     ArtifactStore,
     BulkReader,
@@ -49,7 +49,7 @@ _PLAIN, _WOVEN = 1, 2
 VERSIONS = (_PLAIN, _WOVEN)
 """Versions of the manifest; a reader refuses a later one. Since 2 large texts may be apart."""
 
-_CODECS: tuple[Codec, ...] = (ScalarCodec(), ZarrCodec(), PickleCodec())
+_CODECS: tuple[Codec, ...] = (PlainCodec(), ZarrCodec(), PickleCodec())
 _canonical = json_writer(sort_keys=True, ensure_ascii=False, allow_nan=False)
 _PARALLEL_BYTES = 8 << 20
 _ENTRY = 36  # bytes of one extent in a manifest: its digest, its length
@@ -102,8 +102,8 @@ def store_values(
         StoreError: the bytes could not be written.
         UnstorableError: nothing of the group could be stored.
     """
-    codec = next(codec for codec in _CODECS if codec.accepts(values))
-    encoded = codec.encode(values, namespace=namespace, anchors=anchors)
+    each = (codec.encode(values, namespace=namespace, anchors=anchors) for codec in _CODECS)
+    encoded = next(filter(None, each))  # the last one takes everything
     cuts = _cut(encoded, before, known)
     needs = frozenset(map(Digest, encoded.meta.get("anchors", ()))) | cuts.shared
     try:

@@ -32,33 +32,21 @@ class ZarrCodec:
 
     name = "zarr"
 
-    def accepts(self, values: Mapping[str, object]) -> bool:
-        """Whether `values` is one plain array that comes back exactly: type, dtype, shape, order, bytes.
-
-        Subclasses, other byte orders, Fortran order, 0-d, empty, structured and object
-        arrays are left to the pickle codec.
-        """
-        numpy = sys.modules.get("numpy")  # no array exists before numpy is imported
-        if numpy is None or len(values) != 1:
-            return False
-        array: Any = next(iter(values.values()))
-        return (
-            type(array) is numpy.ndarray
-            and array.ndim > 0
-            and array.size > 0
-            and bool(array.flags.c_contiguous)
-            and bool(array.flags.aligned)
-            and plain_data_type(array.dtype) is not None
-        )
-
     def encode(
         self,
         values: Mapping[str, object],
         *,
         namespace: dict[str, Any],  # noqa: ARG002 - a codec's signature
         anchors: Anchors = NO_ANCHORS,  # noqa: ARG002 - a codec's signature
-    ) -> Encoded:
-        """The array as metadata and one buffer, without a copy."""
+    ) -> Encoded | None:
+        """The array as metadata and one buffer, without a copy.
+
+        None where `values` is anything but one plain array that comes back exactly: type, dtype, shape,
+        order, bytes. Subclasses, other byte orders, Fortran order, 0-d, empty, structured and object
+        arrays are left to the pickle codec.
+        """
+        if not _is_plain_array(values):
+            return None
         ((name, value),) = values.items()
         array: Any = value
         meta = {
@@ -178,3 +166,18 @@ def plain_data_type(dtype: Any) -> str | dict[str, Any] | None:
     # int64 has two C types on most platforms; only the usual one comes back by its name
     same = name in _PLAIN and dtype.char == sys.modules["numpy"].dtype(name).char
     return name if same else None
+
+
+def _is_plain_array(values: Mapping[str, object]) -> bool:
+    numpy = sys.modules.get("numpy")  # no array exists before numpy is imported
+    if numpy is None or len(values) != 1:
+        return False
+    array: Any = next(iter(values.values()))
+    return (
+        type(array) is numpy.ndarray
+        and array.ndim > 0
+        and array.size > 0
+        and bool(array.flags.c_contiguous)
+        and bool(array.flags.aligned)
+        and plain_data_type(array.dtype) is not None
+    )

@@ -21,7 +21,7 @@ from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.notes import Note, noting
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
-from kitaru_nb.artifacts.scalar_codec import ScalarCodec
+from kitaru_nb.artifacts.plain_codec import PlainCodec
 from kitaru_nb.artifacts.vault import VAULT, Vault
 from kitaru_nb.errors import UsageError
 from tests.integration.canaries import spellings
@@ -249,12 +249,17 @@ def test_what_cannot_be_taken_out_is_not_stored(value: object) -> None:
 
 
 def test_a_plain_text_is_left_to_json_and_a_secret_is_not() -> None:
-    codec = ScalarCodec()
+    def is_left(values: dict[str, object]) -> bool:
+        return PlainCodec().encode(values, namespace={}) is not None
 
-    assert codec.accepts({"a": "a plain text", "n": 1})
-    assert not codec.accepts({"api_key": NAMED})
-    assert not codec.accepts({"a": f"see {SHAPED}"})
-    assert not codec.accepts({"a": ENVIRONMENT})
+    assert is_left({"a": "a plain text", "n": 1})
+    assert is_left({"a": {"b": ["a plain text"]}})
+    assert not is_left({"api_key": NAMED})
+    for text in (f"see {SHAPED}", ENVIRONMENT):
+        assert not is_left({"a": text})
+        assert not is_left({"a": [{"b": text}]})
+        assert not is_left({"a": {text: 1}})
+    assert not is_left({"a": {"api_key": NAMED}})
 
 
 def test_a_text_that_holds_no_secret_costs_no_second_pass(monkeypatch: pytest.MonkeyPatch) -> None:

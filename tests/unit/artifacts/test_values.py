@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from blake3 import blake3
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kitaru_nb.artifacts import values
 from kitaru_nb.artifacts.fingerprints import PART_BYTES
 from kitaru_nb.artifacts.local_store import LocalStore
-from kitaru_nb.artifacts.scalar_codec import ScalarCodec
+from kitaru_nb.artifacts.pickle_codec import referring
+from kitaru_nb.artifacts.plain_codec import PlainCodec
 from kitaru_nb.artifacts.values import (
     Stored,
     checked_buffers,
@@ -82,20 +83,71 @@ def noise(length: int, seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).integers(0, 256, length, dtype="u1")
 
 
+texts = st.text(st.characters(exclude_categories=()))  # halves of characters, too
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.floats() | texts | st.binary(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(texts | st.integers(), inner),
     max_leaves=20,
 )
 
 
 @given(value=json_values)
-def test_any_plain_value_comes_back_equal(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+@example(value="\ud83d\ude00")  # two halves, which JSON makes one character of
+@example(value={"\ud83d\ude00": ["\ud83d", "\ude00"]})
+def test_any_plain_value_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     bench = Bench(tmp_path_factory.mktemp("store"))
 
     back = bench.load(bench.save(x=value).artifact)
 
-    assert back == {"x": value}
+    assert repr(back) == repr({"x": value})
+
+
+class Own(dict[str, int]):
+    pass
+
+
+INNER: list[int] = [1]
+CYCLE: list[object] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    ("held", "codec"),
+    [
+        ({"x": {"a": [1, 2.5, None, True, "text"], "b": {}}, "y": [[]]}, "scalar"),
+        ({"x": [-0.0, 1e300, -(1 << 63) + 1]}, "scalar"),
+        ({"x": [1 << 63]}, "pickle5"),
+        ({"x": [float("inf")]}, "pickle5"),
+        ({"x": {1: "a"}}, "pickle5"),
+        ({"x": [(1, 2)]}, "pickle5"),
+        ({"x": [Own(a=1)]}, "pickle5"),
+        ({"x": [*range(64)]}, "pickle5"),
+        ({"x": ["a" * 5000]}, "pickle5"),
+        ({"x": ["two\nlines"]}, "pickle5"),
+        ({"x": [INNER, INNER]}, "pickle5"),
+        ({"x": {"a": INNER}, "y": INNER}, "pickle5"),
+        ({"x": CYCLE}, "pickle5"),
+    ],
+)
+def test_few_plain_values_that_are_in_one_place_each_are_stored_as_json(
+    bench: Bench, held: dict[str, object], codec: str
+) -> None:
+    stored = bench.save(**held)
+    back = bench.load(stored.artifact)
+
+    assert stored.artifact.codec == codec
+    assert repr(back) == repr(held)
+
+
+def test_a_list_with_what_a_call_was_given_leads_to_that_again(bench: Bench) -> None:
+    given_to_it: list[int] = [1]
+
+    with referring([given_to_it]):
+        stored = bench.save(result=[given_to_it, 2])
+    with referring([there := [1]]):
+        back = bench.load(stored.artifact)["result"]
+
+    assert back[0] is there  # type: ignore[index] # a list
 
 
 @pytest.mark.parametrize("codec", ["zarr", "pickle5"])
@@ -439,4 +491,4 @@ def test_a_definition_nobody_gives_is_an_error_of_the_store(bench: Bench) -> Non
 def test_what_only_says_that_it_is_names_with_numbers_is_refused(text: bytes) -> None:
     """Numbers load from stores of strangers."""
     with pytest.raises(CorruptError):
-        ScalarCodec().decode({"names": ["a"]}, lambda _number: memoryview(text), namespace={})
+        PlainCodec().decode({"names": ["a"]}, lambda _number: memoryview(text), namespace={})
