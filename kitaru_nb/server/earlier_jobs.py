@@ -20,10 +20,11 @@ from jupyter_scheduler.orm import Job as Record  # type: ignore[import-not-found
 from jupyter_scheduler.utils import create_output_filename  # type: ignore[import-not-found, import-untyped, unused-ignore] # as above
 
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.model.execution import Execution, ExecutionStatus, is_alive, owner_of
+from kitaru_nb.model.execution import Execution, is_alive, owner_of
 from kitaru_nb.stacks.begun import is_vouched_for
 from kitaru_nb.stacks.notebooks import local_path
-from kitaru_nb.stacks.submissions import was_submitted
+from kitaru_nb.stacks.resuming import job_again
+from kitaru_nb.stacks.submitting import submitted_before
 
 __all__ = ["LeftOff", "bring", "left_off"]
 
@@ -87,8 +88,10 @@ def _lives(record: Any) -> bool:
 
 
 def _goes_on(engine: Engine, found: Execution) -> bool:
-    runs_there = found.status is ExecutionStatus.RUNNING and was_submitted(engine.journal, found)
-    return (found.status.continues or runs_there) and is_vouched_for(engine, found)
+    """Whether it stopped, or is on a stack and nobody was told of its end, perhaps since it still runs."""
+    if submitted_before(engine, job_again(found)) is not None:
+        return True
+    return found.status.continues and is_vouched_for(engine, found)
 
 
 def _is_copied_alike(source: Path, copy: Path) -> bool:
