@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from kitaru_nb.cli.elsewhere import detachable
-from kitaru_nb.cli.grid_told import alone_told, document_of, print_lines, print_rows, say, submitted_told
-from kitaru_nb.cli.left_grid import hand_over, leave_alone
+from kitaru_nb.cli.grid_told import (
+    alone_told,
+    document_of,
+    print_lines,
+    print_rows,
+    say,
+    say_refused,
+    submitted_told,
+)
+from kitaru_nb.cli.left_grid import hand_over, leave_alone, refuses_all
 from kitaru_nb.cli.output import (
     clean,
     print_error,
@@ -30,6 +38,7 @@ from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.batch import Pool
 from kitaru_nb.stacks.batch_protocol import Replayed
 from kitaru_nb.stacks.collecting import collect
+from kitaru_nb.stacks.elsewhere import is_elsewhere
 from kitaru_nb.stacks.grid import (
     Factor,
     Point,
@@ -234,8 +243,14 @@ def _detach(
     """Have what is left go on without this process; the exit code."""
     assert wish.alone is not None
     settings, left = engine.settings, sum(each.work is not None for each in plans)
-    if launcher.capabilities.queues:
+    queues = launcher.capabilities.queues
+    if queues:
         run.rows = hand_over(engine, round_, plans, run.rows, launcher, retries=wish.retries, html=wish.html)
+    elif is_elsewhere(settings):
+        # the rest is handed over, and all are followed, by the process that is left alone with them
+        run.rows = hand_over(engine, round_, plans, run.rows, launcher, most=wish.workers, followed=True)
+    refused = any(row.error is not None and refuses_all(row.error) for row in run.list())
+    if queues or refused:
         page.write(run.list())
         told = submitted_told(run.list(), settings.stack)
     else:
@@ -250,9 +265,7 @@ def _detach(
         print(
             *told, see, *([f"page: {tidy_path(str(page.path))}"] if page.path else []), sep="\n", flush=True
         )
-    for row in rows:
-        if row.error is not None:
-            print_error(row.error, as_json=False)
+    say_refused(rows)
     print_lines(rows, round_.tag)
     return next((int(exit_code_of(row.error)) for row in rows if row.error is not None), 0)
 

@@ -21,13 +21,21 @@ from kitaru_nb.stacks.masking import masked_parameters
 from kitaru_nb.stacks.notebooks import json_parameters
 from kitaru_nb.stacks.outcome import status_line
 
-__all__ = ["alone_told", "document_of", "line_of", "print_lines", "print_rows", "say", "submitted_told"]
+__all__ = [
+    "alone_told",
+    "document_of",
+    "line_of",
+    "print_lines",
+    "print_rows",
+    "say",
+    "say_refused",
+    "submitted_told",
+]
 
 
 def say(event: Event, row: Row, rows: Sequence[Row], *, talks: bool) -> None:
     """Say on stderr what happened to a point; with `talks` also when one begins or completes."""
-    label = label_of(row.point, notebook=len({each.point.notebook for each in rows}) > 1)
-    place = f"[{row.point.number}/{len(rows)}] {clean(label)}"
+    place = _place_of(row, rows)
     if isinstance(event, Said):
         if event.line.strip():
             print(f"{place}: {clean(event.line)}", file=sys.stderr)
@@ -42,6 +50,23 @@ def say(event: Event, row: Row, rows: Sequence[Row], *, talks: bool) -> None:
     if talks or status != ExecutionStatus.COMPLETED:
         print(f"{place}: {status}{took}{why}", file=sys.stderr)
     _say_why(row)
+
+
+def _place_of(row: Row, rows: Sequence[Row]) -> str:
+    """Which point it is, for a person."""
+    label = label_of(row.point, notebook=len({each.point.notebook for each in rows}) > 1)
+    return f"[{row.point.number}/{len(rows)}] {clean(label)}"
+
+
+def say_refused(rows: Sequence[Row]) -> None:
+    """Say on stderr of each point that was not submitted why, and once for each reason what to type."""
+    hints: dict[str, None] = {}
+    for row in rows:
+        if row.error is not None:
+            print(f"{_place_of(row, rows)}: not submitted: {clean(row.error.message)}", file=sys.stderr)
+            hints[row.error.hint or ""] = None
+    for hint in filter(None, hints):
+        print(f"  Try: {clean(hint)}", file=sys.stderr)
 
 
 def _say_why(row: Row) -> None:

@@ -8,6 +8,7 @@ progress there, with a message that says what for: its process lives, the kernel
 from __future__ import annotations
 
 import ast
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -26,26 +27,24 @@ from kitaru_nb.engine.addresses import held_up_by
 from kitaru_nb.errors import ConflictError, KitaruError, StoreError
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
-from kitaru_nb.stacks.following import follow
-from kitaru_nb.stacks.launcher import Launchers, launcher_of
+from kitaru_nb.server.earlier_jobs import bring, left_off
+from kitaru_nb.server.job_watch import watch
+from kitaru_nb.stacks.elsewhere import is_elsewhere, run_there
 from kitaru_nb.stacks.local import Job, job_of, run
-from kitaru_nb.stacks.open import chosen_stack, open_engine
+from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Outcome
 from kitaru_nb.stacks.settings import resolve
-from kitaru_nb.stacks.submitting import submit
-from kitaru_nb.stacks.watch import Signals
 
 __all__ = ["KitaruExecutionManager"]
 
 _LOOK = 1.0  # seconds between two looks at what goes on without this process
-_LOCAL = "local"
 
 
 class KitaruExecutionManager(DefaultExecutionManager):  # type: ignore[misc] # jupyter-scheduler has no types
     """What jupyter-scheduler's setting ``Scheduler.execution_manager_class`` may name.
 
     Stopping a job kills its process, and with it the kernel: the execution is `interrupted`, and
-    `kitaru-nb resume` goes on with it.
+    `kitaru-nb resume`, or the same job again, goes on with it.
     """
 
     def execute(self) -> None:
@@ -54,8 +53,12 @@ class KitaruExecutionManager(DefaultExecutionManager):  # type: ignore[misc] # j
         Raises:
             KitaruError: it did not complete; jupyter-scheduler shows the message.
         """
-        told = self.model
-        source = self.staging_paths["input"]
+        told, own = self.model, Path(self.staging_paths["input"])
+        settings = resolve(cwd=Path(self.root_dir))
+        with closing(open_engine(settings)) as engine:
+            left = left_off(engine, self.db_session, told, own)
+        source = str(own if left is None else left.source)
+        watch(self.job_id, self.db_url, notebook=source, root=self.root_dir)
         output = str(Path(source).with_suffix(".out.ipynb"))
         job = job_of(
             source,
@@ -64,11 +67,14 @@ class KitaruExecutionManager(DefaultExecutionManager):  # type: ignore[misc] # j
             tags=tuple(told.tags or ()),
             progress=False,
         )
-        settings = resolve(cwd=Path(self.root_dir))
+        if left is not None:
+            job = replace(job, execution=left.execution.id)
         try:
             found = self._carry(job, settings)
         finally:
-            self._keep_outputs(output)
+            if left is not None:
+                bring(left, own.parent)
+            self._keep_outputs(str(own.with_suffix(".out.ipynb")))
         if found.status is not ExecutionStatus.COMPLETED:
             raise KitaruError(
                 f"{found.status}: {found.reason or 'it did not come to its end'}",
@@ -122,12 +128,9 @@ class KitaruExecutionManager(DefaultExecutionManager):  # type: ignore[misc] # j
 
 def _attempt(job: Job, settings: Settings) -> Outcome:
     """One attempt, here or by the stack's launcher."""
-    stack = chosen_stack(settings)
-    if stack.launcher == _LOCAL:
+    if not is_elsewhere(settings):
         return run(job, settings=settings)
-    with Signals() as signals, closing(open_engine(settings)) as engine:
-        submitted = submit(engine, job, launcher_of(stack, settings))
-        return follow(engine, submitted.execution, Launchers(settings), signals=signals)
+    return run_there(job, settings, warn=lambda line: print(line, file=sys.stderr))  # noqa: T201 - the server's log
 
 
 def _is_answered(journal: Any, execution: ExecutionId) -> bool:

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 STORE_FOLDER = "store"
+_SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql", "postgres")
 _OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "memory")
 
@@ -54,6 +55,7 @@ def journal_file(settings: Settings, stack: Stack) -> Path | None:
         return None
     if scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
         # SQLAlchemy's way: three slashes and a relative path, or four and an absolute one
+        _check_slashes(stack.journal, Path(stack.source).parent)
         return _absolute(unquote(rest[1:]), stack)
     hint = 'journal = "sqlite:///file/beside/the/stacks", "sqlite:////a/file" or "postgresql://USER@HOST/DATABASE"'
     if scheme and "://" not in stack.journal:  # a path, as a store has it
@@ -226,18 +228,46 @@ def _absolute(path: str, stack: Stack) -> Path:
     return Path(stack.source).parent / Path(path).expanduser()
 
 
+def _check_slashes(journal: str, folder: Path) -> None:
+    """Refuse an absolute path that lacks its own slash: it would make a folder like `home` in `folder`.
+
+    Raises:
+        UsageError: kind ``bad-journal-url``.
+    """
+    path = journal.removeprefix(_SQLITE)
+    first, below = unquote(path.partition("/")[0]), "/" in path
+    if (
+        not below
+        or first in ("", ".", "..", "~")
+        or (folder / first).exists()
+        or not Path("/", first).is_dir()
+    ):
+        return
+    raise UsageError(
+        f"the journal `{journal}` has three slashes, so it would be in a new folder `{folder / first}`",
+        kind="bad-journal-url",
+        hint=f'journal = "{_SQLITE}/{path}" for the file `/{path}`; "{_SQLITE}./{path}" for that new folder',
+    )
+
+
 def as_typed_in(here: Path, place: str, folder: Path) -> str:
     """A store or journal that was typed in the folder `here`, as a file in `folder` has to say it.
 
     What lies below `folder` stays relative, so that the folder can be moved and shared.
+
+    Raises:
+        UsageError: kind ``bad-journal-url``.
     """
-    scheme = "sqlite:///" if place.startswith("sqlite:///") else ""
+    scheme = _SQLITE if place.startswith(_SQLITE) else ""
     path = place.removeprefix(scheme)
     if (not scheme and "://" in path) or path.startswith(("/", "~")) or not path:
         return place
+    if scheme:
+        _check_slashes(place, here)
     meant = here / path
-    below = meant.is_relative_to(folder) and ".." not in meant.parts
-    return scheme + str(meant.relative_to(folder) if below else meant)
+    if not meant.is_relative_to(folder) or ".." in meant.parts:
+        return scheme + str(meant)
+    return scheme + ("./" if path.startswith("./") else "") + str(meant.relative_to(folder))
 
 
 def _beside(settings: Settings, stack: Stack, url: str | None) -> Path:

@@ -18,6 +18,7 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.background import Background, leave, log_of
+from kitaru_nb.stacks.begun import note_begun
 from kitaru_nb.stacks.launcher import Launchers
 from kitaru_nb.stacks.local import Job
 from kitaru_nb.stacks.masking import filled_parameters
@@ -107,6 +108,9 @@ def refuse_waiting(journal: Journal, execution: ExecutionId) -> None:
 def go_on(engine: Engine, execution: ExecutionId, *, folder: Path) -> ExecutionId:
     """Let a process of its own go on with an execution; which one that is, where a flow calls another.
 
+    That counts as having begun it oneself, see `begun`: whoever calls this was told its name by a person,
+    or has looked whether it is one's own.
+
     What was submitted to a stack goes on there; anything else in a process on this machine. When this
     returns the lease is taken in the name of that queue or process, so that of any number who ask for
     it at the same time one begins.
@@ -162,6 +166,7 @@ def _run_notebook(engine: Engine, execution: ExecutionId) -> None:
             found = resumable(engine.journal.execution(execution))
             refuse_waiting(engine.journal, execution)
             attempt = engine.journal.resume(execution, owner=process.owner)
+            note_begun(engine, execution)
     except BaseException:
         process.give_up()
         raise

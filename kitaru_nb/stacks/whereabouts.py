@@ -69,14 +69,20 @@ def engine_with(text: str | None, *, read_only: bool = False) -> Engine:
 
 
 def other_places(settings: Settings) -> Iterator[Settings]:
-    """The settings of each other stack that is known here and has a journal of its own."""
+    """The settings of each other stack that is known here and has a journal of its own.
+
+    One whose file says no possible place is among them: whoever opens it learns so, and can name it.
+    """
     seen = {journal_at(settings, chosen_stack(settings))}
     for stack in read_stacks(Path.cwd()).stacks.values():
         try:
             found = resolve(place=stack)
         except UsageError:  # of its own settings; whoever uses that stack is told
             continue
-        place = journal_at(found, stack)
+        try:
+            place = journal_at(found, stack)
+        except UsageError:
+            place = stack.name
         if place not in seen:
             seen.add(place)
             yield found

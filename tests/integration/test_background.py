@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from contextlib import closing
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from kitaru_nb.cli.resume import resume_executions
 from kitaru_nb.errors import KernelError
-from kitaru_nb.model.execution import ExecutionStatus, Identity
+from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.stacks.background import Background
 from kitaru_nb.stacks.local import Job
 from kitaru_nb.stacks.open import open_engine
-from kitaru_nb.stacks.resuming import start_command
+from kitaru_nb.stacks.resuming import go_on, start_command
 from kitaru_nb.stacks.settings import resolve
+from tests.integration.headless import Notebook
+from tests.patience import until
 
 
 @pytest.mark.parametrize("text", ["", "x" * (1 << 20)], ids=["short", "more than a pipe holds"])
@@ -54,3 +59,30 @@ def test_where_its_log_cannot_be_written_that_is_said(tmp_path: Path) -> None:
         start_command(settings, ["resume", "ex_1"], execution="ex_1", folder=tmp_path)  # type: ignore[arg-type] # an id
 
     assert (told.value.kind, told.value.hint) == ("no-process", "kitaru-nb resume ex_1, which runs it here")
+
+
+def test_what_was_gone_on_with_in_the_background_and_died_in_its_first_cell_is_one_s_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever resumes it by name vouches for it, in the panel too: no step says whose it is."""
+    notebook = Notebook(tmp_path, [])
+    notebook.nb.cells = [nbformat.v4.new_code_cell(_HANGS.format(folder=str(tmp_path)), id="c0")]
+    notebook.save()
+    with closing(open_engine(resolve())) as engine:
+        identity = Identity(notebook=str(notebook.path), output=str(notebook.output), stack="local")
+        theirs, _ = engine.journal.start(identity, owner=current_owner())
+        engine.journal.finish(theirs, ExecutionStatus.INTERRUPTED)
+
+        go_on(engine, theirs.execution, folder=tmp_path)
+        until((tmp_path / "began").exists, "the first cell")
+        os.kill(engine.journal.attempts(theirs.execution)[-1].owner.pid, signal.SIGKILL)
+        until(lambda: engine.journal.execution(theirs.execution).status is ExecutionStatus.INTERRUPTED)
+
+    assert resume_executions(dry_run=True, json=True) == 0
+    assert json.loads(capsys.readouterr().out)["execution"] == theirs.execution
+
+
+_HANGS = """import pathlib, time
+folder = pathlib.Path({folder!r})
+(folder / 'began').touch()
+while not (folder / 'go').exists(): time.sleep(0.05)"""

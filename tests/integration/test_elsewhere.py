@@ -16,6 +16,7 @@ import pytest
 
 from kitaru_nb.cli.run import run_notebooks
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.errors import StackError
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus
 from kitaru_nb.model.stack import Stack
 from kitaru_nb.stacks.collecting import collect, owes_output
@@ -249,6 +250,49 @@ def test_a_grid_is_handed_to_a_queue_at_once_and_followed_by_the_same_command(
     documents = json.loads(capsys.readouterr().out)
     assert [each["attempts"] for each in documents] == [1, 1]
     assert sorted(notebook.ticks()) == ["in-1", "in-2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "handed"),
+    [
+        ("stack-unreachable", ["in-1"]),
+        ("environment-differs", ["in-1", "in-3"]),
+    ],
+)
+def test_where_a_stack_takes_one_point_and_refuses_another_each_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    handed: list[str],
+) -> None:
+    """A Python that does not fit one notebook may fit the next; a stack that is away is away for all."""
+    monkeypatch.setattr(LocalLauncher, "capabilities", Capabilities(same_files=True, queues=True))
+    monkeypatch.chdir(tmp_path)
+    notebook = Notebook(tmp_path, ["alpha = 0", "tick(f'in-{alpha}')"], tags={0: ["parameters"]})
+    submitted, asked = LocalLauncher.submit, []
+
+    def refused(launcher: LocalLauncher, spec: RunSpec) -> Handle:
+        asked.append(spec.execution)
+        if len(asked) == 2:
+            raise StackError("no point of that kind", kind=kind, hint="mend it")
+        return submitted(launcher, spec)
+
+    monkeypatch.setattr(LocalLauncher, "submit", refused)
+    options: dict[str, Any] = {"grid": ["alpha=1,2,3"], "detach": True, "progress": False}
+    code = run_notebooks(["work.ipynb"], **options)
+    said = capsys.readouterr()
+    until(lambda: sorted(notebook.ticks()) == handed)
+    again = run_notebooks(["work.ipynb"], grid=["alpha=1,2,3"], progress=False)
+
+    assert code == 1
+    assert f"{3 - len(handed)} {'was' if len(handed) == 2 else 'were'} not handed over" in said.out
+    missing = [number for number in (1, 2, 3) if f"in-{number}" not in handed]
+    told = [line for line in said.err.splitlines() if "not submitted" in line]
+    assert told == [f"[{n}/3] alpha={n}: not submitted: no point of that kind" for n in missing]
+    assert said.err.count("  Try: mend it") == 1
+    assert again == 0
+    assert sorted(notebook.ticks()) == ["in-1", "in-2", "in-3"]
 
 
 def test_a_detached_run_makes_its_page_by_itself(tmp_path: Path, engine: Engine) -> None:

@@ -372,6 +372,45 @@ class TestSsh(LauncherSuite):
         assert away.value.kind == "stack-unreachable"
         assert [each.status for each in bench.engine.journal.executions()] == [ExecutionStatus.INTERRUPTED]
 
+    def test_a_grid_that_is_left_tells_of_each_point_that_the_machine_is_away(self, bench: Bench) -> None:
+        """Not a process that nobody looks at; and the same command hands them over later."""
+        self._write_stack(bench)
+        notebook = bench.notebook("tick(f'in-{x}')", "10 * x")
+        words = ["-m", "kitaru_nb", "run", notebook.name]
+        grid = [*words, "--grid", "x=2,3,4", "-j", "2", "--detach"]
+        journal = bench.engine.journal
+        self.ssh.kill()
+
+        alone = finished(start([*words, "--detach"], bench.folder))
+        away = finished(start(grid, bench.folder))
+        self.ssh.start()
+        left = finished(start(grid, bench.folder))
+        bench.until(
+            lambda: sum(each.status is ExecutionStatus.COMPLETED for each in journal.executions()) == 3,
+            "their ends",
+        )
+
+        assert away.code == alone.code == 1
+        for number, value in enumerate((2, 3, 4), 1):
+            assert (
+                f"[{number}/3] x={value}: not submitted: `127.0.0.1` (stack `box`) cannot be reached"
+                in away.stderr
+            )
+        assert f"  Try: ssh -p {self.ssh.port} {getpass.getuser()}@127.0.0.1" in away.stderr
+        assert "3 were not handed over: the same command tries again" in away.stdout
+        assert "in the background" not in away.stdout
+        assert left.code == 0, left.stderr
+        assert "3 points go on in the background, 2 at a time" in left.stdout
+        assert sorted(bench.ticks()) == ["in-2", "in-3", "in-4"]
+
+    def _write_stack(self, bench: Bench) -> None:
+        """The bench's stack as a file beside the notebook, for commands."""
+        options = self.stack(bench.folder).launcher_options
+        told = "".join(f"{name} = {json.dumps(value)}\n" for name, value in options.items())
+        (bench.folder / "kitaru_nb.toml").write_text(
+            f'use = "box"\n[stacks.box]\n[stacks.box.launcher]\ntype = "ssh"\n{told}'
+        )
+
     @pytest.mark.parametrize("known", ["another key", "no key"])
     def test_a_machine_whose_key_is_not_known_is_not_talked_to(
         self, tmp_path: Path, bench_of: Benches, known: str

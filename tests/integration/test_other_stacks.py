@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kitaru_nb.cli.main import main
 from kitaru_nb.errors import StackError
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus
 from kitaru_nb.stacks.open import open_engine
@@ -109,6 +110,28 @@ def test_a_stack_that_cannot_be_asked_is_named(tmp_path: Path) -> None:
     assert "NO_SUCH_KEY" in shown.stderr
     assert reconciled.code == 1
     assert "stack `side` could not be looked at" in reconciled.stderr
+
+
+def test_a_stack_whose_file_says_no_possible_place_is_named_and_keeps_nothing_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kitaru_nb.toml").write_text('[stacks.lost]\njournal = "sqlite:///tmp/work/j.db"\n' + STACKS)
+    for name in ("local", "side"):
+        open_engine(resolve(stack=name)).close()
+
+    shown = main(["show", "ex_01m8hdqq4wveyttsg692cj2trq"])
+    said = capsys.readouterr()
+    reconciled = main(["reconcile"])
+    passed = capsys.readouterr()
+
+    assert (shown, reconciled) == (1, 1)
+    assert "stack `lost` could not be asked: the journal `sqlite:///tmp/work/j.db` has three" in said.err
+    assert (
+        "stack `lost` could not be looked at: the journal `sqlite:///tmp/work/j.db` has three" in passed.err
+    )
+    assert "looked at: local, side" in passed.out
+    assert not (tmp_path / "tmp").exists()
 
 
 def test_a_run_goes_on_on_the_stack_that_it_was_begun_on(

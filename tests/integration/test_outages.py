@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import shlex
 import shutil
 import socket
 import struct
@@ -9,27 +12,32 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.model.stack import Stack
-from kitaru_nb.stacks.launcher import Handle, Launcher, RunSpec
+from kitaru_nb.stacks.launcher import Handle, JobState, JobStatus, Launcher, RunSpec
 from kitaru_nb.stacks.open import load, open_engine
 from kitaru_nb.stacks.outcome import Exit
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.stacks.submitting import Submitted
 from kitaru_nb.testing.launcher_suite import Bench
+from tests import ssh_server
 from tests.postgres_server import PostgresServer
 from tests.s3_server import BUCKET, KEY, SECRET, Cable, S3Server
+from tests.ssh_server import SshServer
 
 PROMISED = 30.0
 """Seconds that a run outlasts without its stores."""
+
+_NONE: Mapping[str, Any] = {}
 
 VALUES = "import numpy as np; values = np.arange(200_000.0)"
 
@@ -55,7 +63,7 @@ def down(server: PostgresServer) -> Iterator[None]:
 def team(
     tmp_path: Path, cable: Cable, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Bench]]:
-    """Makes a bench whose records are in PostgreSQL and whose values are in S3; with settings."""
+    """Makes a bench whose records are in PostgreSQL and whose values are in S3; launcher, then settings."""
     monkeypatch.setenv("TEAM_SIGNING_KEY", "a-key-that-only-these-tests-sign-with")
     monkeypatch.setenv("TEAM_S3_KEY", KEY)
     monkeypatch.setenv("TEAM_S3_SECRET", SECRET)
@@ -63,9 +71,11 @@ def team(
     folder = tmp_path / "work"
     folder.mkdir()
 
-    def make(**settings: object) -> Bench:
+    def make(launcher: str = "local", options: Mapping[str, Any] = _NONE, **settings: object) -> Bench:
         stack = Stack(
             "team",
+            launcher=launcher,
+            launcher_options=options,
             store=f"s3://{BUCKET}/{name}",
             journal=postgres_server.schema(name),
             signing_key="secret:env:TEAM_SIGNING_KEY",
@@ -112,6 +122,53 @@ def test_a_run_outlasts_30_s_without_journal_and_store(
 
     assert outcome.exit is Exit.COMPLETED, outcome
     assert bench.ticks() == ["a", "endless", "b"]
+    assert bench.execution(submitted.execution).attempts == 1
+
+
+@pytest.fixture
+def ssh() -> Iterator[SshServer]:
+    with ssh_server.started() as server:
+        yield server
+
+
+def test_a_run_behind_ssh_outlasts_its_connection_and_30_s_without_journal_and_store(
+    team: Callable[..., Bench], cable: Cable, postgres_server: PostgresServer, ssh: SshServer
+) -> None:
+    """Nobody follows it, and the machine cannot be asked until all is over: the worker needs neither."""
+    needed = (
+        "KITARU_NB_CONFIG",
+        "IPYTHONDIR",
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_PLATFORM_DIRS",
+        "TEAM_SIGNING_KEY",
+    )
+    needed += ("TEAM_S3_KEY", "TEAM_S3_SECRET")
+    bench = team(
+        "ssh",
+        {
+            "host": f"{getpass.getuser()}@127.0.0.1:{ssh.port}",
+            "identity_file": str(ssh.identity),
+            "known_hosts": str(ssh.known_hosts),
+            "folder": str(ssh.identity.parent / "jobs"),
+            "python": sys.executable,
+            "setup": [f"export {name}={shlex.quote(os.environ[name])}" for name in needed],
+        },
+    )
+    _, submitted = begun(bench, last="tick('ended')")
+
+    ssh.kill()
+    with cable.cut(), down(postgres_server):
+        bench.go.touch()
+        bench.until(lambda: "ended" in bench.ticks(), "the end of the cell, whose commit has to wait")
+        time.sleep(PROMISED)  # what is promised is a time
+    bench.until(
+        lambda: bench.execution(submitted.execution).status is ExecutionStatus.COMPLETED, "the end of the run"
+    )
+    ssh.start()
+    bench.over(submitted.handle)
+
+    assert bench.launcher.poll(submitted.handle) == JobState(JobStatus.EXITED, 0)
+    assert bench.ticks() == ["a", "endless", "ended", "b"]
     assert bench.execution(submitted.execution).attempts == 1
 
 

@@ -9,7 +9,7 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,68 @@ _ON_NFS = """
 from kitaru_nb.journal import mounts
 mounts.file_system = lambda path: "nfs4"
 """
+
+
+# Workers on two machines: what a process takes for the name of its own.
+_ON_A_MACHINE = """
+import os, socket
+if "TEST_MACHINE" in os.environ:
+    socket.gethostname = lambda: os.environ["TEST_MACHINE"]
+"""
+
+
+def test_of_two_workers_that_a_partition_lets_run_one_execution_the_fenced_one_commits_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is stopped until its lease is over, and its kernel computes on as beyond a partition."""
+    _seam(tmp_path, _ON_A_MACHINE, monkeypatch)
+    monkeypatch.setenv("TEST_MACHINE", "one")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    bench = Bench(folder, resolve(place=Stack("here", settings={"lease": "3s", "heartbeat": "1s"})))
+    with closing(bench.engine):
+        notebook = bench.notebook("tick('a')", f"{bench.endless}\ntick('over')", "tick('b')")
+        first = bench.submit(notebook)
+        bench.until(lambda: "endless" in bench.ticks(), "the endless cell")
+
+        parted = bench.engine.journal.attempts(first.execution)[-1].owner.pid
+        with _stopped(parted):
+            bench.until(
+                lambda: bench.execution(first.execution).status is ExecutionStatus.INTERRUPTED,
+                "the end of its lease",
+            )
+            monkeypatch.setenv("TEST_MACHINE", "two")
+            second = bench.submit(notebook)
+            bench.until(lambda: bench.ticks().count("endless") == 2, "the same cell in two kernels")
+            bench.go.touch()
+            bench.until(lambda: bench.ticks().count("over") == 2, "the end of both")
+            outcome = bench.follow(second)
+        bench.over(first.handle)
+
+        assert outcome.exit is Exit.COMPLETED, outcome
+        assert f"kitaru: superseded execution={first.execution}" in bench.launcher.logs(first.handle).decode()
+        recorded = bench.engine.journal.checkpoints(first.execution)
+        steps = [[each.draft.step for each in recorded if each.epoch == epoch] for epoch in (1, 2)]
+        assert steps == [["cell:c0", "cell:c1"], ["cell:c0", "cell:c1", "cell:c2", "cell:c3"]]
+        assert sorted(bench.ticks()) == ["a", "b", "endless", "endless", "over", "over"]
+
+
+@contextmanager
+def _stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _seam(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each Python that is started begin with `text`."""
+    (folder / "seam").mkdir()
+    (folder / "seam" / "sitecustomize.py").write_text(text)
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(folder / "seam"), os.environ.get("PYTHONPATH", "")])
+    )
 
 
 def test_of_three_answers_from_three_places_at_once_one_counts_and_the_run_goes_on_once(
@@ -115,11 +177,8 @@ def test_a_home_on_nfs_holds_no_write_ahead_log_while_a_worker_of_slurm_dies_and
     tmp_path: Path, slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The home of a cluster is seldom a local disk: submitter, worker and kernel all have to know."""
-    seam = tmp_path / "seam"
-    seam.mkdir()
-    (seam / "sitecustomize.py").write_text(_ON_NFS)
+    _seam(tmp_path, _ON_NFS, monkeypatch)
     monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(seam), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setattr(connection, "file_system", lambda path: "nfs4")
     folder = tmp_path / "work"
     folder.mkdir()

@@ -75,3 +75,15 @@ def test_every_option_in_a_magics_help_is_in_the_reference(magic: str) -> None:
 @pytest.mark.parametrize("name", settings.NAMES)
 def test_every_setting_is_in_the_reference(name: str) -> None:
     assert f"| `{name}` | `KITARU_NB_{name.upper()}` |" in page("settings")
+
+
+def test_each_test_that_a_fault_names_is_there() -> None:
+    tests = REFERENCE.parents[1] / "tests"
+    suite = REFERENCE.parents[1] / "kitaru_nb" / "testing" / "launcher_suite.py"
+    promises = (REFERENCE.parent / "explanation" / "promises.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/.]+)::(test_\w+)`", promises)
+
+    assert len(named) > 15
+    for place, name in named:
+        file = suite if place == "LauncherSuite" else tests / place
+        assert f"def {name}(" in file.read_text(encoding="utf-8"), f"{place}::{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,30 @@ def of(store: str | None = None, journal: str | None = None) -> Stack:
 )
 def test_a_journal_file_is_meant_as_sqlalchemy_means_it(url: str, path: str) -> None:
     assert journal_file(SETTINGS, of(journal=url)) == Path(path)
+
+
+def test_an_absolute_path_that_lacks_its_own_slash_is_refused_with_both_ways_to_write_it(
+    tmp_path: Path,
+) -> None:
+    """`tmp` or `home` would be a new folder beside the file, and nobody would find the journal there."""
+    first = tmp_path.parts[1]
+    stack = Stack("team", journal=f"sqlite://{tmp_path}/j.db", source=str(tmp_path / "kitaru_nb.toml"))
+
+    with pytest.raises(UsageError, match="has three slashes") as caught:
+        journal_file(SETTINGS, stack)
+    with pytest.raises(UsageError, match="has three slashes"):
+        as_typed_in(tmp_path, f"sqlite://{tmp_path}/j.db", Path("/cfg"))
+
+    meant = tmp_path.relative_to("/") / "j.db"
+    absolute, relative = f"sqlite:////{meant}", f"sqlite:///./{meant}"
+    assert caught.value.kind == "bad-journal-url"
+    assert f'"{absolute}"' in caught.value.hint
+    assert f'"{relative}"' in caught.value.hint
+    assert journal_file(SETTINGS, replace(stack, journal=absolute)) == tmp_path / "j.db"
+    assert journal_file(SETTINGS, replace(stack, journal=relative)) == tmp_path / meant
+    assert as_typed_in(tmp_path, relative, tmp_path) == relative
+    (tmp_path / first).mkdir()
+    assert journal_file(SETTINGS, stack) == tmp_path / meant, "where there is one already it is meant"
 
 
 @pytest.mark.parametrize(
