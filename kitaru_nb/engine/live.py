@@ -185,7 +185,7 @@ class Live:
         if now.tasks != before.tasks:
             yield from self._new_tasks(before, tasks)
         if now.callbacks is not before.callbacks and now.callbacks != before.callbacks:
-            yield from self._new_callbacks(before, now)
+            yield from self._new_callbacks(before, now, source)
         if now.handlers != before.handlers:
             yield from self._new_handlers(before.handlers)
         if now.attached != before.attached:
@@ -229,14 +229,21 @@ class Live:
                 name = _name_of(task.get_name(), coroutine)
                 yield f"task:{name}", lambda task=task: not task.done()  # type: ignore[misc] # bound now
 
-    def _new_callbacks(self, before: _Seen, now: _Seen) -> Iterator[tuple[str, Callable[[], bool]]]:
+    def _new_callbacks(
+        self, before: _Seen, now: _Seen, source: str
+    ) -> Iterator[tuple[str, Callable[[], bool]]]:
         for name, registered in now.callbacks.items():
             if registered == before.callbacks.get(name):
                 continue
             known = set(map(id, _each(before.callbacks.get(name, ()))))
             for callback in _each(registered):
-                if id(callback) not in known and self._reaches(callback):
-                    yield f"callback:{name}", functools.partial(self._is_registered, name, callback)
+                if id(callback) in known:
+                    continue
+                what = f"callback:{name}" if self._reaches(callback) else ""
+                if not what and name.startswith("formatters[") and "for_type" in source:
+                    what = f"call:{name}.for_type"
+                if what:
+                    yield what, functools.partial(self._is_registered, name, callback)
 
     def _is_registered(self, name: str, callback: object) -> bool:
         return any(other is callback for other in _each(self._registered().get(name, ())))

@@ -94,6 +94,21 @@ class Loggers:
                 found[logger.name] = plain
         return found
 
+    def take_named(self, live: Mapping[str, object]) -> None:
+        """Where a name holds a handler such as one that was just made again, it is that one.
+
+        Else a level that is set by the name would be set on a handler that no logger has.
+        """
+        named = [each for each in live.values() if issubclass(type(each), logging.Handler)]
+        for logger in self.real() if named else ():
+            for place, handler in enumerate(logger.handlers):
+                plain = described(handler)
+                if plain is None or any(each is handler for each in named):
+                    continue
+                alike = {id(each): each for each in named if described(each) == plain}
+                if len(alike) == 1:
+                    logger.handlers[place] = next(iter(alike.values()))  # type: ignore[call-overload] # a handler
+
     def in_memory(self) -> list[str]:
         """The loggers that write to a text in memory."""
         return [logger.name for logger in self.real() if any(map(_is_in_memory, logger.handlers))]

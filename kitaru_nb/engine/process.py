@@ -362,6 +362,8 @@ class Process:
                     self._variables.update(value)
                 elif part.startswith(SETTING):
                     self._switches.put(part, value)
+                    if part == f"{SETTING}log handlers":
+                        LOGGERS.take_named(self._names)
                 elif part.startswith(_ANNOTATION):
                     noted = self._names.setdefault("__annotations__", {})
                     noted.update((name, held.value) for name, held in value.items())

@@ -189,12 +189,14 @@ RESTORED = {
             "import logging, sys\nlogging.basicConfig(level=logging.INFO, format='%(message)s', force=True)",
             "def keep20(record): return 'noise' not in record.getMessage()\n"
             "logging.getLogger('httpx').addFilter(keep20); logging.disable(logging.DEBUG)",
+            "hand20 = logging.StreamHandler(sys.stdout); logging.getLogger('of.20').addHandler(hand20)",
         ),
         {
             "(logging.root.level, [h.formatter._fmt for h in logging.root.handlers if type(h) is logging.StreamHandler])": (
                 "(20, ['%(message)s'])"
             ),
             "(logging.getLogger('httpx').filters == [keep20], logging.root.manager.disable)": "(True, 10)",
+            "logging.getLogger('of.20').handlers == [hand20]": "True",
         },
     ),
     "what is warned of, and how numbers are shown": Case(

@@ -249,3 +249,16 @@ def test_a_registration_that_is_no_library_s_to_keep_is_no_reason_to_run_again(h
     Kernel(home).cell(NOT_KEPT[case])
 
     assert Kernel(home).take_over().cell(NOT_KEPT[case]) == RESTORED
+
+
+def test_what_a_cell_gives_a_formatter_counts_and_what_a_library_gives_it_does_not(home: Path) -> None:
+    printers: dict[type, object] = {}
+    live = Live({}, home.parent, lambda: {"formatters['text/html']": printers})
+
+    def left(source: str, kind: type) -> list[str]:
+        live.begin()
+        printers[kind] = str
+        return list(live.left(Cell(source, ast.parse(source))))
+
+    assert left("import shown", float) == []
+    assert left("html.for_type(int, str)", int) == ["live:call:formatters['text/html'].for_type"]

@@ -201,3 +201,14 @@ def test_a_filter_that_was_taken_off_again_is_off_after_a_restore(tmp_path: Path
     assert Kernel(tmp_path / "home").take_over().cells(*cells) == [RESTORED, RESTORED]
 
     assert lets_through("noise")
+
+
+def test_a_plain_handler_that_has_a_name_is_that_one_after_a_restore(tmp_path: Path) -> None:
+    source = HEAD + "h = logging.StreamHandler()\nlog.addHandler(h)"
+    Kernel(tmp_path / "home").cell(source)
+    forget()
+
+    again = Kernel(tmp_path / "home").take_over()
+    assert again.cell(source) == RESTORED
+
+    assert logging.getLogger(NAME).handlers == [again["h"]]
