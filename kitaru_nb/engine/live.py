@@ -235,10 +235,7 @@ class Live:
         for name, registered in now.callbacks.items():
             if registered == before.callbacks.get(name):
                 continue
-            known = set(map(id, _each(before.callbacks.get(name, ()))))
-            for callback in _each(registered):
-                if id(callback) in known:
-                    continue
+            for callback in _added(before.callbacks.get(name, ()), registered):
                 what = f"callback:{name}" if self._reaches(callback) else ""
                 if not what and name.startswith("formatters[") and "for_type" in source:
                     what = f"call:{name}.for_type"
@@ -429,6 +426,14 @@ def _is_attached(logger: logging.Logger, handler: weakref.ref[logging.Handler]) 
 
 def _is_filter_of(holder: logging.Filterer, each: Any) -> bool:
     return each in holder.filters
+
+
+def _added(before: Any, now: Any) -> list[object]:
+    """The callbacks that are new, or registered for something else."""
+    if isinstance(now, dict):
+        return [each for key, each in now.items() if key not in before or before[key] is not each]
+    known = set(map(id, before))
+    return [each for each in now if id(each) not in known]
 
 
 def _each(registered: Any) -> Iterable[object]:
