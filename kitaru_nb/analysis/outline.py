@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BY_MODULE", "SETS_ATTRIBUTE", "Outline", "only_set", "outline_of"]
+__all__ = ["BY_MODULE", "REGISTRARS", "SETS_ATTRIBUTE", "Outline", "only_set", "outline_of"]
 
 SETS_ATTRIBUTE = re.compile(r"\w\s*\.\s*\w+[^\n]*=|\b(setattr|delattr|del|patch|register_\w+)\b")
 """Found in nearly every source whose outline has targets, and in few others."""
@@ -16,8 +16,7 @@ SETS_ATTRIBUTE = re.compile(r"\w\s*\.\s*\w+[^\n]*=|\b(setattr|delattr|del|patch|
 BY_MODULE = "<module>"
 """What a target starts with that names its module: ``(BY_MODULE, "json", "dumps")``."""
 
-# Decorators that set an attribute of a class of their library; they are given its name.
-_REGISTRARS: Mapping[str, tuple[str, ...]] = {
+REGISTRARS: Mapping[str, tuple[str, ...]] = {
     "register_dataframe_accessor": ("pandas", "DataFrame"),
     "register_series_accessor": ("pandas", "Series"),
     "register_index_accessor": ("pandas", "Index"),
@@ -28,6 +27,8 @@ _REGISTRARS: Mapping[str, tuple[str, ...]] = {
     "register_series_namespace": ("polars", "Series"),
     "register_expr_namespace": ("polars", "Expr"),
 }
+"""Decorators that set an attribute of a class of their library; they are given its name."""
+
 _ONLY_READ = frozenset({"getattr", "hasattr"})
 
 
@@ -120,8 +121,8 @@ def _set_by(call: ast.Call) -> Iterator[tuple[str, ...]]:
             return
         case ast.Call(
             func=ast.Name(id=word) | ast.Attribute(attr=word), args=[ast.Constant(value=str(name)), *_]
-        ) if word == "patch" or word in _REGISTRARS:
-            yield (BY_MODULE, *_REGISTRARS.get(word, ()), *name.split("."))
+        ) if word == "patch" or word in REGISTRARS:
+            yield (BY_MODULE, *REGISTRARS.get(word, ()), *name.split("."))
         case ast.Call(args=[owner, ast.Constant(value=str(name)), *_]) if name.isidentifier():
             yield from ((*chain, name) for chain in _chain(owner))
 

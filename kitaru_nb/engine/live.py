@@ -3,12 +3,13 @@
 They cannot be stored. A record of such a step carries a condition ``live:KIND:NAME`` which holds
 in this process as long as the effect is in place, and in no other: there the cell runs again.
 What libraries start and register for themselves (pools, monitors, their own hooks) is theirs to
-make again and does not count. A log handler that a cell adds counts, whoever's code it is, where
-it is none of those that `engine.loggers` puts back: what is logged would go nowhere.
+make again and does not count. A log handler or filter that a cell adds counts, whoever's code it is,
+where it is none of those that `engine.loggers` puts back: what is logged would go elsewhere.
 """
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import atexit
 import functools
@@ -28,7 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from kitaru_nb.analysis.modules import is_local_file
-from kitaru_nb.engine.loggers import LOGGERS, described
+from kitaru_nb.analysis.outline import REGISTRARS
+from kitaru_nb.analysis.registrations import KEEPS, REGISTERS, Registration, registrations_of
+from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.loggers import LOGGERS, described, is_kept_filter
 from kitaru_nb.model.checkpoint import Checkpoint
 
 __all__ = ["REMOVED", "Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again", "reason_of"]
@@ -47,6 +51,10 @@ _SIGNALS = [int(number) for number in signal.valid_signals() if number != signal
 _identity = object.__hash__  # `id` would wake audit hooks
 _EXIT = re.compile(r"\batexit\.register|from\s+atexit\s+import")
 _DEEP = 4
+_SEEN_ELSEWHERE = frozenset({"IPython", "atexit", "kitaru_nb"})
+"""Packages that the notebook registers code with in ways that are looked at themselves."""
+_CODE = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+_LOGGED = frozenset({"log handler", "log filter"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class _Seen:
     tasks: frozenset[int]
     handlers: int
     attached: frozenset[int]
+    filtering: frozenset[int]
     finalizers: frozenset[object]
     exits: int
 
@@ -89,23 +98,23 @@ class Live:
         """Another cell runs: what it leaves is its own."""
         self._before = None
 
-    def so_far(self, source: str) -> dict[str, str]:
+    def so_far(self, cell: Cell) -> dict[str, str]:
         """As `left`, of a step that still runs."""
         before = self._before
-        found = self.left(source)
+        found = self.left(cell)
         self._before = before
         return found
 
-    def left(self, source: str) -> dict[str, str]:
+    def left(self, cell: Cell) -> dict[str, str]:
         """The conditions for what the step that has just run left in this process.
 
         Args:
-            source: Its code, for registrations that leave no other trace.
+            cell: Its code, for registrations that leave no other trace.
         """
         before, tasks = self._before or self._look(), _tasks()
         self._before = now = self._look(tasks, before)
         found: dict[str, str] = {}
-        for what, check in self._new(before, now, tasks, source):
+        for what, check in self._new(before, now, tasks, cell):
             token = secrets.token_hex(8)
             self._in_place[token] = check
             found[_PREFIX + what] = token
@@ -142,6 +151,7 @@ class Live:
             frozenset(map(_identity, _tasks() if tasks is None else tasks)),
             len(logging._handlerList),  # type: ignore[attr-defined] # noqa: SLF001 - the only list of all
             LOGGERS.attached,
+            LOGGERS.filtering,
             frozenset(weakref.finalize._registry),  # type: ignore[attr-defined] # noqa: SLF001
             atexit._ncallbacks(),  # noqa: SLF001
         )
@@ -166,26 +176,28 @@ class Live:
         return found if self._callbacks is None else found | self._callbacks()
 
     def _new(
-        self, before: _Seen, now: _Seen, tasks: Iterable[Any], source: str
+        self, before: _Seen, now: _Seen, tasks: Iterable[Any], cell: Cell
     ) -> Iterator[tuple[str, Callable[[], bool]]]:
         """What came between the two looks and reaches the notebook, and how to tell that it is there."""
+        source = cell.source
         if now.threads != before.threads:
             yield from self._new_threads(before)
         if now.tasks != before.tasks:
             yield from self._new_tasks(before, tasks)
         if now.callbacks is not before.callbacks and now.callbacks != before.callbacks:
-            yield from self._new_callbacks(before, now)
+            yield from self._new_callbacks(before, now, source)
         if now.handlers != before.handlers:
             yield from self._new_handlers(before.handlers)
         if now.attached != before.attached:
             yield from self._added_handlers(before.attached, source)
+        if now.filtering != before.filtering:
+            yield from self._added_filters(before, source)
         if now.finalizers != before.finalizers:
             yield from self._new_finalizers(before.finalizers)
         if now.exits > before.exits and _EXIT.search(source):
             count = now.exits
             yield "callback:atexit.register", lambda: atexit._ncallbacks() >= count  # noqa: SLF001
-        if "codecs.register" in source:
-            yield "callback:codecs.register", lambda: True
+        yield from self._kept(cell)
         yield from self._new_processes()
 
     def _new_threads(self, before: _Seen) -> Iterator[tuple[str, Callable[[], bool]]]:
@@ -217,14 +229,18 @@ class Live:
                 name = _name_of(task.get_name(), coroutine)
                 yield f"task:{name}", lambda task=task: not task.done()  # type: ignore[misc] # bound now
 
-    def _new_callbacks(self, before: _Seen, now: _Seen) -> Iterator[tuple[str, Callable[[], bool]]]:
+    def _new_callbacks(
+        self, before: _Seen, now: _Seen, source: str
+    ) -> Iterator[tuple[str, Callable[[], bool]]]:
         for name, registered in now.callbacks.items():
             if registered == before.callbacks.get(name):
                 continue
-            known = set(map(id, _each(before.callbacks.get(name, ()))))
-            for callback in _each(registered):
-                if id(callback) not in known and self._reaches(callback):
-                    yield f"callback:{name}", functools.partial(self._is_registered, name, callback)
+            for callback in _added(before.callbacks.get(name, ()), registered):
+                what = f"callback:{name}" if self._reaches(callback) else ""
+                if not what and name.startswith("formatters[") and "for_type" in source:
+                    what = f"call:{name}.for_type"
+                if what:
+                    yield what, functools.partial(self._is_registered, name, callback)
 
     def _is_registered(self, name: str, callback: object) -> bool:
         return any(other is callback for other in _each(self._registered().get(name, ())))
@@ -246,6 +262,43 @@ class Live:
                     own = self._handler_reaches(handler)
                     what = "callback:logging.Handler" if own else f"log handler:{type(handler).__name__}"
                     yield what, functools.partial(_is_attached, logger, weakref.ref(handler))
+
+    def _added_filters(self, before: _Seen, source: str) -> Iterator[tuple[str, Callable[[], bool]]]:
+        """Filters that loggers and their handlers have now and that are not put back."""
+        if "ilter" not in source:
+            return  # a library's own, of its own loggers
+        for logger in LOGGERS.real():
+            for holder in (logger, *logger.handlers):
+                for each in holder.filters:
+                    kept = holder is logger and is_kept_filter(each, self._globals)
+                    if _identity(each) not in before.filtering and not kept:
+                        name = getattr(each, "__name__", type(each).__name__)
+                        yield f"log filter:{name}", functools.partial(_is_filter_of, holder, each)
+
+    def _kept(self, cell: Cell) -> Iterator[tuple[str, Callable[[], bool]]]:
+        """What libraries were given to keep; whether they still have it does not show."""
+        if REGISTERS.search(cell.source):
+            for what in dict.fromkeys(filter(None, map(self._kept_by, registrations_of(cell.tree)))):
+                yield what, lambda: True
+
+    def _kept_by(self, registration: Registration) -> str:
+        """The condition for a call that hands a library something it keeps; empty where it does not."""
+        first, *rest = registration.called
+        owner, value = None, self._globals.get(first)
+        home = _home(value)
+        package, name = home.partition(".")[0], registration.called[-1]
+        if package in _SEEN_ELSEWHERE or not self._is_of_library(home):
+            return ""
+        for each in rest:
+            owner, value = value, getattr(value, each, None)
+        if value is None or name in REGISTRARS or (name == "register" and isinstance(owner, abc.ABCMeta)):
+            return ""
+        called = ".".join((home, *(rest or (name,))))
+        given = (self._globals.get(each) for each in registration.given)
+        if registration.own or any(map(self._reaches, given)):
+            # Of an object in a name, the class is known, and not what it registers with.
+            return f"callback:{called}" if isinstance(self._globals.get(first), _CODE) else ""
+        return f"call:{called}" if (package, name) in KEEPS else ""
 
     def _handler_reaches(self, handler: Any) -> bool:
         parts = (handler, getattr(handler, "formatter", None), *getattr(handler, "filters", ()))
@@ -343,8 +396,10 @@ def reason_of(what: str) -> str:
     kind, _, name = what.removeprefix(_PREFIX).partition(":")
     if kind == "callback":
         return f"it registered code of the notebook with `{name}`, which cannot be stored"
-    if kind == "log handler":
-        return f"it added a log handler, `{name}`, which cannot be stored"
+    if kind == "call":
+        return f"it called `{name}`, whose effect cannot be stored"
+    if kind in _LOGGED:
+        return f"it added a {kind}, `{name}`, which cannot be stored"
     return f"it started {kind} `{name}`, which cannot be stored"
 
 
@@ -352,12 +407,33 @@ def _missing(what: str, checkpoint: str) -> str:
     kind, _, name = what.removeprefix(_PREFIX).partition(":")
     if kind == "callback":
         return f"what checkpoint `{checkpoint}` registered with `{name}` is not in place; run that cell again"
-    did, missing = ("added", "in place") if kind == "log handler" else ("started", "running")
+    if kind == "call":
+        return f"what checkpoint `{checkpoint}` did by `{name}` is not in place; run that cell again"
+    did, missing = ("added", "in place") if kind in _LOGGED else ("started", "running")
     return f"the {kind} `{name}` {did} by checkpoint `{checkpoint}` is not {missing}; run that cell again"
+
+
+def _home(value: object) -> str:
+    """The module that a value is, or is defined in; of an object, that of its class."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    return str(getattr(value if isinstance(value, _CODE) else type(value), "__module__", None))
 
 
 def _is_attached(logger: logging.Logger, handler: weakref.ref[logging.Handler]) -> bool:
     return handler() in logger.handlers
+
+
+def _is_filter_of(holder: logging.Filterer, each: Any) -> bool:
+    return each in holder.filters
+
+
+def _added(before: Any, now: Any) -> list[object]:
+    """The callbacks that are new, or registered for something else."""
+    if isinstance(now, dict):
+        return [each for key, each in now.items() if key not in before or before[key] is not each]
+    known = set(map(id, before))
+    return [each for each in now if id(each) not in known]
 
 
 def _each(registered: Any) -> Iterable[object]:

@@ -2,7 +2,8 @@
 
 Plain handlers to the console or to a file are told in plain values. One to a text in memory (a
 ``StringIO``) is kept where a name is bound to it or to its text, as that very object. A cell that
-adds any other handler runs again in a new process, see `engine.live`.
+adds any other handler runs again in a new process, see `engine.live`. So it is with filters: those of
+the notebook, and those that a name is bound to, are put back.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import sys
 from collections.abc import Mapping
 from itertools import chain
 from operator import attrgetter
+from types import FunctionType
 from typing import Any
 from weakref import WeakSet
 
-__all__ = ["LOGGERS", "Loggers", "described", "finished"]
+__all__ = ["LOGGERS", "Loggers", "described", "finished", "is_kept_filter"]
 
 _state_of = attrgetter("name", "level", "disabled", "propagate")
 _handlers_of = attrgetter("handlers")
+_filters_of = attrgetter("filters")
 
 
 InMemory = list[tuple[Any, ...]]
@@ -34,6 +37,7 @@ class Loggers:
 
     Attributes:
         attached: Where the handlers of all loggers are in memory, as of the last `token`.
+        filtering: The same of the filters that loggers and their handlers have.
     """
 
     def __init__(self) -> None:
@@ -43,7 +47,9 @@ class Loggers:
         self._token = object()
         self._in_memory: dict[str, InMemory] = {}
         self._kept: WeakSet[logging.Handler] = WeakSet()
+        self._filters: dict[str, list[Any]] = {}
         self.attached: frozenset[int] = frozenset()
+        self.filtering: frozenset[int] = frozenset()
 
     def real(self) -> list[logging.Logger]:
         """Every logger, the root first; not what only holds the place of one."""
@@ -64,10 +70,11 @@ class Loggers:
             list(map(len, handlers)),
             list(map(object.__hash__, each)),  # where they are: `id` would wake audit hooks
             list(map(described, each)),
+            list(map(object.__hash__, chain.from_iterable(map(_filters_of, chain(loggers, each))))),
         )
         if seen != self._seen:
             self._seen, self._token = seen, object()
-            self.attached = frozenset(seen[2])
+            self.attached, self.filtering = frozenset(seen[2]), frozenset(seen[4])
         return self._token
 
     def levels(self) -> dict[str, tuple[int, bool, bool]]:
@@ -86,6 +93,21 @@ class Loggers:
             if plain:
                 found[logger.name] = plain
         return found
+
+    def take_named(self, live: Mapping[str, object]) -> None:
+        """Where a name holds a handler such as one that was just made again, it is that one.
+
+        Else a level that is set by the name would be set on a handler that no logger has.
+        """
+        named = [each for each in live.values() if issubclass(type(each), logging.Handler)]
+        for logger in self.real() if named else ():
+            for place, handler in enumerate(logger.handlers):
+                plain = described(handler)
+                if plain is None or any(each is handler for each in named):
+                    continue
+                alike = {id(each): each for each in named if described(each) == plain}
+                if len(alike) == 1:
+                    logger.handlers[place] = next(iter(alike.values()))  # type: ignore[call-overload] # a handler
 
     def in_memory(self) -> list[str]:
         """The loggers that write to a text in memory."""
@@ -122,6 +144,29 @@ class Loggers:
             self._kept.add(handler)
             logger.addHandler(handler)
 
+    def filtered(self, live: Mapping[str, object]) -> list[str]:
+        """The loggers that have a filter which is put back."""
+        return [
+            logger.name
+            for logger in self.real()
+            if logger.filters and any(is_kept_filter(each, live) for each in logger.filters)
+        ]
+
+    def filters_of(self, name: str, live: Mapping[str, object]) -> list[Any]:
+        """A logger's filters that are put back; the very list of the last time where they are the same."""
+        found = [each for each in _of(name).filters if is_kept_filter(each, live)]
+        if self._filters.get(name) != found:
+            self._filters[name] = found
+        return self._filters[name]
+
+    def put_filters(self, name: str, wanted: list[Any], live: Mapping[str, object]) -> None:
+        """Give a logger these filters, and no others that are put back."""
+        logger = _of(name)
+        for each in self.filters_of(name, live):
+            logger.removeFilter(each)
+        for each in wanted:
+            logger.addFilter(each)
+
 
 LOGGERS = Loggers()
 """Those of this process."""
@@ -146,6 +191,12 @@ def finished(handler: logging.Handler, level: int, form: tuple[Any, ...] | None)
     if form is not None:
         handler.setFormatter(logging.Formatter(form[0], form[1], form[2]))
     return handler
+
+
+def is_kept_filter(each: Any, live: Mapping[str, object]) -> bool:
+    """Whether a filter of a logger is put back: it is the notebook's, or has a name there."""
+    kind = each if isinstance(each, FunctionType | type) else type(each)
+    return kind.__module__ == "__main__" or _has_name(each, live)
 
 
 def _is_in_memory(handler: Any) -> bool:

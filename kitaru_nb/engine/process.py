@@ -56,7 +56,7 @@ _UNREADABLE = (pickle.PicklingError, AttributeError, TypeError, ValueError, Recu
 _SURROUNDINGS = ("cwd", "path", "env")
 _ANNOTATION = "annotation "
 _LOGGER = "logging.getLogger|"
-"""Before the name of a logger, in the owner of what is kept of its handlers; no module is called that."""
+"""Before the name of a logger, in the owner of its kept handlers and filters; no module is called that."""
 
 
 class Held:
@@ -191,6 +191,8 @@ class Process:
             self._first = {**self._settings, **self._first}
             for logger in LOGGERS.in_memory():
                 self._watch(_LOGGER + logger, "handlers")
+            for logger in LOGGERS.filtered(self._names):
+                self._watch(_LOGGER + logger, "filters")
         state = self._settings
         # Each large value is read once for all that is to be known of it.
         looked = self.variables.changed() if self.variables.modules else {}
@@ -212,7 +214,8 @@ class Process:
     def _now(self, owner: str, name: str, looked: tuple[object, Digest] | None) -> Held:
         """What an attribute holds; `looked` is what was read of it just now."""
         if owner.startswith(_LOGGER):
-            return Held(LOGGERS.texts_of(owner.removeprefix(_LOGGER), self._names))
+            kept = LOGGERS.filters_of if name == "filters" else LOGGERS.texts_of
+            return Held(kept(owner.removeprefix(_LOGGER), self._names))
         project = owner.partition("|")[0] in self.variables.modules
         value = _value_at(owner, name)
         content = looked[1] if looked is not None and looked[0] is value else None
@@ -359,6 +362,8 @@ class Process:
                     self._variables.update(value)
                 elif part.startswith(SETTING):
                     self._switches.put(part, value)
+                    if part == f"{SETTING}log handlers":
+                        LOGGERS.take_named(self._names)
                 elif part.startswith(_ANNOTATION):
                     noted = self._names.setdefault("__annotations__", {})
                     noted.update((name, held.value) for name, held in value.items())
@@ -366,7 +371,7 @@ class Process:
                     for path in value:
                         owner, _, name = path.rpartition(":")
                         self._watch(owner, name)
-                    failed += self._put_handlers(value)
+                    failed += self._put_in_loggers(value)
                     failed += _put_attributes(
                         {path: held for path, held in value.items() if not path.startswith(_LOGGER)}
                     )
@@ -377,16 +382,21 @@ class Process:
                 failed.append(f"{part} was not put back: {error}")
         return failed
 
-    def _put_handlers(self, attributes: Mapping[str, Held]) -> list[str]:
-        """Those of loggers to texts in memory, among attributes."""
+    def _put_in_loggers(self, attributes: Mapping[str, Held]) -> list[str]:
+        """Handlers to texts in memory, and filters, among attributes."""
         failed = []
         for path in [path for path in attributes if path.startswith(_LOGGER)]:
-            logger, wanted = path.removeprefix(_LOGGER).rpartition(":")[0], attributes[path].value
+            (logger, _, name), wanted = path.removeprefix(_LOGGER).rpartition(":"), attributes[path].value
             listed: Any = wanted if type(wanted) is list else []
-            found = [parts for parts in listed if not is_marker(parts) and not any(map(is_marker, parts))]
-            LOGGERS.put_texts(logger, found, self._names)
+            if name == "filters":
+                found = [each for each in listed if not is_marker(each)]
+                LOGGERS.put_filters(logger, found, self._names)
+            else:
+                found = [parts for parts in listed if not is_marker(parts) and not any(map(is_marker, parts))]
+                LOGGERS.put_texts(logger, found, self._names)
             if found != wanted:
-                failed.append(f"a handler of logger `{logger}` was not put back: it could not be stored")
+                what = f"a {name.removesuffix('s')} of logger `{logger}`"
+                failed.append(f"{what} was not put back: it could not be stored")
         return failed
 
     def _changed_environment(self) -> dict[str, str | None]:

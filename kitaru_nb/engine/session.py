@@ -481,7 +481,7 @@ class Session:
         process = self._process.snapshot()
         step = changes(pending.before, after, rebound=pending.needs.names.certain)
         step = with_carried(step, pending.before, after)
-        left = self._live.left(pending.cell.source)
+        left = self._live.left(pending.cell)
         ran = Ran(
             took,
             lambda: only_computed(

@@ -50,7 +50,7 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     "removeHandler": _LOGGING,
     "propagate": _LOGGING,
     "disabled": _LOGGING,
-    "disable": (*_LOGGING, "setting gc", "setting faulthandler"),
+    "disable": (*_LOGGING, "setting log disable", "setting gc", "setting faulthandler"),
     "enable": ("setting gc", "setting faulthandler"),
     "set_threshold": ("setting gc",),
     "set_debug": ("setting gc",),
@@ -88,6 +88,20 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     "set_grad_enabled": ("setting torch options",),
     "set_num_threads": ("setting torch options",),
     "use_deterministic_algorithms": ("setting torch options",),
+    "set_options": ("setting xarray options",),
+    "field_size_limit": ("setting csv field size",),
+    "pandas": ("setting tqdm for pandas",),
+    "addLevelName": ("setting log level names",),
+    "captureWarnings": ("setting captured warnings",),
+    "setbufsize": ("setting numpy buffer",),
+    "setfirstweekday": ("setting first weekday",),
+    "ast_node_interactivity": ("setting shell",),
+    "config": ("setting shell",),  # the magics
+    "load_ext": ("setting shell",),
+    "precision": ("setting shell",),
+    "xmode": ("setting shell",),
+    "autoreload": ("setting shell",),
+    "alias": ("setting shell",),
 }
 
 
@@ -136,6 +150,10 @@ def may_set(cell: Cell, values: Iterable[object], modules: Iterable[LocalModule]
     parts = {part for word in words & _PARTS.keys() for part in _PARTS[word]}
     if "path" in parts and not _MENTIONS_PATH.search(cell.source) and words.isdisjoint({"sys", "site"}):
         parts.discard("path")  # of another library
+    if words.isdisjoint({"run_line_magic", "ast_node_interactivity"}):
+        parts.discard("setting shell")  # a variable that is called `config`
+    if "tqdm" not in words:
+        parts.discard("setting tqdm for pandas")
     if "environ" in words and (words & {"update", "clear"} or _sets_some_variable(cell.tree)):
         parts.add("env")  # where variables are named, those count by themselves
     parts |= {f"annotation {name}" for name in _annotated(cell.tree)}

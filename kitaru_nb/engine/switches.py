@@ -9,22 +9,66 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 from kitaru_nb.engine.loggers import LOGGERS, described, finished
 
-__all__ = ["RARE", "SETTING", "SIGNALS", "SWITCHES", "Switches", "handler_of"]
+__all__ = ["FRONT_END", "RARE", "SETTING", "SIGNALS", "SWITCHES", "FrontSettings", "Switches", "handler_of"]
 
 SETTING = "setting "
 """What the parts of process state that a `Switches` tells begin with."""
 
-RARE = {"umask": "umask", "resource limits": "setrlimit"}
+RARE = {
+    "umask": re.compile(r"umask"),
+    "resource limits": re.compile(r"setrlimit"),
+    "xarray options": re.compile(r"set_options"),
+    "csv field size": re.compile(r"field_size_limit"),
+    "tqdm for pandas": re.compile(r"tqdm|pandas\("),
+    "log level names": re.compile(r"addLevelName"),
+    "captured warnings": re.compile(r"captureWarnings"),
+    "numpy buffer": re.compile(r"setbufsize"),
+    "first weekday": re.compile(r"setfirstweekday"),
+    "shell": re.compile(r"^\s*%(?!%)|ipython|InteractiveShell|interactivity|InlineBackend", re.MULTILINE),
+}
+_ANY_RARE = re.compile("|".join(words.pattern for words in RARE.values()), re.MULTILINE)
 handler_of: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001 - the other makes an enum of each answer
 SIGNALS = [int(number) for number in signal.valid_signals() if number != signal.SIGINT and number < 32]
+
+
+class FrontSettings(Protocol):
+    """What the front end lets cells set of itself, as far as it differs from how it was found."""
+
+    def changed(self) -> dict[str, Any]:
+        """Each such setting, in plain values."""
+
+    def put(self, wanted: Mapping[str, Any]) -> None:
+        """Have these, and all others as found. Raises `ValueError` for what cannot be."""
+
+
+class _FrontEnd:
+    """The front end, which says by itself what cells have set of it.
+
+    Attributes:
+        settings: None where there is no front end.
+    """
+
+    settings: FrontSettings | None = None
+
+    def read(self, _module: Any) -> dict[str, Any]:
+        return {} if self.settings is None else self.settings.changed()
+
+    def put(self, _module: Any, wanted: Mapping[str, Any]) -> None:
+        if self.settings is not None:
+            self.settings.put(wanted)
+
+
+FRONT_END = _FrontEnd()
 
 
 class Switches:
@@ -41,10 +85,9 @@ class Switches:
         self._unchanged: dict[str, Any] = {f"{SETTING}{name}": None for name in SWITCHES}
 
     def hear(self, source: str) -> None:
-        """Take note of a cell's code: two settings are only looked at once a cell names them."""
-        for name, word in RARE.items():
-            if word in source:
-                self.heard.add(name)
+        """Take note of a cell's code: some settings are only looked at once a cell names them."""
+        if _ANY_RARE.search(source):
+            self.heard.update(name for name, words in RARE.items() if words.search(source))
 
     def parts(self) -> dict[str, Any]:
         """Each setting by its name; None where it is as it was found."""
@@ -181,6 +224,34 @@ def _put_torch(module: Any, value: Mapping[str, Any]) -> None:
     module.use_deterministic_algorithms(value["deterministic"])
 
 
+def _read_tqdm(_module: Any) -> dict[str, Any] | None:
+    """Which bar frames of pandas show, and with which options; None where they show none."""
+    pandas = sys.modules.get("pandas")
+    shows: Any = getattr(getattr(pandas, "DataFrame", None), "progress_apply", None)
+    if not isinstance(shows, FunctionType):
+        return None
+    held = dict(zip(shows.__code__.co_freevars, shows.__closure__ or (), strict=True))
+    kind, options = held["cls"].cell_contents, held["tqdm_kwargs"].cell_contents
+    plain = {name: value for name, value in options.items() if isinstance(value, str | int | float)}
+    return {"bar": f"{kind.__module__}:{kind.__qualname__}", "options": plain}
+
+
+def _put_tqdm(_module: Any, value: Mapping[str, Any] | None) -> None:
+    if value is not None:
+        module, _, name = value["bar"].partition(":")
+        getattr(importlib.import_module(module), name).pandas(**value["options"])
+
+
+def _put_level_names(module: Any, value: Mapping[int, str]) -> None:
+    names = module._levelToName  # noqa: SLF001 - no public way to take one out again
+    for level, name in list(names.items()):
+        if value.get(level) != name:
+            del names[level]
+            module._nameToLevel.pop(name, None)  # noqa: SLF001
+    for level, name in value.items():
+        module.addLevelName(level, name)
+
+
 def _put_log_handlers(module: Any, value: Mapping[str, list[tuple[Any, ...]]]) -> None:
     now = LOGGERS.handlers()
     for name in value.keys() | now.keys():
@@ -237,10 +308,39 @@ SWITCHES: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object
         lambda m: m.getdefaulttimeout(),
         lambda m, value: m.setdefaulttimeout(value),
     ),
+    "log disable": (
+        "logging",
+        attrgetter("root.manager.disable"),
+        lambda m, value: m.disable(value),
+    ),
     "log handlers": ("logging", lambda _: LOGGERS.handlers(), _put_log_handlers),
     "umask": ("os", _read_umask, lambda m, value: m.umask(value)),
     "resource limits": ("resource", _read_limits, _put_limits),
     "numpy errors": ("numpy", lambda m: m.geterr(), lambda m, value: m.seterr(**value)),
     "sklearn options": ("sklearn", lambda m: m.get_config(), lambda m, value: m.set_config(**value)),
     "torch options": ("torch", _read_torch, _put_torch),
+    "xarray options": (
+        "xarray.core.options",
+        lambda m: dict(m.OPTIONS),
+        lambda m, value: m.set_options(**value),
+    ),
+    "csv field size": ("csv", lambda m: m.field_size_limit(), lambda m, value: m.field_size_limit(value)),
+    "tqdm for pandas": ("tqdm", _read_tqdm, _put_tqdm),
+    "log level names": (
+        "logging",
+        lambda m: dict(m._levelToName),  # noqa: SLF001 - no public way to see them all
+        _put_level_names,
+    ),
+    "captured warnings": (
+        "logging",
+        lambda m: m._warnings_showwarning is not None,  # noqa: SLF001 - no public way
+        lambda m, value: m.captureWarnings(value),
+    ),
+    "numpy buffer": ("numpy", lambda m: m.getbufsize(), lambda m, value: m.setbufsize(value)),
+    "first weekday": (
+        "calendar",
+        lambda m: m.firstweekday(),
+        lambda m, value: m.setfirstweekday(value),
+    ),
+    "shell": ("sys", FRONT_END.read, FRONT_END.put),
 }

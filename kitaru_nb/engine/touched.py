@@ -105,7 +105,7 @@ class Touched:
         """As `seen` of a step that still runs; with what it has left running in this process."""
         with observe.unheard():
             found = self.seen(pending, step, after, process, written)
-            found["conditions"] |= self._live.so_far(pending.cell.source)
+            found["conditions"] |= self._live.so_far(pending.cell)
         return found
 
     def go_on_from(self, kept: Checkpoint) -> list[str]:

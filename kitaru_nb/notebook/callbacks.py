@@ -11,7 +11,7 @@ __all__ = ["callbacks_of"]
 def callbacks_of(shell: Any) -> Callable[[], dict[str, Any]]:
     """Gives the containers of `shell`'s callbacks, by what they are registered with.
 
-    A call costs about two microseconds: it is made before and after each step.
+    A call costs about three microseconds: it is made before and after each step.
     """
     magics = shell.magics_manager.magics
     fixed: dict[str, Any] = {
@@ -20,6 +20,10 @@ def callbacks_of(shell: Any) -> Callable[[], dict[str, Any]]:
         **{f"events.{event}": registered for event, registered in shell.events.callbacks.items()},
         **{
             f"formatters[{kind!r}]": formatter.type_printers
+            for kind, formatter in shell.display_formatter.formatters.items()
+        },
+        **{
+            f"formatters[{kind!r}] by name": formatter.deferred_printers
             for kind, formatter in shell.display_formatter.formatters.items()
         },
     }

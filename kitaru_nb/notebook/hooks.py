@@ -28,12 +28,14 @@ from kitaru_nb.engine.cell import source_digest
 from kitaru_nb.engine.context import provide, provide_front
 from kitaru_nb.engine.parts import CELLS
 from kitaru_nb.engine.process import Process, began_ns
+from kitaru_nb.engine.switches import FRONT_END
 from kitaru_nb.errors import KitaruError, Suspended, UnstorableError, UsageError, suspended_in
 from kitaru_nb.notebook.auto import Auto
 from kitaru_nb.notebook.gate import Gate, is_alone, is_own
 from kitaru_nb.notebook.interrupts import Guard, Shield, stop_queue
 from kitaru_nb.notebook.plain import PlainCells
 from kitaru_nb.notebook.refusal import refused
+from kitaru_nb.notebook.shell_settings import ShellSettings
 from kitaru_nb.notebook.suspending import Quiet
 
 __all__ = ["Hooks"]
@@ -99,6 +101,7 @@ class Hooks:
         self._gate.install(self.shell)
         self.process.variables.install()
         CELLS.compiler = self.shell.compile
+        FRONT_END.settings = ShellSettings(self.shell)
         provide(self.running_scope)
         provide_front(lambda: self.front)
         self.shell.events.register("pre_run_cell", self.before_cell)
@@ -132,6 +135,7 @@ class Hooks:
         self._gate.remove(self.shell)
         self.process.variables.remove()
         CELLS.compiler = None
+        FRONT_END.settings = None
         self.shell.events.unregister("pre_run_cell", self.before_cell)
         self.shell.events.unregister("post_run_cell", self.after_cell)
         vars(getattr(self.shell, "kernel", self)).pop("do_shutdown", None)

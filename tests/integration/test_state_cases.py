@@ -173,6 +173,54 @@ RESTORED = {
         ),
         {"(rows14, sum14)": "([(7,)], 8)"},
     ),
+    "settings of the shell": Case(
+        (
+            "%load_ext autoreload\n%autoreload 2\n%config Completer.use_jedi = False",
+            "%xmode Minimal\nget_ipython().ast_node_interactivity = 'last_expr_or_assign'",
+        ),
+        {
+            "(get_ipython().magics_manager.registry['AutoreloadMagics']._reloader.check_all, "
+            "get_ipython().Completer.use_jedi, get_ipython().InteractiveTB.mode, "
+            "get_ipython().ast_node_interactivity)": "(True, False, 'Minimal', 'last_expr_or_assign')"
+        },
+    ),
+    "what is logged, and how": Case(
+        (
+            "import logging, sys\nlogging.basicConfig(level=logging.INFO, format='%(message)s', force=True)",
+            "def keep20(record): return 'noise' not in record.getMessage()\n"
+            "logging.getLogger('httpx').addFilter(keep20); logging.disable(logging.DEBUG)",
+            "hand20 = logging.StreamHandler(sys.stdout); logging.getLogger('of.20').addHandler(hand20)",
+        ),
+        {
+            "(logging.root.level, [h.formatter._fmt for h in logging.root.handlers if type(h) is logging.StreamHandler])": (
+                "(20, ['%(message)s'])"
+            ),
+            "(logging.getLogger('httpx').filters == [keep20], logging.root.manager.disable)": "(True, 10)",
+            "logging.getLogger('of.20').handlers == [hand20]": "True",
+        },
+    ),
+    "what is warned of, and how numbers are shown": Case(
+        (
+            "import warnings, numpy as np\nwarnings.filterwarnings('ignore', 'kt21', UserWarning)\n"
+            "np.set_printoptions(precision=2, suppress=True)",
+        ),
+        {
+            "(str(np.array([2 / 3])), [f[0] for f in warnings.filters if 'kt21' in str(f[1])])": (
+                "('[0.67]', ['ignore'])"
+            )
+        },
+    ),
+    "bars that frames show, and options of xarray": Case(
+        (
+            "import pandas as pd, xarray as xr\nfrom tqdm import tqdm\ntqdm.pandas(desc='kt', disable=True)\n"
+            "_ = xr.set_options(keep_attrs=True)",
+        ),
+        {
+            "(pd.Series([1, 2]).progress_apply(lambda x: x + 1).tolist(), xr.get_options()['keep_attrs'])": (
+                "([2, 3], True)"
+            )
+        },
+    ),
     "an import from the future, which holds for the cells after it": Case(
         (
             "from __future__ import annotations",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.live import Live, ran_again
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
@@ -157,7 +159,7 @@ def test_what_a_library_starts_and_registers_does_not_count(home: Path) -> None:
     idle.start()
     gc.callbacks.append(print)
 
-    left = live.left("x = 1")
+    left = live.left(Cell("x = 1", ast.parse("x = 1")))
 
     waiting.set()
     pool.shutdown()
@@ -192,3 +194,71 @@ def test_a_thread_class_a_timer_and_an_argument_of_the_notebook_count(home: Path
     kernel["stop"].set()
     kernel["b"].cancel()
     assert found == ["live:thread:later", "live:thread:mine"]
+
+
+CLASS = "class Point:\n    x = 1\ndef adapt(point): return str(point.x)\n"
+KEPT = {
+    "sqlite3.register_adapter": CLASS + "import sqlite3\nsqlite3.register_adapter(Point, adapt)",
+    "copyreg.pickle": CLASS
+    + "import copyreg\ndef reduce(point): return Point, ()\ncopyreg.pickle(Point, reduce)",
+    "codecs.register_error": "import codecs\ncodecs.register_error('kt', lambda e: ('?', e.end))",
+    "pkgutil.iter_importer_modules.register": (
+        "import pkgutil\n@pkgutil.iter_importer_modules.register(bytes)\ndef own(x, prefix=''): return []"
+    ),
+}
+CALLED = {
+    "csv.register_dialect": "import csv\ncsv.register_dialect('kt', delimiter='|')",
+    "xml.etree.ElementTree.register_namespace": (
+        "import xml.etree.ElementTree as ET\nET.register_namespace('kt', 'http://kt')"
+    ),
+    "mimetypes.add_type": "import mimetypes as m\nm.add_type('a/kt', '.kt')",
+}
+
+
+@pytest.mark.parametrize("called", [*KEPT, *CALLED])
+def test_a_cell_whose_call_a_library_keeps_something_of_runs_again_and_says_so(
+    home: Path, called: str
+) -> None:
+    source = {**KEPT, **CALLED}[called]
+    Kernel(home).cell(source)
+
+    again = Kernel(home).take_over()
+    (problem,) = again.session.resume().restored.problems
+
+    assert f"`{called}` is not in place; run that cell again" in problem
+    assert called in str(ran_again(again.plan(source).pending.unmet))
+    assert again.cell(source) == RAN
+
+
+NOT_KEPT = {
+    "an object of the notebook": (
+        "class Book:\n    def register(s, f): s.f = f; return f\nbook = Book()\n"
+        "@book.register\ndef f(): return 1"
+    ),
+    "a generic of the notebook": (
+        "import functools\n@functools.singledispatch\ndef g(x): return 'any'\n"
+        "@g.register\ndef _f(x: int): return 'int'"
+    ),
+    "an abstract class": ("import collections.abc\nclass S: pass\ncollections.abc.Sequence.register(S)"),
+    "nothing of the notebook": "import codecs\ncodecs.register_error('kt-own', codecs.ignore_errors)",
+}
+
+
+@pytest.mark.parametrize("case", NOT_KEPT)
+def test_a_registration_that_is_no_library_s_to_keep_is_no_reason_to_run_again(home: Path, case: str) -> None:
+    Kernel(home).cell(NOT_KEPT[case])
+
+    assert Kernel(home).take_over().cell(NOT_KEPT[case]) == RESTORED
+
+
+def test_what_a_cell_gives_a_formatter_counts_and_what_a_library_gives_it_does_not(home: Path) -> None:
+    printers: dict[type, object] = {}
+    live = Live({}, home.parent, lambda: {"formatters['text/html']": printers})
+
+    def left(source: str, kind: type) -> list[str]:
+        live.begin()
+        printers[kind] = str
+        return list(live.left(Cell(source, ast.parse(source))))
+
+    assert left("import shown", float) == []
+    assert left("html.for_type(int, str)", int) == ["live:call:formatters['text/html'].for_type"]

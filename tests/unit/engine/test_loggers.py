@@ -34,8 +34,9 @@ def _as_it_was() -> Iterator[None]:
 
 
 def forget() -> None:
-    """A new process has none of the handlers."""
+    """A new process has none of the handlers, and none of the filters."""
     logging.getLogger(NAME).handlers.clear()
+    logging.getLogger(NAME).filters.clear()
 
 
 def told(kernel: Kernel) -> list[str]:
@@ -138,3 +139,76 @@ def test_a_handler_that_a_library_adds_to_its_own_logger_makes_nothing_run_again
 
 def _added_by_a_library() -> None:
     logging.getLogger("hypothesis.of.a.test").addHandler(logging.handlers.MemoryHandler(10))
+
+
+FILTERS = {
+    "a function": HEAD + "def quiet(record): return 'noise' not in record.getMessage()\nlog.addFilter(quiet)",
+    "an object of a class of the notebook": HEAD
+    + "class Quiet(logging.Filter):\n    def filter(s, record): return 'noise' not in record.getMessage()\n"
+    + "log.addFilter(Quiet())",
+    "one that has a name": HEAD + "named = logging.Filter('elsewhere')\nlog.addFilter(named)",
+}
+
+
+def lets_through(text: str) -> bool:
+    return bool(logging.getLogger(NAME).filter(logging.makeLogRecord({"name": NAME, "msg": text})))
+
+
+@pytest.mark.parametrize("case", FILTERS)
+@pytest.mark.parametrize("way", ["restored", "resumed"])
+def test_a_filter_of_the_notebook_is_put_back(tmp_path: Path, case: str, way: str) -> None:
+    Kernel(tmp_path / "home").cell(FILTERS[case])
+    assert not lets_through("noise")
+    forget()
+
+    again = Kernel(tmp_path / "home").take_over()
+    if way == "restored":
+        assert again.cell(FILTERS[case]) == RESTORED
+    else:
+        assert again.session.resume().restored.problems == []
+
+    assert not lets_through("noise")
+    assert len(logging.getLogger(NAME).filters) == 1
+
+
+OTHER_FILTERS = {
+    "of a logger": HEAD + "log.addFilter(logging.Filter('elsewhere'))",
+    "of a handler": HEAD
+    + "buf = io.StringIO()\nlog.addHandler(logging.StreamHandler(buf))\n"
+    + "log.handlers[0].addFilter(logging.Filter('elsewhere'))",
+}
+
+
+@pytest.mark.parametrize("case", OTHER_FILTERS)
+def test_a_cell_that_adds_any_other_filter_runs_again_and_says_so(tmp_path: Path, case: str) -> None:
+    Kernel(tmp_path / "home").cell(OTHER_FILTERS[case])
+    forget()
+
+    again = Kernel(tmp_path / "home").take_over()
+    (problem,) = [each for each in again.session.resume().restored.problems if "filter" in each]
+    why = ran_again(again.plan(OTHER_FILTERS[case]).pending.unmet)
+
+    assert "the log filter `Filter` added by checkpoint" in problem
+    assert "it added a log filter, `Filter`, which cannot be stored" in why
+    assert again.cell(OTHER_FILTERS[case]) == RAN
+
+
+def test_a_filter_that_was_taken_off_again_is_off_after_a_restore(tmp_path: Path) -> None:
+    cells = FILTERS["a function"], "log.removeFilter(quiet)"
+    Kernel(tmp_path / "home").cells(*cells)
+    forget()
+
+    assert Kernel(tmp_path / "home").take_over().cells(*cells) == [RESTORED, RESTORED]
+
+    assert lets_through("noise")
+
+
+def test_a_plain_handler_that_has_a_name_is_that_one_after_a_restore(tmp_path: Path) -> None:
+    source = HEAD + "h = logging.StreamHandler()\nlog.addHandler(h)"
+    Kernel(tmp_path / "home").cell(source)
+    forget()
+
+    again = Kernel(tmp_path / "home").take_over()
+    assert again.cell(source) == RESTORED
+
+    assert logging.getLogger(NAME).handlers == [again["h"]]

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import calendar
+import csv
 import decimal
 import faulthandler
 import gc
@@ -34,10 +36,13 @@ from tests.unit.engine.kernel import RESTORED, Kernel
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
     process = Process()
-    process.hear("umask setrlimit")
+    process.hear(SPOKEN_OF)
     before = process.snapshot()
     yield
     process.apply({part: value for part, value in before.items() if part not in ("path", "env")})
+
+
+SPOKEN_OF = "umask setrlimit field_size_limit addLevelName captureWarnings setbufsize setfirstweekday"
 
 
 def mask() -> int:
@@ -83,6 +88,21 @@ CELLS: dict[str, tuple[str, Callable[[], Any]]] = {
         "import decimal\ndecimal.getcontext().traps[decimal.Inexact] = True\ndecimal.getcontext().Emax = 99",
         lambda: (decimal.getcontext().traps[decimal.Inexact], decimal.getcontext().Emax),
     ),
+    "all logging below a level": (
+        "import logging\nlogging.disable(logging.INFO)",
+        lambda: logging.root.manager.disable,
+    ),
+    "name of a log level": (
+        "import logging\nlogging.addLevelName(15, 'KT-TRACE')",
+        lambda: logging.getLevelName(15),
+    ),
+    "captured warnings": (
+        "import logging\nlogging.captureWarnings(True)",
+        lambda: logging._warnings_showwarning is not None,  # type: ignore[attr-defined]
+    ),
+    "csv field size": ("import csv\n_ = csv.field_size_limit(10**7)", csv.field_size_limit),
+    "numpy buffer": ("import numpy as np\n_ = np.setbufsize(16384)", np.getbufsize),
+    "first weekday": ("import calendar\ncalendar.setfirstweekday(6)", calendar.firstweekday),
     "log handler": (
         "import logging, sys\nh = logging.StreamHandler(sys.stderr)\n"
         "h.setFormatter(logging.Formatter('{message}', style='{'))\nh.setLevel(30)\n"
