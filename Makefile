@@ -92,11 +92,16 @@ labextension: .venv/.ring-test ## build the JupyterLab extension (needs Node 20)
 	cd labextension && ../$(BIN)/jlpm install --immutable && ../$(BIN)/jlpm test
 	cd labextension && ../$(BIN)/jlpm tsc && ../$(BIN)/jupyter-builder build .
 	$(BIN)/python labextension/stamp.py
+	$(BIN)/python labextension/catalogue.py
 	$(PIP) --no-deps --no-build-isolation --editable .
 
 .PHONY: labextension-check
 labextension-check: .venv/.ring-test ## types and tests of the JupyterLab extension (needs Node 20); builds nothing
 	cd labextension && ../$(BIN)/jlpm install --immutable && ../$(BIN)/jlpm check && ../$(BIN)/jlpm test
+
+.PHONY: catalogue
+catalogue: .venv/.ring-test ## the template that translators of the JupyterLab extension begin from
+	$(BIN)/python labextension/catalogue.py
 
 .PHONY: pictures
 pictures: .venv/.ring-test ## the documentation's pictures of JupyterLab, taken anew

@@ -10,6 +10,7 @@ from kitaru_nb.engine.capture import Output
 from kitaru_nb.engine.describe import time_json
 from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.engine.live_outputs import SHOWN, TOLD, noted_in
+from kitaru_nb.engine.progress import PLANNED
 from kitaru_nb.engine.sharing import AWAITED
 from kitaru_nb.journal.claims import CLAIMED
 from kitaru_nb.journal.journal import Journal
@@ -131,6 +132,8 @@ def _told(event: Event) -> str:
         return f"runs {data.get('checkpoint')} for the whole {data.get('grid')}"
     if event.kind == AWAITED:
         return f"waits for {data.get('checkpoint')}, which {data.get('runs_in')} runs"
+    if event.kind == PLANNED:
+        return f"attempt planned: {data.get('cells', 'no')} cells"
     if event.kind.startswith("wait."):
         said = f"{event.kind.replace('.', ' ')}: {data.get('address', 'of no address')}"
         return f"{said} by {data['by']}" if "by" in data else said

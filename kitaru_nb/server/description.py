@@ -362,6 +362,7 @@ def _schemas() -> Json:
         "tags": _list(_TEXT),
         "attempts": {"type": "integer"},
     }
+    progress = _object({"done": {"type": "integer"}, "total": _COUNT})
     show = {"checkpoints": _list(_ref("Checkpoint")), "waits": _list(_ref("Wait")), "replays": _list(_TEXT)}
     return {
         "Error": _object(
@@ -373,8 +374,8 @@ def _schemas() -> Json:
         ),
         "ExecutionStatus": {"type": "string", "enum": list(ExecutionStatus)},
         "WaitStatus": {"type": "string", "enum": list(WaitStatus)},
-        "Execution": _object(execution),
-        "Show": _object({**execution, **show}, optional=("replays",)),
+        "Execution": _object({**execution, "progress": progress}, optional=("progress",)),
+        "Show": _object({**execution, "progress": progress, **show}, optional=("progress", "replays")),
         "Checkpoint": _object(
             {
                 "name": _TEXT,

@@ -11,7 +11,8 @@ from kitaru_nb.engine.describe import execution_json, show_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.live_outputs import shown_by, unended_step
 from kitaru_nb.engine.logs import log_of
-from kitaru_nb.engine.pages import Page, Wanted
+from kitaru_nb.engine.pages import Wanted
+from kitaru_nb.engine.progress import Progress, progress_of
 from kitaru_nb.engine.refs import find_step
 from kitaru_nb.engine.typeable import Typeable
 from kitaru_nb.engine.why import explain
@@ -46,12 +47,14 @@ class Executions(KitaruHandler):
 
         places = self.service.places
 
-        def work() -> Page:
+        def work() -> dict[str, Any]:
             place = places.own() if notebook is None else places.of_notebook(notebook)
-            return place.page(wanted, limit=limit)
+            page = place.page(wanted, limit=limit)
+            progress = place.progress(page.executions)
+            told = [{**execution_json(each), **_progress(progress.get(each.id))} for each in page.executions]
+            return {"executions": told, "more": page.more}
 
-        found = await self.service.in_thread(work)
-        self.reply({"executions": [execution_json(each) for each in found.executions], "more": found.more})
+        self.reply(await self.service.in_thread(work))
 
 
 class OneExecution(KitaruHandler):
@@ -60,13 +63,14 @@ class OneExecution(KitaruHandler):
     @authenticated
     @authorized
     async def get(self, execution: str) -> None:
-        """Answer with the document that ``kitaru-nb show --json`` prints."""
+        """Answer with the document that ``kitaru-nb show --json`` prints, and how far it is while it runs."""
         wanted = checked("execution", execution)
-        self.reply(
-            await self.look_at(
-                wanted, lambda engine, found: show_json(engine.journal, engine.journal.execution(found))
-            )
-        )
+
+        def look(engine: Engine, chosen: ExecutionId) -> dict[str, Any]:
+            journal, found = engine.journal, engine.journal.execution(chosen)
+            return {**show_json(journal, found), **_progress(progress_of(journal, found))}
+
+        self.reply(await self.look_at(wanted, look))
 
 
 class Logs(KitaruHandler):
@@ -139,3 +143,8 @@ class Why(KitaruHandler):
             return explain(journal, step).to_json()
 
         self.reply(await self.look_at(wanted, look))
+
+
+def _progress(progress: Progress | None) -> dict[str, Any]:
+    """What a document has beside those that commands print, while an execution runs or waits."""
+    return {} if progress is None else {"progress": progress.to_json()}

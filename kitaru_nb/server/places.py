@@ -7,19 +7,20 @@ has records of its own. The server looks where that kernel would, and remembers 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.pages import ExecutionList, Page, Wanted
+from kitaru_nb.engine.progress import Progress, ProgressList
 from kitaru_nb.engine.refs import LATEST
 from kitaru_nb.engine.suspensions import is_own_stop
 from kitaru_nb.engine.wait_list import WaitList
-from kitaru_nb.errors import KitaruError, NotFoundError, StoreError, UsageError
+from kitaru_nb.errors import CorruptError, KitaruError, NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.sql_journal import SqlJournal
-from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.model.execution import Execution, ExecutionId
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.model.wait import Wait
@@ -53,6 +54,7 @@ class Place:
         self._empty = False
         self._waits = WaitList()
         self._executions = ExecutionList()
+        self._progress = ProgressList()
 
     def opened(self) -> Engine:
         """An engine of the caller's own that loads nothing whose loading could run code."""
@@ -91,6 +93,19 @@ class Place:
             lambda engine: self._executions.page(_sql(engine), wanted, limit=limit), Page((), more=False)
         )
 
+    def progress(self, executions: Iterable[Execution]) -> dict[ExecutionId, Progress]:
+        """How far those are that run or wait, see `engine.progress`."""
+
+        def look(engine: Engine) -> dict[ExecutionId, Progress]:
+            told: dict[ExecutionId, Progress] = {}
+            for each in executions:
+                with suppress(CorruptError):  # a list is still one where somebody's bar is missing
+                    progress = self._progress.of(engine.journal, each)
+                    told |= {each.id: progress} if progress is not None else {}
+            return told
+
+        return self.found(look, {})
+
     def is_stop_ours(self, execution: ExecutionId) -> bool:
         """Whether it was suspended by somebody with a key of whoever runs the server."""
         with closing(open_engine(self.settings, read_only=True)) as engine:
@@ -107,7 +122,7 @@ class Place:
         with self._lock:
             left = [engine for _, engine in self._open.values()]
             self._open.clear()
-            self._waits, self._executions = WaitList(), ExecutionList()
+            self._forget()
         for engine in left:
             engine.close()
 
@@ -127,8 +142,11 @@ class Place:
             self._open[inert] = mark, engine
         if known is not None:  # of a journal that is not there any more
             known[1].close()
-            self._waits, self._executions = WaitList(), ExecutionList()
+            self._forget()
         return engine
+
+    def _forget(self) -> None:
+        self._waits, self._executions, self._progress = WaitList(), ExecutionList(), ProgressList()
 
     def _mark(self) -> object:
         """What is another one when another journal is in its place."""

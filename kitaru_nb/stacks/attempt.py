@@ -25,6 +25,7 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.prefix import record_restored
+from kitaru_nb.engine.progress import PLANNED
 from kitaru_nb.engine.recovery import Restored, damaged
 from kitaru_nb.engine.secrecy import learn_from
 from kitaru_nb.engine.steps import step_name
@@ -186,6 +187,8 @@ class AttemptRun:
         restored, first = self._taken.shown, self._taken.first
         self._manager.hold_saves()
         self._manager.notebook_start()
+        kept = sum(not step.plain for step in steps.values())
+        self._engine.journal.record_event(self._attempt.execution, PLANNED, {"cells": kept})
         commits = record_restored(self._engine, self._attempt, self._taken.line)
         crash_point("worker-restored")
         for index, cell in enumerate(self._nb.cells[:first]):

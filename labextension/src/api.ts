@@ -15,6 +15,12 @@ export type CellStatus = 'fresh' | 'stale' | 'restored' | 'running' | 'failed' |
 export type BadgeStatus = CellStatus | 'queued';
 export type CheckpointStatus = 'completed' | 'restored' | 'failed';
 
+/** How many steps are done, and of how many where that is known. */
+export interface IProgress {
+  readonly done: number;
+  readonly total: number | null;
+}
+
 export interface IExecution {
   readonly id: string;
   readonly status: ExecutionStatus;
@@ -30,6 +36,8 @@ export interface IExecution {
   readonly parent: string | null;
   readonly tags: readonly string[];
   readonly attempts: number;
+  /** While it runs or waits. */
+  readonly progress?: IProgress;
 }
 
 export interface IArtifact {

@@ -17,7 +17,8 @@ export class CompareView extends ReactWidget {
     this.addClass('jp-kitaru-View');
     this.addClass('jp-mod-frame');
     this.title.icon = diffIcon;
-    this.title.label = _kitaru.trans.__('Compare');
+    const { trans } = _kitaru;
+    this.title.label = trans.__('Compare');
     this.title.caption = `${_a} – ${_b}`;
     this.title.closable = true;
   }

@@ -1,5 +1,8 @@
-/** Numbers and names as people read them, the same words as the command line's. No DOM, no translation of units. */
+/** Numbers and names as people read them, the same words as the command line's. No DOM; s, min and h are symbols. */
+import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IExecution } from './api';
+
+type Words = Pick<TranslationBundle, '__' | '_n'>;
 
 /** What a failure of any kind says. */
 export function messageOf(error: unknown): string {
@@ -57,32 +60,29 @@ export function size(bytes: number | null | undefined): string {
 }
 
 /** How long before `now` that was, in one unit: ``3 min``, ``2 days``; empty where it is not known. */
-export function age(then: string | null | undefined, now: number = Date.now()): string {
+export function age(then: string | null | undefined, trans: Words, now: number = Date.now()): string {
   const at = then ? Date.parse(then) : NaN;
   if (Number.isNaN(at)) {
     return '';
   }
   const seconds = Math.max(0, (now - at) / 1000);
+  if (seconds >= 86400) {
+    return trans._n('%1 day', '%1 days', Math.floor(seconds / 86400));
+  }
   for (const [unit, length] of [
-    ['day', 86400],
     ['h', 3600],
     ['min', 60]
   ] as const) {
     if (seconds >= length) {
-      const count = Math.floor(seconds / length);
-      return `${count} ${unit}${unit === 'day' && count > 1 ? 's' : ''}`;
+      return `${Math.floor(seconds / length)} ${unit}`;
     }
   }
   return `${Math.floor(seconds)} s`;
 }
 
 /** How long ago that was, as a phrase; empty where it is not known. */
-export function ago(
-  then: string | null | undefined,
-  trans: { __: (text: string, ...more: any[]) => string },
-  now: number = Date.now()
-): string {
-  const words = age(then, now);
+export function ago(then: string | null | undefined, trans: Words, now: number = Date.now()): string {
+  const words = age(then, trans, now);
   return !words ? '' : /^[0-4] s$/.test(words) ? trans.__('just now') : trans.__('%1 ago', words);
 }
 

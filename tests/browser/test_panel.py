@@ -93,6 +93,29 @@ def test_a_run_that_a_terminal_approved_goes_on_and_the_panel_says_who_it_was(
     assert "sent True" in (lab.root / "headless.out.ipynb").read_text()
 
 
+def test_a_run_shows_how_far_it_is_while_it_runs(lab: Site, context: BrowserContext) -> None:
+    gate = "import pathlib, time\nwhile not pathlib.Path('{}').exists():\n    time.sleep(0.05)"
+    cells = ("x = 1", "y = x + 1", gate.format("first"), "z = y", gate.format("second"))
+    notebook = lab.open(context, lab.write("watching.ipynb", "1"))
+    panel = panel_of(notebook)
+    panel.get_by_text("All", exact=True).click()
+
+    lab.cli("run", lab.write("long.ipynb", *cells), "--detach")
+
+    row = panel.locator('.jp-kitaru-Row[aria-label*="long.ipynb"]')
+    bar = panel.get_by_role("progressbar", name="Progress of long.ipynb")
+    expect(row).to_have_attribute("aria-label", re.compile("running · 2 of 5"))
+    expect(bar).to_have_attribute("aria-valuenow", "2")
+    row.click()
+    expect(panel.get_by_role("progressbar", name="Progress")).to_have_attribute("aria-valuetext", "2 of 5")
+    (lab.root / "first").touch()
+    expect(panel.locator(".jp-kitaru-Detail-progress")).to_have_text("4 of 5")
+    (lab.root / "second").touch()
+    expect(panel.get_by_role("progressbar")).to_have_count(0)
+    panel.get_by_role("button", name="All executions").click()
+    expect(row).to_have_attribute("aria-label", re.compile("completed"))
+
+
 def test_what_cells_showed_is_on_record_also_where_the_page_lost_it(
     lab: Site, context: BrowserContext
 ) -> None:

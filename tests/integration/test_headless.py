@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from kitaru_nb.engine.logs import log_of
+from kitaru_nb.engine.progress import PLANNED
 from kitaru_nb.model.execution import ExecutionStatus, current_owner
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
@@ -205,6 +207,20 @@ def test_a_cell_that_raises_fails_the_run_and_the_mended_notebook_goes_on(tmp_pa
     assert mended.code == 0, mended.stderr
     assert notebook.ticks() == ["a", "b", "b", "c"]
     assert len(notebook.executions()) == 1
+
+
+def test_each_attempt_says_how_many_cells_are_to_be_on_record(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["a = 1", "b = 2", "c = 1 / 0", "d = 4"], tags={1: ["no-checkpoint"]})
+
+    assert notebook.papermill().code == 1
+    notebook.edit(3, "")  # an empty cell does not run
+    assert notebook.papermill().code == 1
+
+    [execution] = notebook.executions()
+    with closing(open_engine(resolve(), read_only=True)) as engine:
+        log = log_of(engine.journal, execution.id)
+    told = [line.text for line in log.lines if line.event.kind == PLANNED]
+    assert told == ["attempt planned: 4 cells", "attempt planned: 3 cells"]
 
 
 def test_an_edited_cell_and_what_reads_it_run_again_and_nothing_else(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import tomllib
 from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "labextension"
+CATALOGUE = runpy.run_path(str(FOLDER / "catalogue.py"))
 MODULE = runpy.run_path(str(FOLDER / "stamp.py"))
 PACKAGE = json.loads((FOLDER / "package.json").read_text(encoding="utf-8"))
 LARGEST = 500_000
@@ -65,6 +68,37 @@ def test_every_command_of_menus_and_shortcuts_exists() -> None:
 
     assert named
     assert all(f"'{name}'" in commands for name in named)
+
+
+def test_the_template_for_translators_holds_every_text() -> None:
+    committed = CATALOGUE["TEMPLATE"].read_text(encoding="utf-8")
+
+    assert committed == CATALOGUE["template"](), "run `make catalogue` and commit what it writes"
+
+
+def test_the_template_is_one_that_gettext_reads() -> None:
+    with CATALOGUE["TEMPLATE"].open("rb") as file:
+        known = {(message.context, message.id) for message in read_po(file) if message.id}
+
+    assert known == {(context, text) for _, text, context in CATALOGUE["texts"]()}
+    assert {("settings", "Go on after an answer"), (None, ("%1 day", "%1 days")), (None, "Kitaru")} <= known
+
+
+def test_no_call_of_the_translation_escapes_the_template() -> None:
+    """Each has a text that stands in it as such, and a form that JupyterLab's own tool knows, too."""
+    sources = [path for path in (FOLDER / "src").rglob("*.ts*") if "__tests__" not in path.parts]
+    call = re.compile(r"(?<![\w.])(?:this\._)?trans\._[_np]+\(")
+    calls = sum(len(call.findall(path.read_text(encoding="utf-8"))) for path in sources)
+
+    assert calls == sum(place.startswith("labextension/src/") for place, _, _ in CATALOGUE["texts"]())
+
+
+def test_texts_are_looked_up_under_one_name() -> None:
+    index = (FOLDER / "src" / "index.ts").read_text(encoding="utf-8")
+    schema = json.loads((FOLDER / "schema" / "kitaru.json").read_text(encoding="utf-8"))
+
+    assert f".load('{CATALOGUE['DOMAIN']}')" in index
+    assert schema["jupyter.lab.internationalization"]["domain"] == CATALOGUE["DOMAIN"]
 
 
 def test_no_lock_names_a_registry() -> None:

@@ -2,6 +2,7 @@ import * as React from 'react';
 import { act, fireEvent, render, screen, waitFor, within } from '@testing-library/react';
 import { expect, test, vi } from 'vitest';
 import { ApiError } from '../api';
+import { Detail } from '../executions/detail';
 import { Log } from '../executions/log';
 import { ExecutionRow } from '../executions/row';
 import { Timeline } from '../executions/timeline';
@@ -295,4 +296,55 @@ test('a row is called by its notebook, and among those of one notebook by when i
 
   expect(title()).toBe(day(execution(1).started_at));
   expect(screen.getByRole('button', { name: /^report.ipynb .*completed · 1 min 00 s/ })).toBeTruthy();
+});
+
+const row = (more: object) =>
+  render(
+    <ExecutionRow execution={execution(1, { ...more })} focused isNamed minute={0} trans={trans} onOpen={() => undefined} />
+  );
+
+test('an execution that runs shows how far it is, in words and as a bar beside its button', () => {
+  const { getByRole } = row({ status: 'running', progress: { done: 12, total: 40 } });
+
+  const bar = getByRole('progressbar', { name: 'Progress of report.ipynb' });
+  expect(['aria-valuemin', 'aria-valuemax', 'aria-valuenow', 'aria-valuetext'].map(name => bar.getAttribute(name))).toEqual([
+    '0',
+    '40',
+    '12',
+    '12 of 40'
+  ]);
+  expect((bar.firstChild as HTMLElement).style.width).toBe('30%');
+  expect(getByRole('button').getAttribute('aria-label')).toContain('running · 12 of 40');
+  expect(getByRole('button').contains(bar)).toBe(false);
+});
+
+test.each([
+  [{ done: 12, total: null }, 'running · 12 steps'],
+  [{ done: 1, total: null }, 'running · 1 step'],
+  [{ done: 0, total: null }, 'running'],
+  [undefined, 'running']
+])('of %j, of which nobody knows how many there are, only what is done is told', (progress, words) => {
+  const { container, queryByRole } = row({ status: 'running', duration: 3, progress });
+
+  expect(container.querySelector('.jp-kitaru-Row-more')?.textContent).toBe(`${words} · 3.0 s`);
+  expect(queryByRole('progressbar')).toBeNull();
+});
+
+test('the card of one that runs shows the same', () => {
+  const given = detail(1, [], { status: 'running', progress: { done: 12, total: 40 } });
+  const nothing = () => undefined;
+  const { container, getByRole } = render(
+    <Detail
+      api={api({})}
+      news={new FakeNews()}
+      execution={given}
+      trans={trans}
+      onOpenExecution={nothing}
+      onReplay={nothing}
+      onCompare={nothing}
+    />
+  );
+
+  expect(getByRole('progressbar', { name: 'Progress' }).getAttribute('aria-valuenow')).toBe('12');
+  expect(container.querySelector('.jp-kitaru-Detail-progress')?.textContent).toBe('12 of 40');
 });

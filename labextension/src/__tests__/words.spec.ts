@@ -54,9 +54,9 @@ test('a saving too small to notice is not told', () => {
 test('sizes and ages are in one unit', () => {
   const now = Date.parse('2026-03-03T12:00:00Z');
   expect([size(52), size(3200), size(1.5e9), size(null)]).toEqual(['52 B', '3.2 kB', '1.5 GB', '']);
-  expect(age('2026-03-01T12:00:00Z', now)).toBe('2 days');
-  expect(age('2026-03-03T11:59:30Z', now)).toBe('30 s');
-  expect(age('nonsense', now)).toBe('');
+  expect(age('2026-03-01T12:00:00Z', trans, now)).toBe('2 days');
+  expect(age('2026-03-03T11:59:30Z', trans, now)).toBe('30 s');
+  expect(age('nonsense', trans, now)).toBe('');
 });
 
 test('parts that say nothing leave no dot behind', () => {

@@ -9,6 +9,7 @@ import { StatusMark, StatusWord } from '../status';
 import { isYesOrNo } from '../waits/schema';
 import type { INews } from '../tokens';
 import { Log } from './log';
+import { ProgressBar, progressOf } from './progress';
 import { lengthOf } from './row';
 import { Timeline } from './timeline';
 
@@ -33,6 +34,7 @@ export function Detail(props: IDetailProps): JSX.Element {
   const restored = execution.checkpoints.filter(each => each.status === 'restored').length;
   const [began, took] = [ago(execution.started_at, trans), duration(lengthOf(execution))];
   const isRunning = execution.status === 'running';
+  const far = progressOf(execution.progress, trans);
   return (
     <div className="jp-kitaru-Detail">
       <h3 className="jp-kitaru-Detail-title">{titleOf(execution)}</h3>
@@ -47,6 +49,12 @@ export function Detail(props: IDetailProps): JSX.Element {
         {saved && <span>{trans.__('saved %1', saved)}</span>}
         {execution.attempts > 1 && <span>{trans._n('%1 attempt', '%1 attempts', execution.attempts)}</span>}
       </div>
+      {far && (
+        <div className="jp-kitaru-Detail-progress">
+          <ProgressBar progress={execution.progress} label={trans.__('Progress')} trans={trans} />
+          <span>{far}</span>
+        </div>
+      )}
       <div className="jp-kitaru-dim jp-kitaru-Detail-id">
         <code>{execution.id}</code>
         {execution.tags.map(tag => (

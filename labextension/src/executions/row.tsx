@@ -1,9 +1,10 @@
-/** One execution in the list: two lines. */
+/** One execution in the list: two lines, and how far it is while it runs. */
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IExecution } from '../api';
 import { age, cost, day, duration, joined, moment, saving, titleOf } from '../format';
 import { StatusMark, wordOf } from '../status';
+import { ProgressBar, progressOf } from './progress';
 
 export const ROW_HEIGHT = 46;
 
@@ -28,11 +29,12 @@ export interface IRowProps {
 
 export const ExecutionRow = React.memo(function ExecutionRow(props: IRowProps) {
   const { execution, focused, isNamed, trans, onOpen } = props;
-  const ago = age(execution.started_at);
+  const ago = age(execution.started_at, trans);
   const title = isNamed ? titleOf(execution) : day(execution.started_at);
   const saved = saving(execution.saved_duration, execution.saved_cost);
   const what = joined(
     wordOf(execution.status, trans),
+    progressOf(execution.progress, trans),
     duration(lengthOf(execution)),
     saved && trans.__('saved %1', saved),
     execution.parent && trans.__('replay'),
@@ -40,19 +42,22 @@ export const ExecutionRow = React.memo(function ExecutionRow(props: IRowProps) {
     ...execution.tags.slice(0, 2).map(tag => `#${tag}`)
   );
   return (
-    <button
-      type="button"
-      className="jp-kitaru-Row"
-      tabIndex={focused ? 0 : -1}
-      onClick={() => onOpen(execution.id)}
-      aria-label={joined(titleOf(execution), moment(execution.started_at), what, cost(execution.cost))}
-      title={joined(execution.notebook ?? execution.flow, execution.id, moment(execution.started_at))}
-    >
-      <StatusMark status={execution.status} />
-      <span className="jp-kitaru-Row-title">{title}</span>
-      <span className="jp-kitaru-Row-cost">{cost(execution.cost)}</span>
-      <span className="jp-kitaru-Row-more">{what}</span>
-      <span className="jp-kitaru-Row-age">{ago}</span>
-    </button>
+    <>
+      <button
+        type="button"
+        className="jp-kitaru-Row"
+        tabIndex={focused ? 0 : -1}
+        onClick={() => onOpen(execution.id)}
+        aria-label={joined(titleOf(execution), moment(execution.started_at), what, cost(execution.cost))}
+        title={joined(execution.notebook ?? execution.flow, execution.id, moment(execution.started_at))}
+      >
+        <StatusMark status={execution.status} />
+        <span className="jp-kitaru-Row-title">{title}</span>
+        <span className="jp-kitaru-Row-cost">{cost(execution.cost)}</span>
+        <span className="jp-kitaru-Row-more">{what}</span>
+        <span className="jp-kitaru-Row-age">{ago}</span>
+      </button>
+      <ProgressBar progress={execution.progress} label={trans.__('Progress of %1', title)} trans={trans} />
+    </>
   );
 });

@@ -25,7 +25,8 @@ export class ReplayView extends ReactWidget {
     super();
     this.addClass('jp-kitaru-View');
     this.title.icon = replayIcon;
-    this.title.label = _kitaru.trans.__('Replay');
+    const { trans } = _kitaru;
+    this.title.label = trans.__('Replay');
     this.title.caption = _execution;
     this.title.closable = true;
   }

@@ -69,9 +69,10 @@ export class Notices extends Disposable {
   }
 
   private _notice(address: string): void {
-    const wait = this._kitaru.waits.get(address);
+    const { trans, waits } = this._kitaru;
+    const wait = waits.get(address);
     if (!this.isDisposed && wait?.status === 'pending' && !this._parts.isSeen(wait)) {
-      const text = this._kitaru.trans.__('“%1” waits for an answer.', titleOf(wait));
+      const text = trans.__('“%1” waits for an answer.', titleOf(wait));
       this._say(wait, text, 'info', SHOWN_FOR);
     }
   }

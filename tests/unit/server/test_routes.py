@@ -44,6 +44,24 @@ def test_the_list_of_executions_is_the_one_that_the_command_prints(
     assert api.found("executions")["executions"] == printed(capsys, "executions")
 
 
+def test_what_runs_says_how_far_it_is_in_the_list_and_by_itself(api: Api, recorder: Recorder) -> None:
+    attempt = recorder.begin(output=True)
+    recorder.journal.record_event(attempt.execution, "attempt.planned", {"cells": 3})
+    recorder.journal.commit(attempt, a_draft("load"))
+    ended = recorder.begin("ended.ipynb")
+    recorder.journal.finish(ended, ExecutionStatus.COMPLETED)
+
+    listed = {each["id"]: each.get("progress") for each in api.found("executions")["executions"]}
+
+    assert listed == {attempt.execution: {"done": 1, "total": 3}, ended.execution: None}
+    assert api.found(f"executions/{attempt.execution}")["progress"] == {"done": 1, "total": 3}
+    assert "progress" not in api.found(f"executions/{ended.execution}")
+
+    recorder.journal.commit(attempt, a_draft("train"))
+
+    assert api.found("executions", status="running")["executions"][0]["progress"] == {"done": 2, "total": 3}
+
+
 def test_pages_follow_each_other_until_there_is_no_more(api: Api, recorder: Recorder) -> None:
     begun = [recorder.begin(f"{number}.ipynb").execution for number in range(7)]
     pages, before = [], None
@@ -138,7 +156,9 @@ def test_one_execution_is_the_document_that_the_command_prints(
     recorder.ask(attempt)
     recorder.journal.finish(attempt, ExecutionStatus.WAITING)
 
-    assert api.found("executions/latest") == printed(capsys, "show", attempt.execution)
+    told = api.found("executions/latest")
+    assert told.pop("progress") == {"done": 1, "total": None}
+    assert told == printed(capsys, "show", attempt.execution)
     assert api.found(f"executions/{attempt.execution}/why", checkpoint="load") == printed(
         capsys, "why", attempt.execution, "load"
     )

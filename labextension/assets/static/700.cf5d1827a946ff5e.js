@@ -415,6 +415,40 @@
   grid-column: 2;
 }
 
+/* Beside the button, which a screen reader takes for one thing: over its lower edge. */
+
+.jp-kitaru-List-item > .jp-kitaru-Progress {
+  bottom: 3px;
+  left: 32px;
+  pointer-events: none;
+  position: absolute;
+  right: 12px;
+}
+
+.jp-kitaru-Progress {
+  background: var(--jp-layout-color3);
+  border-radius: 2px;
+  height: 3px;
+  overflow: hidden;
+}
+
+.jp-kitaru-Progress > span {
+  background: var(--jp-brand-color1);
+  display: block;
+  height: 100%;
+}
+
+.jp-kitaru-Detail-progress {
+  align-items: center;
+  display: flex;
+  font-variant-numeric: tabular-nums;
+  gap: 10px;
+}
+
+.jp-kitaru-Detail-progress > .jp-kitaru-Progress {
+  flex: 1 1 auto;
+}
+
 .jp-kitaru-Row-age {
   color: var(--jp-ui-font-color2);
   font-size: var(--jp-ui-font-size0);
