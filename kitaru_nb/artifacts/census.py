@@ -31,6 +31,7 @@ from kitaru_nb.artifacts.functions import class_state, globals_of, make_module, 
 from kitaru_nb.artifacts.kinds import (
     ATOMS,
     by_reference,
+    home_of,
     is_atom_type,
     is_immutable_atom,
     kind_name,
@@ -146,7 +147,7 @@ class Parts:
         if value[0] is not make_resource:
             return _reduced(obj, value)
         function = list(self._function(value[1][0]))
-        if value[1][0].__module__ == "__main__":
+        if home_of(value[1][0]) == "__main__":
             function[4] = ""
         return ("resource", *function, *value[1][1:])
 
@@ -160,7 +161,7 @@ class Parts:
             for name, value in state
             if name not in left_out and name not in DERIVED_MEMBERS
         ]
-        return ("class", type(cls), cls.__module__, cls.__qualname__, cls.__bases__, state)
+        return ("class", type(cls), home_of(cls), cls.__qualname__, cls.__bases__, state)
 
     def _function(self, function: types.FunctionType) -> tuple[Any, ...]:
         again = remake_of(function)
@@ -169,7 +170,7 @@ class Parts:
         where: Any = globals_of(function, self.namespace)
         where = "" if where is self.namespace else where
         return (
-            *("function", function.__name__, function.__qualname__, function.__module__, where),
+            *("function", function.__name__, function.__qualname__, home_of(function), where),
             *(code_token(function.__code__), function.__defaults__, function.__kwdefaults__),
             *(function.__annotations__, function.__doc__, function.__closure__, function.__dict__),
         )
@@ -313,13 +314,13 @@ def atom_parts(obj: Any) -> tuple[Any, ...] | None:
     """The parts of an immutable that pickle does not write canonically by itself, else None."""
     cls = type(obj)
     if isinstance(obj, type):
-        return ("type", obj.__module__, obj.__qualname__)
+        return ("type", home_of(obj), obj.__qualname__)
     if cls is types.CodeType:
         return ("code", code_token(obj))
     if cls is types.ModuleType:
         return ("module", obj.__name__)
     if cls in (types.FunctionType, types.BuiltinFunctionType):
-        return ("name", obj.__module__, obj.__qualname__)
+        return ("name", home_of(obj), obj.__qualname__)
     if cls in (types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType):
         return ("descriptor", obj.__objclass__.__qualname__, obj.__name__)
     if cls in (types.WrapperDescriptorType, types.ClassMethodDescriptorType):

@@ -28,7 +28,7 @@ from typing import Any
 from blake3 import blake3
 
 from kitaru_nb.artifacts.census import OPAQUE_MET, Census, Parts, atom_parts, set_order, set_surface
-from kitaru_nb.artifacts.kinds import ATOMS, is_atom_type, is_immutable_atom
+from kitaru_nb.artifacts.kinds import ATOMS, home_of, is_atom_type, is_immutable_atom
 from kitaru_nb.artifacts.secret_scan import hints_at_secret, may_hold_secret
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.artifacts.views import shared_blocks
@@ -472,7 +472,7 @@ class _Walker:
                     continue
                 children = self._children(item, cls)
             self.kept.append(children)
-            hasher.update(f"{cls.__module__}.{cls.__qualname__}{len(children)};".encode())
+            hasher.update(f"{home_of(cls)}.{cls.__qualname__}{len(children)};".encode())
             stack += reversed(children)
         for line in _shared_memory(self.parts):
             hasher.update(repr(line).encode())
@@ -509,7 +509,7 @@ class _Walker:
 
 def _atom(item: Any) -> bytes:
     cls = type(item)
-    head = f"{cls.__module__}.{cls.__qualname__}:"
+    head = f"{home_of(cls)}.{cls.__qualname__}:"
     found = atom_parts(item)
     if found is not None:
         return (head + repr(found) + ";").encode("utf-8", "surrogatepass")

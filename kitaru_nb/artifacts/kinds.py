@@ -20,6 +20,7 @@ __all__ = [
     "ATOMS",
     "answers",
     "by_reference",
+    "home_of",
     "is_atom_type",
     "is_immutable_atom",
     "is_imported",
@@ -83,6 +84,12 @@ def _stands_alone(item: object) -> bool:
     if type(item) is types.BuiltinFunctionType:
         return item.__self__ is None or isinstance(item.__self__, types.ModuleType)
     return False
+
+
+def home_of(obj: Any) -> Any:
+    """The module of a class or function; a script is ``__main__`` in workers that were spawned, too."""
+    module = obj.__module__
+    return "__main__" if module == "__mp_main__" else module
 
 
 def is_imported(module: types.ModuleType) -> bool:
@@ -156,5 +163,5 @@ def answers(value: object) -> bool:
 def kind_name(obj: object) -> str:
     """The type of `obj` as its user knows it: ``sqlite3.Connection``, ``generator``."""
     cls = type(obj)
-    module = cls.__module__
+    module = home_of(cls)
     return cls.__qualname__ if module in ("builtins", "__main__") else f"{module}.{cls.__qualname__}"

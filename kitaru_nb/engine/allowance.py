@@ -29,6 +29,7 @@ class Allowance:
 
     Attributes:
         budget: What is left of it; None without a limit, and before `set_for`.
+        joined: Another process of the attempt has set it already.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Allowance:
         is_empty: Callable[[], bool],
     ) -> None:
         self.budget: Budget | None = None
+        self.joined = False
         self._engine = engine
         self._execution = execution
         self._asked = asked
@@ -92,7 +94,12 @@ class Allowance:
     def _said(self, execution: ExecutionId) -> tuple[float | None, bool]:
         """What an earlier attempt was told, and whether only by a setting."""
         journal = self._engine.journal
-        if self._is_empty() and self._asked is None and journal.suspended(execution) is None:
+        if (
+            self._is_empty()
+            and not self.joined
+            and self._asked is None
+            and journal.suspended(execution) is None
+        ):
             return None, False  # nothing was called yet, so no budget was looked at
         said = [event.data for event in journal.events(execution) if event.kind == "budget.set"]
         return (float(said[-1]["limit"]), said[-1].get("by") == _SETTING) if said else (None, False)

@@ -24,7 +24,6 @@ from kitaru_nb.engine.beside import Beside
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
-from kitaru_nb.engine.forked import Forks
 from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.labels import Labels
 from kitaru_nb.engine.noted import Noted
@@ -33,6 +32,7 @@ from kitaru_nb.engine.prefix import restored_draft
 from kitaru_nb.engine.replay import Replay, lent, replay_in
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.secrecy import masked_draft
+from kitaru_nb.engine.shares import RUNS, Handle, Shares
 from kitaru_nb.engine.trial import Trial
 from kitaru_nb.errors import ConflictError, NotFoundError, StoreError
 from kitaru_nb.journal.forks import minding_forks
@@ -111,12 +111,13 @@ class Book:
         self._read: ExecutionId | None = None
         self._generations: dict[str, int] = {}
         self._finished: set[str] = set()
-        self._forks = Forks()
+        self._shares = Shares()
+        self._runs = 0
         minding_forks(self)
 
     def before_fork(self) -> None:
         """Results are given out together with the other side from now on."""
-        self._forks.begin()
+        self._shares.begin()
 
     def after_fork(self) -> None:
         """Nothing changes in the parent."""
@@ -126,12 +127,48 @@ class Book:
         self._lock = threading.RLock()
         self.running = set()
         self.labels, self.noted = Labels(self.engine.journal), Noted()
-        self._forks.in_child()
+        self._shares.in_child()
+
+    def next_run(self) -> int:
+        """The number of a run of a cell or flow that begins now."""
+        with self._lock:
+            self._runs += 1
+            return 1 + (self._runs - 1) % RUNS
+
+    def share(self, root: Scope) -> Handle | None:
+        """What a process that works in the run of `root`, too, joins with; None where none can."""
+        with self._lock:
+            self._shares.begin()
+            self._shares.mark(root.held, root.run)
+            return self._shares.handle
+
+    def join(self, handle: Handle) -> None:
+        """Work in the attempt together with the process that gave `handle`.
+
+        Raises:
+            OSError: that one has ended.
+        """
+        self._shares.join(handle)
+        self.allowance.joined = True
+
+    def look_again(self) -> None:
+        """What other processes have put on record is read with the next question."""
+        with self._lock:
+            self._read = None
+
+    def taken_in(self, scope: Scope) -> list[Checkpoint]:
+        """The results in a scope that its run was given, in whatever process."""
+        with self._lock:
+            self._load()
+            if not self._by_scope.get(scope.path):
+                return []
+            found = (each for each in self.results() if each.draft.scope == scope.path)
+            return [each for each in found if self._shares.is_taken(each.seq, scope.root.run)]
 
     def close(self) -> None:
         """End what was started to look at stored values, and to write."""
         self.trial.close()
-        self._forks.end()
+        self._shares.end()
         writer, self._writer = self._writer, None
         if writer is not None and self._pid == os.getpid():
             writer.shutdown(wait=False)
@@ -142,8 +179,10 @@ class Book:
 
         Where it is undone, nothing of what was recorded inside counts for anybody.
         """
-        with self._lock, self.noted.together(), self.engine.journal.holding():  # in this order, as everywhere
-            yield
+        with self._lock:
+            self._load()  # not inside: it waits for those who record, and they for this transaction
+            with self.noted.together(), self.engine.journal.holding():  # in this order, as everywhere
+                yield
 
     def write(self, job: Callable[[], None]) -> None:
         """Do `job` in the book's own thread and wait for its end; raises what it raises."""
@@ -240,7 +279,7 @@ class Book:
 
         def is_given(found: Checkpoint) -> bool:
             asked = fits is None or fits(found)
-            return asked and (found.seq in scope.root.held or self._forks.take(found.seq))
+            return asked and (found.seq in scope.root.held or self._shares.take(found.seq, scope.root.run))
 
         with self._lock:
             self._load()
@@ -266,7 +305,7 @@ class Book:
         """The first result with this key, whichever scope it is in; consumed by this run of `scope`."""
         with self._lock:
             self._load()
-            if key not in self._by_key and self._forks.are_shared:
+            if key not in self._by_key and self._shares.are_shared:
                 self._look_again(key)
             known = self._by_key.get(key)
             return self._consumed(scope, known[0]) if known else None
@@ -279,11 +318,11 @@ class Book:
 
     def hold(self, effect: str) -> bool:
         """Begin to have an effect, unless another process that works in the execution has it: then False."""
-        return self._forks.hold(effect)
+        return self._shares.hold(effect)
 
     def let_go(self, effect: str) -> None:
         """End to have it."""
-        self._forks.let_go(effect)
+        self._shares.let_go(effect)
 
     def _consumed(self, scope: Scope, found: Checkpoint) -> Checkpoint:
         if self._is_lent(found):
@@ -306,7 +345,7 @@ class Book:
         if "after" in data:
             data["after"] = self._newest
         draft = restored_draft(found, scope=scope.path, data=data)
-        copy = self._commit(draft, Entry(found.draft.kind, found.draft.key, found.draft.name))
+        copy = self._commit(draft, Entry(found.draft.kind, found.draft.key, found.draft.name), scope.root.run)
         known = self._by_key[found.draft.key]
         at, newest = known.index(found), self._newest
         known[at] = copy
@@ -390,7 +429,7 @@ class Book:
             )
             rest = {name: value for name, value in entry.fields.items() if name not in ("code", "source")}
             try:
-                checkpoint = self._commit(draft.having(**rest), entry)
+                checkpoint = self._commit(draft.having(**rest), entry, scope.root.run)
             except BaseException:
                 self._origins.discard(entry.fields.get("origin"))  # `elsewhere` may give it again
                 raise
@@ -399,18 +438,18 @@ class Book:
                 scope.consume(checkpoint, own=True)
             return checkpoint
 
-    def _commit(self, draft: Draft, entry: Entry) -> Checkpoint:
+    def _commit(self, draft: Draft, entry: Entry, run: int) -> Checkpoint:
         for tries in range(_TRIES):
             try:
                 with own_doing():
-                    return self._commit_once(draft, entry)
+                    return self._commit_once(draft, entry, run)
             except (ConflictError, NotFoundError) as error:
                 if error.kind not in _REMOVED or entry.store is None or tries + 1 == _TRIES:
                     raise
                 self._look_again_at_values(entry)  # `gc` took what was shared: it is written anew
         raise AssertionError("the last try either returns or raises")
 
-    def _commit_once(self, draft: Draft, entry: Entry) -> Checkpoint:
+    def _commit_once(self, draft: Draft, entry: Entry, run: int) -> Checkpoint:
         written = Written()
         if entry.store is not None:
             more, written = entry.store()
@@ -418,13 +457,15 @@ class Book:
             self._flush()
         attempt = self.attempt
         draft = self.engine.trust.signed(masked_draft(draft), attempt.execution, fresh=written.artifacts)
-        checkpoint = self.engine.journal.commit(
-            attempt,
-            draft,
-            artifacts=written.artifacts,
-            locations=written.locations,
-            needs=written.needs - {artifact.digest for artifact in written.artifacts},
-        )
+        with self._shares.recording():
+            checkpoint = self.engine.journal.commit(
+                attempt,
+                draft,
+                artifacts=written.artifacts,
+                locations=written.locations,
+                needs=written.needs - {artifact.digest for artifact in written.artifacts},
+            )
+            self._shares.mark([checkpoint.seq], run)
         self.engine.trust.committed(checkpoint)
         self.noted.add(lambda: self._undone(checkpoint))
         return checkpoint
@@ -458,7 +499,8 @@ class Book:
         self._by_key, self._by_scope, self._saved = {}, {}, {}
         self._finished = set()
         journal = self.engine.journal
-        recorded = journal.steps_within(execution)
+        with self._shares.reading():
+            recorded = journal.steps_within(execution)
         self._newest = recorded[-1].ordinal if recorded else 0
         self._replay = replay_in(recorded)
         for each in sorted([*self._lent(recorded), *recorded], key=origin_of):

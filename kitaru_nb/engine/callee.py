@@ -36,7 +36,7 @@ from kitaru_nb.model.artifact import Digest
 __all__ = ["Callee", "Look", "callee_of", "members_of", "project_folder", "variable"]
 
 _identity = object.__hash__
-_MAIN = "__main__"
+_MAIN, _MAIN_OF_WORKER = "__main__", "__mp_main__"
 _MISSING = object()
 
 
@@ -391,7 +391,8 @@ def _is_own(module: object, scope: Mapping[str, object], folders: Sequence[Path]
 
 
 def _called(cls: Any) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"
+    module = _MAIN if cls.__module__ == _MAIN_OF_WORKER else cls.__module__
+    return f"{module}:{cls.__qualname__}"
 
 
 def variable(holder: Any, name: str, missing: object = None) -> Any:

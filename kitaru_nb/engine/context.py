@@ -2,7 +2,8 @@
 
 Tasks and calls in one thread carry it along by a context variable. Threads do not, so a thread
 that is started inside a flow or call, or a job handed to a pool there, is given the scope of
-whoever started it. Everywhere else the running cell counts, which the front end provides.
+whoever started it; `engine.spawned` does the same for processes. Everywhere else the running cell
+counts, which the front end provides.
 """
 
 from __future__ import annotations
@@ -19,10 +20,25 @@ if TYPE_CHECKING:
     from kitaru_nb.engine.scope import Scope
     from kitaru_nb.engine.wait import Front
 
-__all__ = ["current_front", "current_scope", "innermost", "inside", "provide", "provide_front"]
+__all__ = [
+    "belong",
+    "current_front",
+    "current_scope",
+    "innermost",
+    "inside",
+    "job_of",
+    "provide",
+    "provide_front",
+    "scope_in_use",
+]
+
+Ask = Callable[[], "Scope | None"]
 
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("kitaru_nb.scope", default=None)
-_provider: Callable[[], Scope | None] = lambda: None  # noqa: E731 - replaced by the front end's
+_job: contextvars.ContextVar[Ask | None] = contextvars.ContextVar("kitaru_nb.job", default=None)
+_provider: Ask = lambda: None  # noqa: E731 - replaced by the front end's
+_in_use: Ask = lambda: None  # noqa: E731 - as above
+_worker: Ask = lambda: None  # noqa: E731 - replaced where the process was started as a worker
 _front: Callable[[], Front | None] = lambda: None  # noqa: E731 - as above
 _outermost: list[Scope] = []
 _following = False
@@ -31,13 +47,24 @@ _lock = threading.Lock()
 
 def current_scope() -> Scope | None:
     """Where a call that is made now belongs; None outside any execution."""
-    found = _scope.get()
+    return _current(_provider)
+
+
+def scope_in_use() -> Scope | None:
+    """As `current_scope`, for somebody who will perhaps not record anything: nothing is begun for that."""
+    return _current(_in_use)
+
+
+def _current(provider: Ask) -> Scope | None:
+    found, job = _scope.get(), _job.get()
     if found is not None:
         return found
-    found = _provider()
+    if job is not None:
+        return job()
+    found = provider()
     if found is not None:
         return found
-    return _outermost[-1] if _outermost else None
+    return _outermost[-1] if _outermost else _worker()
 
 
 def innermost() -> Scope | None:
@@ -45,10 +72,33 @@ def innermost() -> Scope | None:
     return _scope.get()
 
 
-def provide(provider: Callable[[], Scope | None] | None) -> None:
-    """Let the front end say which cell runs, where nothing else does; None takes it back."""
-    global _provider  # noqa: PLW0603 - one front end a process
-    _provider = provider or (lambda: None)
+def provide(provider: Ask | None, in_use: Ask | None = None) -> None:
+    """Let the front end say which cell runs, where nothing else does; None takes it back.
+
+    `in_use` says so only where something is recorded in this process anyway.
+    """
+    global _provider, _in_use
+    _provider, _in_use = provider or (lambda: None), in_use or (lambda: None)
+    if provider is not None:
+        _follow()
+
+
+def belong(scope: Ask) -> None:
+    """This process is a worker, and all that has no other scope in it belongs to that one."""
+    global _worker  # noqa: PLW0603 - a process is started once
+    _worker = scope
+    _follow()
+
+
+@contextmanager
+def job_of(scope: Ask) -> Iterator[None]:
+    """What runs inside the block belongs to whoever handed it to this process; asked late."""
+    was = _scope.set(None), _job.set(scope)
+    try:
+        yield
+    finally:
+        _scope.reset(was[0])
+        _job.reset(was[1])
 
 
 def current_front() -> Front | None:
@@ -65,7 +115,7 @@ def provide_front(provider: Callable[[], Front | None] | None) -> None:
 @contextmanager
 def inside(scope: Scope) -> Iterator[Scope]:
     """What runs inside the block belongs to `scope`, in this thread and in those that it starts."""
-    _follow_threads()
+    _follow()
     token = _scope.set(scope)
     outermost = scope.parent is None
     if outermost:
@@ -81,39 +131,50 @@ def inside(scope: Scope) -> Iterator[Scope]:
             _scope.set(None)
 
 
-def _follow_threads() -> None:
-    """Let threads and jobs of pools begin in the scope of whoever starts them, from now on."""
+def _follow() -> None:
+    """Let threads, processes and jobs of pools begin in the scope of whoever starts them, from now on."""
     global _following  # noqa: PLW0603 - once a process
     with _lock:
         if _following:
             return
         _following = True
-        start: Any = threading.Thread.start
-        submit: Any = ThreadPoolExecutor.submit
+    _follow_threads()
+    from kitaru_nb.engine import spawned  # noqa: PLC0415 - it imports this module
 
-        @functools.wraps(start)
-        def started(thread: threading.Thread) -> None:
-            scope = _scope.get()
-            if scope is not None:
-                thread.run = _in_scope(scope, thread.run)  # type: ignore[method-assign] # this thread's own
-            start(thread)
-
-        @functools.wraps(submit)
-        def submitted(pool: ThreadPoolExecutor, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-            return submit(pool, _in_scope(_scope.get(), job), *args, **kwargs)
-
-        # As tracers do, since neither offers a hook.
-        setattr(threading.Thread, "start", started)  # noqa: B010 - as an assignment it is an error of types
-        setattr(ThreadPoolExecutor, "submit", submitted)  # noqa: B010 - as above
+    spawned.follow()
 
 
-def _in_scope(scope: Scope | None, job: Callable[..., Any]) -> Callable[..., Any]:
+def _follow_threads() -> None:
+    start: Any = threading.Thread.start
+    submit: Any = ThreadPoolExecutor.submit
+
+    @functools.wraps(start)
+    def started(thread: threading.Thread) -> None:
+        if _scope.get() is not None or _job.get() is not None:
+            thread.run = _in_scope(thread.run)  # type: ignore[method-assign] # this thread's own
+        start(thread)
+
+    @functools.wraps(submit)
+    def submitted(pool: ThreadPoolExecutor, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        return submit(pool, _in_scope(job), *args, **kwargs)
+
+    # As tracers do, since neither offers a hook.
+    setattr(threading.Thread, "start", started)  # noqa: B010 - as an assignment it is an error of types
+    setattr(ThreadPoolExecutor, "submit", submitted)  # noqa: B010 - as above
+
+
+def _in_scope(job: Callable[..., Any]) -> Callable[..., Any]:
+    """`job`, in the scope of whoever calls this now."""
+    mine = _scope.get(), _job.get()
+
     def run(*args: Any, **kwargs: Any) -> Any:
-        before = _scope.get()
-        _scope.set(scope)
+        before = _scope.get(), _job.get()
+        _scope.set(mine[0])
+        _job.set(mine[1])
         try:
             return job(*args, **kwargs)
         finally:
-            _scope.set(before)
+            _scope.set(before[0])
+            _job.set(before[1])
 
     return run

@@ -39,6 +39,7 @@ class Engine:
         hear: Gives sentences about the place that its user should read, each once.
         ours: Files, and folders with all that is in them, that are no data of a notebook: what
             steps do to them is ours.
+        again: Opens it in another process; can be pickled. None where it cannot be opened again.
     """
 
     journal: Journal
@@ -49,6 +50,7 @@ class Engine:
     tend: Callable[[], None] = lambda: None
     hear: Callable[[], list[str]] = list
     ours: tuple[Path, ...] = ()
+    again: Callable[[], Engine] | None = None
 
     def artifact(self, digest: Digest) -> Artifact:
         """The artifact with that digest.

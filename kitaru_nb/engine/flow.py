@@ -53,6 +53,8 @@ __all__ = [
 FLOW = "flow"
 INPUTS = "inputs"
 _PLAIN = (str, int, float, bool, type(None))
+_MAIN = ("__main__", "__mp_main__")
+"""What a script's module is called, and what it is called in a worker that was spawned."""
 
 
 class Place(Protocol):
@@ -411,21 +413,18 @@ def result_key(flow: Flow, identity: Identity) -> CheckpointKey:
 def flow_label(function: FunctionType, notebook: str | None) -> str:
     """``module:qualname``; a script's or notebook's module is called like its file."""
     module = function.__module__
-    if module == "__main__" or module not in sys.modules:
+    if module in _MAIN or module not in sys.modules:
         file = _file_of(function, notebook)
         spec: Any = getattr(sys.modules.get("__main__"), "__spec__", None)
-        named = spec is not None and module == "__main__"  # python -m
+        named = spec is not None and module in _MAIN  # python -m
         module = spec.name if named else Path(file).stem if file else "__main__"
     return f"{module}:{function.__qualname__}"
 
 
 def _file_of(function: FunctionType, notebook: str | None) -> str | None:
-    if function.__module__ != "__main__" and function.__module__ in sys.modules:
+    if function.__module__ not in _MAIN and function.__module__ in sys.modules:
         return None
-    if (
-        function.__module__ == "__main__"
-        and getattr(sys.modules.get("__main__"), "__spec__", None) is not None
-    ):
+    if function.__module__ in _MAIN and getattr(sys.modules.get("__main__"), "__spec__", None) is not None:
         return None  # python -m module
     file = function.__globals__.get("__file__")
     return notebook or (str(Path(file).absolute()) if isinstance(file, str) else None)

@@ -27,7 +27,7 @@ from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Group, StepKind
 from kitaru_nb.model.cost import Usage
 
-__all__ = ["budget", "install", "meter_of_scope", "record_usage"]
+__all__ = ["budget", "current_meter", "install", "meter_of_scope", "record_usage"]
 
 ANSWER = "answer"
 REQUEST = "request"
@@ -36,10 +36,11 @@ _WHOLE, _ANSWER_ONLY, _NOTHING = "store", "redact", "off"
 
 def install() -> None:
     """Meter the model calls of this process from now on. Nothing is imported for it."""
-    tap.install(_current_meter)
+    tap.install(current_meter)
 
 
-def _current_meter() -> Meter | None:
+def current_meter() -> Meter | None:
+    """The meter of a model call that is made now; None outside any execution."""
     scope = current_scope()
     return None if scope is None else meter_of_scope(scope)
 

@@ -66,6 +66,8 @@ class Scope:
         parent: The scope around it, None for a flow or a cell.
         siblings: How the paths of calls of the same function in `parent` begin.
         root: The flow or cell that it is in.
+        run: In the root: its number, by which processes that share its results tell runs apart.
+        token: What other processes know this run by, once it was told one; see `engine.spawned`.
         consumed: Results that this run was given or has recorded.
         held: In the root: these of all scopes in it, with the path of the one that has each.
         had: In the root: paths of the calls among them.
@@ -95,6 +97,7 @@ class Scope:
         siblings: str | None = None,
         *,
         place: str | None = None,
+        run: int | None = None,
     ) -> None:
         self.book = book
         self.path = path
@@ -102,6 +105,8 @@ class Scope:
         self.parent = parent
         self.siblings = siblings
         self.root: Scope = self if parent is None else parent.root
+        self.run: int = self.root.run if parent is not None else book.next_run() if run is None else run
+        self.token = ""
         self.notebook: str | None = None if parent is None else parent.notebook
         self.repeated = False
         self.reuse: bool = parent is not None and parent.reuse
@@ -174,6 +179,10 @@ class Scope:
         while path != scope.path and scope.parent is not None:
             self.root.begun.setdefault(path, scope.path)
             path, scope = path.rpartition("/")[0], scope.parent
+
+    def learn_given(self) -> None:
+        """This run goes on in another process: what it was given elsewhere is not given again."""
+        self._given |= {each.draft.data.get("path", "") for each in self.book.taken_in(self)}
 
     def place_of(self, label: str) -> int:
         """How many of this label this run has met before; the next one is one further."""

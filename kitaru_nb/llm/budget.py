@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from kitaru_nb.llm.meter import ModelRequest
 from kitaru_nb.llm.prices import Prices, price_hint
@@ -85,6 +86,10 @@ class Budget:
         self._warned = self._spent >= self._limit * WARN_AT
         self._lock = threading.RLock()  # a stream that is garbage-collected gives back from anywhere
 
+    def __reduce__(self) -> Any:
+        """For another process: one of its own, of which as much is spent. It warns of nothing."""
+        return _again, (self.limit, self.spent, self._name, self._raised(_AMOUNT))
+
     @property
     def limit(self) -> float:
         """US dollars."""
@@ -144,6 +149,13 @@ class Budget:
             over=float(over),
             suggested=float(suggested),
         )
+
+
+_AMOUNT = "\0"
+
+
+def _again(limit: float, spent: float, name: str, raised: str) -> Budget:
+    return Budget(limit, spent=spent, name=name, raised=lambda amount: raised.replace(_AMOUNT, amount))
 
 
 class Reservation:

@@ -7,15 +7,13 @@ and a notebook that calls no model pays nothing.
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable
 from types import ModuleType
 
 from kitaru_nb.llm import botocore_tap, httpx_tap
 from kitaru_nb.llm.meter import Meter
+from kitaru_nb.llm.patches import Patches
 
 __all__ = ["install", "uninstall"]
 
@@ -30,7 +28,7 @@ _PATCHES: dict[str, tuple[str, Patch]] = {
 """Modules to patch, each with the name that is there once the module is whole."""
 
 _lock = threading.RLock()
-_tap: _Tap | None = None
+_tap: Patches | None = None
 
 
 def install(meter_of: MeterOf) -> None:
@@ -43,7 +41,7 @@ def install(meter_of: MeterOf) -> None:
     global _tap  # noqa: PLW0603 - there is one interpreter, hence one tap
     with _lock:
         uninstall()
-        _tap = _Tap(meter_of)
+        _tap = Patches({name: (last, _bound(patch, meter_of)) for name, (last, patch) in _PATCHES.items()})
         _tap.put_on()
 
 
@@ -56,66 +54,5 @@ def uninstall() -> None:
             _tap = None
 
 
-class _Tap:
-    def __init__(self, meter_of: MeterOf) -> None:
-        self._meter_of = meter_of
-        self._undo: dict[str, Callable[[], None]] = {}
-        self._finder = _Finder(self._patch)
-
-    def put_on(self) -> None:
-        # The hook comes first: what is imported between the two is met by both, and patched once.
-        sys.meta_path.insert(0, self._finder)
-        for name in _PATCHES:
-            if (module := sys.modules.get(name)) is not None:
-                self._patch(module)
-
-    def take_off(self) -> None:
-        if self._finder in sys.meta_path:  # else somebody has put the list back as it was before us
-            sys.meta_path.remove(self._finder)
-        for name in list(self._undo):
-            self._undo.pop(name)()
-
-    def _patch(self, module: ModuleType) -> None:
-        last_name, patch = _PATCHES[module.__name__]
-        with _lock:
-            whole = getattr(module, last_name, None) is not None  # else its import is under way
-            if whole and module.__name__ not in self._undo and _tap is self:
-                self._undo[module.__name__] = patch(module, self._meter_of)
-
-
-class _Finder(MetaPathFinder):
-    """Lets the other finders find, and patches once the module that they found has been run."""
-
-    def __init__(self, patch: Callable[[ModuleType], None]) -> None:
-        self._patch = patch
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname not in _PATCHES:
-            return None
-        for finder in list(sys.meta_path):
-            if isinstance(finder, _Finder) or not hasattr(finder, "find_spec"):
-                continue
-            spec = finder.find_spec(fullname, path, target)
-            if spec is not None:
-                if spec.loader is not None:
-                    self._watch(spec.loader, fullname)
-                return spec
-        return None
-
-    def _watch(self, loader: Loader, fullname: str) -> None:
-        """Have `loader` call back after it has run this one module; it stays the loader it is.
-
-        A wrapper in its place would hide what other tools ask a loader for: source, resources,
-        whether it is frozen or zipped.
-        """
-        run = loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            run(module)
-            if module.__name__ == fullname:
-                loader.__dict__.pop("exec_module", None)
-                self._patch(module)
-
-        loader.exec_module = exec_module  # type: ignore[method-assign] # on this one instance
+def _bound(patch: Patch, meter_of: MeterOf) -> Callable[[ModuleType], Callable[[], None]]:
+    return lambda module: patch(module, meter_of)

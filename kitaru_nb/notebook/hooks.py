@@ -64,6 +64,10 @@ class _Frame:
     pending: Any = None
 
 
+_DURABLE = frozenset(["kitaru_nb.engine.checkpoint", "kitaru_nb.engine.primitives"])
+"""Loaded where the notebook, or what it imports, has recorded functions or effects."""
+
+
 class Hooks:
     """The hooks of one shell. One object per kernel, made by `load_ext`."""
 
@@ -102,7 +106,7 @@ class Hooks:
         self.process.variables.install()
         CELLS.compiler = self.shell.compile
         FRONT_END.settings = ShellSettings(self.shell)
-        provide(self.running_scope)
+        provide(self.running_scope, self.scope_in_use)
         provide_front(lambda: self.front)
         self.shell.events.register("pre_run_cell", self.before_cell)
         self.shell.events.register("post_run_cell", self.after_cell)
@@ -357,6 +361,12 @@ class Hooks:
                     scope.began = frame.began
                     frame.scope = self._last_scope = scope
         return frame.scope
+
+    def scope_in_use(self) -> Any:
+        """The same where something of this notebook is recorded, or may be; else nothing is begun for it."""
+        if self.session is None and _DURABLE.isdisjoint(sys.modules):
+            return None
+        return self.running_scope()
 
     def _one_thread(self) -> AbstractContextManager[Any]:
         """Threads of a cell that ask at once get one session and one scope; a forked child has one thread."""

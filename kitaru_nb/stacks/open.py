@@ -107,7 +107,9 @@ def open_engine(
     journal = open_journal(settings, read_only=read_only, awaited=awaited)
     try:
         trust = Trust(journal, NoKeys() if inert else keys)
-        return _joined(settings, stack, journal, trust, read_only=read_only, limited=limited)
+        engine = _joined(settings, stack, journal, trust, read_only=read_only, limited=limited)
+        options = {"read_only": read_only, "limited": limited, "inert": inert, "awaited": True}
+        return replace(engine, again=partial(open_engine, settings, **options))
     except BaseException:
         journal.close()
         raise

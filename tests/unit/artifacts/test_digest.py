@@ -414,3 +414,14 @@ def test_a_pydantic_model_has_the_same_digest_in_every_process_and_another_one_w
     ]
 
     assert found[0] == found[1] != found[2]
+
+
+def test_what_a_script_defines_has_the_same_digest_in_a_worker_that_was_spawned() -> None:
+    source = "class P:\n def __init__(self): self.f = f\ndef f(): pass"
+    found = []
+    for name in ("__main__", "__mp_main__"):
+        scope: dict[str, Any] = {"__name__": name}
+        exec(source, scope)
+        found.append([digest_values({"": value}, namespace=scope) for value in (scope["P"](), scope["P"])])
+
+    assert found[0] == found[1]

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.engine import context
-from kitaru_nb.engine.context import current_front, current_scope, innermost, inside, provide, provide_front
+from kitaru_nb.engine.context import (
+    current_front,
+    current_scope,
+    innermost,
+    inside,
+    job_of,
+    provide,
+    provide_front,
+)
 from kitaru_nb.engine.scope import Scope
 from tests.unit.engine.turns import Attempts
 
@@ -195,3 +203,21 @@ def test_the_front_end_says_where_a_wait_is_told() -> None:
         assert current_front() is None
     finally:
         provide_front(before)
+
+
+def test_a_job_belongs_to_whoever_handed_it_over_and_asks_for_that_when_it_matters(scope: Scope) -> None:
+    asked: list[Scope] = []
+
+    def theirs() -> Scope:
+        asked.append(scope)
+        return scope
+
+    with inside(scope.inner("call", "x")):
+        with job_of(lambda: None):
+            assert current_scope() is None
+        with job_of(theirs):
+            assert not asked
+            assert current_scope() is scope
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(current_scope).result() is scope
+        assert current_scope() is not scope

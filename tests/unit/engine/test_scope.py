@@ -230,3 +230,24 @@ def test_equal_calls_in_forked_processes_have_a_result_each_again(attempts: Atte
 
     assert len(set(first)) == 3
     assert sorted(second) == sorted(first)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_cell_that_is_run_again_is_given_its_results_each_time_though_something_has_forked(
+    attempts: Attempts,
+) -> None:
+    @checkpoint
+    def sample() -> str:
+        return os.urandom(8).hex()
+
+    found = []
+    with attempts.attempt() as scope:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        for _ in range(3):
+            with inside(scope.book.scope("cell:a")):
+                found.append(sample())
+
+    assert len(set(found)) == 1

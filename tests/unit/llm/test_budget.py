@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
@@ -195,3 +196,15 @@ def test_a_prompt_that_may_be_written_to_a_cache_is_priced_so():
 @pytest.mark.parametrize("tokens", [0, 1])
 def test_a_request_is_worth_its_input_at_least(tokens):
     assert worst_cost(request(tokens), Prices({"m": {"input": 1, "output": 1}})) > 0
+
+
+def test_another_process_has_a_budget_of_its_own_of_which_as_much_is_spent():
+    budget = Budget(2.0, spent=1.5, name="the budget of `{x}`", raised="kt.budget({})".format)
+
+    theirs = pickle.loads(pickle.dumps(budget))
+    refused = theirs.take(Decimal(1))
+
+    assert (theirs.limit, theirs.spent) == (2.0, 1.5)
+    assert "the budget of `{x}` of $2.00" in refused.message
+    assert "kt.budget(2.50)" in refused.hint
+    assert budget.left == 0.5

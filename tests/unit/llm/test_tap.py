@@ -674,7 +674,7 @@ def test_a_library_that_is_imported_later_is_met(name):
         tap.uninstall()
         lib.Client(transport=answer).post("{URL}", json={CHAT})
         assert len(meter.requests) == 2
-        assert all(type(finder).__module__ != "kitaru_nb.llm.tap" for finder in sys.meta_path)
+        assert all(type(finder).__module__ != "kitaru_nb.llm.patches" for finder in sys.meta_path)
     """)
 
 
