@@ -211,6 +211,8 @@ class Line:
         if shared and "attributes" in parts:
             groups = self.recorded.groups | {name: group for group in written.groups for name in group.names}
             parts["attributes"] = refer(held, shared, groups, self._namespace)
+        if "attributes" in parts:
+            parts["attributes"] = self._process.as_stored(parts["attributes"])
         stored = self._engine.put(
             {"parts": parts, "by_step": by_step}, namespace=self._namespace.live, anchors=written.anchors
         )
