@@ -24,12 +24,13 @@ _read: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionar
 
 def caches_of(values: Iterable[object], modules: Iterable[str]) -> dict[CodeType, object]:
     """The caches among `values` and the variables of `modules`, by the code of the function inside."""
-    loaded = [sys.modules.get(name) for name in modules]
-    held = [
-        value for each in loaded if type(each) is ModuleType for value in list(variables_of(each).values())
-    ]
+    held = list(values)
+    for name in modules:
+        module = sys.modules.get(name)
+        if type(module) is ModuleType:
+            held += variables_of(module).values()
     found: dict[CodeType, object] = {}
-    for value in (*values, *held):
+    for value in held:
         if type(value) is functools._lru_cache_wrapper:  # noqa: SLF001 - the only name of that type
             function = value.__dict__.get("__wrapped__")
             if type(function) is FunctionType:

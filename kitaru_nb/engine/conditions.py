@@ -136,17 +136,8 @@ def conditions_of(
             found[f"folder:{folder}|{pattern}"] = _either(listing_digest(names), left)
     for module in pending.needs.modules.values():
         found[f"module:{module.path}"] = module.digest
-    found |= {
-        f"unkept:{name}": _unkept(pending.process, name)
-        for name in pending.needs.modules
-        if _unkept(after, name) != _unkept({}, name)
-    }
-    read = files_read_by(pending.needs.modules) | read_through(observed, pending.caches)
-    found |= {
-        f"file:{path}": digest
-        for path, digest in read.items()
-        if path not in observed.written and is_data(path, ignored)
-    }
+    if pending.needs.modules or pending.caches:
+        found |= _of_modules(pending, after, observed, ignored)
     found |= {f"variables:{name}": _variables(pending, name) for name in pending.needs.modules}
     found |= _of_process(pending, after, observed, live)
     found |= {
@@ -370,6 +361,19 @@ def _variables(pending: Pending, module: str) -> Digest:
         own = only_set(pending.cell.tree)
         found = {path: held for path, held in found.items() if path.rpartition(":")[2] not in own}
     return _digest(dict(sorted(found.items())))
+
+
+def _of_modules(
+    pending: Pending, after: ProcessState, observed: Observed, ignored: Sequence[Path]
+) -> Iterator[tuple[str, str]]:
+    """The conditions on what only this process has of project modules, and on files behind them."""
+    for name in pending.needs.modules:
+        if _unkept(after, name) != _unkept({}, name):
+            yield f"unkept:{name}", _unkept(pending.process, name)
+    read = files_read_by(pending.needs.modules) | read_through(observed, pending.caches)
+    for path, digest in read.items():
+        if path not in observed.written and is_data(path, ignored):
+            yield f"file:{path}", digest
 
 
 def _unkept(process: ProcessState, module: str) -> str:

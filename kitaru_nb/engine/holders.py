@@ -18,9 +18,10 @@ from typing import Any
 from kitaru_nb.analysis.modules import is_local_file, variables_of
 from kitaru_nb.artifacts.digest import is_immutable_atom
 
-__all__ = ["holders_of", "is_project_code", "variables_in"]
+__all__ = ["held_by", "holders_of", "is_project_code", "variables_in"]
 
 _ANYWHERE = [Path("/")]
+_PLAIN = frozenset({bool, bytes, complex, float, int, str, type(None)})
 _DEFAULT, _NONLOCAL = "default ", "nonlocal "
 
 
@@ -36,8 +37,17 @@ def holders_of(module: ModuleType) -> Iterator[tuple[str, Any]]:
             cls: Any = value
             if _is_class(cls) and cls.__module__ == name and "." not in cls.__qualname__:
                 yield from _class_holders(f"{name}|{cls.__qualname__}", cls)
-        else:
+        elif type(value) is not FunctionType or _may_hold(value):
             yield from _function_holders(f"{name}|{member}", value, name)
+
+
+def held_by(holder: Any) -> list[tuple[str, object]]:
+    """The variables of a holder that `holders_of` gives, with what they hold."""
+    if isinstance(holder, ModuleType):
+        return list(variables_of(holder).items())
+    if isinstance(holder, type):
+        return [item for item in list(vars(holder).items()) if item[0][:2] != "__"]
+    return list(_Parts(holder).items())
 
 
 def variables_in(holder: Any) -> MutableMapping[str, Any] | None:
@@ -69,7 +79,7 @@ def _class_holders(place: str, cls: type) -> Iterator[tuple[str, Any]]:
             inner: Any = value
             if _is_class(inner) and inner.__qualname__ == f"{cls.__qualname__}.{member}":
                 yield from _class_holders(f"{place}.{member}", inner)
-        elif type(value) in (FunctionType, staticmethod, classmethod):
+        elif type(value) in (staticmethod, classmethod) or (type(value) is FunctionType and _may_hold(value)):
             yield from _function_holders(f"{place}.{member}", value, cls.__module__)
 
 
@@ -79,7 +89,7 @@ def _function_holders(place: str, value: Any, module: str) -> Iterator[tuple[str
         value = value.__func__
     while True:
         if type(value) is FunctionType:
-            if value.__dict__ or value.__closure__ or value.__defaults__ or value.__kwdefaults__:
+            if _may_hold(value):
                 # One that was imported from elsewhere in the project is looked at there.
                 made_here = value.__module__ == module or "<locals>" in value.__qualname__
                 if made_here and is_project_code(str(value.__globals__.get("__name__"))):
@@ -89,6 +99,14 @@ def _function_holders(place: str, value: Any, module: str) -> Iterator[tuple[str
         value, place = getattr(value, "__dict__", {}).get("__wrapped__"), f"{place}.__wrapped__"
         if value is None:
             return
+
+
+def _may_hold(function: FunctionType) -> bool:
+    """Whether there is anything in a function that may change; asked of each of them in each look."""
+    if function.__dict__ or function.__closure__ or function.__kwdefaults__:
+        return True
+    given = function.__defaults__
+    return given is not None and not _PLAIN.issuperset(map(type, given))
 
 
 class _Attributes(MutableMapping[str, Any]):

@@ -27,7 +27,7 @@ from kitaru_nb.analysis.reach import OF_MODULES
 from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom, opaque_in
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.secret_rules import is_secret_name
-from kitaru_nb.engine.holders import holders_of, is_project_code, variables_in
+from kitaru_nb.engine.holders import held_by, holders_of, is_project_code, variables_in
 from kitaru_nb.engine.observe import reading, state_of
 from kitaru_nb.model.artifact import Digest
 
@@ -163,11 +163,13 @@ class Variables:
     ) -> dict[tuple[str, str], tuple[object, Digest]]:
         """What the variables of one module hold now; notes which have changed."""
         looked: dict[tuple[str, str], tuple[object, Digest]] = {}
-        for owner, name, value in _variables(module):
+        for owner, name, value, is_code in _held(module):
             place = owner, name
             before = known.get(place)
             was = before is not None and before[0] is value
-            if was and is_immutable_atom(value):
+            if is_code and not was:
+                self._changed.add(place)
+            if is_code or (was and is_immutable_atom(value)):
                 continue
             digest, is_kept = self._seen(value)
             if digest is None or not (is_kept or was):
@@ -175,10 +177,6 @@ class Variables:
             looked[place] = (value if is_kept else self._unkept(place, value, digest)), digest
             if before is None or before[1] not in (digest, None) or (is_kept and _leads_to(value, bound)):
                 self._changed.add(place)
-        for owner, name, value in _code(module):
-            before = known.get((owner, name))
-            if before is None or before[0] is not value:
-                self._changed.add((owner, name))
         return looked
 
     def as_imported(self, owner: str, name: str, absent: object) -> tuple[object, Digest | None] | None:
@@ -243,13 +241,13 @@ class Variables:
             for _, holder in holders_of(found):
                 variables = variables_in(holder)
                 if variables is not None:
-                    yield variables, [name for name, _ in _data(variables)]
+                    yield variables, [name for name, value in held_by(holder) if _is_data(name, value)]
 
     def _note(self, module: ModuleType) -> None:
         noted: _Known = {
-            (owner, name): (value, self._seen(value)[0]) for owner, name, value in _variables(module)
+            (owner, name): (value, None if is_code else self._seen(value)[0])
+            for owner, name, value, is_code in _held(module)
         }
-        noted |= {(owner, name): (value, None) for owner, name, value in _code(module)}
         self._imported[module.__name__] = module, noted
 
     def _unkept(self, place: tuple[str, str], value: object, digest: Digest) -> Unkept:
@@ -282,35 +280,29 @@ class Variables:
         return digest if is_kept else None
 
 
-def _variables(module: ModuleType) -> Iterator[tuple[str, str, object]]:
+def _held(module: ModuleType) -> Iterator[tuple[str, str, object, bool]]:
+    """Owner and name of each variable, what it holds, and whether that is code."""
     for owner, holder in holders_of(module):
-        found = variables_in(holder)
-        if found is not None:
-            yield from ((owner, name, value) for name, value in _data(found))
+        of_function = type(holder) is FunctionType
+        for name, value in held_by(holder):
+            if not isinstance(value, CODE):
+                if _is_data(name, value):
+                    yield owner, name, value, False
+            elif not (of_function or name[:2] == "__" or _is_part(module, name, value)):
+                yield owner, name, value, True
 
 
-def _code(module: ModuleType) -> Iterator[tuple[str, str, object]]:
-    """The variables that hold code: another function, class or module may be put there."""
-    for owner, holder in holders_of(module):
-        found = variables_in(holder) if type(holder) is not FunctionType else None
-        for name, value in list(found.items()) if found is not None else ():
-            if name[:2] == "__" or not isinstance(value, CODE):
-                continue
-            if isinstance(value, ModuleType) and sys.modules.get(f"{module.__name__}.{name}") is value:
-                continue  # a part of a package, which is bound there when it is imported
-            yield owner, name, value
+def _is_part(package: ModuleType, name: str, value: object) -> bool:
+    """Whether that is a module which its package is given when it is imported."""
+    return isinstance(value, ModuleType) and sys.modules.get(f"{package.__name__}.{name}") is value
 
 
-def _data(variables: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """The variables that hold data: no code, nothing that is to stay secret, no machinery of a library."""
-    for name, value in list(variables.items()):
-        kind = type(value)
-        if name in OF_MODULES or is_secret_name(name):
-            continue
-        if issubclass(kind, CODE) or hasattr(kind, "__get__"):
-            continue
-        if _is_of_data(str(kind.__module__)) or f"{kind.__module__}.{kind.__qualname__}" in _HOLD:
-            yield name, value
+def _is_data(name: str, value: object) -> bool:
+    """Whether a variable holds data: no code, nothing that is to stay secret, no machinery of a library."""
+    kind = type(value)
+    if name in OF_MODULES or isinstance(value, CODE) or hasattr(kind, "__get__") or is_secret_name(name):
+        return False
+    return _is_of_data(str(kind.__module__)) or f"{kind.__module__}.{kind.__qualname__}" in _HOLD
 
 
 @lru_cache(maxsize=1024)
