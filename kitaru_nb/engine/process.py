@@ -101,6 +101,10 @@ class Held:
             )
         return False
 
+    def is_told(self, before: Held | None) -> bool:
+        """Whether a step that found `before` tells of it: that a thing is lost only who has changed it."""
+        return type(self.value) is not Unkept or self != before
+
     def digest(self, names: dict[str, Any]) -> Digest | None:
         """The digest of what it holds, None for what cannot be read, such as a connection.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from kitaru_nb.engine import conditions
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
 _numbers = itertools.count()
@@ -25,6 +26,7 @@ class Project:
 
     folder: Path
     name: str
+    patch: pytest.MonkeyPatch
     kernels: list[Kernel] = field(default_factory=list)
 
     def write(self, source: str, file: str = "") -> None:
@@ -36,6 +38,7 @@ class Project:
 
     def kernel(self) -> Kernel:
         self.forget()
+        self.patch.setattr(conditions, "_HERE", f"{next(_numbers)}:")
         kernel = Kernel(
             self.folder.parent / "home", notebook=self.folder / "nb.ipynb", settings={"paranoid": False}
         ).take_over()
@@ -60,7 +63,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     monkeypatch.syspath_prepend(str(tmp_path / "w"))
     monkeypatch.chdir(tmp_path / "w")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    made = Project(tmp_path / "w", name)
+    made = Project(tmp_path / "w", name, monkeypatch)
     yield made
     made.forget()
     for kernel in made.kernels:
@@ -249,6 +252,37 @@ def test_what_no_other_process_can_have_is_said(project: Project, case: str) -> 
     assert kernel.restored.problems == [
         f"{project.name}.{name} was not put back: what a {kind} holds cannot be stored"
     ]
+
+
+def test_what_is_lost_is_said_by_who_has_changed_it(project: Project) -> None:
+    project.write(f"{LOST['a generator'][0]}\nn = 0\ndef g():\n    global n\n    n += 1")
+    cells = ["import lib", "r = lib.f()", "lib.g()", "r = lib.f()"]
+    kernel = project.kernel()
+    for number, cell in enumerate(cells):
+        project.cell(kernel, number, cell)
+
+    said = []
+    kernel = project.kernel()
+    for number, cell in enumerate(cells[:3]):
+        assert project.cell(kernel, number, cell) == RESTORED
+        said.append(len(kernel.restored.problems))
+    resumed = project.kernel().session.resume()
+
+    assert said == [0, 1, 0]
+    assert len(resumed.restored.problems) == 1
+
+
+def test_what_two_modules_share_they_share_where_a_name_shares_another_thing(project: Project) -> None:
+    project.write("STATE, CFG = [], {}\nALIAS = STATE\ndef f(x):\n    STATE.append(x)")
+    kernel = project.kernel()
+    project.cell(kernel, 0, "import lib\nfrom lib import CFG")
+    project.cell(kernel, 1, "lib.f(1)")
+
+    kernel = project.kernel()
+    kernel.session.resume()
+    project.cell(kernel, 2, "lib.f(2)")
+
+    assert kernel.plain(project.named("lib.ALIAS, lib.ALIAS is lib.STATE")) == ([1, 2], True)
 
 
 def test_a_generator_of_a_module_moves_on_when_its_cell_is_run_twice(project: Project) -> None:
