@@ -142,12 +142,25 @@ def module_constant(obj: object) -> tuple[str, str] | None:
     Only objects without any state count: then a reference loses nothing.
     """
     cls = type(obj)
+    if cls is object:
+        return _module_of_bare(obj)
     module = sys.modules.get(cls.__module__)
     if module is None or cls.__module__ == "__main__" or getattr(obj, "__dict__", None):
         return None
     for name, value in list(vars(module).items()):
         if value is obj:
             return cls.__module__, name
+    return None
+
+
+def _module_of_bare(obj: object) -> tuple[str, str] | None:
+    """Module and name of an ``object()``, whose class does not say where it was made."""
+    for home, module in list(sys.modules.items()):
+        if home in ("__main__", "__mp_main__") or type(module) is not types.ModuleType:
+            continue
+        for name, value in list(vars(module).items()):
+            if value is obj:
+                return home, name
     return None
 
 

@@ -20,6 +20,7 @@ import gc
 import importlib
 import io
 import mmap
+import operator
 import subprocess
 import sys
 import tempfile
@@ -213,6 +214,10 @@ def _reduce_type(cls: type) -> Any:
         if found is None:
             raise Unstorable("it is a type that no name leads to")
         return found
+    generic = vars(cls).get("__pydantic_generic_metadata__")
+    if type(generic) is dict and generic.get("origin") is not None:
+        # pydantic has one class for each `Box[int]`, which it finds again by what stands in the brackets.
+        return operator.getitem, (generic["origin"], generic["args"])
     return reduce_class(cls)
 
 
@@ -269,7 +274,7 @@ def _reduce_by_role(obj: Any) -> Any:
     np = numpy()
     if np is not None and isinstance(obj, np.memmap) and obj._mmap is not None:
         return _reduce_memmap(obj)
-    if is_plain_instance(cls) and not vars(obj) and by_reference(cls):
+    if cls is object or (is_plain_instance(cls) and not vars(obj) and by_reference(cls)):
         constant = module_constant(obj)
         if constant is not None:
             return attribute_of, constant

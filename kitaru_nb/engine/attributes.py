@@ -57,7 +57,14 @@ def refer(
             continue
         value = namespace.live[name]
         anchors[id(value)] = Anchor(name, namespace.digest({name: value}), group.artifact)
-    return {path: held.holding(_referring(held.value, anchors, {})) for path, held in attributes.items()}
+    # Copies only where they are needed, and one of each: what two attributes share they go on sharing.
+    known: dict[int, Any] = {}
+    return {
+        path: held.holding(_referring(held.value, anchors, known))
+        if any(id(value) in anchors for value in _inside(held.value))
+        else held
+        for path, held in attributes.items()
+    }
 
 
 def _referring(value: Any, anchors: Mapping[int, Anchor], known: dict[int, Any]) -> Any:

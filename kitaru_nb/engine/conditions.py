@@ -14,6 +14,8 @@ carries conditions, and a step is restored from it only where all of them hold n
 ``process:PART``  working folder or options that it can see, or may have set, are as they were
 ``settings:LIB``  what cells have set in a library whose values it reaches, and that computes with it
 ``variables:MOD`` what cells left in variables of a project module it reaches is what was there
+``unkept:MOD``    in the process that recorded it: what its cells left in variables of that module
+                  that no other process can have is what was there
 ``env:NAME``      an environment variable it names has that value
 """
 
@@ -22,6 +24,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePath
@@ -30,6 +33,7 @@ from typing import Any
 
 from kitaru_nb.analysis.outline import Outline, only_set
 from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.engine.caches import read_through
 from kitaru_nb.engine.computing import COMPUTING, settings_of
 from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.namespace import Change, Names, State
@@ -38,6 +42,7 @@ from kitaru_nb.engine.process import Held, ProcessState, drawn, held_at, is_secr
 from kitaru_nb.engine.state import leading_to
 from kitaru_nb.engine.steps import Pending
 from kitaru_nb.engine.suspects import GENERATORS
+from kitaru_nb.engine.variables import Unkept, files_read_by
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint
 
@@ -45,6 +50,7 @@ __all__ = ["conditions_of", "holds", "named_environment", "named_files", "put_in
 
 _SEEDS = re.compile(r"seed|set_?state|random_state|RandomState")
 _LONGEST_PATH = 4096
+_HERE = f"{secrets.token_hex(8)}:"  # this process
 _SMALL = 100  # items of a container that are looked at
 _PATHS = (str, PurePath)
 _ASKS = frozenset(
@@ -130,6 +136,8 @@ def conditions_of(
             found[f"folder:{folder}|{pattern}"] = _either(listing_digest(names), left)
     for module in pending.needs.modules.values():
         found[f"module:{module.path}"] = module.digest
+    if pending.needs.modules or pending.caches:
+        found |= _of_modules(pending, after, observed, ignored)
     found |= {f"variables:{name}": _variables(pending, name) for name in pending.needs.modules}
     found |= _of_process(pending, after, observed, live)
     found |= {
@@ -221,8 +229,8 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
             return (known or _digest(_part(pending.process, rest))) in digest.split("|")
         case "settings":
             return _settings(pending.process, rest) in digest.split("|")
-        case "variables":
-            return _variables(pending, rest) == digest
+        case "variables" | "unkept":
+            return _module_holds(pending, kind, rest, digest)
         case "env":
             return _digest(pending.environment.get(rest)) in digest.split("|")
         case "folder":
@@ -230,6 +238,12 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
             return listing_digest(names_in(folder, pattern)) in digest.split("|")
         case _:
             return file_holds(what, digest)
+
+
+def _module_holds(pending: Pending, kind: str, module: str, digest: str) -> bool:
+    if kind == "variables":
+        return _variables(pending, module) == digest
+    return not digest.startswith(_HERE) or _unkept(pending.process, module) == digest
 
 
 def _either(before: str, after: str) -> str:
@@ -296,8 +310,8 @@ def _visible_parts(pending: Pending, observed: Observed) -> Iterator[str]:
         yield "future imports"  # which say what an annotation is
     if "option" in pending.cell.source or "rcParams" in pending.cell.source:
         yield from (part for part in pending.process if part.endswith(" options"))
-    for path in pending.process.get("attributes", ()):
-        told = path in pending.attributes or is_secret(path.rpartition(":")[2])
+    for path, held in pending.process.get("attributes", {}).items():
+        told = path in pending.attributes or is_secret(path.rpartition(":")[2]) or type(held.value) is Unkept
         if _home(path) in needs.uses and not told:
             yield f"attributes/{path}"
 
@@ -341,12 +355,36 @@ def _variables(pending: Pending, module: str) -> Digest:
     found = {
         path: _content(held)
         for path, held in attributes.items()
-        if path.startswith(heads) and not held.imported
+        if path.startswith(heads) and not held.imported and type(held.value) is not Unkept
     }
     if found:
         own = only_set(pending.cell.tree)
         found = {path: held for path, held in found.items() if path.rpartition(":")[2] not in own}
     return _digest(dict(sorted(found.items())))
+
+
+def _of_modules(
+    pending: Pending, after: ProcessState, observed: Observed, ignored: Sequence[Path]
+) -> Iterator[tuple[str, str]]:
+    """The conditions on what only this process has of project modules, and on files behind them."""
+    for name in pending.needs.modules:
+        if _unkept(after, name) != _unkept({}, name):
+            yield f"unkept:{name}", _unkept(pending.process, name)
+    read = files_read_by(pending.needs.modules) | read_through(observed, pending.caches)
+    for path, digest in read.items():
+        if path not in observed.written and is_data(path, ignored):
+            yield f"file:{path}", digest
+
+
+def _unkept(process: ProcessState, module: str) -> str:
+    """How those variables of a project module stand that only this process has."""
+    heads = (f"{module}:", f"{module}|")
+    marks = {
+        path: held.value.mark
+        for path, held in process.get("attributes", {}).items()
+        if type(held.value) is Unkept and path.startswith(heads)
+    }
+    return _HERE + _digest(dict(sorted(marks.items())))
 
 
 def _part(process: ProcessState, part: str) -> object:

@@ -12,6 +12,7 @@ from pathlib import Path
 from kitaru_nb.analysis.outline import SETS_ATTRIBUTE, outline_of
 from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.caches import caches_of
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.computing import libraries_of
 from kitaru_nb.engine.conditions import holds, named_environment, named_files, put_into, seeds, untold
@@ -285,6 +286,7 @@ class Decider:
             environment=named_environment(cell.outline, read),
             files=named_files(cell.outline, read, ignored=self._engine.ours),
             libraries=libraries,
+            caches=caches_of(read, needs.modules),
             attributes=attributes,
             replaced=replaced,
         )

@@ -94,6 +94,7 @@ class Line:
         for digest in recorded.process:
             state |= loader.process(digest)
             restored.problems += self._process.apply(loader.process(digest))
+        restored.problems = list(dict.fromkeys(restored.problems))
         if exact:
             restored.problems += self._process.go_back(state)
         self.parent, self.recorded, self._committed = line[-1].seq, recorded, State()
@@ -211,6 +212,11 @@ class Line:
         if shared and "attributes" in parts:
             groups = self.recorded.groups | {name: group for group in written.groups for name in group.names}
             parts["attributes"] = refer(held, shared, groups, self._namespace)
+        if "attributes" in parts:
+            known = before.get("attributes", {})
+            parts["attributes"] = self._process.as_stored(
+                {path: each for path, each in parts["attributes"].items() if each.is_told(known.get(path))}
+            )
         stored = self._engine.put(
             {"parts": parts, "by_step": by_step}, namespace=self._namespace.live, anchors=written.anchors
         )

@@ -14,13 +14,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from threading import get_ident
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -41,6 +41,7 @@ __all__ = [
     "note_left",
     "now_ns",
     "own_doing",
+    "reading",
     "start",
     "state_of",
     "stop",
@@ -87,6 +88,8 @@ class Observed:
         looked_up: What unpickling looked up by name: module, and name in it.
         before_processes: Those that were there when it first started a process, and those that it had
             opened for reading before that.
+        codes: Code of cached functions: the files that are read while one of them runs are told apart.
+        cached: These files, by that code.
         since: When it began, in nanoseconds of the clock that files are stamped with.
     """
 
@@ -109,6 +112,8 @@ class Observed:
     looked_up: set[tuple[str, str]] = field(default_factory=set)
     look: Callable[[], frozenset[str] | None] | None = field(default=None, compare=False)
     before_processes: tuple[frozenset[str], frozenset[str]] | None = None
+    codes: frozenset[CodeType] = field(default=frozenset(), compare=False)
+    cached: dict[CodeType, set[str]] = field(default_factory=dict, compare=False)
     since: int = field(default_factory=lambda: now_ns(), compare=False)  # noqa: PLW0108 - defined below
 
     def files(self, *, ignored: Iterable[Path] = ()) -> list[Mapping[str, Any]]:
@@ -350,6 +355,22 @@ def keeping(refuse: Callable[[str], None]) -> Iterator[None]:
         _state.refuse = outer
 
 
+@contextmanager
+def reading() -> Iterator[set[str]]:
+    """The files that this thread opens for reading meanwhile, whoever's doing that is."""
+    _install()
+    outer, own = _state.reading, Observed()
+    _state.reading = get_ident(), own
+    read: set[str] = set()
+    try:
+        yield read
+    finally:
+        _state.reading = outer
+        read |= own.read - own.written
+        if outer is not None and outer[0] == get_ident():
+            outer[1].read |= read
+
+
 def hear_calls(around: Callable[[], Iterable[Observed]]) -> None:
     """From now on tell `around` of what is changed in files.
 
@@ -396,6 +417,7 @@ class _State:
     observed: Observed | None = None
     around: Callable[[], Iterable[Observed]] | None = None
     refuse: Callable[[str], None] | None = None
+    reading: tuple[int, Observed] | None = None  # the thread whose reading is asked for
     busy: int = 0  # the thread whose event is being heard: what the hook itself does is no event
     own: set[int] = set()  # threads that do kitaru_nb's own work  # noqa: RUF012 - one for the process
 
@@ -423,6 +445,11 @@ def _hear(event: str, args: tuple[Any, ...], state: type[_State] = _State) -> No
         lost = _would_lose(event, args)
         if lost is not None:
             state.refuse(lost)
+    if state.reading is not None and event == "open" and state.reading[0] == get_ident() != state.busy:
+        with suppress(OSError, ValueError, TypeError):
+            state.busy = get_ident()
+            _hear_open(state.reading[1], args)
+        state.busy = 0
     if state.observed is None and state.around is None:
         return
     hear = _HEARD.get(event)
@@ -474,6 +501,16 @@ def _hear_open(observed: Observed, args: tuple[Any, ...]) -> None:
             observed.whole.add(name)
     else:
         observed.reads(name)
+        if observed.codes:
+            for code in observed.codes.intersection(_codes_that_run()):
+                observed.cached.setdefault(code, set()).add(name)
+
+
+def _codes_that_run() -> Iterator[CodeType]:
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the only way to the frames without their text
+    while frame is not None:
+        yield frame.f_code
+        frame = frame.f_back
 
 
 def _hear_connect(observed: Observed, args: tuple[Any, ...]) -> None:

@@ -26,11 +26,12 @@ from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom, opaque_
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.secret_rules import is_secret_name
 from kitaru_nb.engine.glance import Glance
+from kitaru_nb.engine.holders import variables_in
 from kitaru_nb.engine.loggers import LOGGERS
 from kitaru_nb.engine.observe import now_ns
 from kitaru_nb.engine.parts import PARTS, mark_of
 from kitaru_nb.engine.switches import SETTING, Switches
-from kitaru_nb.engine.variables import Variables
+from kitaru_nb.engine.variables import CODE, Unkept, Variables
 from kitaru_nb.model.artifact import Digest
 
 __all__ = [
@@ -70,25 +71,39 @@ class Held:
 
     imported = False
 
-    def __init__(self, value: object, *, whole: bool = False, content: Digest | None = None) -> None:
+    def __init__(
+        self,
+        value: object,
+        *,
+        whole: bool = False,
+        content: Digest | None = None,
+        names: dict[str, Any] | None = None,
+    ) -> None:
         self.value = value
         if content is not None:
-            if not is_immutable_atom(value):
+            if isinstance(value, CODE) or not is_immutable_atom(value):
                 self.content = content
-        elif type(value) in (list, dict, set, bytearray) or (whole and not is_immutable_atom(value)):
+        elif type(value) in (list, dict, set, bytearray) or (
+            whole and (isinstance(value, CODE) or not is_immutable_atom(value))
+        ):
             with suppress(*_UNREADABLE):
-                self.content = digest_values({"": value}, namespace={})
+                self.content = digest_values({"": value}, namespace=names or {})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Held) and self.value is other.value and vars(self) == vars(other)
 
-    def is_whole(self) -> bool:
+    def is_whole(self, names: dict[str, Any] | None = None) -> bool:
         """Whether the object still holds what it held."""
         with suppress(*_UNREADABLE):
             return (
-                not hasattr(self, "content") or digest_values({"": self.value}, namespace={}) == self.content
+                not hasattr(self, "content")
+                or digest_values({"": self.value}, namespace=names or {}) == self.content
             )
         return False
+
+    def is_told(self, before: Held | None) -> bool:
+        """Whether a step that found `before` tells of it: that a thing is lost only who has changed it."""
+        return type(self.value) is not Unkept or self != before
 
     def digest(self, names: dict[str, Any]) -> Digest | None:
         """The digest of what it holds, None for what cannot be read, such as a connection.
@@ -144,7 +159,7 @@ class Process:
 
     def annotated_in(self, namespace: dict[str, Any]) -> None:
         """From now on look at the annotations of names that cells bind there (``x: int = 3``)."""
-        self._names = namespace
+        self._names = self.variables.names = namespace
 
     def watch(
         self, namespace: Mapping[str, object], targets: Iterable[tuple[str, ...]], *, late: bool = False
@@ -216,10 +231,12 @@ class Process:
         if owner.startswith(_LOGGER):
             kept = LOGGERS.filters_of if name == "filters" else LOGGERS.texts_of
             return Held(kept(owner.removeprefix(_LOGGER), self._names))
+        if looked is not None and type(looked[0]) is Unkept:
+            return Held(looked[0])
         project = owner.partition("|")[0] in self.variables.modules
         value = _value_at(owner, name)
         content = looked[1] if looked is not None and looked[0] is value else None
-        held = Held(value, whole=project, content=content)
+        held = Held(value, whole=project, content=content, names=self._names)
         if project and self.variables.is_as_imported(owner, name, value, digest=content):
             held.imported = True
         return held
@@ -231,6 +248,14 @@ class Process:
                 with suppress(OSError, AttributeError):  # no working folder; a library without that part
                     state[part] = self._part(part, sys.modules[module], read)
         return state | self._switches.parts()
+
+    def as_stored(self, attributes: Mapping[str, Held]) -> dict[str, Held]:
+        """Attributes as they are stored, see `Variables.stored`."""
+        stored = {path: self.variables.stored(held.value) for path, held in attributes.items()}
+        return {
+            path: held if stored[path] is held.value else held.holding(stored[path])
+            for path, held in attributes.items()
+        }
 
     def set_in(self, packages: Collection[str], state: ProcessState) -> dict[str, Digest]:
         """What the attributes of `packages` and of `builtins` hold now that cells set, as `state` has them.
@@ -283,7 +308,8 @@ class Process:
         self.reset_path(state.get("path", ([], [], [])))
         known = state.get("attributes", {})
         since = {place: first for place, first in self._watched.items() if ":".join(place) not in known}
-        kept = {place for place, first in since.items() if not first.is_whole()}
+        lost = self.variables.lost()
+        kept = {place for place, first in since.items() if place in lost or not first.is_whole(self._names)}
         found["attributes"] = {":".join(place): first for place, first in since.items() if place not in kept}
         failed = self.apply(found)
         for place in since.keys() - kept:
@@ -368,12 +394,13 @@ class Process:
                     noted = self._names.setdefault("__annotations__", {})
                     noted.update((name, held.value) for name, held in value.items())
                 elif part == "attributes":
-                    for path in value:
-                        owner, _, name = path.rpartition(":")
-                        self._watch(owner, name)
+                    for path, held in value.items():
+                        if type(held.value) is not Unkept:
+                            self._watch(*_place(path))
                     failed += self._put_in_loggers(value)
                     failed += _put_attributes(
-                        {path: held for path, held in value.items() if not path.startswith(_LOGGER)}
+                        {path: held for path, held in value.items() if not path.startswith(_LOGGER)},
+                        self.variables,
                     )
                 else:
                     module, _, put = PARTS[part]
@@ -547,10 +574,23 @@ def _is_there(owner: str) -> bool:
 
 
 def _attribute(owner: str, name: str) -> object:
-    return vars(_resolve(owner)).get(name, ABSENT)
+    holder = _resolve(owner)
+    variables = variables_in(holder)
+    return (vars(holder) if variables is None else variables).get(name, ABSENT)
 
 
-def _put_attributes(value: Mapping[str, Held]) -> list[str]:
+def _put_attribute(target: Any, name: str, value: object) -> None:
+    parts = variables_in(target) if not isinstance(target, ModuleType | type) else None
+    if value is ABSENT or value == ABSENT:
+        with suppress(AttributeError, KeyError):
+            delattr(target, name) if parts is None else parts.__delitem__(name)
+    elif parts is None:
+        setattr(target, name, value)
+    else:
+        parts[name] = value
+
+
+def _put_attributes(value: Mapping[str, Held], variables: Variables) -> list[str]:
     failed = []
     for path, held in value.items():
         owner, _, name = path.rpartition(":")
@@ -558,13 +598,12 @@ def _put_attributes(value: Mapping[str, Held]) -> list[str]:
         if is_marker(held.value):
             failed.append(f"{called} was not put back: it could not be stored")
             continue
+        if type(held.value) is Unkept:
+            failed.append(f"{called} was not put back: what a {held.value.kind} holds cannot be stored")
+            continue
         try:
             target = _resolve(owner)
-            if held.value is ABSENT or held.value == ABSENT:
-                with suppress(AttributeError):
-                    delattr(target, name)
-            else:
-                setattr(target, name, held.value)
+            _put_attribute(target, name, variables.loaded(held.value))
         except Exception as error:  # noqa: BLE001 - of foreign code: the others are put back all the same
             failed.append(f"{called} was not put back: {error}")
     return failed

@@ -415,7 +415,7 @@ class Session:
         if self._files.bring_back():
             run.pending.files = {path: observe.state_of(path) for path in run.pending.files}
         run.pending.started = time.perf_counter()
-        self._touched.begin()
+        self._touched.begin(run.pending)
 
     def _shadow(self, pending: Pending) -> Shadow | None:
         shadow = Shadow(self.namespace.live, pending.needs.touched, pending.needs.names.deletes)

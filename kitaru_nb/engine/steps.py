@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
+from types import CodeType
 
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.inputs import Dependencies
@@ -53,6 +54,7 @@ class Pending:
         libraries: Packages that it reaches, by name or by values: what they compute may hang on settings.
         attributes: What the attributes of these packages hold that cells set, see `Process.set_in`.
         replaced: Those of them in which cells have put something else, as far as that shows.
+        caches: The caches of functions that it reaches, by the code of the function.
         shadow: What it can change, as it was before; None where it will not be undone.
         unmet: Where it is on record and runs all the same: the conditions that do not hold.
     """
@@ -70,6 +72,7 @@ class Pending:
     libraries: frozenset[str] = frozenset()
     attributes: Mapping[str, Digest] = field(default_factory=dict)
     replaced: frozenset[str] = frozenset()
+    caches: Mapping[CodeType, object] = field(default_factory=dict)
     shadow: Shadow | None = None
     unmet: tuple[str, ...] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import CodeType
 from typing import Any
 
 from kitaru_nb.engine import observe
@@ -48,9 +49,10 @@ class Touched:
         self.observed = observe.Observed()
         self.suspects = Suspects()
 
-    def begin(self) -> None:
+    def begin(self, pending: Pending | None = None) -> None:
         """The body of a step runs from now on, until `observe.stop`."""
-        self.observed = observe.Observed(look=self._files.there)
+        codes = frozenset(pending.caches) if pending is not None else frozenset[CodeType]()
+        self.observed = observe.Observed(look=self._files.there, codes=codes)
         observe.start(self.observed)
 
     def taken(self) -> tuple[Any, ...]:
