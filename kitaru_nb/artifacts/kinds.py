@@ -11,6 +11,7 @@ import enum
 import fractions
 import pathlib
 import re
+import functools
 import sys
 import types
 import uuid
@@ -155,13 +156,23 @@ def module_constant(obj: object) -> tuple[str, str] | None:
 
 def _module_of_bare(obj: object) -> tuple[str, str] | None:
     """Module and name of an ``object()``, whose class does not say where it was made."""
-    for home, module in list(sys.modules.items()):
-        if home in ("__main__", "__mp_main__") or type(module) is not types.ModuleType:
-            continue
-        for name, value in list(vars(module).items()):
-            if value is obj:
-                return home, name
-    return None
+    found = _bare_objects(len(sys.modules)).get(id(obj))
+    if found is None:
+        return None
+    home, name, _ = found
+    return (home, name) if getattr(sys.modules.get(home), name, None) is obj else None
+
+
+@functools.lru_cache(maxsize=1)
+def _bare_objects(modules: int) -> dict[int, tuple[str, str, object]]:  # noqa: ARG001 - looked for anew after an import
+    """Each ``object()`` that a variable of a module held, by its id, with where that is."""
+    return {
+        id(value): (home, name, value)
+        for home, module in list(sys.modules.items())
+        if home not in ("__main__", "__mp_main__") and type(module) is types.ModuleType
+        for name, value in list(vars(module).items())
+        if type(value) is object
+    }
 
 
 def answers(value: object) -> bool:

@@ -394,20 +394,20 @@ class Process:
                     noted = self._names.setdefault("__annotations__", {})
                     noted.update((name, held.value) for name, held in value.items())
                 elif part == "attributes":
-                    for path, held in value.items():
-                        if type(held.value) is not Unkept:
-                            self._watch(*_place(path))
-                    failed += self._put_in_loggers(value)
-                    failed += _put_attributes(
-                        {path: held for path, held in value.items() if not path.startswith(_LOGGER)},
-                        self.variables,
-                    )
+                    failed += self._put_attributes(value)
                 else:
                     module, _, put = PARTS[part]
                     put(importlib.import_module(module), value)
             except (OSError, ValueError, TypeError, ImportError, RuntimeError, AttributeError) as error:
                 failed.append(f"{part} was not put back: {error}")
         return failed
+
+    def _put_attributes(self, attributes: Mapping[str, Held]) -> list[str]:
+        for path, held in attributes.items():
+            if type(held.value) is not Unkept:
+                self._watch(*_place(path))
+        others = {path: held for path, held in attributes.items() if not path.startswith(_LOGGER)}
+        return self._put_in_loggers(attributes) + _put_attributes(others, self.variables)
 
     def _put_in_loggers(self, attributes: Mapping[str, Held]) -> list[str]:
         """Handlers to texts in memory, and filters, among attributes."""
