@@ -9,9 +9,9 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import functools
 import pathlib
 import re
-import functools
 import sys
 import types
 import uuid
