@@ -385,15 +385,15 @@ def class_state(cls: type) -> State:
     return state
 
 
+def abstract_classes() -> Iterator[Any]:
+    """The abstract base classes with which a class that is stored is registered again."""
+    for module in ("collections.abc", "numbers", "os", "importlib.abc", "io", "contextlib", "selectors"):
+        if module in sys.modules:
+            yield from (base for base in vars(sys.modules[module]).values() if type(base) is abc.ABCMeta)
+
+
 def _registered_with(cls: type) -> list[Any]:
-    """The abstract base classes of the standard library that the notebook registered a class with."""
-    return [
-        base
-        for module in ("collections.abc", "numbers", "os", "importlib.abc", "io", "contextlib", "selectors")
-        if module in sys.modules
-        for base in vars(sys.modules[module]).values()
-        if type(base) is abc.ABCMeta and any(ref() is cls for ref in abc._get_dump(base)[0])  # type: ignore[attr-defined] # typeshed lacks it
-    ]
+    return [base for base in abstract_classes() if any(ref() is cls for ref in abc._get_dump(base)[0])]  # type: ignore[attr-defined] # typeshed lacks it
 
 
 def make_class(meta: type, name: str, bases: tuple[Any, ...], body: State, identity: str) -> type:

@@ -31,6 +31,7 @@ from typing import Any
 from kitaru_nb.analysis.modules import is_local_file
 from kitaru_nb.analysis.outline import REGISTRARS
 from kitaru_nb.analysis.registrations import KEEPS, REGISTERS, Registration, registrations_of
+from kitaru_nb.artifacts.functions import abstract_classes
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.loggers import LOGGERS, described, is_kept_filter
 from kitaru_nb.model.checkpoint import Checkpoint
@@ -282,16 +283,20 @@ class Live:
                 yield what, lambda: True
 
     def _kept_by(self, registration: Registration) -> str:
-        """The condition for a call that hands a library something it keeps; empty where it does not."""
+        """The condition for a call that hands somebody something it keeps; empty where it does not."""
         first, *rest = registration.called
         owner, value = None, self._globals.get(first)
         home = _home(value)
         package, name = home.partition(".")[0], registration.called[-1]
-        if package in _SEEN_ELSEWHERE or not self._is_of_library(home):
+        if package in _SEEN_ELSEWHERE or home == "__main__" or home not in sys.modules:
             return ""
         for each in rest:
             owner, value = value, getattr(value, each, None)
-        if value is None or name in REGISTRARS or (name == "register" and isinstance(owner, abc.ABCMeta)):
+        if value is None or name in REGISTRARS:
+            return ""
+        if name == "register" and any(owner is each for each in abstract_classes()):
+            return ""  # the class comes back registered
+        if not self._is_of_library(home) and not _hides_what_it_keeps(owner):
             return ""
         called = ".".join((home, *(rest or (name,))))
         given = (self._globals.get(each) for each in registration.given)
@@ -418,6 +423,14 @@ def _home(value: object) -> str:
     if isinstance(value, types.ModuleType):
         return value.__name__
     return str(getattr(value if isinstance(value, _CODE) else type(value), "__module__", None))
+
+
+def _hides_what_it_keeps(owner: object) -> bool:
+    """Whether it is an abstract class or a generic function, which keep classes in no variable."""
+    return isinstance(owner, abc.ABCMeta) or (
+        isinstance(owner, types.FunctionType)
+        and isinstance(getattr(owner, "registry", None), types.MappingProxyType)
+    )
 
 
 def _is_attached(logger: logging.Logger, handler: weakref.ref[logging.Handler]) -> bool:

@@ -249,6 +249,13 @@ class Process:
                     state[part] = self._part(part, sys.modules[module], read)
         return state | self._switches.parts()
 
+    def told(self) -> ProcessState:
+        """The state as it is now, in the form in which it is stored."""
+        state = self.snapshot()
+        if "attributes" not in state:
+            return state
+        return {**state, "attributes": self.as_stored(state["attributes"])}
+
     def as_stored(self, attributes: Mapping[str, Held]) -> dict[str, Held]:
         """Attributes as they are stored, see `Variables.stored`."""
         stored = {path: self.variables.stored(held.value) for path, held in attributes.items()}

@@ -456,7 +456,7 @@ class Session:
             from kitaru_nb.engine.paranoid import check_restorable  # noqa: PLC0415 - loaded in this mode only
 
             after = self.namespace.observe()
-            check_restorable(self.engine, self.namespace, checkpoint, after, self._process.snapshot())
+            check_restorable(self.engine, self.namespace, checkpoint, after, self._process.told())
 
     def _commit(self, pending: Pending, outcome: Outcome) -> Checkpoint:
         for _ in range(_TRIES):

@@ -153,8 +153,7 @@ class Variables:
                 continue
             known = self._imported.get(module)
             if known is None or known[0] is not found:
-                self._note(found)
-                continue
+                known = self._note(found)
             looked |= self._look(found, known[1], bound)
         return {place: looked.get(place) for place in self._changed}
 
@@ -243,12 +242,13 @@ class Variables:
                 if variables is not None:
                     yield variables, [name for name, value in held_by(holder) if _is_data(name, value)]
 
-    def _note(self, module: ModuleType) -> None:
+    def _note(self, module: ModuleType) -> tuple[ModuleType, _Known]:
         noted: _Known = {
             (owner, name): (value, None if is_code else self._seen(value)[0])
             for owner, name, value, is_code in _held(module)
         }
-        self._imported[module.__name__] = module, noted
+        known = self._imported[module.__name__] = module, noted
+        return known
 
     def _unkept(self, place: tuple[str, str], value: object, digest: Digest) -> Unkept:
         """What stands for a variable's value that cannot be kept: the same as long as that stays as it is."""

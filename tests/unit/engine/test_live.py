@@ -206,6 +206,20 @@ KEPT = {
         "import pkgutil\n@pkgutil.iter_importer_modules.register(bytes)\ndef own(x, prefix=''): return []"
     ),
 }
+KEPT_IN_A_PROJECT = {
+    "ours.show.register": "import ours\n@ours.show.register(int)\ndef show_int(x): return 'int'",
+    "ours.Shape.register": "from ours import Shape\nclass Square: pass\nShape.register(Square)",
+}
+OURS = """
+import abc, functools
+kept = []
+class Shape(abc.ABC): pass
+@functools.singledispatch
+def show(x): return "any"
+def register(function):
+    kept.append(function)
+    return function
+"""
 CALLED = {
     "csv.register_dialect": "import csv\ncsv.register_dialect('kt', delimiter='|')",
     "xml.etree.ElementTree.register_namespace": (
@@ -228,6 +242,43 @@ def test_a_cell_whose_call_a_library_keeps_something_of_runs_again_and_says_so(
     assert f"`{called}` is not in place; run that cell again" in problem
     assert called in str(ran_again(again.plan(source).pending.unmet))
     assert again.cell(source) == RAN
+
+
+@pytest.mark.parametrize("called", KEPT_IN_A_PROJECT)
+def test_so_does_one_whose_call_a_generic_or_abstract_class_of_the_project_keeps_something_of(
+    home: Path, called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ours(home, monkeypatch)
+    Kernel(home).cell(KEPT_IN_A_PROJECT[called])
+    del sys.modules["ours"]
+
+    again = Kernel(home).take_over()
+    again.plain("import ours")
+    assert again.cell(KEPT_IN_A_PROJECT[called]) == RAN
+
+
+def test_what_a_registry_of_the_project_keeps_is_put_back_in_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import ours\n@ours.register\ndef f(): return 5"
+    _ours(home, monkeypatch)
+    kernel = Kernel(home)
+    kernel.session._process.variables.install()
+    kernel.cell(source)
+    kernel.session._process.variables.remove()
+    del sys.modules["ours"]
+
+    again = Kernel(home).take_over()
+
+    assert again.cell(source) == RESTORED
+    again.plain("found = ours.kept == [f]")
+    assert again["found"]
+
+
+def _ours(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home.parent / "ours.py").write_text(OURS)
+    monkeypatch.syspath_prepend(str(home.parent))
+    monkeypatch.delitem(sys.modules, "ours", raising=False)
 
 
 NOT_KEPT = {
