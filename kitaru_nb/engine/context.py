@@ -42,6 +42,7 @@ _worker: Ask = lambda: None  # noqa: E731 - replaced where the process was start
 _front: Callable[[], Front | None] = lambda: None  # noqa: E731 - as above
 _outermost: list[Scope] = []
 _following = False
+_INTERPRETERS = "concurrent.futures.interpreter"  # pools of Python 3.14 and later
 _lock = threading.Lock()
 
 
@@ -156,6 +157,8 @@ def _follow_threads() -> None:
 
     @functools.wraps(submit)
     def submitted(pool: ThreadPoolExecutor, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if type(pool).__module__ == _INTERPRETERS:  # none of them can have a closure
+            return submit(pool, job, *args, **kwargs)
         return submit(pool, _in_scope(job), *args, **kwargs)
 
     # As tracers do, since neither offers a hook.

@@ -105,6 +105,18 @@ def test_a_job_belongs_to_whoever_handed_it_in_and_not_to_who_started_the_pools_
         assert pool.submit(innermost).result() is None
 
 
+def test_a_pool_of_interpreters_is_handed_the_job_itself(scope: Scope) -> None:
+    """It pickles what it is handed. Python has such pools since 3.14; this one only looks like it."""
+    pool_of = type(
+        "InterpreterPoolExecutor", (ThreadPoolExecutor,), {"__module__": "concurrent.futures.interpreter"}
+    )
+
+    with pool_of(1) as pool:
+        pool.submit(int).result()  # the thread is there, and in no scope
+        with inside(scope):
+            assert pool.submit(innermost).result() is None
+
+
 @pytest.mark.parametrize("error", [None, ZeroDivisionError()])
 def test_a_job_leaves_its_thread_as_it_was(scope: Scope, error: Exception | None) -> None:
     """What is called back in that thread when the job is done, whether or not it raised."""
