@@ -26,6 +26,7 @@ _LARGEST = 1 << 63  # larger integers may meet Python's limit on digits when the
 _WHOLE = frozenset([bool, type(None)])
 _NAMES = frozenset([str])
 _MOST_VALUES = 64
+_SHARED = 2  # letters; of shorter texts there is one object each
 _MOST_BYTES = 4096  # a larger one may grow, and grows cheaply as a pickle
 
 
@@ -120,21 +121,27 @@ def _in_containers(values: Mapping[str, object]) -> bytes | None:
 
 
 def _are_plain(values: Mapping[str, object]) -> bool:
+    """Whether there is nothing else in them, and no container or text is one object in two places."""
     seen: set[int] = set()
+    keys: set[int] = set()
     found: list[Any] = list(values.values())
     for each in found:  # it grows meanwhile
         kind = type(each)
-        if kind is not list and kind is not dict:
-            if not _is_scalar(each):
+        if kind is list or kind is dict:
+            if len(found) + len(each) > _MOST_VALUES:
                 return False
+        elif not _is_scalar(each):
+            return False
+        elif kind is not str or len(each) < _SHARED:
             continue
-        if id(each) in seen or len(found) + len(each) > _MOST_VALUES:
+        if id(each) in seen:
             return False
         seen.add(id(each))
         if kind is list:
             found += each
-        elif not _NAMES.issuperset(map(type, each)):
-            return False
-        else:
+        elif kind is dict:
+            if not _NAMES.issuperset(map(type, each)):
+                return False
+            keys.update(map(id, each))
             found += each.values()
-    return True
+    return seen.isdisjoint(keys)

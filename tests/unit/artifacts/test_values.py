@@ -107,6 +107,7 @@ class Own(dict[str, int]):
 
 
 INNER: list[int] = [1]
+TEXT = "a" * 50
 CYCLE: list[object] = []
 CYCLE.append(CYCLE)
 
@@ -127,6 +128,9 @@ CYCLE.append(CYCLE)
         ({"x": [INNER, INNER]}, "pickle5"),
         ({"x": {"a": INNER}, "y": INNER}, "pickle5"),
         ({"x": CYCLE}, "pickle5"),
+        ({"x": [TEXT, TEXT]}, "pickle5"),
+        ({"x": {TEXT: TEXT}}, "pickle5"),
+        ({"x": [{TEXT: 1}, {TEXT: 2}]}, "scalar"),
     ],
 )
 def test_few_plain_values_that_are_in_one_place_each_are_stored_as_json(

@@ -83,8 +83,8 @@ def kernel(tmp_path: Path) -> Any:
 def test_a_commit_that_would_come_back_otherwise_is_an_error_and_stands(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = values.PickleCodec.decode
-    monkeypatch.setattr(values.PickleCodec, "decode", lambda *a, **k: {**loaded(*a, **k), "a": [1, 2]})
+    loaded = values.PlainCodec.decode
+    monkeypatch.setattr(values.PlainCodec, "decode", lambda *a, **k: {**loaded(*a, **k), "a": [1, 2]})
 
     with pytest.raises(DivergenceError, match=r"`a`.*live \w{12}, restored \w{12}") as caught:
         kernel.cell("a = [1]")
