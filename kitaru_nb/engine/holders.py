@@ -18,7 +18,7 @@ from typing import Any
 from kitaru_nb.analysis.modules import is_local_file, variables_of
 from kitaru_nb.artifacts.digest import is_immutable_atom
 
-__all__ = ["held_by", "holders_of", "is_project_code", "variables_in"]
+__all__ = ["held_by", "holders_of", "is_project_code", "is_project_file", "variables_in"]
 
 _ANYWHERE = [Path("/")]
 _PLAIN = frozenset({bool, bytes, complex, float, int, str, type(None)})
@@ -65,7 +65,12 @@ def variables_in(holder: Any) -> MutableMapping[str, Any] | None:
 def is_project_code(module: str) -> bool:
     """Whether a loaded module is no part of Python and of no installed package."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    return file is not None and is_local_file(Path(file), _ANYWHERE)
+    return file is not None and is_project_file(file)
+
+
+def is_project_file(file: str) -> bool:
+    """Whether a file is no part of Python and of no installed package."""
+    return is_local_file(Path(file), _ANYWHERE)
 
 
 def _is_class(cls: Any) -> bool:

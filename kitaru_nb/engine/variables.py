@@ -18,22 +18,19 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, GeneratorType, ModuleType
 from typing import Any, NamedTuple
 
-from kitaru_nb.analysis.modules import is_local_file
 from kitaru_nb.analysis.reach import OF_MODULES
 from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom, opaque_in
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.secret_rules import is_secret_name
-from kitaru_nb.engine.holders import held_by, holders_of, is_project_code, variables_in
+from kitaru_nb.engine.holders import held_by, holders_of, is_project_code, is_project_file, variables_in
 from kitaru_nb.engine.observe import reading, state_of
 from kitaru_nb.model.artifact import Digest
 
 __all__ = ["CODE", "Imported", "Unkept", "Variables", "files_read_by"]
 
-_ANYWHERE = [Path("/")]
 _DATA = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 _MACHINERY = frozenset(
     {"_abc", "_io", "_thread", "asyncio", "concurrent", "ctypes", "functools", "io", "logging"}
@@ -330,7 +327,7 @@ def _leads_to(value: object, bound: AbstractSet[int]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _may_be_local(folder: str) -> bool:
-    return is_local_file(Path(folder), _ANYWHERE)
+    return is_project_file(folder)
 
 
 class _Finder(MetaPathFinder):
@@ -346,7 +343,7 @@ class _Finder(MetaPathFinder):
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or not (spec.origin or "").endswith(".py") or spec.loader is None:
             return None
-        if not is_local_file(Path(str(spec.origin)), _ANYWHERE):
+        if not is_project_file(str(spec.origin)):
             return None
         run = spec.loader.exec_module
 

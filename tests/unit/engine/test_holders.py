@@ -411,3 +411,15 @@ def test_a_generic_model_of_pydantic_is_the_same_class_after_a_restore(project: 
     kernel.session.resume()
 
     assert kernel.plain("type(b) is Box[int], K is Box[int], isinstance(b, K), b.v") == (True, True, True, 1)
+
+
+def test_a_module_that_is_first_met_after_its_import_is_looked_at_at_once(project: Project) -> None:
+    """As one that was imported before the extension was loaded."""
+    project.write("CFG = {'a': 0}\ndef f(): return CFG['a']")
+    kernel = project.kernel()
+    kernel.session._process.variables.remove()
+
+    project.cell(kernel, 0, "from lib import CFG")  # in paranoid mode the two looks of a commit agree
+    project.cell(kernel, 1, "CFG['a'] = 1\nimport lib")
+
+    assert kernel.plain(project.named("lib.f()")) == 1
