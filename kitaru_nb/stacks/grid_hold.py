@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +16,7 @@ _FOLDER = "grids"
 class GridHold:
     """The right to begin points of a grid on this machine; it goes with the process, however that ends.
 
-    On a file system without locks, and on Windows, everybody has it.
+    On Windows, and where the home has no locks or cannot be written, everybody has it.
 
     Args:
         home: The folder in which grids are recorded.
@@ -55,12 +54,13 @@ class GridHold:
     def _lock(self) -> bool:
         import fcntl  # noqa: PLC0415 - not on Windows
 
-        if self._file is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-        with suppress(OSError):
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
+        try:
+            if self._file is None:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # whoever can put nothing there is told so by what is recorded there
+            return True
         return True

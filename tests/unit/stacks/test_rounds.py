@@ -244,3 +244,10 @@ def test_what_is_given_is_what_stood_once_nobody_else_could_begin_a_point(tmp_pa
     rounds = iter([left, done])
 
     assert waited_for(lambda _waited: next(rounds), tmp_path) is done
+
+
+def test_a_home_in_which_nothing_can_be_put_keeps_nobody_from_a_grid(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+
+    with GridHold(tmp_path / "home", "ab") as hold:
+        assert hold.take()
