@@ -13,7 +13,6 @@ from typing import Any
 
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.pickle_codec import is_referring
-from kitaru_nb.artifacts.resource import any_resource
 from kitaru_nb.artifacts.secret_rules import LEAST
 from kitaru_nb.artifacts.secret_scan import hints_at_secret, is_secret_text
 from kitaru_nb.artifacts.weave import TEXT_LEAST
@@ -111,7 +110,7 @@ def _in_containers(values: Mapping[str, object]) -> bytes | None:
     With a backslash in it (for letters beyond ASCII, or the end of a line) it is not the text that was
     given, in which secrets are looked for.
     """
-    if not _are_plain(values) or any_resource() or is_referring():
+    if not _are_plain(values) or is_referring():
         return None
     try:
         text = _dumps(values)

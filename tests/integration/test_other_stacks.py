@@ -75,22 +75,22 @@ def test_resume_goes_on_where_a_run_was_begun(tmp_path: Path) -> None:
 
 
 def test_reconcile_looks_at_every_stack_of_the_project(tmp_path: Path) -> None:
-    notebook = Notebook(tmp_path, ["tick('a')", GO, "tick('b')"])
+    notebook = Notebook(tmp_path, ["tick('a')", f"tick('b')\n{GO}", "tick('c')"])
     execution = on_side(notebook)
     side = resolve(stack="side", cwd=tmp_path)
     with closing(open_engine(side)) as engine:
-        until(lambda: "a" in notebook.ticks())
+        until(lambda: "b" in notebook.ticks())  # what `a` did is on record when `b` begins
         os.kill(engine.journal.attempts(execution)[-1].owner.pid, signal.SIGKILL)
         until(lambda: engine.journal.execution(execution).status is ExecutionStatus.INTERRUPTED)
-        (tmp_path / "go").touch()
 
         elsewhere = notebook.kitaru("reconcile", env={"KITARU_NB_STACK": "local"})
         done = notebook.kitaru("reconcile")
+        (tmp_path / "go").touch()  # not before: the kernel of the worker that died could end its cell with it
 
         assert "looked at: local\n" in elsewhere.stdout, "named for this command, it is the only one"
         assert f"{execution}  submitted" in done.stdout
         until(lambda: engine.journal.execution(execution).status is ExecutionStatus.COMPLETED)
-    assert notebook.ticks() == ["a", "b"]
+    assert notebook.ticks() == ["a", "b", "b", "c"]
     assert "looked at: local, side" in notebook.kitaru("reconcile").stdout
 
 

@@ -311,3 +311,35 @@ def work(number):
         assert kernel.run(fan_out.format("[1, 2]"), cell="c3").result == "[2, 4]"
 
     assert ran() == ["work1", "work1", "work2", "work2", "work3", "work4"]
+
+
+def test_a_worker_that_is_there_still_is_given_what_another_recorded_in_the_run_before(
+    tmp_path: Path,
+) -> None:
+    ran, failed = tmp_path / "ran.txt", tmp_path / "failed"
+    (tmp_path / "jobs.py").write_text(
+        f"import kitaru_nb as kt\n\n@kt.checkpoint\ndef work(number):\n"
+        f"    with open({str(ran)!r}, 'a') as file:\n        file.write('work\\n')\n    return number\n"
+    )
+    pools = f"""
+import multiprocessing, os, sys
+from concurrent.futures import ProcessPoolExecutor
+sys.path.insert(0, {str(tmp_path)!r})
+import jobs
+one, other = (ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) for _ in range(2))
+"""
+    twice = f"""
+again = os.path.exists({str(failed)!r})
+found = [pool.submit(jobs.work, 1).result() for pool in (one, one if again else other)]
+if not again:
+    open({str(failed)!r}, "w").close()
+    raise OSError("once")
+found
+"""
+    with Kernel(tmp_path / "home", notebook=tmp_path / "n.ipynb") as kernel:
+        assert kernel.run(pools, cell="c1").ok
+        assert not kernel.run(twice, cell="c2").ok
+        assert ran.read_text().split() == ["work", "work"]
+        assert kernel.run(twice, cell="c2").result == "[1, 1]"
+
+    assert ran.read_text().split() == ["work", "work"]

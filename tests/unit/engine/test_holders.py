@@ -423,3 +423,18 @@ def test_a_module_that_is_first_met_after_its_import_is_looked_at_at_once(projec
     project.cell(kernel, 1, "CFG['a'] = 1\nimport lib")
 
     assert kernel.plain(project.named("lib.f()")) == 1
+
+
+def test_a_bare_object_that_its_module_holds_no_more_comes_back_as_none_of_the_modules(
+    project: Project,
+) -> None:
+    project.write("MISSING = object()\ndef renew():\n    global MISSING\n    MISSING = object()")
+    kernel = project.kernel()
+    project.cell(kernel, 0, "import lib\nbox = [lib.MISSING]")
+    project.cell(kernel, 1, "lib.renew()\nold = [box[0]]")
+
+    again = project.kernel()
+    for number, cell in enumerate(["import lib\nbox = [lib.MISSING]", "lib.renew()\nold = [box[0]]"]):
+        project.cell(again, number, cell)
+
+    assert again.plain(project.named("(old[0] is lib.MISSING, old[0] is box[0])")) == (False, True)
