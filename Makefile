@@ -11,6 +11,9 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 	if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
 	then echo $$python; break; fi; done)
 
+# Tests start thousands of Pythons: none of them is to compile again what another one has.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
@@ -151,11 +154,14 @@ clean: ## remove .venv and everything built
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-# A changed lock, or changed project metadata, installs again; else this costs nothing.
+# A changed lock, or changed project metadata, installs again; else this costs nothing. `jsonschema` imports
+# rfc3987-syntax where it is installed, which takes 2 s of every process that reads a notebook; it can do
+# without, as beside a bare papermill.
 define ring
 .venv/.ring-$(1): .venv/.made pyproject.toml $(2:%=requirements/%.txt)
 	$$(PIP) --require-hashes $(2:%=-r requirements/%.txt)
 	$(if $(filter runtime,$(2)),$$(PIP) --no-deps --no-build-isolation --editable .)
+	$$(BIN)/python -m pip uninstall --quiet --yes rfc3987-syntax 2>/dev/null
 	@touch $$@
 endef
 $(eval $(call ring,demo,$(DEMO)))

@@ -24,9 +24,11 @@ import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import xxhash
 from cloudpickle import cloudpickle
 
-from kitaru_nb.artifacts.kinds import by_reference, is_imported
+from kitaru_nb.artifacts.code_digest import code_token
+from kitaru_nb.artifacts.kinds import by_reference, home_of, is_immutable_atom, is_imported, kind_name
 from kitaru_nb.artifacts.notes import say_made
 from kitaru_nb.errors import UnstorableError
 
@@ -48,6 +50,7 @@ __all__ = [
     "reduce_lru",
     "remade",
     "remake_of",
+    "restoring",
     "set_cell",
     "set_class",
     "set_function",
@@ -61,6 +64,28 @@ _UNSET = object()
 _PYTHON = sys.version_info[:2]
 trying = threading.local()
 """``trying.on`` is true while a group is decoded only to see whether that works."""
+
+
+class _Mode(threading.local):
+    restoring = False
+
+
+_mode = _Mode()
+
+
+@contextlib.contextmanager
+def restoring() -> Iterator[None]:
+    """Inside the block what is decoded is put back as what the notebook holds. For this thread only.
+
+    Classes that are there already are given the attributes they had. Anywhere else values are
+    guests: they belong to the class that is there, and leave it as it is.
+    """
+    before, _mode.restoring = _mode.restoring, True
+    try:
+        yield
+    finally:
+        _mode.restoring = before
+
 
 _NOT_STATE = frozenset(
     ["__dict__", "__weakref__", "__slotnames__", "_abc_impl", "__static_attributes__", "__annotate_func__"]
@@ -321,12 +346,22 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
     """How a class defined in a notebook is stored: a bare class first, then its attributes.
 
     Each class has an identity that travels with it, so the same class restored twice in one
-    process is one class, and instances restored later belong to it.
+    process is one class, and instances restored later belong to it. In another process that has
+    made the class itself, instances belong to that one (see `_class_that_is_there`).
     """
     identity = cloudpickle._get_or_create_tracker_id(cls)
+    definition = _definition(cls)
     if "__members__" in dir(type(cls)) and hasattr(cls, "_member_map_"):
         members = {name: member._value_ for name, member in cls.__members__.items()}  # type: ignore[attr-defined]
-        arguments = (cls.__bases__, cls.__name__, cls.__qualname__, members, cls.__module__, identity)
+        arguments = (
+            cls.__bases__,
+            cls.__name__,
+            cls.__qualname__,
+            members,
+            cls.__module__,
+            identity,
+            definition,
+        )
         return make_enum, arguments, class_state(cls), None, None, set_class
     body: State = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     body |= {name: vars(cls)[name] for name in _AT_BIRTH if name in vars(cls)}
@@ -338,7 +373,7 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
         bases = cls.__bases__
     return (
         make_class,
-        (type(cls), cls.__name__, bases, body, identity),
+        (type(cls), cls.__name__, bases, body, identity, definition),
         class_state(cls),
         None,
         None,
@@ -396,17 +431,72 @@ def _registered_with(cls: type) -> list[Any]:
     return [base for base in abstract_classes() if any(ref() is cls for ref in abc._get_dump(base)[0])]  # type: ignore[attr-defined] # typeshed lacks it
 
 
-def make_class(meta: type, name: str, bases: tuple[Any, ...], body: State, identity: str) -> type:
+def _definition(cls: type) -> str:
+    """What tells whether a class of the main module is the one that was written there, by its name.
+
+    Its bases, methods and annotations count, and the members of an enumeration; what its other
+    attributes hold is its state. Empty for a class that no name leads to.
+    """
+    if home_of(cls) != "__main__" or "<locals>" in cls.__qualname__:
+        return ""
+    said: list[object] = [type(cls).__qualname__, *(base.__qualname__ for base in cls.__bases__)]
+    said += sorted(
+        (name, code_token(each.__code__).hex(), _told(each.__defaults__), _told(each.__kwdefaults__))
+        for name, each in _methods(cls)
+    )
+    said += sorted(vars(cls).get("__annotations__", ()))
+    for label, member in vars(cls).get("_member_map_", {}).items():
+        said += [label, _told(member._value_)]
+    return xxhash.xxh3_128_hexdigest(repr(said).encode("utf-8", "surrogatepass"))
+
+
+def _told(value: object) -> str:
+    """A value that code states, as text; of one that may change, its kind."""
+    if type(value) is tuple:
+        return repr([_told(item) for item in value])
+    if type(value) is dict:
+        return repr([(name, _told(item)) for name, item in value.items()])
+    return repr(value) if is_immutable_atom(value) else kind_name(value)
+
+
+def _methods(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
+    for name, value in vars(cls).items():
+        parts = (value.fget, value.fset, value.fdel) if type(value) is property else (value,)
+        for part in parts:
+            function = part.__func__ if isinstance(part, (staticmethod, classmethod)) else part
+            if type(function) is types.FunctionType:
+                yield name, function
+
+
+def _class_that_is_there(qualname: str, definition: str) -> type | None:
+    """The class that the main module, a script or a notebook, has under a name, where it says the same."""
+    if not definition:
+        return None
+    found: Any = sys.modules.get("__main__")
+    for part in qualname.split("."):
+        found = vars(found).get(part) if isinstance(found, (types.ModuleType, type)) else None
+    return found if isinstance(found, type) and _definition(found) == definition else None
+
+
+_bare: dict[int, type] = {}
+"""Classes that were just made and have no attributes yet, by id."""
+
+
+def make_class(  # noqa: PLR0917 - stored format
+    meta: type, name: str, bases: tuple[Any, ...], body: State, identity: str, definition: str = ""
+) -> type:
     """The class of that identity if this process has it, else a bare one.
+
+    Unless it is `restoring`, a class that the main module defines in the same way comes first.
 
     Hooks the notebook itself defines (``__init_subclass__``, a metaclass's ``__new__``) are
     not run: what they did is in the stored state.
     """
+    known = _known(body.get("__qualname__", name), identity, definition)
     resolved = types.resolve_bases(bases)
-    known = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
     if known is not None:
         _give_bases(known, resolved)
-        return known  # type: ignore[no-any-return] # the tracker holds classes
+        return known
     if by_reference(meta) and _notebook_hook(resolved) is None:
         try:
             made = types.new_class(name, bases, {"metaclass": meta}, lambda ns: ns.update(body))
@@ -415,12 +505,23 @@ def make_class(meta: type, name: str, bases: tuple[Any, ...], body: State, ident
             made = type.__new__(meta, name, resolved, dict(body))
     else:
         made = _make_quietly(meta, name, resolved, body)
-    return cloudpickle._lookup_class_or_track(identity, made)  # type: ignore[no-any-return] # `made`
+    return _tracked(made, identity)
+
+
+def _known(qualname: str, identity: str, definition: str) -> type | None:
+    there = None if _mode.restoring else _class_that_is_there(qualname, definition)
+    return there or cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
+
+
+def _tracked(made: type, identity: str) -> type:
+    tracked: type = cloudpickle._lookup_class_or_track(identity, made)
+    _bare[id(tracked)] = tracked
+    return tracked
 
 
 def _give_bases(cls: type, bases: tuple[Any, ...]) -> None:
     """Let a live class derive from `bases`, where one of the notebook's own was defined again meanwhile."""
-    if getattr(trying, "on", False) or len(bases) != len(cls.__bases__):
+    if not _mode.restoring or getattr(trying, "on", False) or len(bases) != len(cls.__bases__):
         return
     other = [new for old, new in zip(cls.__bases__, bases, strict=True) if old is not new]
     if other and not any(map(by_reference, other)):
@@ -451,21 +552,29 @@ def _make_quietly(meta: Any, name: str, bases: tuple[Any, ...], body: State) -> 
 
 
 def make_enum(  # noqa: PLR0917 - stored format
-    bases: tuple[Any, ...], name: str, qualname: str, members: State, module: str, identity: str
+    bases: tuple[Any, ...],
+    name: str,
+    qualname: str,
+    members: State,
+    module: str,
+    identity: str,
+    definition: str = "",
 ) -> type:
     """An enum with its members and aliases; `set_class` gives both their attributes."""
-    known = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
+    known = _known(qualname, identity, definition)
     if known is not None:
-        return known  # type: ignore[no-any-return] # the tracker holds classes
-    return cloudpickle._make_skeleton_enum(bases, name, qualname, members, module, identity, None)  # type: ignore[no-any-return]
+        return known
+    made = cloudpickle._make_skeleton_enum(bases, name, qualname, members, module, identity, None)
+    return _tracked(made, identity)
 
 
 def set_class(cls: type, state: State) -> None:
-    """Give a class exactly the attributes it had when it was stored, also a live one.
+    """Give a class exactly the attributes it had when it was stored; a live one only while `restoring`.
 
     Not during a trial (`trying`): then the classes are live already and must stay untouched.
     """
-    if getattr(trying, "on", False):
+    made = _bare.pop(id(cls), None)
+    if getattr(trying, "on", False) or (made is None and not _mode.restoring):
         return
     state = dict(state)
     for subclass in state.pop("_abc_registry_", ()):

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from kitaru_nb.cli.deferred import defer_address_grammar
 from kitaru_nb.cli.output import print_error
 from kitaru_nb.cli.usage import usage_error
 from kitaru_nb.errors import KitaruError
+from kitaru_nb.stacks.deferred import defer_address_grammar
 from kitaru_nb.stacks.outcome import Exit, exit_code_of
 
 __all__ = ["app", "main"]

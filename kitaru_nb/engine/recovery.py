@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any
 
-from kitaru_nb.artifacts.functions import take_place
+from kitaru_nb.artifacts.functions import restoring, take_place
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.notes import Note, noting, place
@@ -197,7 +197,7 @@ class Loader:
             later: list[Verification] | None = None if self._steps is None else []
             self._into.append(self._refers.setdefault(digest, {}))
             try:
-                with noting() as self._notes[digest], making(self._make):
+                with noting() as self._notes[digest], making(self._make), restoring():
                     values = self._engine.get(
                         digest, namespace=self._namespace.live, resolve=self._resolve, later=later
                     )
@@ -318,7 +318,8 @@ class Loader:
         self, digest: Digest, namespace: dict[str, Any], resolve: Callable[[Anchor], object]
     ) -> dict[str, object]:
         self._engine.trust.vouch(digest)  # a recipe that is trusted reads it
-        return self._engine.get(digest, namespace=namespace, resolve=resolve)
+        with restoring():
+            return self._engine.get(digest, namespace=namespace, resolve=resolve)
 
     def is_live(self, group: Group) -> bool:
         """Whether the values of a loaded group are those that the notebook had."""

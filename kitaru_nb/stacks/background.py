@@ -53,7 +53,7 @@ class Background:
     def __init__(self) -> None:
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "kitaru_nb.stacks.background"],
+                [sys.executable, "-m", "kitaru_nb.stacks", "background"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -143,7 +143,3 @@ def _print_to(log: Path) -> None:
     os.dup2(number, 1)
     os.dup2(number, 2)
     os.close(number)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -182,7 +182,7 @@ class _Worker:
         self._heard = heard
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kitaru_nb.stacks.batch_worker"],
+                [sys.executable, "-m", "kitaru_nb.stacks", "batch_worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 encoding="utf-8",

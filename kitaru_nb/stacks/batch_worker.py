@@ -164,7 +164,3 @@ def _ran(job: Job, settings: Settings, *, html: bool) -> Outcome:
 
 def _warn(line: str) -> None:
     print(line, file=sys.stderr)  # noqa: T201 - the batch hands it on
-
-
-if __name__ == "__main__":
-    sys.exit(main())

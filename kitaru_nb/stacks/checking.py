@@ -156,7 +156,7 @@ def _try_launcher(settings: Settings, stack: Stack, part: Part, tell: Callable[[
     launcher = launcher_of(stack, settings)
     began = time.perf_counter()
     told = {**worker_environment(settings), SUBMITTER: keys_of(stack).public}
-    spec = RunSpec(new_execution_id(), ["-m", "kitaru_nb.stacks.probe"], told)
+    spec = RunSpec(new_execution_id(), ["-m", "kitaru_nb.stacks", "probe"], told)
     handle = launcher.submit(spec)
     try:
         _outwait(launcher, handle, stack, tell)

@@ -1,4 +1,4 @@
-"""Tries a stack from where its workers run: ``python -m kitaru_nb.stacks.probe``.
+"""Tries a stack from where its workers run: ``python -m kitaru_nb.stacks probe``.
 
 It opens the journal and the store as a worker does, runs one cell in a kernel, and prints what it found
 as one line of JSON, the last of its log. It records nothing.
@@ -85,7 +85,3 @@ class _Stopping:
 
     def close(self) -> None:
         self._kernel.stop(patience=1.0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

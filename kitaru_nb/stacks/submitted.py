@@ -1,4 +1,4 @@
-"""The worker that every launcher starts: ``python -m kitaru_nb.stacks.submitted EXECUTION --epoch=N``.
+"""The worker that every launcher starts: ``python -m kitaru_nb.stacks submitted EXECUTION --epoch=N``.
 
 It begins the attempt that the queue holds, runs the notebook and says how it ended. A scheduler may
 start it twice, or again after its machine died: only one process gets an attempt, and one that comes
@@ -58,7 +58,7 @@ _RETRIED = (Exit.FAILED, Exit.TIMED_OUT, Exit.KERNEL_DIED)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one submitted attempt; the exit code, 0 where there is nothing (more) to run."""
-    parser = ArgumentParser(prog="kitaru_nb.stacks.submitted")
+    parser = ArgumentParser(prog="kitaru_nb.stacks submitted")
     parser.add_argument("execution")
     parser.add_argument("--epoch", type=int, required=True)
     parser.add_argument("--trust", action="store_true")
@@ -230,7 +230,3 @@ def _give_back(settings: Settings, attempt: Attempt, signum: int) -> int:
     with closing(open_engine(settings, awaited=True)) as engine:
         engine.journal.finish(attempt, ExecutionStatus.INTERRUPTED, reason=reason)
     return 128 + signum
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -223,7 +223,7 @@ def _spec(
 ) -> RunSpec:
     """What the launcher starts. That anybody is trusted holds this once, so it is on no record."""
     notebook = engine.journal.execution(attempt.execution).identity.notebook or ""
-    words = ["-m", "kitaru_nb.stacks.submitted", str(attempt.execution), f"--epoch={attempt.epoch}"]
+    words = ["-m", "kitaru_nb.stacks", "submitted", str(attempt.execution), f"--epoch={attempt.epoch}"]
     suspend_exit = launcher.capabilities.suspend_exit
     return RunSpec(
         execution=attempt.execution,

@@ -264,7 +264,7 @@ class LauncherSuite:
 
     def test_a_job_that_is_started_twice_runs_once(self, bench: Bench) -> None:
         submitted = bench.submit(bench.notebook("tick('a')"))
-        words = ["-m", "kitaru_nb.stacks.submitted", submitted.execution, f"--epoch={submitted.epoch}"]
+        words = ["-m", "kitaru_nb.stacks", "submitted", submitted.execution, f"--epoch={submitted.epoch}"]
         spec = RunSpec(submitted.execution, words, {"KITARU_NB_PLACE": self._place(bench)})
         second = bench.launcher.submit(replace(spec, env={**spec.env, **self._home(bench)}))
 

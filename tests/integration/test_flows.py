@@ -623,3 +623,135 @@ def test_a_map_that_is_interrupted_begins_nothing_more_and_keeps_what_ends(
     again = script.notes()[len(first) :]
     assert len([note for note in again if note.startswith("ended")]) == 12 - len(ended)
     assert bool(ended) is not goes_on
+
+
+# Of each kind of class one, where a script defines it.
+KINDS = """
+import dataclasses, enum, typing
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: int
+    made: typing.ClassVar[int] = 0
+
+class Color(enum.Enum):
+    RED = 1
+
+class Pair(typing.NamedTuple):
+    a: int
+
+class Outer:
+    class Inner(list):
+        @property
+        def first(self): return self[0]
+
+class Broken(ValueError):
+    pass
+
+Box = typing.TypeVar("Box")
+class Holder(typing.Generic[Box]):
+    def __init__(self, value): self.value = value
+
+@kt.checkpoint
+def make(n):
+    note("make")
+    return Point(n), Color.RED, Pair(n), Outer.Inner([n]), Broken("why"), Holder[int](n), Point
+
+KNOWN = {Point: "point", Color: "color"}
+
+@kt.flow
+def agent():
+    Point.made = 7
+    point, color, pair, inner, broken, holder, cls = make(1)
+    kt.save("point", point)
+    same = [type(point) is Point, color is Color.RED, type(pair) is Pair, type(inner) is Outer.Inner,
+            type(broken) is Broken, type(holder) is Holder, cls is Point]
+    print(same.count(True), point == Point(1), pair == Pair(1), inner.first, KNOWN[type(point)], Point.made)
+    again = kt.load("point")
+    print(again == point, type(again) is Point, Point.made)
+    note("end")
+
+if __name__ == "__main__":
+    agent()
+"""
+
+
+def test_what_is_served_belongs_to_the_classes_of_the_script_and_leaves_them_as_they_are(
+    tmp_path: Path,
+) -> None:
+    script = Script(tmp_path, KINDS)
+    script.run(kill_at="end", expect=KILLED)
+
+    printed = script.run()
+
+    assert printed == "7 True True 1 point 7\nTrue True 7\n"
+    assert script.notes() == ["make", "end", "end"]
+
+
+def test_what_is_served_keeps_the_class_it_had_where_the_script_has_another_one_now(tmp_path: Path) -> None:
+    script = Script(tmp_path, _ONCE.format(body="x: int"))
+    script.run(kill_at="end", expect=KILLED)
+    script.write(_ONCE.format(body="y: int"))
+
+    assert script.run() == "Point(x=1) False\n"
+
+
+_ONCE = """
+import dataclasses
+
+@dataclasses.dataclass
+class Point:
+    {body}
+
+@kt.flow
+def agent():
+    point = kt.once("point", lambda: Point(1))
+    print(point, type(point) is Point)
+    note("end")
+
+if __name__ == "__main__":
+    agent()
+"""
+
+
+def test_a_call_that_is_served_in_a_new_kernel_belongs_to_the_class_that_a_cell_defined_there(
+    tmp_path: Path,
+) -> None:
+    defined = """
+import dataclasses, os
+import kitaru_nb as kt
+@dataclasses.dataclass
+class Point:
+    x: int
+@kt.checkpoint
+def make(n):
+    print("made")
+    return Point(n), Point
+"""
+    used = f"""%%checkpoint
+point, cls = make(1)
+if not os.path.exists({str(tmp_path / "died")!r}):
+    open({str(tmp_path / "died")!r}, "w").close()
+    os._exit(9)
+type(point) is Point, point == Point(1), cls is Point
+"""
+    for status in ("dead", "ok"):
+        with Kernel(tmp_path / "home", notebook=tmp_path / "n.ipynb") as kernel:
+            assert kernel.run(defined, cell="a").ok
+            ran = kernel.run(used, cell="b")
+            assert ran.status == status, ran
+
+    assert ran.result == "(True, True, True)"
+    assert "made" not in ran.stdout
+
+
+def test_a_value_that_is_loaded_leaves_its_class_as_it_is(tmp_path: Path) -> None:
+    with Kernel(tmp_path / "home", notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run("import kitaru_nb as kt\nclass Point: count = 0", cell="a")
+        kernel.run("%%checkpoint go\np = Point()\nkt.save('saved', p)", cell="b")
+        kernel.run("Point.count = 7", cell="c")
+        ran = kernel.run(
+            "[type(kt.load(ref)) is Point for ref in ('saved', 'latest/go/p')], Point.count", cell="d"
+        )
+
+    assert ran.result == "([True, True], 7)"

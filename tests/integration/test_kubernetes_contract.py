@@ -25,7 +25,9 @@ from kitaru_nb.stacks.kubernetes_launcher import KubernetesLauncher
 from kitaru_nb.stacks.launcher import Handle, JobState, JobStatus, RunSpec
 from kitaru_nb.stacks.settings import resolve
 
-SPEC = RunSpec(ExecutionId("ex_01kb0000000000000000000000"), ["-m", "kitaru_nb.stacks.submitted"], {"A": "1"})
+SPEC = RunSpec(
+    ExecutionId("ex_01kb0000000000000000000000"), ["-m", "kitaru_nb.stacks", "submitted"], {"A": "1"}
+)
 NAME = "kitaru-nb-ex-01kb0000000000000000000000-0123abcd"
 HANDLE = Handle(f"team/{NAME}")
 JOBS = "/apis/batch/v1/namespaces/team/jobs"
@@ -145,7 +147,8 @@ def test_to_submit_is_to_make_one_job(api: Api) -> None:
     assert body["spec"]["template"]["spec"]["containers"][0]["command"] == [
         "python",
         "-m",
-        "kitaru_nb.stacks.submitted",
+        "kitaru_nb.stacks",
+        "submitted",
     ]
     [key, told] = body["spec"]["template"]["spec"]["containers"][0]["env"]
     assert key["valueFrom"] == {"secretKeyRef": {"name": "model-keys", "key": "openai"}}

@@ -12,7 +12,14 @@ import pytest
 
 from kitaru_nb.artifacts import functions
 from kitaru_nb.artifacts.code_digest import code_token
-from kitaru_nb.artifacts.functions import load_code, make_class, reduce_code, reduce_function, set_class
+from kitaru_nb.artifacts.functions import (
+    load_code,
+    make_class,
+    reduce_code,
+    reduce_function,
+    restoring,
+    set_class,
+)
 from kitaru_nb.errors import UnstorableError
 
 
@@ -80,9 +87,86 @@ def test_setting_a_class_removes_what_it_did_not_have() -> None:
     space["A"].kept, space["A"].added = 2, 3
 
     set_class(space["A"], state)
+    loaded = space["A"].kept, space["A"].added
+    with restoring():
+        set_class(space["A"], state)
 
+    assert loaded == (2, 3), "what is only loaded leaves a class that is there as it is"
     assert space["A"].kept == 1
     assert not hasattr(space["A"], "added")
+
+
+POINT = """
+class Point:
+    count = 0
+    class Kind(enum.Enum):
+        ROUND = 1
+    def __init__(self, x: int, *, times: float = 1): self.x = x
+    @property
+    def twice(self): return 2 * self.x
+"""
+
+
+@pytest.fixture
+def stored_point() -> tuple[Any, ...]:
+    """How the class is stored, in a process that knows nothing more of it."""
+    cls = _cell("import enum" + POINT)["Point"]
+    _, (*arguments, _, definition), *_ = functions.reduce_class(cls)
+    return (*arguments, "an identity of its own", definition)
+
+
+@pytest.mark.parametrize(
+    ("written", "is_that"),
+    [
+        (POINT, True),
+        ("\n\n# further down" + POINT + "Point.count = 5\n", True),
+        (POINT.replace("2 * self.x", "3 * self.x"), False),
+        (POINT.replace("self.x = x", "self.y = x"), False),
+        (POINT.replace("times: float = 1", "times: float = 2"), False),
+        (POINT.replace("class Point", "class Point(list)"), False),
+        (POINT.replace("class Point", "class Other"), False),
+        (POINT + "    def more(self): pass\n", False),
+        ("\nPoint = 7\n", False),
+        ("", False),
+    ],
+)
+def test_a_class_of_the_main_module_is_the_stored_one_where_it_says_the_same(
+    stored_point: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, written: str, is_that: bool
+) -> None:
+    main = types.ModuleType("__main__")
+    vars(main).update(_cell("import enum" + written))
+    monkeypatch.setitem(sys.modules, "__main__", main)
+
+    made = make_class(*stored_point)
+
+    assert (made is vars(main).get("Point")) is is_that
+    with restoring():
+        assert make_class(*stored_point) is not vars(main).get("Point")
+
+
+def test_an_enumeration_is_the_one_of_the_main_module_where_its_members_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = "import enum\nclass Color(enum.Enum):\n    RED = 1\n"
+    make, (*arguments, _, definition), *_ = functions.reduce_class(_cell(written)["Color"])
+    found = []
+    for number, source in enumerate(
+        [written, written.replace("RED = 1", "RED = 2"), written + "    B = 2\n"]
+    ):
+        main = types.ModuleType("__main__")
+        vars(main).update(_cell(source))
+        monkeypatch.setitem(sys.modules, "__main__", main)
+        found.append(make(*arguments, f"identity {number} of colors", definition) is main.Color)
+
+    assert found == [True, False, False]
+
+
+def test_a_class_that_no_name_leads_to_is_never_taken_for_another() -> None:
+    local = _cell("def f():\n    class A: pass\n    return A")["f"]()
+    library = types.SimpleNamespace  # of a module that an import gives
+
+    assert functions.reduce_class(local)[1][-1] == ""
+    assert functions.reduce_class(library)[1][-1] == ""
 
 
 def test_hooks_of_the_notebook_do_not_run_again_and_stay_in_place() -> None:

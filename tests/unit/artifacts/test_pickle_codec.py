@@ -23,6 +23,7 @@ from kitaru_nb.errors import UnstorableError
 _PROCESS = """
 import linecache, pickle, sys, traceback, types
 from kitaru_nb.artifacts.digest import digest_values, walk_digest
+from kitaru_nb.artifacts.functions import restoring
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 
 def cell(source, name, space):
@@ -61,7 +62,8 @@ for name, case in cases.items():
             again = codec.encode(values, namespace=space)
             held = [memoryview(bytearray(b)) for b in again.buffers]
             cell(case["check"], f"<check {name}>", space)
-            twice = codec.decode(again.meta, held.__getitem__, namespace=space)
+            with restoring():
+                twice = codec.decode(again.meta, held.__getitem__, namespace=space)
             out[name]["third"] = digest_values(twice, namespace=space)
     except BaseException:
         out.setdefault(name, {})["error"] = traceback.format_exc()

@@ -16,7 +16,7 @@ from kitaru_nb.stacks.kubernetes_job import JobOptions, is_name, job_name, manif
 from kitaru_nb.stacks.launcher import RunSpec
 
 EXECUTION = ExecutionId("ex_01kb0000000000000000000000")
-SPEC = RunSpec(EXECUTION, ["-m", "kitaru_nb.stacks.submitted"], {"A": "1"}, folder="/data/project")
+SPEC = RunSpec(EXECUTION, ["-m", "kitaru_nb.stacks", "submitted"], {"A": "1"}, folder="/data/project")
 EVERYTHING: dict[str, Any] = {
     "image": "registry.example/notebooks:1",
     "namespace": "team",
@@ -53,7 +53,7 @@ def test_a_job_makes_one_pod_that_is_never_started_again() -> None:
         {
             "name": "worker",
             "image": "i",
-            "command": ["python", "-m", "kitaru_nb.stacks.submitted"],
+            "command": ["python", "-m", "kitaru_nb.stacks", "submitted"],
             "env": [{"name": "A", "value": "1"}],
         }
     ]

@@ -20,7 +20,7 @@ _NAME = "rfc3987_syntax"
 def defer_address_grammar() -> None:
     """Let the module be loaded when it is first asked for anything, and not when it is imported.
 
-    For a process of our own, before anything imports `jsonschema`: in a kernel or a server it is
+    For a command or a worker, before anything imports `jsonschema`: in a kernel or a server it is
     theirs to say what is loaded.
     """
     if _NAME not in sys.modules and importlib.util.find_spec(_NAME) is not None:

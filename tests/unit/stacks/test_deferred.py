@@ -1,0 +1,82 @@
+"""What takes long to load is loaded when it is asked for, and does the same then."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# In the place of `rfc3987_syntax`, which is not installed here: `jsonschema` imports this one name of it.
+_PACKAGE = {
+    "__init__.py": "from .syntax_helpers import is_valid_syntax, is_valid_syntax_iri\n",
+    "syntax_helpers.py": """
+def is_valid_syntax(term, value):
+    return value.startswith(("https:", "//")) and (term == "iri_reference" or ":" in value)
+
+def is_valid_syntax_iri(value):
+    return is_valid_syntax("iri", value)
+""",
+}
+
+_TRY = """
+import json, sys
+if {deferred}:
+    from kitaru_nb.stacks.deferred import defer_address_grammar
+    defer_address_grammar()
+import jsonschema
+loaded = lambda: "rfc3987_syntax.syntax_helpers" in sys.modules
+at_import = loaded()
+checker = jsonschema.FormatChecker()
+found = []
+for text in ("https://ex\\u00e4mple.org/\\u00fc", "no address", "//a b", 7):
+    for kind in ("iri", "iri-reference"):
+        found.append(checker.conforms(text, kind))
+import rfc3987_syntax
+print(json.dumps([at_import, found, loaded(), rfc3987_syntax.is_valid_syntax_iri("https:b")]))
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    (tmp_path / "rfc3987_syntax").mkdir()
+    for name, source in _PACKAGE.items():
+        (tmp_path / "rfc3987_syntax" / name).write_text(source)
+    return tmp_path
+
+
+def _told(package: Path, *, deferred: bool) -> list[object]:
+    code = _TRY.format(deferred=deferred)
+    env = {**os.environ, "PYTHONPATH": str(package)}
+    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    told: list[object] = json.loads(ran.stdout)
+    return told
+
+
+def test_the_grammar_is_built_when_an_address_is_looked_at_and_answers_the_same(package: Path) -> None:
+    deferred, plain = _told(package, deferred=True), _told(package, deferred=False)
+
+    assert (deferred[0], plain[0]) == (False, True)
+    assert deferred[1:] == plain[1:]
+    assert deferred[1:] == [[True, True, False, False, False, True, True, True], True, True]
+
+
+@pytest.mark.parametrize("words", [["kitaru_nb", "executions"], ["kitaru_nb.stacks", "submitted", "--help"]])
+def test_neither_a_command_nor_a_worker_builds_it(package: Path, words: list[str]) -> None:
+    code = f"""
+import runpy, sys
+sys.argv = {["", *words[1:]]!r}
+try:
+    runpy.run_module({words[0]!r}, run_name="__main__", alter_sys=True)
+except SystemExit:
+    import jsonschema
+    assert "rfc3987_syntax.syntax_helpers" not in sys.modules
+    print("asked", jsonschema.FormatChecker().conforms("https:b", "iri"))
+"""
+    env = {**os.environ, "PYTHONPATH": str(package)}
+    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+
+    assert ran.stdout.splitlines()[-1] == "asked True"
