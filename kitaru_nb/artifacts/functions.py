@@ -172,7 +172,7 @@ def reduce_function(function: types.FunctionType, namespace: dict[str, Any]) -> 
     if type(where) is dict and where is not namespace:
         module = _module_of(where)
         where = where if module is None else _Scope(module)
-    arguments = (function.__code__, where, function.__name__, function.__closure__)
+    arguments = (function.__code__, where, function.__name__, function.__closure__, _written_as(function))
     return make_function, arguments, (state, function.__dict__), None, None, set_function
 
 
@@ -274,21 +274,38 @@ def make_function(
     where: dict[str, Any] | str,
     name: str,
     closure: tuple[types.CellType, ...] | None,
+    definition: str = "",
 ) -> types.FunctionType:
     """A bare function; `set_function` gives it its state, so that it may refer to itself.
+
+    Unless it is `restoring`, a function that the main module defines in the same way comes first.
 
     Args:
         code: What it does.
         where: Its globals: the live notebook namespace, a dict of its own, or a module's name.
         name: Its ``__name__``.
         closure: Its cells, shared with other functions of the same group.
+        definition: See `_written_as`.
     """
     scope = vars(importlib.import_module(where)) if isinstance(where, str) else where
-    return types.FunctionType(code, scope, name, None, closure)
+    if definition and not _mode.restoring:
+        there = _bound_to(code.co_qualname)
+        there = there.__func__ if isinstance(there, (staticmethod, classmethod)) else there
+        if (
+            type(there) is types.FunctionType
+            and there.__globals__ is scope
+            and _written_as(there) == definition
+        ):
+            return there
+    made = types.FunctionType(code, scope, name, None, closure)
+    _bare[id(made)] = made
+    return made
 
 
 def set_function(function: types.FunctionType, state: tuple[State, State]) -> None:
     """Give a function made by `make_function` its defaults, annotations and attributes."""
+    if _bare.pop(id(function), None) is None:
+        return  # it was there
     slots, attributes = state
     for name, value in slots.items():
         setattr(function, name, value)
@@ -440,14 +457,29 @@ def _definition(cls: type) -> str:
     if home_of(cls) != "__main__" or "<locals>" in cls.__qualname__:
         return ""
     said: list[object] = [type(cls).__qualname__, *(base.__qualname__ for base in cls.__bases__)]
-    said += sorted(
-        (name, code_token(each.__code__).hex(), _told(each.__defaults__), _told(each.__kwdefaults__))
-        for name, each in _methods(cls)
-    )
+    said += sorted((name, _code_of(each)) for name, each in _methods(cls))
     said += sorted(vars(cls).get("__annotations__", ()))
     for label, member in vars(cls).get("_member_map_", {}).items():
         said += [label, _told(member._value_)]
     return xxhash.xxh3_128_hexdigest(repr(said).encode("utf-8", "surrogatepass"))
+
+
+def _written_as(function: types.FunctionType) -> str:
+    """As `_definition`, for a function: what tells whether it is the one that was written there."""
+    qualname = function.__qualname__
+    if (
+        home_of(function) != "__main__"
+        or function.__closure__
+        or "<" in qualname
+        or qualname != function.__code__.co_qualname
+    ):
+        return ""
+    return xxhash.xxh3_128_hexdigest(repr(_code_of(function)).encode("utf-8", "surrogatepass"))
+
+
+def _code_of(function: types.FunctionType) -> tuple[str, str, str]:
+    defaults = _told(function.__defaults__), _told(function.__kwdefaults__)
+    return code_token(function.__code__).hex(), *defaults
 
 
 def _told(value: object) -> str:
@@ -456,6 +488,8 @@ def _told(value: object) -> str:
         return repr([_told(item) for item in value])
     if type(value) is dict:
         return repr([(name, _told(item)) for name, item in value.items()])
+    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
+        return f"{value.__module__}.{value.__qualname__}"
     return repr(value) if is_immutable_atom(value) else kind_name(value)
 
 
@@ -470,16 +504,20 @@ def _methods(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
 
 def _class_that_is_there(qualname: str, definition: str) -> type | None:
     """The class that the main module, a script or a notebook, has under a name, where it says the same."""
-    if not definition:
-        return None
-    found: Any = sys.modules.get("__main__")
-    for part in qualname.split("."):
-        found = vars(found).get(part) if isinstance(found, (types.ModuleType, type)) else None
+    found = _bound_to(qualname) if definition else None
     return found if isinstance(found, type) and _definition(found) == definition else None
 
 
-_bare: dict[int, type] = {}
-"""Classes that were just made and have no attributes yet, by id."""
+def _bound_to(qualname: str) -> object:
+    """What the main module has under a name, None where there is no such name."""
+    found: Any = sys.modules.get("__main__")
+    for part in qualname.split("."):
+        found = vars(found).get(part) if isinstance(found, (types.ModuleType, type)) else None
+    return found
+
+
+_bare: dict[int, type | types.FunctionType] = {}
+"""Classes and functions that were just made and have no attributes yet, by id."""
 
 
 def make_class(  # noqa: PLR0917 - stored format

@@ -24,7 +24,7 @@ from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.foreign import judging, portrait
 from kitaru_nb.artifacts.hidden import revealing
 from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
-from kitaru_nb.artifacts.pickle_codec import PickleCodec
+from kitaru_nb.artifacts.pickle_codec import PickleCodec, referring
 from kitaru_nb.errors import UnstorableError
 
 __all__ = ["Trial", "serve"]
@@ -104,7 +104,7 @@ class Trial:
         return reason
 
     def _try(self, cls: type, obj: object, namespace: dict[str, Any]) -> str:
-        with judging(None), revealing():
+        with judging(None), revealing(), referring(()):  # whole: the child has nothing that is there
             value = _codec.encode({"": obj}, namespace=namespace)
             support = _codec.encode(_support(cls, namespace), namespace=namespace)
         if sum(buffer.nbytes for buffer in value.buffers) > _LARGEST:

@@ -627,7 +627,7 @@ def test_a_map_that_is_interrupted_begins_nothing_more_and_keeps_what_ends(
 
 # Of each kind of class one, where a script defines it.
 KINDS = """
-import dataclasses, enum, typing
+import attrs, dataclasses, enum, typing
 
 @dataclasses.dataclass(frozen=True)
 class Point:
@@ -636,6 +636,14 @@ class Point:
 
 class Color(enum.Enum):
     RED = 1
+
+class Flag(enum.IntFlag):
+    A = 1
+    B = 2
+
+@attrs.frozen
+class Frozen:
+    x: int
 
 class Pair(typing.NamedTuple):
     a: int
@@ -652,20 +660,24 @@ Box = typing.TypeVar("Box")
 class Holder(typing.Generic[Box]):
     def __init__(self, value): self.value = value
 
+def key(point, by=len): return point.x
+
 @kt.checkpoint
 def make(n):
     note("make")
-    return Point(n), Color.RED, Pair(n), Outer.Inner([n]), Broken("why"), Holder[int](n), Point
+    return (Point(n), Color.RED, Pair(n), Outer.Inner([n]), Broken("why"), Holder[int](n), Point,
+            Flag.A | Flag.B, Frozen(n), key)
 
 KNOWN = {Point: "point", Color: "color"}
 
 @kt.flow
 def agent():
     Point.made = 7
-    point, color, pair, inner, broken, holder, cls = make(1)
+    point, color, pair, inner, broken, holder, cls, flag, frozen, function = make(1)
     kt.save("point", point)
     same = [type(point) is Point, color is Color.RED, type(pair) is Pair, type(inner) is Outer.Inner,
-            type(broken) is Broken, type(holder) is Holder, cls is Point]
+            type(broken) is Broken, type(holder) is Holder, cls is Point, flag is Flag.A | Flag.B,
+            frozen == Frozen(1), function is key]
     print(same.count(True), point == Point(1), pair == Pair(1), inner.first, KNOWN[type(point)], Point.made)
     again = kt.load("point")
     print(again == point, type(again) is Point, Point.made)
@@ -684,7 +696,7 @@ def test_what_is_served_belongs_to_the_classes_of_the_script_and_leaves_them_as_
 
     printed = script.run()
 
-    assert printed == "7 True True 1 point 7\nTrue True 7\n"
+    assert printed == "10 True True 1 point 7\nTrue True 7\n"
     assert script.notes() == ["make", "end", "end"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import gc
+import os
 import random
 import subprocess
 import sys
@@ -425,3 +426,23 @@ def test_what_a_script_defines_has_the_same_digest_in_a_worker_that_was_spawned(
         found.append([digest_values({"": value}, namespace=scope) for value in (scope["P"](), scope["P"])])
 
     assert found[0] == found[1]
+
+
+def test_a_frozen_class_of_attrs_has_the_same_digest_in_every_process() -> None:
+    source = (
+        "import attrs\nfrom kitaru_nb.artifacts.digest import digest_values\n"
+        "@attrs.frozen\nclass A:\n x: {}\n"
+        "print(digest_values({{'': A}}, namespace=globals()))"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", source.format(kind)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for kind, seed in (("int", "1"), ("int", "2"), ("str", "1"))
+    ]
+
+    assert found[0] == found[1] != found[2]
