@@ -336,6 +336,8 @@ def reduce_lru(wrapper: Any) -> tuple[Any, ...]:
     """How an ``lru_cache`` wrapper is stored: what it wraps and how, without its entries."""
     parameters = wrapper.cache_parameters()
     attributes = {k: v for k, v in vars(wrapper).items() if k not in ("__wrapped__", "cache_parameters")}
+    if "__module__" in attributes:
+        attributes["__module__"] = home_of(wrapper)
     held = wrapper.cache_info().currsize
     arguments = (wrapper.__wrapped__, parameters["maxsize"], parameters["typed"], held)
     return make_lru, arguments, attributes, None, None, set_lru

@@ -89,7 +89,11 @@ def _stands_alone(item: object) -> bool:
 
 def home_of(obj: Any) -> Any:
     """The module of a class or function; a script is ``__main__`` in workers that were spawned, too."""
-    module = obj.__module__
+    return home_name(obj.__module__)
+
+
+def home_name(module: Any) -> Any:
+    """The name of a module, as `home_of` has it."""
     return "__main__" if module == "__mp_main__" else module
 
 
@@ -146,7 +150,7 @@ def module_constant(obj: object) -> tuple[str, str] | None:
     if cls is object:
         return _module_of_bare(obj)
     module = sys.modules.get(cls.__module__)
-    if module is None or cls.__module__ == "__main__" or getattr(obj, "__dict__", None):
+    if module is None or home_of(cls) == "__main__" or getattr(obj, "__dict__", None):
         return None
     for name, value in list(vars(module).items()):
         if value is obj:

@@ -41,7 +41,7 @@ from kitaru_nb.artifacts.hidden import (
     secret_fields,
     why_missing,
 )
-from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.kinds import home_of, kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.artifacts.notes import now_at, say_lost
 from kitaru_nb.artifacts.owners import owner_of, reduce_over, reduce_within
@@ -593,7 +593,7 @@ def _leaks(done: _Encoding) -> bool:
 
 def _stateless(cls: type) -> bool:
     # Instances without attributes may be sentinels: each must be looked at (see module_constant).
-    return cls.__module__ != "__main__" and cls.__module__ in sys.modules and not cls.__dictoffset__
+    return home_of(cls) != "__main__" and cls.__module__ in sys.modules and not cls.__dictoffset__
 
 
 class _Cautious:

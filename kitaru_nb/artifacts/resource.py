@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, TypeVar, overload
 
-from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
+from kitaru_nb.artifacts.kinds import home_of, is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.notes import place, say_lost, say_made
 from kitaru_nb.errors import UsageError
@@ -170,7 +170,7 @@ def reduce_resource(obj: object) -> tuple[Any, ...] | None:
     if function is None:
         return None
     module = sys.modules.get(function.__module__)
-    if function.__module__ != "__main__" and getattr(module, function.__qualname__, None) is obj:
+    if home_of(function) != "__main__" and getattr(module, function.__qualname__, None) is obj:
         return module_resource, (function.__module__, function.__qualname__, kind_name(obj))
     return make_resource, (function, function.__name__, kind_name(obj))
 

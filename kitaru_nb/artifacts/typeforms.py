@@ -12,6 +12,8 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
+from kitaru_nb.artifacts.kinds import home_of
+
 __all__ = ["TYPE_FORMS", "make_newtype", "make_variable"]
 
 _VARIABLES: dict[str, Any] = {
@@ -24,13 +26,13 @@ _VARIABLES: dict[str, Any] = {
 def _reduce_variable(variable: Any) -> Any:
     name: str = variable.__name__
     module: Any = sys.modules.get(variable.__module__ or "")
-    if variable.__module__ != "__main__" and getattr(module, name, None) is variable:
+    if home_of(variable) != "__main__" and getattr(module, name, None) is variable:
         return name
     parts = {name: getattr(variable, name, None) for name in ("__bound__", "__constraints__")}
     flags = {name: getattr(variable, name, False) for name in ("__covariant__", "__contravariant__")}
     identity = cloudpickle._get_or_create_tracker_id(variable)
     kind = type(variable).__name__
-    return make_variable, (kind, variable.__name__, identity, variable.__module__, parts, flags)
+    return make_variable, (kind, variable.__name__, identity, home_of(variable), parts, flags)
 
 
 def make_variable(  # noqa: PLR0917 - stored format
@@ -58,9 +60,10 @@ def make_variable(  # noqa: PLR0917 - stored format
 def _reduce_newtype(made: Any) -> Any:
     name: str = made.__qualname__
     module: Any = sys.modules.get(made.__module__)
-    if made.__module__ != "__main__" and getattr(module, name, None) is made:
+    if home_of(made) != "__main__" and getattr(module, name, None) is made:
         return name
-    return make_newtype, (made.__name__, made.__qualname__, made.__module__), vars(made)
+    home = home_of(made)
+    return make_newtype, (made.__name__, made.__qualname__, home), {**vars(made), "__module__": home}
 
 
 def make_newtype(name: str, qualname: str, module: str) -> Any:

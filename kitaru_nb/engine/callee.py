@@ -28,7 +28,7 @@ from kitaru_nb.analysis.modules import is_local_module, variables_of
 from kitaru_nb.artifacts.census import DERIVED_MEMBERS, told_decorators
 from kitaru_nb.artifacts.code_digest import code_token
 from kitaru_nb.artifacts.digest import digest_values, opaque_in
-from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
+from kitaru_nb.artifacts.kinds import home_name, home_of, is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.engine.files import may_write
 from kitaru_nb.model.artifact import Digest
@@ -36,7 +36,7 @@ from kitaru_nb.model.artifact import Digest
 __all__ = ["Callee", "Look", "callee_of", "members_of", "project_folder", "variable"]
 
 _identity = object.__hash__
-_MAIN, _MAIN_OF_WORKER = "__main__", "__mp_main__"
+_MAIN = "__main__"
 _MISSING = object()
 
 
@@ -227,7 +227,7 @@ class _Walk:
             self._see(code.__qualname__, code)
         self._see_attributes()
         found = self._found
-        reads = {name: value for scope, name, value in found.read if scope is self._own}
+        reads = {name: _said(name, value) for scope, name, value in found.read if scope is self._own}
         for label, cls, name, value in found.members:
             if name in found.stored:  # such as a counter: what it is counts, but is no part of the code
                 found.bindings[f"{_called(cls)}.{name}"] = (cls, name)
@@ -336,7 +336,7 @@ class _Walk:
         names = function_names(code)
         self._mentioned |= names.names
         bound = _bound_by(code)
-        where = "" if scope is self._own else f"{scope.get('__name__')}."
+        where = "" if scope is self._own else f"{home_name(scope.get('__name__'))}."
         self._found.bindings.update({where + name: (scope, name) for name in bound})
         wanted = sorted(names.names & scope.keys())
         if names.dynamic:
@@ -352,7 +352,7 @@ class _Walk:
             self._found.data[where + name] = value
             return
         self._found.read.append((scope, name, value))
-        self._see(where + name, value)
+        self._see(where + name, _said(name, value))
         if type(value) is ModuleType and self._is_local(value):
             # `helpers.rate` mentions both names; which attribute belongs to which is not told.
             attributes = variables_of(value)
@@ -390,9 +390,13 @@ def _is_own(module: object, scope: Mapping[str, object], folders: Sequence[Path]
     return found is not None and is_local_module(found, folders)
 
 
+def _said(name: str, value: object) -> object:
+    """What a global says: ``__name__`` says the same in the workers that a script spawns."""
+    return home_name(value) if name == "__name__" else value
+
+
 def _called(cls: Any) -> str:
-    module = _MAIN if cls.__module__ == _MAIN_OF_WORKER else cls.__module__
-    return f"{module}:{cls.__qualname__}"
+    return f"{home_of(cls)}:{cls.__qualname__}"
 
 
 def variable(holder: Any, name: str, missing: object = None) -> Any:

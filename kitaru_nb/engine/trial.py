@@ -23,7 +23,7 @@ from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.foreign import judging, portrait
 from kitaru_nb.artifacts.hidden import revealing
-from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
+from kitaru_nb.artifacts.kinds import home_of, is_immutable_atom, kind_name
 from kitaru_nb.artifacts.pickle_codec import PickleCodec, referring
 from kitaru_nb.errors import UnstorableError
 
@@ -160,7 +160,7 @@ def _version(cls: type, namespace: dict[str, Any]) -> str:
     """The class and what its code is, so that a verdict holds until that changes."""
     module = sys.modules.get(cls.__module__)
     path = getattr(module, "__file__", None)
-    if cls.__module__ == "__main__" or path is None:
+    if home_of(cls) == "__main__" or path is None:
         code: object = digest_values({"": cls}, namespace=namespace)
     else:
         try:
@@ -173,7 +173,7 @@ def _version(cls: type, namespace: dict[str, Any]) -> str:
 def _is_users(cls: type) -> bool:
     """Whether the class belongs to the notebook or the project, not to something installed."""
     path = str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
-    return cls.__module__ == "__main__" or (path != "" and not path.startswith((sys.prefix, sys.base_prefix)))
+    return home_of(cls) == "__main__" or (path != "" and not path.startswith((sys.prefix, sys.base_prefix)))
 
 
 def _support(cls: type, namespace: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from kitaru_nb.stacks.outcome import Exit, Outcome
 
 __all__ = ["beginning_of", "begun_with", "function_of", "resume_flow", "run_flow"]
 
-_MODULE = "kitaru_flow"
+_MAIN, _MODULE = "__main__", "__mp_main__"
+"""What a script's module is called, and what `multiprocessing` calls it in a process it did not begin in."""
 
 
 def resume_flow(execution: Execution, *, budget: float | None = None) -> tuple[Outcome, Any]:
@@ -146,6 +147,7 @@ def _run_file(file: str) -> Mapping[str, Any]:
         raise NotFoundError(message, kind="unknown-flow", hint="bring it back, or resume where it is")
     module = ModuleType(_MODULE)
     vars(module)["__file__"] = file
+    _stand_in(module)
     code = compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
     with _importing_from(str(Path(file).parent)), suppress(Defined):
         defining.on = True
@@ -154,6 +156,25 @@ def _run_file(file: str) -> Mapping[str, Any]:
         finally:
             defining.on = False
     return vars(module)
+
+
+def _stand_in(script: ModuleType) -> None:
+    """Let a script's module be found as it is where the script itself runs, or in a worker that it spawned.
+
+    It takes the place of a main module that is only a command of ours, or an earlier script's stand-in.
+    """
+    import multiprocessing  # noqa: F401, PLC0415 - it lets the second name stand for the first when it is imported
+
+    main = sys.modules.get(_MAIN)
+    spec = getattr(main, "__spec__", None)
+    entry = getattr(getattr(main, "main", None), "__module__", None)
+    ours = (spec is not None and spec.name.startswith("kitaru_nb")) or entry == "kitaru_nb.cli.main"
+    if ours or main is _stood_in.get(_MAIN):
+        sys.modules[_MAIN] = _stood_in[_MAIN] = script
+    sys.modules[_MODULE] = script
+
+
+_stood_in: dict[str, ModuleType] = {}
 
 
 def _imported(module: str, folder: str) -> Mapping[str, Any]:

@@ -700,6 +700,48 @@ def test_what_is_served_belongs_to_the_classes_of_the_script_and_leaves_them_as_
     assert script.notes() == ["make", "end", "end"]
 
 
+def test_a_command_goes_on_with_a_script_s_flow_and_is_served_what_the_script_would_be(
+    tmp_path: Path,
+) -> None:
+    script = Script(tmp_path, KINDS)
+    script.run(kill_at="end", expect=KILLED)
+
+    printed = script.cli("resume")
+
+    assert printed.startswith("10 True True 1 point 7\nTrue True 7\n"), printed
+    assert script.notes() == ["make", "end", "end"]
+
+
+def test_a_command_goes_on_with_the_flows_of_two_scripts_one_after_the_other(tmp_path: Path) -> None:
+    scripts = [Script(tmp_path, KINDS)]
+    other = Script(tmp_path, KINDS.replace("class Broken(ValueError)", "class Broken(KeyError)"))
+    other.path = tmp_path / "other_agent.py"
+    other.write(KINDS.replace("class Broken(ValueError)", "class Broken(KeyError)"))
+    scripts[0].write(KINDS)
+    for script in (*scripts, other):
+        script.run(kill_at="end", expect=KILLED)
+
+    printed = other.cli("resume", "--all")
+
+    assert printed.count("10 True True 1 point 7\nTrue True 7\n") == 2, printed
+    assert other.notes() == ["make", "end", "make", "end", "end", "end"]
+
+
+def test_a_notebook_that_goes_on_with_a_script_s_flow_stays_the_main_module(tmp_path: Path) -> None:
+    script = Script(tmp_path, KINDS)
+    script.run(kill_at="end", expect=KILLED)
+    with Kernel(script.folder / "home", notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run(f"import os; os.environ['RAN'] = {str(script.ran)!r}", cell="a")
+
+        resumed = kernel.run("%kitaru resume", cell="b")
+        main = kernel.run("import __main__; vars(__main__) is globals()", cell="c")
+
+    assert resumed.ok, resumed
+    assert "10 True True 1 point 7" in resumed.stdout
+    assert script.notes() == ["make", "end", "end"]
+    assert main.result == "True"
+
+
 def test_what_is_served_keeps_the_class_it_had_where_the_script_has_another_one_now(tmp_path: Path) -> None:
     script = Script(tmp_path, _ONCE.format(body="x: int"))
     script.run(kill_at="end", expect=KILLED)

@@ -343,3 +343,43 @@ found
         assert kernel.run(twice, cell="c2").result == "[1, 1]"
 
     assert ran.read_text().split() == ["work", "work"]
+
+
+def test_a_command_goes_on_with_a_script_that_spawns_its_workers(tmp_path: Path) -> None:
+    ran, died = tmp_path / "ran.txt", tmp_path / "died"
+    (tmp_path / "agent.py").write_text(f"""
+import multiprocessing, os
+from concurrent.futures import ProcessPoolExecutor
+import kitaru_nb as kt
+
+class Point:
+    def __init__(self, x): self.x = x
+
+@kt.checkpoint
+def work(number):
+    with open({str(ran)!r}, "a") as file:
+        file.write(f"{{number}} ")
+    return Point(number)
+
+@kt.flow
+def agent():
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        made = list(pool.map(work, range(3)))
+    if not os.path.exists({str(died)!r}):
+        open({str(died)!r}, "w").close()
+        os._exit(9)
+    print([type(each) is Point for each in made], [each.x for each in made])
+
+if __name__ == "__main__":
+    agent()
+""")
+    env = {**os.environ, "KITARU_NB_HOME": str(tmp_path / "home")}
+    killed = subprocess.run([sys.executable, "agent.py"], cwd=tmp_path, env=env, check=False)
+
+    resumed = subprocess.run(
+        [sys.executable, "-m", "kitaru_nb", "resume"], env=env, capture_output=True, text=True, check=False
+    )
+
+    assert killed.returncode == 9
+    assert resumed.stdout == "[True, True, True] [0, 1, 2]\n", resumed.stderr
+    assert sorted(ran.read_text().split()) == ["0", "1", "2"]

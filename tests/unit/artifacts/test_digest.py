@@ -417,15 +417,40 @@ def test_a_pydantic_model_has_the_same_digest_in_every_process_and_another_one_w
     assert found[0] == found[1] != found[2]
 
 
-def test_what_a_script_defines_has_the_same_digest_in_a_worker_that_was_spawned() -> None:
-    source = "class P:\n def __init__(self): self.f = f\ndef f(): pass"
+_OF_A_SCRIPT = """
+import attrs, dataclasses, enum, functools, typing
+class P:
+    def __init__(self): self.f = f
+    @functools.lru_cache
+    def cached(self): pass
+def f(): pass
+T = typing.TypeVar("T")
+Id = typing.NewType("Id", int)
+@dataclasses.dataclass
+class Box(typing.Generic[T]):
+    value: T
+@attrs.frozen
+class Frozen:
+    x: int
+class Color(enum.Enum):
+    RED = 1
+values = [P(), P, f, T, Id, Box(1), Frozen(1), Color.RED]
+"""
+
+
+def test_what_a_script_defines_has_the_same_digest_in_a_worker_that_was_spawned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = []
     for name in ("__main__", "__mp_main__"):
-        scope: dict[str, Any] = {"__name__": name}
-        exec(source, scope)
-        found.append([digest_values({"": value}, namespace=scope) for value in (scope["P"](), scope["P"])])
+        main = types.ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, main)
+        scope = vars(main)
+        exec(_OF_A_SCRIPT, scope)
+        found.append([digest_values({"": value}, namespace=scope) for value in scope["values"]])
 
     assert found[0] == found[1]
+    assert len(set(found[0])) == len(found[0])
 
 
 def test_a_frozen_class_of_attrs_has_the_same_digest_in_every_process() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from kitaru_nb import checkpoint
+from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.engine.callee import callee_of
 from tests.unit.engine.test_calls import attempts, defined
 from tests.unit.engine.turns import Attempts
 
@@ -152,3 +155,34 @@ def test_what_a_module_makes_with_its_first_use_makes_no_other_call(
         counts.append(len(attempts.engine.journal.steps_within(attempts.execution.id)))
 
     assert counts == [3, 3]
+
+
+def test_a_function_of_a_script_reaches_the_same_in_a_worker_that_was_spawned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And where a command goes on with the script's flow, whose main module has that name, too."""
+    source = """
+import attrs, enum, functools
+@attrs.frozen
+class Frozen:
+    x: int
+class Flag(enum.IntFlag):
+    A = 1
+class Registered:
+    known = {}
+    def __init_subclass__(cls): Registered.known[cls.__name__] = cls
+class One(Registered):
+    @functools.lru_cache
+    def cached(self): return __name__
+def call(n): return Frozen(n), Flag.A, One().cached()
+"""
+    found = []
+    for name in ("__main__", "__mp_main__"):
+        main = types.ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, main)
+        exec(source, vars(main))
+        look = callee_of(main.call).look()
+        reads = {key: digest_values({"": value}, namespace=vars(main)) for key, value in look.reads.items()}
+        found.append((look.code, sorted(look.data), sorted(look.bindings), sorted(look.classes), reads))
+
+    assert found[0] == found[1]
