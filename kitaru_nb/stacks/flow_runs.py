@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import inspect
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from kitaru_nb.engine.callee import plain_function
@@ -120,7 +121,7 @@ def function_of(engine: Engine, execution: Execution, began: Checkpoint) -> tupl
         return present, name
     if file is not None and file.endswith(".ipynb"):
         return _from_record(engine, began), name
-    scope = _run_file(file) if file is not None else _imported(str(told["module"]), folder)
+    scope = _run_file(file) if file is not None else _defining(execution, str(told["module"]), folder)
     found: Any = scope.get(str(told["qualname"]).partition(".")[0])
     for part in str(told["qualname"]).split(".")[1:]:
         found = getattr(found, part, None)
@@ -131,6 +132,13 @@ def function_of(engine: Engine, execution: Execution, began: Checkpoint) -> tupl
             message, kind="unknown-flow", hint="bring it back, or call the flow that there is"
         )
     return function, name
+
+
+def _defining(execution: Execution, module: str, folder: str) -> Mapping[str, Any]:
+    """The names of the module that defines a flow."""
+    if module not in (_MAIN, _MODULE):
+        return _imported(module, folder)
+    return _run_module(str(execution.identity.flow).partition(":")[0], folder)  # python -m
 
 
 def _present(execution: Execution, qualname: str) -> FunctionType | None:
@@ -147,9 +155,26 @@ def _run_file(file: str) -> Mapping[str, Any]:
         raise NotFoundError(message, kind="unknown-flow", hint="bring it back, or resume where it is")
     module = ModuleType(_MODULE)
     vars(module)["__file__"] = file
-    _stand_in(module)
     code = compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
-    with _importing_from(str(Path(file).parent)), suppress(Defined):
+    return _run(module, code, str(Path(file).parent))
+
+
+def _run_module(name: str, folder: str) -> Mapping[str, Any]:
+    """As ``python -m`` runs a module, but for its name."""
+    with _importing_from(folder):
+        try:
+            spec: Any = importlib.util.find_spec(name)
+            code = spec.loader.get_code(name)
+        except (ImportError, AttributeError) as error:
+            raise _not_importable(name, folder, error) from error
+    module = ModuleType(_MODULE)
+    vars(module).update(__file__=spec.origin, __spec__=spec, __loader__=spec.loader, __package__=spec.parent)
+    return _run(module, code, folder)
+
+
+def _run(module: ModuleType, code: CodeType, folder: str) -> Mapping[str, Any]:
+    _stand_in(module)
+    with _importing_from(folder), suppress(Defined):
         defining.on = True
         try:
             exec(code, vars(module))  # noqa: S102 - the user's own script
@@ -182,13 +207,14 @@ def _imported(module: str, folder: str) -> Mapping[str, Any]:
         try:
             return vars(importlib.import_module(module))
         except ImportError as error:
-            message = f"the module `{module}`, which defines the flow, cannot be imported: {error}"
-            hint = (
-                f"cd {folder}"
-                if folder and folder != str(Path.cwd())
-                else f"PYTHONPATH with the folder of `{module}`"
-            )
-            raise NotFoundError(message, kind="unknown-flow", hint=hint) from error
+            raise _not_importable(module, folder, error) from error
+
+
+def _not_importable(module: str, folder: str, error: Exception) -> NotFoundError:
+    message = f"the module `{module}`, which defines the flow, cannot be imported: {error}"
+    elsewhere = folder and folder != str(Path.cwd())
+    hint = f"cd {folder}" if elsewhere else f"PYTHONPATH with the folder of `{module}`"
+    return NotFoundError(message, kind="unknown-flow", hint=hint)
 
 
 @contextmanager

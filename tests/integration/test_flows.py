@@ -712,6 +712,31 @@ def test_a_command_goes_on_with_a_script_s_flow_and_is_served_what_the_script_wo
     assert script.notes() == ["make", "end", "end"]
 
 
+def test_a_command_goes_on_with_a_module_that_was_run_by_its_name(tmp_path: Path) -> None:
+    """The flow has the name of the command's own entry point, which is no reason to take that for it."""
+    package = tmp_path / "pkg"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "helper.py").write_text("def helped(point): return point.x")
+    script = Script(
+        package,
+        KINDS.replace("agent()", "main()").replace(
+            "import attrs", "from .helper import helped\nimport attrs"
+        ),
+    )
+    run = [sys.executable, "-m", "pkg.my_agent"]
+    environ = {**script.environ, "KILL_AT": "end"}
+    killed = subprocess.run(run, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    printed = script.cli("resume")
+
+    assert killed.returncode == KILLED, killed.stderr
+    assert printed.startswith("10 True True 1 point 7\nTrue True 7\n"), printed
+    assert script.notes() == ["make", "end", "end"]
+    (execution,) = script.executions()
+    assert (execution["flow"], execution["status"]) == ("pkg.my_agent:main", "completed")
+
+
 def test_a_command_goes_on_with_the_flows_of_two_scripts_one_after_the_other(tmp_path: Path) -> None:
     scripts = [Script(tmp_path, KINDS)]
     other = Script(tmp_path, KINDS.replace("class Broken(ValueError)", "class Broken(KeyError)"))
