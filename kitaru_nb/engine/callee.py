@@ -336,7 +336,7 @@ class _Walk:
         names = function_names(code)
         self._mentioned |= names.names
         bound = _bound_by(code)
-        where = "" if scope is self._own else f"{home_name(scope.get('__name__'))}."
+        where = "" if scope is self._own else f"{home_name(scope.get('__name__', function.__module__))}."
         self._found.bindings.update({where + name: (scope, name) for name in bound})
         wanted = sorted(names.names & scope.keys())
         if names.dynamic:

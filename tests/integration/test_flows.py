@@ -421,10 +421,14 @@ def fetch(i):
 def test_a_notebooks_flow_is_gone_on_with_from_the_command_line(tmp_path: Path) -> None:
     home, notebook, ran = tmp_path / "home", tmp_path / "a.ipynb", tmp_path / "ran.txt"
     define = f"""
-import kitaru_nb as kt, math, os
+import attrs, kitaru_nb as kt, math, os
 FACTOR = 3
+@attrs.frozen
+class Product:
+    x: int
+    def value(self): return math.floor(self.x * FACTOR)
 def helper(x):
-    return math.floor(x * FACTOR)
+    return Product(x).value()
 @kt.checkpoint
 def work(x):
     with open({str(ran)!r}, "a") as file:
