@@ -24,12 +24,19 @@ import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import xxhash
 from cloudpickle import cloudpickle
 
-from kitaru_nb.artifacts.code_digest import code_token
-from kitaru_nb.artifacts.kinds import by_reference, home_of, is_immutable_atom, is_imported, kind_name
+from kitaru_nb.artifacts.kinds import by_reference, home_of, is_imported
 from kitaru_nb.artifacts.notes import say_made
+from kitaru_nb.artifacts.ties import (
+    Tie,
+    class_there,
+    current_tie,
+    definition_of,
+    function_there,
+    keep,
+    written_as,
+)
 from kitaru_nb.errors import UnstorableError
 
 __all__ = [
@@ -50,7 +57,6 @@ __all__ = [
     "reduce_lru",
     "remade",
     "remake_of",
-    "restoring",
     "set_cell",
     "set_class",
     "set_function",
@@ -64,27 +70,6 @@ _UNSET = object()
 _PYTHON = sys.version_info[:2]
 trying = threading.local()
 """``trying.on`` is true while a group is decoded only to see whether that works."""
-
-
-class _Mode(threading.local):
-    restoring = False
-
-
-_mode = _Mode()
-
-
-@contextlib.contextmanager
-def restoring() -> Iterator[None]:
-    """Inside the block what is decoded is put back as what the notebook holds. For this thread only.
-
-    Classes that are there already are given the attributes they had. Anywhere else values are
-    guests: they belong to the class that is there, and leave it as it is.
-    """
-    before, _mode.restoring = _mode.restoring, True
-    try:
-        yield
-    finally:
-        _mode.restoring = before
 
 
 _NOT_STATE = frozenset(
@@ -172,7 +157,7 @@ def reduce_function(function: types.FunctionType, namespace: dict[str, Any]) -> 
     if type(where) is dict and where is not namespace:
         module = _module_of(where)
         where = where if module is None else _Scope(module)
-    arguments = (function.__code__, where, function.__name__, function.__closure__, _written_as(function))
+    arguments = (function.__code__, where, function.__name__, function.__closure__, written_as(function))
     return make_function, arguments, (state, function.__dict__), None, None, set_function
 
 
@@ -278,25 +263,19 @@ def make_function(
 ) -> types.FunctionType:
     """A bare function; `set_function` gives it its state, so that it may refer to itself.
 
-    Unless it is `restoring`, a function that the main module defines in the same way comes first.
+    A function of the main module may come first, see `Tie`.
 
     Args:
         code: What it does.
         where: Its globals: the live notebook namespace, a dict of its own, or a module's name.
         name: Its ``__name__``.
         closure: Its cells, shared with other functions of the same group.
-        definition: See `_written_as`.
+        definition: See `written_as`.
     """
     scope = vars(importlib.import_module(where)) if isinstance(where, str) else where
-    if definition and not _mode.restoring:
-        there = _bound_to(code.co_qualname)
-        there = there.__func__ if isinstance(there, (staticmethod, classmethod)) else there
-        if (
-            type(there) is types.FunctionType
-            and there.__globals__ is scope
-            and _written_as(there) == definition
-        ):
-            return there
+    there = function_there(code, scope, definition)
+    if there is not None:
+        return there
     made = types.FunctionType(code, scope, name, None, closure)
     _bare[id(made)] = made
     return made
@@ -366,10 +345,10 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
 
     Each class has an identity that travels with it, so the same class restored twice in one
     process is one class, and instances restored later belong to it. In another process that has
-    made the class itself, instances belong to that one (see `_class_that_is_there`).
+    made the class itself, instances may belong to that one (see `Tie`).
     """
     identity = cloudpickle._get_or_create_tracker_id(cls)
-    definition = _definition(cls)
+    definition = definition_of(cls)
     if "__members__" in dir(type(cls)) and hasattr(cls, "_member_map_"):
         members = {name: member._value_ for name, member in cls.__members__.items()}  # type: ignore[attr-defined]
         arguments = (
@@ -450,74 +429,6 @@ def _registered_with(cls: type) -> list[Any]:
     return [base for base in abstract_classes() if any(ref() is cls for ref in abc._get_dump(base)[0])]  # type: ignore[attr-defined] # typeshed lacks it
 
 
-def _definition(cls: type) -> str:
-    """What tells whether a class of the main module is the one that was written there, by its name.
-
-    Its bases, methods and annotations count, and the members of an enumeration; what its other
-    attributes hold is its state. Empty for a class that no name leads to.
-    """
-    if home_of(cls) != "__main__" or "<locals>" in cls.__qualname__:
-        return ""
-    said: list[object] = [type(cls).__qualname__, *(base.__qualname__ for base in cls.__bases__)]
-    said += sorted((name, _code_of(each)) for name, each in _methods(cls))
-    said += sorted(vars(cls).get("__annotations__", ()))
-    for label, member in vars(cls).get("_member_map_", {}).items():
-        said += [label, _told(member._value_)]
-    return xxhash.xxh3_128_hexdigest(repr(said).encode("utf-8", "surrogatepass"))
-
-
-def _written_as(function: types.FunctionType) -> str:
-    """As `_definition`, for a function: what tells whether it is the one that was written there."""
-    qualname = function.__qualname__
-    if (
-        home_of(function) != "__main__"
-        or function.__closure__
-        or "<" in qualname
-        or qualname != function.__code__.co_qualname
-    ):
-        return ""
-    return xxhash.xxh3_128_hexdigest(repr(_code_of(function)).encode("utf-8", "surrogatepass"))
-
-
-def _code_of(function: types.FunctionType) -> tuple[str, str, str]:
-    defaults = _told(function.__defaults__), _told(function.__kwdefaults__)
-    return code_token(function.__code__).hex(), *defaults
-
-
-def _told(value: object) -> str:
-    """A value that code states, as text; of one that may change, its kind."""
-    if type(value) is tuple:
-        return repr([_told(item) for item in value])
-    if type(value) is dict:
-        return repr([(name, _told(item)) for name, item in value.items()])
-    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
-        return f"{value.__module__}.{value.__qualname__}"
-    return repr(value) if is_immutable_atom(value) else kind_name(value)
-
-
-def _methods(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
-    for name, value in vars(cls).items():
-        parts = (value.fget, value.fset, value.fdel) if type(value) is property else (value,)
-        for part in parts:
-            function = part.__func__ if isinstance(part, (staticmethod, classmethod)) else part
-            if type(function) is types.FunctionType:
-                yield name, function
-
-
-def _class_that_is_there(qualname: str, definition: str) -> type | None:
-    """The class that the main module, a script or a notebook, has under a name, where it says the same."""
-    found = _bound_to(qualname) if definition else None
-    return found if isinstance(found, type) and _definition(found) == definition else None
-
-
-def _bound_to(qualname: str) -> object:
-    """What the main module has under a name, None where there is no such name."""
-    found: Any = sys.modules.get("__main__")
-    for part in qualname.split("."):
-        found = vars(found).get(part) if isinstance(found, (types.ModuleType, type)) else None
-    return found
-
-
 _bare: dict[int, type | types.FunctionType] = {}
 """Classes and functions that were just made and have no attributes yet, by id."""
 
@@ -527,12 +438,12 @@ def make_class(  # noqa: PLR0917 - stored format
 ) -> type:
     """The class of that identity if this process has it, else a bare one.
 
-    Unless it is `restoring`, a class that the main module defines in the same way comes first.
+    A class of the main module may come first, see `Tie`.
 
     Hooks the notebook itself defines (``__init_subclass__``, a metaclass's ``__new__``) are
     not run: what they did is in the stored state.
     """
-    known = _known(body.get("__qualname__", name), identity, definition)
+    known = class_there(body.get("__qualname__", name), identity, definition)
     resolved = types.resolve_bases(bases)
     if known is not None:
         _give_bases(known, resolved)
@@ -548,20 +459,15 @@ def make_class(  # noqa: PLR0917 - stored format
     return _tracked(made, identity)
 
 
-def _known(qualname: str, identity: str, definition: str) -> type | None:
-    there = None if _mode.restoring else _class_that_is_there(qualname, definition)
-    return there or cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
-
-
 def _tracked(made: type, identity: str) -> type:
-    tracked: type = cloudpickle._lookup_class_or_track(identity, made)
-    _bare[id(tracked)] = tracked
-    return tracked
+    kept = keep(made, identity)
+    _bare[id(kept)] = kept
+    return kept
 
 
 def _give_bases(cls: type, bases: tuple[Any, ...]) -> None:
     """Let a live class derive from `bases`, where one of the notebook's own was defined again meanwhile."""
-    if not _mode.restoring or getattr(trying, "on", False) or len(bases) != len(cls.__bases__):
+    if current_tie() is not Tie.RESTORED or getattr(trying, "on", False) or len(bases) != len(cls.__bases__):
         return
     other = [new for old, new in zip(cls.__bases__, bases, strict=True) if old is not new]
     if other and not any(map(by_reference, other)):
@@ -601,7 +507,7 @@ def make_enum(  # noqa: PLR0917 - stored format
     definition: str = "",
 ) -> type:
     """An enum with its members and aliases; `set_class` gives both their attributes."""
-    known = _known(qualname, identity, definition)
+    known = class_there(qualname, identity, definition)
     if known is not None:
         return known
     made = cloudpickle._make_skeleton_enum(bases, name, qualname, members, module, identity, None)
@@ -609,12 +515,12 @@ def make_enum(  # noqa: PLR0917 - stored format
 
 
 def set_class(cls: type, state: State) -> None:
-    """Give a class exactly the attributes it had when it was stored; a live one only while `restoring`.
+    """Give a class exactly the attributes it had when it was stored; a live one only where it is restored.
 
     Not during a trial (`trying`): then the classes are live already and must stay untouched.
     """
     made = _bare.pop(id(cls), None)
-    if getattr(trying, "on", False) or (made is None and not _mode.restoring):
+    if getattr(trying, "on", False) or (made is None and current_tie() is not Tie.RESTORED):
         return
     state = dict(state)
     for subclass in state.pop("_abc_registry_", ()):

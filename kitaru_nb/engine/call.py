@@ -19,6 +19,7 @@ from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.artifacts.kinds import ATOMS, is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import is_marker, marker_details
 from kitaru_nb.artifacts.pickle_codec import referring
+from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.callee import Callee, Look, callee_of, variable
 from kitaru_nb.engine.commit import Written
@@ -240,7 +241,8 @@ class Call:
         engine, namespace = self.scope.book.engine, self._callee.scope
 
         def store() -> tuple[Mapping[str, Any], Written]:
-            given = engine.get(replay.values[override.key], namespace=namespace)[override.key]
+            with tied(Tie.SERVED):
+                given = engine.get(replay.values[override.key], namespace=namespace)[override.key]
             written = Written()
             stored = engine.put({RESULT: given}, namespace=namespace)
             value = digest_values({RESULT: given}, namespace=namespace)
@@ -460,7 +462,8 @@ def _globals_of(look: Look) -> dict[str, object]:
 
 def load_result(scope: Scope, found: Checkpoint, *, namespace: dict[str, Any]) -> Mapping[str, Any]:
     """The stored values of a recorded call."""
-    return scope.book.engine.get(found.draft.groups[0].artifact, namespace=namespace)
+    with tied(Tie.SERVED):
+        return scope.book.engine.get(found.draft.groups[0].artifact, namespace=namespace)
 
 
 def refuse_unstorable(called: str, stored: Stored, result: object) -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any
 
-from kitaru_nb.artifacts.functions import restoring, take_place
+from kitaru_nb.artifacts.functions import take_place
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.notes import Note, noting, place
 from kitaru_nb.artifacts.resource import making
+from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.artifacts.verify import Verification
 from kitaru_nb.engine.cheaper import make
 from kitaru_nb.engine.definitions import References, is_definition
@@ -197,7 +198,7 @@ class Loader:
             later: list[Verification] | None = None if self._steps is None else []
             self._into.append(self._refers.setdefault(digest, {}))
             try:
-                with noting() as self._notes[digest], making(self._make), restoring():
+                with noting() as self._notes[digest], making(self._make), tied(Tie.RESTORED):
                     values = self._engine.get(
                         digest, namespace=self._namespace.live, resolve=self._resolve, later=later
                     )
@@ -318,7 +319,7 @@ class Loader:
         self, digest: Digest, namespace: dict[str, Any], resolve: Callable[[Anchor], object]
     ) -> dict[str, object]:
         self._engine.trust.vouch(digest)  # a recipe that is trusted reads it
-        with restoring():
+        with tied(Tie.RESTORED):
             return self._engine.get(digest, namespace=namespace, resolve=resolve)
 
     def is_live(self, group: Group) -> bool:

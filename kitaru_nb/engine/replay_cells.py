@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.namespace import Namespace
@@ -230,14 +231,16 @@ class CellReplay:
         digests = {self._replay.values[name] for name in self._replay.inputs}
         self._namespace.let_go()
         for digest in digests:  # one, or none
-            self._namespace.live.update(self._engine.get(digest, namespace=self._namespace.live))
+            with tied(Tie.SERVED):
+                self._namespace.live.update(self._engine.get(digest, namespace=self._namespace.live))
 
     def given(self, scope: str) -> Mapping[str, object] | None:
         """What a cell's names are to hold instead of what it would give them; None where it runs."""
         override = self._replay.override("", scope)
         if override is None:
             return None
-        stored = self._engine.get(self._replay.values[override.key], namespace=self._namespace.live)
+        with tied(Tie.SERVED):
+            stored = self._engine.get(self._replay.values[override.key], namespace=self._namespace.live)
         found: Any = stored[override.key]
         return dict(found)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
+from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.trust import Standing
 from kitaru_nb.journal.journal import Journal
@@ -76,7 +77,8 @@ def stored_values(engine: Callable[[], Engine]) -> Callable[[Checkpoint, str], o
     def value(checkpoint: Checkpoint, name: str) -> object:
         if checkpoint.seq not in known:
             known[checkpoint.seq] = stored_names(engine, checkpoint.seq)
-        return known[checkpoint.seq][name]
+        with tied(Tie.APART):
+            return known[checkpoint.seq][name]
 
     return value
 

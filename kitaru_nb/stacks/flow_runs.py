@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.engine.callee import plain_function
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.flow import FLOW, INPUTS, Defined, Flow, Turn, defining, is_flow_of
@@ -87,7 +88,8 @@ def begun_with(engine: Engine, began: Checkpoint) -> tuple[tuple[Any, ...], dict
         message = f"the inputs of `{began.execution}` could not all be stored: {reason}"
         raise UsageError(message, kind="unstorable-inputs", hint="call the flow again where it was called")
     engine.trust.require([began])
-    stored: Any = engine.get(group.artifact, namespace={})[INPUTS]
+    with tied(Tie.SERVED):
+        stored: Any = engine.get(group.artifact, namespace={})[INPUTS]
     return tuple(stored["args"]), dict(stored["kwargs"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import secrets
 import sys
 import types
 from typing import Any
@@ -17,9 +18,9 @@ from kitaru_nb.artifacts.functions import (
     make_class,
     reduce_code,
     reduce_function,
-    restoring,
     set_class,
 )
+from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.errors import UnstorableError
 
 
@@ -88,7 +89,7 @@ def test_setting_a_class_removes_what_it_did_not_have() -> None:
 
     set_class(space["A"], state)
     loaded = space["A"].kept, space["A"].added
-    with restoring():
+    with tied(Tie.RESTORED):
         set_class(space["A"], state)
 
     assert loaded == (2, 3), "what is only loaded leaves a class that is there as it is"
@@ -116,32 +117,50 @@ def stored_point() -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    ("written", "is_that"),
+    ("written", "served", "loaded"),
     [
-        (POINT, True),
-        ("\n\n# further down" + POINT + "Point.count = 5\n", True),
-        (POINT.replace("2 * self.x", "3 * self.x"), False),
-        (POINT.replace("self.x = x", "self.y = x"), False),
-        (POINT.replace("times: float = 1", "times: float = 2"), False),
-        (POINT.replace("class Point", "class Point(list)"), False),
-        (POINT.replace("class Point", "class Other"), False),
-        (POINT + "    def more(self): pass\n", False),
-        ("\nPoint = 7\n", False),
-        ("", False),
+        (POINT, True, True),
+        ("\n\n# further down" + POINT, True, True),
+        (POINT + "Point.count = 5\n", True, False),
+        (POINT + "Point.more = []\n", True, False),
+        (POINT + "Point.more = object()\n", True, False),
+        (POINT.replace("2 * self.x", "3 * self.x"), False, False),
+        (POINT.replace("self.x = x", "self.y = x"), False, False),
+        (POINT.replace("times: float = 1", "times: float = 2"), False, False),
+        (POINT.replace("class Point", "class Point(list)"), False, False),
+        (POINT.replace("class Point", "class Other"), False, False),
+        (POINT + "    def more(self): pass\n", False, False),
+        ("\nPoint = 7\n", False, False),
+        ("", False, False),
     ],
 )
 def test_a_class_of_the_main_module_is_the_stored_one_where_it_says_the_same(
-    stored_point: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, written: str, is_that: bool
+    stored_point: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, written: str, served: bool, loaded: bool
 ) -> None:
     main = types.ModuleType("__main__")
     vars(main).update(_cell("import enum" + written))
     monkeypatch.setitem(sys.modules, "__main__", main)
+    found = {}
 
-    made = make_class(*stored_point)
+    for tie in Tie:
+        *arguments, definition = stored_point
+        with tied(tie):
+            made = make_class(*arguments[:-1], f"identity {secrets.token_hex(4)}", definition)
+        found[tie] = made is vars(main).get("Point")
 
-    assert (made is vars(main).get("Point")) is is_that
-    with restoring():
-        assert make_class(*stored_point) is not vars(main).get("Point")
+    assert found == {Tie.LOADED: loaded, Tie.SERVED: served, Tie.RESTORED: False, Tie.APART: False}
+
+
+def test_what_is_compared_belongs_to_one_class_that_is_nobody_elses(stored_point: tuple[Any, ...]) -> None:
+    *arguments, definition = stored_point
+    arguments[-1] = "identity of what is compared"
+    mine = make_class(*arguments, definition)
+
+    with tied(Tie.APART):
+        one, other = make_class(*arguments, definition), make_class(*arguments, definition)
+
+    assert one is other is not mine
+    assert make_class(*arguments, definition) is mine
 
 
 def test_an_enumeration_is_the_one_of_the_main_module_where_its_members_are_the_same(
@@ -156,9 +175,12 @@ def test_an_enumeration_is_the_one_of_the_main_module_where_its_members_are_the_
         main = types.ModuleType("__main__")
         vars(main).update(_cell(source))
         monkeypatch.setitem(sys.modules, "__main__", main)
-        found.append(make(*arguments, f"identity {number} of colors", definition) is main.Color)
+        for tie in (Tie.SERVED, Tie.LOADED):
+            with tied(tie):
+                made = make(*arguments, f"identity {number} of {tie}", definition)
+            found.append(made is main.Color)
 
-    assert found == [True, False, False]
+    assert found == [True, True, False, False, False, False]
 
 
 def test_a_class_that_no_name_leads_to_is_never_taken_for_another() -> None:

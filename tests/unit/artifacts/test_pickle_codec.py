@@ -23,8 +23,8 @@ from kitaru_nb.errors import UnstorableError
 _PROCESS = """
 import linecache, pickle, sys, traceback, types
 from kitaru_nb.artifacts.digest import digest_values, walk_digest
-from kitaru_nb.artifacts.functions import restoring
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
+from kitaru_nb.artifacts.ties import Tie, tied
 
 def cell(source, name, space):
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
@@ -62,7 +62,7 @@ for name, case in cases.items():
             again = codec.encode(values, namespace=space)
             held = [memoryview(bytearray(b)) for b in again.buffers]
             cell(case["check"], f"<check {name}>", space)
-            with restoring():
+            with tied(Tie.RESTORED):
                 twice = codec.decode(again.meta, held.__getitem__, namespace=space)
             out[name]["third"] = digest_values(twice, namespace=space)
     except BaseException:
