@@ -71,7 +71,6 @@ _PYTHON = sys.version_info[:2]
 trying = threading.local()
 """``trying.on`` is true while a group is decoded only to see whether that works."""
 
-
 _NOT_STATE = frozenset(
     ["__dict__", "__weakref__", "__slotnames__", "_abc_impl", "__static_attributes__", "__annotate_func__"]
 )
@@ -510,7 +509,8 @@ def make_enum(  # noqa: PLR0917 - stored format
     known = class_there(qualname, identity, definition)
     if known is not None:
         return known
-    made = cloudpickle._make_skeleton_enum(bases, name, qualname, members, module, identity, None)
+    tracked_as = None if current_tie() is Tie.APART else identity
+    made = cloudpickle._make_skeleton_enum(bases, name, qualname, members, module, tracked_as, None)
     return _tracked(made, identity)
 
 

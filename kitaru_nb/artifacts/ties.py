@@ -88,9 +88,10 @@ def class_there(qualname: str, identity: str, definition: str) -> type | None:
         return _apart.get(identity)
     known: type | None = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
     if _current.tie is Tie.SERVED:
-        return _defined_as(qualname, definition, in_all=False) or known
-    if _current.tie is Tie.LOADED:
-        return known or _defined_as(qualname, definition, in_all=True)
+        there = _defined_as(qualname, definition, in_all=False)
+        return known if there is None else there
+    if _current.tie is Tie.LOADED and known is None:
+        return _defined_as(qualname, definition, in_all=True)
     return known
 
 

@@ -195,7 +195,7 @@ def _stand_in(script: ModuleType) -> None:
     main = sys.modules.get(_MAIN)
     spec = getattr(main, "__spec__", None)
     entry = getattr(getattr(main, "main", None), "__module__", None)
-    ours = (spec is not None and spec.name.startswith("kitaru_nb")) or entry == "kitaru_nb.cli.main"
+    ours = (spec is not None and spec.name.startswith("kitaru_nb.")) or entry == "kitaru_nb.cli.main"
     if ours or main is _stood_in.get(_MAIN):
         sys.modules[_MAIN] = _stood_in[_MAIN] = script
     sys.modules[_MODULE] = script

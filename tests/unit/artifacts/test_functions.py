@@ -151,16 +151,19 @@ def test_a_class_of_the_main_module_is_the_stored_one_where_it_says_the_same(
     assert found == {Tie.LOADED: loaded, Tie.SERVED: served, Tie.RESTORED: False, Tie.APART: False}
 
 
-def test_what_is_compared_belongs_to_one_class_that_is_nobody_elses(stored_point: tuple[Any, ...]) -> None:
-    *arguments, definition = stored_point
-    arguments[-1] = "identity of what is compared"
-    mine = make_class(*arguments, definition)
+@pytest.mark.parametrize("written", [POINT, "\nclass Point(enum.Enum):\n    ROUND = 1\n"])
+def test_what_is_compared_belongs_to_one_class_that_is_nobody_elses(written: str) -> None:
+    mine = _cell("import enum" + written)["Point"]
+    make, arguments, state, *_ = functions.reduce_class(mine)
+    mine.later = 1
 
     with tied(Tie.APART):
-        one, other = make_class(*arguments, definition), make_class(*arguments, definition)
+        one, other = make(*arguments), make(*arguments)
+        set_class(one, state)
 
     assert one is other is not mine
-    assert make_class(*arguments, definition) is mine
+    assert (hasattr(one, "later"), mine.later) == (False, 1)
+    assert make(*arguments) is mine
 
 
 def test_an_enumeration_is_the_one_of_the_main_module_where_its_members_are_the_same(
