@@ -22,6 +22,7 @@ from cloudpickle import cloudpickle
 
 from kitaru_nb.artifacts.code_digest import code_token
 from kitaru_nb.artifacts.kinds import home_of, is_immutable_atom, kind_name
+from kitaru_nb.artifacts.secret_scan import is_secret_text
 
 __all__ = [
     "Tie",
@@ -139,9 +140,10 @@ def definition_of(cls: type) -> str:
 
     Two digests: of its bases, methods and annotations and the members of an enumeration; and of
     what its other attributes hold, which is missing where one of them can change by itself. Empty
-    for a class that no name leads to.
+    for a class that no name leads to, and for one in which a secret is written: no digest of that
+    is put on record.
     """
-    if home_of(cls) != "__main__" or "<locals>" in cls.__qualname__:
+    if home_of(cls) != "__main__" or "<locals>" in cls.__qualname__ or _states_secret(cls):
         return ""
     said: list[object] = [type(cls).__qualname__, *(base.__qualname__ for base in cls.__bases__)]
     said += sorted((name, _code_of(each)) for name, each in _methods(cls))
@@ -160,7 +162,43 @@ def written_as(function: types.FunctionType) -> str:
     is_named = "<" not in qualname and qualname == function.__code__.co_qualname
     if home_of(function) != "__main__" or function.__closure__ or not is_named:
         return ""
+    if any(is_secret_text(*each) for each in _texts_of(function)):
+        return ""
     return _digest(_code_of(function))
+
+
+def _states_secret(cls: type) -> bool:
+    members = vars(cls).get("_member_map_", {})
+    texts = [each for name, member in members.items() for each in _texts_in(name, member._value_)]
+    texts += [each for name, value in vars(cls).items() for each in _texts_in(name, value)]
+    for _, function in _methods(cls):
+        texts += _texts_of(function)
+    return any(is_secret_text(*each) for each in texts)
+
+
+def _texts_of(function: types.FunctionType) -> list[tuple[str, str]]:
+    """The texts in a function, each with the name that it goes by, if it has one."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    named = [
+        *zip(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=True)
+    ]
+    named += (function.__kwdefaults__ or {}).items()
+    codes = [code]
+    for each in codes:
+        codes += (const for const in each.co_consts if type(const) is types.CodeType)
+        named += (("", const) for const in each.co_consts)
+    return [each for name, value in named for each in _texts_in(name, value)]
+
+
+def _texts_in(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if type(value) is str:
+        yield name, value
+    elif type(value) in (tuple, list):
+        for item in value:  # type: ignore[attr-defined] # it is one of these
+            yield from _texts_in(name, item)
+    elif type(value) is dict:
+        for key, item in value.items():
+            yield from _texts_in(key if type(key) is str else "", item)
 
 
 def _digest(said: object) -> str:

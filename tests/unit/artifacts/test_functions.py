@@ -225,3 +225,25 @@ def test_the_running_python_is_recorded_with_code() -> None:
     _, (_, python, *_) = reduce_code((lambda: 1).__code__, {})
 
     assert tuple(python) == tuple(sys.version_info[:2])
+
+
+KEY = "sk-proj-" + "a1B2c3D4" * 6
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "class Point:\n    password = 'hunter2-hunter2'",
+        "class Point:\n    options = {'password': 'hunter2-hunter2'}",
+        "class Point:\n    def __init__(self, password='hunter2-hunter2'): pass",
+        "class Point:\n    def __init__(self, *, password='hunter2-hunter2'): pass",
+        f"class Point:\n    def f(self):\n        return lambda: {KEY!r}",
+        f"import enum\nclass Point(enum.Enum):\n    ONE = {KEY!r}",
+        f"class Point:\n    keys = [{KEY!r}]",
+    ],
+)
+def test_no_digest_of_a_secret_is_stored_with_a_class(written: str) -> None:
+    plain = _cell(written.replace("password", "text").replace("hunter2", "any").replace(KEY, "any"))["Point"]
+
+    assert functions.reduce_class(_cell(written)["Point"])[1][-1] == ""
+    assert functions.reduce_class(plain)[1][-1] != ""
