@@ -58,6 +58,9 @@ class _Current(threading.local):
     tie = Tie.LOADED
 
 
+_DEPTH, _MANY = 4, 100
+_UNSURE = "\0"  # which no text holds as it is once it is quoted
+
 _current = _Current()
 _apart: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 
@@ -153,7 +156,7 @@ def definition_of(cls: type) -> str:
         said += [label, _told(member._value_)]
     held = ((name, value) for name, value in vars(cls).items() if name not in members)
     data = repr(sorted((name, _told(value)) for name, value in held if _is_data(name, value)))
-    return _digest(said) + (" " + _digest(data) if _UNSURE not in data else "")
+    return _digest(said) + (" " + _digest(data) if repr(_UNSURE)[1:-1] not in data else "")
 
 
 def written_as(function: types.FunctionType) -> str:
@@ -179,9 +182,8 @@ def _states_secret(cls: type) -> bool:
 def _texts_of(function: types.FunctionType) -> list[tuple[str, str]]:
     """The texts in a function, each with the name that it goes by, if it has one."""
     code, defaults = function.__code__, function.__defaults__ or ()
-    named = [
-        *zip(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=True)
-    ]
+    first = max(0, code.co_argcount - len(defaults))
+    named = [*zip(code.co_varnames[first : code.co_argcount], defaults, strict=False)]
     named += (function.__kwdefaults__ or {}).items()
     codes = [code]
     for each in codes:
@@ -190,15 +192,13 @@ def _texts_of(function: types.FunctionType) -> list[tuple[str, str]]:
     return [each for name, value in named for each in _texts_in(name, value)]
 
 
-def _texts_in(name: str, value: object) -> Iterator[tuple[str, str]]:
+def _texts_in(name: str, value: Any, depth: int = _DEPTH) -> Iterator[tuple[str, str]]:
     if type(value) is str:
         yield name, value
-    elif type(value) in (tuple, list):
-        for item in value:  # type: ignore[attr-defined] # it is one of these
-            yield from _texts_in(name, item)
-    elif type(value) is dict:
-        for key, item in value.items():
-            yield from _texts_in(key if type(key) is str else "", item)
+    elif _is_small(value, depth):
+        items = value.items() if type(value) is dict else ((name, item) for item in value)
+        for key, item in items:
+            yield from _texts_in(key if type(key) is str else "", item, depth - 1)
 
 
 def _digest(said: object) -> str:
@@ -210,18 +210,19 @@ def _code_of(function: types.FunctionType) -> tuple[str, str, str]:
     return code_token(function.__code__).hex(), *defaults
 
 
-_UNSURE = "some "
-
-
-def _told(value: object) -> str:
+def _told(value: Any, depth: int = _DEPTH) -> str:
     """A value that code states, as text; of one that can change by itself, its kind."""
-    if type(value) in (tuple, list):
-        return repr([_told(item) for item in value])  # type: ignore[attr-defined] # it is one of these
-    if type(value) is dict:
-        return repr([(name, _told(item)) for name, item in value.items()])
+    if _is_small(value, depth):
+        items = value.items() if type(value) is dict else value
+        return repr([type(value).__name__, *(_told(item, depth - 1) for item in items)])
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
         return f"{home_of(value)}.{value.__qualname__}"
     return repr(value) if is_immutable_atom(value) else _UNSURE + kind_name(value)
+
+
+def _is_small(value: Any, depth: int) -> bool:
+    """Whether a value is a container that is looked into: code that states one does so in a few lines."""
+    return type(value) in (tuple, list, dict) and depth > 0 and len(value) <= _MANY
 
 
 _CODE = (

@@ -124,6 +124,7 @@ def stored_point() -> tuple[Any, ...]:
         (POINT + "Point.count = 5\n", True, False),
         (POINT + "Point.more = []\n", True, False),
         (POINT + "Point.more = object()\n", True, False),
+        (POINT + "Point.more = [1]\nPoint.more.append(Point.more)\n", True, False),
         (POINT.replace("2 * self.x", "3 * self.x"), False, False),
         (POINT.replace("self.x = x", "self.y = x"), False, False),
         (POINT.replace("times: float = 1", "times: float = 2"), False, False),
@@ -247,3 +248,14 @@ def test_no_digest_of_a_secret_is_stored_with_a_class(written: str) -> None:
 
     assert functions.reduce_class(_cell(written)["Point"])[1][-1] == ""
     assert functions.reduce_class(plain)[1][-1] != ""
+
+
+def test_a_class_is_told_from_others_by_what_its_small_containers_hold_only() -> None:
+    def data(more: str) -> str:
+        said: str = functions.reduce_class(_cell(f"class Point:\n    more = {more}")["Point"])[1][-1]
+        return said.partition(" ")[2]
+
+    assert data("[1, ('a', {'b': 2})]") == data("[1, ('a', {'b': 2})]") != data("[1, ('a', {'b': 3})]")
+    assert data("[1, 2]") != data("(1, 2)")
+    assert "" != data("['some \\n']") != data("['some']")
+    assert [data(more) for more in ("[object()]", "list(range(101))", "[[[[[1]]]]]")] == ["", "", ""]
