@@ -12,7 +12,6 @@ import functools
 import sys
 import threading
 import types
-import weakref
 from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any
@@ -45,7 +44,7 @@ class Tie(Enum):
         SERVED: The result of a call that is not made again. It belongs to the class of the main module
             that has the same methods; what the call did to the class's other attributes is put back apart.
         RESTORED: What the notebook holds from now on: classes that are there get the attributes they had.
-        APART: What is compared with what is there: it belongs to nothing that is there.
+        APART: What is compared with what is there, or was there before: each time it is made anew.
     """
 
     LOADED = auto()
@@ -62,7 +61,6 @@ _DEPTH, _MANY = 4, 100
 _UNSURE = "\0"  # which no text holds as it is once it is quoted
 
 _current = _Current()
-_apart: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 
 
 @contextlib.contextmanager
@@ -89,7 +87,7 @@ def class_there(qualname: str, identity: str, definition: str) -> type | None:
         definition: What `definition_of` gave for it.
     """
     if _current.tie is Tie.APART:
-        return _apart.get(identity)
+        return None
     known: type | None = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
     if _current.tie is Tie.SERVED:
         there = _defined_as(qualname, definition, in_all=False)
@@ -102,7 +100,7 @@ def class_there(qualname: str, identity: str, definition: str) -> type | None:
 def keep(made: type, identity: str) -> type:
     """Let a class that was made for a stored one be taken for it from now on."""
     if _current.tie is Tie.APART:
-        return _apart.setdefault(identity, made)
+        return made
     return cloudpickle._lookup_class_or_track(identity, made)  # type: ignore[no-any-return] # `made`
 
 

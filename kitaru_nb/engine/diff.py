@@ -13,7 +13,6 @@ from typing import Any
 
 from kitaru_nb.artifacts.diff import ValueDiff, diff_text, diff_values
 from kitaru_nb.artifacts.plain_stream import Opaque
-from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.preview import plain_value
@@ -216,8 +215,7 @@ class _Side:
     def value(self, step: Checkpoint, group: Group, name: str) -> object:
         names = stored_names(self._opened, step.seq, digest=group.artifact)
         try:
-            with tied(Tie.APART):
-                return names.artifact(group.artifact)[name]
+            return names.artifact(group.artifact)[name]
         except UntrustedError:
             found = self._plain(group, name)
             if isinstance(found, Opaque):

@@ -415,20 +415,21 @@ def flow_label(function: FunctionType, notebook: str | None) -> str:
     module = function.__module__
     if module in _MAIN or module not in sys.modules:
         file = _file_of(function, notebook)
-        spec = _spec_of_main(module)
+        spec = _spec_of(function)
         named = spec is not None and module in _MAIN  # python -m
         module = spec.name if named else Path(file).stem if file else "__main__"
     return f"{module}:{function.__qualname__}"
 
 
-def _spec_of_main(module: str) -> Any:
-    return getattr(sys.modules.get(module), "__spec__", None)
+def _spec_of(function: FunctionType) -> Any:
+    """What a main module was imported by: None for a script or notebook, else it was ``python -m``."""
+    return function.__globals__.get("__spec__")
 
 
 def _file_of(function: FunctionType, notebook: str | None) -> str | None:
     if function.__module__ not in _MAIN and function.__module__ in sys.modules:
         return None
-    if function.__module__ in _MAIN and _spec_of_main(function.__module__) is not None:
+    if function.__module__ in _MAIN and _spec_of(function) is not None:
         return None  # python -m module
     file = function.__globals__.get("__file__")
     return notebook or (str(Path(file).absolute()) if isinstance(file, str) else None)

@@ -145,7 +145,9 @@ def _defining(execution: Execution, module: str, folder: str) -> Mapping[str, An
 
 def _present(execution: Execution, qualname: str) -> FunctionType | None:
     """The flow as the running notebook or script defines it, if that is the one that defines it."""
-    found: Any = sys.modules.get("__main__")
+    found: Any = sys.modules.get(_MAIN)
+    if found is _stood_in.get(_MAIN):
+        return None  # an earlier execution's, which has left its traces in it
     for part in qualname.split("."):
         found = getattr(found, part, None)
     return _only_function(plain_function(found)) if is_flow_of(found, execution.identity) else None
@@ -175,8 +177,7 @@ def _run_module(name: str, folder: str) -> Mapping[str, Any]:
 
 
 def _run(module: ModuleType, code: CodeType, folder: str) -> Mapping[str, Any]:
-    _stand_in(module)
-    with _importing_from(folder), suppress(Defined):
+    with _standing_in(module), _importing_from(folder), suppress(Defined):
         defining.on = True
         try:
             exec(code, vars(module))  # noqa: S102 - the user's own script
@@ -185,20 +186,29 @@ def _run(module: ModuleType, code: CodeType, folder: str) -> Mapping[str, Any]:
     return vars(module)
 
 
-def _stand_in(script: ModuleType) -> None:
-    """Let a script's module be found as it is where the script itself runs, or in a worker that it spawned.
+@contextmanager
+def _standing_in(script: ModuleType) -> Iterator[None]:
+    """Let a script's module be found as it is in a worker that the script has spawned.
 
-    It takes the place of a main module that is only a command of ours, or an earlier script's stand-in.
+    It stays where the main module is only a command of ours, or an earlier script's stand-in. A
+    notebook's or a script's own main module, and what its workers call that, are there again afterwards.
     """
     import multiprocessing  # noqa: F401, PLC0415 - it lets the second name stand for the first when it is imported
 
-    main = sys.modules.get(_MAIN)
+    main, before = sys.modules.get(_MAIN), sys.modules.get(_MODULE)
     spec = getattr(main, "__spec__", None)
     entry = getattr(getattr(main, "main", None), "__module__", None)
     ours = (spec is not None and spec.name.startswith("kitaru_nb.")) or entry == "kitaru_nb.cli.main"
+    sys.modules[_MODULE] = script
     if ours or main is _stood_in.get(_MAIN):
         sys.modules[_MAIN] = _stood_in[_MAIN] = script
-    sys.modules[_MODULE] = script
+        yield
+        return
+    try:
+        yield
+    finally:
+        if before is not None:
+            sys.modules[_MODULE] = before
 
 
 _stood_in: dict[str, ModuleType] = {}

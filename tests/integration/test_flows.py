@@ -739,6 +739,36 @@ def test_a_command_goes_on_with_a_module_that_was_run_by_its_name(tmp_path: Path
     assert script.notes() == ["make", "end", "end"]
     (execution,) = script.executions()
     assert (execution["flow"], execution["status"]) == ("pkg.my_agent:main", "completed")
+    with Kernel(script.folder / "home", notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run(f"import os; os.environ['RAN'] = {str(script.ran)!r}", cell="a")
+        replayed = kernel.run(
+            f"import kitaru_nb as kt; kt.replay({execution['id']!r}, from_='make').result()", cell="b"
+        )
+    assert replayed.ok, replayed
+    labels = [each["flow"] for each in script.executions() if each["flow"]]
+    assert labels == ["pkg.my_agent:main"] * 2
+
+
+def test_what_a_flow_was_begun_with_belongs_to_the_classes_of_its_script(tmp_path: Path) -> None:
+    script = Script(
+        tmp_path,
+        """
+class Order:
+    seen = set()  # can change by itself: nothing says that it holds the same
+    def __init__(self, x): self.x = x
+
+@kt.flow
+def agent(order):
+    note("begun")
+    print(type(order) is Order, order.x)
+
+if __name__ == "__main__":
+    agent(Order(3))
+""",
+    )
+    script.run(kill_at="begun", expect=KILLED)
+
+    assert script.cli("resume").startswith("True 3\n")
 
 
 def test_a_command_goes_on_with_the_flows_of_two_scripts_one_after_the_other(tmp_path: Path) -> None:
@@ -756,19 +786,61 @@ def test_a_command_goes_on_with_the_flows_of_two_scripts_one_after_the_other(tmp
     assert other.notes() == ["make", "end", "make", "end", "end", "end"]
 
 
+def test_a_command_goes_on_with_two_flows_of_one_script_as_if_each_were_alone(tmp_path: Path) -> None:
+    script = Script(
+        tmp_path,
+        """
+COUNT = 0
+
+@kt.checkpoint
+def work(name):
+    global COUNT
+    COUNT += 1
+    note(f"{name}{COUNT}")
+    return COUNT
+
+@kt.flow
+def agent(name):
+    before = COUNT
+    first = work(name)
+    note(f"after{name}")
+    print(name, before, first, work(name))
+
+if __name__ == "__main__":
+    agent(os.environ["NAME"])
+""",
+    )
+    for name in ("a", "b"):
+        script.run(kill_at=f"after{name}", expect=KILLED, NAME=name)
+
+    printed = script.cli("resume", "--all", "--no-progress")
+
+    assert "a 0 1 2\n" in printed, printed
+    assert "b 0 1 2\n" in printed, printed
+    assert sorted(script.notes()) == sorted(["a1", "a2", "b1", "b2", *["aftera", "afterb"] * 2])
+
+
 def test_a_notebook_that_goes_on_with_a_script_s_flow_stays_the_main_module(tmp_path: Path) -> None:
     script = Script(tmp_path, KINDS)
     script.run(kill_at="end", expect=KILLED)
     with Kernel(script.folder / "home", notebook=tmp_path / "n.ipynb") as kernel:
-        kernel.run(f"import os; os.environ['RAN'] = {str(script.ran)!r}", cell="a")
+        kernel.run(f"import os, sys; os.environ['RAN'] = {str(script.ran)!r}", cell="a")
 
         resumed = kernel.run("%kitaru resume", cell="b")
-        main = kernel.run("import __main__; vars(__main__) is globals()", cell="c")
+        (execution,) = script.executions()
+        replayed = kernel.run(
+            f"import kitaru_nb as kt; kt.replay({execution['id']!r}, from_='make').result()", cell="c"
+        )
+        main = kernel.run(
+            "[vars(sys.modules[name]) is globals() for name in ('__main__', '__mp_main__')]", cell="d"
+        )
 
     assert resumed.ok, resumed
-    assert "10 True True 1 point 7" in resumed.stdout
-    assert script.notes() == ["make", "end", "end"]
-    assert main.result == "True"
+    assert replayed.ok, replayed
+    for said in (resumed.stdout, replayed.stdout):
+        assert "10 True True 1 point 7" in said
+    assert script.notes() == ["make", "end", "end", "make", "end"]
+    assert main.result == "[True, True]"
 
 
 def test_what_is_served_keeps_the_class_it_had_where_the_script_has_another_one_now(tmp_path: Path) -> None:

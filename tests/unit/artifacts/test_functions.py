@@ -153,7 +153,7 @@ def test_a_class_of_the_main_module_is_the_stored_one_where_it_says_the_same(
 
 
 @pytest.mark.parametrize("written", [POINT, "\nclass Point(enum.Enum):\n    ROUND = 1\n"])
-def test_what_is_compared_belongs_to_one_class_that_is_nobody_elses(written: str) -> None:
+def test_what_is_compared_belongs_to_a_class_that_is_nobody_elses(written: str) -> None:
     mine = _cell("import enum" + written)["Point"]
     make, arguments, state, *_ = functions.reduce_class(mine)
     mine.later = 1
@@ -162,9 +162,35 @@ def test_what_is_compared_belongs_to_one_class_that_is_nobody_elses(written: str
         one, other = make(*arguments), make(*arguments)
         set_class(one, state)
 
-    assert one is other is not mine
+    assert len({one, other, mine}) == 3
     assert (hasattr(one, "later"), mine.later) == (False, 1)
     assert make(*arguments) is mine
+
+
+def test_a_function_of_the_main_module_is_taken_as_it_is_unless_it_is_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    vars(main).update(_cell("def f(x, k=1): return x"))
+    there = types.FunctionType(main.f.__code__, vars(main), "f", (1,))
+    main.f = there
+    make, arguments, (slots, attributes), *_ = reduce_function(there, vars(main))
+    state = slots, dict(attributes)
+    there.__dict__["calls"] = 7
+    arguments = (arguments[0], vars(main), *arguments[2:])
+
+    made = {}
+    for tie in Tie:
+        with tied(tie):
+            made[tie] = make(*arguments)
+            functions.set_function(made[tie], state)
+
+    assert {tie for tie, function in made.items() if function is there} == {Tie.LOADED, Tie.SERVED}
+    assert vars(there) == {"calls": 7}
+    assert vars(made[Tie.RESTORED]) == {}
+    there.__defaults__ = (2,)
+    assert make(*arguments) is not there, "another default is another function"
 
 
 def test_an_enumeration_is_the_one_of_the_main_module_where_its_members_are_the_same(

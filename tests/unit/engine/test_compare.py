@@ -36,6 +36,7 @@ def why(shell: Shell, capsys: pytest.CaptureFixture[str], define: str, then: str
         ("def it():\n    return 1", "def it():\n    return 2", "line 2: `return 1` became `return 2`"),
         ("def it():\n    return 1", "def it():\n    x = 0\n    return 1", "line 2 is new: `x = 0`"),
         ("class it:\n    a = 1", "class it:\n    a = 2", "`it` changed: `a` is `2` now and was `1`"),
+        ("class it:\n    a = 1", "it.a = 2", "`it` changed: `a` is `2` now and was `1`"),
         ("def it(k=1):\n    return k", "def it(k=1):\n    return k\nit.__defaults__ = (2,)", "defaults"),
         ("it = 1", "it = 5", "`it` holds another value: `5` now, `1` before"),
         ("it = [1]", "it = [1, 2]", "a list of length 2 now, a list of length 1 before"),
