@@ -184,12 +184,12 @@ class _Walk:
         """The objects of `level` met for the first time, each once; the others join names."""
         found = dict(zip(map(_identity, level), level, strict=True))
         owner = self.owner
-        if not owner.keys().isdisjoint(found):
+        if not owner.keys().isdisjoint(found.keys()):
             for key in [key for key in found if key in owner]:
                 obj = found.pop(key)
                 if owner[key] != index and not self._is_value(key, obj):
                     self._join(owner[key], index)
-        if not self.outside.isdisjoint(found):
+        if not found.keys().isdisjoint(self.outside):  # this way around the shorter one is gone through
             met = self.outside.intersection(found)
             for key in met:
                 del found[key]

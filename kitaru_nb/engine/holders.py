@@ -70,7 +70,7 @@ def is_project_code(module: str) -> bool:
 
 def is_project_file(file: str) -> bool:
     """Whether a file is no part of Python and of no installed package."""
-    return is_local_file(Path(file), _ANYWHERE)
+    return is_local_file(file, _ANYWHERE)
 
 
 def _is_class(cls: Any) -> bool:

@@ -12,7 +12,14 @@ from pathlib import Path
 from types import ModuleType
 
 from kitaru_nb.analysis.key import checkpoint_key
-from kitaru_nb.analysis.modules import LocalModule, is_local_module, local_modules, module_digest
+from kitaru_nb.analysis.modules import (
+    LocalModule,
+    is_local_module,
+    local_modules,
+    module_digest,
+    module_file,
+    variables_of,
+)
 from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.analysis.normal import code_digest, ends_quietly
 from kitaru_nb.analysis.reach import Reach, reach
@@ -73,6 +80,7 @@ class Inputs:
         self._said: list[str] = []
         self._folder = folder
         self._modules_seen = 0
+        self._looked_at: set[str] = set()
         self.local: set[str] = set()
 
     def of(self, cell: Cell, before: State, *, also: Sequence[object] = ()) -> Dependencies:
@@ -141,10 +149,14 @@ class Inputs:
         if len(sys.modules) == self._modules_seen:
             return
         self._modules_seen = len(sys.modules)
-        for module in list(sys.modules.values()):
-            name = getattr(module, "__name__", None)  # sys.modules may hold anything
-            if type(module) is ModuleType and name not in self.local and self._is_local(module):
-                self.local.add(module.__name__)
+        for key in sys.modules.keys() - self._looked_at:
+            module = sys.modules.get(key)  # sys.modules may hold anything
+            if type(module) is not ModuleType or module_file(module) is None:
+                continue
+            self._looked_at.add(key)
+            name = str(variables_of(module).get("__name__"))
+            if name not in self.local and self._is_local(module):
+                self.local.add(name)
                 with suppress(UsageError):  # a module without source; said where a cell reads it
                     module_digest(module)
 

@@ -360,7 +360,7 @@ class Live:
     def _is_project_file(self, name: str) -> bool:
         found = self._project_files.get(name)
         if found is None:
-            found = name.endswith(".py") and is_local_file(Path(name), [self._folder])
+            found = name.endswith(".py") and is_local_file(name, [self._folder])
             self._project_files[name] = found
         return found
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kitaru_nb.analysis import modules
-from kitaru_nb.analysis.modules import is_local_module, local_modules, module_digest
+from kitaru_nb.analysis.modules import is_local_file, is_local_module, local_modules, module_digest
 from kitaru_nb.analysis.reach import Reach, reach
 from kitaru_nb.errors import UsageError
 
@@ -214,6 +214,25 @@ def test_installed_and_standard_modules_are_not_the_projects(project: Path) -> N
     assert not is_local_module(textwrap, [Path("/")])
     assert not is_local_module(sys, [Path("/")])
     assert not is_local_module(modules, [Path(modules.__file__).parents[2]])
+
+
+def test_a_file_is_the_projects_where_it_really_is(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site-packages"
+    files(installed, kt_there="")
+    files(project, kt_here="")
+    (installed / "kt_here.py").symlink_to(project / "kt_here.py")
+    (project / "kt_there.py").symlink_to(installed / "kt_there.py")
+    (installed / "kt_folder").symlink_to(project, target_is_directory=True)
+    monkeypatch.chdir(project)
+
+    assert is_local_file(installed / "kt_here.py", [project])
+    assert is_local_file(installed / "kt_folder" / "kt_here.py", [project])
+    assert is_local_file("kt_here.py", [project])
+    assert not is_local_file("kt_there.py", [project, tmp_path])
+    monkeypatch.chdir(installed)
+    assert not is_local_file("kt_there.py", [project])
 
 
 def test_a_comment_in_a_module_does_not_change_its_digest_and_code_does(project: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import builtins
-import importlib
+import importlib.util
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,27 @@ def test_a_module_of_the_project_counts_as_it_was_loaded(helper: Path, tmp_path:
 
     sys.modules.pop("kt_helper")
     assert found.keys != needs(tmp_path, "x = kt_helper.go()", "import kt_helper").keys
+
+
+def test_a_module_of_the_project_that_is_made_lazily_counts_as_it_was_loaded(
+    helper: Path, tmp_path: Path
+) -> None:
+    spec = importlib.util.find_spec("kt_helper")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = sys.modules["kt_helper"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    loaded = inputs(tmp_path)
+    loaded.fix_modules()
+    assert loaded.local == set()
+    module.go()
+    sys.modules["kt_another"] = types.ModuleType("kt_another")
+
+    loaded.fix_modules()
+
+    del sys.modules["kt_another"]
+    assert loaded.local == {"kt_helper"}
 
 
 def test_a_file_that_it_depends_on_counts_with_its_content(tmp_path: Path) -> None:
