@@ -28,6 +28,7 @@ __all__ = [
     "IsLocal",
     "LocalModule",
     "file_digest",
+    "has_source",
     "imported_by",
     "is_local_file",
     "is_local_module",
@@ -57,11 +58,10 @@ class LocalModule(NamedTuple):
 
 def is_local_file(path: str | os.PathLike[str], roots: Iterable[Path]) -> bool:
     """Whether a file is below one of `roots` and no part of Python or an installed package."""
-    # Asked of thousands of modules: a Path for each takes ten times as long as all the rest.
-    name = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
-    if os.path.islink(name):  # noqa: PTH114
-        name = os.path.realpath(name)
-    return _is_local_folder(os.path.dirname(name), tuple(roots))  # noqa: PTH120
+    name = os.fspath(path)
+    folder = _real_folder(name if os.path.isabs(name) else os.path.join(os.getcwd(), name))  # noqa: PTH109, PTH117, PTH118
+    roots = tuple(roots)
+    return any(_is_in(folder, _resolved(root)) for root in roots) and _is_local_folder(folder, roots)
 
 
 def is_local_module(module: types.ModuleType, roots: Sequence[Path]) -> bool:
@@ -74,6 +74,11 @@ def module_file(module: types.ModuleType) -> Path | None:
     """The source file of a loaded module; None for built-in, frozen and namespace ones."""
     name = _file_name(module)
     return None if name is None else Path(name)
+
+
+def has_source(module: types.ModuleType) -> bool:
+    """Whether a loaded module has a source file, see `module_file`."""
+    return _file_name(module) is not None
 
 
 def _file_name(module: types.ModuleType) -> str | None:
@@ -193,22 +198,31 @@ def _source_of(path: Path) -> _Source:
     return _source(str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
-# Not bounded: what goes through more folders than a bound, again and again, would find none of them.
+# Asked of thousands of modules at a time: with a Path for each it would take ten times as long. Not
+# bounded: what goes through more files than a bound, again and again, would find none of them.
+@cache
+def _real_folder(name: str) -> str:
+    if os.path.islink(name):  # noqa: PTH114
+        name = os.path.realpath(name)
+    return _resolved(os.path.dirname(name))  # noqa: PTH120
+
+
 @cache
 def _is_local_folder(folder: str, roots: tuple[Path, ...]) -> bool:
-    place = _resolved(Path(folder))
-    inside = [root for root in map(_resolved, roots) if place.is_relative_to(root)]
-    if not inside:
-        return False
-    nearest = max(inside, key=lambda root: len(root.parts))
+    place = Path(folder)
+    nearest = Path(max((root for root in map(_resolved, roots) if _is_in(folder, root)), key=len))
     if _INSTALLED.intersection(place.relative_to(nearest).parts) or place.is_relative_to(_OWN_PACKAGE):
         return False
     return not any(place.is_relative_to(home) and home.is_relative_to(nearest) for home in _library_homes())
 
 
+def _is_in(folder: str, root: str) -> bool:
+    return folder == root or folder.startswith(root.rstrip(os.sep) + os.sep)
+
+
 @cache
-def _resolved(path: Path) -> Path:
-    return path.resolve()
+def _resolved(path: str | Path) -> str:
+    return os.path.realpath(path)
 
 
 @lru_cache(maxsize=1)

@@ -67,7 +67,8 @@ class Book:
         files: Files that steps and calls wrote, see `engine.outside`.
         on_hold: Called before code holds on for an answer.
         running: The calls that run now.
-        under_way: Those of them that a thread of ours makes.
+        under_way: Calls and flows that a thread of ours makes, or will: they end before the execution does.
+        ended: The execution has come to its end in this attempt: nothing more belongs to it.
         drew: The call whose random numbers came last, made or served.
         labels: What to type for saved values.
         noted: What is forgotten again where the transaction that it was noted in is undone.
@@ -92,6 +93,7 @@ class Book:
         self.on_hold: Callable[[], None] = lambda: None
         self.running: set[Beside] = set()
         self.under_way: set[object] = set()
+        self.ended = False
         self.drew: Checkpoint | None = None
         self.labels = Labels(engine.journal)
         self.noted = Noted()
@@ -125,7 +127,7 @@ class Book:
     def in_child(self) -> None:
         """A thread that held the lock is not there in the child."""
         self._lock = threading.RLock()
-        self.running = set()
+        self.running, self.under_way = set(), set()
         self.labels, self.noted = Labels(self.engine.journal), Noted()
         self._shares.in_child()
 

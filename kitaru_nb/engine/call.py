@@ -309,6 +309,11 @@ class Call:
         self.scope.refuse_stopped()
         self._effects.take()
         self._after = self.scope.book.newest
+        return self.aside()
+
+    def aside(self) -> Scope:
+        """The scope of what happens in the call, which itself is not put on record."""
+        self.scope.refuse_stopped()
         self.inner = self.scope.inner(self.options.name, self._label, place=self.place)
         return self.inner
 
@@ -394,15 +399,13 @@ class Call:
         if self.inner is not None:
             self.inner.stopped = True
 
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """A thread of ours makes the call inside the block: its end comes before that of the execution."""
-        under_way = self.scope.book.under_way
-        under_way.add(self)
-        try:
-            yield
-        finally:
-            under_way.discard(self)
+    def hold_end(self) -> None:
+        """A thread of ours makes the call, or will: its execution does not end before that."""
+        self.scope.book.under_way.add(self)
+
+    def let_end(self) -> None:
+        """The call has been made, or never will be."""
+        self.scope.book.under_way.discard(self)
 
     def failed(self, error: BaseException) -> None:
         """Put on record that the call raised; no later attempt is given that."""

@@ -329,15 +329,19 @@ def _begun(
         return Future.of_coroutine(lambda: _taken_async(asked, function, options, args, kwargs))
     if asked is None:
         return Future(lambda: _tried(function, options, args, kwargs, None))
-    return Future(lambda: _taken(asked, function, options, args, kwargs), asked.stop)
+    asked.hold_end()
+    return Future(lambda: _taken(asked, function, options, args, kwargs), asked.stop, asked.let_end)
 
 
 def _taken(
     asked: Call, function: FunctionType, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """A call that was begun for another thread, in that thread."""
-    with asked.under_way(), asked.running():
-        return _tried(function, options, args, kwargs, asked)
+    try:
+        with asked.running():
+            return _tried(function, options, args, kwargs, asked)
+    finally:
+        asked.let_end()
 
 
 async def _taken_async(

@@ -3,18 +3,21 @@
 Tasks and calls in one thread carry it along by a context variable. Threads do not, so a thread
 that is started inside a flow or call, or a job handed to a pool there, is given the scope of
 whoever started it; `engine.spawned` does the same for processes. Everywhere else the running cell
-counts, which the front end provides.
+counts, which the front end provides. Without one, a thread that was there before all this, such as
+one that a library keeps, works for the one flow that runs; all else is outside.
 """
 
 from __future__ import annotations
 
 import contextvars
 import functools
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from kitaru_nb.engine.scope import Scope
@@ -34,13 +37,24 @@ __all__ = [
 
 Ask = Callable[[], "Scope | None"]
 
+
+class _Running(NamedTuple):
+    """A flow that runs: its thread, and whether it began outside any other."""
+
+    scope: Scope
+    thread: int
+    alone: bool
+
+
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("kitaru_nb.scope", default=None)
 _job: contextvars.ContextVar[Ask | None] = contextvars.ContextVar("kitaru_nb.job", default=None)
 _provider: Ask = lambda: None  # noqa: E731 - replaced by the front end's
 _in_use: Ask = lambda: None  # noqa: E731 - as above
 _worker: Ask = lambda: None  # noqa: E731 - replaced where the process was started as a worker
 _front: Callable[[], Front | None] = lambda: None  # noqa: E731 - as above
-_outermost: list[Scope] = []
+_flows: list[_Running] = []
+_outside: contextvars.ContextVar[bool] = contextvars.ContextVar("kitaru_nb.outside", default=False)
+_begun_outside: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _following = False
 _INTERPRETERS = "concurrent.futures.interpreter"  # pools of Python 3.14 and later
 _lock = threading.Lock()
@@ -57,15 +71,41 @@ def scope_in_use() -> Scope | None:
 
 
 def _current(provider: Ask) -> Scope | None:
-    found, job = _scope.get(), _job.get()
-    if found is not None:
-        return found
+    mine, job = _scope.get(), _job.get()
+    if mine is not None and not mine.book.ended:
+        return mine
     if job is not None:
         return job()
     found = provider()
     if found is not None:
         return found
-    return _outermost[-1] if _outermost else _worker()
+    # What outlives its flow belongs to nobody else's.
+    return None if mine is not None else _beside() or _worker()
+
+
+def _beside() -> Scope | None:
+    """The flow that this thread works for without having been told: the only one that runs."""
+    flows = list(_flows)
+    alone = [flow for flow in flows if flow.alone]
+    if len(alone) != 1:
+        return None
+    here = threading.get_ident()
+    if here == alone[0].thread:
+        apart = _in_loop()  # a task of the same loop, which the flow did not begin
+    else:
+        apart = here == threading.main_thread().ident or threading.current_thread() in _begun_outside
+    return None if apart or _outside.get() else flows[-1].scope
+
+
+def _in_loop() -> bool:
+    events = sys.modules.get("asyncio.events")
+    if events is None:
+        return False
+    try:
+        events.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def innermost() -> Scope | None:
@@ -117,15 +157,16 @@ def provide_front(provider: Callable[[], Front | None] | None) -> None:
 def inside(scope: Scope) -> Iterator[Scope]:
     """What runs inside the block belongs to `scope`, in this thread and in those that it starts."""
     _follow()
+    around = _scope.get()
     token = _scope.set(scope)
-    outermost = scope.parent is None
-    if outermost:
-        _outermost.append(scope)
+    flow = _Running(scope, threading.get_ident(), around is None or around.book.ended)
+    if scope.parent is None:
+        _flows.append(flow)
     try:
         yield scope
     finally:
-        if outermost:
-            _outermost.remove(scope)
+        if scope.parent is None:
+            _flows.remove(flow)
         try:
             _scope.reset(token)
         except ValueError:  # an async generator was closed in another context
@@ -153,6 +194,8 @@ def _follow_threads() -> None:
     def started(thread: threading.Thread) -> None:
         if _scope.get() is not None or _job.get() is not None:
             thread.run = _in_scope(thread.run)  # type: ignore[method-assign] # this thread's own
+        elif _flows:
+            _begun_outside.add(thread)
         start(thread)
 
     @functools.wraps(submit)
@@ -171,13 +214,15 @@ def _in_scope(job: Callable[..., Any]) -> Callable[..., Any]:
     mine = _scope.get(), _job.get()
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        before = _scope.get(), _job.get()
+        before = _scope.get(), _job.get(), _outside.get()
         _scope.set(mine[0])
         _job.set(mine[1])
+        _outside.set(mine == (None, None))
         try:
             return job(*args, **kwargs)
         finally:
             _scope.set(before[0])
             _job.set(before[1])
+            _outside.set(before[2])
 
     return run

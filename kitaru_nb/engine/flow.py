@@ -7,8 +7,8 @@ import inspect
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -30,7 +30,8 @@ from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.engine.suspensions import note_suspended
-from kitaru_nb.errors import KitaruError, Suspended, UsageError, suspended_in
+from kitaru_nb.errors import ConflictError, KitaruError, Suspended, UsageError, suspended_in
+from kitaru_nb.llm.budget import Budget
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity
@@ -46,6 +47,7 @@ __all__ = [
     "as_flow",
     "defining",
     "flow_label",
+    "in_background",
     "is_flow_of",
     "told_inputs",
 ]
@@ -112,7 +114,7 @@ class Turn:
         attempt: Work in this one, which this process has just begun.
         engine: Where that is on record; else where the code around it is, or the flow's place.
         new: Begin a new execution, even where one could be gone on with.
-        parent: The execution that calls this one.
+        around: The scope of the execution that calls this one.
         tags: Tags of a new execution.
     """
 
@@ -128,11 +130,12 @@ class Turn:
         engine: Engine | None = None,
         new: bool = False,
         within: str | None = None,
-        parent: ExecutionId | None = None,
+        around: Scope | None = None,
         tags: tuple[str, ...] = (),
     ) -> None:
         self.flow = flow
-        self._called = parent is not None
+        self._called = around is not None
+        parent = None if around is None else around.book.execution
         self._inputs = inputs
         self._args, self._kwargs = args, kwargs
         scope = current_scope() if engine is None else None
@@ -155,8 +158,16 @@ class Turn:
             self._lease.take(new=new, parent=parent, tags=tags)
         assert self._lease.attempt is not None
         self.execution: ExecutionId = self._lease.attempt.execution
-        self.book = Book(self.engine, self._lease.take)
+        self.book = Book(self.engine, self._attempt)
         self.scope: Scope = self.book.scope(FLOW)
+        self.scope.around = around
+
+    def _attempt(self) -> Attempt:
+        if self.book.ended:
+            message = f"`{self.flow.name}` has ended, so what a call in it came to is not put on record"
+            hint = "wait for the call in the flow: join its thread, await its task"
+            raise ConflictError(message, kind="ended", hint=hint)
+        return self._lease.take()
 
     @contextmanager
     def running(self) -> Iterator[Turn]:
@@ -184,7 +195,7 @@ class Turn:
             if status is ExecutionStatus.COMPLETED:
                 raise
         finally:
-            if status is ExecutionStatus.INTERRUPTED and self.book.under_way:
+            if status is not ExecutionStatus.COMPLETED and self.book.under_way:
                 self.scope.stopped = True
                 _end_later(self, status, reason)
             else:
@@ -192,6 +203,7 @@ class Turn:
 
     def give_back(self, status: ExecutionStatus, reason: str | None, at: Suspended | None = None) -> None:
         """The attempt ends."""
+        self.book.ended = True
         self._lease.give_back(status, reason=reason)
         self.book.close()
         if not self._called:
@@ -246,9 +258,11 @@ class Turn:
     # All of it
 
     def run(self) -> Any:
-        """Run the flow to its end."""
+        """Run the flow to its end, which comes after that of the calls that it has begun in our threads."""
         with self.running():
             result = self.flow.function(*self._args, **self._kwargs)
+            while self.book.under_way:
+                time.sleep(_PAUSE)
             self.commit(result)
         return result
 
@@ -256,12 +270,17 @@ class Turn:
         """As `run`, for a coroutine function."""
         with self.running():
             result = await self.flow.function(*self._args, **self._kwargs)
+            if self.book.under_way:
+                import asyncio  # noqa: PLC0415 - only for a coroutine
+
+                while self.book.under_way:  # noqa: ASYNC110 - threads change it, which know of no loop
+                    await asyncio.sleep(_PAUSE)
             self.commit(result)
         return result
 
 
-# A run that was stopped while calls were under way in threads: they end and are recorded, and only
-# then is the execution given back. Whoever goes on with it here waits for that, and is given them.
+# A run that did not complete while calls were under way in threads: they end and are recorded, and
+# only then is the execution given back. Whoever goes on with it here waits for that, and is given them.
 
 _PAUSE = 0.05
 _ending: list[tuple[Identity, threading.Thread]] = []
@@ -303,7 +322,7 @@ def call_flow(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     with asked.running():
         known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
         if known is not None:
-            result = known[RESULT]
+            result = known[1]
         else:
             turn = _child(flow, scope, inner, args, kwargs)
             with _inside_of(scope, inner, turn):
@@ -328,7 +347,7 @@ async def call_flow_async(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, A
     with asked.running():
         known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
         if known is not None:
-            result = known[RESULT]
+            result = known[1]
         else:
             turn = _child(flow, scope, inner, args, kwargs)
             with _inside_of(scope, inner, turn):
@@ -349,13 +368,15 @@ def _within(scope: Scope, inner: Scope) -> str:
 
 
 def _child(flow: Flow, scope: Scope, inner: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Turn:
-    return flow.turn(args, kwargs, within=_within(scope, inner), parent=scope.book.execution)
+    turn = flow.turn(args, kwargs, within=_within(scope, inner), around=inner)
+    _learn_spent(scope, turn)
+    return turn
 
 
 def _completed(
     flow: Flow, asked: Call, inner: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Mapping[str, Any] | None:
-    """The result of a child that had completed when its caller died."""
+) -> tuple[ExecutionId, Any] | None:
+    """A child that had completed when its caller died, and its result."""
     journal = inner.book.engine.journal
     inputs = callee_of(flow.function).arguments(args, kwargs)
     identity = identity_of(flow, inputs, within=_within(asked.scope, inner))
@@ -366,7 +387,7 @@ def _completed(
     for step in reversed(journal.steps_within(known[0].id)):
         if step.draft.kind is StepKind.RESULT and step.draft.key == key:
             inner.book.engine.trust.require([step])
-            return load_result(inner, step, namespace=flow.function.__globals__)
+            return known[0].id, load_result(inner, step, namespace=flow.function.__globals__)[RESULT]
     return None
 
 
@@ -387,6 +408,18 @@ def _roll_up(scope: Scope, inner: Scope, turn: Turn) -> None:
     execution = journal.execution(turn.execution)
     inner.spend(execution.cost, execution.tokens)
     journal.roll_up(scope.book.attempt, turn.execution)
+
+
+def _learn_spent(scope: Scope, turn: Turn) -> None:
+    """What a child had cost that was killed with its caller: nobody has told the one that calls it now."""
+    journal, budget = turn.engine.journal, scope.book.budget
+    if not journal.execution(turn.execution).cost:
+        return
+    before = journal.execution(scope.book.execution).cost or 0.0
+    journal.roll_up(scope.book.attempt, turn.execution)
+    now = journal.execution(scope.book.execution).cost or 0.0
+    if budget is not None:
+        budget.give_back(Budget.nothing, Budget.exact(now - before))
 
 
 # What a flow is called, and what it was called with
@@ -483,33 +516,45 @@ def _reason(error: BaseException) -> str:
 
 
 class FlowHandle:
-    """An execution of a flow that runs in a thread of this process.
+    """An execution of a flow that runs in a thread of this process, or has run.
+
+    Args:
+        flow: What runs.
+        engine: Where it is on record.
+        execution: Its id.
+        work: Runs it to its end; None where that has been.
+        result: What it has returned, where that has been.
 
     Attributes:
         execution: Its id.
     """
 
-    def __init__(self, turn: Turn) -> None:
-        self.execution = turn.execution
-        self._turn = turn
-        self._outcome: tuple[Any, BaseException | None] = (None, None)
-        self._thread = threading.Thread(target=self._run, name=f"kitaru-nb-{turn.execution}")
-        self._thread.start()
+    def __init__(
+        self,
+        flow: Flow,
+        engine: Engine,
+        execution: ExecutionId,
+        work: Callable[[], Any] | None = None,
+        *,
+        result: object = None,
+    ) -> None:
+        self.execution = execution
+        self._flow, self._engine = flow, engine
+        self._outcome: tuple[Any, BaseException | None] = (result, None)
+        self._thread: threading.Thread | None = None
+        if work is not None:
+            self._thread = threading.Thread(target=self._run, args=(work,), name=f"kitaru-nb-{execution}")
+            self._thread.start()
 
-    def _run(self) -> None:
+    def _run(self, work: Callable[[], Any]) -> None:
         try:
-            if inspect.iscoroutinefunction(self._turn.flow.function):
-                import asyncio  # noqa: PLC0415 - only for a coroutine
-
-                self._outcome = asyncio.run(self._turn.run_async()), None
-            else:
-                self._outcome = self._turn.run(), None
+            self._outcome = work(), None
         except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
             self._outcome = None, error
 
     def done(self) -> bool:
         """Whether this attempt has ended."""
-        return not self._thread.is_alive()
+        return self._thread is None or not self._thread.is_alive()
 
     def result(self, timeout: float | None = None) -> Any:
         """What the flow returned; raises what it raised.
@@ -518,12 +563,13 @@ class FlowHandle:
             TimeoutError: it has not ended within `timeout` seconds.
             Suspended: it waits, for a person or a budget, and holds no compute.
         """
-        self._thread.join(timeout)
-        if self._thread.is_alive():
+        if self._thread is not None:
+            self._thread.join(timeout)
+        if not self.done():
             raise TimeoutError(f"{self.execution} has not ended within {timeout:g} s")
         value, error = self._outcome
         if isinstance(error, Suspended) and current_scope() is None:
-            raise self._turn.flow.place.stopped(error, self.execution) from None
+            raise self._flow.place.stopped(error, self.execution) from None
         if error is not None:
             raise error
         return value
@@ -531,19 +577,69 @@ class FlowHandle:
     @property
     def status(self) -> ExecutionStatus:
         """How the execution stands."""
-        return self._turn.engine.journal.execution(self.execution).status
+        return self._engine.journal.execution(self.execution).status
 
     @property
     def cost(self) -> float | None:
         """What it has cost so far in US dollars; None where nothing of it has a price."""
-        return self._turn.engine.journal.execution(self.execution).cost
+        return self._engine.journal.execution(self.execution).cost
 
     def __repr__(self) -> str:
         """Its id and how it stands."""
-        return f"<{self._turn.flow.name} {self.execution}: {self.status.value}>"
+        return f"<{self._flow.name} {self.execution}: {self.status.value}>"
 
     def _repr_mimebundle_(self, **_options: Any) -> dict[str, str]:
-        return card(self._turn.engine.journal, self.execution)
+        return card(self._engine.journal, self.execution)
+
+
+def _begin(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FlowHandle:
+    """Begin an execution in the background; in a flow or cell one of its own, which is never made twice."""
+    scope = current_scope()
+    if scope is None:
+        return in_background(flow.turn(args, kwargs))
+    if scope.parent is not None:
+        message = f"`{flow.name}.run` inside a checkpoint would outlive it"
+        raise UsageError(
+            message, kind="bad-place", hint=f"{flow.name}(...) there, or {flow.name}.run in the flow"
+        )
+    asked = Call(scope, flow.function, Options(flow.name), args, kwargs)
+    inner = asked.aside()
+    known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
+    if known is not None:
+        return FlowHandle(flow, scope.book.engine, known[0], result=known[1])
+    turn = _child(flow, scope, inner, args, kwargs)
+    scope.book.under_way.add(turn)
+    return in_background(turn, lambda: _beside(scope, inner, turn))
+
+
+@contextmanager
+def _beside(scope: Scope, inner: Scope, turn: Turn) -> Iterator[None]:
+    """A child execution runs beside the flow or cell that has begun it; a flow ends after it."""
+    try:
+        yield
+    except Suspended as suspended:
+        if scope.notebook is None:  # a cell may have come to its end by now
+            inner.suspend(suspended)
+        raise
+    finally:
+        try:
+            _roll_up(scope, inner, turn)
+        finally:
+            scope.book.under_way.discard(turn)
+
+
+def in_background(turn: Turn, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> FlowHandle:
+    """Run an attempt in a thread of its own, inside what `around` gives."""
+
+    def work() -> Any:
+        with around():
+            if not inspect.iscoroutinefunction(turn.flow.function):
+                return turn.run()
+            import asyncio  # noqa: PLC0415 - only for a coroutine
+
+            return asyncio.run(turn.run_async())
+
+    return FlowHandle(turn.flow, turn.engine, turn.execution, work)
 
 
 class Defined(BaseException):
@@ -584,11 +680,7 @@ def as_flow(function: FunctionType, name: str, place: Place) -> Any:
     def run(*args: Any, **kwargs: Any) -> FlowHandle:
         """Begin an execution in the background."""
         defining.refuse()
-        scope = current_scope()
-        if scope is not None and scope.parent is not None:
-            message = f"`{name}.run` inside a checkpoint would outlive it"
-            raise UsageError(message, kind="bad-place", hint=f"{name}(...) there, or {name}.run in the flow")
-        return FlowHandle(flow.turn(args, kwargs, parent=scope.book.execution if scope else None))
+        return _begin(flow, args, kwargs)
 
     wrapper.__kitaru_function__ = function  # type: ignore[attr-defined] # how the walk over code finds it
     wrapper.__kitaru_remake__ = ("kitaru_nb.stacks.flows:recorded", function, name)  # type: ignore[attr-defined] # what is stored of it

@@ -32,12 +32,19 @@ class Future(Generic[T]):
     Args:
         job: Makes the call.
         stop: Tells the call to begin nothing more.
+        dropped: Told where the call is never made.
     """
 
-    def __init__(self, job: Callable[[], T] | None, stop: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        job: Callable[[], T] | None,
+        stop: Callable[[], None] | None = None,
+        dropped: Callable[[], None] | None = None,
+    ) -> None:
         self._done: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._job = job
         self._stop = stop
+        self._dropped = dropped
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._awaited = False
@@ -95,6 +102,8 @@ class Future(Generic[T]):
             job, self._job = self._job, None
         if job is not None:
             self._done.cancel()
+            if self._dropped is not None:
+                self._dropped()
         if self._stop is not None:
             self._stop()
 

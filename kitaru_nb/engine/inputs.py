@@ -14,10 +14,10 @@ from types import ModuleType
 from kitaru_nb.analysis.key import checkpoint_key
 from kitaru_nb.analysis.modules import (
     LocalModule,
+    has_source,
     is_local_module,
     local_modules,
     module_digest,
-    module_file,
     variables_of,
 )
 from kitaru_nb.analysis.names import CellNames, names_of
@@ -151,7 +151,7 @@ class Inputs:
         self._modules_seen = len(sys.modules)
         for key in sys.modules.keys() - self._looked_at:
             module = sys.modules.get(key)  # sys.modules may hold anything
-            if type(module) is not ModuleType or module_file(module) is None:
+            if type(module) is not ModuleType or not has_source(module):
                 continue
             self._looked_at.add(key)
             name = str(variables_of(module).get("__name__"))

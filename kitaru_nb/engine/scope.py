@@ -80,6 +80,7 @@ class Scope:
         loops: The names of those loops.
         observed: What a call was seen to change in files, once it has.
         limits: Budgets that began in it and have not ended.
+        around: In the root of a flow: the scope of another execution that calls it.
         notebook: For a cell: the path of its notebook.
         repeated: It is a plain cell that came to its end before: a flow that it calls begins anew.
         suspended: A wait or a budget that stopped something in this run. It does not come to its
@@ -112,6 +113,7 @@ class Scope:
         self.reuse: bool = parent is not None and parent.reuse
         self.meter: Any = None
         self.limits: list[Budget] = []
+        self.around: Scope | None = None
         self.positions: Any = None
         self.observed: Observed | None = None
         self.loops: set[str] = set()
@@ -329,9 +331,8 @@ class Scope:
     def spend(self, cost: float | None, tokens: int | None, *, served: bool = False) -> None:
         """Add what a model call in this scope cost; `served` says that an earlier attempt paid it."""
         if served and cost is not None:
-            for each in self.budgets():
-                if each is not self.book.budget:  # which knows what was paid
-                    each.give_back(each.nothing, each.exact(cost))
+            for each in self._limits_around():  # those of executions know what was paid
+                each.give_back(each.nothing, each.exact(cost))
         scope: Scope | None = self
         while scope is not None:
             with scope._lock:  # noqa: SLF001 - its own kind
@@ -342,13 +343,19 @@ class Scope:
             scope = scope.parent
 
     def budgets(self) -> Iterator[Budget]:
-        """Every limit that a model call in this scope counts against, the innermost first."""
+        """Every limit that a model call in this scope counts against, those of executions last."""
+        yield from self._limits_around()
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.book.budget is not None:
+                yield scope.book.budget
+            scope = scope.root.around
+
+    def _limits_around(self) -> Iterator[Budget]:
         scope: Scope | None = self
         while scope is not None:
             yield from reversed(scope.limits)
-            scope = scope.parent
-        if self.book.budget is not None:
-            yield self.book.budget
+            scope = scope.parent or scope.around
 
     def limit(self, dollars: float, name: str, raised: Callable[[str], str]) -> Budget:
         """From now on, model calls of this scope count against one more limit; see `Budget`."""

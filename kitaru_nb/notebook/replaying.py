@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kitaru_nb.engine.flow import FlowHandle
+from kitaru_nb.engine.flow import in_background
 from kitaru_nb.engine.recovery import execution_of
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.cost import small_dollars
@@ -122,7 +122,7 @@ def replay_line(hooks: Any, line: str) -> object:
         begun = replay_flow(engine, original, asked.from_, typed=typed, place=place)
         saved = _saved(len(begun.reused.steps), "result", begun.reused.duration, begun.reused.cost)
         _say(hooks, begun.turn.execution, original.id, begun.plan.told(), saved)
-        handle = FlowHandle(begun.turn)
+        handle = in_background(begun.turn)
         return handle if asked.background else handle.result()
     if session.identity.replay is not None:
         # The cell that asks is one of those that a replay runs: each would begin the next one.

@@ -9,7 +9,7 @@ from typing import Any
 from kitaru_nb.engine.card import card
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FLOW, FlowHandle, defining
+from kitaru_nb.engine.flow import FLOW, FlowHandle, defining, in_background
 from kitaru_nb.engine.refs import LATEST, find_execution
 from kitaru_nb.errors import KitaruError, Suspended, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
@@ -67,7 +67,7 @@ def replay(
     engine = here.engine() if scope is None else scope.book.engine
     original = find_execution(engine.journal, _id_of(execution))
     if original.identity.flow is not None:
-        return FlowHandle(replay_flow(engine, original, from_, inputs=inputs, overrides=overrides).turn)
+        return in_background(replay_flow(engine, original, from_, inputs=inputs, overrides=overrides).turn)
     return replay_notebook(engine, original, Wanted(from_, inputs, overrides), namespace=_namespace())
 
 

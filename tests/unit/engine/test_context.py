@@ -30,9 +30,10 @@ def scope(tmp_path: Path) -> Iterator[Scope]:
     """One that no code runs in."""
     with Attempts(tmp_path / "home").attempt() as found:
         token = context._scope.set(None)
-        context._outermost.remove(found)
+        (entry,) = [each for each in context._flows if each.scope is found]
+        context._flows.remove(entry)
         yield found
-        context._outermost.append(found)
+        context._flows.append(entry)
         context._scope.reset(token)
 
 
@@ -171,7 +172,7 @@ def test_a_generator_that_is_closed_in_another_context_leaves_none_behind(scope:
 
     contextvars.copy_context().run(asyncio.run, cut_short())
 
-    assert scope not in context._outermost
+    assert scope not in [each.scope for each in context._flows]
     assert current_scope() is None
 
 
