@@ -26,6 +26,7 @@ class Allowance:
         execution: Gives the execution, taking the lease if need be.
         asked: What this attempt asked for, in US dollars.
         is_empty: Whether no result is on record.
+        called: Another execution calls this one, and the setting limits the two together, there.
 
     Attributes:
         budget: What is left of it; None without a limit, and before `set_for`.
@@ -39,6 +40,7 @@ class Allowance:
         execution: Callable[[], ExecutionId],
         asked: float | None,
         is_empty: Callable[[], bool],
+        called: bool = False,
     ) -> None:
         self.budget: Budget | None = None
         self.joined = False
@@ -46,6 +48,7 @@ class Allowance:
         self._execution = execution
         self._asked = asked
         self._is_empty = is_empty
+        self._called = called
 
     def ask(self, dollars: float) -> None:
         """This attempt asks for another limit; `set_for` puts it in force."""
@@ -54,8 +57,10 @@ class Allowance:
     def set_for(self, execution: ExecutionId) -> None:
         """Make the execution's budget, with what it has cost so far."""
         said, by_setting = self._said(execution)
-        limit = self._asked if self._asked is not None else said
         setting = self._engine.settings.budget
+        if self._called:
+            said, setting = None if by_setting else said, None
+        limit = self._asked if self._asked is not None else said
         if limit is None or (by_setting and self._asked is None and setting is not None):
             limit = setting
         if limit is None:

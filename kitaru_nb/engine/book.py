@@ -58,6 +58,7 @@ class Book:
         attempt: Gives the attempt to work in, taking the lease if need be.
         limit: What the execution may cost in US dollars; else what was said last counts, or the
             setting.
+        called: Another execution calls this one, see `Allowance`.
 
     Attributes:
         trial: Loads objects of foreign classes before what is stored counts.
@@ -83,6 +84,7 @@ class Book:
         attempt: Callable[[], Attempt],
         *,
         limit: float | None = None,
+        called: bool = False,
     ) -> None:
         self.engine = engine
         self._attempt = attempt
@@ -98,7 +100,11 @@ class Book:
         self.labels = Labels(engine.journal)
         self.noted = Noted()
         self.allowance = Allowance(
-            engine, execution=lambda: self.execution, asked=limit, is_empty=lambda: not self._by_key
+            engine,
+            execution=lambda: self.execution,
+            asked=limit,
+            is_empty=lambda: not self._by_key,
+            called=called,
         )
         self._writer: ThreadPoolExecutor | None = None
         self._pid = os.getpid()
@@ -310,7 +316,11 @@ class Book:
             if key not in self._by_key and self._shares.are_shared:
                 self._look_again(key)
             known = self._by_key.get(key)
-            return self._consumed(scope, known[0]) if known else None
+            if not known:
+                return None
+            if known[0].seq not in scope.root.held:
+                scope.charge(known[0])
+            return self._consumed(scope, known[0])
 
     def _look_again(self, key: str) -> None:
         """Take in what a process on another side of a fork has put on record under a key."""

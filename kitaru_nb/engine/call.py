@@ -282,6 +282,7 @@ class Call:
             UnstorableError: kind ``not-put-back``: what it changed cannot be put back.
         """
         told, called = found.draft.data, self.options.name
+        self.scope.charge(found)
         if "counts" not in told:
             result = self._loaded(found)[RESULT]
             self._outside.put_back(found)

@@ -158,7 +158,7 @@ class Turn:
             self._lease.take(new=new, parent=parent, tags=tags)
         assert self._lease.attempt is not None
         self.execution: ExecutionId = self._lease.attempt.execution
-        self.book = Book(self.engine, self._attempt)
+        self.book = Book(self.engine, self._attempt, called=self._called)
         self.scope: Scope = self.book.scope(FLOW)
         self.scope.around = around
 

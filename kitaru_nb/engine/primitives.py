@@ -211,9 +211,9 @@ class Stream:
         _note(self._scope, self.name, {"stream": self.name, "event": VAULT.mask_json(_plain(event))})
 
     def __iter__(self) -> Iterator[Any]:
-        """The events so far, of this execution, in order."""
+        """The events so far, in order; what an earlier attempt has appended further on is still to come."""
         for each in self._scope.book.results():
-            if each.draft.data.get("stream") == self.name:
+            if each.draft.data.get("stream") == self.name and self._scope.is_past(each):
                 yield each.draft.data["event"]
 
 

@@ -331,8 +331,7 @@ class Scope:
     def spend(self, cost: float | None, tokens: int | None, *, served: bool = False) -> None:
         """Add what a model call in this scope cost; `served` says that an earlier attempt paid it."""
         if served and cost is not None:
-            for each in self._limits_around():  # those of executions know what was paid
-                each.give_back(each.nothing, each.exact(cost))
+            self._charge(cost)
         scope: Scope | None = self
         while scope is not None:
             with scope._lock:  # noqa: SLF001 - its own kind
@@ -341,6 +340,16 @@ class Scope:
                 if tokens is not None:
                     scope.tokens = (scope.tokens or 0) + tokens
             scope = scope.parent
+
+    def charge(self, served: Checkpoint) -> None:
+        """Count what a call or effect has cost that this run is given, if this execution paid for it."""
+        draft = served.draft
+        if draft.cost is not None and draft.origin is None and served.execution == self.book.execution:
+            self._charge(draft.cost)
+
+    def _charge(self, cost: float) -> None:
+        for each in self._limits_around():  # those of executions know what was paid
+            each.give_back(each.nothing, each.exact(cost))
 
     def budgets(self) -> Iterator[Budget]:
         """Every limit that a model call in this scope counts against, those of executions last."""
