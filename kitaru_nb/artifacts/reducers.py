@@ -62,6 +62,7 @@ from kitaru_nb.artifacts.kinds import (
     module_constant,
 )
 from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.artifacts.observers import with_observers
 from kitaru_nb.artifacts.owners import make_ctypes_array, reduce_part
 from kitaru_nb.artifacts.resource import any_resource, reduce_resource
 from kitaru_nb.artifacts.typeforms import TYPE_FORMS
@@ -138,7 +139,7 @@ def reduce_object(obj: Any, namespace: dict[str, Any]) -> Any:
         return reduce_closed_file(obj)
     if broken_when_restored(obj):
         raise Unstorable(f"a {kind_name(obj)} lives only in its own process")
-    value = _reduce_stock(obj)
+    value = with_observers(obj, _reduce_stock(obj))
     return pixels_beside(value) if is_image(cls) else value
 
 

@@ -351,6 +351,10 @@ CASES = {
         "from kitaru_nb.errors import UnstorableError\ntry: a.conn.execute('x')\nexcept UnstorableError as e: assert '`a`' in str(e) and 'sqlite3.Connection' in str(e)\nelse: assert 0",
         digest=False,
     ),
+    "observed traits": Case(
+        "import traitlets\nlog = []\nclass T(traitlets.HasTraits):\n    a = traitlets.Int(1)\n    b = traitlets.Int(1)\n    @traitlets.observe('a')\n    def own(self, change): log.append('own')\nt, u = T(a=2), T()\nt.observe(lambda change: log.append(change['name']))\nt.observe(lambda change: log.append('b alone'), 'b')\nlink = traitlets.link((t, 'b'), (u, 'b'))",
+        "log.clear(); t.a = 5; t.b = 6; assert log == ['own', 'a', 'b alone', 'b'], log; assert u.b == 6; u.b = 7; assert t.b == 7",
+    ),
 }
 
 
