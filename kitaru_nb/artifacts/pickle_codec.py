@@ -94,6 +94,7 @@ __all__ = [
     "is_referring",
     "live",
     "name_of",
+    "not_by_itself",
     "present",
     "referring",
 ]
@@ -215,7 +216,18 @@ def present(number: int) -> Any:
     there: Sequence[object] = getattr(_decoding, "present", ())
     if number < len(there):
         return there[number]
-    return Marker("", "object", "it was given to the call, and is not stored with its result")
+    _decoding.absent = True
+    return Marker("", "", "is on record only as something that was there before the call")
+
+
+def not_by_itself() -> UnstorableError:
+    """The error for a value that only makes sense where the call is served that it was stored for."""
+    return UnstorableError(
+        "it is, or refers to, what was there before the call, and an early version of kitaru_nb did not "
+        "store that with it",
+        kind="not-by-itself",
+        hint="kitaru-nb replay EXECUTION --from CHECKPOINT, which makes the call again and stores its result",
+    )
 
 
 @contextlib.contextmanager
@@ -716,15 +728,19 @@ class _Unpickler(pickle.Unpickler):
 def _decode(
     data: memoryview, buffers: list[memoryview], namespace: dict[str, Any], resolve: Resolve | None
 ) -> dict[str, object]:
-    outer = getattr(_decoding, "namespace", None), getattr(_decoding, "resolve", None)
-    _decoding.namespace, _decoding.resolve = namespace, resolve
+    outer = tuple(getattr(_decoding, name, None) for name in ("namespace", "resolve", "absent"))
+    _decoding.namespace, _decoding.resolve, _decoding.absent = namespace, resolve, False
     try:
         with _no_gc():
             unpickler = _Unpickler(_Stream(data), buffers=buffers)
             unpickler.load()
             payload = unpickler.load()
+    except Exception as error:
+        if _decoding.absent:  # whatever a class raises when it is handed a marker
+            raise not_by_itself() from error
+        raise
     finally:
-        _decoding.namespace, _decoding.resolve = outer
+        _decoding.namespace, _decoding.resolve, _decoding.absent = outer
     return dict(zip(payload[1::2], payload[2::2], strict=True))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from kitaru_nb.artifacts.digest import opaque_in
 from kitaru_nb.engine.allowance import Allowance
 from kitaru_nb.engine.beside import Beside
 from kitaru_nb.engine.commit import Written
@@ -109,6 +110,7 @@ class Book:
         self._writer: ThreadPoolExecutor | None = None
         self._pid = os.getpid()
         self._codes: set[Digest] = set()
+        self._held: dict[Digest, Digest] = {}
         self._origins: set[int] = set()
         self._replay: Replay | None = None
         self._newest = 0
@@ -309,6 +311,16 @@ class Book:
             self._codes.add(code)
             return new
 
+    def note_held(self, checkpoint: Checkpoint) -> None:
+        """Take note of where the values of a trusted record are stored whole."""
+        for group in checkpoint.draft.groups:
+            if not group.unstorable and not opaque_in(group.value):
+                self._held[group.value] = group.artifact
+
+    def held_as(self, value: Digest) -> Digest | None:
+        """The artifact of an equal value that this attempt has recorded or was given."""
+        return self._held.get(value)
+
     def find_first(self, scope: Scope, key: str) -> Checkpoint | None:
         """The first result with this key, whichever scope it is in; consumed by this run of `scope`."""
         with self._lock:
@@ -491,6 +503,7 @@ class Book:
         """Lean on nothing that is only remembered as stored."""
         self.engine.store.close()
         self.last_request = None
+        self._held.clear()
         if self.files is not None:
             self.files.look_again()
         entry.look_again()

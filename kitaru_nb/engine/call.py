@@ -17,7 +17,7 @@ from blake3 import blake3
 from kitaru_nb.artifacts.digest import digest_by_kind, digest_values, opaque_in
 from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.artifacts.kinds import ATOMS, is_immutable_atom, kind_name
-from kitaru_nb.artifacts.marker import is_marker, marker_details
+from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.artifacts.pickle_codec import referring
 from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.artifacts.values import Stored
@@ -199,7 +199,13 @@ class Call:
             found = self._elsewhere()
         if found is not None:
             self.scope.book.engine.trust.require([found])
+            self._note_held(found)
         return found
+
+    def _note_held(self, found: Checkpoint) -> None:
+        draft = found.draft
+        if "counts" not in draft.data or draft.result:  # early versions kept what is tied in its place
+            self.scope.book.note_held(found)
 
     def _fits(self, found: Checkpoint) -> bool:
         """Whether what the call reads besides its arguments is as it was then.
@@ -269,6 +275,7 @@ class Call:
             self.key,
             draft.name,
             {"code": draft.code, "origin": origin_of(found), "groups": draft.groups, "reads": draft.reads}
+            | {"result": draft.result}
             | {"data": {**draft.data, **self._where("")}, "cost": draft.cost, "tokens": draft.tokens}
             | {"process": draft.process, "files": draft.files},
         )
@@ -361,6 +368,7 @@ class Call:
         )
         checkpoint = self.scope.record(entry, started_at=self._started_at, duration=duration)
         self._outside.recorded(checkpoint)
+        self._note_held(checkpoint)
         return checkpoint
 
     def _where(self, path: str) -> dict[str, Any]:
@@ -370,21 +378,43 @@ class Call:
     def _store(
         self, result: object, left: Left | None, data: dict[str, Any]
     ) -> tuple[Mapping[str, Any], Written]:
-        engine = self.scope.book.engine
+        engine, namespace = self.scope.book.engine, self._callee.scope
+        value = digest_values({RESULT: result}, namespace=namespace)
+        written = Written()
         with judging(self.scope.book.trial):
             tied = left or self._effects.shared(result)
             if tied is None:
-                stored = engine.put({RESULT: result}, namespace=self._callee.scope)
+                stored = engine.put({RESULT: result}, namespace=namespace)
+                refuse_unstorable(self.options.name, stored, result)
+                fields: dict[str, Any] = {"groups": (Group((RESULT,), written.add(stored), value),)}
             else:
-                stored, more = tied.store(engine, result, namespace=self._callee.scope)
+                stored, more = tied.store(engine, result, namespace=namespace)
                 data |= more
+                refuse_unstorable(self.options.name, stored, result)
+                served = f"artifact:{written.add(stored)}"
+                fields = {"groups": (self._by_value(result, value, written),), "result": served}
         if left is not None:
             data |= {"changed": sorted([*left.after, *(f"global {label}" for label in left.bound)])}
-        refuse_unstorable(self.options.name, stored, result)
-        value = digest_values({RESULT: result}, namespace=self._callee.scope)
-        written = Written()
-        group = Group((RESULT,), written.add(stored), value)
-        return {"groups": (group,), "data": data, **self._outside.store(self._callee, written)}, written
+        return {**fields, "data": data, **self._outside.store(self._callee, written)}, written
+
+    def _by_value(self, result: object, value: Digest, written: Written) -> Group:
+        """A result that is tied to what was there, as it is to be read: by itself, as the call left it.
+
+        One that an earlier call gave is on record already. One that cannot be stored so is no error:
+        serving the call does not need it.
+        """
+        book = self.scope.book
+        known = book.held_as(value)
+        if known is not None:
+            written.needs.add(known)
+            return Group((RESULT,), known, value)
+        try:
+            stored = book.engine.put({RESULT: result}, namespace=self._callee.scope)
+        except UnstorableError as error:
+            instead = Marker(RESULT, kind_name(result), error.message)
+            stored = book.engine.put({RESULT: instead}, namespace=self._callee.scope)
+            return Group((RESULT,), written.add(stored), value, unstorable={RESULT: error.message})
+        return Group((RESULT,), written.add(stored), value, unstorable=stored.unstorable)
 
     def again(self) -> Scope:
         """The call failed and is made once more; what came to its end inside it is given again."""
@@ -465,9 +495,11 @@ def _globals_of(look: Look) -> dict[str, object]:
 
 
 def load_result(scope: Scope, found: Checkpoint, *, namespace: dict[str, Any]) -> Mapping[str, Any]:
-    """The stored values of a recorded call."""
+    """The stored values that a recorded call is served from."""
+    kind, _, digest = (found.draft.result or "").partition(":")
+    artifact = Digest(digest) if kind == "artifact" else found.draft.groups[0].artifact
     with tied(Tie.SERVED):
-        return scope.book.engine.get(found.draft.groups[0].artifact, namespace=namespace)
+        return scope.book.engine.get(artifact, namespace=namespace)
 
 
 def refuse_unstorable(called: str, stored: Stored, result: object) -> None:

@@ -65,6 +65,7 @@ class Found:
     Attributes:
         recipe: Whether it is kept as a recipe, and markers are in the artifact.
         step: What the checkpoint is called.
+        unstorable: For the result of a call: why it, or a part of it, could not be stored by itself.
     """
 
     artifact: Artifact
@@ -73,6 +74,7 @@ class Found:
     seq: int | None = None
     recipe: bool = False
     step: str | None = None
+    unstorable: str = ""
 
     def pick(self, values: Mapping[str, object]) -> object:
         """Of the artifact's `values` the one asked for; by digest the only one, or all of them."""
@@ -291,7 +293,8 @@ def find_artifact(journal: Journal, text: str, *, execution: str = LATEST) -> Fo
 
 def _found(journal: Journal, step: Checkpoint, group: Group, name: str) -> Found:
     artifact = _artifact(journal, group.artifact)
-    return Found(artifact, group.names, name, step.seq, group.recipe is not None, step.draft.name)
+    unstorable = group.unstorable.get(name, "") if step.draft.kind is StepKind.CALL else ""
+    return Found(artifact, group.names, name, step.seq, group.recipe is not None, step.draft.name, unstorable)
 
 
 def value_refs(execution: ExecutionId, checkpoint_name: str, group: Group) -> list[str]:

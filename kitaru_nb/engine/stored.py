@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
+from kitaru_nb.artifacts.marker import marker_details, marker_in
+from kitaru_nb.artifacts.pickle_codec import not_by_itself
 from kitaru_nb.artifacts.ties import Tie, tied
+from kitaru_nb.engine.effects import TIED
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.trust import Standing
 from kitaru_nb.journal.journal import Journal
@@ -83,6 +86,12 @@ def stored_values(engine: Callable[[], Engine]) -> Callable[[Checkpoint, str], o
     return value
 
 
+def _is_torn(values: Mapping[str, object]) -> bool:
+    """Whether a result leads to something that was only there when the call was made."""
+    marker = marker_in(values["result"])
+    return marker is not None and not marker_details(marker)[0]
+
+
 class StoredNames(dict[str, Any]):
     """A namespace whose names are loaded when something first reads them.
 
@@ -117,6 +126,8 @@ class StoredNames(dict[str, Any]):
 
         Raises:
             CorruptError: a stored byte is damaged or missing.
+            UnstorableError: kind ``not-by-itself``: it is a call's result that an early version
+                stored without what it refers to.
             UntrustedError: loading it could run code, and no trusted record holds it.
         """
         if digest not in self._loaded:
@@ -124,6 +135,8 @@ class StoredNames(dict[str, Any]):
                 if digest in self._trusted:
                     engine.trust.vouch(digest)
                 values = engine.get(digest, namespace=self, resolve=self._resolve)
+            if values.keys() == TIED and _is_torn(values):
+                raise not_by_itself()
             self._loaded[digest] = values
             self.update({name: value for name, value in values.items() if self._digests.get(name) == digest})
         return self._loaded[digest]

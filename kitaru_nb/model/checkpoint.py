@@ -94,7 +94,9 @@ class Draft:
         process: State outside the namespace (random generators, cwd, ...): an artifact, or
             None when it is as the parent left it.
         result: What the step's last expression gave: ``name:x`` for the object `x` names,
-            ``artifact:DIGEST`` for one stored by itself, or None.
+            ``artifact:DIGEST`` for one stored by itself, or None. For a call whose result or
+            effects are tied to what was there before it: the artifact that it is served from.
+            Its group holds the result by itself then.
         outside: Kinds of things it was seen to touch beyond memory and files:
             ``network``, ``process``, ``database``.
         files: Files the step read or wrote: path, mode and digest of each.

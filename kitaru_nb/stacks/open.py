@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kitaru_nb.artifacts.local_store import LocalStore
+from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, Found, find_artifact
 from kitaru_nb.engine.stored import stored_names
 from kitaru_nb.engine.trust import Trust
-from kitaru_nb.errors import NotFoundError, StoreError, UsageError
+from kitaru_nb.errors import NotFoundError, StoreError, UnstorableError, UsageError
 from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
@@ -281,13 +282,25 @@ def load_stored(
     trust: bool = False,
     settings: Settings | None = None,
 ) -> tuple[Found, Any]:
-    """As `load`, with where the value was found; from the place of `settings` where they are given."""
+    """As `load`, with where the value was found; from the place of `settings` where they are given.
+
+    Raises:
+        UnstorableError: kinds ``unstorable-value`` and ``not-by-itself``: it is the result of a call
+            that was there before, and could not be stored by itself, or was not by an early version.
+    """
     settings = settings or resolve()
     with closing(open_engine(settings, read_only=True)) as engine:
         found = find_artifact(engine.journal, name_or_ref, execution=execution or LATEST)
     digest = found.artifact.digest
     names = stored_names(lambda: open_engine(settings, read_only=True), found.seq, digest=digest, trust=trust)
-    return found, found.pick(names.artifact(digest))
+    value = found.pick(names.artifact(digest))
+    if found.unstorable and is_marker(value):
+        message = (
+            f"what `{found.step}` gave was there before the call and cannot be stored: {found.unstorable}"
+        )
+        hint = f"let `{found.step}` return plain data"
+        raise UnstorableError(message, kind="unstorable-value", hint=hint)
+    return found, value
 
 
 def ZarrStore(ref: str) -> ArtifactZarrStore:  # noqa: N802 - it is called like the class it makes

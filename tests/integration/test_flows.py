@@ -910,3 +910,47 @@ def test_a_value_that_is_loaded_leaves_its_class_as_it_is(tmp_path: Path) -> Non
         )
 
     assert ran.result == "([True, True], 7)"
+
+
+def test_a_result_that_was_there_before_its_call_is_read_by_command_and_by_load(tmp_path: Path) -> None:
+    source = """
+import dataclasses, enum
+import kitaru_nb as kt
+
+class Verdict(enum.Enum):
+    YES = 1
+    NO = 2
+
+@dataclasses.dataclass
+class Note:
+    text: str
+
+@kt.checkpoint
+def judge(x): return [Verdict(x), Note("n" * x)]
+
+@kt.checkpoint
+def wrap(history): return {"history": history, "n": len(history)}
+
+@kt.flow
+def main(x):
+    judge(x)
+    wrap(["a"] * x)
+    loaded = kt.load(f"{kt.current_execution().id}/judge/result")
+    print(loaded == [Verdict(x), Note("n" * x)], kt.load(f"{kt.current_execution().id}/wrap/result"))
+
+main(int(os.environ["X"]))
+"""
+    script = Script(tmp_path, source)
+    out = tmp_path / "wrap.json"
+
+    said = [script.run(X="1"), script.run(X="2")]
+    one, other = (each["id"] for each in script.executions())
+
+    assert said == ["True {'history': ['a'], 'n': 1}\n", "True {'history': ['a', 'a'], 'n': 2}\n"]
+    assert "[<Verdict.NO: 2>, Note(text='nn')]" in script.cli("artifact", "latest/judge/result")
+    script.cli("artifact", "latest/wrap/result", "--out", str(out))
+    assert json.loads(out.read_text()) == {"history": ["a", "a"], "n": 2}
+    differs = script.cli("diff", one, other)
+    assert "<Verdict.YES: 1>" in differs
+    assert "cannot be shown" not in differs
+    assert "everything is as it was stored" in script.cli("store", "verify")

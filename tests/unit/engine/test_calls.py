@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
 import threading
 import types
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from kitaru_nb import checkpoint, gather, once
 from kitaru_nb.artifacts.values import checked_buffers
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.errors import KitaruError, StoreError, TimedOutError, UnstorableError, UsageError
-from kitaru_nb.model.checkpoint import CheckpointStatus, StepKind
+from kitaru_nb.model.checkpoint import CheckpointStatus, Group, StepKind
+from kitaru_nb.stacks.open import load_stored
 from tests.unit.engine.kernel import Start
 from tests.unit.engine.turns import Attempts
 
@@ -830,3 +832,106 @@ def test_what_is_stored_of_a_decorated_function_is_the_users_own(start: Start) -
     assert again["f"].__wrapped__.__globals__ is again.live
     assert callable(again["f"].map)
     assert again.cell("%%checkpoint a\n" + source, step="a") == "restored"
+
+
+# Read by itself
+
+
+def read(attempts: Attempts, ref: str) -> Any:
+    """A stored value as `kitaru_nb.load` gives it."""
+    return load_stored(f"latest/{ref}", settings=attempts.engine.settings)[1]
+
+
+def result_group(attempts: Attempts, name: str) -> Group:
+    """Where the last result of calls of that name is read from."""
+    journal = attempts.engine.journal
+    named = [each for each in journal.every_checkpoint() if each.draft.name == name]
+    return named[-1].draft.groups[0]
+
+
+def test_a_result_that_was_there_before_the_call_is_read_as_the_call_left_it(attempts: Attempts) -> None:
+    names = defined(
+        """
+import enum
+class Verdict(enum.Enum): YES = 1; NO = 2
+LABELS = ["cat", "dog"]
+def judge(x): return Verdict.YES
+def add(h): h.append(1); return h
+def label(i): return {"label": LABELS[i], "all": LABELS}
+"""
+    )
+    judge, add, label = (checkpoint(names[name]) for name in ("judge", "add", "label"))
+    history = [0]
+
+    with attempts.attempt():
+        judge(1), add(history), label(0)
+    history.append(2)
+
+    assert read(attempts, "judge/result") is names["Verdict"].YES
+    assert read(attempts, "add/result") == [0, 1]
+    assert read(attempts, "label/result") == {"label": "cat", "all": ["cat", "dog"]}
+
+
+def test_a_result_of_an_earlier_call_that_is_given_back_is_stored_once(attempts: Attempts) -> None:
+    @checkpoint
+    def make() -> Any:
+        return np.arange(100_000)
+
+    @checkpoint
+    def check(rows: Any) -> Any:
+        return rows
+
+    with attempts.attempt():
+        check(make())
+
+    assert result_group(attempts, "check") == result_group(attempts, "make")
+    assert read(attempts, "check/result")[-1] == 99_999
+
+
+def test_a_view_of_an_argument_is_stored_without_the_rest(attempts: Attempts) -> None:
+    @checkpoint
+    def head(rows: Any) -> Any:
+        return rows[:10]
+
+    with attempts.attempt():
+        head(np.arange(100_000))
+
+    assert attempts.engine.artifact(result_group(attempts, "head").artifact).bytes < 10_000
+    assert read(attempts, "head/result").tolist() == list(range(10))
+
+
+def test_an_argument_that_cannot_be_stored_can_be_given_back_and_is_an_error_where_it_is_read(
+    attempts: Attempts,
+) -> None:
+    @checkpoint
+    def same(found: Any) -> Any:
+        return found
+
+    connection = sqlite3.connect(":memory:")
+
+    with attempts.attempt():
+        assert same(connection) is connection
+
+    with pytest.raises(UnstorableError, match="what `same` gave was there before the call") as raised:
+        read(attempts, "same/result")
+
+    assert raised.value.hint == "let `same` return plain data"
+
+
+def test_a_result_that_an_early_version_stored_without_what_it_refers_to_is_an_error(
+    attempts: Attempts,
+) -> None:
+    @checkpoint
+    def wrap(history: list[int]) -> Any:
+        return {"history": history}
+
+    with attempts.attempt():
+        wrap([1])
+    tied = attempts.engine.journal.steps_within(attempts.engine.journal.execution("latest").id)[-1].draft
+    digest = (tied.result or "").partition(":")[2]  # what such a version had in the place of the result
+
+    with pytest.raises(UnstorableError, match="refers to, what was there before the call") as raised:
+        load_stored(digest, settings=attempts.engine.settings)
+
+    assert raised.value.kind == "not-by-itself"
+    assert "kitaru-nb replay" in (raised.value.hint or "")
