@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from kitaru_nb.artifacts.ties import Tie, tied
@@ -151,11 +151,19 @@ def function_of(engine: Engine, execution: Execution, began: Checkpoint) -> Defi
         scope = _imported(module, folder, argv)
     function = _defined_in(scope, qualname)
     if function is None:
-        message = f"`{file or told['module']}` does not define the flow `{qualname}` any more"
-        raise NotFoundError(
-            message, kind="unknown-flow", hint="bring it back, or call the flow that there is"
-        )
+        raise _not_defined(file or module, qualname)
     return Definition(function, name, argv)
+
+
+def _not_defined(where: str, qualname: str) -> NotFoundError:
+    if "<locals>" in qualname:
+        around, _, name = qualname.rpartition(".<locals>.")
+        message = f"`{where}` defines the flow `{name}` inside `{around}`, where no command finds it"
+        hint = "run the script itself again, or define the flow outside of functions"
+    else:
+        message = f"`{where}` does not define the flow `{qualname}` any more"
+        hint = "bring it back, or call the flow that there is"
+    return NotFoundError(message, kind="unknown-flow", hint=hint)
 
 
 def _begun_as(engine: Engine, began: Checkpoint) -> Told | None:
@@ -171,9 +179,15 @@ def _defined_in(scope: Mapping[str, Any], qualname: str) -> FunctionType | None:
     first, *parts = qualname.split(".")
     found: Any = scope.get(first)
     for part in parts:
-        found = getattr(found, part, None)
+        found = _part_of(found, part)
     function = plain_function(found)
     return function if type(function) is FunctionType else None
+
+
+def _part_of(holder: Any, name: str) -> Any:
+    """What a module or class holds under a name; of a class method its function, which is given the class."""
+    found = getattr(holder, name, None)
+    return found.__func__ if type(found) is MethodType and isinstance(holder, type) else found
 
 
 def _present(execution: Execution, qualname: str) -> FunctionType | None:
@@ -182,7 +196,7 @@ def _present(execution: Execution, qualname: str) -> FunctionType | None:
     if found is _stood_in.get(_MAIN):
         return None  # an earlier execution's, which has left its traces in it
     for part in qualname.split("."):
-        found = getattr(found, part, None)
+        found = _part_of(found, part)
     return _only_function(plain_function(found)) if is_flow_of(found, execution.identity) else None
 
 

@@ -1008,3 +1008,64 @@ def test_a_notebook_that_goes_on_with_a_script_s_flow_has_its_own_arguments_agai
     assert "'formal otters'" in ran.stdout, ran
     assert after.result == "True"
     assert script.notes() == ["draft:formal", "formal"]
+
+
+_IN_A_CLASS = """
+class Agent:
+    factor = 2
+
+    @kt.checkpoint
+    def work(self, n):
+        note(f"work:{n}")
+        return n * self.factor
+
+    @staticmethod
+    @kt.flow
+    def plain(n):
+        return Agent().work(n), kt.wait("Go?", name="go")
+
+    @classmethod
+    @kt.flow
+    def of_class(cls, n):
+        assert cls is Agent
+        return cls().work(n), kt.wait("Go?", name="go")
+
+    class Inner:
+        @classmethod
+        @kt.flow
+        def of_class(cls, n):
+            return Agent().work(n), kt.wait("Go?", name="go")
+
+def begin(n):
+    @kt.flow
+    def within(n):
+        return n, kt.wait("Go?", name="go")
+    return within(n)
+
+if __name__ == "__main__":
+    flows = [Agent.plain, Agent.of_class, Agent.Inner.of_class, begin]
+    print(flows[int(sys.argv[1])](4))
+"""
+
+
+@pytest.mark.parametrize("number", ["0", "1", "2"])
+def test_a_command_goes_on_with_a_flow_of_a_class(tmp_path: Path, number: str) -> None:
+    script = Script(tmp_path, _IN_A_CLASS)
+    script.run(number, expect=75)
+    script.cli("approve", "latest/go")
+
+    gone_on = script.cli("resume", "latest")
+    replayed = script.cli("replay", "latest", "--from", "work")
+
+    assert gone_on == replayed == "(8, True)\n"
+    assert script.notes() == ["work:4", "work:4"]
+
+
+def test_a_flow_that_a_function_defines_is_said_to_be_there(tmp_path: Path) -> None:
+    script = Script(tmp_path, _IN_A_CLASS)
+    script.run("3", expect=75)
+    script.cli("approve", "latest/go")
+
+    refused = json.loads(script.cli("resume", "latest", "--json", expect=1))
+
+    assert "defines the flow `within` inside `begin`" in refused["error"]["message"]
