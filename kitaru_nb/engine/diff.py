@@ -250,7 +250,7 @@ def _kept_differences(
         (before,), (after,) = first.draft.groups, second.draft.groups
         if before.value != after.value or (not before.value and before.artifact != after.artifact):
             held = (a, first, before, before.names[0]), (b, second, after, after.names[0])
-            yield _value(*held, name, elsewhere)
+            yield from _value(*held, name, elsewhere)
 
 
 def _merged(one: Sequence[str], other: Sequence[str]) -> list[str]:
@@ -372,13 +372,13 @@ def _values(
             yield Difference("value", name, (f"+ {name}",))
         elif before[name].value != after[name].value:
             held = (a, one, before[name], name), (b, other, after[name], name)
-            yield _value(*held, name, elsewhere)
+            yield from _value(*held, name, elsewhere)
 
 
 _Held = tuple[_Side, Checkpoint, Group, str]
 
 
-def _value(one: _Held, other: _Held, name: str, elsewhere: str | None) -> Difference:
+def _value(one: _Held, other: _Held, name: str, elsewhere: str | None) -> Iterator[Difference]:
     """How a value that both hold differs; each is told by its step, its group and its name there."""
     try:
         values = [side.value(step, group, held) for side, step, group, held in (one, other)]
@@ -388,7 +388,8 @@ def _value(one: _Held, other: _Held, name: str, elsewhere: str | None) -> Differ
         found = ValueDiff("value", (f"it differs, {told}",))
     except (KitaruError, KeyError) as error:
         found = ValueDiff("value", (f"it differs, and cannot be shown: {error}",))
-    return Difference("value", name, found.lines, found.kind, found.pictures)
+    if not found.looks_same:
+        yield Difference("value", name, found.lines, found.kind, found.pictures)
 
 
 def _model_calls(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:

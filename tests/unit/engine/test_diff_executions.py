@@ -204,3 +204,27 @@ def test_of_a_cell_that_was_run_anew_what_its_newest_run_kept_counts() -> None:
     )
 
     assert [(each.name, each.values, each.inside) for each in found] == [("loss", (2,), "fetch")]
+
+
+@kt.checkpoint
+def drawn(tone: str) -> Any:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+
+    figure = Figure(figsize=(1, 1))
+    figure.subplots().plot([1, 2 if tone == "plain" else 0])
+    return figure
+
+
+@kt.flow
+def draws(tone: str, _run: int) -> None:
+    drawn(tone)
+
+
+def test_a_figure_that_looks_the_same_is_no_difference() -> None:
+    ids = [_ran(draws, "plain", 1), _ran(draws, "plain", 2), _ran(draws, "loud", 3)]
+
+    assert _diff(*ids[:2]).first is None
+    (step,) = _diff(*ids[1:]).steps
+    (value,) = [each for each in step.differences if each.what == "value"]
+    assert value.lines == ("the figure looks different, 100 x 100",)
+    assert value.pictures is not None
