@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from enum import Enum
+from types import FunctionType, ModuleType
 from typing import Any
 
 from kitaru_nb.artifacts.diff_arrays import array_lines, as_array, differing, is_array, labelled, number
+from kitaru_nb.artifacts.diff_figures import drawn, is_figure
 from kitaru_nb.artifacts.diff_tables import is_table, table_lines
 from kitaru_nb.artifacts.kinds import kind_name
 
@@ -24,8 +28,8 @@ class ValueDiff:
     """What differs between two values.
 
     Attributes:
-        kind: What was compared: ``text``, ``data``, ``array``, ``frame``, ``picture``, ``parameters``,
-            or ``value``.
+        kind: What was compared: ``text``, ``data``, ``array``, ``frame``, ``picture``, ``figure``,
+            ``parameters``, or ``value``.
         lines: The difference; a line that begins with ``-`` or ``+`` is of one side only.
         pictures: For pictures both of them as PNG, for whoever can show them.
     """
@@ -33,6 +37,11 @@ class ValueDiff:
     kind: str
     lines: tuple[str, ...]
     pictures: tuple[bytes, bytes] | None = None
+
+    @property
+    def looks_same(self) -> bool:
+        """Whether they are figures that are drawn alike: nobody sees a difference."""
+        return self.kind == "figure" and self.pictures is not None and self.pictures[0] == self.pictures[1]
 
 
 def diff_values(before: object, after: object) -> ValueDiff:
@@ -48,6 +57,8 @@ def _compared(before: object, after: object) -> ValueDiff:
     for kind, fits, differ in _KINDS:
         if fits(before) and fits(after):
             return ValueDiff(kind, _cut(differ(before, after)))
+    if is_figure(before) and is_figure(after):
+        return ValueDiff("figure", (_figure_line(before, after),), (drawn(before), drawn(after)))
     pictures = _png(before), _png(after)
     if pictures[0] is not None and pictures[1] is not None:
         return ValueDiff("picture", _cut(_picture_lines(before, after)), (pictures[0], pictures[1]))
@@ -55,11 +66,11 @@ def _compared(before: object, after: object) -> ValueDiff:
     if parameters[0] and parameters[1]:
         return ValueDiff("parameters", _cut(_parameter_lines(*parameters)))
     if isinstance(before, _DATA) or isinstance(after, _DATA):
-        return ValueDiff("data", _cut(_data_lines(before, after, "", 0)))
-    own = getattr(before, "__dict__", None), getattr(after, "__dict__", None)
-    if type(before) is type(after) and isinstance(own[0], dict) and isinstance(own[1], dict):
-        return ValueDiff("data", _cut(_data_lines(own[0], own[1], "", 0)))
-    return ValueDiff("value", (f"- {_short(before)}", f"+ {_short(after)}"))
+        return ValueDiff("data", _cut(_data_lines(before, after, "", 0, set())))
+    if _are_alike(before, after):
+        name = type(before).__qualname__.rpartition(".")[2]
+        return ValueDiff("data", _cut(_data_lines(before, after, name, 0, set())))
+    return ValueDiff("value", _cut(_two_lines(before, after, "")))
 
 
 def diff_text(before: str, after: str) -> tuple[str, ...]:
@@ -76,44 +87,98 @@ def _cut(lines: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
 
 
 def _short(value: object) -> str:
+    """A value in one short line; never where it is in memory."""
     try:
-        text = " ".join(repr(value).split())
+        plain = type(value).__repr__ is object.__repr__
+        text = _attributes_told(value) if plain else " ".join(repr(value).split())
     except Exception as error:  # noqa: BLE001 - a class may do anything when it is shown
         return f"a {kind_name(value)} that cannot be shown: {type(error).__name__}"
+    text = _ADDRESS.sub("", text)
     return text if len(text) <= _WIDTH // 2 else text[: _WIDTH // 2 - 1] + "…"
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def _attributes_told(value: object) -> str:
+    told = ", ".join(f"{name}={_ADDRESS.sub('', repr(held))}" for name, held in _attributes(value).items())
+    return f"{type(value).__qualname__.rpartition('.')[2]}({told})"
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    slots = [name for cls in type(value).__mro__ for name in _slots_of(cls)]
+    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return {**held, **getattr(value, "__dict__", {})}
+
+
+def _slots_of(cls: type) -> list[str]:
+    slots = vars(cls).get("__slots__", ())
+    return [slots] if isinstance(slots, str) else [name for name in slots if not name.startswith("__")]
+
+
+_Pairs = set[tuple[int, int]]
 _DATA = (dict, list, tuple, set, frozenset, str, bytes, int, float, complex, bool, type(None))
 
 
-def _data_lines(before: Any, after: Any, path: str, depth: int) -> Iterator[str]:
-    """Each place in nested data that differs."""
-    if type(before) is type(after) and depth < _DEPTH:
-        if isinstance(before, dict):
-            yield from _mapping_lines(before, after, path, depth)
-            return
-        if isinstance(before, list | tuple):
-            for number in range(max(len(before), len(after))):
-                here = f"{path}[{number}]"
-                if number >= len(after):
-                    yield f"- {here}: {_short(before[number])}"
-                elif number >= len(before):
-                    yield f"+ {here}: {_short(after[number])}"
-                else:
-                    yield from _data_lines(before[number], after[number], here, depth + 1)
-            return
+def _are_alike(before: object, after: object) -> bool:
+    """Whether both are instances of one class, whose attributes say what differs.
+
+    The class may be there twice: it came back from each execution by itself.
+    """
+    if isinstance(before, (*_DATA, type, FunctionType, ModuleType, Enum)) or not _attributes(before):
+        return False
+    own = type(before).__eq__ is object.__eq__ or is_dataclass(before) or bool(getattr(before, "__dict__", 0))
+    return own and kind_name(before) == kind_name(after)
+
+
+def _data_lines(before: Any, after: Any, path: str, depth: int, seen: _Pairs) -> Iterator[str]:
+    """Each place in nested data that differs; a pair of objects that was met before is not told again."""
+    deeper = type(before) is type(after) and depth < _DEPTH
+    if deeper and isinstance(before, dict):
+        yield from _mapping_lines(before, after, path, depth, seen)
+        return
+    if deeper and isinstance(before, list | tuple):
+        yield from _item_lines(before, after, path, depth, seen)
+        return
     for _, fits, differ in _KINDS[1:]:
         if fits(before) and fits(after):
             yield from labelled(path, differ(before, after)) if path else differ(before, after)
             return
-    if _differ(before, after):
-        label = f"{path}: " if path else ""
-        yield f"- {label}{_short(before)}"
-        yield f"+ {label}{_short(after)}"
+    if is_figure(before) and is_figure(after):
+        yield from labelled(path, [] if drawn(before) == drawn(after) else [_figure_line(before, after)])
+    elif not _differ(before, after):
+        return
+    elif not _are_alike(before, after):
+        yield from _two_lines(before, after, f"{path}: " if path else "")
+    elif depth < _DEPTH and (id(before), id(after)) not in seen:
+        seen.add((id(before), id(after)))
+        yield from _mapping_lines(_attributes(before), _attributes(after), path, depth + 1, seen)
+
+
+def _item_lines(
+    before: Sequence[Any], after: Sequence[Any], path: str, depth: int, seen: _Pairs
+) -> Iterator[str]:
+    for place in range(max(len(before), len(after))):
+        here = f"{path}[{place}]"
+        if place >= len(after):
+            yield f"- {here}: {_short(before[place])}"
+        elif place >= len(before):
+            yield f"+ {here}: {_short(after[place])}"
+        else:
+            yield from _data_lines(before[place], after[place], here, depth + 1, seen)
+
+
+def _two_lines(before: object, after: object, label: str) -> Iterator[str]:
+    one, other = _short(before), _short(after)
+    if one == other:
+        yield f"{label}{one} differs in what this does not show"
+    else:
+        yield f"- {label}{one}"
+        yield f"+ {label}{other}"
 
 
 def _mapping_lines(
-    before: Mapping[Any, Any], after: Mapping[Any, Any], path: str, depth: int
+    before: Mapping[Any, Any], after: Mapping[Any, Any], path: str, depth: int, seen: _Pairs
 ) -> Iterator[str]:
     for key in dict.fromkeys([*before, *after]):
         here = f"{path}.{key}" if path and isinstance(key, str) else f"{path}[{key!r}]" if path else str(key)
@@ -122,16 +187,28 @@ def _mapping_lines(
         elif key not in before:
             yield f"+ {here}: {_short(after[key])}"
         else:
-            yield from _data_lines(before[key], after[key], here, depth + 1)
+            yield from _data_lines(before[key], after[key], here, depth + 1, seen)
 
 
-def _differ(before: object, after: object) -> bool:
+def _differ(before: Any, after: Any) -> bool:
     if before is after:
         return False
+    if isinstance(before, Enum) and isinstance(after, Enum) and kind_name(before) == kind_name(after):
+        return before.name != after.name or bool(before.value != after.value)
     try:
-        return type(before) is not type(after) or bool(before != after)
+        both_missing = bool(before != before) and bool(after != after)  # noqa: PLR0124 - NaN is not itself
+        return type(before) is not type(after) or (bool(before != after) and not both_missing)
     except Exception:  # noqa: BLE001 - as above
-        return _short(before) != _short(after)
+        return _are_alike(before, after) or _short(before) != _short(after)
+
+
+def _figure_line(before: Any, after: Any) -> str:
+    if drawn(before) == drawn(after):
+        return "the figure looks the same in both"
+    sizes = [
+        " x ".join(f"{round(side * each.dpi)}" for side in each.get_size_inches()) for each in (before, after)
+    ]
+    return f"the figure looks different, {sizes[0]}" + (f" became {sizes[1]}" if sizes[0] != sizes[1] else "")
 
 
 def _is_text(value: object) -> bool:
@@ -154,7 +231,7 @@ def _is_labelled(value: object) -> bool:
 
 def _labelled_lines(before: Any, after: Any) -> Iterator[str]:
     """What differs between two of xarray's, variable by variable."""
-    yield from _data_lines(_parts(before), _parts(after), "", 0)
+    yield from _data_lines(_parts(before), _parts(after), "", 0, set())
 
 
 def _parts(value: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ __all__ = [
     "LEAST",
     "SECRET_WORDS",
     "SHAPES",
+    "is_secret_argument",
     "is_secret_name",
     "is_secret_under",
     "may_have_shape",
@@ -34,6 +35,8 @@ _WORDS = frozenset(
 )
 _ENDS = ("password", "passwd", "apikey", "secretkey", "accesskey", "accesstoken", "authtoken")
 _KEYS = frozenset(["key", "keys"])
+_PASSWORDS = frozenset(["password", "passwords", "passwd", "passphrase", "secret", "secrets"])
+_PLACES = frozenset(["file", "path", "folder", "dir", "name", "id", "url", "env", "var"])  # where a secret is
 _TOKENS = frozenset(["token", "tokens"])
 # What stands before KEY or TOKEN where it is none of the lock's kind.
 _OTHER_KEYS = frozenset(
@@ -98,13 +101,28 @@ def is_secret_under(name: str, value: str) -> bool:
     if _NUMBER.fullmatch(value) or _PATH.fullmatch(value) or _URL.match(value) or len(set(value)) <= 3:
         return False
     words = frozenset(word.lower() for word in _WORD.findall(name))
-    if words & {"password", "passwords", "passwd", "passphrase", "secret", "secrets"} or name.isupper():
+    if words & _PASSWORDS or name.isupper():
         return len(words) > 1 or _SNAKE.fullmatch(value) is None
     if _TOKEN_LIKE.fullmatch(value) is None:
         return False
     if len(words) > 1:
         return _SNAKE.fullmatch(value) is None or "token" in words or "api" in words
     return _IDENTIFIER.fullmatch(value) is None and any(character.isdigit() for character in value)
+
+
+def is_secret_argument(name: str, value: str) -> bool:
+    """Whether `value` is a secret, given to the option `name` of a command: a short one, too.
+
+    Nobody reads a name into an option by accident, so that a password may be a word there.
+    """
+    if not value or not is_secret_name(name):
+        return False
+    words = frozenset(word.lower() for word in _WORD.findall(name))
+    if words & _PASSWORDS:
+        return not words & _PLACES
+    if words <= _KEYS or words & _PLACES:
+        return is_secret_under(name, value)
+    return not (_NUMBER.fullmatch(value) or _PATH.fullmatch(value) or _URL.match(value))
 
 
 _RULES = {

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from kitaru_nb.cli.output import Json, clean, print_json, tidy_path
 from kitaru_nb.engine.diff import ExecutionDiff, diff_executions
 from kitaru_nb.errors import StoreError
-from kitaru_nb.stacks.comparing import beside, line_of, page
+from kitaru_nb.stacks.comparing import beside, line_of, page, told_first
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.whereabouts import engine_with
 
@@ -75,15 +75,13 @@ def _print(found: ExecutionDiff) -> None:
         print(_coloured(f"{mark} {line_of(execution)}", colour=colour))
     for name, (one, other) in found.parameters.items():
         print(f"  {clean(name)}: {clean(repr(one))} became {clean(repr(other))}")
-    first = found.first
-    if first is None:
-        print("\nno step differs")
+    print(f"\n{clean(told_first(found))}")
+    if found.first is None:
         return
-    print(f"\nthe first difference is in `{clean(first.name)}`")
-    for step in found.steps:
+    for step in (*found.steps, *found.kept):
         if step.same:
             continue
-        print(f"\n{clean(step.name)}  {beside(step)}")
+        print(f"\n{clean(step.title)}  {beside(step)}".rstrip())
         for each in step.differences:
             print(f"  {each.what}{f' {clean(each.name)}' if each.name else ''}")
             for line in each.lines:

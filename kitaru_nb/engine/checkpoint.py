@@ -269,14 +269,18 @@ async def _tried_async(
 async def _in_time(made: Awaitable[Any], options: Options) -> Any:
     if options.timeout is None:
         return await made
+    began = time.monotonic()
     deadline = asyncio.timeout(options.timeout)
     try:
         async with deadline:
-            return await made
+            result = await made
     except TimeoutError:
         if deadline.expired():
             raise late(options.name, options.timeout) from None
         raise
+    if time.monotonic() - began > options.timeout:  # it kept the loop from stopping it
+        raise late(options.name, options.timeout, stopped=False)
+    return result
 
 
 def _failed(asked: Call | None, error: BaseException) -> None:

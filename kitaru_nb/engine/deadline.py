@@ -95,7 +95,8 @@ def _interrupt_main() -> None:
 def within(seconds: float | None, called: str) -> Iterator[None]:
     """Stop the block when its time is up, in whichever thread it runs.
 
-    Outside the main thread a call into C, such as a `sleep`, ends before it is stopped.
+    Outside the main thread a call into C, such as a `sleep`, ends before it is stopped. What ends by
+    itself after its time has failed, too.
 
     Raises:
         TimedOutError: kind ``timeout``.
@@ -118,6 +119,8 @@ def within(seconds: float | None, called: str) -> Iterator[None]:
             raise
         finally:
             deadline.disarm()
+    if deadline.expired:  # it went on in spite of being stopped
+        raise late(called, seconds, stopped=False)
 
 
 @contextlib.contextmanager
@@ -155,15 +158,17 @@ def _within_thread(seconds: float, called: str) -> Iterator[None]:
             with lock:
                 state["running"] = False
             timer.cancel()
+        if state["late"]:  # as above
+            raise late(called, seconds, stopped=False)
     except KeyboardInterrupt:
         if state["late"]:
             raise late(called, seconds) from None
         raise
 
 
-def late(called: str, seconds: float) -> TimedOutError:
-    """The error for a call that ran out of time."""
-    message = f"`{called}` ran longer than {seconds:g} s and was stopped"
+def late(called: str, seconds: float, *, stopped: bool = True) -> TimedOutError:
+    """The error for a call that ran out of time, whether it was stopped or came to its end too late."""
+    message = f"`{called}` ran longer than {seconds:g} s" + (" and was stopped" if stopped else "")
     return TimedOutError(
         message, kind="timeout", hint=f"@checkpoint(timeout=...) with a longer time on `{called}`"
     )

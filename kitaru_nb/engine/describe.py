@@ -28,6 +28,7 @@ __all__ = [
     "checkpoints_json",
     "error_json",
     "execution_json",
+    "is_saved",
     "result_ref",
     "show_json",
     "time_json",
@@ -132,12 +133,12 @@ def artifacts_json(journal: Journal, execution: Execution) -> list[dict[str, Any
     listed = [
         (step, label)
         for step, label in zip(found, checkpoint_names(found), strict=True)
-        if step.draft.kind in _SHOWN or _is_saved(step)
+        if step.draft.kind in _SHOWN or is_saved(step)
     ]
     return [artifact for step in _checkpoints(journal, listed) for artifact in step["artifacts"]]
 
 
-def _is_saved(step: Checkpoint) -> bool:
+def is_saved(step: Checkpoint) -> bool:
     """Whether it is a value that the user's code has saved, not what a flow or a replay began with."""
     draft = step.draft
     names = [group.names for group in draft.groups]

@@ -14,6 +14,7 @@ from typing import Any
 from kitaru_nb.artifacts.diff import ValueDiff, diff_text, diff_values
 from kitaru_nb.artifacts.plain_stream import Opaque
 from kitaru_nb.engine.describe import execution_json
+from kitaru_nb.engine.diff_kept import Kept, kept_in, paired
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.preview import plain_value
 from kitaru_nb.engine.refs import Found, checkpoint_names, find_execution, steps
@@ -50,10 +51,11 @@ class StepDiff:
     """One step in both executions.
 
     Attributes:
-        name: What the step is called.
+        name: What the step is called, or what was kept.
         only: ``"a"`` or ``"b"`` where one execution alone has it.
         differences: What differs; empty where nothing does.
         a: The step in the first, None where it is not there; `b` in the second.
+        kept: What was kept, where it is no step.
     """
 
     name: str
@@ -61,11 +63,37 @@ class StepDiff:
     differences: tuple[Difference, ...] = ()
     a: Checkpoint | None = None
     b: Checkpoint | None = None
+    kept: Kept | None = None
+
+    @property
+    def kind(self) -> str:
+        """``step``, or how it was kept: ``saved``, ``logged``, ``once``, ``stream`` or ``result``."""
+        return "step" if self.kept is None else self.kept.kind
+
+    @property
+    def inside(self) -> str:
+        """The name of the call that it was kept in, if it was kept in one."""
+        return "" if self.kept is None else self.kept.inside
+
+    @property
+    def title(self) -> str:
+        """What it is called where it stands among others."""
+        told = f"{_TITLES[self.kind]} {self.name}" if self.kind in _TITLES else self.name
+        return f"{told} in {self.inside}" if self.inside else told
 
     @property
     def same(self) -> bool:
         """Whether the step is the same in both."""
         return not self.only and not self.differences
+
+
+_TITLES = {
+    "saved": "saved value",
+    "logged": "logged",
+    "once": "once",
+    "stream": "stream",
+    "result": "result of",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +105,26 @@ class ExecutionDiff:
         b: The second.
         parameters: Parameters or inputs that differ: name to both.
         steps: Each step of either, in order.
+        kept: What either keeps beside its steps: saved and logged values, effects that were done once,
+            events of streams, and what a flow returned.
     """
 
     a: Execution
     b: Execution
     parameters: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     steps: Sequence[StepDiff] = ()
+    kept: Sequence[StepDiff] = ()
 
     @property
     def first(self) -> StepDiff | None:
-        """The step at which they part."""
-        return next((step for step in self.steps if not step.same), None)
+        """The step at which they part, or what was kept before it began."""
+        step = next((each for each in self.steps if not each.same), None)
+        kept = next((each for each in self.kept if not each.same), None)
+        if step is None or kept is None:
+            return step or kept
+        if kept.kept is None or kept.only == "b" or step.a is None or kept.kept.seq > step.a.seq:
+            return step
+        return step if _is_in(kept.kept.scope, _path(step.a)) else kept
 
     def to_json(self) -> dict[str, Any]:
         """Its fields as JSON values."""
@@ -96,8 +133,19 @@ class ExecutionDiff:
             "b": execution_json(self.b),
             "parameters": {name: {"a": one, "b": other} for name, (one, other) in self.parameters.items()},
             "first_difference": None if self.first is None else self.first.name,
+            "first_difference_kind": None if self.first is None else self.first.kind,
             "steps": [_step_json(step) for step in self.steps],
+            "kept": [_kept_json(each) for each in self.kept],
         }
+
+
+def _kept_json(kept: StepDiff) -> dict[str, Any]:
+    """As a step's, without what only a step has."""
+    told = _step_json(kept)
+    return {"kind": kept.kind, "inside": kept.inside or None, **{key: told[key] for key in _OF_KEPT}}
+
+
+_OF_KEPT = ("name", "same", "only", "differences")
 
 
 def _step_json(step: StepDiff) -> dict[str, Any]:
@@ -158,7 +206,51 @@ def diff_executions(
             else:
                 differences = tuple(_differences(side_a, side_b, step_a, step_b, elsewhere))
                 compared.append(StepDiff(name, "", differences, step_a, step_b))
-    return ExecutionDiff(one, other, _parameters(one, other), compared)
+        kept = list(_kept(side_a, side_b, compared, elsewhere))
+    return ExecutionDiff(one, other, _parameters(one, other), compared, kept)
+
+
+def _kept(a: _Side, b: _Side, compared: Sequence[StepDiff], elsewhere: str | None) -> Iterator[StepDiff]:
+    """What both keep beside their steps. What is in a step that one took over, only the other has."""
+    for one, other in paired(a.kept, b.kept):
+        if one is not None and other is not None:
+            differences = tuple(_kept_differences(a, b, one, other, elsewhere))
+            yield StepDiff(one.name, differences=differences, kept=one)
+        elif one is not None and not any(_is_in(one.scope, path) for path in _taken_over(compared, by="b")):
+            yield StepDiff(one.name, "a", kept=one)
+        elif other is not None and not any(
+            _is_in(other.scope, path) for path in _taken_over(compared, by="a")
+        ):
+            yield StepDiff(other.name, "b", kept=other)
+
+
+def _taken_over(compared: Sequence[StepDiff], *, by: str) -> Iterator[str]:
+    """The scopes of steps that one execution took over from the record; as they are in the other."""
+    for step in compared:
+        taken, whole = (step.a, step.b) if by == "a" else (step.b, step.a)
+        if taken is not None and whole is not None and taken.draft.status is CheckpointStatus.RESTORED:
+            own = whole.draft.kind is StepKind.CELL or "path" in whole.draft.data
+            yield from [_path(whole)] if own else []
+
+
+def _kept_differences(
+    a: _Side, b: _Side, one: Kept, other: Kept, elsewhere: str | None
+) -> Iterator[Difference]:
+    if one.values != other.values:
+        before, after = ((each[0] if len(each) == 1 else list(each)) for each in (one.values, other.values))
+        found = diff_values(before, after)
+        yield Difference("value", "", found.lines, found.kind)
+    several = max(len(one.records), len(other.records)) > 1
+    for number, (first, second) in enumerate(zip_longest(one.records, other.records), start=1):
+        name = f"#{number}" if several else ""
+        if first is None or second is None:
+            which = "second" if first is None else "first"
+            yield Difference("value", name, (f"only in the {which}",))
+            continue
+        (before,), (after,) = first.draft.groups, second.draft.groups
+        if before.value != after.value or (not before.value and before.artifact != after.artifact):
+            held = (a, first, before, before.names[0]), (b, second, after, after.names[0])
+            yield from _value(*held, name, elsewhere)
 
 
 def _merged(one: Sequence[str], other: Sequence[str]) -> list[str]:
@@ -192,9 +284,9 @@ class _Side:
         found: Sequence[Checkpoint],
     ) -> None:
         self._opened = opened
-        self.models = [
-            step for step in journal.steps_within(execution.id) if step.draft.kind is StepKind.MODEL
-        ]
+        within = journal.steps_within(execution.id)
+        self.models = [step for step in within if step.draft.kind is StepKind.MODEL]
+        self.kept = kept_in(within)
         self._told: dict[tuple[str, str], str] = {}
         self._sources = {step.draft.code: step.draft.source for step in found if step.draft.source}
 
@@ -229,8 +321,13 @@ class _Side:
 
     def answers(self, step: Checkpoint) -> list[Checkpoint]:
         """The model calls of one step."""
-        path = step.draft.data.get("path") or step.draft.scope
+        path = _path(step)
         return [each for each in self.models if path and _is_in(each.draft.scope, path)]
+
+
+def _path(step: Checkpoint) -> str:
+    """The scope of what happens in a step."""
+    return str(step.draft.data.get("path") or step.draft.scope)
 
 
 def _is_in(scope: str, path: str) -> bool:
@@ -274,16 +371,25 @@ def _values(
         elif name not in before:
             yield Difference("value", name, (f"+ {name}",))
         elif before[name].value != after[name].value:
-            try:
-                found = diff_values(a.value(one, before[name], name), b.value(other, after[name], name))
-            except UntrustedError as error:
-                told = (
-                    f"and cannot be shown: {error}" if elsewhere is None else f"`{elsewhere}` shows in what"
-                )
-                found = ValueDiff("value", (f"it differs, {told}",))
-            except (KitaruError, KeyError) as error:
-                found = ValueDiff("value", (f"it differs, and cannot be shown: {error}",))
-            yield Difference("value", name, found.lines, found.kind, found.pictures)
+            held = (a, one, before[name], name), (b, other, after[name], name)
+            yield from _value(*held, name, elsewhere)
+
+
+_Held = tuple[_Side, Checkpoint, Group, str]
+
+
+def _value(one: _Held, other: _Held, name: str, elsewhere: str | None) -> Iterator[Difference]:
+    """How a value that both hold differs; each is told by its step, its group and its name there."""
+    try:
+        values = [side.value(step, group, held) for side, step, group, held in (one, other)]
+        found = diff_values(*values)
+    except UntrustedError as error:
+        told = f"and cannot be shown: {error}" if elsewhere is None else f"`{elsewhere}` shows in what"
+        found = ValueDiff("value", (f"it differs, {told}",))
+    except (KitaruError, KeyError) as error:
+        found = ValueDiff("value", (f"it differs, and cannot be shown: {error}",))
+    if not found.looks_same:
+        yield Difference("value", name, found.lines, found.kind, found.pictures)
 
 
 def _model_calls(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:

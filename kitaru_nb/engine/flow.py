@@ -19,6 +19,7 @@ from blake3 import blake3
 from kitaru_nb.artifacts.digest import digest_by_kind, digest_values
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.arguments import Told, script_arguments
 from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
 from kitaru_nb.engine.callee import callee_of, plain_function
@@ -116,6 +117,7 @@ class Turn:
         new: Begin a new execution, even where one could be gone on with.
         around: The scope of the execution that calls this one.
         tags: Tags of a new execution.
+        argv: What the script that the flow comes from was begun with; what this process was, without it.
     """
 
     def __init__(
@@ -132,8 +134,10 @@ class Turn:
         within: str | None = None,
         around: Scope | None = None,
         tags: tuple[str, ...] = (),
+        argv: Told | None = None,
     ) -> None:
         self.flow = flow
+        self.argv = argv
         self._called = around is not None
         parent = None if around is None else around.book.execution
         self._inputs = inputs
@@ -231,7 +235,11 @@ class Turn:
                 groups.append(Group(names, written.add(stored), Digest(""), unstorable=stored.unstorable))
             return {"groups": tuple(groups)}, written
 
-        data = {"module": function.__module__, "qualname": function.__qualname__, "folder": str(Path.cwd())}
+        data: dict[str, Any] = {"module": function.__module__, "qualname": function.__qualname__}
+        data["folder"] = str(Path.cwd())
+        argv = script_arguments() if self.argv is None else self.argv
+        if argv is not None:
+            data["argv"] = list(argv)
         self.scope.record(Entry(StepKind.VALUE, key, INPUTS, {"data": data}, store=store))
 
     def commit(self, result: object) -> Checkpoint:

@@ -28,11 +28,19 @@ class Form:
         build: Gives the typed answer for one in JSON. Raises ValueError where the type takes less
             than its schema says, as with a validator of its own.
         dump: Gives the JSON of a typed answer.
+        known_by: The schema that the question goes by on record, where that is another one: what
+            earlier releases asked with, so that their answers hold.
     """
 
     schema: Mapping[str, Any]
     build: Callable[[Any], Any]
     dump: Callable[[Any], Any]
+    known_by: Mapping[str, Any] | None = None
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The schema that tells this question from others."""
+        return self.schema if self.known_by is None else self.known_by
 
     def default(self, value: object) -> Any:
         """A default answer as JSON.
@@ -81,19 +89,23 @@ def _of_json_schema(schema: Mapping[str, Any]) -> Form:
 def _of_type(kind: Any) -> Form:
     from pydantic import PydanticUserError, TypeAdapter  # noqa: PLC0415 - bool and text go without
 
+    from kitaru_nb.engine.form_schema import closed_schema, serializer_of  # noqa: PLC0415 - as above
+
     try:
         if isinstance(kind, FunctionType | BuiltinFunctionType | MethodType):
             raise TypeError("a function is no type")
         adapter = TypeAdapter(kind)
-        schema = _as_json(adapter.json_schema())
+        known_by = _as_json(adapter.json_schema())
+        schema = _as_json(closed_schema(adapter))
+        serializer = serializer_of(adapter)
     except (PydanticUserError, TypeError, ValueError, NameError) as error:
         message = f"`{getattr(kind, '__name__', kind_name(kind))}` cannot be the schema of a wait"
         raise UsageError(f"{message}: {_why(error)}", kind="bad-schema", hint=_HINT) from error
 
     def dump(value: object) -> Any:
-        return adapter.dump_python(adapter.validate_python(value), mode="json")
+        return serializer.to_python(adapter.validate_python(value), mode="json")
 
-    return Form(schema, lambda answer: adapter.validate_json(json.dumps(answer)), dump)
+    return Form(schema, lambda answer: adapter.validate_json(json.dumps(answer)), dump, known_by)
 
 
 def _as_json(value: Any) -> Any:

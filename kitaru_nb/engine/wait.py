@@ -121,7 +121,7 @@ def asked(
         message = f"`notify` is `{notify!r}`, which can neither be called nor run"
         raise UsageError(message, kind="bad-notify", hint='notify="notify-send", or notify=a function')
     form = form_of(schema)
-    called = name if name is not None else _made_name(question, form.schema)
+    called = name if name is not None else _made_name(question, form.identity)
     if name is not None:
         try:
             called = checked_name(name)
@@ -191,7 +191,7 @@ def _question(scope: Scope, what: Asked) -> Question:
         place=scope.place_of(WAITS + what.name),
         text=VAULT.mask(what.text),
         schema=what.form.schema,
-        binding=binding_of(what.text, what.form.schema, shown),
+        binding=binding_of(what.text, what.form.identity, shown),
         show=None if what.show is None else VAULT.mask_json(displayed(what.show)),
         timeout=what.timeout,
         default=what.default,

@@ -12,7 +12,7 @@ from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
 
-__all__ = ["beside", "compared", "dollars", "line_of", "page"]
+__all__ = ["beside", "compared", "dollars", "line_of", "page", "told_first"]
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -24,13 +24,17 @@ def compared(settings: Settings, a: str, b: str) -> dict[str, str]:
         NotFoundError: there is no such execution.
     """
     found = diff_executions(lambda: open_engine(settings, read_only=True), a, b)
-    first = found.first
-    told = "no step differs" if first is None else f"the first difference is in `{first.name}`"
-    text = f"{line_of(found.a)}\n{line_of(found.b)}\n{told}"
+    text = f"{line_of(found.a)}\n{line_of(found.b)}\n{told_first(found)}"
     return {
         "text/html": f"<style>{_STYLE}</style><div class='kitaru-diff'>{body(found)}</div>",
         "text/plain": text,
     }
+
+
+def told_first(found: ExecutionDiff) -> str:
+    """Where two executions part, in one line."""
+    first = found.first
+    return "no step differs" if first is None else f"the first difference is in `{first.title}`"
 
 
 def dollars(amount: float) -> str:
@@ -57,7 +61,9 @@ def line_of(execution: Execution) -> str:
 
 
 def beside(step: StepDiff) -> str:
-    """Status, time and cost of a step in both executions."""
+    """Status, time and cost of a step in both executions; of what was kept only who has it."""
+    if step.kept is not None:
+        return {"a": "only in the first", "b": "only in the second"}.get(step.only, "")
     if step.only:
         only = step.a if step.only == "a" else step.b
         which = "first" if step.only == "a" else "second"
@@ -136,10 +142,10 @@ def body(found: ExecutionDiff) -> str:
     parts.append(
         "<p>No step differs.</p>"
         if first is None
-        else f"<p>The first difference is in <code>{_text(first.name)}</code>.</p>"
+        else f"<p>The first difference is in <code>{_text(first.title)}</code>.</p>"
     )
-    parts += [_step(step) for step in found.steps if not step.same]
-    same = [step.name for step in found.steps if step.same]
+    parts += [_step(step) for step in (*found.steps, *found.kept) if not step.same]
+    same = [step.title for step in (*found.steps, *found.kept) if step.same]
     if same:
         listed = ", ".join(f"<code>{_text(name)}</code>" for name in same)
         parts.append(f"<section><p class='soft'>The same in both: {listed}</p></section>")
@@ -148,7 +154,7 @@ def body(found: ExecutionDiff) -> str:
 
 def _step(step: StepDiff) -> str:
     parts = [
-        f"<section><h2><code>{_text(step.name)}</code> <span class='soft'>{_text(beside(step))}</span></h2>"
+        f"<section><h2><code>{_text(step.title)}</code> <span class='soft'>{_text(beside(step))}</span></h2>"
     ]
     for each in step.differences:
         parts.append(f"<div>{_text(each.what)} <code>{_text(each.name)}</code></div>")

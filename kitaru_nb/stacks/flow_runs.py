@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
 
 from kitaru_nb.artifacts.ties import Tie, tied
+from kitaru_nb.engine.arguments import Told, given_again, is_own_command
 from kitaru_nb.engine.callee import plain_function
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.flow import FLOW, INPUTS, Defined, Flow, Turn, defining, is_flow_of
@@ -24,7 +25,7 @@ from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.stacks.flows import here
 from kitaru_nb.stacks.outcome import Exit, Outcome
 
-__all__ = ["beginning_of", "begun_with", "function_of", "resume_flow", "run_flow"]
+__all__ = ["Definition", "beginning_of", "begun_with", "function_of", "resume_flow", "run_flow"]
 
 _MAIN, _MODULE = "__main__", "__mp_main__"
 """What a script's module is called, and what `multiprocessing` calls it in a process it did not begin in."""
@@ -45,9 +46,9 @@ def resume_flow(execution: Execution, *, budget: float | None = None) -> tuple[O
     """
     engine = here.engine()
     began = beginning_of(engine, execution)
-    function, name = function_of(engine, execution, began)
+    function, name, argv = function_of(engine, execution, began)
     args, kwargs = begun_with(engine, began)
-    turn = Flow(function, name, here).turn(args, kwargs, execution=execution.id)
+    turn = Flow(function, name, here).turn(args, kwargs, execution=execution.id, argv=argv)
     if budget is not None:
         turn.book.set_limit(budget)
     return run_flow(turn)
@@ -56,10 +57,11 @@ def resume_flow(execution: Execution, *, budget: float | None = None) -> tuple[O
 def run_flow(turn: Turn) -> tuple[Outcome, Any]:
     """Run an attempt to its end; how it ended, and what the flow returned."""
     try:
-        if inspect.iscoroutinefunction(turn.flow.function):
-            result = asyncio.run(turn.run_async())
-        else:
-            result = turn.run()
+        with given_again(turn.argv):
+            if inspect.iscoroutinefunction(turn.flow.function):
+                result = asyncio.run(turn.run_async())
+            else:
+                result = turn.run()
     except BaseException as error:  # noqa: BLE001 - whatever ended it is its outcome
         return _ended(turn, error), None
     return Outcome(ExecutionStatus.COMPLETED, Exit.COMPLETED, turn.execution), result
@@ -106,41 +108,86 @@ def beginning_of(engine: Engine, execution: Execution) -> Checkpoint:
     raise NotFoundError(message, kind="no-inputs", hint="call the flow again where it was called")
 
 
-def function_of(engine: Engine, execution: Execution, began: Checkpoint) -> tuple[FunctionType, str]:
-    """The flow's function, and what its result is called.
+class Definition(NamedTuple):
+    """A flow as there is to be run.
+
+    Attributes:
+        function: Its function.
+        name: What its result is called.
+        argv: The arguments that its script is to see; None for those of this process.
+    """
+
+    function: FunctionType
+    name: str
+    argv: Told | None = None
+
+
+def function_of(engine: Engine, execution: Execution, began: Checkpoint) -> Definition:
+    """The flow's function, what its result is called, and what its script was begun with.
 
     Where this process has it, as the notebook or script has that it runs in, it is that one, with
-    whatever was edited. Else it comes from its file, or of a notebook from the record.
+    whatever was edited. Else it comes from its file, or of a notebook from the record. A file is run
+    with the arguments that it was begun with.
 
     Raises:
         NotFoundError: kind ``unknown-flow``: its file is gone, or does not define it any more.
+        UsageError: kind ``secret-argument``: its file reads an argument that was a secret.
     """
     file, told = execution.identity.file, began.draft.data
-    folder = str(told.get("folder", ""))
-    name = str(told["qualname"]).rpartition(".")[2]
-    present = _present(execution, str(told["qualname"]))
+    qualname, module, folder = str(told["qualname"]), str(told["module"]), str(told.get("folder", ""))
+    name = qualname.rpartition(".")[2]
+    present = _present(execution, qualname)
     if present is not None:
-        return present, name
+        return Definition(present, name)
     if file is not None and file.endswith(".ipynb"):
-        return _from_record(engine, began), name
-    scope = _run_file(file) if file is not None else _defining(execution, str(told["module"]), folder)
-    found: Any = scope.get(str(told["qualname"]).partition(".")[0])
-    for part in str(told["qualname"]).split(".")[1:]:
-        found = getattr(found, part, None)
+        return Definition(_from_record(engine, began), name)
+    argv = _begun_as(engine, began)
+    if file is not None:
+        argv = [file, *(argv or ())[1:]]
+        scope = _run_file(file, argv)
+    elif module in (_MAIN, _MODULE):  # python -m
+        scope, argv = _run_module(str(execution.identity.flow).partition(":")[0], folder, argv)
+    else:
+        scope = _imported(module, folder, argv)
+    function = _defined_in(scope, qualname)
+    if function is None:
+        raise _not_defined(file or module, qualname)
+    return Definition(function, name, argv)
+
+
+def _not_defined(where: str, qualname: str) -> NotFoundError:
+    if "<locals>" in qualname:
+        around, _, name = qualname.rpartition(".<locals>.")
+        message = f"`{where}` defines the flow `{name}` inside `{around}`, where no command finds it"
+        hint = "run the script itself again, or define the flow outside of functions"
+    else:
+        message = f"`{where}` does not define the flow `{qualname}` any more"
+        hint = "bring it back, or call the flow that there is"
+    return NotFoundError(message, kind="unknown-flow", hint=hint)
+
+
+def _begun_as(engine: Engine, began: Checkpoint) -> Told | None:
+    """The arguments on record, the script first; none in records of earlier releases."""
+    argv = began.draft.data.get("argv")
+    if not isinstance(argv, list) or not argv:
+        return None
+    engine.trust.require([began])
+    return argv
+
+
+def _defined_in(scope: Mapping[str, Any], qualname: str) -> FunctionType | None:
+    first, *parts = qualname.split(".")
+    found: Any = scope.get(first)
+    for part in parts:
+        found = _part_of(found, part)
     function = plain_function(found)
-    if type(function) is not FunctionType:
-        message = f"`{file or told['module']}` does not define the flow `{told['qualname']}` any more"
-        raise NotFoundError(
-            message, kind="unknown-flow", hint="bring it back, or call the flow that there is"
-        )
-    return function, name
+    return function if type(function) is FunctionType else None
 
 
-def _defining(execution: Execution, module: str, folder: str) -> Mapping[str, Any]:
-    """The names of the module that defines a flow."""
-    if module not in (_MAIN, _MODULE):
-        return _imported(module, folder)
-    return _run_module(str(execution.identity.flow).partition(":")[0], folder)  # python -m
+def _part_of(holder: Any, name: str) -> Any:
+    """What a module or class holds under a name; of a class method its function, which is given the class."""
+    found = getattr(holder, name, None)
+    return found.__func__ if type(found) is MethodType and isinstance(holder, type) else found
 
 
 def _present(execution: Execution, qualname: str) -> FunctionType | None:
@@ -149,22 +196,22 @@ def _present(execution: Execution, qualname: str) -> FunctionType | None:
     if found is _stood_in.get(_MAIN):
         return None  # an earlier execution's, which has left its traces in it
     for part in qualname.split("."):
-        found = getattr(found, part, None)
+        found = _part_of(found, part)
     return _only_function(plain_function(found)) if is_flow_of(found, execution.identity) else None
 
 
-def _run_file(file: str) -> Mapping[str, Any]:
+def _run_file(file: str, argv: Told) -> Mapping[str, Any]:
     if not Path(file).is_file():
         message = f"the file `{file}`, which defines the flow, is not there"
         raise NotFoundError(message, kind="unknown-flow", hint="bring it back, or resume where it is")
     module = ModuleType(_MODULE)
     vars(module)["__file__"] = file
     code = compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
-    return _run(module, code, str(Path(file).parent))
+    return _run(module, code, str(Path(file).parent), argv)
 
 
-def _run_module(name: str, folder: str) -> Mapping[str, Any]:
-    """As ``python -m`` runs a module, but for its name."""
+def _run_module(name: str, folder: str, argv: Told | None) -> tuple[Mapping[str, Any], Told]:
+    """As ``python -m`` runs a module, but for its name; and the arguments that it saw."""
     with _importing_from(folder):
         try:
             spec: Any = importlib.util.find_spec(name)
@@ -173,11 +220,12 @@ def _run_module(name: str, folder: str) -> Mapping[str, Any]:
             raise _not_importable(name, folder, error) from error
     module = ModuleType(_MODULE)
     vars(module).update(__file__=spec.origin, __spec__=spec, __loader__=spec.loader, __package__=spec.parent)
-    return _run(module, code, folder)
+    argv = [spec.origin, *(argv or ())[1:]]
+    return _run(module, code, folder, argv), argv
 
 
-def _run(module: ModuleType, code: CodeType, folder: str) -> Mapping[str, Any]:
-    with _standing_in(module), _importing_from(folder), suppress(Defined):
+def _run(module: ModuleType, code: CodeType, folder: str, argv: Told) -> Mapping[str, Any]:
+    with _standing_in(module), _importing_from(folder), given_again(argv), suppress(Defined):
         defining.on = True
         try:
             exec(code, vars(module))  # noqa: S102 - the user's own script
@@ -196,11 +244,8 @@ def _standing_in(script: ModuleType) -> Iterator[None]:
     import multiprocessing  # noqa: F401, PLC0415 - it lets the second name stand for the first when it is imported
 
     main, before = sys.modules.get(_MAIN), sys.modules.get(_MODULE)
-    spec = getattr(main, "__spec__", None)
-    entry = getattr(getattr(main, "main", None), "__module__", None)
-    ours = (spec is not None and spec.name.startswith("kitaru_nb.")) or entry == "kitaru_nb.cli.main"
     sys.modules[_MODULE] = script
-    if ours or main is _stood_in.get(_MAIN):
+    if is_own_command(main) or main is _stood_in.get(_MAIN):
         sys.modules[_MAIN] = _stood_in[_MAIN] = script
         yield
         return
@@ -214,8 +259,8 @@ def _standing_in(script: ModuleType) -> Iterator[None]:
 _stood_in: dict[str, ModuleType] = {}
 
 
-def _imported(module: str, folder: str) -> Mapping[str, Any]:
-    with _importing_from(folder):
+def _imported(module: str, folder: str, argv: Told | None) -> Mapping[str, Any]:
+    with _importing_from(folder), given_again(argv):
         try:
             return vars(importlib.import_module(module))
         except ImportError as error:

@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.arguments import Told
 from kitaru_nb.engine.changes import Changes, changes_of, known_names, named_step
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.flow import Flow, Turn, told_inputs
@@ -54,6 +55,7 @@ class ReadyFlow:
         given: The values of overrides, as they are stored.
         kept: Groups that it inherits of the replay that it replays.
         reused: Results that it may be given.
+        argv: The arguments that its script is to see; None for those of this process.
     """
 
     plan: Replay
@@ -64,6 +66,7 @@ class ReadyFlow:
     given: Mapping[str, Mapping[str, object]]
     kept: Sequence[Group]
     reused: list[Checkpoint]
+    argv: Told | None = None
 
 
 def replay_flow(
@@ -93,7 +96,9 @@ def replay_flow(
         tags=tags,
     )
     args, kwargs = found.call
-    turn = Flow(found.function, found.name, place).turn(args, kwargs, attempt=attempt, engine=engine)
+    turn = Flow(found.function, found.name, place).turn(
+        args, kwargs, attempt=attempt, engine=engine, argv=found.argv
+    )
     return FlowReplay(turn, plan, served_of(_outermost(found.reused)))
 
 
@@ -114,7 +119,7 @@ def ready_flow(
     step = named_step(engine.journal, original, from_)
     began = beginning_of(engine, original)
     refuse_removed(engine.journal, [began])
-    function, name = function_of(engine, original, began)
+    function, name, argv = function_of(engine, original, began)
     args, kwargs = begun_with(engine, began)
     names = {*inspect.signature(function).parameters, *kwargs}
     known = known_names(engine.journal, original, inputs=names)
@@ -134,7 +139,7 @@ def ready_flow(
     parameters = told_inputs(bound, function.__globals__)
     identity = replace(original.identity, parameters=parameters, within=None, replay=new_mark())
     given = given_by(changes)
-    return ReadyFlow(plan, function, name, (args, kwargs), identity, given, kept, reused)
+    return ReadyFlow(plan, function, name, (args, kwargs), identity, given, kept, reused, argv)
 
 
 def new_mark() -> str:

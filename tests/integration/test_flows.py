@@ -35,10 +35,10 @@ class Script:
     def environ(self) -> dict[str, str]:
         return {**os.environ, "KITARU_NB_HOME": str(self.folder / "home"), "RAN": str(self.ran)}
 
-    def run(self, *, kill_at: str = "", expect: int = 0, **variables: str) -> str:
+    def run(self, *arguments: str, kill_at: str = "", expect: int = 0, **variables: str) -> str:
         """Run it; what it printed."""
         done = subprocess.run(
-            [sys.executable, str(self.path)],
+            [sys.executable, str(self.path), *arguments],
             env={**self.environ, "KILL_AT": kill_at, **variables},
             cwd=self.folder,
             capture_output=True,
@@ -954,3 +954,162 @@ main(int(os.environ["X"]))
     assert "<Verdict.YES: 1>" in differs
     assert "cannot be shown" not in differs
     assert "everything is as it was stored" in script.cli("store", "verify")
+
+
+_WITH_ARGUMENTS = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("tone")
+parser.add_argument("--api-key", default="")
+given = parser.parse_args()
+
+@kt.checkpoint
+def draft(topic):
+    note(f"draft:{given.tone}")
+    return f"{given.tone} {topic}"
+
+@kt.flow
+def agent(topic):
+    text = draft(topic)
+    kt.wait("Publish?", name="go")
+    assert sys.argv[0].endswith("my_agent.py")
+    note(sys.argv[1])
+    return text
+
+print(agent("otters"))
+"""
+
+
+def test_a_command_goes_on_with_a_script_with_the_arguments_that_it_was_begun_with(tmp_path: Path) -> None:
+    script = Script(tmp_path, _WITH_ARGUMENTS)
+    script.run("formal", expect=75)
+    script.cli("approve", "latest/go")
+
+    gone_on = script.cli("resume", "latest")
+    replayed = script.cli("replay", "latest", "--from", "draft")
+    again = script.cli("replay", "latest", "--from", "draft", "--set", "topic=beavers")
+
+    assert gone_on == replayed == "'formal otters'\n"
+    assert again == "'formal beavers'\n"
+    assert script.notes() == ["draft:formal", "formal"] * 3
+
+
+def test_an_argument_that_is_a_secret_is_not_on_record_and_a_command_says_so(tmp_path: Path) -> None:
+    script = Script(tmp_path, _WITH_ARGUMENTS)
+    script.run("formal", "--api-key", "otters-and-7", expect=75)
+    script.cli("approve", "latest/go")
+
+    refused = json.loads(script.cli("resume", "latest", "--json", expect=2))
+    script.run("formal", "--api-key", "otters-and-7")
+
+    assert refused["error"]["kind"] == "secret-argument"
+    assert f"run `{script.path}` itself again" in refused["error"]["hint"]
+    assert script.notes() == ["draft:formal", "formal"]
+    stored = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert [path for path in stored if b"otters-and-7" in path.read_bytes()] == []
+
+
+def test_a_module_that_was_run_by_its_name_is_gone_on_with_with_its_arguments(tmp_path: Path) -> None:
+    script = Script(tmp_path, _WITH_ARGUMENTS)
+    begun = [sys.executable, "-m", "my_agent", "formal"]
+    assert subprocess.run(begun, env=script.environ, cwd=tmp_path, check=False).returncode == 75
+    script.cli("approve", "latest/go")
+
+    assert script.cli("resume", "latest") == "'formal otters'\n"
+
+
+def test_a_script_on_record_without_its_arguments_is_run_with_none(tmp_path: Path) -> None:
+    script = Script(tmp_path, _WITH_ARGUMENTS.replace('"tone"', '"tone", nargs="?", default="plain"'))
+    script.write(script.path.read_text().replace("import kitaru_nb as kt", _FORGETS))
+    script.run(expect=75)
+    script.cli("approve", "latest/go")
+    script.write(script.path.read_text().replace("note(sys.argv[1])", "note(len(sys.argv))"))
+
+    script.cli("resume", "latest")
+
+    assert script.notes()[-1] == "1"
+
+
+_FORGETS = """import kitaru_nb as kt
+import kitaru_nb.engine.flow
+kitaru_nb.engine.flow.script_arguments = lambda: None  # as in an earlier release
+"""
+
+
+def test_a_notebook_that_goes_on_with_a_script_s_flow_has_its_own_arguments_again(tmp_path: Path) -> None:
+    script = Script(tmp_path, _WITH_ARGUMENTS)
+    script.run("formal", expect=75)
+    script.cli("approve", "latest/go")
+    execution = script.executions()[0]["id"]
+
+    with Kernel(tmp_path / "home", notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run(
+            f"import os, sys; os.environ['RAN'] = {str(script.ran)!r}; before = list(sys.argv)", cell="a"
+        )
+        ran = kernel.run(f"%kitaru resume {execution}", cell="b")
+        after = kernel.run("before == sys.argv", cell="c")
+
+    assert "'formal otters'" in ran.stdout, ran
+    assert after.result == "True"
+    assert script.notes() == ["draft:formal", "formal"]
+
+
+_IN_A_CLASS = """
+class Agent:
+    factor = 2
+
+    @kt.checkpoint
+    def work(self, n):
+        note(f"work:{n}")
+        return n * self.factor
+
+    @staticmethod
+    @kt.flow
+    def plain(n):
+        return Agent().work(n), kt.wait("Go?", name="go")
+
+    @classmethod
+    @kt.flow
+    def of_class(cls, n):
+        assert cls is Agent
+        return cls().work(n), kt.wait("Go?", name="go")
+
+    class Inner:
+        @classmethod
+        @kt.flow
+        def of_class(cls, n):
+            return Agent().work(n), kt.wait("Go?", name="go")
+
+def begin(n):
+    @kt.flow
+    def within(n):
+        return n, kt.wait("Go?", name="go")
+    return within(n)
+
+if __name__ == "__main__":
+    flows = [Agent.plain, Agent.of_class, Agent.Inner.of_class, begin]
+    print(flows[int(sys.argv[1])](4))
+"""
+
+
+@pytest.mark.parametrize("number", ["0", "1", "2"])
+def test_a_command_goes_on_with_a_flow_of_a_class(tmp_path: Path, number: str) -> None:
+    script = Script(tmp_path, _IN_A_CLASS)
+    script.run(number, expect=75)
+    script.cli("approve", "latest/go")
+
+    gone_on = script.cli("resume", "latest")
+    replayed = script.cli("replay", "latest", "--from", "work")
+
+    assert gone_on == replayed == "(8, True)\n"
+    assert script.notes() == ["work:4", "work:4"]
+
+
+def test_a_flow_that_a_function_defines_is_said_to_be_there(tmp_path: Path) -> None:
+    script = Script(tmp_path, _IN_A_CLASS)
+    script.run("3", expect=75)
+    script.cli("approve", "latest/go")
+
+    refused = json.loads(script.cli("resume", "latest", "--json", expect=1))
+
+    assert "defines the flow `within` inside `begin`" in refused["error"]["message"]

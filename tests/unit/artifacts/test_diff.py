@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import io
 import sys
 from types import SimpleNamespace
@@ -234,6 +236,103 @@ def test_a_value_that_cannot_be_looked_at_spoils_nothing() -> None:
     assert found.kind == "value"
     assert found.lines[0] == "- a tests.unit.artifacts.test_diff.Trap that cannot be shown: RuntimeError"
     assert found.lines[-1] == "looking closer raises RuntimeError: not today"
+
+
+class Point:
+    def __init__(self, x: Any, next_: Any = None) -> None:
+        self.x, self.next = x, next_
+
+
+class Slotted:
+    __slots__ = ("x",)
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+def test_instances_are_told_by_their_class_and_attributes() -> None:
+    assert diff_values(Point(1), Point(2)).lines == ("- Point.x: 1", "+ Point.x: 2")
+    assert diff_values(Slotted(1), Slotted(2)).lines == ("- Slotted.x: 1", "+ Slotted.x: 2")
+    assert diff_values(Point(1), 7).lines == ("- Point(x=1, next=None)", "+ 7")
+    assert diff_values([Point(1)], [Slotted(1)]).lines == (
+        "- [0]: Point(x=1, next=None)",
+        "+ [0]: Slotted(x=1)",
+    )
+    assert diff_values({"p": [Point(Point(1))]}, {"p": [Point(Point(2))]}).lines == (
+        "- p[0].x.x: 1",
+        "+ p[0].x.x: 2",
+    )
+
+
+def test_a_class_that_came_back_from_each_execution_by_itself_is_one_class() -> None:
+    def defined() -> Any:
+        @dataclasses.dataclass
+        class Item:
+            n: int
+
+        class Colour(enum.Enum):
+            RED = 1
+            BLUE = 2
+
+        return Item, Colour
+
+    (item, colour), (other, others) = defined(), defined()
+
+    assert diff_values([item(1), colour.RED], [other(1), others.RED]).lines == NOTHING
+    assert diff_values([item(1)], [other(2)]).lines == ("- [0].n: 1", "+ [0].n: 2")
+    assert diff_values(colour.RED, others.BLUE).lines == ("- <Colour.RED: 1>", "+ <Colour.BLUE: 2>")
+
+
+def test_objects_that_lead_to_themselves_come_to_an_end() -> None:
+    one, other = Point(1), Point(2)
+    one.next, other.next = one, other
+
+    assert diff_values(one, other).lines == ("- Point.x: 1", "+ Point.x: 2")
+
+
+def test_no_line_says_where_something_is_in_memory() -> None:
+    def made(x: int) -> Any:
+        return lambda: x
+
+    for before, after in ((made(1), made(2)), ([made(1)], [made(2)]), (Point(made(1)), Point(object()))):
+        assert " at 0x" not in "".join(diff_values(before, after).lines)
+    assert len(diff_values(made(1), made(2)).lines) == 1
+
+
+def test_what_is_missing_in_both_is_no_difference() -> None:
+    one, other = ({"v": v, "loss": float("nan"), "at": [complex("nan")]} for v in (1, 2))
+
+    assert diff_values(one, other).lines == ("- v: 1", "+ v: 2")
+    assert diff_values(float("nan"), 1.0).lines == ("- nan", "+ 1.0")
+
+
+def figure(*points: float, width: float = 2) -> Any:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+
+    made = Figure(figsize=(width, 1), dpi=100)
+    made.subplots().plot(points)
+    return made
+
+
+def test_figures_are_told_by_what_they_look_like() -> None:
+    before, after = figure(1, 2), figure(2, 1)
+
+    found = diff_values(before, after)
+    alike = diff_values(before, figure(1, 2))
+
+    assert (found.kind, found.lines) == ("figure", ("the figure looks different, 200 x 100",))
+    assert found.pictures is not None
+    with Image.open(io.BytesIO(found.pictures[1])) as shown:
+        assert shown.size == (200, 100)
+    assert not found.looks_same
+    assert alike.looks_same
+    assert alike.lines == ("the figure looks the same in both",)
+    assert diff_values(before, figure(1, 2, width=3)).lines == (
+        "the figure looks different, 200 x 100 became 300 x 100",
+    )
+    assert diff_values({"f": before, "g": before}, {"f": after, "g": figure(1, 2)}).lines == (
+        "f: the figure looks different, 200 x 100",
+    )
 
 
 def test_a_long_difference_is_cut_and_says_so() -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import kitaru_nb as kt
 from kitaru_nb.cli.main import main
 from kitaru_nb.stacks.comparing import compared
+from kitaru_nb.stacks.flows import here
 from kitaru_nb.stacks.settings import resolve
 from tests.unit.engine.kernel import Kernel
 
@@ -44,7 +46,7 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two executions; of four steps one is equal, one has another input, one another plot, one is new."""
     home = tmp_path / "home"
     monkeypatch.setenv("KITARU_NB_HOME", str(home))
-    found = []
+    found: list[str] = []
     for rate, colour in ((1, "red"), (2, "blue")):
         kernel = Kernel(home, notebook=tmp_path / f"{rate}.ipynb")
         kernel.cell("%%checkpoint load\nimport numpy as np\nrows = np.arange(3.0)", step="a")
@@ -170,3 +172,31 @@ def test_what_anybody_says_is_a_picture_may_be_none(
 
     assert main(["diff", *found]) == 0
     assert "output picture 1" in capsys.readouterr().out
+
+
+@kt.flow
+def keeping(value: str) -> str:
+    kt.save("report", value)
+    return value
+
+
+def test_what_is_kept_beside_the_steps_is_told_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "home"))
+    found = []
+    for value in ("text", HOSTILE):
+        keeping(value)
+        found.append(here.engine().journal.execution("latest").id)
+    capsys.readouterr()
+
+    assert main(["diff", *found]) == 0
+    assert main(["diff", *found, "--html", str(tmp_path / "d.html")]) == 0
+
+    said = capsys.readouterr().out
+    assert "the first difference is in `saved value report`\n\nsaved value report\n  value\n" in said
+    assert "result of keeping\n  value\n    - 'text'" in said
+    page = (tmp_path / "d.html").read_text(encoding="utf-8")
+    assert "<code>result of keeping</code>" in page
+    assert "script" not in Page(page).tags
+    assert "the first difference is in `saved value report`" in compared(resolve(), *found)["text/plain"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import sqlite3
 import threading
+import time
 import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -593,6 +595,28 @@ def test_a_coroutine_that_takes_too_long_is_stopped(attempts: Attempts) -> None:
 
     with attempts.attempt(), pytest.raises(TimedOutError):
         asyncio.run(sleep())
+
+
+@pytest.mark.parametrize("swallows", [False, True], ids=["blocks", "swallows"])
+def test_a_call_that_comes_to_its_end_after_its_time_has_failed(attempts: Attempts, swallows: bool) -> None:
+    def late() -> None:
+        until = time.monotonic() + 0.2
+        while time.monotonic() < until:
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(0.01)
+
+    @checkpoint(timeout=0.05)
+    async def blocks() -> None:
+        late()
+
+    @checkpoint(timeout=0.05)
+    def goes_on() -> None:
+        late()
+
+    with attempts.attempt(), pytest.raises(TimedOutError) as failed:
+        goes_on() if swallows else asyncio.run(blocks())
+
+    assert failed.value.message.endswith("ran longer than 0.05 s")
 
 
 # Many at once

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -12,7 +12,7 @@ import pytest
 
 from kitaru_nb.engine.form import form_of
 from kitaru_nb.errors import UsageError
-from kitaru_nb.model.schema import misfit
+from kitaru_nb.model.schema import misfit, schema_fault
 
 
 class Colour(enum.Enum):
@@ -123,3 +123,75 @@ def test_a_type_may_take_less_than_its_schema_says() -> None:
     assert misfit(3, form.schema) is None
     with pytest.raises(ValueError, match="it has to be even"):
         form.build(3)
+
+
+@dataclass
+class Line:
+    number: int
+    shown: str = field(init=False, default="")
+
+
+@dataclass
+class Page:
+    title: str
+    lines: list[Line]
+    first: Line | None = None
+    words: int = field(init=False, default=3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ({"title": "t", "lines": [], "titel": 2}, "titel"),
+        ({"title": "t", "lines": [{"number": 1, "nr": 2}]}, "nr"),
+        ({"title": "t", "lines": [], "first": {"number": 1, "more": 2}}, "first"),
+        ({"title": "t", "lines": [], "words": 4}, "words"),
+    ],
+)
+def test_a_dataclass_takes_its_arguments_and_nothing_else(answer: Any, named: str) -> None:
+    refused = misfit(answer, form_of(Page).schema)
+
+    assert refused is not None
+    assert named in refused
+    assert misfit([answer], form_of(list[Page]).schema) is not None
+
+
+def test_a_default_leaves_out_what_a_dataclass_makes_by_itself() -> None:
+    form = form_of(Page)
+
+    assert form.default(Page("t", [Line(1)])) == {"title": "t", "lines": [{"number": 1}], "first": None}
+    assert schema_fault(form.schema) is None
+    assert "words" not in form.schema["properties"]
+    assert form.build({"title": "t", "lines": [{"number": 1}]}) == Page("t", [Line(1)])
+
+
+def test_a_question_goes_by_the_schema_that_earlier_releases_asked_with() -> None:
+    form = form_of(Edit)
+
+    assert "additionalProperties" in form.schema
+    assert form.identity == pydantic.TypeAdapter(Edit).json_schema()
+    assert form.build({"title": "t", "lines": [], "more": 1}) == Edit("t", [])
+
+
+class Closed(pydantic.BaseModel, extra="forbid"):
+    n: int
+
+
+@pydantic.dataclasses.dataclass
+class Theirs:
+    n: int
+
+
+@pydantic.with_config(pydantic.ConfigDict(extra="ignore"))
+@dataclass
+class Ruled:
+    n: int
+
+
+@pytest.mark.parametrize(
+    ("schema", "closed"), [(Order, False), (Closed, True), (Theirs, False), (Ruled, False)]
+)
+def test_what_has_a_rule_of_its_own_for_what_else_is_given_keeps_it(schema: Any, closed: bool) -> None:
+    found = form_of(schema).schema
+
+    assert (found.get("additionalProperties") is False) is closed

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import pytest
 
 from kitaru_nb import checkpoint, flow, gather, wait
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine import form_schema
 from kitaru_nb.engine.context import current_scope, provide_front
 from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import NotFoundError, Suspended, SuspendedExit, TimedOutError, UsageError
@@ -443,6 +444,40 @@ def test_an_answer_that_the_type_does_not_take_is_asked_for_once_more() -> None:
     answer(4)
 
     assert agent() == 4
+
+
+@dataclass
+class Choice:
+    n: int
+    shown: str = field(init=False, default="")
+
+
+@flow
+def chooses() -> Choice:
+    return wait("Which?", Choice)
+
+
+def test_an_answer_names_nothing_that_a_dataclass_does_not_take() -> None:
+    suspended(chooses)
+
+    with pytest.raises(UsageError, match="'zz' was unexpected"):
+        answer({"n": 1, "zz": 2})
+    answer({"n": 1})
+
+    assert chooses() == Choice(1)
+
+
+def test_a_question_that_an_earlier_release_asked_takes_what_it_took_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(form_schema, "closed_schema", lambda adapter: adapter.json_schema())
+        suspended(chooses)
+    suspended(chooses)
+
+    answer({"n": 1, "zz": 2})
+
+    assert chooses() == Choice(1)
 
 
 def test_somebody_is_told_once(tmp_path: Path) -> None:
