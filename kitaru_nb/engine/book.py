@@ -40,6 +40,7 @@ from kitaru_nb.journal.forks import minding_forks
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.llm.prices import Prices
 from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Draft, StepKind
 from kitaru_nb.model.execution import Attempt, ExecutionId
 
@@ -49,7 +50,7 @@ _TRIES = 3
 _REMOVED = ("values-removed", "unknown-artifact")
 
 
-class Book:
+class Book(ProcessBound):
     """The recorded results of one execution, as one attempt at it reads and adds them.
 
     Safe to use from any thread. What `record` returned is durable.

@@ -31,6 +31,7 @@ from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.errors import UnstorableError, UsageError, suspended_in
 from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Group, StepKind
 
 __all__ = ["RESULT", "Call", "Options", "call_key", "called_name", "load_result", "refuse_unstorable"]
@@ -81,7 +82,7 @@ def call_key(name: str, code: Digest, arguments: str) -> CheckpointKey:
     return CheckpointKey(blake3(f"call\n{name}\n{code}\n{arguments}".encode()).hexdigest())
 
 
-class Call:
+class Call(ProcessBound):
     """A call that is about to be made in a scope: what decides it, and what may be found of it.
 
     Args:

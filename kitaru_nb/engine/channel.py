@@ -46,6 +46,10 @@ class Channel:
         self.name = name
         self._key = CheckpointKey(blake3(f"channel\n{name}".encode("utf-8", "surrogatepass")).hexdigest())
 
+    def __reduce__(self) -> Any:
+        """Its name is all there is of it."""
+        return Channel, (self.name,)
+
     def send(self, value: object) -> None:
         """Leave a message; durable when this returns, and left once however often the attempt is made.
 

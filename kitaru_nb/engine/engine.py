@@ -14,6 +14,7 @@ from kitaru_nb.engine.trust import Trust
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UnstorableError, UntrustedError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest
+from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.settings import Settings
 
 __all__ = ["Engine", "Resolve"]
@@ -23,7 +24,7 @@ Resolve = Callable[[Anchor], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(ProcessBound):
     """Durable execution over one journal and one artifact store.
 
     `stacks.open.open_engine` makes one from settings.

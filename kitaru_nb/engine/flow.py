@@ -7,6 +7,7 @@ import inspect
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.errors import ConflictError, KitaruError, Suspended, UsageError, suspended_in
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.model.artifact import Digest
+from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity
 
@@ -103,7 +105,7 @@ class Flow:
         return Turn(self, callee_of(self.function).arguments(args, kwargs), args, dict(kwargs), **options)
 
 
-class Turn:
+class Turn(ProcessBound):
     """One attempt at one execution of a flow.
 
     Args:
@@ -523,7 +525,28 @@ def _reason(error: BaseException) -> str:
 # Runs in the background
 
 
-class FlowHandle:
+class _Work:
+    """How a flow in the background comes to its end: no part of its handle for who looks into that."""
+
+    def __init__(self, flow: Flow, engine: Engine, outcome: tuple[Any, BaseException | None]) -> None:
+        self.flow = flow
+        self.engine = engine
+        self.outcome = outcome
+        self.thread: threading.Thread | None = None
+
+    def begin(self, work: Callable[[], Any], *, name: str) -> None:
+        """Do it in a thread."""
+        self.thread = threading.Thread(target=self._do, args=(work,), name=name)
+        self.thread.start()
+
+    def _do(self, work: Callable[[], Any]) -> None:
+        try:
+            self.outcome = work(), None
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            self.outcome = None, error
+
+
+class FlowHandle(ProcessBound):
     """An execution of a flow that runs in a thread of this process, or has run.
 
     Args:
@@ -547,22 +570,17 @@ class FlowHandle:
         result: object = None,
     ) -> None:
         self.execution = execution
-        self._flow, self._engine = flow, engine
-        self._outcome: tuple[Any, BaseException | None] = (result, None)
-        self._thread: threading.Thread | None = None
+        _works[self] = mine = _Work(flow, engine, (result, None))
         if work is not None:
-            self._thread = threading.Thread(target=self._run, args=(work,), name=f"kitaru-nb-{execution}")
-            self._thread.start()
+            mine.begin(work, name=f"kitaru-nb-{execution}")
 
-    def _run(self, work: Callable[[], Any]) -> None:
-        try:
-            self._outcome = work(), None
-        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
-            self._outcome = None, error
+    @property
+    def _work(self) -> _Work:
+        return _works[self]
 
     def done(self) -> bool:
         """Whether this attempt has ended."""
-        return self._thread is None or not self._thread.is_alive()
+        return self._work.thread is None or not self._work.thread.is_alive()
 
     def result(self, timeout: float | None = None) -> Any:
         """What the flow returned; raises what it raised.
@@ -571,13 +589,13 @@ class FlowHandle:
             TimeoutError: it has not ended within `timeout` seconds.
             Suspended: it waits, for a person or a budget, and holds no compute.
         """
-        if self._thread is not None:
-            self._thread.join(timeout)
+        if self._work.thread is not None:
+            self._work.thread.join(timeout)
         if not self.done():
             raise TimeoutError(f"{self.execution} has not ended within {timeout:g} s")
-        value, error = self._outcome
+        value, error = self._work.outcome
         if isinstance(error, Suspended) and current_scope() is None:
-            raise self._flow.place.stopped(error, self.execution) from None
+            raise self._work.flow.place.stopped(error, self.execution) from None
         if error is not None:
             raise error
         return value
@@ -585,19 +603,19 @@ class FlowHandle:
     @property
     def status(self) -> ExecutionStatus:
         """How the execution stands."""
-        return self._engine.journal.execution(self.execution).status
+        return self._work.engine.journal.execution(self.execution).status
 
     @property
     def cost(self) -> float | None:
         """What it has cost so far in US dollars; None where nothing of it has a price."""
-        return self._engine.journal.execution(self.execution).cost
+        return self._work.engine.journal.execution(self.execution).cost
 
     def __repr__(self) -> str:
         """Its id and how it stands."""
-        return f"<{self._flow.name} {self.execution}: {self.status.value}>"
+        return f"<{self._work.flow.name} {self.execution}: {self.status.value}>"
 
     def _repr_mimebundle_(self, **_options: Any) -> dict[str, str]:
-        return card(self._engine.journal, self.execution)
+        return card(self._work.engine.journal, self.execution)
 
 
 def _begin(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FlowHandle:
@@ -634,6 +652,9 @@ def _beside(scope: Scope, inner: Scope, turn: Turn) -> Iterator[None]:
             _roll_up(scope, inner, turn)
         finally:
             scope.book.under_way.discard(turn)
+
+
+_works: weakref.WeakKeyDictionary[FlowHandle, _Work] = weakref.WeakKeyDictionary()
 
 
 def in_background(turn: Turn, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> FlowHandle:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
@@ -21,6 +22,24 @@ OnError = Literal["raise", "collect"]
 _WORKERS = 32
 _pool: concurrent.futures.ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
+
+
+class _Work:
+    """How a future comes to its end: no part of it for who looks at what it holds."""
+
+    def __init__(
+        self,
+        job: Callable[[], Any] | None,
+        stop: Callable[[], None] | None,
+        dropped: Callable[[], None] | None,
+    ) -> None:
+        self.done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.job = job
+        self.stop = stop
+        self.dropped = dropped
+        self.lock = threading.Lock()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.context = contextvars.copy_context()
 
 
 class Future(Generic[T]):
@@ -41,22 +60,32 @@ class Future(Generic[T]):
         stop: Callable[[], None] | None = None,
         dropped: Callable[[], None] | None = None,
     ) -> None:
-        self._done: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._job = job
-        self._stop = stop
-        self._dropped = dropped
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._awaited = False
-        self._context = contextvars.copy_context()
+        _works[self] = _Work(job, stop, dropped)
         if job is not None:
             _threads().submit(self._take)
+
+    @property
+    def _work(self) -> _Work:
+        return _works[self]
+
+    def __reduce__(self) -> Any:
+        """One whose call has come to its end is stored with what that returned."""
+        if not self._work.done.done():
+            raise TypeError("its call has not come to its end")
+        if self._work.done.cancelled() or self._work.done.exception() is not None:
+            raise TypeError("its call has failed")
+        return ended, (self._value, self._awaited)
+
+    def _end(self, result: T) -> None:
+        self._value = result  # for who looks at what shares objects
+        self._work.done.set_result(result)
 
     @classmethod
     def of(cls, value: T, *, awaited: bool = False) -> Future[T]:
         """One whose result is there; `awaited` where it is that of a coroutine."""
         future = cls(None)
-        future._done.set_result(value)
+        future._end(value)
         future._awaited = awaited
         return future
 
@@ -68,48 +97,48 @@ class Future(Generic[T]):
         except RuntimeError:
             return cls(lambda: asyncio.run(make()))
         future = cls(None)
-        future._loop, future._awaited = loop, True
+        future._work.loop, future._awaited = loop, True
         task = loop.create_task(make())
         task.add_done_callback(future._follow)
         return future
 
     def _follow(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
-            self._done.cancel()
+            self._work.done.cancel()
             return
         error = task.exception()
         if error is not None:
-            self._done.set_exception(error)
+            self._work.done.set_exception(error)
         else:
-            self._done.set_result(task.result())
+            self._end(task.result())
 
     def _take(self) -> None:
         """Make the call, unless somebody else has taken it."""
-        with self._lock:
-            job, self._job = self._job, None
+        with self._work.lock:
+            job, self._work.job = self._work.job, None
         if job is None:
             return
         try:
-            result = self._context.run(job)
+            result = self._work.context.run(job)
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            self._done.set_exception(error)
+            self._work.done.set_exception(error)
         else:
-            self._done.set_result(result)
+            self._end(result)
 
     def drop(self) -> None:
         """The call is not made any more where no thread has taken it; one that runs begins nothing more."""
-        with self._lock:
-            job, self._job = self._job, None
+        with self._work.lock:
+            job, self._work.job = self._work.job, None
         if job is not None:
-            self._done.cancel()
-            if self._dropped is not None:
-                self._dropped()
-        if self._stop is not None:
-            self._stop()
+            self._work.done.cancel()
+            if self._work.dropped is not None:
+                self._work.dropped()
+        if self._work.stop is not None:
+            self._work.stop()
 
     def done(self) -> bool:
         """Whether the call has ended."""
-        return self._done.done()
+        return self._work.done.done()
 
     def result(self, timeout: float | None = None) -> T:
         """What the call returned; raises what it raised.
@@ -119,24 +148,33 @@ class Future(Generic[T]):
             UsageError: kind ``would-block``: asked for in the event loop that it runs in.
         """
         self._wait(timeout)
-        return self._done.result(timeout)
+        done: concurrent.futures.Future[T] = self._work.done
+        return done.result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the call raised, or None."""
         self._wait(timeout)
-        return self._done.exception(timeout)
+        return self._work.done.exception(timeout)
 
     def _wait(self, timeout: float | None) -> None:
         if timeout is None:
             self._take()
-        if self._loop is not None and not self._done.done() and _running() is self._loop:
+        if self._work.loop is not None and not self._work.done.done() and _running() is self._work.loop:
             raise UsageError(
                 "the call cannot end while its event loop waits for it", kind="would-block", hint="await it"
             )
 
     def __await__(self) -> Generator[Any, None, T]:
         """The result, without blocking the event loop."""
-        return asyncio.wrap_future(self._done).__await__()
+        return asyncio.wrap_future(self._work.done).__await__()
+
+
+_works: weakref.WeakKeyDictionary[Future[Any], _Work] = weakref.WeakKeyDictionary()
+
+
+def ended(value: object, awaited: bool) -> Future[Any]:  # noqa: FBT001 - as it is stored
+    """A future whose result is there; stored ones are made again by this, so its arguments stay."""
+    return Future.of(value, awaited=awaited)
 
 
 def gather(*calls: Future[Any] | Awaitable[Any], on_error: OnError = "raise") -> Any:
@@ -226,7 +264,7 @@ def _begin(calls: Iterable[Callable[[], Future[Any]]], futures: list[Future[Any]
     for call in calls:
         while not free.acquire(blocking=False):
             # Each running call may itself wait for others: a thread that only waited could be the last.
-            idle = next((future for future in futures if future._job is not None), None)  # noqa: SLF001 - same module
+            idle = next((future for future in futures if future._work.job is not None), None)  # noqa: SLF001 - same module
             if idle is None:
                 free.acquire()
                 break
@@ -238,8 +276,8 @@ def _begin(calls: Iterable[Callable[[], Future[Any]]], futures: list[Future[Any]
             future = call()
         except Exception as error:  # noqa: BLE001 - a recorded result that cannot be served is one failure
             future = Future(None)
-            future._done.set_exception(error)  # noqa: SLF001 - same module
-        future._done.add_done_callback(lambda _: free.release())  # noqa: SLF001 - same module
+            future._work.done.set_exception(error)  # noqa: SLF001 - same module
+        future._work.done.add_done_callback(lambda _: free.release())  # noqa: SLF001 - same module
         futures.append(future)
 
 

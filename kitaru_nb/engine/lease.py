@@ -9,12 +9,13 @@ from contextlib import suppress
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.observe import own_doing
 from kitaru_nb.errors import ConflictError, KitaruError
+from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, current_owner
 
 __all__ = ["Lease"]
 
 
-class Lease:
+class Lease(ProcessBound):
     """One process's claim on an execution.
 
     Args:

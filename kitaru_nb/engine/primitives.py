@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -196,12 +197,22 @@ class Stream:
 
     Args:
         name: What the stream is called.
-        scope: Where it is written.
+        scope: Where it is written; else where it is used.
     """
 
-    def __init__(self, name: str, scope: Scope) -> None:
+    def __init__(self, name: str, scope: Scope | None = None) -> None:
         self.name = name
-        self._scope = scope
+        if scope is not None:
+            _written_in[self] = scope  # no part of it for who looks at what it holds
+
+    @property
+    def _scope(self) -> Scope:
+        scope = _written_in.get(self)
+        return _scope_for(f'stream("{self.name}")') if scope is None or scope.book.ended else scope
+
+    def __reduce__(self) -> Any:
+        """It is written where it is used, once it has been stored."""
+        return Stream, (self.name,)
 
     def append(self, event: object) -> None:
         """Add one event, a JSON value; durable when this returns.
@@ -215,6 +226,9 @@ class Stream:
         for each in self._scope.book.results():
             if each.draft.data.get("stream") == self.name and self._scope.is_past(each):
                 yield each.draft.data["event"]
+
+
+_written_in: weakref.WeakKeyDictionary[Stream, Scope] = weakref.WeakKeyDictionary()
 
 
 def stream(name: str) -> Stream:

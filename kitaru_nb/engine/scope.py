@@ -20,6 +20,7 @@ from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.observe import Observed
 from kitaru_nb.errors import Suspended
 from kitaru_nb.llm.budget import Budget
+from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, StepKind
 from kitaru_nb.model.served import Served
 
@@ -56,7 +57,7 @@ class Entry:
     look_again: Callable[[], None] = lambda: None
 
 
-class Scope:
+class Scope(ProcessBound):
     """One run of a flow, a cell or a recorded call: what it has consumed, and what it cost.
 
     Attributes:

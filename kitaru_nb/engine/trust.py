@@ -26,6 +26,7 @@ from blake3 import blake3
 from kitaru_nb.errors import UntrustedError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest
+from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.json_text import json_writer
@@ -138,7 +139,7 @@ def mark_of(statement: bytes) -> str:
     return blake3(statement).hexdigest()
 
 
-class Trust:
+class Trust(ProcessBound):
     """Signs records and says which records of a journal may be acted upon.
 
     Args:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
+from kitaru_nb.model.bound import ProcessBound
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -92,7 +93,7 @@ class NoKeys:
         return False
 
 
-class Keyring:
+class Keyring(ProcessBound):
     """The keys that count for one user (see `engine.trust.Keys`).
 
     Args:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
+from kitaru_nb.engine.book import Book
+from kitaru_nb.engine.call import Call
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.flow import FlowHandle, Turn
+from kitaru_nb.engine.lease import Lease
+from kitaru_nb.engine.scope import Scope
+from kitaru_nb.engine.trust import Trust
+from kitaru_nb.stacks.keys import Keyring, config_folder
 from tests.integration.canaries import found_in
 from tests.integration.headless import Notebook
 from tests.integration.kernel import Kernel
@@ -202,3 +211,48 @@ def test_a_file_with_a_key_in_it_is_left_where_it_is(folder: Path) -> None:
 
     assert done.code == 0, done.stderr
     assert ENVIRONMENT in (folder / "made.json").read_text()
+
+
+def test_what_runs_calls_and_events_is_stored_without_the_user_s_key(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    cells = [
+        """import threading, kitaru_nb as kt
+@kt.checkpoint
+def f(x):
+    if x < 0: gate.wait()
+    return [x]
+@kt.flow
+def flow(x): return f(x)
+gate = threading.Event()
+""",
+        """%%checkpoint
+future = f.submit(3); threes = future.result(); several = [f.submit(i) for i in range(3)]
+kt.gather(*several); events = kt.stream('events'); events.append('x'); box = kt.channel('box')
+handle = flow.run(1); handle.result(); later = f.submit(-1)
+""",
+        "%%checkpoint\ny = 1",
+    ]
+    with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
+        said = [kernel.run(source, cell=str(number)).said for number, source in enumerate(cells)]
+        kernel.run("gate.set()")
+        kernel.kill()
+    key = Keyring(config_folder()).path.read_text("ascii").strip()
+
+    left = [file for file in home.rglob("*") if file.is_file() and bytes.fromhex(key) in file.read_bytes()]
+    with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run("%resume")
+        results = "future.result() is threes, [each.result() for each in several]"
+        back = kernel.run(f"({results}, box.name, list(events))", cell="p")
+        gone = kernel.run("later.result()", cell="q")
+
+    assert not left
+    assert "not stored: `handle`, `later`" in said[1]
+    assert back.result == "(True, [[0], [1], [2]], 'box', ['x'])"
+    assert "`later` was a" in gone.evalue
+    assert sum(file.stat().st_size for file in home.rglob("*.pack")) < 100_000
+
+
+@pytest.mark.parametrize("kind", [Engine, Book, Scope, Lease, Trust, Keyring, Turn, FlowHandle, Call])
+def test_what_works_in_one_process_is_never_pickled(kind: type) -> None:
+    with pytest.raises(TypeError, match="works in this process alone"):
+        cloudpickle.dumps(kind.__new__(kind))
