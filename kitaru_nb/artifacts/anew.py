@@ -16,6 +16,7 @@ import collections
 import concurrent.futures
 import contextvars
 import copyreg
+import decimal
 import gc
 import importlib
 import logging
@@ -33,7 +34,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
-from kitaru_nb.artifacts.functions import make_lru
+from kitaru_nb.artifacts.functions import make_lru, trying
 from kitaru_nb.artifacts.notes import say_made
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "RUNTIME",
     "Unstorable",
     "is_shared",
+    "live_decimals",
     "made_anew",
     "make_contextvar",
     "make_local",
@@ -217,6 +219,22 @@ def _reduce_proxy(proxy: Any) -> Any:
 def make_proxy(target: Any) -> Any:
     """A weak proxy of `target`; a dead one for None."""
     return weakref.proxy(target if target is not None else _Gone())
+
+
+def _reduce_decimals(context: decimal.Context) -> Any:
+    value: Any = context.__reduce__()
+    return (live_decimals, value[1]) if context is decimal.getcontext() else value
+
+
+def live_decimals(*how: Any) -> decimal.Context:
+    """The context in which this thread computes, as it was."""
+    context, stored = decimal.getcontext(), decimal.Context(*how)
+    if not getattr(trying, "on", False):
+        for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp"):
+            setattr(context, name, getattr(stored, name))
+        context.flags.update(stored.flags)
+        context.traps.update(stored.traps)
+    return context
 
 
 class _Gone:
@@ -402,5 +420,6 @@ EXACT: dict[type, Callable[[Any], Any]] = {
     ThreadPoolExecutor: _reduce_thread_pool,
     ProcessPoolExecutor: _reduce_process_pool,
     ssl.SSLContext: _reduce_ssl,
+    decimal.Context: _reduce_decimals,
 }
 """For each known type how exactly its instances are stored."""

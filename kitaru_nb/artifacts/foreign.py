@@ -11,6 +11,7 @@ from __future__ import annotations
 import copyreg
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MemberDescriptorType
@@ -20,6 +21,7 @@ from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.kinds import by_reference, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import any_resource, is_resource
+from kitaru_nb.artifacts.subclasses import make_by_base, make_kind
 from kitaru_nb.artifacts.views import numpy
 
 __all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "makes_itself", "portrait"]
@@ -94,6 +96,8 @@ def is_foreign(obj: Any, value: Any) -> bool:
     cls = type(obj)
     if isinstance(value, str) or isinstance(obj, type):
         return False
+    if value[0] in (make_kind, make_by_base):
+        return _is_of_library(cls)  # it may keep more than can be seen of it
     if str(getattr(value[0], "__module__", "")).startswith("kitaru_nb.") or (
         any_resource() and is_resource(obj)
     ):
@@ -174,7 +178,8 @@ def _attributes(obj: Any) -> dict[str, Any]:
 def _content(obj: Any) -> Any:
     """What an instance of a builtin or array type holds, asked of that type and not of its class."""
     if isinstance(obj, dict):
-        return list(dict.items(obj))
+        base: Any = OrderedDict if isinstance(obj, OrderedDict) else dict
+        return list(base.items(obj))
     for ordered in (list, tuple):
         if isinstance(obj, ordered):
             return [*ordered.__iter__(obj)]  # type: ignore[arg-type] # an instance of it, by the test above

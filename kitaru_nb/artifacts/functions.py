@@ -190,7 +190,7 @@ def globals_of(function: types.FunctionType, namespace: dict[str, Any]) -> dict[
         return namespace
     name = found.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
-    if module is not None and vars(module) is found:
+    if module is not None and vars(module) is found and is_imported(module):
         return module.__name__
     return _named(function, found) if function.__code__.co_filename.startswith(_GENERATED) else found
 

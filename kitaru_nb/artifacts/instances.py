@@ -19,7 +19,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.kinds import by_reference
 
-__all__ = ["make_instance", "reduce_instance", "set_state", "share_state"]
+__all__ = ["make_instance", "reduce_instance", "set_state", "share_state", "shares_dict"]
 
 _shares: dict[int, tuple[weakref.ref[type], bool]] = {}
 
@@ -34,7 +34,7 @@ def reduce_instance(obj: object, value: Any) -> Any:
         maker = make_instance
     if hasattr(cls, "__setstate__"):
         setter = None
-    elif _shares_dict(cls) and (state is None or state is vars(obj)):
+    elif shares_dict(cls) and (state is None or state is vars(obj)):
         state, setter = vars(obj), share_state
     elif state is None:
         setter = None
@@ -91,7 +91,7 @@ def _answers_all(cls: type) -> bool:
     )
 
 
-def _shares_dict(cls: type) -> bool:
+def shares_dict(cls: type) -> bool:
     """Whether a method of a notebook class sets ``self.__dict__``."""
     known = _shares.get(id(cls))
     if known is None or known[0]() is not cls:

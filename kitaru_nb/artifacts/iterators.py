@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["ITERATORS", "make_dict_iterator", "make_list_iterator", "set_place"]
+__all__ = ["ITERATORS", "make_dict_iterator", "make_groups", "make_list_iterator", "set_place"]
 
 _WAYS: dict[str, Callable[[dict[Any, Any]], Any]] = {
     "keys": iter,
@@ -84,10 +84,32 @@ def _reduce_set_iterator(iterator: Any) -> Any:
     return make_list_iterator, (left, False), 0, None, None, set_place
 
 
+def _reduce_groups(groups: Any) -> Any:
+    # Its own way forgets which group it is in, once the first of that was taken.
+    way, (source, key), *state = groups.__reduce__()
+    held = [part for part in gc.get_referents(groups) if part is not type(groups)]
+    at = next((at for at, part in enumerate(held) if part is source), None)
+    if state or at is None or len(held) - at < 3:
+        return (way, (source, key), *state)
+    return make_groups, (source, key, held[at + 2])
+
+
+def make_groups(source: Any, key: Any, target: Any) -> Any:
+    """An ``itertools.groupby`` within the group of that key, with nothing of it in hand."""
+    made = itertools.groupby(source, key)
+    made.__setstate__((target, None, target))  # type: ignore[attr-defined] # typeshed lacks it
+    next(_GROUP(made, target))
+    return made
+
+
+_GROUP: Any = type(next(itertools.groupby("a"))[1])
+
+
 ITERATORS: dict[type, Callable[[Any], Any]] = {
     **dict.fromkeys(_KINDS, _reduce),
     type(iter(set())): _reduce_set_iterator,
     type(iter([])): _reduce_list_iterator,
+    itertools.groupby: _reduce_groups,
     type(reversed([])): _reduce_list_iterator,
 }
 """How each kind of iterator is stored."""

@@ -124,7 +124,7 @@ def by_reference(obj: Any) -> bool:
     if not isinstance(module_name, str) or module_name in ("__main__", "__mp_main__"):
         return False
     found: Any = sys.modules.get(module_name)
-    if found is None:
+    if found is None or (type(found) is types.ModuleType and not is_imported(found)):
         return False
     for part in obj.__qualname__.split("."):
         found = vars(found).get(part) if isinstance(found, types.ModuleType) else _own(found, part)

@@ -14,6 +14,7 @@ import _collections_abc
 import asyncio
 import collections
 import collections.abc
+import copyreg
 import enum
 import functools
 import gc
@@ -65,7 +66,16 @@ from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.observers import with_observers
 from kitaru_nb.artifacts.owners import make_ctypes_array, reduce_part
 from kitaru_nb.artifacts.resource import any_resource, reduce_resource
-from kitaru_nb.artifacts.typeforms import TYPE_FORMS
+from kitaru_nb.artifacts.subclasses import (
+    is_passed_by,
+    make_by_base,
+    put_attributes,
+    reduce_by_base,
+    reduce_kind,
+    slots_of,
+    with_cached,
+)
+from kitaru_nb.artifacts.typeforms import TYPE_FORMS, is_alias, reduce_alias
 from kitaru_nb.artifacts.views import content, numpy
 
 __all__ = [
@@ -132,6 +142,8 @@ def reduce_object(obj: Any, namespace: dict[str, Any]) -> Any:
     reducer = _REDUCERS.get(cls)
     if reducer is not None:
         return reducer(obj)
+    if is_alias(cls):
+        return reduce_alias(obj)
     special = _reduce_by_role(obj)
     if special is not None:
         return special
@@ -293,12 +305,13 @@ def _reduce_of_process(obj: Any, cls: type) -> Any:
 def _reduce_stock(obj: Any) -> Any:
     stock = cloudpickle.Pickler.dispatch_table.get(type(obj))
     try:
-        value = stock(obj) if stock is not None else obj.__reduce_ex__(5)
+        value = stock(obj) if stock is not None else reduce_kind(obj) or obj.__reduce_ex__(5)
     except RecursionError:
         raise
     except Exception as error:  # a foreign __reduce__ may raise anything; the user reads what it said
         raise Unstorable(f"{error}" or type(error).__name__) from error
-    value = with_attributes(obj, reduce_instance(obj, value))
+    value = with_cached(obj, with_attributes(obj, reduce_instance(obj, value)))
+    value = value if stock is not None else reduce_by_base(obj, value)
     if isinstance(value, tuple) and value[0] is type(obj) and (len(value) == 2 or value[2] is None):
         value = _with_attributes(obj, value)
     if isinstance(value, str):
@@ -307,6 +320,8 @@ def _reduce_stock(obj: Any) -> Any:
             raise Unstorable(f"no name leads to it: `{value}` in `{module}` is something else")
     elif not (isinstance(value, tuple) and 2 <= len(value) <= 6 and callable(value[0])):
         raise Unstorable("its `__reduce_ex__` gives nothing to rebuild it from")
+    elif value[0] is copyreg.__newobj__ and value[1][:1] != (obj.__class__,):  # type: ignore[attr-defined] # typeshed lacks it
+        raise Unstorable("its `__reduce_ex__` gives an object of another class")
     return value
 
 
@@ -354,17 +369,27 @@ def singleton_of(cls: Any) -> Any:
 
 def _reduce_exception(error: BaseException) -> Any:
     value = _reduce_stock(error)
-    if type(error).__reduce__ is BaseException.__reduce__:
-        value = (make_exception, (type(error), error.args), *value[2:])
+    cls = type(error)
+    if cls.__reduce__ is BaseException.__reduce__:
+        builtin: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+        makes_itself = cls.__new__ is not builtin.__new__ and is_passed_by(cls)
+        maker = (
+            (make_by_base, (cls, builtin, error.args))
+            if makes_itself
+            else (make_exception, (cls, error.args))
+        )
+        value = (*maker, *value[2:])
     if len(value) == 3 and not value[2]:
         value = value[:2]  # a `__dict__` that was only looked at says nothing
     links = (error.__cause__, error.__context__, error.__suppress_context__)
-    members = {name: getattr(error, name) for name in ("name", "obj") if _is_member(type(error), name)}
+    members = {name: getattr(error, name) for name in ("name", "obj") if _is_member(cls, name)}
     members = {name: held for name, held in members.items() if held is not None}
-    if links == (None, None, False) and not members:
+    slots = slots_of(error) if is_passed_by(cls) and len(value) <= 3 else None
+    if links == (None, None, False) and not members and not slots:
         return value
     state = value[2] if len(value) > 2 else None
-    return (*value[:2], (state, links, members), None, None, set_exception)
+    more = (members, slots) if slots else (members,)
+    return (*value[:2], (state, links, *more), None, None, set_exception)
 
 
 def _is_member(cls: type, name: str) -> bool:
@@ -384,11 +409,13 @@ def make_exception(cls: Any, args: tuple[Any, ...]) -> BaseException:
 
 def set_exception(error: BaseException, state: tuple[Any, ...]) -> None:
     """Give an exception its attributes, its cause and its context."""
-    attributes, (cause, context, suppress), *members = state
+    attributes, (cause, context, suppress), *more = state
+    members, slots = (*more, {}, {})[:2]
     if attributes:
         error.__setstate__(attributes)
-    for name, held in (members[0] if members else {}).items():
+    for name, held in members.items():
         setattr(error, name, held)
+    put_attributes(error, None, slots)
     error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
 
 
@@ -487,6 +514,12 @@ def _reduce_builtin(function: Any) -> Any:
     return getattr, (owner, function.__name__)
 
 
+def _reduce_super(bound: Any) -> Any:
+    # Asked for anything, it answers for the object it is bound to.
+    of, held = (vars(super)[name].__get__(bound) for name in ("__thisclass__", "__self__"))
+    return super, (of,) if held is None else (of, held)
+
+
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
     types.CellType: reduce_cell,
     types.ModuleType: _reduce_module,
@@ -494,6 +527,7 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
     types.BuiltinFunctionType: _reduce_builtin,
     functools._lru_cache_wrapper: _reduce_lru,
     memoryview: _reduce_memoryview,
+    super: _reduce_super,
     weakref.WeakValueDictionary: _reduce_weak_mapping,
     weakref.WeakKeyDictionary: _reduce_weak_mapping,
     **dict.fromkeys(_DICT_VIEWS, _reduce_dict_view),

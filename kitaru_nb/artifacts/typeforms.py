@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import typing
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cloudpickle import cloudpickle
 
 from kitaru_nb.artifacts.kinds import home_of
 
-__all__ = ["TYPE_FORMS", "make_newtype", "make_variable"]
+__all__ = ["TYPE_FORMS", "is_alias", "make_alias", "make_newtype", "make_variable", "reduce_alias"]
 
 _VARIABLES: dict[str, Any] = {
     "TypeVar": typing.TypeVar,
@@ -71,6 +72,26 @@ def make_newtype(name: str, qualname: str, module: str) -> Any:
     made: Any = typing.NewType(name, object)  # type: ignore[misc] # a name that is known when it runs
     made.__qualname__, made.__module__ = qualname, module
     return made
+
+
+def is_alias(cls: type) -> bool:
+    """Whether instances are what ``type Row = list[int]`` binds, or what does so in older Pythons."""
+    return cls.__name__ == "TypeAliasType" and cls.__module__ in ("typing", "typing_extensions")
+
+
+def reduce_alias(alias: Any) -> Any:
+    """How an alias of a type is stored: by name in a module, else with what it stands for."""
+    name: str = alias.__name__
+    home = home_of(alias)
+    if home != "__main__" and getattr(sys.modules.get(home), name, None) is alias:
+        return name
+    return make_alias, (type(alias), name, alias.__value__, alias.__type_params__, home)
+
+
+def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...], home: str) -> Any:
+    """The alias again, of the module it was made in: that is the one whose code makes it."""
+    scope = {"__name__": home, "made": partial(kind, name, value, type_params=parameters)}
+    return eval("made()", scope)  # noqa: S307 - our own text
 
 
 TYPE_FORMS: dict[Any, Callable[[Any], Any]] = {

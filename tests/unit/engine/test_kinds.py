@@ -70,6 +70,10 @@ ROWS: dict[str, tuple[str, str]] = {
     "attributes of a Counter": ("from collections import Counter\nclass K(Counter): pass\nk = K('aab'); k.note = [1]; n = k.note", "type(k) is K, k['a'], k.note is n"),
     "attributes of a defaultdict": ("from collections import defaultdict\nclass D(defaultdict): pass\nd = D(list, a=[1]); d.note = [1]; n = d.note\n---\nn.append(2)", "d.note is n, d['b'], d['a'], n"),
     "attributes of a date": ("import datetime as dt\nclass T(dt.datetime): pass\nt = T(2024, 1, 1); t.note = [1]", "type(t) is T, t.isoformat(), t.note"),
+    "dict with a method of its own": ("log = []\nclass D(dict):\n    def __setitem__(s, k, v): log.append(k); super().__setitem__(k, v * 2)\nd = D(); d['a'] = 1\n---\nd['b'] = 2", "type(d) is D, dict(d), log"),
+    "Counter with an __init__ of its own": ("from collections import Counter\nclass K(Counter):\n    def __init__(s, name, **k):\n        super().__init__(**k); s.name = name\nk = K('words', a=2)", "dict(k), k.name"),
+    "slots of an exception": ("class E(Exception): __slots__ = ('n',)\ne = E('x'); e.n = [2]; n = e.n", "e.args, e.n is n"),
+    "bound super": ("class A:\n    def f(s): return 'A'\nclass B(A):\n    def f(s): return 'B'\nb = B(); s = super(B, b)", "s.f(), s.__self__ is b"),
     "Counter": ("from collections import Counter\nc = Counter('aab')\n---\nc['z'] -= 2", "dict(c), c.most_common()"),
     "deque": ("from collections import deque\nd = deque([1, 2, 3], maxlen=3)\nd.append(d)", "d.maxlen, d[-1] is d"),
     "ChainMap": (
