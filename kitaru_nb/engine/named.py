@@ -56,6 +56,7 @@ _ASKS = frozenset(
 )
 _NO_DATA = (".py", ".ipynb", ".log", ".lock", ".pid", ".pyc", ".toml", ".cfg", ".ini", ".md", ".rst")
 _WILD = re.compile(r"[*?[]")
+_EXPRESSION = re.compile(r"[\\^$|+(){}]")  # more than a pattern of files
 _QUOTED = re.compile(r"""(['"])([^'"\n]+)\1""")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _SCANNED = re.compile(rb"\xa5inner(?:([\xa0-\xbf])|\xd9(.)|\xda(..))", re.DOTALL)
@@ -368,11 +369,18 @@ def _names_here() -> frozenset[str] | None:
 def _is_pattern(text: str) -> bool:
     """Whether a text is a pattern that some file matches: ``data/*.csv``, and no ``*`` or ``[a-z]+``."""
     plain = _WILD.split(text)
-    if len(plain) == 1 or not re.search(r"\w", text) or not ("." in text or os.sep in text):
+    if (
+        len(plain) == 1
+        or _EXPRESSION.search(text)
+        or not re.search(r"\w", text)
+        or not ("." in text or os.sep in text)
+    ):
         return False
     base = os.path.dirname(plain[0])
     if not os.path.isdir(os.path.expanduser(base) or "."):
         return False
+    if "**" in text:  # all that is below would be gone through where nothing matches
+        return True
     with unheard():
         return next(glob.iglob(os.path.expanduser(text), recursive=True), None) is not None
 

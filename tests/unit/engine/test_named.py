@@ -92,6 +92,8 @@ def test_a_lazy_frame_and_a_data_set_name_what_they_read() -> None:
         ("*.csv", ["*.csv"]),
         ("*", []),
         ("[a-z]+", []),
+        (r"(\\w+)[.]csv", []),
+        ("x.[a-z]*$", []),
         ("none/*.csv", []),
         ("parts/*.parquet", []),
         ("select * from t", []),
