@@ -10,16 +10,20 @@ from types import CodeType
 from typing import NamedTuple
 
 __all__ = [
+    "ASK_ARGUMENTS",
+    "ASK_ENVIRONMENT",
     "DYNAMIC_ATTRIBUTES",
     "DYNAMIC_MEMBERS",
     "DYNAMIC_MODULES",
     "DYNAMIC_NAMES",
     "FRAME_READERS",
     "IMPORTERS",
+    "LONGEST_PATH",
     "OWN_SCOPE",
     "SUBCLASSES",
     "CodeNames",
     "function_names",
+    "may_read",
     "modules_in",
     "without_data",
     "words_of",
@@ -71,6 +75,15 @@ IMPORTERS = frozenset(
 )
 
 
+ASK_ENVIRONMENT = frozenset({"environ", "environb", "getenv", "getenvb", "expandvars"})
+"""Words of code that asks for environment variables."""
+
+ASK_ARGUMENTS = frozenset(
+    {"parse_args", "parse_known_args", "parse_intermixed_args", "parse_known_intermixed_args"}
+)
+"""Words of code that takes ``sys.argv`` where it is given nothing else."""
+
+
 class CodeNames(NamedTuple):
     """Names a function's code mentions: a superset of the globals it touches.
 
@@ -80,12 +93,18 @@ class CodeNames(NamedTuple):
         dynamic: It may touch any global.
         by_text: It may hand text to a library that looks words of it up among the globals.
         imports: Dotted names of modules it may import; names imported from one count too.
+        texts: The strings in it that are short enough for a path.
+        asks: Those of its words that ask the process for something, see `ASK_ENVIRONMENT`.
+        reads: It speaks of reading.
     """
 
     names: frozenset[str]
     dynamic: bool
     imports: frozenset[str] = frozenset()
     by_text: bool = False
+    texts: frozenset[str] = frozenset()
+    asks: frozenset[str] = frozenset()
+    reads: bool = False
 
 
 @lru_cache(maxsize=4096)
@@ -105,7 +124,16 @@ def function_names(code: CodeType) -> CodeNames:
     if names & IMPORTERS:
         texts = [text for each in codes for text in each.co_consts if isinstance(text, str)]
         imports |= modules_in(texts)
-    return CodeNames(frozenset(names), dynamic, frozenset(imports), by_text)
+    held = frozenset(
+        text for each in codes for text in each.co_consts if type(text) is str and len(text) <= LONGEST_PATH
+    )
+    asks = (ASK_ENVIRONMENT | ASK_ARGUMENTS) & names
+    return CodeNames(frozenset(names), dynamic, frozenset(imports), by_text, held, asks, may_read(names))
+
+
+def may_read(words: Iterable[str]) -> bool:
+    """Whether code that uses `words` speaks of reading something."""
+    return any(map(_READS.search, words))
 
 
 def modules_in(texts: Iterable[str]) -> set[str]:
@@ -125,6 +153,8 @@ def without_data(annotation: str) -> str:
     return annotation
 
 
+LONGEST_PATH = 4096
+_READS = re.compile(r"read|scan|load|open|dataset|parquet|csv|sql|query|collect|connect|File|glob")
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _TEXT = re.compile(r"""(['"]).*?\1""")

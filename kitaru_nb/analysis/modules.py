@@ -19,7 +19,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kitaru_nb.analysis.code_names import SUBCLASSES
+from kitaru_nb.analysis.code_names import ASK_ARGUMENTS, ASK_ENVIRONMENT, LONGEST_PATH, SUBCLASSES
 from kitaru_nb.analysis.normal import normal_form
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.artifact import Digest
@@ -48,12 +48,16 @@ class LocalModule(NamedTuple):
         path: Its source file.
         digest: Of the source that the module in memory was seen with, else of the file.
         asks: Those of the words in it by which code comes to names or classes of the notebook that
-            nobody hands to it.
+            nobody hands to it, or ask the process for something.
+        texts: The strings in it that are short enough for a path.
+        libraries: The packages that it imports.
     """
 
     path: Path
     digest: Digest
     asks: frozenset[str] = frozenset()
+    texts: frozenset[str] = frozenset()
+    libraries: frozenset[str] = frozenset()
 
 
 def is_local_file(path: str | os.PathLike[str], roots: Iterable[Path]) -> bool:
@@ -162,7 +166,8 @@ def local_modules(names: Iterable[str], is_local: IsLocal) -> dict[str, LocalMod
         loaded = type(module) is types.ModuleType and module_file(module) is not None
         digest = module_digest(module) if loaded and module is not None else file_digest(path)
         source = _source_of(path)
-        found[name] = LocalModule(path, digest, source.asks)
+        libraries = frozenset(target.partition(".")[0] for level, target in source.imports if level == 0)
+        found[name] = LocalModule(path, digest, source.asks, source.texts, libraries)
         waiting.append(name.rpartition(".")[0])
         waiting.extend(_imports_of(source, path, name))
     return found
@@ -187,10 +192,12 @@ class _Source(NamedTuple):
     digest: Digest
     imports: tuple[tuple[int, str], ...]  # level and dotted name
     asks: frozenset[str]
+    texts: frozenset[str]
 
 
 # Of what makes a notebook's own function dynamic, only what is hardly ever used for anything else.
-_ASKS = frozenset({SUBCLASSES, "f_globals", "f_locals", "user_ns", "user_global_ns", "__main__"})
+_LEADING = frozenset({SUBCLASSES, "f_globals", "f_locals", "user_ns", "user_global_ns", "__main__"})
+_ASKS = _LEADING | ASK_ENVIRONMENT | ASK_ARGUMENTS
 
 
 def _source_of(path: Path) -> _Source:
@@ -242,7 +249,12 @@ def _source(path: str, _mtime: int, _size: int, _inode: int) -> _Source:
     digest = hashlib.blake2b(form, digest_size=32, person=b"kitaru module 1").hexdigest()
     imports = tuple(_imports(tree))
     words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    return _Source(Digest(digest), imports, _ASKS & (words | {name for _, name in imports}))
+    words |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in ASK_ENVIRONMENT}
+    texts = (
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) is str
+    )
+    short = frozenset(text for text in texts if len(text) <= LONGEST_PATH)
+    return _Source(Digest(digest), imports, _ASKS & (words | {name for _, name in imports}), short)
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -17,9 +17,17 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
+from pathlib import PurePath
 from typing import Any
 
-from kitaru_nb.analysis.code_names import SUBCLASSES, function_names, without_data, words_of
+from kitaru_nb.analysis.code_names import (
+    ASK_ARGUMENTS,
+    ASK_ENVIRONMENT,
+    SUBCLASSES,
+    function_names,
+    without_data,
+    words_of,
+)
 from kitaru_nb.analysis.modules import IsLocal, LocalModule, is_local_module, local_modules, variables_of
 
 __all__ = ["OF_MODULES", "Reach", "is_local_module", "reach"]
@@ -43,11 +51,19 @@ class Reach:
             itself are kept when nothing is bound to them: that, too, can matter.
         modules: The project's modules it reaches, and all they import in turn, by dotted name.
         dynamic: Some code it reaches may read any name.
+        texts: Strings in the code that it reaches, its own aside, and in classes of the notebook.
+        variables: Those in code that asks for environment variables.
+        arguments: Some code may take what it was not given from ``sys.argv``.
+        reads: Some code speaks of reading.
     """
 
     names: frozenset[str]
     modules: Mapping[str, LocalModule] = field(default_factory=dict)
     dynamic: bool = False
+    texts: frozenset[str] = frozenset()
+    variables: frozenset[str] = frozenset()
+    arguments: bool = False
+    reads: bool = False
 
 
 def reach(
@@ -101,7 +117,7 @@ def reach(
         modules = walk.found_modules(imports)
     elif walk.subclasses and walk.read_subclasses():
         modules = walk.found_modules(imports)
-    return Reach(frozenset(walk.names), modules, walk.dynamic)
+    return walk.told(modules)
 
 
 _address: Callable[[object], int] = object.__hash__  # `id` would wake audit hooks
@@ -124,6 +140,7 @@ _MACHINERY = frozenset(
 )
 
 _GENERATED = "<attrs generated "  # with a copy of all the notebook's names as their globals
+_ONLY_ASKS = ASK_ENVIRONMENT | ASK_ARGUMENTS | {SUBCLASSES}
 _LISTS = (list, tuple)
 _FEW = 100  # parts of a list that are looked at
 
@@ -150,6 +167,10 @@ class _Walk:
     keep: list[type] = field(default_factory=list)  # for the same reason
     classes: dict[int, type] = field(default_factory=dict)
     stands_for: Callable[[object], object] | None = None
+    texts: set[str] = field(default_factory=set)
+    variables: set[str] = field(default_factory=set)
+    asks: set[str] = field(default_factory=set)
+    reads: bool = False
 
     def __post_init__(self) -> None:
         self.visited[_address(self.namespace)] = self.namespace
@@ -173,8 +194,29 @@ class _Walk:
         """The project's modules that are reached; notes what their code may ask for."""
         found = local_modules({*imports, *self.modules}, self.is_local)
         self.subclasses = self.subclasses or any(SUBCLASSES in module.asks for module in found.values())
-        self.dynamic = self.dynamic or any(module.asks - {SUBCLASSES} for module in found.values())
+        self.dynamic = self.dynamic or any(module.asks - _ONLY_ASKS for module in found.values())
         return found
+
+    def told(self, modules: Mapping[str, LocalModule]) -> Reach:
+        """What was found."""
+        for module in modules.values():
+            self.see_texts(module.texts, module.asks)
+        return Reach(
+            frozenset(self.names),
+            modules,
+            self.dynamic,
+            frozenset(self.texts),
+            frozenset(self.variables),
+            not ASK_ARGUMENTS.isdisjoint(self.asks),
+            self.reads or bool(modules),
+        )
+
+    def see_texts(self, texts: Iterable[str], asks: frozenset[str]) -> None:
+        """Strings in code, and what it asks for."""
+        self.texts.update(texts)
+        self.asks |= asks
+        if asks & ASK_ENVIRONMENT:
+            self.variables.update(texts)
 
     def read_texts(self, texts: Iterable[str]) -> None:
         """Read what words of `texts`, and of text in what is read, name."""
@@ -295,6 +337,8 @@ class _Walk:
         self.by_text = self.by_text or found.by_text
         self.read(name for name in found.names if name in self.namespace)
         self.modules |= found.imports
+        self.reads = self.reads or found.reads
+        self.see_texts(found.texts, found.asks)
 
     def see_generator(self, generator: Any) -> None:
         for prefix in ("gi", "cr", "ag"):
@@ -316,7 +360,10 @@ class _Walk:
             return
         members = _members_of(kind)
         self.see_annotations(members.get("__annotations__"))
-        self.waiting += [*members.values(), *_bases_of(kind)]
+        held = list(members.values())
+        self.texts.update(value for value in held if type(value) is str)
+        self.texts.update(str(value) for value in held if isinstance_of(value, PurePath))
+        self.waiting += [*held, *_bases_of(kind)]
 
     def see_home(self, name: object) -> Any:
         found: Any = sys.modules

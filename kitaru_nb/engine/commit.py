@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import compress
+from types import ModuleType
 from typing import Any
 
 from kitaru_nb.artifacts.groups import group_names
+from kitaru_nb.artifacts.kinds import is_immutable_atom
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.definitions import Definitions
@@ -143,7 +145,10 @@ class _Writer:
                 self._anchors[key] = anchor
 
     def in_order(self, groups: list[Names]) -> list[Names]:
-        """Definitions before values, each after those it refers to, then in order of binding."""
+        """Definitions, each after those it refers to, then modules and plain values, then the others.
+
+        So what runs when one of the others is loaded finds what it reads. Else in order of binding.
+        """
         names = {name for names in groups for name in names}
         self._order = {
             name: n for n, name in enumerate(compress(self._live, map(names.__contains__, self._live)))
@@ -153,6 +158,7 @@ class _Writer:
         groups = sorted(groups, key=lambda names: min(self._order[name] for name in names))
         definitions = [names for names in groups if self._defines(names)]
         values = [names for names in groups if not self._defines(names)]
+        values.sort(key=lambda names: not all(_is_plain(self._live[name]) for name in names))
         return [*(self._dependent(definitions) if len(definitions) > 1 else definitions), *values]
 
     def _defines(self, names: Names) -> bool:
@@ -218,3 +224,7 @@ class _Writer:
     def _value(self, name: str, definition: object, own: str, alone: Digest | None) -> Digest:
         """The digest of a definition as `name`; `alone` is the one it has by itself as its `own` name."""
         return alone if alone is not None and name == own else self._namespace.digest({name: definition})
+
+
+def _is_plain(value: object) -> bool:
+    return type(value) is ModuleType or is_immutable_atom(value)

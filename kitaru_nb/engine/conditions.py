@@ -8,7 +8,7 @@ carries conditions, and a step is restored from it only where all of them hold n
                   in place: a restore gives new ones to those names, and others would be left behind
 ``unbound:NAME``  a name that it may delete is not bound, as it was not
 ``file:PATH``     a file it read has that content, or is absent as it was
-``folder:PATH|*`` a folder that it listed has these names, or those after it
+``folder:PATH|*`` a folder that it listed, or named, has these names, or those after it
 ``module:PATH``   a project module it reached has that source
 ``random:PART``   a seeded random generator that it drew from or may have set stands where it stood
 ``process:PART``  working folder or options that it can see, or may have set, are as they were
@@ -26,16 +26,15 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from pathlib import Path, PurePath
-from types import CodeType, FunctionType
+from pathlib import Path
 from typing import Any
 
-from kitaru_nb.analysis.outline import Outline, only_set
+from kitaru_nb.analysis.outline import only_set
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine.caches import read_through
 from kitaru_nb.engine.computing import COMPUTING, settings_of
 from kitaru_nb.engine.listing import listing_digest, names_in
+from kitaru_nb.engine.named import conditions_of_trees
 from kitaru_nb.engine.namespace import Change, Names, State
 from kitaru_nb.engine.observe import ABSENT, Observed, file_holds, is_data, state_of
 from kitaru_nb.engine.process import Held, ProcessState, drawn, held_at, is_secret
@@ -46,16 +45,10 @@ from kitaru_nb.engine.variables import Unkept, files_read_by
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint
 
-__all__ = ["conditions_of", "holds", "named_environment", "named_files", "put_into", "seeds", "untold"]
+__all__ = ["conditions_of", "holds", "put_into", "seeds", "untold"]
 
 _SEEDS = re.compile(r"seed|set_?state|random_state|RandomState")
-_LONGEST_PATH = 4096
 _HERE = f"{secrets.token_hex(8)}:"  # this process
-_SMALL = 100  # items of a container that are looked at
-_PATHS = (str, PurePath)
-_ASKS = frozenset(
-    {"exists", "lexists", "isfile", "is_file", "isdir", "is_dir", "getsize", "getmtime", "stat", "access"}
-)
 _ANNOTATES = re.compile(r"\b(?:def|class)\b|^\s*\w+\s*:\s*\w", re.MULTILINE)
 _FOLDER = frozenset({"getcwd", "getcwdb"})
 # What code calls to be told of a setting.
@@ -134,6 +127,7 @@ def conditions_of(
         if is_data(f"{folder}{os.sep}", ignored):
             left = listing_digest(names_in(folder, pattern))
             found[f"folder:{folder}|{pattern}"] = _either(listing_digest(names), left)
+    found = dict(conditions_of_trees(pending.trees, observed)) | found
     for module in pending.needs.modules.values():
         found[f"module:{module.path}"] = module.digest
     if pending.needs.modules or pending.caches:
@@ -145,71 +139,6 @@ def conditions_of(
         for name, value in pending.environment.items()
     }
     return found
-
-
-def named_files(code: Outline, values: Iterable[object], *, ignored: Sequence[Path]) -> dict[str, str]:
-    """Files that a cell names in its strings, or in the strings and paths it reads, with their digests.
-
-    So a file counts that is read by code which does not open it through Python. Where the code
-    asks whether files are there, those that are not count as well, and folders.
-    """
-    values = list(values)
-    texts = [text for text in code.constants if isinstance(text, str)]
-    asks = _asks(code.words, values)
-    words = [word for text in texts for word in text.split()[:_SMALL]]  # of `!cat a.txt`
-    named = [part for value in values for part in _parts(value)]
-    found = {}
-    for text in dict.fromkeys(
-        os.fspath(each) for each in (*texts, *words, *named) if isinstance(each, _PATHS)
-    ):
-        if not text or len(text) > _LONGEST_PATH or "\n" in text or "\0" in text:
-            continue
-        # Nearly every text is none: it is made a whole path only where that tells more.
-        if asks or ".." in text or os.path.isfile(text):  # noqa: PTH113 - Path.is_file raises on too long a name
-            path = os.path.abspath(text)
-            there = asks or os.path.isfile(path)  # noqa: PTH113
-            if there and is_data(path, ignored):
-                found[path] = state_of(path)
-    return found
-
-
-def _asks(used: AbstractSet[str], values: Iterable[object]) -> bool:
-    """Whether code asks if files are there, which no audit event tells."""
-    codes = (value.__code__.co_names for value in values if isinstance(value, FunctionType))
-    return not _ASKS.isdisjoint(used) or not all(map(_ASKS.isdisjoint, codes))
-
-
-def _parts(value: object) -> Iterable[object]:
-    if isinstance(value, list | tuple | set | frozenset) and len(value) <= _SMALL:
-        return value
-    if type(value) is dict and len(value) <= _SMALL:
-        return value.values()
-    return (value,)
-
-
-def named_environment(code: Outline, values: Iterable[object]) -> dict[str, str | None]:
-    """The environment variables that a cell names, with their values now.
-
-    Named in its strings, in strings it reads, or in strings of the notebook's functions it
-    reaches. A name in capitals counts before it is set, too.
-    """
-    words = {value for value in (*code.constants, *values) if isinstance(value, str)}
-    for value in values:
-        if isinstance(value, FunctionType):
-            words.update(_strings(value.__code__))
-    return {
-        word: os.environ.get(word)
-        for word in words
-        if word.isidentifier() and (word in os.environ or word.isupper()) and not is_secret(word)
-    }
-
-
-def _strings(code: CodeType) -> Iterator[str]:
-    for constant in code.co_consts:
-        if isinstance(constant, str):
-            yield constant
-        elif isinstance(constant, CodeType):
-            yield from _strings(constant)
 
 
 def holds(pending: Pending, what: str, digest: str) -> bool:

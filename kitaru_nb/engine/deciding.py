@@ -9,13 +9,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kitaru_nb.analysis.code_names import may_read
 from kitaru_nb.analysis.outline import SETS_ATTRIBUTE, outline_of
 from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.caches import caches_of
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.computing import libraries_of
-from kitaru_nb.engine.conditions import holds, named_environment, named_files, put_into, seeds, untold
+from kitaru_nb.engine.conditions import holds, put_into, seeds, untold
 from kitaru_nb.engine.confirm import Confirm, refuse_repaying
 from kitaru_nb.engine.earlier import earlier_executions
 from kitaru_nb.engine.engine import Engine
@@ -24,6 +25,15 @@ from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import Dependencies, Inputs, opaque_read
 from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.live import REMOVED, Live, is_live, is_untouched
+from kitaru_nb.engine.named import (
+    Tree,
+    named_environment,
+    named_files,
+    named_trees,
+    paths_in,
+    reads_past_python,
+    tree_of,
+)
 from kitaru_nb.engine.names import StepNames
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.observe import unheard
@@ -274,6 +284,9 @@ class Decider:
         if put:
             needs = self.inputs.of(cell, before, also=put)
             read = self._read(needs)
+        ignored, blind = self._engine.ours, self._reads_past_python(needs, libraries)
+        texts = (paths_in(read), needs.texts if blind else frozenset[str]())
+        reads = blind and (needs.may_read or may_read(cell.outline.words))
         return Pending(
             cell,
             name,
@@ -283,13 +296,25 @@ class Decider:
             self._seeded,
             started_at or datetime.now(UTC),
             started,
-            environment=named_environment(cell.outline, read),
-            files=named_files(cell.outline, read, ignored=self._engine.ours),
+            environment=named_environment(cell.outline, read, variables=needs.variables),
+            files=named_files(cell.outline, read, ignored=ignored, texts=texts),
+            roots=named_trees(cell.outline, read, ignored=ignored, texts=texts) if reads else (),
             libraries=libraries,
             caches=caches_of(read, needs.modules),
             attributes=attributes,
             replaced=replaced,
         )
+
+    def trees_of(self, pending: Pending) -> tuple[Tree, ...]:
+        """The files that the folders and patterns which a step names stand for, before it runs."""
+        trees = tuple(tree_of(root, ignored=self._engine.ours) for root in pending.roots)
+        self.inputs.say_cut(root for root, tree in zip(pending.roots, trees, strict=True) if not tree.whole)
+        return trees
+
+    def _reads_past_python(self, needs: Dependencies, libraries: frozenset[str]) -> bool:
+        modules = needs.modules.values()
+        project = {name.partition(".")[0] for name in needs.modules}
+        return reads_past_python(libraries.union(*(module.libraries for module in modules)), project)
 
     def _read(self, needs: Dependencies) -> list[object]:
         """The values that a step can reach, as far as they answer."""

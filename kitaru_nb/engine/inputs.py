@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+from kitaru_nb.analysis.code_names import ASK_ARGUMENTS
 from kitaru_nb.analysis.key import checkpoint_key
 from kitaru_nb.analysis.modules import (
     LocalModule,
@@ -27,6 +28,7 @@ from kitaru_nb.artifacts.digest import opaque_in
 from kitaru_nb.artifacts.marker import any_marker, is_marker, marker_details, marker_in
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.named import MOST_FILES
 from kitaru_nb.engine.namespace import Namespace, State
 from kitaru_nb.engine.observe import file_digest
 from kitaru_nb.errors import UnstorableError, UsageError
@@ -51,6 +53,9 @@ class Dependencies:
         touched: Names it can read, bind or change what they hold.
         markers: Names it depends on that hold a marker, sorted: it can be restored, not run.
         values: The user's names that it reaches, sorted; a marker may be inside what they hold.
+        texts: Strings in other code that it reaches.
+        variables: Those in code that asks for environment variables.
+        may_read: Some of that code speaks of reading.
     """
 
     keys: tuple[CheckpointKey, ...]
@@ -62,6 +67,9 @@ class Dependencies:
     touched: frozenset[str]
     markers: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
+    texts: frozenset[str] = frozenset()
+    variables: frozenset[str] = frozenset()
+    may_read: bool = False
 
 
 class Inputs:
@@ -104,8 +112,23 @@ class Inputs:
         touched = reached | names.writes | names.deletes
         markers = tuple(sorted(read for read in found.names if is_marker(self._namespace.live.get(read))))
         uses = self._uses(reached, names)
+        if found.arguments or not ASK_ARGUMENTS.isdisjoint(cell.outline.words):
+            uses |= {"sys"}
         values = tuple(sorted(found.names & before.ids.keys()))
-        return Dependencies(keys, code, reads, found.modules, names, uses, touched, markers, values)
+        return Dependencies(
+            keys,
+            code,
+            reads,
+            found.modules,
+            names,
+            uses,
+            touched,
+            markers,
+            values,
+            texts=found.texts,
+            variables=found.variables,
+            may_read=found.reads,
+        )
 
     def looked_up(
         self, places: Iterable[tuple[str, str]], needs: Dependencies, before: State
@@ -232,6 +255,13 @@ class Inputs:
                 _, kind, reason = marker_details(marker)
                 part = f"a {kind} inside" if kind else "a part"
                 self._said.append(f"`{read}` was read with {part} missing, its text stands for it: {reason}")
+
+    def say_cut(self, roots: Iterable[str]) -> None:
+        """Say which folders and patterns stand for more files than are looked at."""
+        self._said += [
+            f"of `{root}` only the first {MOST_FILES} files count as read; --depends names others"
+            for root in roots
+        ]
 
     def hear(self) -> list[str]:
         """What is to be said of what the last step read; each sentence is given once."""

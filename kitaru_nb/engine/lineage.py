@@ -21,7 +21,7 @@ from kitaru_nb.analysis.names import names_of
 from kitaru_nb.analysis.outline import Outline, outline_of
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.vault import VAULT
-from kitaru_nb.engine.conditions import named_environment, named_files
+from kitaru_nb.engine.named import named_environment, named_files
 from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft

@@ -42,6 +42,7 @@ __all__ = [
     "now_ns",
     "own_doing",
     "reading",
+    "stamp_of",
     "start",
     "state_of",
     "stop",
@@ -53,6 +54,7 @@ ABSENT = "absent"
 FOLDER = "folder"
 """Stands for the digest of a path that is a folder."""
 
+_STAMP = "stat:"
 _TOO_LARGE = 256 << 20
 _MAPPED = 1 << 20  # files above this size are mapped, not read
 _FRESH_NS = 50_000_000  # a file this young may change again with the same time stamp
@@ -269,7 +271,7 @@ def file_digest(path: str | Path) -> str | None:
     if found is None or not S_ISREG(found.st_mode):  # to read a pipe would wait for ever
         return None
     if found.st_size > _TOO_LARGE:
-        return f"stat:{found.st_size}:{found.st_mtime_ns}"
+        return _stamp(found)
     # A file that was changed just now may be changed again within one tick of its clock.
     tick = _FRESH_NS if found.st_mtime_ns % 1_000_000_000 else _COARSE_NS
     kept = now_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > tick
@@ -278,6 +280,16 @@ def file_digest(path: str | Path) -> str | None:
         return read(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
     except OSError:
         return None
+
+
+def stamp_of(path: str) -> str:
+    """The size and time of the file at `path`, in place of a digest; `ABSENT` where there is none."""
+    found = _stat(path)
+    return ABSENT if found is None else _stamp(found)
+
+
+def _stamp(found: os.stat_result) -> str:
+    return f"{_STAMP}{found.st_size}:{found.st_mtime_ns}"
 
 
 @lru_cache(maxsize=1024)
@@ -306,7 +318,7 @@ def file_holds(what: str, digest: str) -> bool:
     kind, _, path = what.partition(":")
     if kind == "module":
         return Path(path).exists() and source_digest(Path(path)) == digest
-    return state_of(path) in digest.split("|")
+    return (stamp_of if digest.startswith(_STAMP) else state_of)(path) in digest.split("|")
 
 
 def now_ns() -> int:

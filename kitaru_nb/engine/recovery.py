@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -156,6 +157,7 @@ class Loader:
         self._into: list[References] = []  # of the artifacts that are being loaded
         self._leads: dict[int, References] = {}  # of the definitions that were loaded
         self._called = False
+        self._before: dict[str, object] = {}  # what names held that hold loaded values for the moment
 
     def expect(self, names: Mapping[str, Group]) -> None:
         """Say which names are about to be bound, and to what; a reference is met by these first."""
@@ -365,24 +367,46 @@ class Loader:
 
     def _held(self, name: str) -> object:
         """What `name` holds now, if a restored name may be bound to that very object."""
-        live = self._namespace.live.get(name)
+        live = self._was(name)
         # A class that is loaded is the one that this process has.
         return None if name in self._bound and type(live) is FunctionType else live
 
     def load_for(self, checkpoint: str, groups: Iterable[Group]) -> None:
         """Load everything a step needs, before anything is changed.
 
+        Meanwhile each name holds what was loaded for it: rebuilding a value may run code of the
+        notebook (`__hash__`, `__setstate__`), which finds its imports, functions and classes.
+
         Raises:
             CorruptError: a stored byte is damaged or missing; the message names the step.
             UnstorableError: a stored value cannot be loaded here; the same.
         """
-        for group in groups:
-            try:
-                self.group(group)
-            except (StoreError, UnstorableError) as error:
-                message = f"checkpoint `{checkpoint}` cannot be restored: {error.message}"
-                hint = f"%%checkpoint {checkpoint} --fresh (runs it again)"
-                raise type(error)(message, kind=error.kind, hint=hint) from error
+        live = self._namespace.live
+        try:
+            for group, values in _in_turn(groups, self.group):
+                if isinstance(values, KitaruError):
+                    message = f"checkpoint `{checkpoint}` cannot be restored: {values.message}"
+                    hint = f"%%checkpoint {checkpoint} --fresh (runs it again)"
+                    raise type(values)(message, kind=values.kind, hint=hint) from values
+                bound = {name: values[name] for name in group.names if name in values}
+                self._before |= {name: live.get(name, _ABSENT) for name in bound}
+                live.update(bound)
+        finally:
+            self._bind_as_before()
+
+    def _bind_as_before(self) -> None:
+        live = self._namespace.live
+        for name, value in self._before.items():
+            if value is _ABSENT:
+                live.pop(name, None)
+            else:
+                live[name] = value
+        self._before = {}
+
+    def _was(self, name: str) -> object:
+        """What `name` held before anything was loaded."""
+        found = self._before.get(name, self._namespace.live.get(name))
+        return None if found is _ABSENT else found
 
     def process(self, digest: Digest, *, by_step: bool = False) -> Mapping[str, Any]:
         """Stored parts of the process state; with `by_step` only those the step itself changed."""
@@ -408,7 +432,7 @@ class Loader:
         group = self._coming.get(anchor.name)
         if self._step and (group is None or group.artifact != anchor.artifact):
             # Stored before the step, which may have moved its name.
-            yield self._namespace.live.get(anchor.name)
+            yield self._was(anchor.name)
         yield self._present(anchor.name)
         if anchor.name not in self._bound:  # under another name by now
             yield self._known(anchor)
@@ -508,15 +532,10 @@ def put_back(
     """Bind `names` to what their groups hold. A damaged group costs its own names only."""
     restored = Restored()
     loader.expect(names)
-    for group in groups:
+    for group, values in _in_turn(groups, functools.partial(_whole, loader, names)):
         wanted = [name for name in group.names if names.get(name) is group]
-        try:
-            values = loader.group(group)
-            _require_names(values, group)
-            if len(wanted) < len(group.names):
-                loader.checked(group)
-        except (StoreError, UnstorableError) as error:
-            _mark_damaged(namespace, wanted, error, restored)
+        if isinstance(values, KitaruError):
+            _mark_damaged(namespace, wanted, values, restored)
             continue
         namespace.live.update({name: values[name] for name in wanted})
         notes = [note for note in loader.notes(group) if note.name in wanted]
@@ -542,6 +561,42 @@ def put_back(
     _learn_apart(namespace, groups, names)
     restored.names.sort()
     return restored
+
+
+def _whole(loader: Loader, names: Mapping[str, Group], group: Group) -> dict[str, object]:
+    values = loader.group(group)
+    _require_names(values, group)
+    if any(names.get(name) is not group for name in group.names):
+        loader.checked(group)
+    return values
+
+
+def _in_turn(
+    groups: Iterable[Group], load: Callable[[Group], dict[str, object]]
+) -> Iterator[tuple[Group, dict[str, object] | StoreError | UnstorableError]]:
+    """Each group with what is loaded for it, or why that cannot be.
+
+    One whose code raised comes again after the others: they may hold the names that it lacks.
+    """
+    waiting, raised = deque(groups), 0
+    while waiting:
+        group = waiting.popleft()
+        values: dict[str, object] | StoreError | UnstorableError
+        try:
+            values = load(group)
+        except (StoreError, UnstorableError) as error:
+            values = error
+        except (KitaruError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a class of the notebook may raise anything when it is looked at
+            message = f"it was stored and cannot be loaded here: {type(error).__name__}: {error}"
+            values = UnstorableError(message, kind="unloadable-value", hint="run its cell with --fresh")
+        if isinstance(values, KitaruError) and values.kind == "unloadable-value" and raised < len(waiting):
+            waiting.append(group)
+            raised += 1
+            continue
+        raised = 0 if isinstance(values, dict) else raised
+        yield group, values
 
 
 def _learn_apart(namespace: Namespace, groups: Iterable[Group], names: Mapping[str, Group]) -> None:

@@ -414,6 +414,7 @@ class Session:
         self._deaths.begin(self.open(), run.pending.name, run.pending.needs.keys[0])
         if self._files.bring_back():
             run.pending.files = {path: observe.state_of(path) for path in run.pending.files}
+        run.pending.trees = self._decider.trees_of(run.pending)
         run.pending.started = time.perf_counter()
         self._touched.begin(run.pending)
 

@@ -14,6 +14,7 @@ from types import CodeType
 
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.inputs import Dependencies
+from kitaru_nb.engine.named import Tree
 from kitaru_nb.engine.namespace import State
 from kitaru_nb.engine.process import ProcessState
 from kitaru_nb.engine.rollback import Shadow
@@ -51,6 +52,8 @@ class Pending:
         started: The same on the clock that durations are taken from, in seconds.
         environment: Environment variables that its code names, with their values before it.
         files: Files that its code or the values it reads name, with their digests before it.
+        roots: Folders that its code or the values it reads name, and patterns of files.
+        trees: The files that these stand for, before it; looked at when it runs.
         libraries: Packages that it reaches, by name or by values: what they compute may hang on settings.
         attributes: What the attributes of these packages hold that cells set, see `Process.set_in`.
         replaced: Those of them in which cells have put something else, as far as that shows.
@@ -69,6 +72,8 @@ class Pending:
     started: float
     environment: Mapping[str, str | None] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    roots: tuple[str, ...] = ()
+    trees: tuple[Tree, ...] = ()
     libraries: frozenset[str] = frozenset()
     attributes: Mapping[str, Digest] = field(default_factory=dict)
     replaced: frozenset[str] = frozenset()

@@ -230,6 +230,15 @@ RESTORED = {
         ),
         {"(f99.__annotations__, g99.__annotations__)": "({'x': 'int', 'return': 'str'}, {'x': 'int'})"},
     ),
+    "an import and a class that objects need to be loaded": Case(
+        (
+            "import hashlib\nclass K100:\n    def __init__(s, v): s.v = v\n"
+            "    def __hash__(s): return hashlib.md5(s.v.encode()).digest()[0]\n"
+            "    def __eq__(s, o): return isinstance(o, K100) and s.v == o.v\nd100 = {K100('a'): 1}",
+            "d100[K100('b')] = 2",
+        ),
+        {"(len(d100), d100[K100('a')])": "(2, 1)"},
+    ),
 }
 
 
@@ -307,6 +316,16 @@ EDITED = {
         "import numpy as np\na$ = np.zeros(1, np.dtype('i4', metadata={'unit': 'm'}))",
         "import numpy as np\na$ = np.zeros(1, np.dtype('i4', metadata={'unit': 's'}))",
         "r$ = dict(a$.dtype.metadata)",
+    ),
+    "a variable that a class of the notebook asks for": (
+        "import os\nfrom dataclasses import dataclass, field\nos.environ['KT_A$'] = 'small'\n@dataclass\nclass C$:\n    m: str = field(default_factory=lambda: os.environ['KT_A$'])",
+        "import os\nfrom dataclasses import dataclass, field\nos.environ['KT_A$'] = 'large'\n@dataclass\nclass C$:\n    m: str = field(default_factory=lambda: os.environ['KT_A$'])",
+        "r$ = C$().m",
+    ),
+    "arguments that are parsed": (
+        "import sys\nsys.argv = ['t', '--x', '1']",
+        "import sys\nsys.argv = ['t', '--x', '2']",
+        "import argparse\np$ = argparse.ArgumentParser(); p$.add_argument('--x'); r$ = p$.parse_args().x",
     ),
 }
 KEPT = {
@@ -444,6 +463,35 @@ def test_a_module_imported_by_a_name_that_is_put_together_counts(
         _run(kernel, "step", step)
 
         assert kernel.run("v").result == "20"
+
+
+def test_a_file_counts_that_a_library_reads_past_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("polars")
+    cells = {
+        "reads": "import polars as pl\ndef load(): return pl.read_csv('parts/a.csv')\nlazy = pl.scan_csv('parts/*.csv')",
+        "one": "one = load()['a'].to_list()",
+        "all": "every = lazy.collect()['a'].to_list()",
+        "none": "none = pl.DataFrame({'parts': [1]})['parts'].sum()",
+    }
+    (tmp_path / "w" / "parts").mkdir(parents=True)
+    (tmp_path / "w" / "parts" / "a.csv").write_text("a\n1\n")
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        for cell, source in cells.items():
+            assert _is_run_anew(kernel, cell, source)
+        kernel.kill()
+    with _kernel(tmp_path, monkeypatch, "77") as kernel:
+        again = [cell for cell, source in cells.items() if _is_run_anew(kernel, cell, source)]
+        kernel.kill()
+    (tmp_path / "w" / "parts" / "b.csv").write_text("a\n2\n")
+
+    with _kernel(tmp_path, monkeypatch, "3000") as kernel:
+        anew = [cell for cell, source in cells.items() if _is_run_anew(kernel, cell, source)]
+
+        assert (again, kernel.run("every").result) == ([], "[1, 2]")
+        assert "none" not in anew
+        assert "one" not in anew
 
 
 def test_a_failed_cell_leaves_environment_and_import_path_to_its_next_run_as_they_were(

@@ -15,9 +15,10 @@ import pytest
 
 from kitaru_nb.analysis.outline import Outline, outline_of
 from kitaru_nb.engine.computing import libraries_of
-from kitaru_nb.engine.conditions import conditions_of, holds, named_environment, named_files, seeds
+from kitaru_nb.engine.conditions import conditions_of, holds, seeds
 from kitaru_nb.engine.inputs import Inputs
 from kitaru_nb.engine.listing import names_in
+from kitaru_nb.engine.named import named_environment, named_files
 from kitaru_nb.engine.namespace import Change, Namespace
 from kitaru_nb.engine.observe import ABSENT, Observed, state_of
 from kitaru_nb.engine.process import Held, ProcessState
@@ -357,3 +358,13 @@ def test_the_variables_that_a_cell_names(monkeypatch: pytest.MonkeyPatch) -> Non
     found = named_environment(outline, [_asks, "KT_READ", 5])
 
     assert found == {"kt_small": "2", "KT_NEW": None, "KT_NAMED": "1", "KT_DEEP": None, "KT_READ": None}
+
+
+def test_the_variables_that_code_asks_for_which_a_step_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KT_HOME", "1")
+
+    found = named_environment(_outline("x = os.path.expandvars('$KT_HOME/${KT_NEW}')"), [])
+    asked = named_environment(_outline("go()"), [], variables=["KT_HOME", "$KT_PART/x", "no name"])
+
+    assert found == {"KT_HOME": "1", "KT_NEW": None}
+    assert asked == {"KT_HOME": "1", "KT_PART": None}

@@ -15,7 +15,7 @@ from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.engine.prefix import matching_prefix, record_restored, restored_draft, source_code
 from kitaru_nb.engine.recovery import Loader, Recorded, furthest, put_back, recorded_at
 from kitaru_nb.engine.trust import Standing, Trust
-from kitaru_nb.errors import CorruptError
+from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionId, Identity, current_owner
@@ -326,6 +326,100 @@ def test_a_value_of_a_notebook_class_that_cannot_be_loaded_does_not_cost_the_res
         kernel.session.resume()
 
     assert (is_marker(kernel["box"]), kernel["kept"]) == (True, 5)
+
+
+NEEDED_TO_LOAD = {
+    "an import in its hash": (
+        (
+            "import hashlib\nclass K:\n    def __init__(self, v): self.v = v\n"
+            "    def __hash__(self): return hashlib.md5(self.v.encode()).digest()[0]\n"
+            "    def __eq__(self, o): return self.v == o.v\nd = {K('a'): 1}"
+        ),
+        "d[K('a')]",
+    ),
+    "its class in what takes its state": (
+        (
+            "class S:\n    Z = {'a': 0}\n    def __init__(self): self.a = 1\n"
+            "    def __setstate__(self, d): self.__dict__.update({**S.Z, **d})\ns = S()"
+        ),
+        "s.a",
+    ),
+    "its class and an import in the function that makes it": (
+        (
+            "import json\ndef made(text):\n    p = P.__new__(P); p.v = json.loads(text); return p\n"
+            "class P:\n    def __init__(self): self.v = 1\n"
+            "    def __reduce__(self): return made, (json.dumps(self.v),)\np = P()"
+        ),
+        "p.v",
+    ),
+    "its class where two hashes are equal": (
+        (
+            "class V:\n    def __init__(self, v): self.v = v\n"
+            "    def __eq__(self, o): return isinstance(o, V) and self.v == o.v\n"
+            "    def __hash__(self): return 1\nd = {V('a'): 1, V('b'): 2}"
+        ),
+        "d[V('a')] * len(d) // 2",
+    ),
+    "a value that is bound after it": (
+        "class B:\n    def __setstate__(self, d): self.n = base[0]\nb = B(); b.n = 1; base = [1]",
+        "b.n",
+    ),
+    "a list on any look at it": (
+        (
+            "get = object.__getattribute__\nseen = [1]\nclass A:\n"
+            "    def __getattribute__(self, n): return seen and get(self, n)\na = A()"
+        ),
+        "len([a])",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "shows"), NEEDED_TO_LOAD.values(), ids=NEEDED_TO_LOAD)
+@pytest.mark.parametrize("resumed", [True, False])
+def test_what_a_class_needs_to_be_loaded_is_there_before_its_objects(
+    start: Start, source: str, shows: str, *, resumed: bool
+) -> None:
+    assert start().cell(source) == "completed"
+    kernel = start()
+
+    if resumed:
+        kernel.session.resume()
+    else:
+        assert kernel.cell(source) == "restored"
+
+    assert eval(shows, kernel.live) == 1
+
+
+def test_an_object_is_loaded_with_the_plain_values_that_its_step_bound(start: Start) -> None:
+    define = "class K:\n    def __hash__(self): return base\nbase, d = 1, None"
+    use = "base = 2\nd = {K(): 1}\nk = next(iter(d))"
+    start().cells(define, use)
+    kernel = start()
+
+    assert kernel.cells(define, use) == ["restored"] * 2
+
+    assert kernel["d"][kernel["k"]] == 1
+
+
+def test_names_are_as_before_where_a_step_cannot_be_restored(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = (
+        "import os\nclass Box:\n    def __setstate__(self, state):\n"
+        "        if 'KT_FAILS' in os.environ: raise ValueError('no')\n"
+        "        self.__dict__.update(state)\nbox = Box(); box.n = 1; kept = 5"
+    )
+    start().cell(cell)
+    kernel = start()
+    kernel.plain("kept = 3")
+    plan = kernel.plan(cell)
+    monkeypatch.setenv("KT_FAILS", "1")
+    before = dict(kernel.live)
+
+    with pytest.raises(StoreError, match=r"cannot be restored: .* ValueError: no"):
+        kernel.session.restore(plan)
+
+    assert kernel.live == before
 
 
 def test_an_artifact_is_loaded_once(start: Start) -> None:
