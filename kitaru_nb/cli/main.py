@@ -84,7 +84,12 @@ def _build() -> App:
         name="kitaru-nb",
         help="Durable notebooks: what has run is not run again.",
         version=_version,
-        default_parameter=Parameter(negative=(), show_default=False),
+        default_parameter=Parameter(
+            negative=(),
+            show_default=False,
+            json_dict=False,
+            json_list=False,  # a value is text, as typed
+        ),
         help_flags=["--help", "-h"],
         version_flags=["--version"],
     )

@@ -264,6 +264,8 @@ class AttemptRun:
         try:
             answer = self._client.run_silently(code, report=_REPORT)
         except KernelDied:
+            if kernel.was_killed:
+                raise
             message = f"the kernel `{kernel.name}` died while it was made ready: {kernel.why_it_ended()}"
             raise KernelError(message, kind="kernel-start", hint=kernel.log_tail()) from None
         if answer["status"] != "ok":

@@ -83,7 +83,9 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
         """Talk to `kernel` from now on; returns when it answers and its outputs arrive here.
 
         Raises:
-            KernelError: kind ``kernel-start``: it died or did not answer within `timeout` seconds.
+            KernelDied: something killed it.
+            KernelError: kind ``kernel-start``: it ended by itself or did not answer within `timeout`
+                seconds.
         """
         self.kernel, self.km, self.kc = kernel, kernel.manager, kernel.client
         self._poller.register(self.kc.shell_channel.socket, zmq.POLLIN)
@@ -98,6 +100,8 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has
         except TimedOut:
             raise self._start_error(f"it did not answer within {timeout:g} s") from None
         except KernelDied:
+            if kernel.was_killed:
+                raise
             raise self._start_error(describe_exit(kernel.exit_code)) from None
         self.nb.metadata["language_info"] = from_dict(reply["content"].get("language_info", {}))
 

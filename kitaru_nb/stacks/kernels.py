@@ -116,6 +116,11 @@ class HeadlessKernel:
         """Exit code of a kernel that has ended (negative: killed by that signal), else None."""
         return self._process.poll() if self._process is not None else None
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it."""
+        return (self.exit_code or 0) < 0
+
     def why_it_ended(self) -> str:
         """Why it ended, in words: by exit code, and by what was seen of its memory."""
         return describe_exit(self.exit_code, self.vitals.memory())

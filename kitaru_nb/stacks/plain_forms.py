@@ -163,7 +163,10 @@ def _netcdf(path: Path, value: Any) -> None:
 
 
 def _json(path: Path, value: Any) -> None:
-    text = json.dumps(_json_form(value, "it"), ensure_ascii=False, allow_nan=False, indent=2)
+    try:
+        text = json.dumps(_json_form(value, "it"), ensure_ascii=False, allow_nan=False, indent=2)
+    except RecursionError as error:
+        raise NotThisFormError("it holds itself, or is nested too deeply") from error
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -186,7 +189,10 @@ def _json_form(value: Any, where: str) -> Any:
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     if _is(value, "numpy", "ndarray", "generic") and value.dtype.kind in "biufU" and not _is_masked(value):
-        return _json_form(value.tolist(), where)
+        plain = value.tolist()
+        if not isinstance(plain, type(value)):
+            return _json_form(plain, where)
+        where += f" (`{value.dtype}`)"
     raise NotThisFormError(f"JSON has no form for {where}, a {type(value).__name__}")
 
 

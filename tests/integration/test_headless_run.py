@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from pathlib import Path
 
 import papermill
@@ -19,6 +20,15 @@ from kitaru_nb.stacks.worker import ExecutionStopped
 from tests.integration.headless import Notebook, finished, start
 
 DIES = "import os, signal\ntick('b')\nif once('death'): os.kill(os.getpid(), signal.SIGKILL)\nb = a + 1"
+
+DOOM = """
+import os, signal, sys
+class Doom:
+    def find_spec(self, name, path=None, target=None):
+        if name == "kitaru_nb.stacks.kernel_side":
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.meta_path.insert(0, Doom())
+"""
 
 
 def three_cells(folder: Path) -> Notebook:
@@ -147,6 +157,35 @@ def test_an_error_that_is_no_cells_leaves_the_status_line_last_too(tmp_path: Pat
     assert "Executing" not in plain.stderr
     assert json.loads(document.stdout)["error"]["kind"] == "kernel-start"
     assert document.last_line == plain.last_line
+
+
+@pytest.mark.parametrize("when", ["starts", "is made ready"])
+def test_a_kernel_that_is_killed_before_its_first_cell_is_a_dead_kernel(tmp_path: Path, when: str) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')"])
+    killing = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    env = {}
+    if when == "starts":
+        notebook.nb.metadata.kernelspec.name = "doomed"
+        notebook.save()
+        folder = tmp_path / "jupyter" / "kernels" / "doomed"
+        folder.mkdir(parents=True)
+        spec = {"argv": [sys.executable, "-c", killing], "display_name": "Doomed", "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(spec))
+        env["JUPYTER_PATH"] = str(tmp_path / "jupyter")
+    else:
+        startup = tmp_path / "ipython" / "profile_default" / "startup"
+        startup.mkdir(parents=True)
+        (startup / "doom.py").write_text(DOOM)
+        env["IPYTHONDIR"] = str(tmp_path / "ipython")
+
+    ended = notebook.kitaru("run", "work.ipynb", "--no-progress", env=env)
+
+    execution = notebook.executions()[0]
+    assert ended.code == 138, ended.stderr
+    assert ended.last_line == f"kitaru: interrupted execution={execution.id}"
+    assert "interrupted: kernel died: killed by signal 9 (SIGKILL)" in ended.stderr
+    assert execution.status is ExecutionStatus.INTERRUPTED
+    assert notebook.statuses() == ["pending"]
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from kitaru_nb.cli import executions
-from kitaru_nb.cli.main import main
+from kitaru_nb.cli.main import app, main
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
@@ -268,6 +269,38 @@ def test_help_lists_every_verb_in_order(capsys) -> None:
     ]
     assert code == 0
     assert found == words
+
+
+@pytest.mark.parametrize("text", ['["q1", "y", "z"]', "[draft", "[1, 2]", '{"a": 1}', ""])
+@pytest.mark.parametrize(
+    ("words", "name", "expected"),
+    [
+        (["run", "a.ipynb", "-p", "x"], "parameters", lambda text: (("x", text),)),
+        (["run", "a.ipynb", "-f"], "parameter_files", lambda text: (text,)),
+        (["run", "a.ipynb", "--tag"], "tags", lambda text: (text,)),
+        (["run", "a.ipynb", "--grid"], "grid", lambda text: (text,)),
+        (["replay", "latest", "--from", "train", "--set"], "changes", lambda text: (text,)),
+        (
+            ["schedule", "show", "a.ipynb", "--as", "cron", "-p", "x"],
+            "parameters",
+            lambda text: (("x", text),),
+        ),
+        (["stack", "create", "s", "--option", "region"], "option", lambda text: (("region", text),)),
+        (["answer", "wait", "--value"], "value", lambda text: text),
+    ],
+)
+def test_a_value_reaches_its_option_as_it_was_typed(
+    words: list[str], name: str, expected: Callable[[str], object], text: str
+) -> None:
+    _, bound, _ = app.parse_args([*words, text], print_error=False, exit_on_error=False)
+
+    assert bound.arguments[name] == expected(text)
+
+
+def test_a_notebook_whose_name_looks_like_a_list_is_one_notebook() -> None:
+    _, bound, _ = app.parse_args(["run", '["a", "b"]'], print_error=False, exit_on_error=False)
+
+    assert bound.args == ('["a", "b"]',)
 
 
 @pytest.mark.parametrize("text", ["2h", "2026-03-01", "2026-03-01T10:00:00+02:00"])

@@ -43,6 +43,8 @@ FRAME = pd.DataFrame(
     }
 )
 ARRAY = np.random.default_rng(0).random((1500, 1000))
+CYCLE: list[Any] = [1]
+CYCLE.append(CYCLE)
 DATASET = xr.Dataset({"t": (("x", "y"), ARRAY[:20])}, coords={"x": np.arange(20)}, attrs={"a": 1})
 
 
@@ -206,6 +208,9 @@ def test_text_and_bytes_are_written_as_they_are(home: Path, value: Any, name: st
         (np.ma.masked_array([1, 2], mask=[0, 1]), "a.npy", "not-this-form", "a.pkl"),
         (np.ma.masked_array([1, 2], mask=[0, 1]), "a.json", "not-this-form", "a.pkl"),
         (np.array([{}], dtype=object), "a.npy", "not-this-form", "a.pkl"),
+        (np.ones(2, dtype=np.longdouble), "a.json", "not-this-form", "a.npy (or .zarr, .pkl)"),
+        (np.longdouble(1), "a.json", "not-this-form", "a.pkl"),
+        (CYCLE, "a.json", "not-this-form", "a.pkl"),
         (scipy.sparse.eye(3, format="lil"), "a.npz", "not-this-form", "a.pkl"),
     ],
 )
