@@ -18,7 +18,7 @@ _BINARY = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pd
 
 
 def masked_draft(draft: Draft) -> Draft:
-    """`draft` with labels in the place of secrets, in its source, its outputs and its error."""
+    """`draft` with labels in the place of secrets, in all that it says in words."""
     changes: dict[str, Any] = {}
     source = VAULT.mask(VAULT.mask_source(draft.source))
     if source != draft.source:
@@ -30,6 +30,14 @@ def masked_draft(draft: Draft) -> Draft:
         changes["outputs"] = tuple(masked_output(output) for output in draft.outputs)
     if draft.error is not None:
         changes["error"] = {key: VAULT.mask(text) for key, text in draft.error.items()}
+    told = "\n".join([*draft.conditions, *(str(file["path"]) for file in draft.files)])
+    if VAULT.mask(told) != told:
+        # Such a condition is never met: the step runs again. What was written is put back by its path.
+        changes["conditions"] = {VAULT.mask(name): state for name, state in draft.conditions.items()}
+        changes["files"] = tuple(
+            {**file, "path": VAULT.mask(file["path"])} if file["mode"] in ("read", "absent") else file
+            for file in draft.files
+        )
     return draft.having(**changes) if changes else draft
 
 

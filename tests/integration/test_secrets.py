@@ -252,6 +252,24 @@ handle = flow.run(1); handle.result(); later = f.submit(-1)
     assert sum(file.stat().st_size for file in home.rglob("*.pack")) < 100_000
 
 
+def test_a_secret_that_a_cell_reads_is_not_noted_as_a_file_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", ENVIRONMENT)
+    home = tmp_path / "home"
+    (tmp_path / f"{SHAPED}.txt").write_text("1")
+    with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run("import os; tok = os.environ['MY_TOKEN']; key = 'Bearer ' + tok", cell="a")
+        said = kernel.run(
+            f"%%checkpoint\nif not os.path.exists('ok'): n = len(tok + key)\nopen('{SHAPED}.txt').read()",
+            cell="b",
+        )
+        kernel.kill()
+
+    assert said.ok, said
+    assert not found_in([home], [ENVIRONMENT, SHAPED])
+
+
 @pytest.mark.parametrize("kind", [Engine, Book, Scope, Lease, Trust, Keyring, Turn, FlowHandle, Call])
 def test_what_works_in_one_process_is_never_pickled(kind: type) -> None:
     with pytest.raises(TypeError, match="works in this process alone"):
