@@ -16,9 +16,10 @@ from nbformat import NotebookNode
 
 from kitaru_nb.stacks.notebooks import read_notebook
 
-__all__ = ["declared_in", "doubts", "doubts_of", "quiet_papermill"]
+__all__ = ["PARAMETERS_TAG", "declared_by", "declared_in", "doubts", "doubts_of", "quiet_papermill"]
 
-_TAG = "parameters"
+PARAMETERS_TAG = "parameters"
+"""What the cell is tagged whose names papermill sets."""
 _PAPERMILLS = "Passed unknown parameter"
 
 
@@ -38,19 +39,24 @@ def doubts_of(nb: NotebookNode, called: str, names: Collection[str]) -> list[str
     known = declared_in(nb)
     if known is None:
         listed = ", ".join(f"`{name}`" for name in names)
-        return [f"{called} has no cell tagged `{_TAG}`: {listed} will be set above its first cell"]
+        return [f"{called} has no cell tagged `{PARAMETERS_TAG}`: {listed} will be set above its first cell"]
     return [_doubt(called, name, known) for name in names if name not in known]
 
 
 def declared_in(nb: NotebookNode) -> list[str] | None:
     """The names that the cell tagged ``parameters`` binds; None where there is no such cell."""
     for cell in nb.cells:
-        if cell.cell_type == "code" and _TAG in cell.metadata.get("tags", ()):
-            try:
-                return list(dict.fromkeys(_bound(ast.parse(cell.source))))
-            except SyntaxError:  # with a magic in it, or wrong: the run says so
-                return None
+        if cell.cell_type == "code" and PARAMETERS_TAG in cell.metadata.get("tags", ()):
+            return declared_by(cell.source)
     return None
+
+
+def declared_by(source: str) -> list[str] | None:
+    """The names that the code of such a cell binds; None where it is not plain Python."""
+    try:
+        return list(dict.fromkeys(_bound(ast.parse(source))))
+    except SyntaxError:  # with a magic in it, or wrong: the run says so
+        return None
 
 
 def quiet_papermill(logger: logging.Logger) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
+from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.callee import callee_of, plain_function
 from kitaru_nb.engine.cell import source_digest
@@ -43,15 +45,17 @@ from kitaru_nb.model.execution import (
 )
 from kitaru_nb.model.served import Served
 from kitaru_nb.stacks.local import Job, check, job_of, literal, parameterized
-from kitaru_nb.stacks.masking import filled_parameters
+from kitaru_nb.stacks.masking import filled_parameters, masked_parameters
 from kitaru_nb.stacks.notebooks import (
     PARAMETERS,
     Step,
     give_stable_ids,
     is_remote,
+    json_parameters,
     recorded_ids,
     steps_of,
 )
+from kitaru_nb.stacks.parameters import PARAMETERS_TAG, declared_by
 from kitaru_nb.stacks.replays import given_by, new_mark, told
 from kitaru_nb.stacks.taken import place_of
 
@@ -219,7 +223,12 @@ def ready_notebook(
         ran_plainly=any(cell.plain for cell in cells),
     )
     where = _where(cells, start, wanted.from_)
-    job = replace(job, parameters=_parameters(job, where, changes))
+    parameters, recorded_as = _parameters(job, where, changes), original.identity.parameters
+    if parameters != job.parameters:
+        job = replace(job, parameters=parameters)
+        cells, output = _cells(job)
+        where = _where(cells, start, wanted.from_)
+        recorded_as = masked_parameters(json_parameters(parameters))
     _refuse_above(cells, where, again, wanted.from_)
     line = [] if start.parent is None else journal.line(start.parent.seq)
     held = _held(line, start)
@@ -248,7 +257,7 @@ def ready_notebook(
     identity = Identity(
         notebook=original.identity.notebook,
         output=output,
-        parameters=original.identity.parameters,
+        parameters=recorded_as,
         stack=original.identity.stack,
         replay=new_mark(),
     )
@@ -382,11 +391,47 @@ def _placed(cells: Sequence[Step], override: Override) -> Override:
 
 
 def _parameters(job: Job, where: _Where, changes: Changes) -> Mapping[str, Any]:
-    """The parameters: where their cell runs, changed ones are the notebook's parameters."""
-    cell = next((each for each in where.cells if each.step == PARAMETERS), None)
-    if cell is None or cell.index < where.first.index:
+    """The parameters: where the cell runs that sets them, changed ones are the notebook's parameters.
+
+    Raises:
+        UsageError: kind ``bad-parameter``: papermill could not write one down.
+    """
+    injected = next((each for each in where.cells if each.step == PARAMETERS), None)
+    tagged = next((each for each in where.cells if PARAMETERS_TAG in each.tags), None)
+    last = injected or tagged
+    if last is None or last.index < where.first.index:
         return job.parameters
-    return {**job.parameters, **{n: v for n, v in changes.inputs.items() if n in job.parameters}}
+    declared = [] if tagged is None else declared_by(tagged.source)
+    names = changes.inputs.keys() if declared is None else {*job.parameters, *declared}
+    changed = {name: value for name, value in changes.inputs.items() if name in names}
+    _refuse_unwritten(changed)
+    if changed and injected is not None and not job.parameters:  # papermill would replace all of it
+        message = "the notebook holds a cell of parameters that papermill has put there, which runs again"
+        hint = "change that cell, or --from a cell below it"
+        raise UsageError(message, kind="bad-parameter", hint=hint)
+    return {**job.parameters, **changed}
+
+
+def _refuse_unwritten(parameters: Mapping[str, object]) -> None:
+    """Refuse what cannot be written as a parameter and would come out as something else.
+
+    Raises:
+        UsageError: kind ``bad-parameter``.
+    """
+    for name, value in parameters.items():
+        if not _is_json(value):
+            message = (
+                f"`{name}` is set by the notebook's cell of parameters, which runs, "
+                f"and {kind_name(value)} cannot be written there"
+            )
+            raise UsageError(message, kind="bad-parameter", hint="a JSON value, or --from a cell below it")
+
+
+def _is_json(value: object) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def _frontier(

@@ -252,6 +252,41 @@ def test_parameters_whose_cell_runs_are_the_ones_that_are_set(tmp_path: Path) ->
     assert texts(output_of(notebook))["c3"] == "60"
 
 
+@pytest.mark.parametrize("given", [[], ["-p", "other", "3"]])
+def test_parameters_that_the_original_did_not_set_are_set_after_their_cell(
+    tmp_path: Path, given: list[str]
+) -> None:
+    cells = ["rate = 1\nother = 0", *CELLS]
+    notebook = Notebook(tmp_path, cells, tags={0: ["parameters"]})
+    assert notebook.kitaru("run", "work.ipynb", "--no-progress", *given).code == 0
+
+    replayed(notebook, "--from", "rate", "--set", "input.rate=10")
+    whole = output_of(notebook)
+    replayed(notebook, "--from", "model", "--set", "rate=5")
+
+    sources = [cell.source for cell in whole.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    assert [source.splitlines()[1:] for source in sources] == [
+        [*(["other = 3"] if given else []), "rate = 10"]
+    ]
+    assert texts(whole)["c3"] == "120"
+    assert texts(output_of(notebook))["c3"] == "60"
+
+
+def test_parameters_that_a_replay_sets_are_there_in_its_next_attempt_too(tmp_path: Path) -> None:
+    dies = "import os, signal\nif once('death'): os.kill(os.getpid(), signal.SIGKILL)"
+    notebook = Notebook(tmp_path, ["rate = 1", "once = lambda name: False", *CELLS], tags={0: ["parameters"]})
+    assert notebook.kitaru("run", "work.ipynb", "--no-progress").code == 0
+    notebook.nb.cells[2].source = "pass"
+    notebook.nb.cells[4].source = f"{dies}\n{CELLS[1]}"
+    notebook.save()
+
+    died = notebook.kitaru("replay", "latest", "--from", "rate", "--set", "input.rate=10", "--no-progress")
+    ended = notebook.kitaru("resume", newest(notebook).id, "--no-progress")
+
+    assert (died.code, ended.code) == (138, 0), ended.stderr
+    assert texts(output_of(notebook))["c4"] == "120"
+
+
 def test_a_replay_of_a_replay_begins_with_what_that_had(tmp_path: Path) -> None:
     notebook = ran(tmp_path)
     replayed(notebook, "--from", "model", "--set", "rate=10")
