@@ -142,7 +142,7 @@ class Page:
 @pytest.mark.parametrize(
     ("answer", "named"),
     [
-        ({"title": "t", "lines": [], "titel": 2}, "titel"),
+        ({"title": "t", "lines": [], "nme": 2}, "nme"),
         ({"title": "t", "lines": [{"number": 1, "nr": 2}]}, "nr"),
         ({"title": "t", "lines": [], "first": {"number": 1, "more": 2}}, "first"),
         ({"title": "t", "lines": [], "words": 4}, "words"),
