@@ -145,8 +145,18 @@ class Vault:
     def notice(self, name: str, value: object) -> None:
         """Take note of `value` if it is a secret by `name`; anything may be handed in."""
         text = value.decode("latin-1") if type(value) is bytes else value
-        if type(text) is str and is_secret_under(name, text):
+        if type(text) is str and self._is_whole(name, text):
             self.meet(name, text)
+
+    def _is_whole(self, name: str, text: str) -> bool:
+        """Whether a text is a secret by `name`, and not a known one with a word beside it (``Bearer ...``)."""
+        if not is_secret_under(name, text):
+            return False
+        rest = text
+        for value in sorted([*self.environment, *self._given.values(), *self._kept.values()], key=len)[::-1]:
+            if len(value) >= LEAST:
+                rest = rest.replace(value, "")
+        return rest == text or not 0 < len(rest) < LEAST
 
     def meet_as(self, label: str, value: str) -> None:
         """Take note of a secret that is on record as `label`."""
@@ -184,7 +194,7 @@ class Vault:
         """Whether the whole of `value` is a secret, standing under `name`."""
         shapes = shapes_in(value)
         whole = len(shapes) == 1 and shapes[0][:2] == (0, len(value))
-        return whole or value in self.environment or is_secret_under(name, value)
+        return whole or value in self.environment or self._is_whole(name, value)
 
     def met(self) -> list[tuple[str, str]]:
         """Labels and values of the secrets that are not in the environment."""
@@ -243,7 +253,7 @@ class Vault:
     def _spans(self, text: str, under: str) -> list[tuple[int, int, str]]:
         known = self.environment
         spans: list[tuple[int, int, str]] = []
-        if under and is_secret_under(under, text):
+        if under and self._is_whole(under, text):
             self.meet(under, text)
             label = f"env:{known[text]}" if text in known else f"name:{under}"
             if label.startswith("name:") and self._met[text].startswith(("param:", "env:")):
