@@ -36,6 +36,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.functions import make_lru, trying
 from kitaru_nb.artifacts.notes import say_made
+from kitaru_nb.artifacts.ties import Tie, current_tie
 
 __all__ = [
     "EXACT",
@@ -227,13 +228,15 @@ def _reduce_decimals(context: decimal.Context) -> Any:
 
 
 def live_decimals(*how: Any) -> decimal.Context:
-    """The context in which this thread computes, as it was."""
-    context, stored = decimal.getcontext(), decimal.Context(*how)
-    if not getattr(trying, "on", False):
-        for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp"):
-            setattr(context, name, getattr(stored, name))
-        context.flags.update(stored.flags)
-        context.traps.update(stored.traps)
+    """The context in which this thread computes, as it was; for a mere look a copy of it."""
+    stored = decimal.Context(*how)
+    if getattr(trying, "on", False) or current_tie() not in (Tie.RESTORED, Tie.SERVED):
+        return stored
+    context = decimal.getcontext()
+    for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp"):
+        setattr(context, name, getattr(stored, name))
+    context.flags.update(stored.flags)
+    context.traps.update(stored.traps)
     return context
 
 

@@ -16,6 +16,7 @@ import typing_extensions
 
 from kitaru_nb.artifacts.digest import digest_values, walk_digest
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
+from kitaru_nb.artifacts.ties import Tie, tied
 
 _ran: list[str] = []
 
@@ -322,7 +323,8 @@ def test_the_decimal_context_is_the_live_one() -> None:
         done = PickleCodec().encode({"c": context}, namespace=globals())
         context.prec = 4
 
-        back = PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace=globals())["c"]
+        with tied(Tie.RESTORED):
+            back = PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace=globals())["c"]
 
         assert back is context
         assert context.prec == 9
