@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from kitaru_nb.cli.output import Json, clean, print_json, size
-from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.errors import UsageError
+from kitaru_nb.stacks.settings import resolve, table_in
 
 __all__ = ["doctor", "enable"]
 
@@ -39,15 +41,20 @@ def enable(*, off: Annotated[bool, Parameter(negative=())] = False, json: Json =
     return 0
 
 
-def doctor(*, json: Json = False) -> int:
+def doctor(notebook: str | None = None, /, *, json: Json = False) -> int:
     """Check settings, disk, journal and kernels; exit 0 when kitaru_nb can work here.
 
     Args:
+        notebook: Show the settings that hold in this notebook; in the one that KITARU_NB_NOTEBOOK names
+            by default.
         json: Print one JSON document.
     """
     from kitaru_nb.stacks.doctor import examine  # noqa: PLC0415 - imports IPython and jupyter_client
 
-    found = examine(resolve())
+    path = notebook or resolve().notebook
+    if notebook is not None and not Path(notebook).is_file():
+        raise UsageError(f"there is no notebook `{notebook}`", kind="unknown-notebook", hint="ls *.ipynb")
+    found = examine(resolve(in_notebook=table_in(None if path is None else Path(path))))
     if json:
         print_json({"usable": found.usable, **asdict(found)})
     else:

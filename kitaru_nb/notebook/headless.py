@@ -37,7 +37,8 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         turn: ``home``, ``stack`` (its fields), ``execution``, ``epoch``, ``notebook``, where that is
-            read from, and ``folder``, where it is (None for one that is no file); ``restore``, the
+            read from, and ``folder``, where it is (None for one that is no file); ``settings``, those in
+            its metadata; ``restore``, the
             `seq` of the commit to go on from, or None; ``secrets``, with labels, that the worker
             knows; ``trust``, whether anybody's records count; ``budget``, what the execution may
             cost, or None; ``on_wait``, the fields of an `OnWait`, or None; ``reuse``, whether marked
@@ -56,7 +57,12 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     shell = get_ipython()
     for label, value in turn.get("secrets", ()):
         VAULT.meet_as(label, value)
-    settings = resolve(place=Stack(**turn["stack"]), home=turn["home"], notebook=turn["notebook"])
+    settings = resolve(
+        place=Stack(**turn["stack"]),
+        home=turn["home"],
+        notebook=turn["notebook"],
+        in_notebook=turn.get("settings"),
+    )
     engine = open_engine(settings, awaited=True)  # the worker has just had it open
     if turn.get("trust"):
         engine.trust.accept_all()

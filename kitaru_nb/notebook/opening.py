@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from kitaru_nb.engine.namespace import Namespace
@@ -10,11 +11,12 @@ from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import ConflictError, NotFoundError, StoreError
 from kitaru_nb.model.execution import Identity
+from kitaru_nb.model.settings import Settings
 from kitaru_nb.notebook.callbacks import callbacks_of
 from kitaru_nb.notebook.identity import identity_of, notebook_path
 from kitaru_nb.notebook.sink import sink_for
 from kitaru_nb.stacks.open import open_engine
-from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.settings import resolve, table_in
 
 __all__ = ["namespace_of", "open_session", "session_to_read"]
 
@@ -25,8 +27,7 @@ def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
     A session without a notebook of its own (a console, a plain nbclient run) shares its
     folder's name with others; when one of those is running, this one begins beside it.
     """
-    settings = resolve()
-    path = notebook_path(shell.user_ns, setting=settings.notebook)
+    settings, path = _settings_and_notebook(shell)
     engine, identity = open_engine(settings), identity_of(path, stack=settings.stack)
     own: dict[str, Any] = {
         "namespace": namespace_of(shell),
@@ -51,8 +52,7 @@ def session_to_read(shell: Any, process: Process, error: StoreError) -> Session:
     Raises:
         StoreError: `error` itself: nothing can be read there either.
     """
-    settings = resolve()
-    path = notebook_path(shell.user_ns, setting=settings.notebook)
+    settings, path = _settings_and_notebook(shell)
     try:
         engine = open_engine(settings, read_only=True)
     except (StoreError, NotFoundError):
@@ -65,6 +65,14 @@ def session_to_read(shell: Any, process: Process, error: StoreError) -> Session:
         callbacks=callbacks_of(shell),
         reading=True,
     )
+
+
+def _settings_and_notebook(shell: Any) -> tuple[Settings, Path | None]:
+    """The settings, those in the notebook's metadata included, and the notebook's path."""
+    settings = resolve()
+    path = notebook_path(shell.user_ns, setting=settings.notebook)
+    table = table_in(path)
+    return settings if table is None else resolve(in_notebook=table), path
 
 
 def namespace_of(shell: Any) -> Namespace:

@@ -252,6 +252,7 @@ class AttemptRun:
             "notebook": self._identity.notebook,
             "folder": self._folder,
             "parameters": self._identity.parameters,
+            "settings": self._nb.metadata.get("kitaru_nb"),
             "secrets": VAULT.met(),
             "trust": self._trust,
             "budget": self._budget,

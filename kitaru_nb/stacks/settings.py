@@ -1,7 +1,8 @@
-"""Where settings come from: argument, environment, pyproject.toml, default, in that order."""
+"""Where settings come from: argument, environment, notebook, pyproject.toml, default, in that order."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 import os
@@ -18,7 +19,16 @@ from kitaru_nb.model.settings import Quota, RerunLimit, Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.config import read_stacks
 
-__all__ = ["NAMES", "begun_after", "parse_duration", "parse_size", "resolve"]
+__all__ = [
+    "IN_NOTEBOOK",
+    "NAMES",
+    "begun_after",
+    "chosen_by",
+    "parse_duration",
+    "parse_size",
+    "resolve",
+    "table_in",
+]
 
 NAMES = (
     "home",
@@ -50,11 +60,12 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     place: Stack | None = None,
+    in_notebook: object = None,
     **overrides: object,
 ) -> Settings:
     """The settings that hold here, each with where its value came from.
 
-    An override counts before ``KITARU_NB_*`` in `environ`, then the table
+    An override counts before ``KITARU_NB_*`` in `environ`, then the notebook's metadata, then the table
     ``[tool.kitaru_nb]`` of the nearest ``pyproject.toml`` at or above `cwd` that has one,
     then the files of stacks (which stack is used, and the settings of that one), then the
     default. An override of None and an empty environment variable count as not given.
@@ -64,6 +75,8 @@ def resolve(
         cwd: Folder to start from; the current one by default. A relative home is relative
             to it, or to the folder of the ``pyproject.toml`` that names it.
         place: The stack to use, when it was looked up already.
+        in_notebook: What the notebook's metadata have under ``kitaru_nb``, see `table_in`. Of what
+            it asks for that counts which is stricter than what would hold without it.
         **overrides: Values given as arguments, by name of the setting.
 
     Raises:
@@ -96,12 +109,60 @@ def resolve(
         where = f"`settings` of stack `{place.name}` in {place.source}"
         _check_names(place.settings, where)
         choose(_literal(f"stack {place.name} in {place.source}"), Path(place.source).parent, place.settings)
+    _tighten(chosen, sources, chosen_by(in_notebook))
     chosen["place"] = place
     if "home" not in chosen:
         chosen["home"] = platformdirs.user_data_path("kitaru-nb", appauthor=False)
     settings = Settings(**chosen, sources={n: sources.get(n, "default") for n in NAMES})  # type: ignore[arg-type] # each value was read by its own reader
     _check_lease(settings)
     return settings
+
+
+def table_in(notebook: Path | None) -> object:
+    """What the metadata of a notebook's file have under ``kitaru_nb``; None where there is nothing."""
+    try:
+        content = b"" if notebook is None else notebook.read_bytes()
+    except OSError:
+        return None
+    if b'"kitaru_nb"' not in content:
+        return None  # most notebooks: no need to read all of it
+    import json  # noqa: PLC0415 - seldom, and settings are read at every kernel start
+
+    try:
+        found = json.loads(content)["metadata"].get("kitaru_nb")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None  # whoever opens it says that it is no notebook
+    return {} if found is None else found
+
+
+def chosen_by(table: object) -> dict[str, object]:
+    """The settings that a notebook's metadata choose, each read.
+
+    Raises:
+        UsageError: a value that does not fit, or a setting that there is not, or not for a notebook,
+            which can come from anybody.
+    """
+    if table is None:
+        return {}
+    where = "`kitaru_nb` in the notebook's metadata"
+    if not isinstance(table, Mapping):
+        raise UsageError(f"{where} is no table", kind="bad-setting", hint='{"kitaru_nb": {"budget": 5}}')
+    _check_names(table, where)
+    for name in table:
+        if name not in IN_NOTEBOOK:
+            message = f"a notebook cannot choose `{name}` ({where})"
+            hint = f"KITARU_NB_{name.upper()}, or [tool.kitaru_nb] in pyproject.toml"
+            raise UsageError(message, kind="bad-setting", hint=hint)
+    return {name: _READERS[name](raw, Path(), f"{name} (from {where})") for name, raw in table.items()}
+
+
+def _tighten(chosen: dict[str, object], sources: dict[str, str], asked: Mapping[str, object]) -> None:
+    """Let what a notebook asks for count where it is stricter, except against who runs it."""
+    for name, value in asked.items():
+        holds = chosen.get(name, _DEFAULTS[name])
+        stricter = IN_NOTEBOOK[name](value, holds)
+        if stricter != holds and sources.get(name) not in ("argument", _PREFIX + name.upper()):
+            chosen[name], sources[name] = stricter, "notebook metadata"
 
 
 def _literal(source: object) -> str:
@@ -348,7 +409,7 @@ def _budget(raw: object, _base: Path, what: str) -> float | None:
 
 def _bodies(raw: object, _base: Path, what: str) -> str:
     text = str(raw).strip().lower()
-    if text not in ("store", "redact", "off"):
+    if text not in _BODIES:
         raise UsageError(f"{what} is `{raw}`", kind="bad-setting", hint="store, redact or off")
     return text
 
@@ -390,6 +451,26 @@ _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
     "llm_bodies": _bodies,
     "prices": _prices,
     "notify": _notify,
+}
+
+
+def _least(*values: Any) -> Any:
+    return min((value for value in values if value is not None), default=None)
+
+
+_BODIES = ("store", "redact", "off")
+
+IN_NOTEBOOK: Mapping[str, Callable[[Any, Any], object]] = {
+    "confirm_rerun": lambda a, b: RerunLimit(_least(a.seconds, b.seconds), _least(a.cost, b.cost)),
+    "strict_env": lambda a, b: a or b,
+    "paranoid": lambda a, b: a or b,
+    "budget": _least,
+    "llm_bodies": lambda a, b: max(a, b, key=_BODIES.index),
+}
+"""What a notebook's metadata may choose, each with what makes the stricter one of two values."""
+
+_DEFAULTS: Mapping[str, object] = {
+    each.name: each.default for each in dataclasses.fields(Settings) if each.name in IN_NOTEBOOK
 }
 
 

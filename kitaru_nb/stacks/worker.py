@@ -49,7 +49,7 @@ from kitaru_nb.stacks.notices import tell
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, Report, exit_code_of, status_line
 from kitaru_nb.stacks.parameters import doubts_of
-from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.settings import chosen_by, resolve
 from kitaru_nb.stacks.taken import Taken, leading_cells, taken_by_replay, taken_over, write_note
 from kitaru_nb.stacks.watch import Signals
 
@@ -184,6 +184,7 @@ def _execute(
     options: dict[str, Any],
 ) -> tuple[Outcome, BaseException | None]:
     settings = run.settings or resolve()
+    chosen_by(nb.metadata.get("kitaru_nb"))  # what is wrong with it is said before anything begins
     target = output or nb.metadata.papermill.get("output_path")
     identity = identity_of(nb, source, target, stack=settings.stack)
     if target:

@@ -42,6 +42,17 @@ def test_a_cell_runs_once_and_is_restored_with_its_outputs_in_a_new_kernel(place
     assert "`load` restored" in restored.said
 
 
+def test_settings_in_the_notebooks_metadata_hold_in_its_kernel(place: Path) -> None:
+    (place / "work" / "nb.ipynb").write_text('{"cells": [], "metadata": {"kitaru_nb": {"budget": 2.5}}}')
+    with start(place) as kernel:
+        kernel.run("%%checkpoint a\nx = 1", cell="a")
+        found = kernel.run(
+            "from kitaru_nb.notebook.extension import hooks\nhooks().session.engine.settings.budget"
+        )
+
+    assert found.result == "2.5"
+
+
 def test_running_the_same_cell_again_by_hand_restores_it(kernel: Kernel) -> None:
     cell = "%%checkpoint a\nimport os\nvalue = os.urandom(8)"
     kernel.run(cell, cell="a")

@@ -321,3 +321,31 @@ def test_the_page_of_an_output_is_told_and_the_status_line_stays_the_last(
     assert done.last_line.startswith("kitaru: completed execution=")
     assert (f"page: {page}" in done.stdout) is not full
     assert ("warning: " in done.stderr) is full
+
+
+def test_settings_in_the_notebooks_metadata_hold_where_it_runs(tmp_path: Path) -> None:
+    asked = "from kitaru_nb.notebook.extension import hooks\nprint(hooks().session.engine.settings.budget)"
+    notebook = Notebook(tmp_path, [asked])
+    notebook.nb.metadata["kitaru_nb"] = {"budget": 2.5}
+    notebook.save()
+
+    ended = notebook.kitaru("run", "work.ipynb", "--no-progress")
+    told = notebook.kitaru("doctor", "work.ipynb", "--json")
+
+    (_, (output,)) = notebook.shown()[-1]
+    settings = {each["name"]: each for each in json.loads(told.stdout)["settings"]}
+    assert ended.code == 0, ended.stderr
+    assert output["text"] == "2.5\n"
+    assert (settings["budget"]["value"], settings["budget"]["source"]) == (2.5, "notebook metadata")
+
+
+def test_a_notebook_that_chooses_where_things_are_kept_is_refused(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')"])
+    notebook.nb.metadata["kitaru_nb"] = {"home": "/tmp/elsewhere"}
+    notebook.save()
+
+    ended = notebook.kitaru("run", "work.ipynb", "--no-progress")
+
+    assert ended.code == 2
+    assert "a notebook cannot choose `home`" in ended.stderr
+    assert notebook.ticks() == []

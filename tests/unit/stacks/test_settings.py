@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from kitaru_nb.errors import UsageError
-from kitaru_nb.stacks.settings import NAMES, parse_duration, resolve
+from kitaru_nb.model.settings import RerunLimit
+from kitaru_nb.stacks.settings import NAMES, parse_duration, resolve, table_in
 
 
 def project(folder: Path, text: str) -> Path:
@@ -140,3 +142,82 @@ def test_a_length_of_time_is_read(text: object, seconds: float) -> None:
 def test_what_is_no_length_of_time_is_refused(text: object) -> None:
     with pytest.raises(UsageError, match="--timeout"):
         parse_duration(text, what="--timeout")
+
+
+def test_of_what_a_notebook_asks_for_the_stricter_counts(tmp_path: Path) -> None:
+    project(tmp_path, '[tool.kitaru_nb]\nbudget = 5\nllm_bodies = "redact"\nstrict_env = true\n')
+    table = {
+        "budget": 2,
+        "llm_bodies": "store",
+        "strict_env": False,
+        "confirm_rerun": "10s",
+        "paranoid": True,
+    }
+
+    settings = resolve(environ={}, cwd=tmp_path, in_notebook=table)
+
+    assert (settings.budget, settings.llm_bodies, settings.strict_env) == (2.0, "redact", True)
+    assert (settings.confirm_rerun, settings.paranoid) == (RerunLimit(10.0, 0.10), True)
+    assert settings.sources["budget"] == settings.sources["confirm_rerun"] == "notebook metadata"
+    assert (
+        settings.sources["llm_bodies"] == settings.sources["strict_env"] == str(tmp_path / "pyproject.toml")
+    )
+
+
+def test_a_notebook_cannot_turn_safety_off(tmp_path: Path) -> None:
+    project(tmp_path, "[tool.kitaru_nb]\nbudget = 5\n")
+
+    settings = resolve(environ={}, cwd=tmp_path, in_notebook={"budget": "off", "confirm_rerun": "off"})
+
+    assert (settings.budget, settings.confirm_rerun) == (5.0, RerunLimit())
+
+
+def test_an_argument_and_the_environment_win_over_the_notebook(tmp_path: Path) -> None:
+    table = {"budget": 1, "llm_bodies": "off"}
+
+    settings = resolve(environ={"KITARU_NB_BUDGET": "9"}, cwd=tmp_path, in_notebook=table, llm_bodies="store")
+
+    assert (settings.budget, settings.llm_bodies) == (9.0, "store")
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*NAMES} - {"budget", "confirm_rerun", "strict_env", "paranoid", "llm_bodies"})
+)
+def test_a_notebook_cannot_choose_places_nor_whom_to_tell(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"a notebook cannot choose `{name}`"):
+        resolve(environ={}, cwd=tmp_path, in_notebook={name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [({"bugdet": 5}, "unknown-setting"), ({"budget": -1}, "bad-budget"), ("x", "bad-setting")],
+)
+def test_what_is_wrong_in_a_notebook_is_refused_as_in_a_project(
+    tmp_path: Path, table: object, kind: str
+) -> None:
+    with pytest.raises(UsageError, match="notebook's metadata") as refused:
+        resolve(environ={}, cwd=tmp_path, in_notebook=table)
+
+    assert refused.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [({"kitaru_nb": {"budget": 5}}, {"budget": 5}), ({"name": "kitaru_nb"}, {}), ({}, None)],
+)
+def test_the_table_is_read_from_the_notebooks_file(
+    tmp_path: Path, metadata: object, expected: object
+) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps({"cells": [], "metadata": metadata}))
+
+    assert table_in(path) == expected
+
+
+@pytest.mark.parametrize("content", ['"kitaru_nb"', '["kitaru_nb"', '{"kitaru_nb": 1}'])
+def test_a_file_that_is_no_notebook_has_no_table(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(content)
+
+    assert table_in(path) is None
+    assert table_in(tmp_path / "none.ipynb") is None
