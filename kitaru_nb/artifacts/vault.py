@@ -149,7 +149,7 @@ class Vault:
             self.meet(name, text)
 
     def _is_whole(self, name: str, text: str) -> bool:
-        """Whether a text is a secret by `name`, and not a known one with a word beside it (``Bearer ...``)."""
+        """Whether a text is a secret by `name`, and not a known one with a word beside it."""
         if not is_secret_under(name, text):
             return False
         rest = text

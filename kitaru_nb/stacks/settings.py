@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import math
 import os
@@ -75,8 +74,7 @@ def resolve(
         cwd: Folder to start from; the current one by default. A relative home is relative
             to it, or to the folder of the ``pyproject.toml`` that names it.
         place: The stack to use, when it was looked up already.
-        in_notebook: What the notebook's metadata have under ``kitaru_nb``, see `table_in`. Of what
-            it asks for that counts which is stricter than what would hold without it.
+        in_notebook: What the notebook's metadata have under ``kitaru_nb``, see `table_in`.
         **overrides: Values given as arguments, by name of the setting.
 
     Raises:
@@ -98,7 +96,7 @@ def resolve(
 
     if place is not None:
         overrides["stack"] = place.name
-    for layer in _layers(overrides, variables, here):
+    for layer in _layers(overrides, variables, _table_of(in_notebook), here):
         choose(*layer)
     if place is None:
         files = read_stacks(here, variables)
@@ -109,7 +107,6 @@ def resolve(
         where = f"`settings` of stack `{place.name}` in {place.source}"
         _check_names(place.settings, where)
         choose(_literal(f"stack {place.name} in {place.source}"), Path(place.source).parent, place.settings)
-    _tighten(chosen, sources, chosen_by(in_notebook))
     chosen["place"] = place
     if "home" not in chosen:
         chosen["home"] = platformdirs.user_data_path("kitaru-nb", appauthor=False)
@@ -142,27 +139,25 @@ def chosen_by(table: object) -> dict[str, object]:
         UsageError: a value that does not fit, or a setting that there is not, or not for a notebook,
             which can come from anybody.
     """
+    return {
+        name: _READERS[name](raw, Path(), f"{name} (from {_IN_METADATA})")
+        for name, raw in _table_of(table).items()
+    }
+
+
+def _table_of(table: object) -> Mapping[str, object]:
     if table is None:
         return {}
-    where = "`kitaru_nb` in the notebook's metadata"
     if not isinstance(table, Mapping):
-        raise UsageError(f"{where} is no table", kind="bad-setting", hint='{"kitaru_nb": {"budget": 5}}')
-    _check_names(table, where)
+        message = f"{_IN_METADATA} is no table"
+        raise UsageError(message, kind="bad-setting", hint='{"kitaru_nb": {"budget": 5}}')
+    _check_names(table, _IN_METADATA)
     for name in table:
         if name not in IN_NOTEBOOK:
-            message = f"a notebook cannot choose `{name}` ({where})"
+            message = f"a notebook cannot choose `{name}` ({_IN_METADATA})"
             hint = f"KITARU_NB_{name.upper()}, or [tool.kitaru_nb] in pyproject.toml"
             raise UsageError(message, kind="bad-setting", hint=hint)
-    return {name: _READERS[name](raw, Path(), f"{name} (from {where})") for name, raw in table.items()}
-
-
-def _tighten(chosen: dict[str, object], sources: dict[str, str], asked: Mapping[str, object]) -> None:
-    """Let what a notebook asks for count where it is stricter, except against who runs it."""
-    for name, value in asked.items():
-        holds = chosen.get(name, _DEFAULTS[name])
-        stricter = IN_NOTEBOOK[name](value, holds)
-        if stricter != holds and sources.get(name) not in ("argument", _PREFIX + name.upper()):
-            chosen[name], sources[name] = stricter, "notebook metadata"
+    return table
 
 
 def _literal(source: object) -> str:
@@ -237,7 +232,7 @@ def _current_folder() -> Path:
 
 
 def _layers(
-    overrides: Mapping[str, object], environ: Mapping[str, str], cwd: Path
+    overrides: Mapping[str, object], environ: Mapping[str, str], table: Mapping[str, object], cwd: Path
 ) -> Iterator[tuple[str, Path, Mapping[str, object]]]:
     """(source, folder that relative paths start from, values), the strongest first."""
     given = {name: value for name, value in overrides.items() if value is not None}
@@ -245,6 +240,7 @@ def _layers(
     yield "argument", cwd, given
     found = {name: environ.get(_PREFIX + name.upper(), "") for name in NAMES}
     yield _PREFIX + "{name}", cwd, {name: value for name, value in found.items() if value}
+    yield "notebook metadata", cwd, table
     project = _project_table(cwd)
     if project is not None:
         path, table = project
@@ -409,7 +405,7 @@ def _budget(raw: object, _base: Path, what: str) -> float | None:
 
 def _bodies(raw: object, _base: Path, what: str) -> str:
     text = str(raw).strip().lower()
-    if text not in _BODIES:
+    if text not in ("store", "redact", "off"):
         raise UsageError(f"{what} is `{raw}`", kind="bad-setting", hint="store, redact or off")
     return text
 
@@ -454,24 +450,10 @@ _READERS: Mapping[str, Callable[[object, Path, str], object]] = {
 }
 
 
-def _least(*values: Any) -> Any:
-    return min((value for value in values if value is not None), default=None)
+IN_NOTEBOOK = frozenset({"confirm_rerun", "strict_env", "paranoid", "budget", "llm_bodies"})
+"""What a notebook's metadata may choose: nothing that says where things are kept or who is told."""
 
-
-_BODIES = ("store", "redact", "off")
-
-IN_NOTEBOOK: Mapping[str, Callable[[Any, Any], object]] = {
-    "confirm_rerun": lambda a, b: RerunLimit(_least(a.seconds, b.seconds), _least(a.cost, b.cost)),
-    "strict_env": lambda a, b: a or b,
-    "paranoid": lambda a, b: a or b,
-    "budget": _least,
-    "llm_bodies": lambda a, b: max(a, b, key=_BODIES.index),
-}
-"""What a notebook's metadata may choose, each with what makes the stricter one of two values."""
-
-_DEFAULTS: Mapping[str, object] = {
-    each.name: each.default for each in dataclasses.fields(Settings) if each.name in IN_NOTEBOOK
-}
+_IN_METADATA = "`kitaru_nb` in the notebook's metadata"
 
 
 def _seconds(raw: object) -> float | None:

@@ -144,32 +144,16 @@ def test_what_is_no_length_of_time_is_refused(text: object) -> None:
         parse_duration(text, what="--timeout")
 
 
-def test_of_what_a_notebook_asks_for_the_stricter_counts(tmp_path: Path) -> None:
-    project(tmp_path, '[tool.kitaru_nb]\nbudget = 5\nllm_bodies = "redact"\nstrict_env = true\n')
-    table = {
-        "budget": 2,
-        "llm_bodies": "store",
-        "strict_env": False,
-        "confirm_rerun": "10s",
-        "paranoid": True,
-    }
+def test_what_a_notebook_chooses_wins_over_the_project(tmp_path: Path) -> None:
+    project(tmp_path, '[tool.kitaru_nb]\nbudget = 5\nllm_bodies = "redact"\n')
+    table = {"budget": 7, "strict_env": True, "confirm_rerun": "10s"}
 
     settings = resolve(environ={}, cwd=tmp_path, in_notebook=table)
 
-    assert (settings.budget, settings.llm_bodies, settings.strict_env) == (2.0, "redact", True)
-    assert (settings.confirm_rerun, settings.paranoid) == (RerunLimit(10.0, 0.10), True)
+    assert (settings.budget, settings.llm_bodies, settings.strict_env) == (7.0, "redact", True)
+    assert settings.confirm_rerun == RerunLimit(10.0, None)
     assert settings.sources["budget"] == settings.sources["confirm_rerun"] == "notebook metadata"
-    assert (
-        settings.sources["llm_bodies"] == settings.sources["strict_env"] == str(tmp_path / "pyproject.toml")
-    )
-
-
-def test_a_notebook_cannot_turn_safety_off(tmp_path: Path) -> None:
-    project(tmp_path, "[tool.kitaru_nb]\nbudget = 5\n")
-
-    settings = resolve(environ={}, cwd=tmp_path, in_notebook={"budget": "off", "confirm_rerun": "off"})
-
-    assert (settings.budget, settings.confirm_rerun) == (5.0, RerunLimit())
+    assert settings.sources["llm_bodies"] == str(tmp_path / "pyproject.toml")
 
 
 def test_an_argument_and_the_environment_win_over_the_notebook(tmp_path: Path) -> None:
@@ -195,7 +179,7 @@ def test_a_notebook_cannot_choose_places_nor_whom_to_tell(tmp_path: Path, name: 
 def test_what_is_wrong_in_a_notebook_is_refused_as_in_a_project(
     tmp_path: Path, table: object, kind: str
 ) -> None:
-    with pytest.raises(UsageError, match="notebook's metadata") as refused:
+    with pytest.raises(UsageError, match="notebook.*metadata") as refused:
         resolve(environ={}, cwd=tmp_path, in_notebook=table)
 
     assert refused.value.kind == kind
