@@ -179,7 +179,7 @@ def test_a_notebook_cannot_choose_places_nor_whom_to_tell(tmp_path: Path, name: 
 def test_what_is_wrong_in_a_notebook_is_refused_as_in_a_project(
     tmp_path: Path, table: object, kind: str
 ) -> None:
-    with pytest.raises(UsageError, match="notebook.*metadata") as refused:
+    with pytest.raises(UsageError, match=r"notebook.*metadata") as refused:
         resolve(environ={}, cwd=tmp_path, in_notebook=table)
 
     assert refused.value.kind == kind
