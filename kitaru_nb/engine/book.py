@@ -71,6 +71,7 @@ class Book(ProcessBound):
         on_hold: Called before code holds on for an answer.
         running: The calls that run now.
         under_way: Calls and flows that a thread of ours makes, or will: they end before the execution does.
+            Each with what makes it at once where no thread has taken it.
         ended: The execution has come to its end in this attempt: nothing more belongs to it.
         drew: The call whose random numbers came last, made or served.
         labels: What to type for saved values.
@@ -96,7 +97,7 @@ class Book(ProcessBound):
         self.files: Files | None = None
         self.on_hold: Callable[[], None] = lambda: None
         self.running: set[Beside] = set()
-        self.under_way: set[object] = set()
+        self.under_way: dict[object, Callable[[], None]] = {}
         self.ended = False
         self.drew: Checkpoint | None = None
         self.labels = Labels(engine.journal)
@@ -136,7 +137,7 @@ class Book(ProcessBound):
     def in_child(self) -> None:
         """A thread that held the lock is not there in the child."""
         self._lock = threading.RLock()
-        self.running, self.under_way = set(), set()
+        self.running, self.under_way = set(), {}
         self.labels, self.noted = Labels(self.engine.journal), Noted()
         self._shares.in_child()
 

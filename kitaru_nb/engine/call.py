@@ -431,13 +431,13 @@ class Call(ProcessBound):
         if self.inner is not None:
             self.inner.stopped = True
 
-    def hold_end(self) -> None:
-        """A thread of ours makes the call, or will: its execution does not end before that."""
-        self.scope.book.under_way.add(self)
+    def hold_end(self, take: Callable[[], None]) -> None:
+        """A thread of ours makes the call, or `take` does: its execution does not end before that."""
+        self.scope.book.under_way[self] = take
 
     def let_end(self) -> None:
         """The call has been made, or never will be."""
-        self.scope.book.under_way.discard(self)
+        self.scope.book.under_way.pop(self, None)
 
     def failed(self, error: BaseException) -> None:
         """Put on record that the call raised; no later attempt is given that."""

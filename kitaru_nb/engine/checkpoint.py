@@ -333,8 +333,15 @@ def _begun(
         return Future.of_coroutine(lambda: _taken_async(asked, function, options, args, kwargs))
     if asked is None:
         return Future(lambda: _tried(function, options, args, kwargs, None))
-    asked.hold_end()
-    return Future(lambda: _taken(asked, function, options, args, kwargs), asked.stop, asked.let_end)
+    begun: list[Future[Any]] = []
+
+    def take() -> None:
+        for each in begun:
+            each.take()
+
+    asked.hold_end(take)  # before a thread can have made it
+    begun.append(Future(lambda: _taken(asked, function, options, args, kwargs), asked.stop, asked.let_end))
+    return begun[0]
 
 
 def _taken(

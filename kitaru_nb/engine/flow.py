@@ -271,6 +271,8 @@ class Turn(ProcessBound):
         """Run the flow to its end, which comes after that of the calls that it has begun in our threads."""
         with self.running():
             result = self.flow.function(*self._args, **self._kwargs)
+            for take in list(self.book.under_way.values()):
+                take()
             while self.book.under_way:
                 time.sleep(_PAUSE)
             self.commit(result)
@@ -283,6 +285,8 @@ class Turn(ProcessBound):
             if self.book.under_way:
                 import asyncio  # noqa: PLC0415 - only for a coroutine
 
+                for take in list(self.book.under_way.values()):
+                    await asyncio.to_thread(take)
                 while self.book.under_way:  # noqa: ASYNC110 - threads change it, which know of no loop
                     await asyncio.sleep(_PAUSE)
             self.commit(result)
@@ -634,7 +638,7 @@ def _begin(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FlowHan
     if known is not None:
         return FlowHandle(flow, scope.book.engine, known[0], result=known[1])
     turn = _child(flow, scope, inner, args, kwargs)
-    scope.book.under_way.add(turn)
+    scope.book.under_way[turn] = lambda: None  # its own thread makes it
     return in_background(turn, lambda: _beside(scope, inner, turn))
 
 
@@ -651,7 +655,7 @@ def _beside(scope: Scope, inner: Scope, turn: Turn) -> Iterator[None]:
         try:
             _roll_up(scope, inner, turn)
         finally:
-            scope.book.under_way.discard(turn)
+            scope.book.under_way.pop(turn, None)
 
 
 _works: weakref.WeakKeyDictionary[FlowHandle, _Work] = weakref.WeakKeyDictionary()

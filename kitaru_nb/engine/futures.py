@@ -63,7 +63,7 @@ class Future(Generic[T]):
         self._awaited = False
         _works[self] = _Work(job, stop, dropped)
         if job is not None:
-            _threads().submit(self._take)
+            _threads().submit(self.take)
 
     @property
     def _work(self) -> _Work:
@@ -112,7 +112,7 @@ class Future(Generic[T]):
         else:
             self._end(task.result())
 
-    def _take(self) -> None:
+    def take(self) -> None:
         """Make the call, unless somebody else has taken it."""
         with self._work.lock:
             job, self._work.job = self._work.job, None
@@ -158,7 +158,7 @@ class Future(Generic[T]):
 
     def _wait(self, timeout: float | None) -> None:
         if timeout is None:
-            self._take()
+            self.take()
         if self._work.loop is not None and not self._work.done.done() and _running() is self._work.loop:
             raise UsageError(
                 "the call cannot end while its event loop waits for it", kind="would-block", hint="await it"
@@ -268,7 +268,7 @@ def _begin(calls: Iterable[Callable[[], Future[Any]]], futures: list[Future[Any]
             if idle is None:
                 free.acquire()
                 break
-            idle._take()  # noqa: SLF001 - same module
+            idle.take()
             stop = idle.exception() if idle.done() else None
             if stop is not None and _is_stop(stop):
                 raise stop

@@ -199,6 +199,34 @@ print(main(bool(os.environ.get("FAILS"))))
     assert script.notes() == ["slow1", "slow1"], "what the failed attempt had begun is not made again"
 
 
+def test_flows_that_end_in_all_threads_of_the_pool_make_what_they_have_begun(tmp_path: Path) -> None:
+    script = Script(
+        tmp_path,
+        """
+import time
+@kt.checkpoint
+def inner(i):
+    note(f"inner{i}")
+    return i
+@kt.flow
+def child(i):
+    inner.submit(i)
+    return i
+@kt.checkpoint
+def outer(i):
+    time.sleep(0.2)
+    return child(i)
+@kt.flow
+def main():
+    return sum(kt.gather(*[outer.submit(i) for i in range(40)]))
+print(main())
+""",
+    )
+
+    assert script.run() == f"{sum(range(40))}\n"
+    assert len(set(script.notes())) == len(script.notes()) == 40
+
+
 def test_a_call_that_outlives_its_flow_says_so_and_begins_nothing(tmp_path: Path) -> None:
     script = Script(
         tmp_path,
