@@ -475,7 +475,9 @@ def _schemas() -> Json:
                 "b": _ref("Execution"),
                 "parameters": {"type": "object"},
                 "first_difference": _or_null("string"),
+                "first_difference_kind": _or_null("string"),
                 "steps": _list({"type": "object"}),
+                "kept": _list({"type": "object"}),
             }
         ),
         "Cells": _object(
