@@ -170,9 +170,9 @@ import json, sys, time
 from pathlib import Path
 import kitaru_nb as kt
 
-if "replay" in sys.argv:
+if "replay" in sys.orig_argv:
     with open("begun", "a") as begun:
-        begun.write(json.dumps(sys.argv) + chr(10))
+        begun.write(json.dumps(sys.orig_argv) + chr(10))
     while not Path("go").exists():
         time.sleep(0.02)
 
