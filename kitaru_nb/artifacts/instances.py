@@ -12,16 +12,34 @@ from __future__ import annotations
 
 import copyreg
 import dis
+import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
 from kitaru_nb.artifacts.kinds import by_reference
 
-__all__ = ["make_instance", "reduce_instance", "set_state", "share_state", "shares_dict"]
+__all__ = ["beside", "make_instance", "reduce_instance", "set_state", "share_state", "shares_dict"]
 
+
+class _Beside(threading.local):
+    dicts: frozenset[int] = frozenset()
+
+
+_beside = _Beside()
 _shares: dict[int, tuple[weakref.ref[type], bool]] = {}
+
+
+@contextmanager
+def beside(values: Iterable[object]) -> Iterator[None]:
+    """Inside the block instances are stored beside `values`, which may be their ``__dict__`` itself."""
+    before, _beside.dicts = _beside.dicts, frozenset(id(value) for value in values if type(value) is dict)
+    try:
+        yield
+    finally:
+        _beside.dicts = before
 
 
 def reduce_instance(obj: object, value: Any) -> Any:
@@ -34,7 +52,7 @@ def reduce_instance(obj: object, value: Any) -> Any:
         maker = make_instance
     if hasattr(cls, "__setstate__"):
         setter = None
-    elif shares_dict(cls) and (state is None or state is vars(obj)):
+    elif _is_shared(obj, cls) and (state is None or state is vars(obj)):
         state, setter = vars(obj), share_state
     elif state is None:
         setter = None
@@ -89,6 +107,13 @@ def _answers_all(cls: type) -> bool:
         for base in cls.__mro__
         for name in ("__getattr__", "__getattribute__", "__setattr__")
     )
+
+
+def _is_shared(obj: object, cls: type) -> bool:
+    """Whether an instance has its ``__dict__`` together with others, or with a name."""
+    if shares_dict(cls) or not _beside.dicts or not cls.__dictoffset__:
+        return shares_dict(cls)
+    return id(object.__getattribute__(obj, "__dict__")) in _beside.dicts
 
 
 def shares_dict(cls: type) -> bool:

@@ -41,6 +41,7 @@ from kitaru_nb.artifacts.hidden import (
     secret_fields,
     why_missing,
 )
+from kitaru_nb.artifacts.instances import beside
 from kitaru_nb.artifacts.kinds import home_of, kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.artifacts.notes import now_at, say_lost
@@ -131,7 +132,7 @@ class PickleCodec:
                 message names it. A single object that cannot be stored is no error: see
                 `Encoded.unstorable`.
         """
-        with _no_gc(), _clear_errors(values):
+        with _no_gc(), _clear_errors(values), beside(values.values()):
             context = _Context(namespace, anchors, bare={})
             done = _encode(values, context)
             judge = current_judge() if done.foreign else None

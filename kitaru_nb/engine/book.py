@@ -332,8 +332,7 @@ class Book(ProcessBound):
             known = self._by_key.get(key)
             if not known:
                 return None
-            if known[0].seq not in scope.root.held:
-                scope.charge(known[0])
+            scope.charge(known[0])
             return self._consumed(scope, known[0])
 
     def _look_again(self, key: str) -> None:

@@ -7,9 +7,8 @@ import inspect
 import sys
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -24,10 +23,10 @@ from kitaru_nb.engine.arguments import Told, script_arguments
 from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
 from kitaru_nb.engine.callee import callee_of, plain_function
-from kitaru_nb.engine.card import card
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.flow_handle import FlowHandle, in_background
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
@@ -44,13 +43,11 @@ __all__ = [
     "INPUTS",
     "Defined",
     "Flow",
-    "FlowHandle",
     "Place",
     "Turn",
     "as_flow",
     "defining",
     "flow_label",
-    "in_background",
     "is_flow_of",
     "told_inputs",
 ]
@@ -292,6 +289,14 @@ class Turn(ProcessBound):
             self.commit(result)
         return result
 
+    def run_here(self) -> Any:
+        """Run the flow to its end in this thread, a coroutine in an event loop of its own."""
+        if not inspect.iscoroutinefunction(self.flow.function):
+            return self.run()
+        import asyncio  # noqa: PLC0415 - only for a coroutine
+
+        return asyncio.run(self.run_async())
+
 
 # A run that did not complete while calls were under way in threads: they end and are recorded, and
 # only then is the execution given back. Whoever goes on with it here waits for that, and is given them.
@@ -529,99 +534,6 @@ def _reason(error: BaseException) -> str:
 # Runs in the background
 
 
-class _Work:
-    """How a flow in the background comes to its end: no part of its handle for who looks into that."""
-
-    def __init__(self, flow: Flow, engine: Engine, outcome: tuple[Any, BaseException | None]) -> None:
-        self.flow = flow
-        self.engine = engine
-        self.outcome = outcome
-        self.thread: threading.Thread | None = None
-
-    def begin(self, work: Callable[[], Any], *, name: str) -> None:
-        """Do it in a thread."""
-        self.thread = threading.Thread(target=self._do, args=(work,), name=name)
-        self.thread.start()
-
-    def _do(self, work: Callable[[], Any]) -> None:
-        try:
-            self.outcome = work(), None
-        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
-            self.outcome = None, error
-
-
-class FlowHandle(ProcessBound):
-    """An execution of a flow that runs in a thread of this process, or has run.
-
-    Args:
-        flow: What runs.
-        engine: Where it is on record.
-        execution: Its id.
-        work: Runs it to its end; None where that has been.
-        result: What it has returned, where that has been.
-
-    Attributes:
-        execution: Its id.
-    """
-
-    def __init__(
-        self,
-        flow: Flow,
-        engine: Engine,
-        execution: ExecutionId,
-        work: Callable[[], Any] | None = None,
-        *,
-        result: object = None,
-    ) -> None:
-        self.execution = execution
-        _works[self] = mine = _Work(flow, engine, (result, None))
-        if work is not None:
-            mine.begin(work, name=f"kitaru-nb-{execution}")
-
-    @property
-    def _work(self) -> _Work:
-        return _works[self]
-
-    def done(self) -> bool:
-        """Whether this attempt has ended."""
-        return self._work.thread is None or not self._work.thread.is_alive()
-
-    def result(self, timeout: float | None = None) -> Any:
-        """What the flow returned; raises what it raised.
-
-        Raises:
-            TimeoutError: it has not ended within `timeout` seconds.
-            Suspended: it waits, for a person or a budget, and holds no compute.
-        """
-        if self._work.thread is not None:
-            self._work.thread.join(timeout)
-        if not self.done():
-            raise TimeoutError(f"{self.execution} has not ended within {timeout:g} s")
-        value, error = self._work.outcome
-        if isinstance(error, Suspended) and current_scope() is None:
-            raise self._work.flow.place.stopped(error, self.execution) from None
-        if error is not None:
-            raise error
-        return value
-
-    @property
-    def status(self) -> ExecutionStatus:
-        """How the execution stands."""
-        return self._work.engine.journal.execution(self.execution).status
-
-    @property
-    def cost(self) -> float | None:
-        """What it has cost so far in US dollars; None where nothing of it has a price."""
-        return self._work.engine.journal.execution(self.execution).cost
-
-    def __repr__(self) -> str:
-        """Its id and how it stands."""
-        return f"<{self._work.flow.name} {self.execution}: {self.status.value}>"
-
-    def _repr_mimebundle_(self, **_options: Any) -> dict[str, str]:
-        return card(self._work.engine.journal, self.execution)
-
-
 def _begin(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FlowHandle:
     """Begin an execution in the background; in a flow or cell one of its own, which is never made twice."""
     scope = current_scope()
@@ -656,23 +568,6 @@ def _beside(scope: Scope, inner: Scope, turn: Turn) -> Iterator[None]:
             _roll_up(scope, inner, turn)
         finally:
             scope.book.under_way.pop(turn, None)
-
-
-_works: weakref.WeakKeyDictionary[FlowHandle, _Work] = weakref.WeakKeyDictionary()
-
-
-def in_background(turn: Turn, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> FlowHandle:
-    """Run an attempt in a thread of its own, inside what `around` gives."""
-
-    def work() -> Any:
-        with around():
-            if not inspect.iscoroutinefunction(turn.flow.function):
-                return turn.run()
-            import asyncio  # noqa: PLC0415 - only for a coroutine
-
-            return asyncio.run(turn.run_async())
-
-    return FlowHandle(turn.flow, turn.engine, turn.execution, work)
 
 
 class Defined(BaseException):

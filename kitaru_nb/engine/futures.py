@@ -70,12 +70,12 @@ class Future(Generic[T]):
         return _works[self]
 
     def __reduce__(self) -> Any:
-        """One whose call has come to its end is stored with what that returned."""
-        if not self._work.done.done():
+        """One whose call has come to its end is stored with what that returned or raised."""
+        done = self._work.done
+        if not done.done() or done.cancelled():
             raise TypeError("its call has not come to its end")
-        if self._work.done.cancelled() or self._work.done.exception() is not None:
-            raise TypeError("its call has failed")
-        return ended, (self._value, self._awaited)
+        error = done.exception()
+        return (ended, (self._value, self._awaited)) if error is None else (failed, (error, self._awaited))
 
     def _end(self, result: T) -> None:
         self._value = result  # for who looks at what shares objects
@@ -175,6 +175,14 @@ _works: weakref.WeakKeyDictionary[Future[Any], _Work] = weakref.WeakKeyDictionar
 def ended(value: object, awaited: bool) -> Future[Any]:  # noqa: FBT001 - as it is stored
     """A future whose result is there; stored ones are made again by this, so its arguments stay."""
     return Future.of(value, awaited=awaited)
+
+
+def failed(error: BaseException, awaited: bool) -> Future[Any]:  # noqa: FBT001 - as it is stored
+    """As `ended`, for one whose call has raised."""
+    future: Future[Any] = Future(None)
+    future._awaited = awaited  # noqa: SLF001 - same module
+    future._work.done.set_exception(error)  # noqa: SLF001 - as above
+    return future
 
 
 def gather(*calls: Future[Any] | Awaitable[Any], on_error: OnError = "raise") -> Any:

@@ -98,7 +98,8 @@ class ScopeMeter:
             return None  # its body was not to be kept
         engine.trust.require([found])
         body: Any = engine.get(group.artifact, namespace={})[ANSWER]
-        self._scope.spend(draft.cost, draft.tokens, served=True)
+        self._scope.charge(found)
+        self._scope.spend(draft.cost, draft.tokens)
         usage = draft.data.get("usage")
         return ModelAnswer(
             status=draft.data["status"],
@@ -260,14 +261,15 @@ def record_usage(
     told = json.dumps([model, asdict(usage), cost, provider], sort_keys=True)
     key = CheckpointKey(blake3(f"usage\n{told}".encode()).hexdigest())
     found = scope.find(key)
-    served = found is not None
-    if found is None:
+    if found is not None:
+        scope.charge(found)
+    else:
         price = cost if cost is not None else scope.book.prices.cost(usage, model, provider=provider)
         data = {"model": model, "provider": provider, "usage": {k: v for k, v in asdict(usage).items() if v}}
         entry = Entry(StepKind.MODEL, key, model, {"data": data, "cost": price, "tokens": usage.total})
         found = scope.record(entry)
         Reservation(list(scope.budgets()), Budget.nothing).settle(price or 0.0)
-    scope.spend(found.draft.cost, found.draft.tokens, served=served)
+    scope.spend(found.draft.cost, found.draft.tokens)
 
 
 @contextmanager

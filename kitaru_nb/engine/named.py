@@ -26,7 +26,6 @@ from typing import Any
 
 from kitaru_nb.analysis.code_names import ASK_ENVIRONMENT, LONGEST_PATH
 from kitaru_nb.analysis.outline import Outline
-from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.listing import ALL, listing_digest, names_in
 from kitaru_nb.engine.observe import Observed, is_data, now_ns, stamp_of, state_of, unheard
 from kitaru_nb.engine.process import is_secret
@@ -110,7 +109,7 @@ def named_files(
         # Nearly every text is none: it is made a whole path only where that tells more.
         if asks or ".." in text or os.path.isfile(text):  # Path.is_file raises on too long a name
             path = os.path.abspath(text)
-            there = os.path.isfile(path) or (asks and not _holds_secret(text))
+            there = asks or os.path.isfile(path)
             if there and is_data(path, ignored):
                 found[path] = state_of(path)
     for text in (text for each in texts for text in _there(each)):
@@ -123,10 +122,6 @@ def named_files(
         ):
             found[path] = state_of(path)
     return found
-
-
-def _holds_secret(text: str) -> bool:
-    return VAULT.mask(text) != text
 
 
 def named_trees(

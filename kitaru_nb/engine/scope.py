@@ -219,7 +219,9 @@ class Scope(ProcessBound):
         with self._lock:
             self._children.update(met["children"])
             self._named.update(met["named"])
-        self.spend(met["cost"], met["tokens"], served=True)
+        for limit in self._limits_around() if met["cost"] is not None else ():
+            limit.give_back(limit.nothing, limit.exact(met["cost"]))
+        self.spend(met["cost"], met["tokens"])
 
     def is_past(self, found: Checkpoint) -> bool:
         """Whether this run has come to where a result was recorded, or that is in another cell.
@@ -298,6 +300,9 @@ class Scope(ProcessBound):
         self.root.held[checkpoint.seq] = self.path
         self._given.add(checkpoint.draft.data.get("path", ""))
         self.root.had.add(checkpoint.draft.data.get("path", ""))
+        if own:
+            for limit in self._limits_around():
+                limit.meets(checkpoint.seq)
         with self._lock:
             if own:
                 self.recorded += checkpoint.draft.duration
@@ -329,10 +334,8 @@ class Scope(ProcessBound):
             scope = scope.parent
         return max(left, 0.0)
 
-    def spend(self, cost: float | None, tokens: int | None, *, served: bool = False) -> None:
-        """Add what a model call in this scope cost; `served` says that an earlier attempt paid it."""
-        if served and cost is not None:
-            self._charge(cost)
+    def spend(self, cost: float | None, tokens: int | None) -> None:
+        """Add what a model call in this scope cost."""
         scope: Scope | None = self
         while scope is not None:
             with scope._lock:  # noqa: SLF001 - its own kind
@@ -343,14 +346,17 @@ class Scope(ProcessBound):
             scope = scope.parent
 
     def charge(self, served: Checkpoint) -> None:
-        """Count what a call or effect has cost that this run is given, if this execution paid for it."""
-        draft = served.draft
-        if draft.cost is not None and draft.origin is None and served.execution == self.book.execution:
-            self._charge(draft.cost)
+        """Count what a result has cost that this run is given, if this execution paid for it.
 
-    def _charge(self, cost: float) -> None:
-        for each in self._limits_around():  # those of executions know what was paid
-            each.give_back(each.nothing, each.exact(cost))
+        Limits of executions know what was paid; another one counts each result once, also where a
+        call that raised is made again under it.
+        """
+        draft = served.draft
+        if draft.cost is None or draft.origin is not None or served.execution != self.book.execution:
+            return
+        for limit in self._limits_around():
+            if limit.meets(served.seq):
+                limit.give_back(limit.nothing, limit.exact(draft.cost))
 
     def budgets(self) -> Iterator[Budget]:
         """Every limit that a model call in this scope counts against, those of executions last."""

@@ -32,7 +32,8 @@ def masked_draft(draft: Draft) -> Draft:
         changes["error"] = {key: VAULT.mask(text) for key, text in draft.error.items()}
     told = "\n".join([*draft.conditions, *(str(file["path"]) for file in draft.files)])
     if VAULT.mask(told) != told:
-        # Such a condition is never met: the step runs again. What was written is put back by its path.
+        # A file with a secret in its name is not found again: the step runs again. What was written is
+        # put back by its path.
         changes["conditions"] = {VAULT.mask(name): state for name, state in draft.conditions.items()}
         changes["files"] = tuple(
             {**file, "path": VAULT.mask(file["path"])} if file["mode"] in ("read", "absent") else file

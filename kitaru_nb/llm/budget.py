@@ -84,6 +84,7 @@ class Budget:
         self._raised = raised
         self._warn = warn
         self._warned = self._spent >= self._limit * WARN_AT
+        self._met: set[int] = set()
         self._lock = threading.RLock()  # a stream that is garbage-collected gives back from anywhere
 
     def __reduce__(self) -> Any:
@@ -133,6 +134,13 @@ class Budget:
         if crossed:
             part = f"{now / self._limit:.0%} of {self._name}"
             self._warn(f"{part} is spent: {_dollars(now)} of {_dollars(self._limit)}")
+
+    def meets(self, record: int) -> bool:
+        """Whether something on record, which was paid, is met for the first time: it counts once."""
+        with self._lock:
+            new = record not in self._met
+            self._met.add(record)
+        return new
 
     def _refusal(self, amount: Decimal, over: Decimal, spent: Decimal, reserved: Decimal) -> Refusal:
         under_way = f" and {_dollars(reserved)} set aside for calls under way" if reserved else ""

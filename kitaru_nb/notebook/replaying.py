@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kitaru_nb.engine.flow import in_background
+from kitaru_nb.engine.flow_handle import in_background
 from kitaru_nb.engine.recovery import execution_of
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.cost import small_dollars

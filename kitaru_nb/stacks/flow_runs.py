@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import importlib.util
-import inspect
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -58,10 +56,7 @@ def run_flow(turn: Turn) -> tuple[Outcome, Any]:
     """Run an attempt to its end; how it ended, and what the flow returned."""
     try:
         with given_again(turn.argv):
-            if inspect.iscoroutinefunction(turn.flow.function):
-                result = asyncio.run(turn.run_async())
-            else:
-                result = turn.run()
+            result = turn.run_here()
     except BaseException as error:  # noqa: BLE001 - whatever ended it is its outcome
         return _ended(turn, error), None
     return Outcome(ExecutionStatus.COMPLETED, Exit.COMPLETED, turn.execution), result

@@ -13,7 +13,8 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 from kitaru_nb.engine.call import called_name
 from kitaru_nb.engine.checkpoint import plain_function_of
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FlowHandle, as_flow
+from kitaru_nb.engine.flow import as_flow
+from kitaru_nb.engine.flow_handle import FlowHandle
 from kitaru_nb.engine.meter import install
 from kitaru_nb.engine.observe import own_doing
 from kitaru_nb.errors import KitaruError, Suspended, SuspendedExit

@@ -10,7 +10,8 @@ import pytest
 from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.call import Call
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FlowHandle, Turn
+from kitaru_nb.engine.flow import Turn
+from kitaru_nb.engine.flow_handle import FlowHandle
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.scope import Scope
 from kitaru_nb.engine.trust import Trust
@@ -228,7 +229,7 @@ gate = threading.Event()
         """%%checkpoint
 future = f.submit(3); threes = future.result(); several = [f.submit(i) for i in range(3)]
 kt.gather(*several); events = kt.stream('events'); events.append('x'); box = kt.channel('box')
-handle = flow.run(1); handle.result(); later = f.submit(-1)
+handle = flow.run(1); handle.result(); later = f.submit(-1); wrong = f.submit('x')
 """,
         "%%checkpoint\ny = 1",
     ]
@@ -244,11 +245,13 @@ handle = flow.run(1); handle.result(); later = f.submit(-1)
         results = "future.result() is threes, [each.result() for each in several]"
         back = kernel.run(f"({results}, box.name, list(events))", cell="p")
         gone = kernel.run("later.result()", cell="q")
+        raised = kernel.run("wrong.result()", cell="r")
 
     assert not left
     assert "not stored: `handle`, `later`" in said[1]
     assert back.result == "(True, [[0], [1], [2]], 'box', ['x'])"
     assert "`later` was a" in gone.evalue
+    assert raised.ename == "TypeError"
     assert sum(file.stat().st_size for file in home.rglob("*.pack")) < 100_000
 
 

@@ -355,6 +355,10 @@ CASES = {
         "import traitlets\nlog = []\nclass T(traitlets.HasTraits):\n    a = traitlets.Int(1)\n    b = traitlets.Int(1)\n    @traitlets.observe('a')\n    def own(self, change): log.append('own')\nt, u = T(a=2), T()\nt.observe(lambda change: log.append(change['name']))\nt.observe(lambda change: log.append('b alone'), 'b')\nlink = traitlets.link((t, 'b'), (u, 'b'))",
         "log.clear(); t.a = 5; t.b = 6; assert log == ['own', 'a', 'b alone', 'b'], log; assert u.b == 6; u.b = 7; assert t.b == 7",
     ),
+    "attributes under a name": Case(
+        "import argparse\nargs = argparse.Namespace(lr=0.1)\ncfg = vars(args)\nclass P: pass\np = P(); p.x = [1]; held = p.__dict__; other = P(); other.x = p.x",
+        "cfg['lr'] = 0.5; assert args.lr == 0.5; args.lr = 2; assert cfg['lr'] == 2; p.y = 1; assert held['y'] == 1 and p.x is held['x'] is other.x and type(p) is P; other.y = 3; assert held['y'] == 1",
+    ),
 }
 
 

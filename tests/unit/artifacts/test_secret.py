@@ -146,6 +146,23 @@ def test_a_new_process_fills_in_from_the_environment() -> None:
     assert {note.text for note in notes} == {"from the environment variable `SOME_API_KEY`"}
 
 
+def test_a_known_secret_with_a_word_beside_it_is_filled_in_under_a_secrets_name_too() -> None:
+    value = {"Authorization": f"Bearer {ENVIRONMENT}", "api_key": f"Token {ENVIRONMENT}"}
+    value["password"] = f"{ENVIRONMENT}-{NAMED}"  # more than a word: nobody knows the rest
+    VAULT.notice("auth_token", value["Authorization"])
+    meta, buffers = stored({**value, "list": [value["Authorization"]]})
+    VAULT.forget()
+
+    back, _ = loaded(meta, buffers)
+
+    assert is_marker(back.pop("password"))
+    assert back == {
+        "Authorization": value["Authorization"],
+        "api_key": value["api_key"],
+        "list": [value["Authorization"]],
+    }
+
+
 @pytest.mark.parametrize(
     ("variable", "text"),
     [

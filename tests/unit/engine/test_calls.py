@@ -22,6 +22,7 @@ import pytest
 from kitaru_nb import checkpoint, gather, once
 from kitaru_nb.artifacts.values import checked_buffers
 from kitaru_nb.engine.context import current_scope
+from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import KitaruError, StoreError, TimedOutError, UnstorableError, UsageError
 from kitaru_nb.model.checkpoint import CheckpointStatus, Group, StepKind
 from kitaru_nb.stacks.open import load_stored
@@ -896,7 +897,11 @@ def label(i): return {"label": LABELS[i], "all": LABELS}
     assert read(attempts, "label/result") == {"label": "cat", "all": ["cat", "dog"]}
 
 
-def test_a_result_of_an_earlier_call_that_is_given_back_is_stored_once(attempts: Attempts) -> None:
+def test_a_result_of_an_earlier_call_that_is_given_back_is_stored_once(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, stored = Engine.put, []
+
     @checkpoint
     def make() -> Any:
         return np.arange(100_000)
@@ -905,9 +910,17 @@ def test_a_result_of_an_earlier_call_that_is_given_back_is_stored_once(attempts:
     def check(rows: Any) -> Any:
         return rows
 
+    def counted(engine: Engine, values: Any, **options: Any) -> Any:
+        stored.extend(type(value) for value in values.values())
+        return put(engine, values, **options)
+
+    monkeypatch.setattr(Engine, "put", counted)
     with attempts.attempt():
         check(make())
 
+    assert stored.count(np.ndarray) == 2, (
+        "what `make` gave, and the reference to it that `check` is served from"
+    )
     assert result_group(attempts, "check") == result_group(attempts, "make")
     assert read(attempts, "check/result")[-1] == 99_999
 

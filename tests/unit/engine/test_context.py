@@ -207,6 +207,29 @@ def test_a_thread_that_was_there_before_belongs_to_the_outermost_scope(scope: Sc
     assert found == [scope]
 
 
+def test_where_several_flows_run_such_a_thread_belongs_to_none(scope: Scope, tmp_path: Path) -> None:
+    both, found = threading.Barrier(2), list[Scope | None]()
+
+    def serve() -> None:
+        both.wait()
+        found.append(current_scope())
+
+    library = threading.Thread(target=serve)
+    library.start()
+    with inside(scope), ThreadPoolExecutor(1) as pool:
+        pool.submit(_run_another, tmp_path / "other", both, library).result()
+
+    assert found == [None]
+
+
+def _run_another(home: Path, both: threading.Barrier, library: threading.Thread) -> None:
+    token = context._scope.set(None)
+    with Attempts(home).attempt():
+        both.wait()
+        library.join()
+    context._scope.reset(token)
+
+
 def test_the_front_end_says_where_a_wait_is_told() -> None:
     before, front = context._front, object()
     try:

@@ -73,6 +73,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "dict with a method of its own": ("log = []\nclass D(dict):\n    def __setitem__(s, k, v): log.append(k); super().__setitem__(k, v * 2)\nd = D(); d['a'] = 1\n---\nd['b'] = 2", "type(d) is D, dict(d), log"),
     "Counter with an __init__ of its own": ("from collections import Counter\nclass K(Counter):\n    def __init__(s, name, **k):\n        super().__init__(**k); s.name = name\nk = K('words', a=2)", "dict(k), k.name"),
     "slots of an exception": ("class E(Exception): __slots__ = ('n',)\ne = E('x'); e.n = [2]; n = e.n", "e.args, e.n is n"),
+    "attributes under a name": ("import argparse\na = argparse.Namespace(x=1)\nd = vars(a)", "(d.update(x=2), a.x)[1], d is vars(a)"),
     "bound super": ("class A:\n    def f(s): return 'A'\nclass B(A):\n    def f(s): return 'B'\nb = B(); s = super(B, b)", "s.f(), s.__self__ is b"),
     "Counter": ("from collections import Counter\nc = Counter('aab')\n---\nc['z'] -= 2", "dict(c), c.most_common()"),
     "deque": ("from collections import deque\nd = deque([1, 2, 3], maxlen=3)\nd.append(d)", "d.maxlen, d[-1] is d"),

@@ -391,7 +391,7 @@ def test_what_a_class_needs_to_be_loaded_is_there_before_its_objects(
 
 
 def test_an_object_is_loaded_with_the_plain_values_that_its_step_bound(start: Start) -> None:
-    define = "class K:\n    def __hash__(self): return base\nbase, d = 1, None"
+    define = "class K:\n    def __hash__(self): return base\nd, base = None, 1"
     use = "base = 2\nd = {K(): 1}\nk = next(iter(d))"
     start().cells(define, use)
     kernel = start()

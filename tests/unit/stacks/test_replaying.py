@@ -12,7 +12,7 @@ import pytest
 
 import kitaru_nb as kt
 from kitaru_nb.engine.describe import show_json
-from kitaru_nb.engine.flow import FlowHandle
+from kitaru_nb.engine.flow_handle import FlowHandle
 from kitaru_nb.engine.gc import Policy, collect
 from kitaru_nb.engine.refs import checkpoint_names, steps
 from kitaru_nb.engine.replay import replay_of, replays_of
