@@ -7,6 +7,7 @@ import contextlib
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -68,12 +69,14 @@ class Stored:
         unstorable: For each name with a part that could not be stored: why.
         needs: Artifacts that must be on record for this one to be whole: what it shares extents
             with, and the definitions that it refers to.
+        fresh: Bytes of the value that are not in what the same names were stored as before.
     """
 
     artifact: Artifact
     locations: tuple[Location, ...]
     unstorable: Mapping[str, str] = field(default_factory=dict)
     needs: frozenset[Digest] = frozenset()
+    fresh: int = 0
 
 
 def store_values(
@@ -123,7 +126,8 @@ def store_values(
     artifact = Artifact(manifest_digest(manifest), encoded.codec, size, manifest)
     _remember(artifact, rows)
     once = {place.extent.digest: place for place in places}
-    return Stored(artifact, tuple(once.values()), dict(encoded.unstorable), needs)
+    fresh = size - sum(extent.length for extent in chain.from_iterable(rows) if extent.digest in cuts.known)
+    return Stored(artifact, tuple(once.values()), dict(encoded.unstorable), needs, fresh)
 
 
 def _raise_named(error: StoreError, names: Iterable[str], size: int) -> NoReturn:
@@ -139,10 +143,12 @@ class _Cuts:
     Attributes:
         buffers: Each in its pieces.
         shared: The artifact whose extents are among these, if there is one.
+        known: The extents that the same names were stored as before.
         meta: What has to be told for putting them together.
     """
 
     buffers: list[Cut]
+    known: AbstractSet[Digest] = frozenset()
     shared: frozenset[Digest] = frozenset()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
@@ -159,8 +165,9 @@ def _cut(encoded: Encoded, before: Digest | None, known: Callable[[Digest], Arti
         rows = [*rows] if codec == encoded.codec else []
     rows += [[]] * (len(encoded.buffers) - len(rows))
     cuts = [cut_buffer(buffer, row) for buffer, row in zip(encoded.buffers, rows, strict=False)]
+    there = {extent.digest for row in rows for extent in row}
     if grows_from is None:
-        return _Cuts(cuts)
+        return _Cuts(cuts, there)
     stream = encoded.buffers[0].cast("B")
     # Where arrays are in a stream is told by the place of their bytes, so it has to stay as it is.
     apart = None if "arrays" in encoded.meta else unwoven(stream)
@@ -170,7 +177,7 @@ def _cut(encoded: Encoded, before: Digest | None, known: Callable[[Digest], Arti
         cuts[0] = Cut(cut_stream(stream, grows_from, rows[0]))
     shares = before is not None and any(isinstance(piece, Extent) for piece in cuts[0].pieces)
     shared = frozenset([before] if before is not None and shares else [])
-    return _Cuts(cuts, shared, {} if apart is None else apart.meta)
+    return _Cuts(cuts, there, shared, {} if apart is None else apart.meta)
 
 
 _Rows = tuple[str, list[list[Extent]]]

@@ -32,7 +32,8 @@ class Written:
     """What a commit has to tell the journal about stored bytes.
 
     `anchors` are the functions and classes that are stored now, by id; `needs` the artifacts that
-    must be on record besides those stored now.
+    must be on record besides those stored now; `fresh` the bytes that were in no value of the same names
+    before.
     """
 
     groups: list[Group] = field(default_factory=list)
@@ -40,12 +41,14 @@ class Written:
     locations: list[Location] = field(default_factory=list)
     anchors: dict[int, Anchor] = field(default_factory=dict)
     needs: set[Digest] = field(default_factory=set)
+    fresh: int = 0
 
     def add(self, stored: Stored) -> Digest:
         """Take note of a stored artifact; gives its digest."""
         self.artifacts.append(stored.artifact)
         self.locations.extend(stored.locations)
         self.needs |= stored.needs
+        self.fresh += stored.fresh
         return stored.artifact.digest
 
 

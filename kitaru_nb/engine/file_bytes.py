@@ -52,7 +52,7 @@ def store_file(engine: Engine, path: str, below: str) -> tuple[str, Stored]:
     size = sum(place.extent.length for place in places)
     artifact = Artifact(manifest_digest(manifest), "file", size, manifest)
     once = {place.extent.digest: place for place in places}
-    return str(whole.hexdigest()), Stored(artifact, tuple(once.values()))
+    return str(whole.hexdigest()), Stored(artifact, tuple(once.values()), fresh=size)
 
 
 def _fill(file: Any, batch: memoryview) -> int:

@@ -41,7 +41,7 @@ class Line:
         parent: `seq` of the commit the next one builds on; None before the first.
         recorded: What the commits so far hold.
         excluded: Names that are never stored here.
-        last_bytes: Size of the values of the last commit that were not on record before.
+        last_bytes: Bytes of values that the last commit has added to what is stored.
         tell: Shows a line before the commit is done; the front end's.
         definitions: Where functions and classes of the notebook are on record.
         trial: Loads objects of foreign classes before what is stored counts.
@@ -307,7 +307,7 @@ class Line:
         )
         self._engine.trust.committed(checkpoint)
         self.parent, self._recorded_process, self._committed = checkpoint.seq, process, after
-        self.last_bytes = sum(artifact.bytes for artifact in written.artifacts)
+        self.last_bytes = written.fresh
         self.recorded.add(draft)
         stored = {artifact.digest for artifact in written.artifacts}
         self.definitions.add(self._namespace.live, written.groups, written.anchors, after, stored=stored)

@@ -45,8 +45,8 @@ class Seals:
         live: The namespace.
 
     Attributes:
-        allowed: No code of the user has run in this process, so none is left behind in a thread, a
-            callback or a library that could reach a value before a cell does.
+        allowed: No code of the user has run in this process but imports and the like, so none is left
+            behind in a thread, a callback or a library that could reach a value before a cell does.
     """
 
     def __init__(self, live: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kitaru_nb.analysis.inert import is_inert
 from kitaru_nb.artifacts.census import touched_opaque
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.vault import VAULT
@@ -224,7 +225,7 @@ class Session:
 
     @property
     def last_bytes(self) -> int:
-        """Size of the values of the last commit that were not on record before."""
+        """Bytes of values that the last commit has added to what is stored."""
         return self._line.last_bytes
 
     def tell_with(self, show: Callable[[str], None]) -> None:
@@ -297,7 +298,8 @@ class Session:
 
         One that `has_run` before there was a session is told as well.
         """
-        self.namespace.seals.allowed &= own
+        seals = self.namespace.seals
+        seals.allowed = seals.allowed and (own or is_inert(source))
         self.namespace.let_go()
         self._own = own
         self._decider.saw(source, has_run=has_run)

@@ -210,3 +210,18 @@ def test_a_function_that_moved_and_one_defined_again_as_it_was_are_two(start: St
     assert back["g"]() == back["f"]() == 1
     back.cell("n = 1")
     assert [group.names for group in back.last.draft.groups] == [("n",)]
+
+
+def test_what_a_commit_has_added_is_what_changed(start: Start) -> None:
+    kernel = start()
+    kernel.cells(
+        "import numpy as np\nfrom pathlib import Path\n"
+        "x = np.arange(2_000_000.0)\nPath('a.txt').write_text('a' * 5000)"
+    )
+    assert kernel.session.last_bytes > 16_005_000
+
+    kernel.cells("x[0] = 7")
+    assert 0 < kernel.session.last_bytes < 2 << 20
+
+    kernel.cells("n = 'a' * 100")
+    assert 100 < kernel.session.last_bytes < 1000

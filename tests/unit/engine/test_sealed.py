@@ -66,14 +66,51 @@ def test_a_step_that_reads_it_waits_and_is_keyed_as_before(start: Start, waited:
     assert resumed.cells(MAKE, READ) == [RESTORED, RESTORED]
 
 
-def test_where_code_has_run_already_nothing_is_sealed(start: Start, waited: list[int]) -> None:
+@pytest.mark.parametrize(
+    "source",
+    [
+        "n = len('ab')",
+        "import threading\nthreading.Timer(1, print).start()",
+        "@print\ndef f(): pass",
+        "def f(a=print()): pass",
+        "def f(a: print()): pass",
+        "class A:\n    x = 1",
+        "a.b = 1",
+        "%run other.py",
+        "!ls",
+        "if True:\n    import os",
+    ],
+)
+def test_where_code_has_run_already_nothing_is_sealed(start: Start, source: str) -> None:
     start(**settings()).cells(MAKE, "n = 1")
     resumed = start(**settings())
+    resumed.session.saw(source)
     resumed.session.saw("import threading")
 
     resumed.session.resume()
 
     assert not resumed.namespace_sealed
+    assert resumed["x"][5] == 5
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "%load_ext kitaru_nb\n%matplotlib inline\n'What it is.'\nimport numpy as np\nfrom os import path",
+        "RATES = {'lr': [-0.1, 1e-3]}\n\ndef f(a: list[int] = [1], *b: int, c=None) -> int: return g(a)",
+        "async def f(): return await g()",
+    ],
+)
+def test_where_cells_have_only_imported_and_defined_a_large_value_is_mapped(
+    start: Start, source: str
+) -> None:
+    start(**settings()).cells(MAKE, "n = 1")
+    resumed = start(**settings())
+    resumed.session.saw(source)
+
+    resumed.session.resume()
+
+    assert resumed.namespace_sealed == [("x",)]
     assert resumed["x"][5] == 5
 
 
