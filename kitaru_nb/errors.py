@@ -68,6 +68,11 @@ class KitaruError(Exception):
         """The message, and the hint on the next line."""
         return f"{self.message}\n  Try: {self.hint}" if self.hint else self.message
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """The error as JSON: what failed, why, and what to type now."""
+        return {"error": {"kind": self.kind, "message": self.message, "hint": self.hint or None}}
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from class, arguments and attributes, so any constructor survives."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined] # typeshed lacks it

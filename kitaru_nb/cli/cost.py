@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from kitaru_nb.cli.output import Json, print_json, print_table
 from kitaru_nb.engine.costs import By, CostRow, costs
 from kitaru_nb.engine.refs import find_execution
-from kitaru_nb.stacks.comparing import dollars
+from kitaru_nb.model.cost import dollars
 from kitaru_nb.stacks.settings import begun_after
 from kitaru_nb.stacks.whereabouts import engine_with
 

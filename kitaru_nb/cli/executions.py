@@ -23,9 +23,8 @@ from kitaru_nb.cli.output import (
 )
 from kitaru_nb.engine.budget_stops import budget_wait
 from kitaru_nb.engine.describe import execution_json, result_ref, show_json
-from kitaru_nb.engine.flow import FLOW
-from kitaru_nb.engine.refs import LATEST, checkpoint_names, find_execution, steps
-from kitaru_nb.engine.replay import replay_of, replays_of
+from kitaru_nb.engine.refs import FLOW, LATEST, checkpoint_names, find_execution, steps
+from kitaru_nb.engine.replays import replays_of
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind, error_line
@@ -33,7 +32,6 @@ from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL
 from kitaru_nb.model.wait import WaitStatus, asks_again, asks_again_from
-from kitaru_nb.stacks.collecting import owes_output
 from kitaru_nb.stacks.open import chosen_stack, open_engine
 from kitaru_nb.stacks.parts import journal_at
 from kitaru_nb.stacks.settings import begun_after, resolve
@@ -95,6 +93,8 @@ def show(execution: str = LATEST, /, *, json: Json = False) -> int:
         if json:
             print_json(show_json(engine.journal, chosen))
         else:
+            from kitaru_nb.stacks.collecting import owes_output  # noqa: PLC0415 - a list needs none of it
+
             _print_execution(engine.journal, chosen)
             if owes_output(engine, chosen):
                 print(f"its output was not written here yet: kitaru-nb resume {chosen.id}")
@@ -205,6 +205,8 @@ def _heading(execution: Execution) -> list[str]:
 
 def _lineage(journal: Journal, execution: Execution) -> list[str]:
     """What the execution replays, or is called by, and what replays it."""
+    from kitaru_nb.engine.replay import replay_of  # noqa: PLC0415 - a list needs none of it
+
     lines = []
     replay = replay_of(journal, execution.id)
     if replay is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kitaru_nb.cli.output import clean, counted, duration, money, print_error, print_table, tidy_path
-from kitaru_nb.engine.describe import error_json, execution_json
+from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.errors import ConflictError
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.stacks import grid_rows
@@ -127,10 +127,10 @@ def document_of(row: Row, *, hint: str = "the same command again") -> dict[str, 
     """
     point = {"point": masked_parameters(json_parameters(row.point.values))}
     if row.error is not None:
-        return {**error_json(row.error), **point}
+        return {**row.error.document, **point}
     if row.execution is None:
         pending = ConflictError("this point has not begun", kind="not-begun", hint=hint)
-        return {**error_json(pending), **point}
+        return {**pending.document, **point}
     more = {"output": row.output, "metrics": dict(row.metrics)}
     return {**execution_json(row.execution), **point, **more}
 

@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from kitaru_nb.cli.output import print_error
 from kitaru_nb.cli.usage import usage_error
 from kitaru_nb.errors import KitaruError
-from kitaru_nb.stacks.deferred import defer_address_grammar
+from kitaru_nb.stacks.deferred import defer_imports
 from kitaru_nb.stacks.outcome import Exit, exit_code_of
 
 __all__ = ["app", "main"]
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The words after ``kitaru-nb``; those of this process by default.
     """
-    defer_address_grammar()
+    defer_imports()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     try:

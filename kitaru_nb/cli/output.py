@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from kitaru_nb.engine.describe import error_json
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.model import words
 from kitaru_nb.model.cost import small_dollars
@@ -63,7 +62,7 @@ def print_json(document: Any) -> None:
 def print_error(error: KitaruError, *, as_json: bool) -> None:
     """What failed and what to type now: on stderr, or with `as_json` as a document on stdout."""
     if as_json:
-        print_json(error_json(error))
+        print_json(error.document)
         return
     print(f"error: {clean(error.message)}", file=sys.stderr)
     if error.hint:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kitaru_nb.cli.grid import Wish, make_folder, outputs_of, run_planned, say_planned, stem_of
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.replay import replays_of
+from kitaru_nb.engine.replays import replays_of
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.settings import Settings

@@ -23,7 +23,7 @@ from kitaru_nb.cli.run import (
 )
 from kitaru_nb.engine.addresses import held_up_by
 from kitaru_nb.engine.budget_stops import is_lifted
-from kitaru_nb.engine.describe import error_json, execution_json
+from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
 from kitaru_nb.errors import KitaruError, NotFoundError, StackError, UntrustedError, UsageError
@@ -189,7 +189,7 @@ def _do_flows(
             if not several:
                 raise
             print_error(error, as_json=False)
-            documents.append(error_json(error))
+            documents.append(error.document)
             worst = worst or int(exit_code_of(error))
             continue
         if not json:

@@ -11,13 +11,11 @@ from typing import Any
 
 from kitaru_nb.cli.elsewhere import run_elsewhere, submit_detached
 from kitaru_nb.cli.output import clean, duration, print_error, print_json, print_problem
-from kitaru_nb.cli.plan import plan_json, print_plan
-from kitaru_nb.engine.describe import error_json, execution_json
-from kitaru_nb.engine.wait import OnWait
+from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.errors import KitaruError, UsageError
 from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.settings import Settings
-from kitaru_nb.model.wait import asks_again
+from kitaru_nb.model.wait import OnWait, asks_again
 from kitaru_nb.stacks.edits import OnChange
 from kitaru_nb.stacks.elsewhere import is_elsewhere
 from kitaru_nb.stacks.grid import Factor
@@ -289,12 +287,12 @@ def do(
             if not several:
                 raise
             print_error(error, as_json=False)
-            documents.append(error_json(error))
+            documents.append(error.document)
             worst = worst or int(exit_code_of(error))
             continue
         worst = worst or code_of(outcome, suspend_exit)
         failed = outcome.error
-        documents.append(execution_document(outcome, settings) if failed is None else error_json(failed))
+        documents.append(execution_document(outcome, settings) if failed is None else failed.document)
         if outcome.exit in _STOPPED:
             break
     if json:
@@ -393,6 +391,8 @@ def execution_document(outcome: Outcome, settings: Settings) -> dict[str, Any]:
 
 def plan_json_of(job: Job, found: Plan) -> dict[str, Any]:
     """The document of ``--dry-run``."""
+    from kitaru_nb.cli.plan import plan_json  # noqa: PLC0415 - what is to run needs none of it
+
     return {
         "notebook": job.notebook,
         "output": job.output,
@@ -403,6 +403,8 @@ def plan_json_of(job: Job, found: Plan) -> dict[str, Any]:
 
 def print_plan_of(job: Job, found: Plan) -> None:
     """What ``--dry-run`` prints."""
+    from kitaru_nb.cli.plan import print_plan  # noqa: PLC0415 - what is to run needs none of it
+
     goes_on = (
         f"goes on with {found.execution.id}" if found.execution is not None else "begins a new execution"
     )

@@ -12,14 +12,13 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from kitaru_nb.cli.output import Json, age, clean, duration, print_json, print_table
-from kitaru_nb.engine.addresses import find_wait, going_on, outermost
+from kitaru_nb.engine.addresses import find_wait, going_on, how_to_answer, outermost
 from kitaru_nb.engine.budget_stops import all_budget_waits
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.person import this_person
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.engine.showing import as_words
-from kitaru_nb.engine.wait import how_to_answer
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import Execution, ExecutionStatus

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.errors import NotFoundError, Suspended, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
+from kitaru_nb.model.schema import wanted
 from kitaru_nb.model.wait import Address, Wait, WaitStatus
 
-__all__ = ["find_wait", "going_on", "held_up_by", "outermost", "waiting_cells"]
+__all__ = ["find_wait", "going_on", "held_up_by", "how_to_answer", "outermost", "waiting_cells"]
 
 _SHOWN = 8
 
@@ -93,3 +95,11 @@ def held_up_by(journal: Journal, execution: ExecutionId) -> Wait | None:
         return None
     wait = journal.wait(event.data["wait"])
     return wait if wait.status is WaitStatus.PENDING else None
+
+
+def how_to_answer(wait: Wait) -> str:
+    """The command that answers a wait."""
+    address = shlex.quote(wait.address)
+    if wait.schema == {"type": "boolean"}:
+        return f"kitaru-nb approve {address}, or reject"
+    return f"kitaru-nb answer {address} --value JSON ({wanted(wait.schema)})"

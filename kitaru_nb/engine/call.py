@@ -26,6 +26,7 @@ from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.effects import Effects, Left, objects_in
 from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.outside import Outside
+from kitaru_nb.engine.refs import RESULT
 from kitaru_nb.engine.replay import Override, Replay
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
@@ -34,7 +35,7 @@ from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Group, StepKind
 
-__all__ = ["RESULT", "Call", "Options", "call_key", "called_name", "load_result", "refuse_unstorable"]
+__all__ = ["Call", "Options", "call_key", "called_name", "load_result", "refuse_unstorable"]
 
 _left: dict[tuple[str, int], str] = {}
 """By the label and address of a global: its digest as the last recorded call of this process left it."""
@@ -46,7 +47,6 @@ _left_lock = threading.Lock()
 _MOST_LEFT = 10_000
 
 _NAME = re.compile(r"[^\W\d][\w.-]*")
-RESULT = "result"
 
 
 @dataclass(frozen=True, slots=True)

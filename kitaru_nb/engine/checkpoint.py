@@ -17,6 +17,7 @@ from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.deadline import late, within
 from kitaru_nb.engine.futures import Future, OnError, gather_async, in_order
 from kitaru_nb.errors import KitaruError, TimedOutError, UsageError
+from kitaru_nb.model.words import seconds_of
 
 __all__ = ["Checkpointed", "checkpoint"]
 
@@ -123,29 +124,6 @@ def plain_function_of(function: object, what: str) -> FunctionType:
         message = f"`{function.__name__}` cannot be a {what}: it is a generator, whose result is never whole"
         raise UsageError(message, kind="not-a-function", hint="return a list of what it yields")
     return function
-
-
-def seconds_of(given: float | str | timedelta | None, called: str) -> float | None:
-    """A length of time in seconds.
-
-    Raises:
-        UsageError: kind ``bad-duration``.
-    """
-    if given is None:
-        return None
-    if isinstance(given, timedelta):
-        return given.total_seconds()
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    text = str(given).strip().lower()
-    number = text.rstrip("smhd")
-    try:
-        seconds = float(number) * units[text[len(number) :] or "s"]
-    except (ValueError, KeyError):
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        message = f"the timeout of `{called}` is `{given}`, which is not a length of time above zero"
-        raise UsageError(message, kind="bad-duration", hint="seconds, or text such as 30s, 10m, 2h")
-    return seconds
 
 
 def recorded(

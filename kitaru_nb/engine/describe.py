@@ -12,10 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kitaru_nb.engine.budget_stops import all_budget_waits
-from kitaru_nb.engine.call import RESULT
-from kitaru_nb.engine.refs import Ref, checkpoint_names, named_steps, steps, value_refs
-from kitaru_nb.engine.replay import replays_of
-from kitaru_nb.errors import KitaruError
+from kitaru_nb.engine.refs import RESULT, Ref, checkpoint_names, named_steps, steps, value_refs
+from kitaru_nb.engine.replays import replays_of
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind
@@ -26,7 +24,6 @@ __all__ = [
     "artifact_json",
     "artifacts_json",
     "checkpoints_json",
-    "error_json",
     "execution_json",
     "is_saved",
     "result_ref",
@@ -98,11 +95,6 @@ def wait_json(wait: Wait) -> dict[str, Any]:
         "reason": wait.reason,
         "binding": wait.binding,
     }
-
-
-def error_json(error: KitaruError) -> dict[str, Any]:
-    """An error: what failed, why, and what to type now."""
-    return {"error": {"kind": error.kind, "message": error.message, "hint": error.hint or None}}
 
 
 def checkpoints_json(journal: Journal, execution: Execution) -> list[dict[str, Any]]:

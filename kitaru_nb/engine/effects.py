@@ -36,7 +36,7 @@ from kitaru_nb.engine.rollback import Kind, kind_of, reached
 from kitaru_nb.engine.tensor_kinds import mark_of, put_back, same_as_mark, state_of
 from kitaru_nb.errors import UnstorableError
 
-__all__ = ["ABSENT", "TIED", "Effects", "Left", "Place", "objects_in"]
+__all__ = ["ABSENT", "Effects", "Left", "Place", "objects_in"]
 
 _identity = object.__hash__
 _MANY = 1_000_000
@@ -50,9 +50,6 @@ class _Absent:
 
 
 ABSENT = _Absent()
-
-TIED = frozenset(["result", "left"])
-"""The names under which a result is stored that is tied to what was there; part of the stored format."""
 
 _CODE = (type, FunctionType, ModuleType, CellType)
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kitaru_nb.artifacts.store import ArtifactStore
-from kitaru_nb.artifacts.values import Stored, load_values, store_values
-from kitaru_nb.artifacts.verify import Verification
 from kitaru_nb.engine.trust import Trust
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UnstorableError, UntrustedError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest
 from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.settings import Settings
+
+if TYPE_CHECKING:
+    from kitaru_nb.artifacts.store import ArtifactStore
+    from kitaru_nb.artifacts.values import Stored
+    from kitaru_nb.artifacts.verify import Verification
 
 __all__ = ["Engine", "Resolve"]
 
@@ -78,6 +80,8 @@ class Engine(ProcessBound):
 
         `before` is what these names were stored as last.
         """
+        from kitaru_nb.artifacts.values import store_values  # noqa: PLC0415 - most commands store nothing
+
         stored = store_values(
             values,
             namespace=namespace,
@@ -111,6 +115,8 @@ class Engine(ProcessBound):
             UntrustedError: kind ``untrusted-value``: loading it could run code, and no trusted
                 record holds it.
         """
+        from kitaru_nb.artifacts.values import load_values  # noqa: PLC0415 - most commands load nothing
+
         artifact = self.artifact(digest)
         if not self.trust.may_load(artifact):
             raise UntrustedError(

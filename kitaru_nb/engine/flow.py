@@ -21,13 +21,14 @@ from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.arguments import Told, script_arguments
 from kitaru_nb.engine.book import Book
-from kitaru_nb.engine.call import RESULT, Call, Options, load_result, refuse_unstorable
+from kitaru_nb.engine.call import Call, Options, load_result, refuse_unstorable
 from kitaru_nb.engine.callee import callee_of, plain_function
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.flow_handle import FlowHandle, in_background
 from kitaru_nb.engine.lease import Lease
+from kitaru_nb.engine.refs import FLOW, RESULT
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.engine.suspensions import note_suspended
@@ -39,7 +40,6 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKin
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity
 
 __all__ = [
-    "FLOW",
     "INPUTS",
     "Defined",
     "Flow",
@@ -52,7 +52,6 @@ __all__ = [
     "told_inputs",
 ]
 
-FLOW = "flow"
 INPUTS = "inputs"
 _PLAIN = (str, int, float, bool, type(None))
 _MAIN = ("__main__", "__mp_main__")

@@ -8,14 +8,13 @@ from typing import Any
 
 from kitaru_nb.engine.capture import Output
 from kitaru_nb.engine.describe import time_json
-from kitaru_nb.engine.flow import FLOW
 from kitaru_nb.engine.live_outputs import SHOWN, TOLD, noted_in
 from kitaru_nb.engine.progress import PLANNED
-from kitaru_nb.engine.sharing import AWAITED
+from kitaru_nb.engine.refs import FLOW
 from kitaru_nb.journal.claims import CLAIMED
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, StepKind, error_line
-from kitaru_nb.model.event import Event
+from kitaru_nb.model.event import AWAITED, Event
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.words import duration
 

@@ -13,7 +13,6 @@ from blake3 import blake3
 
 from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.engine.capture import OutputSink
-from kitaru_nb.engine.checkpoint import seconds_of
 from kitaru_nb.engine.commit import Written, write_groups
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.engine import Engine
@@ -28,6 +27,7 @@ from kitaru_nb.engine.steps import Pending
 from kitaru_nb.engine.touched import Touched
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, StepKind
+from kitaru_nb.model.words import seconds_of
 
 __all__ = ["CellPositions", "Positions", "steps"]
 

@@ -13,10 +13,10 @@ from blake3 import blake3
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.alone import alone, alone_async
-from kitaru_nb.engine.call import RESULT, load_result, refuse_unstorable
+from kitaru_nb.engine.call import load_result, refuse_unstorable
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
-from kitaru_nb.engine.refs import Ref
+from kitaru_nb.engine.refs import RESULT, Ref
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Group, StepKind

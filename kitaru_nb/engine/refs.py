@@ -20,7 +20,10 @@ from kitaru_nb.model.execution import Execution, ExecutionId
 from kitaru_nb.model.served import unranged
 
 __all__ = [
+    "FLOW",
     "LATEST",
+    "RESULT",
+    "TIED",
     "Found",
     "Ref",
     "checkpoint_names",
@@ -37,6 +40,15 @@ __all__ = [
 ]
 
 LATEST = "latest"
+
+FLOW = "flow"
+"""What the step of a flow itself is called."""
+
+RESULT = "result"
+"""What a value that a call, or a flow, has returned goes by."""
+
+TIED = frozenset([RESULT, "left"])
+"""The names under which a result is stored that is tied to what was there; part of the stored format."""
 
 _PREFIX = "ex_"
 _DIGEST_LENGTH = 64

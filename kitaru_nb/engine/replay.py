@@ -21,6 +21,7 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.prefix import restored_draft
+from kitaru_nb.engine.replays import REPLAYED
 from kitaru_nb.engine.secrecy import masked_draft
 from kitaru_nb.errors import StoreError, UnstorableError
 from kitaru_nb.journal.journal import Journal
@@ -38,7 +39,6 @@ from kitaru_nb.model.wait import Question
 
 __all__ = [
     "PLAN",
-    "REPLAYED",
     "Frontier",
     "Kind",
     "Override",
@@ -51,16 +51,12 @@ __all__ = [
     "refuse_removed",
     "replay_in",
     "replay_of",
-    "replays_of",
     "root_of",
     "scopes_of_overrides",
 ]
 
 PLAN = "replay"
 """Name and scope of the record that says what a replay was asked for."""
-
-REPLAYED = "replayed"
-"""The event of an execution that was replayed: it names the replay."""
 
 INPUTS = "inputs"
 _LENT = frozenset({StepKind.CALL, StepKind.MODEL, StepKind.ONCE, StepKind.VALUE, StepKind.MESSAGE})
@@ -438,11 +434,3 @@ def _replay(plan: Checkpoint) -> Replay:
 
 def _cells(told: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if told is None else tuple(told)
-
-
-def replays_of(journal: Journal, execution: ExecutionId) -> list[tuple[ExecutionId, str]]:
-    """The replays of an execution, oldest first, each with the step that it was begun from."""
-    events = journal.events(execution)
-    return [
-        (ExecutionId(event.data["by"]), str(event.data["from"])) for event in events if event.kind == REPLAYED
-    ]

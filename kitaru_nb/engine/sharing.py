@@ -17,14 +17,14 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.steps import Pending, Restore, Run, same_step
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus
+from kitaru_nb.model.event import AWAITED
 from kitaru_nb.model.execution import Attempt, ExecutionId, Identity
 
-__all__ = ["AWAITED", "GRID", "Sharing", "grid_of"]
+__all__ = ["GRID", "Sharing", "grid_of"]
 
 GRID = "grid:"
 """What the tag begins with that the executions of one grid have in common."""
 
-AWAITED = "step.awaited"
 """The event of an execution that waits for another one's cell."""
 
 _POLLS = (0.02, 0.5)  # seconds between two looks at the record: at first, and at most

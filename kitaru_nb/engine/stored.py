@@ -14,8 +14,8 @@ from typing import Any
 from kitaru_nb.artifacts.marker import marker_details, marker_in
 from kitaru_nb.artifacts.pickle_codec import not_by_itself
 from kitaru_nb.artifacts.ties import Tie, tied
-from kitaru_nb.engine.effects import TIED
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.refs import TIED
 from kitaru_nb.engine.trust import Standing
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Digest

@@ -23,7 +23,7 @@ from blake3 import blake3
 
 from kitaru_nb.analysis.directive import checked_name
 from kitaru_nb.artifacts.vault import VAULT
-from kitaru_nb.engine.checkpoint import seconds_of
+from kitaru_nb.engine.addresses import how_to_answer
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.form import Form, form_of
 from kitaru_nb.engine.observe import own_doing
@@ -31,10 +31,10 @@ from kitaru_nb.engine.scope import WAITS, Scope
 from kitaru_nb.engine.showing import digest_shown, displayed
 from kitaru_nb.errors import NotFoundError, StoreError, Suspended, TimedOutError, UsageError
 from kitaru_nb.model.artifact import Digest
-from kitaru_nb.model.schema import wanted
-from kitaru_nb.model.wait import Question, Wait, WaitStatus, binding_of
+from kitaru_nb.model.wait import OnWait, Question, Wait, WaitStatus, binding_of
+from kitaru_nb.model.words import seconds_of
 
-__all__ = ["NO_DEFAULT", "Asked", "Front", "Notify", "OnWait", "asked", "how_to_answer", "waiting"]
+__all__ = ["NO_DEFAULT", "Asked", "Front", "Notify", "OnWait", "asked", "waiting"]
 
 _POLL = 0.25  # seconds between two looks at the journal while an attempt holds on
 _NOTIFY_PATIENCE = 60  # seconds that a command may take
@@ -46,19 +46,6 @@ NO_DEFAULT: Any = type("NoDefault", (), {"__repr__": lambda _self: "..."})()
 
 Notify = Callable[[Wait], object] | str
 """Who is told that something waits: a function, or a command that gets the wait as JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class OnWait:
-    """What a run is told to do at a wait that nobody has answered, whatever the code says.
-
-    Attributes:
-        hold: For how many seconds it holds on before it suspends.
-        fail: The wait is an error instead.
-    """
-
-    hold: float = 0.0
-    fail: bool = False
 
 
 class Front(Protocol):
@@ -173,14 +160,6 @@ def waiting(scope: Scope, what: Asked, front: Front) -> Generator[float, None, A
         if not front.ask(wait, partial(_give, scope, wait)):
             yield from _held(scope, wait, what, front)
         wait, anew = journal.ask(book.attempt, question)
-
-
-def how_to_answer(wait: Wait) -> str:
-    """The command that answers a wait."""
-    address = shlex.quote(wait.address)
-    if wait.schema == {"type": "boolean"}:
-        return f"kitaru-nb approve {address}, or reject"
-    return f"kitaru-nb answer {address} --value JSON ({wanted(wait.schema)})"
 
 
 def _question(scope: Scope, what: Asked) -> Question:

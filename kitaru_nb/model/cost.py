@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Usage", "small_dollars"]
+__all__ = ["Usage", "dollars", "small_dollars"]
 
 _LEAST = 0.00005  # dollars that four digits show
 
@@ -49,3 +49,9 @@ class Usage:
 def small_dollars(cost: float) -> str:
     """``$0.0042``, and ``<$0.0001`` for what four digits would show as nothing."""
     return "<$0.0001" if 0 < cost < _LEAST else f"${cost:.4f}"
+
+
+def dollars(amount: float) -> str:
+    """Two decimals, or as many as a small amount needs."""
+    digits = 2 if not amount or amount >= 1 else 4 if amount >= 0.01 else 6
+    return f"${amount:.{digits}f}"

@@ -9,7 +9,10 @@ from typing import Any
 
 from kitaru_nb.model.execution import ExecutionId
 
-__all__ = ["Event"]
+__all__ = ["AWAITED", "Event"]
+
+AWAITED = "step.awaited"
+"""A point of a grid waits for a step that another one runs."""
 
 
 @dataclass(frozen=True, slots=True)

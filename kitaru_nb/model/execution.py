@@ -76,6 +76,11 @@ class Identity:
     replay: str | None = None
 
     @property
+    def is_headless(self) -> bool:
+        """Whether a command runs it, from a notebook to an output."""
+        return self.notebook is not None and not self.interactive
+
+    @property
     def interactive(self) -> bool:
         """Whether a person runs the cells (no output notebook is written)."""
         return self.flow is None and self.output is None

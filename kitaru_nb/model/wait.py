@@ -16,6 +16,7 @@ from kitaru_nb.model.execution import ExecutionId
 __all__ = [
     "DEADLINE",
     "Address",
+    "OnWait",
     "Question",
     "Wait",
     "WaitKind",
@@ -49,6 +50,19 @@ class WaitKind(StrEnum):
 
     PERSON = "person"
     BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True)
+class OnWait:
+    """What a run is told to do at a wait that nobody has answered, whatever the code says.
+
+    Attributes:
+        hold: For how many seconds it holds on before it suspends.
+        fail: The wait is an error instead.
+    """
+
+    hold: float = 0.0
+    fail: bool = False
 
 
 @dataclass(frozen=True, slots=True)

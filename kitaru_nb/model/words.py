@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["duration"]
+from datetime import timedelta
+
+from kitaru_nb.errors import UsageError
+
+__all__ = ["duration", "seconds_of"]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _TENTH, _TENS = 0.0995, 9.95  # from here on rounding gives 0.1 and 10
@@ -23,3 +27,26 @@ def duration(seconds: float) -> str:
         if whole >= length:
             return f"{whole // length} {unit} {whole % length // part:02d} {small}"
     return f"{whole} s"
+
+
+def seconds_of(given: float | str | timedelta | None, called: str) -> float | None:
+    """A length of time in seconds.
+
+    Raises:
+        UsageError: kind ``bad-duration``.
+    """
+    if given is None:
+        return None
+    if isinstance(given, timedelta):
+        return given.total_seconds()
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    text = str(given).strip().lower()
+    number = text.rstrip("smhd")
+    try:
+        seconds = float(number) * units[text[len(number) :] or "s"]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        message = f"the timeout of `{called}` is `{given}`, which is not a length of time above zero"
+        raise UsageError(message, kind="bad-duration", hint="seconds, or text such as 30s, 10m, 2h")
+    return seconds

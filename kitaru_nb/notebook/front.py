@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from kitaru_nb.engine.addresses import how_to_answer
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.showing import is_picture
-from kitaru_nb.engine.wait import OnWait, how_to_answer
 from kitaru_nb.errors import Suspended
-from kitaru_nb.model.wait import Wait
+from kitaru_nb.model.wait import OnWait, Wait
 from kitaru_nb.notebook import display
 from kitaru_nb.notebook.answering import Answering
 from kitaru_nb.stacks.terminal import TerminalFront

@@ -16,10 +16,10 @@ from kitaru_nb.engine.replay import replay_in
 from kitaru_nb.engine.replay_cells import CellReplay
 from kitaru_nb.engine.session import Session
 from kitaru_nb.engine.sharing import grid_of
-from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.model.execution import Attempt, ExecutionId
 from kitaru_nb.model.stack import Stack
+from kitaru_nb.model.wait import OnWait
 from kitaru_nb.notebook import extension
 from kitaru_nb.notebook.callbacks import callbacks_of
 from kitaru_nb.notebook.opening import namespace_of

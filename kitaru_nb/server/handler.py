@@ -18,7 +18,6 @@ from jupyter_server.auth.identity import User
 from jupyter_server.base.handlers import APIHandler
 from tornado.web import HTTPError
 
-from kitaru_nb.engine.describe import error_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import (
     ConflictError,
@@ -257,11 +256,11 @@ class KitaruHandler(APIHandler):
         """Every error as the document that the command line prints."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, KitaruError):
-            status_code, document = status_of(error), error_json(error)
+            status_code, document = status_of(error), error.document
         else:
             told = error.log_message if isinstance(error, HTTPError) else None
             message = told or responses.get(status_code, "unknown error").lower()
-            document = error_json(KitaruError(message, kind=f"http-{status_code}"))
+            document = KitaruError(message, kind=f"http-{status_code}").document
         self.set_status(status_code)
         self.finish(json.dumps(document))
 

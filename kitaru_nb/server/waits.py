@@ -8,7 +8,7 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado.web import authenticated
 
-from kitaru_nb.engine.describe import error_json, wait_json
+from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import ExecutionId
@@ -102,7 +102,7 @@ class Answer(KitaruHandler):
                 if error.kind != "invalid-answer":
                     raise
                 schema = engine.journal.wait(wanted).schema or {}
-                return {**error_json(error), "fields": misfits(body["answer"], schema)}
+                return {**error.document, "fields": misfits(body["answer"], schema)}
             return wait_json(given)
 
         found = await self.change(place.execution, change)

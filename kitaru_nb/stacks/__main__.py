@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from kitaru_nb.stacks.deferred import defer_address_grammar
+from kitaru_nb.stacks.deferred import defer_imports
 
 __all__ = ["main"]
 
@@ -14,7 +14,7 @@ _PROCESSES = ("background", "batch_worker", "probe", "submitted")
 
 def main() -> int:
     """Run the process that the first word names; its exit code."""
-    defer_address_grammar()
+    defer_imports()
     name = sys.argv.pop(1)
     if name not in _PROCESSES:
         raise SystemExit(f"there is no process `{name}`")

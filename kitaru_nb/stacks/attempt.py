@@ -29,13 +29,12 @@ from kitaru_nb.engine.progress import PLANNED
 from kitaru_nb.engine.recovery import Restored, damaged
 from kitaru_nb.engine.secrecy import learn_from
 from kitaru_nb.engine.steps import step_name
-from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import ConflictError, CorruptError, KernelError, KitaruError, StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
 from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity
-from kitaru_nb.model.wait import asks_again_from
+from kitaru_nb.model.wait import OnWait, asks_again_from
 from kitaru_nb.stacks.client import CellClient, KernelDied, Reply, TimedOut, reported
 from kitaru_nb.stacks.kernels import HeadlessKernel, describe_exit
 from kitaru_nb.stacks.manager import NotebookManager

@@ -13,10 +13,10 @@ from typing import Any
 
 from kitaru_nb import errors
 from kitaru_nb.artifacts.vault import VAULT
-from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.model.wait import OnWait
 from kitaru_nb.stacks.local import Job
 from kitaru_nb.stacks.notebooks import json_parameters
 from kitaru_nb.stacks.open import chosen_stack

@@ -18,7 +18,6 @@ from kitaru_nb.model.execution import (
     is_alive,
 )
 from kitaru_nb.stacks.launcher import Launchers
-from kitaru_nb.stacks.resuming import is_headless
 from kitaru_nb.stacks.submissions import submission_of
 
 __all__ = ["cancel", "end_job"]
@@ -58,7 +57,7 @@ def cancel(journal: Journal, execution: ExecutionId, *, by: str) -> Execution:
         if not running:
             attempt = journal.resume(execution, owner=current_owner())
         journal.finish(attempt, ExecutionStatus.CANCELLED, reason=reason)
-    if running and is_headless(found):
+    if running and found.identity.is_headless:
         _tell(attempt.owner)
     return journal.execution(execution)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from kitaru_nb.engine.diff import ExecutionDiff, StepDiff, diff_executions
 from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.cost import dollars
 from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
 
-__all__ = ["beside", "compared", "dollars", "line_of", "page", "told_first"]
+__all__ = ["beside", "compared", "line_of", "page", "told_first"]
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -35,12 +36,6 @@ def told_first(found: ExecutionDiff) -> str:
     """Where two executions part, in one line."""
     first = found.first
     return "no step differs" if first is None else f"the first difference is in `{first.title}`"
-
-
-def dollars(amount: float) -> str:
-    """Two decimals, or as many as a small amount needs."""
-    digits = 2 if not amount or amount >= 1 else 4 if amount >= 0.01 else 6
-    return f"${amount:.{digits}f}"
 
 
 def seconds(length: float) -> str:

@@ -16,7 +16,8 @@ from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.engine.arguments import Told, given_again, is_own_command
 from kitaru_nb.engine.callee import plain_function
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FLOW, INPUTS, Defined, Flow, Turn, defining, is_flow_of
+from kitaru_nb.engine.flow import INPUTS, Defined, Flow, Turn, defining, is_flow_of
+from kitaru_nb.engine.refs import FLOW
 from kitaru_nb.errors import KitaruError, NotFoundError, Suspended, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind
 from kitaru_nb.model.execution import Execution, ExecutionStatus

@@ -24,11 +24,11 @@ from kitaru_nb.engine.earlier import earlier_executions, steps_of_executions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.plan import CellPlan, PlannedCell, foresee
-from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.model.wait import OnWait
 from kitaru_nb.stacks.edits import OnChange, refuse_edited, settled
 from kitaru_nb.stacks.kernels import python_kernel
 from kitaru_nb.stacks.notebooks import (

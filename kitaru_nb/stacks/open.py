@@ -14,11 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kitaru_nb.artifacts.local_store import LocalStore
-from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, Found, find_artifact
-from kitaru_nb.engine.stored import stored_names
 from kitaru_nb.engine.trust import Trust
 from kitaru_nb.errors import NotFoundError, StoreError, UnstorableError, UsageError
 from kitaru_nb.journal.sql_journal import SqlJournal
@@ -41,6 +38,7 @@ from kitaru_nb.stacks.quotas import space_of
 from kitaru_nb.stacks.settings import resolve
 
 if TYPE_CHECKING:
+    from kitaru_nb.artifacts.local_store import LocalStore
     from kitaru_nb.artifacts.zarr_store import ArtifactZarrStore
 
 __all__ = [
@@ -175,8 +173,14 @@ def open_store(settings: Settings, *, journal: SqlJournal | None, read_only: boo
     folder = store_folder(settings, stack)
     owner = _owner(stack, journal)
     if folder is not None:
-        return LocalStore(folder, read_only=read_only, owner=owner)
+        return _local_store(folder, read_only=read_only, owner=owner)
     return object_store(settings, stack, read_only=read_only, owner=owner)
+
+
+def _local_store(folder: Path, **options: Any) -> LocalStore:
+    from kitaru_nb.artifacts.local_store import LocalStore  # noqa: PLC0415 - values elsewhere need none of it
+
+    return LocalStore(folder, **options)
 
 
 def _owner(stack: Stack, journal: SqlJournal | None) -> str | None:
@@ -210,7 +214,7 @@ def _joined(
         writable()
         limit.check()
 
-    store = LocalStore(
+    store = _local_store(
         folder, room=limit.room, owner=_owner(stack, journal), anchor=file, patience=settings.patience
     )
     said = [f"{what}; {todo}" for what, todo in filter(None, [parted(settings, stack)])]
@@ -288,6 +292,9 @@ def load_stored(
         UnstorableError: kinds ``unstorable-value`` and ``not-by-itself``: it is the result of a call
             that was there before, and could not be stored by itself, or was not by an early version.
     """
+    from kitaru_nb.artifacts.marker import is_marker  # noqa: PLC0415 - most commands load no value
+    from kitaru_nb.engine.stored import stored_names  # noqa: PLC0415 - as above
+
     settings = settings or resolve()
     with closing(open_engine(settings, read_only=True)) as engine:
         found = find_artifact(engine.journal, name_or_ref, execution=execution or LATEST)

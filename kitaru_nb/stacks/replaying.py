@@ -9,9 +9,9 @@ from typing import Any
 from kitaru_nb.engine.card import card
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FLOW, defining
+from kitaru_nb.engine.flow import defining
 from kitaru_nb.engine.flow_handle import FlowHandle, in_background
-from kitaru_nb.engine.refs import LATEST, find_execution
+from kitaru_nb.engine.refs import FLOW, LATEST, find_execution
 from kitaru_nb.errors import KitaruError, Suspended, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.stacks.background import Background, log_of

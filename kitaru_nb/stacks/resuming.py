@@ -30,7 +30,6 @@ __all__ = [
     "can_go_on",
     "go_on",
     "has_its_answer",
-    "is_headless",
     "job_again",
     "refuse_waiting",
     "resumable",
@@ -43,7 +42,7 @@ def can_go_on(execution: Execution) -> bool:
     """Whether `resume` without a name would consider it."""
     if execution.identity.flow is not None:
         return execution.status.continues and execution.identity.within is None
-    return execution.status.continues and is_headless(execution) and _has_files(execution)
+    return execution.status.continues and execution.identity.is_headless and _has_files(execution)
 
 
 def resumable(execution: Execution) -> Execution:
@@ -54,7 +53,7 @@ def resumable(execution: Execution) -> Execution:
     """
     if execution.identity.flow is not None and execution.status.continues:
         return execution
-    if execution.identity.flow is None and not is_headless(execution):
+    if execution.identity.flow is None and not execution.identity.is_headless:
         raise UsageError(
             f"`{execution.id}` is run by hand in a kernel, not by a command",
             kind="interactive-execution",
@@ -233,11 +232,6 @@ def start_process(
 def _opened(log: Path) -> IO[bytes]:
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
-
-
-def is_headless(execution: Execution) -> bool:
-    """Whether a command runs it, from a notebook to an output."""
-    return execution.identity.notebook is not None and not execution.identity.interactive
 
 
 def _has_files(execution: Execution) -> bool:

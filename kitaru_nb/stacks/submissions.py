@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.vouching import signed_record, signer_of
-from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, Execution
+from kitaru_nb.model.wait import OnWait
 from kitaru_nb.stacks.launcher import Handle
 from kitaru_nb.stacks.outcome import Exit, Outcome
 

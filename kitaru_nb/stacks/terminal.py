@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kitaru_nb.engine.showing import as_words
-from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import ConflictError, UsageError
 from kitaru_nb.model.schema import wanted
-from kitaru_nb.model.wait import Wait
+from kitaru_nb.model.wait import OnWait, Wait
 
 __all__ = ["TerminalFront", "ask_there", "is_terminal"]
 

@@ -24,12 +24,12 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.prefix import matching_prefix
 from kitaru_nb.engine.replay import replay_of
-from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.model.wait import OnWait
 from kitaru_nb.stacks.attempt import AttemptRun
 from kitaru_nb.stacks.begun import note_begun
 from kitaru_nb.stacks.edits import OnChange, refuse_edited, settled

@@ -17,7 +17,7 @@ import pytest
 
 from kitaru_nb.cli.main import main
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.flow import FLOW
+from kitaru_nb.engine.refs import FLOW
 from kitaru_nb.errors import ConflictError
 from kitaru_nb.model.checkpoint import StepKind
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner, owner_of, queue_owner

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import ConflictError, KernelError, KitaruError
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus
+from kitaru_nb.model.wait import OnWait
 from kitaru_nb.stacks import batch
 from kitaru_nb.stacks.batch import Began, Ended, Event, Lost, Pool, Said
 from kitaru_nb.stacks.batch_protocol import Again, Replayed, answer_heard, answer_told, task_told, work_heard

@@ -25,8 +25,8 @@ def is_valid_syntax_iri(value):
 _TRY = """
 import json, sys
 if {deferred}:
-    from kitaru_nb.stacks.deferred import defer_address_grammar
-    defer_address_grammar()
+    from kitaru_nb.stacks.deferred import defer_imports
+    defer_imports()
 import jsonschema
 loaded = lambda: "rfc3987_syntax.syntax_helpers" in sys.modules
 at_import = loaded()
@@ -80,3 +80,38 @@ except SystemExit:
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
 
     assert ran.stdout.splitlines()[-1] == "asked True"
+
+
+def test_papermill_is_loaded_without_pyarrow_and_reads_where_that_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "a.ipynb").write_text("{}")
+    code = """
+import sys
+from kitaru_nb.stacks.deferred import defer_imports
+defer_imports()
+from papermill import iorw
+print(sorted({"pyarrow", "numpy"} & sys.modules.keys()))
+print([type(found).__name__ for found in (iorw.FileSelector("a"), iorw.FileSelector("b"))])
+import pyarrow.fs
+from pyarrow.fs import FileSelector, LocalFileSystem
+print(type(iorw.FileSelector("a")) is FileSelector is pyarrow.fs.FileSelector)
+print([found.base_name for found in LocalFileSystem().get_file_info(iorw.FileSelector(sys.argv[1]))])
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+
+    assert ran.stdout.splitlines() == ["[]", "['FileSelector', 'FileSelector']", "True", "['a.ipynb']"]
+
+
+@pytest.mark.parametrize("first", ["pyarrow.fs", "papermill.iorw"])
+def test_who_needs_pyarrow_has_all_of_it(first: str) -> None:
+    code = f"""
+from kitaru_nb.stacks.deferred import defer_imports
+defer_imports()
+import {first}
+import papermill.iorw, pyarrow.fs, pyarrow.parquet, pyarrow.dataset
+print(type(pyarrow.fs.FileSelector), type(papermill.iorw.FileSelector("a")) is pyarrow.fs.FileSelector)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "<class 'type'> True\n"

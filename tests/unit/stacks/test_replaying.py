@@ -15,7 +15,8 @@ from kitaru_nb.engine.describe import show_json
 from kitaru_nb.engine.flow_handle import FlowHandle
 from kitaru_nb.engine.gc import Policy, collect
 from kitaru_nb.engine.refs import checkpoint_names, steps
-from kitaru_nb.engine.replay import replay_of, replays_of
+from kitaru_nb.engine.replay import replay_of
+from kitaru_nb.engine.replays import replays_of
 from kitaru_nb.errors import NotFoundError, StoreError, Suspended, UnstorableError, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.stacks.flows import here

@@ -18,10 +18,9 @@ from kitaru_nb import checkpoint, flow, gather, wait
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import form_schema
 from kitaru_nb.engine.context import current_scope, provide_front
-from kitaru_nb.engine.wait import OnWait
 from kitaru_nb.errors import NotFoundError, Suspended, SuspendedExit, TimedOutError, UsageError
 from kitaru_nb.model.execution import ExecutionStatus
-from kitaru_nb.model.wait import Wait, WaitStatus
+from kitaru_nb.model.wait import OnWait, Wait, WaitStatus
 from kitaru_nb.stacks.flows import here
 from kitaru_nb.stacks.replaying import replay
 
