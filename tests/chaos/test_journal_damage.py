@@ -22,7 +22,7 @@ from kitaru_nb.testing import a_draft, a_stored_value, dead_owner, digest_of
 
 pytestmark = pytest.mark.chaos
 
-SWEEP = int(os.environ.get("KITARU_NB_TEST_DAMAGES", "1500"))
+MORE = int(os.environ.get("KITARU_NB_TEST_CHAOS", "1"))
 
 Answers = dict[str, object]
 
@@ -135,14 +135,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 @pytest.mark.timeout(1200)
-def test_no_damage_gives_wrong_data(store: Store, tmp_path: Path, record_property) -> None:
+@pytest.mark.parametrize("count", [400, pytest.param(3000, marks=pytest.mark.slow)])
+def test_no_damage_gives_wrong_data(store: Store, count: int, tmp_path: Path, record_property) -> None:
     dice = random.Random(20240229)
     names = [name for name in store.files if not name.endswith("-head")]
     total: Counter[str] = Counter()
 
     for name in names:
         damages = damaged_files(store, name, dice)
-        for number in range(SWEEP // len(names)):
+        for number in range(count * MORE // len(names)):
             total += store.judge(tmp_path / f"case{number}", next(damages))
 
     record_property("answers", dict(total))
