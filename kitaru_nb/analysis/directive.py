@@ -184,6 +184,8 @@ def checked_name(name: str) -> str:
     Raises:
         UsageError: kind ``bad-name``.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"`{name!r}` cannot be a name: it is no text", kind="bad-name", hint='name="load"')
     name = unicodedata.normalize("NFC", name)
     reason = _name_fault(name)
     if reason is None:

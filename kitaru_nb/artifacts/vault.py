@@ -41,6 +41,7 @@ _LITERAL = re.compile(
     r"""[rbuf]{0,2}(["'])([^"'\n\\]{12,512})\2"""
 )
 _ANY_LITERAL = re.compile(r"""["']([^"'\n\\]{12,512})["']""")
+_BARE = frozenset(["key", "keys", "token", "tokens"])
 _FORMS_OF = 4096  # a longer value is looked for as it is
 
 
@@ -334,6 +335,19 @@ class Vault:
             return text
         return _with_labels(text, [(start, end, f"shape:{family}") for start, end, family in shapes_in(text)])
 
+    def mask_shown(self, text: str) -> str:
+        """What was shown as `mask` gives it, and without what it spells out under a secret's name.
+
+        That is how Python shows containers and objects: ``{'api_key': '…'}``, ``Login(password='…')``.
+        A name that is nothing but the word is left: what is shown is full of keys and tokens.
+        """
+        text = self.mask(text)
+        if len(text) < LEAST or not any(map(text.lower().__contains__, SECRET_WORDS)):
+            return text
+        found = (match for match in _spelled(text) if match[1].lower() not in _BARE)
+        spans = [(*match.span(3), f"name:{match[1]}") for match in found]
+        return _with_labels(text, spans) if spans else text
+
     def settled(self, text: str) -> int:
         """How much of a text that goes on can be masked: what follows may be the beginning of a secret."""
         forms = self._known_forms()
@@ -510,9 +524,19 @@ def _is_aws_pair(before: str, text: str) -> bool:
 
 def _literals(source: str) -> Iterator[tuple[str, str]]:
     """Names and values of the string literals that stand under a secret's name."""
-    for match in _LITERAL.finditer(source):
-        if is_secret_under(match.group(1), match.group(3)):
-            yield match.group(1), match.group(3)
+    for match in _spelled(source):
+        yield match.group(1), match.group(3)
+
+
+def _spelled(text: str) -> Iterator[re.Match[str]]:
+    """Where a literal stands under a secret's name, of `_LITERAL`: the name, a quote and the value."""
+    match = _LITERAL.search(text)
+    while match is not None:
+        is_one = is_secret_under(match.group(1), match.group(3))
+        if is_one:
+            yield match
+        # What was taken for a value may be the next name: {'user': 'ana', 'client_secret': …}
+        match = _LITERAL.search(text, match.end() if is_one else match.end(1))
 
 
 def _places(text: str, value: str) -> Iterator[int]:

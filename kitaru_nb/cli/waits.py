@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from kitaru_nb.cli.output import Json, age, clean, duration, print_json, print_table
 from kitaru_nb.engine.addresses import find_wait, going_on, how_to_answer, outermost
+from kitaru_nb.engine.answer import give_answer
 from kitaru_nb.engine.budget_stops import all_budget_waits
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.engine import Engine
@@ -115,7 +116,7 @@ def _answer(text: str, value: str, reason: str | None, *, json: bool) -> int:
         address = find_wait(journal, text)
         given = _parsed(journal, address, value)
         before = _known(journal, address)
-        found = journal.answer_wait(str(address), given, by=this_person(), source="cli", reason=reason)
+        found = give_answer(journal, str(address), given, by=this_person(), source="cli", reason=reason)
         execution = journal.execution(address.execution)
         goes_on = None if found.asked_at is None else _goes_on(engine, execution)
         if json:

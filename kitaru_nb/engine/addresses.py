@@ -21,7 +21,8 @@ def find_wait(journal: Journal, text: str) -> Address:
     """The wait that `text` names: its address, or the name alone of exactly one that is pending.
 
     In an address the execution may be the start of an id, or ``latest``. Nobody needs to have
-    asked it yet.
+    asked it yet. By the name alone of waits that are all over, the newest is meant: whoever comes
+    late is told how it ended.
 
     Raises:
         NotFoundError: kinds ``unknown-execution``, ``unknown-wait``.
@@ -33,8 +34,10 @@ def find_wait(journal: Journal, text: str) -> Address:
             message = f"`{text}` is not the address of a wait"
             raise UsageError(message, kind="bad-address", hint="EXECUTION/NAME, such as latest/publish")
         return Address(find_execution(journal, typed.execution).id, typed.name, typed.number)
-    pending = [wait for wait in journal.waits() if wait.status is WaitStatus.PENDING]
+    known = journal.waits()
+    pending = [wait for wait in known if wait.status is WaitStatus.PENDING]
     named = [wait for wait in pending if text in (wait.label, f"{wait.label}#1")]
+    named = named or [wait for wait in known if text in (wait.label, f"{wait.label}#1")][:1]
     if len(named) == 1:
         return Address(named[0].execution, named[0].name, named[0].number)
     if named:

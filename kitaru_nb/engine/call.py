@@ -66,10 +66,10 @@ def called_name(function: Callable[..., Any], name: str | None) -> str:
     Raises:
         UsageError: kind ``bad-name``.
     """
-    found = name if name is not None else function.__name__
+    found = str(name) if name is not None else function.__name__
     if found == "<lambda>":
         found = "function"
-    if not _NAME.fullmatch(found):
+    if not _NAME.fullmatch(found) or not isinstance(name, str | None):
         message = f"`{found}` cannot be the name of a checkpoint"
         raise UsageError(
             message, kind="bad-name", hint="letters, digits, `_`, `-` and `.`, such as fetch-rows"

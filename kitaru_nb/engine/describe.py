@@ -6,6 +6,7 @@ null.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -89,7 +90,7 @@ def wait_json(wait: Wait) -> dict[str, Any]:
         "status": wait.status.value,
         "asked_at": time_json(wait.asked_at),
         "deadline": time_json(wait.deadline),
-        "answer": wait.answer,
+        "answer": _finite(wait.answer),
         "answered_by": wait.answered_by,
         "answered_at": time_json(wait.answered_at),
         "reason": wait.reason,
@@ -181,6 +182,15 @@ def _artifact(
     if isinstance(known, Tombstone):
         fields["removed"] = {"at": time_json(known.at), "policy": known.policy}
     return fields
+
+
+def _finite(answer: Any) -> Any:
+    """An answer as JSON: an early release took numbers that JSON cannot write, which are told as text."""
+    try:
+        json.dumps(answer, allow_nan=False)
+    except ValueError:
+        return json.loads(json.dumps(answer), parse_constant=str)
+    return answer
 
 
 def _number(value: float | None) -> float | None:

@@ -524,7 +524,7 @@ def _status_after(error: BaseException) -> ExecutionStatus:
 
 
 def _reason(error: BaseException) -> str:
-    text = VAULT.mask(str(error)).partition("\n")[0]
+    text = VAULT.mask_shown(str(error)).partition("\n")[0]
     if isinstance(error, Suspended):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

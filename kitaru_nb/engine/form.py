@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.schema import misfit, schema_fault, wanted
+from kitaru_nb.model.wait import is_same_json
 
 __all__ = ["Form", "form_of"]
 
@@ -89,13 +91,15 @@ def _of_json_schema(schema: Mapping[str, Any]) -> Form:
 def _of_type(kind: Any) -> Form:
     from pydantic import PydanticUserError, TypeAdapter  # noqa: PLC0415 - bool and text go without
 
-    from kitaru_nb.engine.form_schema import closed_schema, serializer_of  # noqa: PLC0415 - as above
+    from kitaru_nb.engine.form_schema import closed_schema, comes_back, serializer_of  # noqa: PLC0415 - as above
 
     try:
         if isinstance(kind, FunctionType | BuiltinFunctionType | MethodType):
             raise TypeError("a function is no type")
         adapter = TypeAdapter(kind)
         known_by = _as_json(adapter.json_schema())
+        if isinstance(kind, type) and issubclass(kind, Enum) and not all(comes_back(m.value) for m in kind):
+            return _of_members(kind, known_by, adapter)
         schema = _as_json(closed_schema(adapter))
         serializer = serializer_of(adapter)
     except (PydanticUserError, TypeError, ValueError, NameError) as error:
@@ -106,6 +110,22 @@ def _of_type(kind: Any) -> Form:
         return serializer.to_python(adapter.validate_python(value), mode="json")
 
     return Form(schema, lambda answer: adapter.validate_json(json.dumps(answer)), dump, known_by)
+
+
+def _of_members(kind: type[Enum], schema: Mapping[str, Any], adapter: Any) -> Form:
+    """The form for an Enum whose values JSON has other things for, such as dates and tuples."""
+    told = [(_as_json(adapter.dump_python(member, mode="json")), member) for member in kind]
+
+    def build(answer: Any) -> Any:
+        found = next((member for each, member in told if is_same_json(each, answer)), None)
+        if found is None:
+            raise ValueError(f"`{answer!r}` is no value of `{kind.__name__}`")
+        return found
+
+    def dump(value: object) -> Any:
+        return next((each for each, member in told if value is member or value == member.value), value)
+
+    return Form(schema, build, dump)
 
 
 def _as_json(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -10,7 +11,7 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import SchemaSerializer, core_schema
 
-__all__ = ["closed_schema", "serializer_of"]
+__all__ = ["closed_schema", "comes_back", "serializer_of"]
 
 
 def closed_schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:
@@ -30,9 +31,22 @@ class _Closed(GenerateJsonSchema):
             self.resolve_ref_schema(found)["additionalProperties"] = False
         return found
 
+    def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
+        if not all(comes_back(member.value) for member in schema["members"]):
+            raise TypeError(f"the values of `{schema['cls'].__name__}` inside of it are no JSON")
+        return super().enum_schema(schema)
+
     def dataclass_args_schema(self, schema: core_schema.DataclassArgsSchema) -> JsonSchemaValue:
         fields = [field for field in schema["fields"] if field.get("init", True)]
         return super().dataclass_args_schema({**schema, "fields": fields})
+
+
+def comes_back(value: object) -> bool:
+    """Whether a value is the same after it was written as JSON and read."""
+    try:
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (TypeError, ValueError):
+        return False
 
 
 def serializer_of(adapter: TypeAdapter[Any]) -> SchemaSerializer:

@@ -74,7 +74,7 @@ def steps(items: Iterable[T], *, every: float | str | timedelta = "10m", name: s
     Raises:
         UsageError: `every` is no length of time; or the name is used by another loop of the cell.
     """
-    pause = 0.0 if every in (0, "0") else seconds_of(every, "steps") or 0.0
+    pause = 0.0 if every in (0, "0", timedelta(0)) else seconds_of(every, "steps") or 0.0
     scope = current_scope()
     positions = None if scope is None or scope.parent is not None else scope.positions
     if scope is None or positions is None:

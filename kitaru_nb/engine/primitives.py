@@ -131,7 +131,7 @@ def log(**values: object) -> None:
     scope = current_scope()
     if scope is None:
         return
-    noted = {name: VAULT.mask_json(_plain(value)) for name, value in values.items()}
+    noted = {name: VAULT.mask_json(_plain(value), name) for name, value in values.items()}
     _note(scope, "log", {"log": noted})
 
 
@@ -146,7 +146,7 @@ def _plain(value: object) -> Any:
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError):
-        return repr(value)[:2000]
+        return VAULT.mask_shown(repr(value)[:2000])
 
 
 def save(name: str, value: object) -> str:

@@ -29,7 +29,7 @@ def masked_draft(draft: Draft) -> Draft:
     if draft.outputs:
         changes["outputs"] = tuple(masked_output(output) for output in draft.outputs)
     if draft.error is not None:
-        changes["error"] = {key: VAULT.mask(text) for key, text in draft.error.items()}
+        changes["error"] = {key: VAULT.mask_shown(text) for key, text in draft.error.items()}
     told = "\n".join([*draft.conditions, *(str(file["path"]) for file in draft.files)])
     if VAULT.mask(told) != told:
         # A file with a secret in its name is not found again: the step runs again. What was written is
@@ -81,8 +81,28 @@ _LABEL = re.compile(r"secret:(?:env|param|name|shape):[\w.$-]+")
 def masked_output(output: Mapping[str, Any]) -> Mapping[str, Any]:
     """A Jupyter output with labels in the place of secrets; pictures are left alone."""
     return {
-        key: {kind: value if kind in _BINARY else VAULT.mask_json(value) for kind, value in content.items()}
+        key: {kind: _masked_data(kind, value) for kind, value in content.items()}
         if key == "data" and isinstance(content, Mapping)
+        else _masked_words(content)
+        if key in _WORDS
         else VAULT.mask_json(content)
         for key, content in output.items()
     }
+
+
+_WORDS = ("text", "evalue", "traceback")
+
+
+def _masked_data(kind: str, value: Any) -> Any:
+    if kind in _BINARY:
+        return value
+    return _masked_words(value) if kind == "text/plain" else VAULT.mask_json(value)
+
+
+def _masked_words(content: Any) -> Any:
+    """What Python has shown: text, or a list of its lines."""
+    if isinstance(content, str):
+        return VAULT.mask_shown(content)
+    return (
+        [_masked_words(each) for each in content] if isinstance(content, list) else VAULT.mask_json(content)
+    )

@@ -24,6 +24,7 @@ from blake3 import blake3
 from kitaru_nb.analysis.directive import checked_name
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.addresses import how_to_answer
+from kitaru_nb.engine.answer import give_answer
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.form import Form, form_of
 from kitaru_nb.engine.observe import own_doing
@@ -124,7 +125,7 @@ def asked(
         default=None if default is NO_DEFAULT else form.default(default),
         has_default=default is not NO_DEFAULT,
         notify=notify,
-        hold=seconds_of(hold or None, called) or 0.0,
+        hold=seconds_of(hold or None, called, what="hold") or 0.0,
     )
 
 
@@ -171,11 +172,15 @@ def _question(scope: Scope, what: Asked) -> Question:
         text=VAULT.mask(what.text),
         schema=what.form.schema,
         binding=binding_of(what.text, what.form.identity, shown),
-        show=None if what.show is None else VAULT.mask_json(displayed(what.show)),
+        show=None if what.show is None else _masked(displayed(what.show)),
         timeout=what.timeout,
         default=what.default,
         has_default=what.has_default,
     )
+
+
+def _masked(shown: Any) -> Any:
+    return VAULT.mask_shown(shown) if isinstance(shown, str) else VAULT.mask_json(shown)
 
 
 def _held(scope: Scope, wait: Wait, what: Asked, front: Front) -> Generator[float, None, None]:
@@ -213,8 +218,8 @@ def _give(scope: Scope, wait: Wait, answer: Any) -> object:
     from kitaru_nb.engine.person import this_person  # noqa: PLC0415 - only where somebody is asked
 
     journal = scope.book.engine.journal
-    return journal.answer_wait(
-        wait.address, answer, by=this_person(), source="terminal", binding=wait.binding
+    return give_answer(
+        journal, wait.address, answer, by=this_person(), source="terminal", binding=wait.binding
     )
 
 
@@ -224,8 +229,8 @@ def _answered_by(scope: Scope, wait: Wait, value: Digest, key: str) -> Wait:
 
     engine = scope.book.engine
     answer: Any = engine.get(value, namespace={})[key]
-    return engine.journal.answer_wait(
-        wait.address, answer, by=this_person(), source="replay", binding=wait.binding
+    return give_answer(
+        engine.journal, wait.address, answer, by=this_person(), source="replay", binding=wait.binding
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, time
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -70,9 +72,24 @@ def _faults(answer: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
     from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
     from referencing import Registry  # noqa: PLC0415 - as above
 
-    checker = Draft202012Validator.FORMAT_CHECKER
-    validator = Draft202012Validator(schema, registry=Registry(), format_checker=checker)
+    validator = Draft202012Validator(schema, registry=Registry(), format_checker=_format_checker())
     yield from validator.iter_errors(answer)
+
+
+@cache
+def _format_checker() -> Any:
+    """What tells whether text is of a format; a time of day or a moment needs no zone, as in Python."""
+    from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415 - as above
+
+    checker = FormatChecker()
+    checker.checkers = dict(Draft202012Validator.FORMAT_CHECKER.checkers)
+    for name, read in (("date-time", datetime.fromisoformat), ("time", time.fromisoformat)):
+        checker.checks(name, raises=ValueError)(partial(_reads, read))
+    return checker
+
+
+def _reads(read: Callable[[str], object], value: object) -> bool:
+    return not isinstance(value, str) or read(value) is not None
 
 
 def _in_pointer(part: object) -> str:

@@ -10,6 +10,7 @@ __all__ = ["duration", "seconds_of"]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _TENTH, _TENS = 0.0995, 9.95  # from here on rounding gives 0.1 and 10
+_LONGEST = 1e11  # seconds: the calendar ends before three such lengths have passed
 
 
 def duration(seconds: float) -> str:
@@ -29,8 +30,8 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-def seconds_of(given: float | str | timedelta | None, called: str) -> float | None:
-    """A length of time in seconds.
+def seconds_of(given: float | str | timedelta | None, called: str, *, what: str = "timeout") -> float | None:
+    """A length of time in seconds: the `what` of something that is called so.
 
     Raises:
         UsageError: kind ``bad-duration``.
@@ -38,7 +39,7 @@ def seconds_of(given: float | str | timedelta | None, called: str) -> float | No
     if given is None:
         return None
     if isinstance(given, timedelta):
-        return given.total_seconds()
+        given = given.total_seconds()
     units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
     text = str(given).strip().lower()
     number = text.rstrip("smhd")
@@ -46,7 +47,7 @@ def seconds_of(given: float | str | timedelta | None, called: str) -> float | No
         seconds = float(number) * units[text[len(number) :] or "s"]
     except (ValueError, KeyError):
         seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        message = f"the timeout of `{called}` is `{given}`, which is not a length of time above zero"
+    if not 0 < seconds <= _LONGEST:
+        message = f"the {what} of `{called}` is `{given}`, which is not a length of time above zero"
         raise UsageError(message, kind="bad-duration", hint="seconds, or text such as 30s, 10m, 2h")
     return seconds

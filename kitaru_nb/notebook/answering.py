@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from kitaru_nb.engine.answer import give_answer
 from kitaru_nb.engine.person import this_person
 from kitaru_nb.errors import ConflictError, KitaruError, UsageError
 from kitaru_nb.model.schema import misfits
@@ -83,7 +84,8 @@ class Answering:
         try:
             with closing(open_engine(self._settings)) as engine:
                 return Reply(
-                    engine.journal.answer_wait(
+                    give_answer(
+                        engine.journal,
                         self.wait.address,
                         answer,
                         by=this_person(),

@@ -8,6 +8,7 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado.web import authenticated
 
+from kitaru_nb.engine.answer import give_answer
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import UsageError
@@ -95,8 +96,14 @@ class Answer(KitaruHandler):
         def change(engine: Engine, found: ExecutionId) -> dict[str, Any]:
             wanted = str(replace(place, execution=found))
             try:
-                given = engine.journal.answer_wait(
-                    wanted, body["answer"], by=by, source=_SOURCE, reason=reason, binding=binding
+                given = give_answer(
+                    engine.journal,
+                    wanted,
+                    body["answer"],
+                    by=by,
+                    source=_SOURCE,
+                    reason=reason,
+                    binding=binding,
                 )
             except UsageError as error:
                 if error.kind != "invalid-answer":

@@ -467,7 +467,7 @@ class AttemptRun:
 
         The error is the one to raise; that the output could not be saved is found only here.
         """
-        end = replace(end, reason=VAULT.mask(end.reason))
+        end = replace(end, reason=VAULT.mask_shown(end.reason))
         self._manager.notebook_complete()
         try:
             if end.exit is Exit.COMPLETED:

@@ -128,7 +128,7 @@ def main() -> int:
     engine.close()
     outcome = run(Job(**{**told["job"], "attempt": attempt}), settings=settings)
     if outcome.traceback:
-        print(VAULT.mask(outcome.traceback), file=sys.stderr)  # noqa: T201 - as below
+        print(VAULT.mask_shown(outcome.traceback), file=sys.stderr)  # noqa: T201 - as below
     print(status_line(outcome), file=sys.stderr)  # noqa: T201 - the last line of its log
     return int(outcome.exit)
 

@@ -180,7 +180,7 @@ def run(job: Job, *, settings: Settings | None = None) -> Outcome:
         if ended[0].status is ExecutionStatus.COMPLETED:
             _take_back_banner(formatted(job.output, job.parameters))
         else:
-            ended[0] = replace(ended[0], traceback=VAULT.mask(str(error).strip()))
+            ended[0] = replace(ended[0], traceback=VAULT.mask_shown(str(error).strip()))
     except ExecutionStopped:
         if not ended:
             raise

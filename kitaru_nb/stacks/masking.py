@@ -101,7 +101,7 @@ def _masked_cell(cell: NotebookNode) -> NotebookNode:
 class _Mask(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        masked = VAULT.mask(text)
+        masked = VAULT.mask_shown(text)
         if masked != text:
             record.msg, record.args = masked, ()
         return True

@@ -130,7 +130,7 @@ def notice_of(execution: Execution, outcome: Outcome, kind: NoticeKind) -> Notic
     """What is told of an attempt that ended so."""
     identity = execution.identity
     name = Path(identity.notebook).name if identity.notebook else identity.flow or execution.id
-    reason = VAULT.mask(outcome.reason)[:_LONG]
+    reason = VAULT.mask_shown(outcome.reason)[:_LONG]
     where = outcome.wait or outcome.checkpoint or ""
     if kind in (NoticeKind.WAITING, NoticeKind.BUDGET):  # another question, or another limit, is news
         where += "/" + hashlib.sha256(outcome.reason.encode()).hexdigest()[:8]

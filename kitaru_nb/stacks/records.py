@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any
 
+from kitaru_nb.engine.answer import give_answer
 from kitaru_nb.engine.costs import By, costs
 from kitaru_nb.engine.describe import (
     artifacts_json,
@@ -132,7 +133,7 @@ class Client:
         with closing(open_engine(self._settings)) as engine:
             by = this_person()
             return wait_json(
-                engine.journal.answer_wait(address, plain, by=by, source="python", reason=reason)
+                give_answer(engine.journal, address, plain, by=by, source="python", reason=reason)
             )
 
     @contextmanager

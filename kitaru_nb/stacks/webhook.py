@@ -10,16 +10,23 @@ import binascii
 import hashlib
 import hmac
 import ssl
+import string
 from collections.abc import Collection
 from http.client import HTTPConnection, HTTPException
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from kitaru_nb.errors import StoreError, UsageError
 from kitaru_nb.stacks.public_hosts import ALLOWED, open_connection
 
-__all__ = ["post", "signature"]
+__all__ = ["header_id", "post", "signature"]
 
 _PREFIX = "whsec_"
+_PLAIN = "/:#!$&'()*+,;=@[] "  # what stays as it is in an id, beside letters and digits
+
+
+def header_id(notice: str) -> str:
+    """What the header ``webhook-id`` says: a header holds ASCII alone, and names are in any script."""
+    return quote(notice, safe=_PLAIN)
 
 
 def signature(secret: str, notice: str, timestamp: int, body: bytes) -> str:
@@ -71,12 +78,13 @@ def post(
             kind="not-encrypted",
             hint=f"https://{host}, or export {ALLOWED}={host}:{port}",
         )
+    known_by = header_id(notice)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "kitaru-nb",
-        "webhook-id": notice,
+        "webhook-id": known_by,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(secret, notice, timestamp, body),
+        "webhook-signature": signature(secret, known_by, timestamp, body),
     }
     connection = HTTPConnection(host, port, timeout=timeout)
     try:
@@ -84,7 +92,9 @@ def post(
         connection.sock = plain
         if encrypted:
             connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        path = quote(
+            (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%" + string.punctuation
+        )
         connection.request("POST", path, body, headers)
         status = connection.getresponse().status
     except HTTPException as error:

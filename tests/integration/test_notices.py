@@ -124,6 +124,20 @@ def test_a_question_is_told_with_what_answers_it_and_its_end_when_asked(
     assert "kitaru-nb approve" in hook.documents[0]["hint"]
 
 
+def test_a_name_in_any_script_is_told_too(tmp_path: Path, here, hook: WebReceiver) -> None:
+    notebook = Notebook(tmp_path, ["import kitaru_nb as kt\nkt.wait('公開しますか', name='公開 é')"])
+
+    code = here("run", "work.ipynb", **told(hook))
+
+    assert code == 75
+    ((_path, headers, body),) = hook.requests
+    assert json.loads(body)["wait"] == f"{notebook.executions()[0].id}/公開 é"
+    assert headers["webhook-id"].isascii()
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    made = b64encode(hmac.new(KEY.encode(), signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{made}"
+
+
 @kt.flow
 def _agent(fails: bool) -> str:
     if fails:

@@ -34,6 +34,10 @@ PRINTED = "c4n4ry1npr1nt0011"
 RAISED = "c4n4ry1ntr4c3b4ck0012"
 BYTES = "xoxb-c4n4ry-1n-byt3s-0013"
 COLUMN = "c4n4ry-1n-4-c0lumn-0014"
+SHOWN = "c4n4ry1nwh4t1sshown0015"
+LOGGED = "c4n4ry1n4l0gl1n30016"
+SAID = "c4n4ry1n4n3rr0r0017"
+NOTED = "c4n4ry1nwh4t1sn0t3d0018"
 ALL = [
     VARIABLE,
     ATTRIBUTE,
@@ -48,7 +52,7 @@ ALL = [
     PRINTED,
     RAISED,
 ]
-ALL += [BYTES, COLUMN]
+ALL += [BYTES, COLUMN, SHOWN, LOGGED, SAID, NOTED]
 
 CELLS = [
     f"db_password = '{VARIABLE}'\nconfig = {{'api_key': '{ATTRIBUTE}'}}",
@@ -81,6 +85,15 @@ lines = [f'line {{n}} of many' for n in range(9000)] + [copied['CANARY_API_KEY']
 tables = [pd.DataFrame({{'a': lines}}), pl.DataFrame({{'a': lines}}), pa.table({{'a': lines}})]
 tables += [pd.DataFrame({{'user': [1], 'api_key': ['{COLUMN}']}}), pl.DataFrame({{'api_key': ['{COLUMN}']}})]
 """,
+    f"""import logging, kitaru_nb as kt
+def put(*parts): return ''.join(parts)  # so that no source spells out what is shown
+class Login:
+    def __init__(self, **fields): self.fields = fields
+    def __repr__(self): return f"Login({{', '.join(f'{{k}}={{v!r}}' for k, v in self.fields.items())}})"
+print({{'user': 'ana', 'client_secret': put('{SHOWN[:9]}', '{SHOWN[9:]}')}})
+logging.warning('it was %s', Login(password=put('{LOGGED[:9]}', '{LOGGED[9:]}')))
+kt.log(api_key=put('{NOTED[:9]}', '{NOTED[9:]}'), login=Login(password=put('{NOTED[:9]}', '{NOTED[9:]}')))
+""",
     """
 seen = [db_password, config, client.token, closed(), default(), constant(), url, history, api_key, data]
 seen += [session.headers['Authorization'], copied['CANARY_API_KEY'], app_secret]
@@ -110,7 +123,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-RAISING = f"pin_token = '{RAISED}'\nonce('x') and 1/0\nraise ValueError(pin_token)"
+RAISING = (
+    f"pin_token = '{RAISED}'\nonce('x') and 1/0\n"
+    f"raise ValueError(pin_token, {{'auth_token': put('{SAID[:9]}', '{SAID[9:]}')}})"
+)
 AGAIN = """
 again = [db_password, config, client.token, closed(), default(), constant(), url, history, api_key, data]
 again += [session.headers['Authorization'], copied['CANARY_API_KEY'], app_secret]

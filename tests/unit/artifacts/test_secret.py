@@ -368,6 +368,12 @@ def test_a_source_is_masked_alike_in_a_process_that_knows_nothing() -> None:
     compile(first, "cell", "exec")
 
 
+def test_a_secret_in_a_source_is_seen_whatever_stands_before_its_name() -> None:
+    source = f"connect({{'user': 'ana', 'client_secret': '{NAMED}'}})"
+
+    assert NAMED not in VAULT.mask_source(source)
+
+
 def test_json_is_masked_by_the_names_in_it() -> None:
     masked = VAULT.mask_json({"api_key": NAMED, "rows": [1, {"token": SHAPED}], "name": "x"})
 
@@ -418,3 +424,35 @@ def test_a_secret_that_was_asked_for_is_kept_in_memory_and_stored_by_name(
     assert loaded(meta, buffers)[0] == {"client": secret, "header": f"Bearer {NAMED}"}
     VAULT.forget()
     assert is_marker(loaded(meta, buffers)[0]["header"])
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "{'user': 'ana', 'client_secret': '%s'}",
+        "Login(password='%s', n=1)",
+        '{"auth-token": "%s"}',
+        "<Kind.SECRET_TOKEN: '%s'>",
+        "[('X-Api-Key', b'%s')]",
+        "RuntimeError: bad login {'api_key': '%s'}",
+    ],
+)
+def test_what_python_shows_under_a_secrets_name_is_masked(shown: str) -> None:
+    masked = VAULT.mask_shown(shown % NAMED)
+
+    assert NAMED not in masked
+    assert "secret:name:" in masked
+    assert NAMED not in dict(VAULT._met)  # what is only shown is no secret anywhere else
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "{'key': 'user-1234-abcd-5'}",
+        "{'primary_key': 'user-1234-abcd'}",
+        "token='a word or two more'",
+        "x='1'",
+    ],
+)
+def test_what_python_shows_under_another_name_is_left_alone(shown: str) -> None:
+    assert VAULT.mask_shown(shown) == shown

@@ -303,3 +303,75 @@ def test_what_an_object_looks_like_is_said_where_it_is_no_json(
     shown = said(capsys, "answer", "publish", "--value", "{readers: 3}", code=2)
 
     assert "--value '{\"readers\": …}'" in shown
+
+
+def test_who_comes_late_with_the_name_alone_is_told_who_answered(
+    capsys: CAPTURE, engine: Engine, attempt: Attempt
+) -> None:
+    wait = ask(engine, attempt)
+    engine.journal.answer_wait(wait.address, True, by="ana@lab", source="cli")
+
+    late = said(capsys, "reject", "publish", code=1)
+
+    assert f"`{wait.address}` was answered by ana@lab" in late
+
+
+def test_a_number_that_json_cannot_write_is_no_answer(
+    capsys: CAPTURE, engine: Engine, attempt: Attempt
+) -> None:
+    ask(engine, attempt, schema={"type": "number"})
+
+    refused = typed(capsys, "answer", "publish", "--value", "1e400", code=2)
+
+    assert refused["error"]["kind"] == "bad-value"
+    assert typed(capsys, "waits")[0]["status"] == "pending"
+
+
+def test_such_a_number_that_an_early_release_took_is_told_as_text(
+    capsys: CAPTURE, engine: Engine, attempt: Attempt
+) -> None:
+    wait = ask(engine, attempt, schema={})
+    engine.journal.answer_wait(wait.address, {"a": [float("inf")]}, by="ana@lab", source="cli")
+
+    (found,) = typed(capsys, "waits")
+
+    assert found["answer"] == {"a": ["Infinity"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("password", "hunter2-Zq9xWv7"),
+        ("login", {"user": "ana", "password": "hunter2-Zq9xWv7"}),
+        ("which", ["ghp_" + "a1B2" * 6]),
+        ("which", {"https://ana:hunter2-Zq9xWv7@db/": 1}),
+    ],
+)
+def test_a_secret_is_no_answer_since_answers_stay_on_record(
+    capsys: CAPTURE, engine: Engine, attempt: Attempt, name: str, answer: Any
+) -> None:
+    ask(engine, attempt, name, schema={})
+
+    refused = typed(capsys, "answer", name, "--value", json.dumps(answer), code=2)
+
+    assert refused["error"]["kind"] == "secret-answer"
+    assert "hunter2" not in json.dumps(refused)
+    assert typed(capsys, "waits")[0]["status"] == "pending"
+
+
+def test_what_the_question_offers_is_no_secret_whatever_its_name(
+    capsys: CAPTURE, engine: Engine, attempt: Attempt
+) -> None:
+    ask(engine, attempt, "api-key", schema={"enum": ["staging-key-0001", "production-key-1"]})
+
+    taken = typed(capsys, "answer", "api-key", "--value", '"staging-key-0001"')
+
+    assert taken["answer"] == "staging-key-0001"
+
+
+def test_a_secret_in_a_reason_is_masked(capsys: CAPTURE, engine: Engine, attempt: Attempt) -> None:
+    ask(engine, attempt)
+
+    taken = typed(capsys, "reject", "publish", "--reason", "it holds ghp_" + "a1B2" * 6)
+
+    assert taken["reason"] == "it holds secret:shape:github"

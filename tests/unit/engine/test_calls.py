@@ -12,6 +12,7 @@ import time
 import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -782,6 +783,9 @@ def test_threads_of_the_users_own_belong_to_the_call_that_began_them(
         lambda: checkpoint(int),
         lambda: checkpoint(retries=-1)(lambda: 1),
         lambda: checkpoint(timeout="soon")(lambda: 1),
+        lambda: checkpoint(timeout=timedelta(seconds=-1))(lambda: 1),
+        lambda: checkpoint(timeout=1e300)(lambda: 1),
+        lambda: checkpoint(name=5)(lambda: 1),  # type: ignore[call-overload]
         lambda: checkpoint(name="a/b")(lambda: 1),
     ],
 )

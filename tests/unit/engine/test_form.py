@@ -20,6 +20,16 @@ class Colour(enum.Enum):
     BLUE = "blue"
 
 
+class Shift(enum.Enum):
+    EARLY = dt.time(6)
+    LATE = dt.time(14)
+
+
+class Corner(enum.Enum):
+    TOP = (0, 1)
+    BOTTOM = (0, -1)
+
+
 @dataclass
 class Edit:
     title: str
@@ -52,6 +62,10 @@ class Order(pydantic.BaseModel):
         ),
         (Order, {"colour": "blue", "count": 2}, Order(colour=Colour.BLUE, count=2)),
         ({"type": "object"}, {"a": [1]}, {"a": [1]}),
+        (Shift, "14:00:00", Shift.LATE),
+        (Corner, [0, -1], Corner.BOTTOM),
+        (dt.datetime, "2026-02-01T08:30", dt.datetime.fromisoformat("2026-02-01T08:30")),
+        (dt.time, "08:30", dt.time(8, 30)),
     ],
 )
 def test_an_answer_comes_back_as_what_was_asked_for(schema: Any, answer: Any, value: Any) -> None:
@@ -73,6 +87,9 @@ def test_an_answer_comes_back_as_what_was_asked_for(schema: Any, answer: Any, va
         (Edit, Edit("t", []), {"title": "t", "lines": [], "when": None}),
         (str | None, None, None),
         ({"type": "integer"}, 3, 3),
+        (Corner, Corner.TOP, [0, 1]),
+        (dt.datetime, dt.datetime.fromisoformat("2026-02-01T08:30"), "2026-02-01T08:30:00"),
+        (dt.time, dt.time(8, 30), "08:30:00"),
     ],
 )
 def test_a_default_is_kept_as_json(schema: Any, default: Any, answer: Any) -> None:
@@ -88,6 +105,14 @@ def test_a_default_that_is_no_answer_is_refused(schema: Any, default: Any) -> No
         form_of(schema).default(default)
 
     assert refused.value.kind == "bad-default"
+
+
+def test_an_enum_that_no_answer_could_name_inside_of_something_is_refused() -> None:
+    """It would be asked again whatever was answered."""
+    with pytest.raises(UsageError, match="the values of `Corner` inside of it are no JSON") as refused:
+        form_of(list[Corner])
+
+    assert refused.value.kind == "bad-schema"
 
 
 @pytest.mark.parametrize("schema", [lambda: 1, {"type": "truth"}, {"default": {1}}, 3, print])

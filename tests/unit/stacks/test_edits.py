@@ -52,3 +52,9 @@ def test_what_never_came_to_its_end_was_not_edited(recorded: list[Checkpoint]) -
 
 def test_parameters_are_none_of_the_users_cells() -> None:
     assert edited_cells([cell("x = 3", PARAMETERS)], [ran(PARAMETERS, "x = 1")]) == []
+
+
+def test_a_record_of_a_release_that_missed_a_secret_in_it_is_no_edit() -> None:
+    source = "connect({'user': 'ana', 'client_secret': 'hunter2-Zq9xWv7'})"
+
+    assert edited_cells([cell(source)], [ran("cell:a", source)]) == []
