@@ -189,6 +189,8 @@ def notice_fields(obj: Any) -> None:
         return
     for name in secret_fields(cls):
         VAULT.notice(name, getattr(obj, name, None))
+    if _is_session(cls) and type(auth := getattr(obj, "auth", None)) is tuple and len(auth) == 2:
+        VAULT.notice("password", auth[1])
 
 
 def secret_fields(cls: type) -> tuple[str, ...]:
@@ -203,6 +205,17 @@ def secret_fields(cls: type) -> tuple[str, ...]:
     return found
 
 
+def _is_session(cls: type) -> bool:
+    """Whether it is a session of requests, which logs in with a pair of a user and a password."""
+    found = _sessions.get(cls)
+    if found is None:
+        found = _sessions[cls] = any(
+            base.__module__ == "requests.sessions" and base.__name__ == "Session" for base in cls.__mro__
+        )
+    return found
+
+
+_sessions: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 _fields: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
 

@@ -41,6 +41,7 @@ _LITERAL = re.compile(
     r"""[rbuf]{0,2}(["'])([^"'\n\\]{12,512})\2"""
 )
 _ANY_LITERAL = re.compile(r"""["']([^"'\n\\]{12,512})["']""")
+_QUERY = re.compile(r"""[?&]([\w.\[\]-]{3,60})=([^\s&#"'<>\\]{12,2048})""")
 _BARE = frozenset(["key", "keys", "token", "tokens"])
 _FORMS_OF = 4096  # a longer value is looked for as it is
 
@@ -338,14 +339,17 @@ class Vault:
     def mask_shown(self, text: str) -> str:
         """What was shown as `mask` gives it, and without what it spells out under a secret's name.
 
-        That is how Python shows containers and objects: ``{'api_key': '…'}``, ``Login(password='…')``.
-        A name that is nothing but the word is left: what is shown is full of keys and tokens.
+        That is how Python shows containers and objects, ``{'api_key': '…'}``, ``Login(password='…')``,
+        and what the query of an address has: ``?api_key=…``. Between quotes a name that is nothing but
+        the word is left: what is shown is full of keys and tokens.
         """
         text = self.mask(text)
         if len(text) < LEAST or not any(map(text.lower().__contains__, SECRET_WORDS)):
             return text
         found = (match for match in _spelled(text) if match[1].lower() not in _BARE)
         spans = [(*match.span(3), f"name:{match[1]}") for match in found]
+        asked = (match for match in _QUERY.finditer(text) if is_secret_under(match[1], match[2]))
+        spans += ((*match.span(2), f"name:{match[1]}") for match in asked)
         return _with_labels(text, spans) if spans else text
 
     def settled(self, text: str) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
-from typing import Any
+from typing import Any, TypeGuard
 
 from blake3 import blake3
 
@@ -149,15 +149,15 @@ class Files:
         files = list({file.get("below") or file["path"]: file for file in files}.values())
         for path in sorted(observed.removed):
             below = self._below(path)
-            if below is not None and is_data(path, ignored) and not os.path.lexists(path):
+            if _may_be_named(below) and is_data(path, ignored) and not os.path.lexists(path):
                 files.append(_deleted(path, below, observed.prior.get(path)))
         for path in sorted(observed.gone, reverse=True):  # what is in a folder goes before it
             below = self._below(path)
-            if below is not None and is_data(path, ignored) and not os.path.lexists(path):
+            if _may_be_named(below) and is_data(path, ignored) and not os.path.lexists(path):
                 files.append(_deleted(path, below, FOLDER))
         for path in sorted(observed.made):
             below = self._below(path)
-            if below is not None and is_data(path, ignored) and Path(path).is_dir():
+            if _may_be_named(below) and is_data(path, ignored) and Path(path).is_dir():
                 files.append({"path": path, "mode": FOLDER, "digest": FOLDER, "bytes": 0, "below": below})
         return files
 
@@ -167,6 +167,9 @@ class Files:
         below = self._below(real)
         if below is None:
             return {**file, "why": "it is outside the notebook's folder"}
+        if (shown := VAULT.mask(below)) != below:
+            self._said.append(f"the file `{shown}` is not stored: there is a secret in its name")
+            return {**file, "path": VAULT.mask(path), "why": "there is a secret in its name"}
         if Path(path).is_symlink() and path in observed.created:
             return {**file, "below": self._below(path), "digest": "link", "why": "it is a symbolic link"}
         if written is None:
@@ -564,6 +567,11 @@ def _is_as_stamped(file: File, path: str) -> bool:
     except OSError:
         return False
     return (found.st_size, found.st_mtime_ns) == (file["bytes"], file.get("mtime"))
+
+
+def _may_be_named(below: str | None) -> TypeGuard[str]:
+    """Whether a path is one below the notebook's folder, with no secret in it."""
+    return below is not None and VAULT.mask(below) == below
 
 
 def _deleted(path: str, below: str, before: str | None) -> File:

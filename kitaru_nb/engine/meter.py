@@ -162,7 +162,7 @@ class _Ticket:
         request = self._request
         model = (answer.model if answer is not None else None) or request.model or "model"
         data: dict[str, Any] = {
-            "url": VAULT.mask(request.url),
+            "url": VAULT.mask_shown(request.url),
             "api": request.api,
             "provider": request.provider,
             "model": model,

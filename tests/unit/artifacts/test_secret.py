@@ -28,6 +28,7 @@ from tests.integration.canaries import spellings
 
 ENVIRONMENT = "c4n4ry1n3nv1r0nm3nt0001"
 NAMED = "c4n4ry-und3r-4-n4m3-0002"
+IN_PAIR = "c4n4ry-1n-4-s3ss10n-0005"
 SHAPED = "sk-c4n4ryw1th4sh4p30003"
 
 
@@ -77,6 +78,12 @@ def session() -> requests.Session:
     return made
 
 
+def logged_in() -> requests.Session:
+    made = requests.Session()
+    made.auth = ("user", IN_PAIR)
+    return made
+
+
 def in_notebook(function: Any) -> Any:
     """The function as if a cell had defined it."""
     function.__module__ = "__main__"
@@ -101,6 +108,7 @@ VALUES: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         lambda found: found,
     ),
     "session": (session, lambda found: (dict(found.headers), found.auth)),
+    "session with a password": (logged_in, lambda found: found.auth),
     "secret str": (lambda: pydantic.SecretStr(NAMED), lambda found: found.get_secret_value()),
     "array": (lambda: np.array(["a", SHAPED]), lambda found: (found.tolist(), found.dtype, found.shape)),
     "large": (lambda: [f"row {n}" for n in range(30_000)] + [SHAPED], lambda found: found),
@@ -130,7 +138,7 @@ def test_no_byte_of_a_secret_is_stored_and_the_value_comes_back(kind: str) -> No
     back, notes = loaded(meta, buffers)
 
     held = b"".join(buffers) + json.dumps(meta).encode()
-    canaries = [ENVIRONMENT, NAMED, SHAPED, "c4n4ry1nurl0004"]
+    canaries = [ENVIRONMENT, NAMED, SHAPED, IN_PAIR, "c4n4ry1nurl0004"]
     assert [canary for canary in canaries for form in spellings(canary) if form in held] == []
     assert look(back) == wanted
     assert not [note for note in notes if note.lost]
@@ -435,6 +443,7 @@ def test_a_secret_that_was_asked_for_is_kept_in_memory_and_stored_by_name(
         "<Kind.SECRET_TOKEN: '%s'>",
         "[('X-Api-Key', b'%s')]",
         "RuntimeError: bad login {'api_key': '%s'}",
+        "401 Client Error: Unauthorized for url: https://api.example/v1?n=3&api_key=%s&m=4",
     ],
 )
 def test_what_python_shows_under_a_secrets_name_is_masked(shown: str) -> None:

@@ -630,6 +630,32 @@ def test_a_file_that_holds_a_secret_is_not_stored_and_that_is_said(
     assert not (folder / name).exists()
 
 
+def test_a_file_with_a_secret_in_its_name_is_not_stored_and_its_name_is_not_noted(
+    folder: Path, secrets: None
+) -> None:
+    cell = (
+        "import os\nkey = os.environ['SOME_API_KEY']\nmade_token = ''.join(['c4n4ry-1n', '-th3-n4m3'])\n"
+        "for name in (key, made_token):\n    open(f'{name}.txt', 'w').close()\n    os.mkdir(f'of-{name}')\n"
+        "print('done')"
+    )
+    first = kernel(folder)
+    first.cell(cell)
+    said = first.session.notes()
+    first.stop()
+    there = b"".join(path.read_bytes() for path in (folder.parent / "home").rglob("*") if path.is_file())
+
+    assert sorted(said) == [
+        "the file `secret:env:SOME_API_KEY.txt` is not stored: there is a secret in its name",
+        "the file `secret:name:made_token.txt` is not stored: there is a secret in its name",
+    ]
+    assert KEY.encode() not in there
+    assert b"c4n4ry-1n-th3-n4m3" not in there
+    again = kernel(folder)
+    assert again.cell(cell) == RESTORED
+    assert again.restored.problems == []
+    assert sorted(path.name for path in folder.iterdir() if "secret:" in path.name) == []
+
+
 def test_a_secret_that_lies_across_two_reads_of_a_file_is_found(folder: Path, secrets: None) -> None:
     for at in (8192 - 10, (1 << 20) + 8192 - 10, (2 << 20) + 5):
         (folder / "t.txt").write_text("." * at + "\n" + KEY + "\n" + "." * 5000)

@@ -131,10 +131,11 @@ def test_an_answer_that_was_not_to_be_kept_is_asked_for_again_and_its_cost_stays
 def test_a_secret_in_the_address_is_not_on_record(attempts: Attempts) -> None:
     secret = "sk-ant-api03-" + "A1b2" * 20
     with attempts.attempt() as scope:
-        begun(asked(url=f"https://m/{secret}/v1")).done(answer())
+        begun(asked(url=f"https://m/{secret}/v1?api-key=hunter2-Zq9xWv7&v=2")).done(answer())
         (step,) = scope.book.results()
 
     assert secret not in step.draft.data["url"]
+    assert step.draft.data["url"].endswith("/v1?api-key=secret:name:api-key&v=2")
     assert step.draft.data["url"].startswith("https://m/")
 
 
