@@ -37,11 +37,27 @@ def notice_columns(table: Any) -> None:
             if len(values) <= MOST:
                 for value in values:
                     VAULT.notice(name, value)
+        for name, value in _labelled(table):
+            VAULT.notice(name, value)
+
+
+def _labelled(table: Any) -> Iterator[tuple[str, Any]]:
+    """Values in rows with a secret's name: a row that was taken out of a table, or a table of settings."""
+    if type(table).__module__.partition(".")[0] != "pandas" or len(table.index) > MOST:
+        return
+    for number, name in enumerate(table.index):
+        if type(name) is str and is_secret_name(name):
+            row = table.iloc[number]
+            yield from ((name, value) for value in ([row] if type(table).__name__ == "Series" else row))
 
 
 def _columns(table: Any) -> Iterator[tuple[str, Any]]:
     """The columns with a secret's name, of which there is mostly none."""
     root = type(table).__module__.partition(".")[0]
+    if root == "pandas":
+        for number, name in enumerate(table.index.names):
+            if type(name) is str and is_secret_name(name):
+                yield name, table.index.get_level_values(number).to_series()
     if type(table).__name__ == "Series":
         if type(table.name) is str and is_secret_name(table.name):
             yield table.name, table

@@ -193,3 +193,23 @@ def test_a_type_that_no_list_makes_again_is_a_marker_and_not_stored() -> None:
     value = loaded(meta, buffers)
     assert value["rest"] == [1]
     assert is_marker(value["union"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pd.DataFrame({"user": ["ana"], "n": [1]}).assign(api_key=NAMED).iloc[0],
+        lambda: pd.Series({"user": "ana", "password": NAMED}),
+        lambda: pd.DataFrame({"value": ["ana", NAMED]}, index=["user", "client_secret"]),
+        lambda: pd.DataFrame({"n": [1]}, index=pd.Index([NAMED], name="auth_token")),
+        lambda: pd.Series([1], index=pd.MultiIndex.from_tuples([("a", NAMED)], names=["user", "api_key"])),
+    ],
+    ids=["row", "series", "settings", "index", "levels"],
+)
+def test_rows_and_an_index_that_are_named_so_hold_secrets(make: Any) -> None:
+    value = make()
+
+    meta, buffers = stored({"of": value})
+
+    assert not any(form in data for form in spellings(NAMED) for data in (*buffers, repr(meta).encode()))
+    assert same(loaded(meta, buffers)["of"], value)
