@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Collection
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from kitaru_nb.errors import UsageError
 
@@ -21,6 +21,10 @@ ALLOWED = "KITARU_NB_NOTIFY_PRIVATE"
 """The variable that names hosts with private addresses that may be told. No file can say it."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_WORLD = IPv6Network(
+    "2000::/3"
+)  # all that is routed to anybody; what else is_global lets by is somebody's own
+_NOT_THERE = (IPv6Network("3fff::/20"), IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
 
 
 def allowed_hosts() -> frozenset[str]:
@@ -35,7 +39,12 @@ def is_public(address: str) -> bool:
         inner = _inner(found)
         if inner is not None and not is_public(str(inner)):
             return False
-    return found.is_global and not found.is_multicast
+        if inner is not None and (found in _NAT64 or found.ipv4_mapped):
+            return True  # it is that address, in other words
+        if found not in _WORLD:
+            return False
+    # networks that some versions of Python do not know of yet
+    return found.is_global and not found.is_multicast and not any(found in each for each in _NOT_THERE)
 
 
 def open_connection(
