@@ -31,6 +31,7 @@ from kitaru_nb.stacks.whereabouts import engine_with
 
 __all__ = ["answer", "approve", "reject", "waits"]
 
+_SHOWN = 60  # characters of an answer in a message
 _LINES = 20  # of what is to be approved
 
 
@@ -178,12 +179,13 @@ def _parsed(journal: Journal, address: Address, value: str) -> Any:
     """
     try:
         return jsonlib.loads(value, parse_constant=_refuse_constant)
-    except ValueError:
+    except (ValueError, RecursionError):
         known = _known(journal, address)
         schema = known.schema if known is not None else None
         wants = f", and `{address}` wants {wanted(schema)}" if schema is not None else ""
-        message = f"`{value}` is not JSON{wants}"
-        raise UsageError(message, kind="bad-value", hint=_json_hint(value, schema)) from None
+        shown = value if len(value) <= _SHOWN else value[:_SHOWN] + "…"
+        message = f"`{shown}` is not JSON{wants}"
+        raise UsageError(message, kind="bad-value", hint=_json_hint(shown, schema)) from None
 
 
 def _json_hint(value: str, schema: Mapping[str, Any] | None) -> str:

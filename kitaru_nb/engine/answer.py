@@ -14,6 +14,8 @@ from kitaru_nb.model.wait import Address, Wait
 
 __all__ = ["give_answer"]
 
+_DEEP = 100
+
 
 def give_answer(
     journal: Journal,
@@ -33,9 +35,9 @@ def give_answer(
     Raises:
         UsageError: kinds ``bad-value``, ``secret-answer``.
     """
-    if not _is_json(answer):
-        message = f"the answer to `{address}` holds a number that JSON has no way to write"
-        raise UsageError(message, kind="bad-value", hint="a number below 1.8e308, or text")
+    fault = _fault(answer)
+    if fault is not None:
+        raise UsageError(f"the answer to `{address}` {fault}", kind="bad-value", hint="plainer JSON, or text")
     place = Address.parse(address)
     label = _secret_in(answer, "" if place is None else place.name)
     if label is not None and not _is_offered(journal, address, answer):
@@ -54,13 +56,14 @@ def _refused(address: str, label: str) -> UsageError:
     )
 
 
-def _is_json(answer: Any) -> bool:
-    """Whether JSON can hold all its numbers: `1e999` is read as one that it cannot write."""
-    if type(answer) is float:
-        return math.isfinite(answer)
-    if isinstance(answer, Mapping):
-        return all(map(_is_json, answer.values()))
-    return all(map(_is_json, answer)) if isinstance(answer, list) else True
+def _fault(answer: Any, depth: int = 0) -> str | None:
+    """Why an answer cannot be kept: whoever lists the waits later has to be able to tell it."""
+    if type(answer) is float and not math.isfinite(answer):  # 1e999 is read as one
+        return "holds a number that JSON has no way to write"
+    inside = answer.values() if isinstance(answer, Mapping) else answer if isinstance(answer, list) else ()
+    if depth > _DEEP:
+        return f"is nested more than {_DEEP} levels deep"
+    return next((fault for each in inside if (fault := _fault(each, depth + 1)) is not None), None)
 
 
 def _secret_in(answer: Any, under: str) -> str | None:

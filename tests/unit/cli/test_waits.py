@@ -316,12 +316,13 @@ def test_who_comes_late_with_the_name_alone_is_told_who_answered(
     assert f"`{wait.address}` was answered by ana@lab" in late
 
 
-def test_a_number_that_json_cannot_write_is_no_answer(
-    capsys: CAPTURE, engine: Engine, attempt: Attempt
+@pytest.mark.parametrize("value", ["1e400", '{"a": [-1e400]}', "[" * 500 + "]" * 500])
+def test_what_could_not_be_told_again_is_no_answer(
+    capsys: CAPTURE, engine: Engine, attempt: Attempt, value: str
 ) -> None:
-    ask(engine, attempt, schema={"type": "number"})
+    ask(engine, attempt, schema={})
 
-    refused = typed(capsys, "answer", "publish", "--value", "1e400", code=2)
+    refused = typed(capsys, "answer", "publish", "--value", value, code=2)
 
     assert refused["error"]["kind"] == "bad-value"
     assert typed(capsys, "waits")[0]["status"] == "pending"
@@ -375,3 +376,15 @@ def test_a_secret_in_a_reason_is_masked(capsys: CAPTURE, engine: Engine, attempt
     taken = typed(capsys, "reject", "publish", "--reason", "it holds ghp_" + "a1B2" * 6)
 
     assert taken["reason"] == "it holds secret:shape:github"
+
+
+def test_what_is_nested_too_deep_or_too_long_is_refused_in_few_words(
+    capsys: CAPTURE, engine: Engine, attempt: Attempt
+) -> None:
+    ask(engine, attempt, schema={})
+
+    for value in ("[" * 100_000, "9" * 5000):
+        refused = said(capsys, "answer", "publish", "--value", value, code=2)
+
+        assert refused.startswith(f"error: `{value[:60]}…` is not JSON")
+        assert len(refused) < 400
