@@ -503,6 +503,8 @@ class _Careful(_Encoding):
     def persistent_id(self, obj: Any) -> str | None:  # the pickler's own hook
         cls = type(obj)
         if cls is not str and cls is not bytes:
+            if self._before:
+                VAULT.notice(self._before, obj)
             self._before = ""
             if cls is bytearray:
                 VAULT.parts(obj.decode("latin-1"))  # it is not taken out, but known from now on
@@ -560,8 +562,7 @@ class _Careful(_Encoding):
 
 def _may_hold_secret(values: Mapping[str, object], done: _Encoding) -> bool:
     for name, value in values.items():
-        if type(value) in (str, bytes):
-            VAULT.notice(name, value)
+        VAULT.notice(name, value)
     return (
         may_hold_secret(done.stream, memo=True)
         or any(map(_is_suspect, done.texts))

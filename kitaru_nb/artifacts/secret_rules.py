@@ -18,6 +18,7 @@ __all__ = [
     "SECRET_WORDS",
     "SHAPES",
     "is_secret_argument",
+    "is_secret_list",
     "is_secret_name",
     "is_secret_under",
     "may_have_shape",
@@ -72,6 +73,20 @@ def is_secret_name(name: str) -> bool:
             continue
         return True
     return False
+
+
+_LOCKS = frozenset("api auth access bearer refresh private".split())
+
+
+def is_secret_list(name: str) -> bool:
+    """Whether each text of a list that goes by that name is a secret: ``api_keys``, ``passwords``.
+
+    Lists called ``feature_keys`` or ``tokens`` are full of data, unlike single values.
+    """
+    if not is_secret_name(name):
+        return False
+    words = frozenset(word.lower() for word in _WORD.findall(name))
+    return not words.isdisjoint(_PASSWORDS | {"credentials", "apikeys"} | _LOCKS)
 
 
 _SCHEME = re.compile(r"(?i:bearer|basic|token|digest)\s+(?=\S+$)")

@@ -19,6 +19,7 @@ from kitaru_nb.artifacts.secret_places import AHEAD, places_in, plain_places_in
 from kitaru_nb.artifacts.secret_rules import (
     LEAST,
     SECRET_WORDS,
+    is_secret_list,
     is_secret_name,
     is_secret_under,
     may_have_shape,
@@ -48,6 +49,7 @@ _SHAPES = re.compile(
     rb"|SG\.[A-Za-z0-9_-]{16,80}\.[A-Za-z0-9_-]{16}"
     rb"|eyJ[A-Za-z0-9_-]{8,400}\.eyJ|-----BEGIN (?:[A-Z]+ )*PRIVATE KEY"
 )
+_BEGINS_LIST = (b"]", b"\x8f", b"\x94", b"(")  # of a list, a set, what is noted, items
 _AZURE = re.compile(rb"(?:AccountKey=|SharedAccessKey=|[?&]sig=)[A-Za-z0-9+/%]{40}")
 _URL = re.compile(rb"://[^\s:/@\x00-\x1f\x80-\x9f]{0,200}:[^\s/@\x00-\x1f\x80-\x9f]{12,400}@")
 
@@ -204,6 +206,9 @@ def _is_named(data: bytes, inside: int) -> bool:
 def _is_named_value(data: bytes, name: str, end: int) -> bool:
     if data[end : end + 1] == b"\x94":
         end += 1
+    if data[end : end + 1] in _BEGINS_LIST and is_secret_list(name):
+        while data[end : end + 1] in _BEGINS_LIST:
+            end += 1
     opcode = data[end : end + 1]
     if opcode in (b"h", b"j"):  # a string met before
         return is_secret_under(name, "a1B2c3D4e5F6g7H8")

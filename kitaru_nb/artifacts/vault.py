@@ -24,6 +24,7 @@ from blake3 import blake3
 from kitaru_nb.artifacts.secret_rules import (
     LEAST,
     SECRET_WORDS,
+    is_secret_list,
     is_secret_name,
     is_secret_under,
     may_have_shape,
@@ -42,6 +43,9 @@ _LITERAL = re.compile(
 )
 _ANY_LITERAL = re.compile(r"""["']([^"'\n\\]{12,512})["']""")
 _QUERY = re.compile(r"""[?&]([\w.\[\]-]{3,60})=([^\s&#"'<>\\]{12,2048})""")
+_BETWEEN = re.compile(r"[,;|\s]+")
+_LISTS = (list, tuple, set, frozenset)
+_MOST_LISTED = 64  # more are data
 _BARE = frozenset(["key", "keys", "token", "tokens"])
 _FORMS_OF = 4096  # a longer value is looked for as it is
 
@@ -145,7 +149,13 @@ class Vault:
                 self._changes += 1
 
     def notice(self, name: str, value: object) -> None:
-        """Take note of `value` if it is a secret by `name`; anything may be handed in."""
+        """Take note of `value` if it is a secret by `name`, of a list's texts too; it may be anything."""
+        if isinstance(value, _LISTS):
+            if len(value) <= _MOST_LISTED and is_secret_list(name):
+                for each in tuple(value):
+                    if type(each) in (str, bytes):
+                        self.notice(name, each)
+            return
         text = value.decode("latin-1") if type(value) is bytes else value
         if type(text) is str and self._is_whole(name, text):
             self.meet(name, text)
@@ -485,8 +495,10 @@ class Vault:
 
 
 def _within_environment() -> Iterator[str]:
-    """Keys of a known shape in variables that do not go by a secret's name, such as a database's URL."""
-    for value in os.environ.values():
+    """Keys of a known shape in any variable, such as a database's URL, and each of several in one."""
+    for name, value in os.environ.items():
+        if is_secret_list(name):
+            yield from _BETWEEN.split(value)
         for start, end, _ in shapes_in(value):
             yield value[start:end]
 

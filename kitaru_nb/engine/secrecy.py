@@ -47,7 +47,7 @@ def notice_names(live: Mapping[str, object]) -> None:
     for name, value in list(live.items()):
         if type(value) is FunctionType:
             notice_function(value)
-        elif type(value) in (str, bytes) and type(name) is str and is_secret_name(name):
+        elif type(name) is str and is_secret_name(name):
             VAULT.notice(name, value)
 
 

@@ -108,6 +108,9 @@ VALUES: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         lambda found: found,
     ),
     "session": (session, lambda found: (dict(found.headers), found.auth)),
+    "list": (lambda: {"of": {"api_keys": [IN_PAIR, f"{IN_PAIR}-2"], "x": 1}}, lambda found: found),
+    "tuple": (lambda: {"passwords": (IN_PAIR, f"{IN_PAIR}-2", f"{IN_PAIR}-3", "x")}, lambda found: found),
+    "set": (lambda: {"access_tokens": {IN_PAIR}}, lambda found: found),
     "session with a password": (logged_in, lambda found: found.auth),
     "secret str": (lambda: pydantic.SecretStr(NAMED), lambda found: found.get_secret_value()),
     "array": (lambda: np.array(["a", SHAPED]), lambda found: (found.tolist(), found.dtype, found.shape)),
@@ -190,6 +193,26 @@ def test_a_new_process_finds_a_key_within_a_variable_of_another_name(
     assert back == [text]
     assert not [note for note in notes if note.lost]
     assert not any(b"c4n4ry" in data for data in (*buffers, repr(meta).encode()))
+
+
+def test_a_new_process_finds_each_of_several_keys_in_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [f"{IN_PAIR}-1", f"{IN_PAIR}-2"]
+    meta, buffers = stored({"api_keys": keys})
+    VAULT.forget()
+    monkeypatch.setenv("OTHER_API_KEYS", ", ".join(keys))
+
+    back, notes = loaded(meta, buffers)
+
+    assert back == {"api_keys": keys}
+    assert not [note for note in notes if note.lost]
+
+
+def test_a_list_of_data_is_none_of_secrets() -> None:
+    value = {"feature_keys": ["user-id-2024-a", "monthly-usd-2024"], "tokens": ["w0rd-w1th-d1g1ts"]}
+
+    meta, _ = stored(value)
+
+    assert "secrets" not in meta
 
 
 def test_another_key_in_the_same_variable_is_taken_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
