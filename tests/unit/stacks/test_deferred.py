@@ -115,3 +115,12 @@ print(type(pyarrow.fs.FileSelector), type(papermill.iorw.FileSelector("a")) is p
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ran.stdout == "<class 'type'> True\n"
+
+
+def test_a_second_command_in_the_process_defers_nothing_twice() -> None:
+    twice = "defer_imports()\ndefer_imports()\nimport papermill.iorw"
+    code = f"from kitaru_nb.stacks.deferred import defer_imports\n{twice}"
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
