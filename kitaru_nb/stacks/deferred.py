@@ -35,9 +35,7 @@ def defer_imports() -> None:
     """
     if _GRAMMAR not in sys.modules and importlib.util.find_spec(_GRAMMAR) is not None:
         sys.modules[_GRAMMAR] = _Grammar(_GRAMMAR)
-    is_there = any(
-        isinstance(each, _Reader) for each in sys.meta_path
-    )  # of an earlier command in this process
+    is_there = any(isinstance(each, _Reader) for each in sys.meta_path)  # an earlier command of this process
     if not is_there and _READER not in sys.modules and importlib.util.find_spec("pyarrow") is not None:
         sys.meta_path.insert(0, _Reader())
 
