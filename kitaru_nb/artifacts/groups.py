@@ -20,7 +20,13 @@ from typing import Any, NamedTuple
 
 from kitaru_nb.artifacts.frames import attributes_set
 from kitaru_nb.artifacts.functions import globals_of
-from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_immutable_atom, is_imported
+from kitaru_nb.artifacts.kinds import (
+    by_reference,
+    is_atom_type,
+    is_immutable_atom,
+    is_imported,
+    process_generator,
+)
 from kitaru_nb.artifacts.reducers import singleton_class
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.artifacts.tensors import is_storage_class, is_tensor_class, memory_of, parts_of, storage_of
@@ -32,6 +38,7 @@ _identity = object.__hash__
 _PLAIN = frozenset([list, dict, tuple, set, frozenset, types.CellType, types.MethodType, slice])
 _VALUES = frozenset([tuple, frozenset, slice])
 _GC_TYPE = 1 << 14
+_GENERATORS = frozenset({"Random", "RandomState"})
 
 
 def alias_groups(
@@ -258,7 +265,7 @@ class _Walk:
             return self._look_into_function
         if cls.__module__.partition(".")[0] == "pandas":
             return self._look_into_frame
-        if issubclass(cls, logging.Logger) or hasattr(cls, "_instance"):
+        if issubclass(cls, logging.Logger) or hasattr(cls, "_instance") or cls.__name__ in _GENERATORS:
             return self._look_into_singleton
         return None if cls.__flags__ & _GC_TYPE else self._look_into_stored
 
@@ -331,7 +338,7 @@ class _Walk:
         inside.append([*attributes_set(frame).values()])
 
     def _look_into_singleton(self, obj: Any, _: int, inside: list[Any]) -> None:
-        if isinstance(obj, logging.Logger) or singleton_class(obj):
+        if isinstance(obj, logging.Logger) or singleton_class(obj) or process_generator(obj) is not None:
             self._disown(obj)
         else:
             inside.append(obj)

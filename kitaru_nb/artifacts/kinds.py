@@ -27,6 +27,7 @@ __all__ = [
     "is_imported",
     "kind_name",
     "module_constant",
+    "process_generator",
 ]
 
 ATOMS: frozenset[type] = frozenset(
@@ -155,6 +156,20 @@ def module_constant(obj: object) -> tuple[str, str] | None:
     for name, value in list(vars(module).items()):
         if value is obj:
             return cls.__module__, name
+    return None
+
+
+_GENERATORS = (("random", "_inst"), ("numpy.random.mtrand", "_rand"))
+
+
+def process_generator(obj: object) -> tuple[str, str] | None:
+    """Module and name of `obj` where it is the generator that the functions of `random` or numpy draw from.
+
+    ``from random import choice`` is a method of it. Its state is the process's, not that of who holds it.
+    """
+    for module, name in _GENERATORS:
+        if module in sys.modules and getattr(sys.modules[module], name, None) is obj:
+            return module, name
     return None
 
 

@@ -61,6 +61,7 @@ from kitaru_nb.artifacts.kinds import (
     is_imported,
     kind_name,
     module_constant,
+    process_generator,
 )
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.observers import with_observers
@@ -295,6 +296,9 @@ def _reduce_by_role(obj: Any) -> Any:
 
 
 def _reduce_of_process(obj: Any, cls: type) -> Any:
+    generator = process_generator(obj)
+    if generator is not None:
+        return attribute_of, generator
     if isinstance(obj, RUNTIME):
         return reduce_runtime(obj)
     if is_shared(cls):

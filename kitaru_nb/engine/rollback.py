@@ -28,12 +28,13 @@ import xxhash
 
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported
 from kitaru_nb.artifacts.tensors import is_tensor, parts_of
+from kitaru_nb.engine import frame_kinds
 from kitaru_nb.engine.tensor_kinds import bytes_of, copy_of, put_back, same_as_copy
 
 __all__ = ["COPIED_BYTES", "Kind", "Shadow", "kind_of", "last_words_of", "reached"]
 
 COPIED_BYTES = 256 << 20
-"""Arrays and tensors are copied up to this many bytes in all; beyond it they cannot be undone."""
+"""Arrays, tensors and frames are copied up to this many bytes in all; beyond it they cannot be undone."""
 
 _MANY = 500_000  # containers; beyond it a step is not shadowed
 _ABSENT = object()
@@ -66,6 +67,7 @@ class Shadow:
         given_up: Names it deletes. What they hold is not kept alive, since the step may count
             on its death: where it died, the step cannot be undone.
         whole: Whether everything could be copied.
+        shows: Whether the step may look into the memory of frames through something else.
         beside: The same of other namespaces, such as those of the project's modules and classes.
     """
 
@@ -73,6 +75,7 @@ class Shadow:
     names: Iterable[str]
     given_up: Iterable[str] = ()
     whole: bool = True
+    shows: bool = False
     beside: list[Shadow] = field(default_factory=list)
     _dying: dict[str, weakref.ref[Any]] = field(default_factory=dict)
     _bound: dict[str, object] = field(default_factory=dict)
@@ -122,8 +125,10 @@ class Shadow:
         kind = kind_of(obj)
         if kind is None:
             return
-        if kind is _ARRAY or kind is _TENSOR:
-            self._copied += obj.nbytes if kind is _ARRAY else bytes_of(obj)
+        if kind is _FRAME and (self.shows or frame_kinds.is_seen(obj)):
+            kind = _ELEMENTS
+        if kind in _SIZES:
+            self._copied += _SIZES[kind](obj)
             if self._copied > COPIED_BYTES:
                 self.whole = False
                 return
@@ -505,6 +510,7 @@ def _same_random(generator: random.Random, before: Any) -> bool:
 _ARRAY = Kind(lambda array: (array.copy(order="K"), _fingerprint(array)), _same_array, _put_array)
 _OBJECTS = Kind(lambda array: (array.copy(order="K"), None), _same_objects, _put_array)
 _FRAME = Kind(lambda frame: (frame.copy(deep=False), _frame_parts(frame)), _same_frame, _put_frame)
+_ELEMENTS = Kind(frame_kinds.elements_of, frame_kinds.same_elements, frame_kinds.put_back)
 _TENSOR = Kind(copy_of, same_as_copy, lambda tensor, before: put_back(tensor, before[0]))
 _CLASS = Kind(_class_state, _same_class, _put_class)
 _SLOTTED = Kind(_slots, _same_slots, _put_slots)
@@ -512,6 +518,11 @@ _GENERATOR = Kind(_generator_state, _same_generator, _put_generator)
 _DICT = Kind(dict, _same_dict, _put_dict)
 _LIST = Kind(list, _same_length, _put_slice)
 _SET = Kind(set, _same_set, _put_set)
+_SIZES: dict[Kind, Callable[[Any], int]] = {
+    _ARRAY: operator.attrgetter("nbytes"),
+    _ELEMENTS: frame_kinds.bytes_of,
+    _TENSOR: bytes_of,
+}
 # The plain containers, of which there are many, are copied and looked into all at once.
 _COPIES: dict[type, tuple[Callable[[Any], Any] | None, Kind | None]] = {
     dict: (dict.copy, _DICT),

@@ -30,6 +30,7 @@ from kitaru_nb.engine.deciding import Decider
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
+from kitaru_nb.engine.frame_kinds import may_show
 from kitaru_nb.engine.inputs import opaque_read
 from kitaru_nb.engine.last_words import let_die
 from kitaru_nb.engine.lease import Lease
@@ -421,9 +422,11 @@ class Session:
         self._touched.begin(run.pending)
 
     def _shadow(self, pending: Pending) -> Shadow | None:
-        shadow = Shadow(self.namespace.live, pending.needs.touched, pending.needs.names.deletes)
+        shows = may_show(pending.cell.outline.words)
+        names = pending.needs.names
+        shadow = Shadow(self.namespace.live, pending.needs.touched, names.deletes, shows=shows)
         modules = pending.needs.modules.keys()
-        shadow.beside += [Shadow(*own) for own in self._process.variables.shadowed(modules)]
+        shadow.beside += [Shadow(*own, shows=shows) for own in self._process.variables.shadowed(modules)]
         try:
             shadow.take()
         except Exception:  # noqa: BLE001 - a foreign object may raise anything; the step runs all the same

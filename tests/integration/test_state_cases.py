@@ -239,6 +239,15 @@ RESTORED = {
         ),
         {"(len(d100), d100[K100('a')])": "(2, 1)"},
     ),
+    "memory of frames that arrays see": Case(
+        (
+            "import numpy as np, pandas as pd\na101 = np.zeros((2, 2)); f101 = pd.DataFrame(a101, copy=False)\n"
+            "g101 = pd.DataFrame({'x': [1.0, 2.0], 'y': [0, 1]}); v101 = g101['x'].values",
+            "f101.iloc[0, 0] = 5; g101.loc[0, 'x'] = 9.0",
+            "w101 = g101['x'].to_numpy(); g101.loc[1, 'x'] = 7.0; seen101 = w101.tolist()",
+        ),
+        {"(a101.tolist(), v101.tolist(), seen101)": "([[5.0, 0.0], [0.0, 0.0]], [9.0, 7.0], [9.0, 7.0])"},
+    ),
 }
 
 
@@ -510,6 +519,40 @@ def test_a_failed_cell_leaves_environment_and_import_path_to_its_next_run_as_the
 
         assert failed.ename == "ZeroDivisionError"
         assert kernel.run("found").result == "(True, False, False, True)"
+
+
+def test_who_draws_from_the_generators_of_the_process_goes_on_doing_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("scipy")
+    holds = (
+        "import random\nimport numpy as np\nfrom numpy.random import rand\nfrom random import gauss, random as draw\n"
+        "from scipy.stats import norm\nown = random._inst; normal = norm(); other = np.random.RandomState(3); first = rand()"
+    )
+    draws = (
+        "np.random.seed(5); random.seed(5); found = rand(), normal.rvs(), draw(), gauss(0, 1), own.random()"
+    )
+    alike = (
+        "a, b = np.random.RandomState(5), random.Random(5)\n"
+        "(found == (a.rand(), a.normal(), b.random(), b.gauss(0, 1), b.random()), other.rand())"
+    )
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        _run(kernel, "holds", holds)
+        kernel.run(draws)
+        live = kernel.run(alike).result
+        kernel.kill()
+
+    with _kernel(tmp_path, monkeypatch, "77") as kernel:
+        anew = _is_run_anew(kernel, "holds", holds)
+        kernel.run(draws)
+        restored = kernel.run(alike).result
+    with _kernel(tmp_path, monkeypatch, "3000") as kernel:
+        kernel.run("%resume")
+        kernel.run(draws)
+        resumed = kernel.run(alike).result
+
+    assert not anew
+    assert live == restored == resumed == "(True, 0.5507979025745755)"
 
 
 def _edits() -> list[tuple[str, tuple[str, str, str]]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kitaru_nb.engine import rollback
+from kitaru_nb.engine import frame_kinds, rollback
 from kitaru_nb.engine.rollback import Shadow, kind_of, reached
 from tests.unit.engine.picture import picture
 
@@ -100,6 +100,21 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "x[1] = 4; x[0].clear()",
     ),
     "frame": ("import pandas as pd\nx = pd.DataFrame({'a': [1]})", "x['b'] = 2", "x['b'] = 3"),
+    "frame whose memory an array sees": (
+        "import pandas as pd\nx = pd.DataFrame({'a': [1.0, 2.0]}); v = x['a'].to_numpy()",
+        "x.loc[0, 'a'] = 5.0",
+        "x.loc[0, 'a'] = 6.0",
+    ),
+    "columns of a frame whose memory an array sees": (
+        "import pandas as pd\nx = pd.DataFrame({'a': [1.0, 2.0], 'c': ['x', 'y']}); v = x['a'].to_numpy()",
+        "x.loc[0, 'a'] = 5.0; x['b'] = 2; x.columns = list('def'); x.loc[0, 'e'] = 'z'",
+        "x['g'] = 3",
+    ),
+    "series of dates whose memory an array sees": (
+        "import pandas as pd\nx = pd.Series(pd.date_range('2024', periods=2)); v = x.to_numpy()",
+        "x.loc[0] = x[1]",
+        "x.loc[1] = x[0]; x.name = 'n'; x.loc[0] = pd.NaT",
+    ),
     "attributes of a frame": (
         "import pandas as pd\nx = pd.DataFrame({'a': [1]})",
         "x.attrs['k'] = [2]",
@@ -160,6 +175,51 @@ def test_only_what_a_step_changed_is_named(name: str) -> None:
 
     assert _changed(source, "")[1].changed() == []
     assert _changed(source, change)[1].changed()
+
+
+@pytest.mark.parametrize(
+    ("make", "shows"),
+    [
+        ("a = np.zeros((2, 2)); x = pd.DataFrame(a, copy=False)", False),
+        ("x = pd.DataFrame({'x': [1.0, 2.0], 'y': [0, 1]}); a = x['x'].values", False),
+        (
+            "x = pd.DataFrame({'x': [1.0, 2.0], 'y': [0, 1]}); s = x['x']; del s; a = memoryview(x.x.values)",
+            False,
+        ),
+        ("x = pd.DataFrame({'x': [1.0, 2.0]})", True),
+    ],
+)
+def test_what_a_step_writes_to_a_frame_is_seen_where_it_would_be_without_a_shadow(
+    make: str, *, shows: bool
+) -> None:
+    def written(*, shadowed: bool) -> list[Any]:
+        live: dict[str, Any] = {"np": np, "pd": pd}
+        exec(make, live)
+        shadow = Shadow(live, ["x"], shows=shows)
+        if shadowed:
+            shadow.take()
+        exec("a = a if 'a' in globals() else x['x'].values\nx.iloc[0, 0] = 9.0", live)
+        seen: list[Any] = np.asarray(live["a"]).tolist()
+        return seen
+
+    assert written(shadowed=True) == written(shadowed=False)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "x = pd.DataFrame({'a': [1.0, 2.0], 'b': [3, 4], 'c': ['x', 'y']})",
+        "x = pd.DataFrame(np.random.rand(4, 3)); x['z'] = 1.0; y = x[[0, 1]]; z = x['z']; t = x.iloc[1:]",
+        "x = pd.DataFrame({'a': pd.Categorical(['x']), 'd': pd.date_range('2024', periods=1)})",
+        "x = pd.Series([1, None], dtype='Int64')",
+        "import pickle; x = pickle.loads(pickle.dumps(pd.DataFrame({'a': [1.0, 2.0]}), 5))",
+    ],
+)
+def test_a_frame_that_only_frames_share_is_not_copied(made: str) -> None:
+    live: dict[str, Any] = {"np": np, "pd": pd}
+    exec(made, live)
+
+    assert not frame_kinds.is_seen(live["x"])
 
 
 def test_an_object_that_a_deleted_name_held_is_put_back_while_it_lives() -> None:
