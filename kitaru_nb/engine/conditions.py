@@ -98,10 +98,12 @@ def conditions_of(
     }
     found |= dict.fromkeys((f"unbound:{name}" for name in sorted(_perhaps_deleted(pending))), "")
     if pending.seeded:
-        found |= {f"random:{part}": _digest(pending.process[part]) for part in drawn(pending.process, after)}
+        parts = [part for part in drawn(pending.process, after) if part not in pending.unset]
+        found |= {f"random:{part}": _digest(pending.process[part]) for part in parts}
     for part in suspects:
         held, generator = _part(pending.process, part), part in GENERATORS
-        if held == _part(after, part) and (not generator or (pending.seeded and held is not None)):
+        set_before = pending.seeded and held is not None and part not in pending.unset
+        if held == _part(after, part) and (not generator or set_before):
             found[f"random:{part}" if generator else f"process:{part}"] = _digest(held)
     found |= {
         f"file:{path}": digest

@@ -303,6 +303,7 @@ class Decider:
             caches=caches_of(read, needs.modules),
             attributes=attributes,
             replaced=replaced,
+            unset=self._process.unset(process),
         )
 
     def trees_of(self, pending: Pending) -> tuple[Tree, ...]:

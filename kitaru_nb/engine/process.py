@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import random
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -131,13 +132,15 @@ class Process:
 
     Args:
         began: When the process began, in nanoseconds since 1970; now if not given.
+        seen_whole: No cell before that can have set a random generator.
 
     Attributes:
         began: The same. What was changed since is the doing of this kernel's cells.
         variables: Those of the project's modules.
     """
 
-    def __init__(self, *, began: int | None = None) -> None:
+    def __init__(self, *, began: int | None = None, seen_whole: bool = False) -> None:
+        self._seen_whole = seen_whole
         self.began = now_ns() if began is None else began
         self._environ = _environment()
         self._env: tuple[Mapping[Any, Any], dict[str, str | None]] = ({}, {})
@@ -153,7 +156,8 @@ class Process:
         self._set_unseen: set[str] = set()  # those for which that is what a cell had set
         self.variables = Variables()
         self._names: dict[str, Any] = {}
-        self._first: ProcessState = {}  # each part as it was when it was first looked at
+        # Each part as it was when it was first looked at; this one before any cell can have set it.
+        self._first: ProcessState = {"random": PARTS["random"][1](random)}
         # Python finds modules in the working folder where the empty entry says so.
         self._folder = _working_folder() if "" in sys.path else None
 
@@ -240,6 +244,14 @@ class Process:
         if project and self.variables.is_as_imported(owner, name, value, digest=content):
             held.imported = True
         return held
+
+    def unset(self, state: ProcessState) -> frozenset[str]:
+        """The random generators that stand where no cell can have set them.
+
+        Others than Python's own are loaded by cells, which may set them before they are looked at.
+        """
+        as_found = self._seen_whole and state.get("random") == self._first["random"]
+        return frozenset({"random"} if as_found else ())
 
     def _read(self, path: object, env: object) -> ProcessState:
         state: ProcessState = {"path": path, "env": env}

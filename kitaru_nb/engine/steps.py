@@ -48,6 +48,7 @@ class Pending:
         process: The process state before it.
         seeded: A cell before it set a random generator, so that the generators' state is
             the notebook's and not the kernel's own.
+        unset: Random generators that stand where no cell can have set them, all the same.
         started_at: When it was met.
         started: The same on the clock that durations are taken from, in seconds.
         environment: Environment variables that its code names, with their values before it.
@@ -80,6 +81,7 @@ class Pending:
     caches: Mapping[CodeType, object] = field(default_factory=dict)
     shadow: Shadow | None = None
     unmet: tuple[str, ...] = ()
+    unset: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,8 @@ class Hooks:
         self._plain = PlainCells(self)
         self._quiet = Quiet(shell)
         self._front: Any = None
-        self.process = Process(began=began_ns())
+        cells_before = any("seed" in source or "state" in source for source in shell.user_ns.get("In", ()))
+        self.process = Process(began=began_ns(), seen_whole=not cells_before)
 
     # -- put in place and taken away ---------------------------------------------------
 

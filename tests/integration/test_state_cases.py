@@ -555,6 +555,31 @@ def test_who_draws_from_the_generators_of_the_process_goes_on_doing_so(
     assert live == restored == resumed == "(True, 0.5507979025745755)"
 
 
+def test_cells_that_seed_one_after_the_other_are_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = {
+        "first": "import numpy as np\nnp.random.seed(0); a = np.random.rand()",
+        "second": "np.random.seed(1); b = np.random.rand()",
+        "third": "import random\nrandom.seed(3); c = random.random()",
+        "fourth": "random.seed(4)\nd = random.random(), np.random.rand()",
+    }
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        for cell, source in cells.items():
+            assert _is_run_anew(kernel, cell, source)
+        kernel.kill()
+
+    with _kernel(tmp_path, monkeypatch, "77") as kernel:
+        again = [cell for cell, source in cells.items() if _is_run_anew(kernel, cell, source)]
+        kernel.kill()
+    with _kernel(tmp_path, monkeypatch, "3000") as kernel:
+        kernel.run("# plain\nimport random\nrandom.seed(7)")
+        seeded = [cell for cell, source in cells.items() if _is_run_anew(kernel, cell, source)]
+
+    assert again == []
+    assert "first" not in seeded
+
+
 def _edits() -> list[tuple[str, tuple[str, str, str]]]:
     return [*EDITED.items(), *KEPT.items()]
 

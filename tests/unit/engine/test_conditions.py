@@ -212,6 +212,14 @@ def test_what_a_step_may_have_set_where_it_was_set_has_to_be_set(tmp_path: Path)
     assert conditions(step, suspects=suspects).keys() == {"process:warnings", "process:cwd"}
 
 
+def test_a_generator_that_no_cell_can_have_set_may_stand_anywhere(tmp_path: Path) -> None:
+    step = pending(tmp_path, random=1, numpy=5)
+    step.unset = frozenset({"random"})
+
+    assert conditions(step, suspects={"random", "numpy"}).keys() == {"random:numpy"}
+    assert conditions(step, {"random": 2, "numpy": 6}).keys() == {"random:numpy"}
+
+
 @pytest.mark.parametrize(
     ("source", "parts"),
     [
