@@ -7,7 +7,7 @@ import re
 
 __all__ = ["is_inert"]
 
-_HARMLESS_MAGIC = re.compile(r"\s*%(?:load_ext\s+kitaru_nb|matplotlib|config)\b")
+_HARMLESS_MAGIC = re.compile(r"\s*%(?:load_ext\s+kitaru_nb|matplotlib|config)\b[^()]*$")
 
 
 def is_inert(source: str) -> bool:

@@ -13,7 +13,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from kitaru_nb.artifacts.functions import take_place
-from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.kinds import by_reference, kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.notes import Note, noting, place
 from kitaru_nb.artifacts.resource import making
@@ -157,6 +157,7 @@ class Loader:
         self._into: list[References] = []  # of the artifacts that are being loaded
         self._leads: dict[int, References] = {}  # of the definitions that were loaded
         self._called = False
+        self._ran_code = False
         self._before: dict[str, object] = {}  # what names held that hold loaded values for the moment
 
     def expect(self, names: Mapping[str, Group]) -> None:
@@ -197,7 +198,8 @@ class Loader:
             CorruptError: a stored byte is damaged or missing.
         """
         if digest not in self._loaded:
-            later: list[Verification] | None = None if self._steps is None else []
+            at_once = self._steps is None or self._ran_code
+            later: list[Verification] | None = None if at_once else []
             self._into.append(self._refers.setdefault(digest, {}))
             try:
                 with noting() as self._notes[digest], making(self._make), tied(Tie.RESTORED):
@@ -227,8 +229,8 @@ class Loader:
         """
         values = self._loaded[group.artifact]
         made = self._notes.get(group.artifact)  # loading that again would call it again
-        if self._called:
-            self.checked(group)
+        if self._ran_code:
+            values = self.checked(group)
         if self._called and not made and self._namespace.digest(values) != self.came_as(group):
             del self._loaded[group.artifact]
             with suppress(StoreError, UnstorableError):  # it was loaded once already
@@ -241,9 +243,29 @@ class Loader:
         Raises:
             CorruptError: they are not.
         """
-        for check in self._checks.pop(group.artifact, ()):
+        for check in self._checks.get(group.artifact, ()):
             check.wait()
+        self._checks.pop(group.artifact, None)  # of damaged ones nobody gets the values later either
         return self._loaded[group.artifact]
+
+    def code_runs(self) -> None:
+        """Code of the notebook is about to run: it may reach all that is here, which is right or not there.
+
+        What is loaded from now on is checked at once.
+        """
+        self._ran_code = True
+        self._namespace.open(needed=frozenset())
+        live = self._namespace.live
+        for digest, checks in list(self._checks.items()):
+            try:
+                for check in checks:
+                    check.wait()
+            except StoreError as error:
+                for name, value in self._loaded[digest].items():
+                    if live.get(name) is value:
+                        live[name] = Marker(name, "", f"could not be restored: {error.message}")
+            else:
+                del self._checks[digest]
 
     def seal(self, group: Group) -> None:
         """The values of the group are bound to its names: nobody gets them before they are checked."""
@@ -289,6 +311,7 @@ class Loader:
             if living is not None:
                 return living
         self._called = True
+        self.code_runs()
         return call_resource(function, self._namespace.live, self._will_hold, _ABSENT)
 
     def _digest(self, value: object) -> Digest:
@@ -297,7 +320,8 @@ class Loader:
     def _will_hold(self, name: str) -> object:
         group = self._coming.get(name)
         if group is not None and group.artifact not in self._loading:
-            return self.group(group)[name]
+            values = self.group(group)
+            return (self.checked(group) if group.recipe is None else values)[name]
         return self._namespace.live.get(name, _ABSENT)
 
     def _from_recipe(self, group: Group) -> dict[str, object]:
@@ -382,15 +406,20 @@ class Loader:
             UnstorableError: a stored value cannot be loaded here; the same.
         """
         live = self._namespace.live
+        groups = list(groups)
         try:
             for group, values in _in_turn(groups, self.group):
+                if isinstance(values, StoreError):
+                    raise values
                 if isinstance(values, KitaruError):
-                    message = f"checkpoint `{checkpoint}` cannot be restored: {values.message}"
-                    hint = f"%%checkpoint {checkpoint} --fresh (runs it again)"
-                    raise type(values)(message, kind=values.kind, hint=hint) from values
+                    raise _not_restorable(checkpoint, values) from values
                 bound = {name: values[name] for name in group.names if name in values}
                 self._before |= {name: live.get(name, _ABSENT) for name in bound}
                 live.update(bound)
+            for group in groups if self._ran_code else ():
+                self.checked(group)
+        except StoreError as error:
+            raise _not_restorable(checkpoint, error) from error
         finally:
             self._bind_as_before()
 
@@ -423,6 +452,9 @@ class Loader:
     def _resolve(self, anchor: Anchor) -> object:
         self._engine.trust.vouch(anchor.artifact)  # what refers to it is trusted, or it would not load
         found = self._find(anchor)
+        lazily = self._steps is not None and not self._ran_code
+        if lazily and isinstance(found, type) and _runs_when_loaded(found):
+            self.code_runs()
         # What is stored there may be no more than a reference in turn.
         _, held = self._refers.get(anchor.artifact, {}).get(id(found), (found, anchor))
         self._into[-1][id(found)] = found, held
@@ -443,6 +475,21 @@ class Loader:
                 if present is not None and self._namespace.digest({anchor.name: present}) == anchor.value:
                     return present
         return self.load(anchor.artifact)[anchor.name]
+
+
+_RUN_WHEN_LOADED = ("__setstate__", "__reduce__", "__reduce_ex__", "__new__", "__hash__", "__eq__")
+
+
+def _runs_when_loaded(cls: type) -> bool:
+    """Whether code of the notebook may run when an instance is loaded; what a decorator wrote aside."""
+    found = (vars(base).get(name) for base in cls.__mro__ for name in _RUN_WHEN_LOADED)
+    code = (each.__code__ for each in found if isinstance(each, FunctionType) and not by_reference(each))
+    return any(not each.co_filename.startswith(("<string>", "<attrs")) for each in code)
+
+
+def _not_restorable(checkpoint: str, why: KitaruError) -> KitaruError:
+    message = f"checkpoint `{checkpoint}` cannot be restored: {why.message}"
+    return type(why)(message, kind=why.kind, hint=f"%%checkpoint {checkpoint} --fresh (runs it again)")
 
 
 def recorded_at(line: Sequence[Checkpoint]) -> Recorded:
@@ -554,7 +601,12 @@ def put_back(
     for group in groups:
         wanted = [name for name in group.names if names.get(name) is group and name not in restored.damaged]
         if wanted and group.recipe is None:  # a recipe runs apart from the notebook
-            values = loader.unchanged(group)
+            try:
+                values = loader.unchanged(group)
+            except StoreError as error:
+                restored.names = [name for name in restored.names if name not in wanted]
+                _mark_damaged(namespace, wanted, error, restored)
+                continue
             namespace.live.update({name: values[name] for name in wanted})
             loader.seal(group)
             _take_places(values[name] for name in wanted)

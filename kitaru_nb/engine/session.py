@@ -310,6 +310,14 @@ class Session:
         with observe.unheard():  # reading their source is no reading of the step
             self._decider.inputs.fix_modules()
 
+    def _beware_of_modules(self) -> None:
+        """Where a module of the project is loaded, its code may have left a thread or a hook behind."""
+        self.saw_imports()
+        seals = self.namespace.seals
+        if seals.allowed and self._decider.inputs.local:
+            seals.allowed = False
+            self.namespace.open(needed=frozenset())
+
     def learn_names(self) -> None:
         """Take over the names that the execution's steps have had so far."""
         recorded = self.engine.journal.checkpoints(self.open().execution)
@@ -660,6 +668,7 @@ class Session:
             CorruptError: a stored byte is damaged; names and namespace are as they were.
             UnstorableError: a stored value cannot be loaded; the same.
         """
+        self._beware_of_modules()
         recorded = plan.checkpoint.draft
         made_by = dict.fromkeys((group.artifact for group in recorded.groups), recorded.name)
         lazily = made_by if self.namespace.seals.allowed else None
@@ -684,6 +693,7 @@ class Session:
             restored.problems += self._process.apply(parts)
             if not recorded.imports:  # else it may be modules that set them, see `Suspects.of`
                 self._touched.suspects.note(plan.pending, parts)
+        self._beware_of_modules()
         self._record_restored(plan, groups, loader)
         if self.last is not None:
             self._check(self.last)
@@ -810,6 +820,7 @@ class Session:
         sifted = self.engine.trust.sift(self.engine.journal.line(seq))
         line = sifted.line
         self._files.put_back_line(line, files)
+        self._beware_of_modules()
         restored = self._line.restore(line, exact=exact)
         say_emptied(restored, line, self.namespace.live)
         restored.untrusted = sifted.error
@@ -818,6 +829,7 @@ class Session:
             restored.lost[name] = reason
         with self._process.importing():
             files.problems += import_again(dict.fromkeys(name for c in line for name in c.draft.imports))
+        self._beware_of_modules()
         files.problems += said_versions({k: v for c in line for k, v in c.draft.packages.items()})
         restored.problems += files.problems
         restored.damaged |= files.damaged

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.memory import SMALLEST_MAPPED, Memory
 from kitaru_nb.artifacts.verify import Verification
-from kitaru_nb.errors import CorruptError, UnstorableError
+from kitaru_nb.errors import CorruptError, StoreError, UnstorableError
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel, Start
 
 pytestmark = pytest.mark.skipif(
@@ -77,6 +80,7 @@ def test_a_step_that_reads_it_waits_and_is_keyed_as_before(start: Start, waited:
         "class A:\n    x = 1",
         "a.b = 1",
         "%run other.py",
+        "%config InlineBackend.rc = start()",
         "!ls",
         "if True:\n    import os",
     ],
@@ -139,6 +143,56 @@ def test_damage_is_an_error_before_the_cell_that_names_value_and_checkpoint(star
     assert "could not be restored" in repr(resumed["x"])
     with pytest.raises(UnstorableError, match=re.escape("`x` of checkpoint `make` could not be restored")):
         resumed["x"].sum()
+
+
+USED = "first = x[0]\n        __import__('pathlib').Path('used').write_text('.')"
+RESOURCE = (
+    "import kitaru_nb as kt\n@kt.resource\ndef total():\n    if True:\n        "
+    + USED
+    + "\n    return (n for n in [first])"
+)
+SET = "class Total:\n    def __setstate__(self, state):\n        " + USED + "\ntotal = Total(); total.n = 1"
+
+
+@pytest.mark.parametrize("way", ["resumed", "run all"])
+@pytest.mark.parametrize(
+    "cells", [[MAKE, RESOURCE], [MAKE, SET], [f"{MAKE}\n{RESOURCE}"], [f"{MAKE}\n{SET}"]]
+)
+def test_code_that_makes_values_again_never_has_a_damaged_one(
+    start: Start, way: str, cells: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = start(**settings())
+    first.cells(*cells)
+    flip(first)
+    used = tmp_path / "used"
+    used.write_text("")
+    again = start(**settings())
+
+    with suppress(StoreError):
+        again.session.resume() if way == "resumed" else again.cells(*cells)
+
+    assert used.read_text() == ""
+    assert is_marker(again.live.get("x", Marker("x", "", "")))
+    assert is_marker(again.live.get("total", Marker("total", "", "")))
+
+
+@pytest.mark.parametrize("way", ["resumed", "run all"])
+def test_where_a_module_of_the_project_is_loaded_nothing_is_sealed(
+    start: Start, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project_watch.py").write_text("class C: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    cells = ["from project_watch import C", MAKE, "c = C()"]
+    start(**settings()).cells(*cells)
+    del sys.modules["project_watch"]
+    again = start(**settings())
+
+    again.session.resume() if way == "resumed" else again.cells(*cells)
+
+    assert not again.namespace_sealed
+    assert again["x"][5] == 5
+    del sys.modules["project_watch"]
 
 
 def test_a_cell_that_does_not_need_what_is_damaged_runs(start: Start) -> None:
