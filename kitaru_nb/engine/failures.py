@@ -117,6 +117,13 @@ class Failures:
             for part, value in before.items()
             if failure.process.get(part) != value and now.get(part) == failure.process.get(part)
         }
+        # One by one: those of the project's modules have been undone already.
+        failed, live = failure.process.get("attributes", {}), now.get("attributes", {})
+        parts["attributes"] = {
+            place: held
+            for place, held in before.get("attributes", {}).items()
+            if failed.get(place) != held and live.get(place) == failed.get(place)
+        }
         if "path" in parts:
             self._process.reset_path(parts.pop("path"))
         self._process.apply(parts)

@@ -156,8 +156,8 @@ class Process:
         self._set_unseen: set[str] = set()  # those for which that is what a cell had set
         self.variables = Variables()
         self._names: dict[str, Any] = {}
-        # Each part as it was when it was first looked at; this one before any cell can have set it.
-        self._first: ProcessState = {"random": PARTS["random"][1](random)}
+        self._first: ProcessState = {}  # each part as it was when it was first looked at
+        self._random = random.getstate()
         # Python finds modules in the working folder where the empty entry says so.
         self._folder = _working_folder() if "" in sys.path else None
 
@@ -250,7 +250,7 @@ class Process:
 
         Others than Python's own are loaded by cells, which may set them before they are looked at.
         """
-        as_found = self._seen_whole and state.get("random") == self._first["random"]
+        as_found = self._seen_whole and state.get("random") == self._random
         return frozenset({"random"} if as_found else ())
 
     def _read(self, path: object, env: object) -> ProcessState:
@@ -295,6 +295,14 @@ class Process:
             if digest is not None:
                 found[path] = digest
         return found
+
+    def held_in_libraries(self, state: ProcessState) -> dict[str, object]:
+        """What attributes of libraries hold that cells set, by where that is."""
+        return {
+            place: held.value
+            for place, held in state.get("attributes", {}).items()
+            if place.partition(":")[0].partition("|")[0] not in self.variables.modules
+        }
 
     def replaced(self, paths: Iterable[str], state: ProcessState) -> frozenset[str]:
         """Those of the attributes at `paths` that may not hold what they held before any cell set them."""

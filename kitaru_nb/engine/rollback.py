@@ -39,6 +39,7 @@ COPIED_BYTES = 256 << 20
 _MANY = 500_000  # containers; beyond it a step is not shadowed
 _ABSENT = object()
 _identity = object.__hash__
+_LRU = functools._lru_cache_wrapper  # noqa: SLF001 - the only name of that type
 _STOP = (
     types.CodeType,
     types.FrameType,
@@ -274,10 +275,8 @@ def _new(level: list[Any], seen: set[int]) -> list[Any]:
 
 def _parts(obj: Any) -> Iterable[Any] | None:
     """What lies inside `obj`; None for what belongs to a library or holds nothing."""
-    if isinstance(obj, types.FunctionType):
-        if by_reference(obj):
-            return None
-        return [*(obj.__closure__ or ()), obj.__defaults__, obj.__kwdefaults__, obj.__dict__]
+    if isinstance(obj, (types.FunctionType, _LRU)):
+        return None if by_reference(obj) else _parts_of_function(obj)
     if isinstance(obj, type):
         if by_reference(obj):
             return None
@@ -296,6 +295,20 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return [*parts_of(obj).values()]
     own = getattr(obj, "__dict__", None) if not isinstance(obj, dict) else None
     return gc.get_referents(obj) if not isinstance(own, dict) else [own, type(obj), *_slots(obj).values()]
+
+
+def _parts_of_function(function: Any) -> list[Any]:
+    if type(function) is not _LRU:
+        closed = function.__closure__ or ()
+        return [*closed, function.__defaults__, function.__kwdefaults__, function.__dict__]
+    # What it has computed: in a plain dict, but with a limit that is not all there is of the cache.
+    held = gc.get_referents(function)
+    plain = [one for one in held if type(one) is not dict or not _has_limit(function)]
+    return [function.__dict__, *plain]
+
+
+def _has_limit(function: Any) -> bool:
+    return function.cache_parameters()["maxsize"] is not None
 
 
 def _slots(obj: Any) -> dict[str, Any]:
@@ -507,6 +520,14 @@ def _same_random(generator: random.Random, before: Any) -> bool:
     return bool(generator.getstate() == before)
 
 
+def _misses(function: Any) -> int:
+    return int(function.cache_info().misses) if _has_limit(function) else 0
+
+
+def _same_misses(function: Any, before: int) -> bool:
+    return _misses(function) == before
+
+
 _ARRAY = Kind(lambda array: (array.copy(order="K"), _fingerprint(array)), _same_array, _put_array)
 _OBJECTS = Kind(lambda array: (array.copy(order="K"), None), _same_objects, _put_array)
 _FRAME = Kind(lambda frame: (frame.copy(deep=False), _frame_parts(frame)), _same_frame, _put_frame)
@@ -540,5 +561,7 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
     (bytearray, Kind(bytes, operator.eq, _put_slice)),
     (types.CellType, Kind(_cell_content, _same_cell, _put_cell)),
     (types.FunctionType, Kind(_function_state, _same_function, _put_function)),
+    # One with a limit forgets all it has computed; the next call computes it anew.
+    (_LRU, Kind(_misses, _same_misses, lambda function, _: function.cache_clear())),
     (random.Random, Kind(random.Random.getstate, _same_random, random.Random.setstate)),
 )

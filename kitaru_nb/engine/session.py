@@ -435,6 +435,8 @@ class Session:
         shadow = Shadow(self.namespace.live, pending.needs.touched, names.deletes, shows=shows)
         modules = pending.needs.modules.keys()
         shadow.beside += [Shadow(*own, shows=shows) for own in self._process.variables.shadowed(modules)]
+        held = self._process.held_in_libraries(pending.process)
+        shadow.beside.append(Shadow(held, held.keys(), shows=shows))
         try:
             shadow.take()
         except Exception:  # noqa: BLE001 - a foreign object may raise anything; the step runs all the same

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from kitaru_nb.engine.session import Outcome
@@ -46,3 +49,24 @@ def test_looking_at_a_partial_before_a_step_leaves_it_as_it_was(start: Start) ->
 
     assert kernel.cell("%%checkpoint a\nx = half('10')", step="a") == "completed"
     assert kernel["x"] == 2
+
+
+def test_what_a_step_set_in_libraries_and_in_modules_of_the_project_is_undone(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project_half.py").write_text("N = 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    kernel = start()
+    kernel.cell("import string, project_half\nstring.kt_list = []")
+    body = (
+        "project_half.N += 1; string.kt_count = getattr(string, 'kt_count', 0) + 1; string.kt_list.append(1)"
+    )
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell(f"{body}; 1/0", step="q")
+
+    assert kernel.cell(body, step="q") == "completed"
+
+    assert kernel.plain("found = project_half.N, string.kt_count, string.kt_list") is None
+    assert kernel["found"] == (1, 1, [1])
+    kernel.plain("del string.kt_list, string.kt_count")
+    del sys.modules["project_half"]

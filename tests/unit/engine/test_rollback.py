@@ -222,6 +222,21 @@ def test_a_frame_that_only_frames_share_is_not_copied(made: str) -> None:
     assert not frame_kinds.is_seen(live["x"])
 
 
+@pytest.mark.parametrize("limit", [None, 4])
+def test_what_a_step_did_to_what_a_function_keeps_is_undone(limit: int | None) -> None:
+    live: dict[str, Any] = {"__name__": "__main__", "limit": limit}
+    exec("import functools\n@functools.lru_cache(limit)\ndef x(n): return [n]\nfirst = x(1)", live)
+    shadow = Shadow(live, ["x"])
+    shadow.take()
+    exec("x(1).append(2); x(5).append(6)", live)
+    shadow.settle()
+
+    shadow.undo()
+
+    assert (live["x"](1), live["x"](5), live["first"]) == ([1], [5], [1])
+    assert (live["x"](1) is live["first"]) is (limit is None)
+
+
 def test_an_object_that_a_deleted_name_held_is_put_back_while_it_lives() -> None:
     live: dict[str, Any] = {"__name__": "__main__"}
     exec("class C: pass\nx = C(); kept = [x]", live)
