@@ -55,7 +55,7 @@ ABSENT = "absent"
 """Stands for what an attribute holds that is not there."""
 
 _UNREADABLE = (pickle.PicklingError, AttributeError, TypeError, ValueError, RecursionError)
-_SURROUNDINGS = ("cwd", "path", "env")
+_SURROUNDINGS = ("cwd", "path", "env", f"{SETTING}matplotlib backend")
 _ANNOTATION = "annotation "
 _LOGGER = "logging.getLogger|"
 """Before the name of a logger, in the owner of its kept handlers and filters; no module is called that."""
@@ -395,7 +395,7 @@ class Process:
         self._switches.hear(source)
 
     def apply_surroundings(self, states: Iterable[Mapping[str, Any]]) -> None:
-        """Put back what objects need that are made again: working folder, import path, environment.
+        """Put back what objects need that are made again: working folder, import path, environment, backend.
 
         They are applied once more with the rest, which also says what could not be put back.
         """

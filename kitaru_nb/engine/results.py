@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +38,23 @@ def result_of(checkpoint: Checkpoint, loader: Loader, live: Mapping[str, object]
     if kind == "name":
         return live.get(rest)
     if kind == "artifact":
-        return next(iter(loader.load(Digest(rest)).values()))
+        with _pyplot_as_it_is():
+            return next(iter(loader.load(Digest(rest)).values()))
     return None
+
+
+@contextmanager
+def _pyplot_as_it_is() -> Iterator[None]:
+    """What is loaded meanwhile is no figure that pyplot draws into: the one that a name holds is."""
+    helpers = sys.modules.get("matplotlib._pylab_helpers")
+    before = dict(helpers.Gcf.figs) if helpers is not None else {}
+    try:
+        yield
+    finally:
+        helpers = sys.modules.get("matplotlib._pylab_helpers")
+        if helpers is not None and [*helpers.Gcf.figs] != [*before]:
+            helpers.Gcf.figs.clear()
+            helpers.Gcf.figs.update(before)
 
 
 def results_of(

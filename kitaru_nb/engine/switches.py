@@ -28,6 +28,7 @@ RARE = {
     "umask": re.compile(r"umask"),
     "resource limits": re.compile(r"setrlimit"),
     "xarray options": re.compile(r"set_options"),
+    "matplotlib backend": re.compile(r"\.use\(|switch_backend|^\s*%(?:matplotlib|pylab)\b", re.MULTILINE),
     "csv field size": re.compile(r"field_size_limit"),
     "tqdm for pandas": re.compile(r"tqdm|pandas\("),
     "log level names": re.compile(r"addLevelName"),
@@ -123,6 +124,16 @@ class Switches:
                 except Exception:  # noqa: BLE001, S112 - a version of the library without that setting
                     continue
         return found
+
+
+def _read_backend(module: Any) -> str | None:
+    backend = dict.get(module.rcParams, "backend")  # asking for it by `[]` would choose one
+    return backend if isinstance(backend, str) else None
+
+
+def _put_backend(module: Any, value: str | None) -> None:
+    if value is not None and _read_backend(module) != value:
+        module.use(value)
 
 
 def _read_gc(module: Any) -> Any:
@@ -324,6 +335,7 @@ SWITCHES: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object
         lambda m: dict(m.OPTIONS),
         lambda m, value: m.set_options(**value),
     ),
+    "matplotlib backend": ("matplotlib", _read_backend, _put_backend),
     "csv field size": ("csv", lambda m: m.field_size_limit(), lambda m, value: m.field_size_limit(value)),
     "tqdm for pandas": ("tqdm", _read_tqdm, _put_tqdm),
     "log level names": (

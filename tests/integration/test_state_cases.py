@@ -580,6 +580,32 @@ def test_cells_that_seed_one_after_the_other_are_not_run_again(
     assert "first" not in seeded
 
 
+def test_a_figure_is_drawn_on_with_the_backend_that_a_cell_has_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    cells = {
+        "make": "import matplotlib; matplotlib.use('agg'); import matplotlib.pyplot as plt\nfig, ax = plt.subplots(); ax.plot([1, 2])",
+        "draw": "plt.plot([3, 4]); plt.xlabel('k');",
+        "look": "found = matplotlib.get_backend(), len(ax.lines), ax.get_xlabel(), plt.get_fignums(), plt.gcf() is fig",
+    }
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        _run(kernel, "make", cells["make"])
+        kernel.kill()
+
+    with _kernel(tmp_path, monkeypatch, "77") as kernel:
+        anew = [cell for cell, source in cells.items() if _is_run_anew(kernel, cell, source)]
+        restored = kernel.run("found").result
+        kernel.kill()
+    with _kernel(tmp_path, monkeypatch, "3000") as kernel:
+        kernel.run("%resume")
+        kernel.run(cells["look"])
+        resumed = kernel.run("found").result
+
+    assert anew == ["draw", "look"]
+    assert restored == resumed == "('agg', 2, 'k', [1], True)"
+
+
 def _edits() -> list[tuple[str, tuple[str, str, str]]]:
     return [*EDITED.items(), *KEPT.items()]
 
