@@ -16,9 +16,7 @@ from typing import Any
 
 __all__ = ["Elements", "bytes_of", "elements_of", "is_seen", "may_show", "put_back", "same_elements"]
 
-_SHOWS = frozenset(
-    {"array", "asanyarray", "asarray", "from_numpy", "from_pandas", "memoryview", "to_numpy", "values"}
-)
+_SHOWS = frozenset({"asanyarray", "asarray", "from_numpy", "from_pandas", "memoryview", "to_numpy", "values"})
 
 
 @dataclass(frozen=True, slots=True)
