@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import threading
 import time
@@ -483,7 +484,8 @@ def _file_of(function: FunctionType, notebook: str | None) -> str | None:
     if function.__module__ in _MAIN and _spec_of(function) is not None:
         return None  # python -m module
     file = function.__globals__.get("__file__")
-    return notebook or (str(Path(file).absolute()) if isinstance(file, str) else None)
+    # Python keeps the `..` of `python ../my_agent.py`, and from wherever it is begun it is one file.
+    return notebook or (os.path.abspath(file) if isinstance(file, str) else None)
 
 
 def _notebook() -> str | None:
@@ -497,7 +499,8 @@ def is_flow_of(function: object, identity: Identity) -> bool:
     if plain is function or type(plain) is not FunctionType:
         return False  # only a decorated function is a flow
     notebook = _notebook()
-    return _file_of(plain, notebook) == identity.file and flow_label(plain, notebook) == identity.flow
+    file = None if identity.file is None else os.path.abspath(identity.file)
+    return _file_of(plain, notebook) == file and flow_label(plain, notebook) == identity.flow
 
 
 def told_inputs(inputs: Mapping[str, object], namespace: dict[str, Any]) -> dict[str, Any]:
