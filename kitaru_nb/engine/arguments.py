@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex
 
 from kitaru_nb.artifacts.secret_rules import is_secret_argument
 from kitaru_nb.artifacts.vault import VAULT, Ref
+from kitaru_nb.engine.script import file_of
 from kitaru_nb.errors import UsageError
 
 __all__ = ["Told", "given_again", "is_own_command", "script_arguments", "told_arguments"]
@@ -22,8 +23,8 @@ Told = Sequence[Any]
 def script_arguments() -> Told | None:
     """What this process's script was begun with, its path first; None where it runs none."""
     main = sys.modules.get("__main__")
-    file = getattr(main, "__file__", None)
-    if not isinstance(file, str) or is_own_command(main):
+    file = None if main is None else file_of(vars(main))
+    if file is None or is_own_command(main):
         return None  # a notebook, a prompt, or a command that goes on with what no script began
     if isinstance(sys.argv, _Withholding):
         return sys.argv.told

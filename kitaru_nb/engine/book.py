@@ -205,7 +205,12 @@ class Book(ProcessBound):
             if self._writer is None:
                 self._writer = ThreadPoolExecutor(1, thread_name_prefix="kitaru-nb-record")
             writer = self._writer
-        writer.submit(job).result()
+        try:
+            written = writer.submit(job)
+        except RuntimeError:  # the process ends, and gives no thread any more: what is paid is recorded
+            job()
+            return
+        written.result()
 
     @property
     def attempt(self) -> Attempt:

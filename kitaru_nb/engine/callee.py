@@ -31,6 +31,7 @@ from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.kinds import home_name, home_of, is_immutable_atom, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.engine.files import may_write
+from kitaru_nb.engine.script import file_of
 from kitaru_nb.model.artifact import Digest
 
 __all__ = ["Callee", "Look", "callee_of", "members_of", "project_folder", "variable"]
@@ -197,8 +198,8 @@ def callee_of(function: FunctionType) -> Callee:
 
 def project_folder(function: FunctionType) -> Path:
     """Where the project of a function is: the folder of its file, or the current one in a notebook."""
-    file = function.__globals__.get("__file__")
-    return Path(file).absolute().parent if isinstance(file, str) else Path.cwd()
+    file = file_of(function.__globals__)
+    return Path.cwd() if file is None else Path(file).absolute().parent
 
 
 def plain_function(value: object) -> object:

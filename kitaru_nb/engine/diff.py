@@ -384,12 +384,20 @@ def _value(one: _Held, other: _Held, name: str, elsewhere: str | None) -> Iterat
         values = [side.value(step, group, held) for side, step, group, held in (one, other)]
         found = diff_values(*values)
     except UntrustedError as error:
-        told = f"and cannot be shown: {error}" if elsewhere is None else f"`{elsewhere}` shows in what"
-        found = ValueDiff("value", (f"it differs, {told}",))
+        seen = None if elsewhere is None else (f"it differs, `{elsewhere}` shows in what",)
+        found = ValueDiff("value", seen or _unshown(error))
     except (KitaruError, KeyError) as error:
-        found = ValueDiff("value", (f"it differs, and cannot be shown: {error}",))
+        found = ValueDiff("value", _unshown(error))
     if not found.looks_same:
         yield Difference("value", name, found.lines, found.kind, found.pictures)
+
+
+def _unshown(error: KitaruError | KeyError) -> tuple[str, ...]:
+    """That a value differs and why it is not shown; what to type is a line of its own."""
+    if not isinstance(error, KitaruError):
+        return (f"it differs, and cannot be shown: {error}",)
+    hint = (f"Try: {error.hint}",) if error.hint else ()
+    return (f"it differs, and cannot be shown: {error.message}", *hint)
 
 
 def _model_calls(a: _Side, b: _Side, one: Checkpoint, other: Checkpoint) -> Iterator[Difference]:

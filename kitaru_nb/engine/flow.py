@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from kitaru_nb.artifacts.digest import digest_by_kind, digest_values
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.arguments import Told, script_arguments
+from kitaru_nb.engine.awaited import start
 from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.call import Call, Options, load_result, refuse_unstorable
 from kitaru_nb.engine.callee import callee_of, plain_function
@@ -30,6 +32,7 @@ from kitaru_nb.engine.flow_handle import FlowHandle, in_background
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.engine.refs import FLOW, RESULT
 from kitaru_nb.engine.scope import Entry, Scope
+from kitaru_nb.engine.script import file_of, note_script
 from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.errors import ConflictError, KitaruError, Suspended, UsageError, suspended_in
@@ -313,7 +316,7 @@ def _end_later(turn: Turn, status: ExecutionStatus, reason: str | None) -> None:
 
     entry = turn.identity, threading.Thread(target=end, name=f"kitaru-nb-ending-{turn.execution}")
     _ending.append(entry)
-    entry[1].start()
+    start(entry[1])
 
 
 def _wait_for_ending(identity: Identity) -> None:
@@ -482,8 +485,9 @@ def _file_of(function: FunctionType, notebook: str | None) -> str | None:
         return None
     if function.__module__ in _MAIN and _spec_of(function) is not None:
         return None  # python -m module
-    file = function.__globals__.get("__file__")
-    return notebook or (str(Path(file).absolute()) if isinstance(file, str) else None)
+    file = file_of(function.__globals__)
+    # Python keeps the `..` of `python ../my_agent.py`, and from wherever it is begun it is one file.
+    return notebook or (None if file is None else os.path.abspath(file))
 
 
 def _notebook() -> str | None:
@@ -497,7 +501,8 @@ def is_flow_of(function: object, identity: Identity) -> bool:
     if plain is function or type(plain) is not FunctionType:
         return False  # only a decorated function is a flow
     notebook = _notebook()
-    return _file_of(plain, notebook) == identity.file and flow_label(plain, notebook) == identity.flow
+    file = None if identity.file is None else os.path.abspath(identity.file)
+    return _file_of(plain, notebook) == file and flow_label(plain, notebook) == identity.flow
 
 
 def told_inputs(inputs: Mapping[str, object], namespace: dict[str, Any]) -> dict[str, Any]:
@@ -589,6 +594,7 @@ defining = _Defining()
 
 def as_flow(function: FunctionType, name: str, place: Place) -> Any:
     """The decorated function: called as it was written, each run an execution."""
+    note_script()
     flow = Flow(function, name, place)
     if inspect.iscoroutinefunction(function):
 

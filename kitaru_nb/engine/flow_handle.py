@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from kitaru_nb.engine.awaited import start
 from kitaru_nb.engine.card import card
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.engine import Engine
@@ -33,7 +34,7 @@ class _Work:
     def begin(self, work: Callable[[], Any], *, name: str) -> None:
         """Do it in a thread."""
         self.thread = threading.Thread(target=self._do, args=(work,), name=name)
-        self.thread.start()
+        start(self.thread)
 
     def _do(self, work: Callable[[], Any]) -> None:
         try:

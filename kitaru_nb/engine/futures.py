@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import threading
 import weakref
@@ -63,7 +64,8 @@ class Future(Generic[T]):
         self._awaited = False
         _works[self] = _Work(job, stop, dropped)
         if job is not None:
-            _threads().submit(self.take)
+            with contextlib.suppress(RuntimeError):  # the process ends: whoever asks for it makes it
+                _threads().submit(self.take)
 
     @property
     def _work(self) -> _Work:

@@ -246,7 +246,7 @@ def record_usage(
         provider: Who bills for it, such as ``"google"``.
 
     Raises:
-        UsageError: a number of tokens is below zero.
+        UsageError: a number of tokens is below zero, or more input is cached than there is.
     """
     usage = Usage(input_tokens, output_tokens, cache_read=cached_tokens)
     if min(input_tokens, output_tokens, cached_tokens) < 0:
@@ -254,6 +254,12 @@ def record_usage(
             f"`record_usage` was given {usage.input} and {usage.output} tokens",
             kind="bad-usage",
             hint="record_usage(model, input_tokens=100, output_tokens=20)",
+        )
+    if usage.cache_read > usage.input:
+        raise UsageError(
+            f"`record_usage` was given {usage.cache_read} cached of {usage.input} input tokens",
+            kind="bad-usage",
+            hint=f"input_tokens={usage.input + usage.cache_read} where your provider counts them beside",
         )
     scope = current_scope()
     if scope is None:

@@ -149,6 +149,8 @@ def _known(usage: Usage, model: str, provider: str | None, at: datetime | None) 
         return None  # one's own machine; a table may say what its power costs
     import genai_prices  # noqa: PLC0415 - see the module
 
+    # Where both are told, it asks for what they have in common.
+    sound_read = usage.cache_read_audio if usage.cache_read and usage.input_audio else None
     told = genai_prices.Usage(
         input_tokens=usage.input,
         output_tokens=usage.output,
@@ -156,6 +158,7 @@ def _known(usage: Usage, model: str, provider: str | None, at: datetime | None) 
         cache_write_tokens=usage.cache_write or None,
         cache_write_1h_tokens=usage.cache_write_hour or None,
         input_audio_tokens=usage.input_audio or None,
+        cache_audio_read_tokens=sound_read,
         output_audio_tokens=usage.output_audio or None,
         web_searches=usage.searches or None,
     )
@@ -166,6 +169,8 @@ def _known(usage: Usage, model: str, provider: str | None, at: datetime | None) 
             )
         except LookupError:
             continue
+        except ValueError:  # it finds that the usage contradicts itself: no reason to lose the answer
+            return None
         return found.total_price
     return None
 

@@ -3,7 +3,7 @@
 The traps are in what a number includes. OpenAI and Gemini count cached input as part of the
 input, Anthropic and Bedrock beside it; OpenAI counts reasoning as part of the output, Gemini and
 xAI beside it. `Usage` always has parts that are parts of the whole, so pricing needs to know none
-of this.
+of this. A proxy may say what cannot be, and must not cost its user an answer that is paid.
 """
 
 from __future__ import annotations
@@ -66,6 +66,10 @@ class Tally:
     @property
     def usage(self) -> Usage | None:
         """What was used; None as long as nothing was said about it."""
+        told = self._told()
+        return None if told is None else _consistent(told)
+
+    def _told(self) -> Usage | None:
         said = self._said
         counts = _counts(said)
         tier = _tier(said.get("service_tier") or self._tier)
@@ -142,7 +146,7 @@ def _openai_chat(counts: Counts, said: Json, tier: str) -> Usage:
 def _openai_responses(counts: Counts, said: Json, tier: str) -> Usage:
     into, out = _counts(said.get("input_tokens_details")), _counts(said.get("output_tokens_details"))
     return Usage(
-        input=counts["input_tokens"],
+        input=counts.get("input_tokens", 0),
         output=counts.get("output_tokens", 0),
         cache_read=into.get("cached_tokens", 0),
         cache_write=into.get("cache_write_tokens", 0),
@@ -179,12 +183,34 @@ def _gemini(counts: Counts, said: Json) -> Usage:
         reasoning=thoughts,
         input_audio=_sound(said.get("promptTokensDetails")),
         output_audio=_sound(said.get("candidatesTokensDetails")),
+        cache_read_audio=_sound(said.get("cacheTokensDetails")),
     )
 
 
 def _sound(details: Any) -> int:
-    parts = [part for part in details or () if isinstance(part, dict) and part.get("modality") == "AUDIO"]
-    return sum(_counts(part).get("tokenCount", 0) for part in parts)
+    parts = details if isinstance(details, list) else []
+    sounds = [part for part in parts if isinstance(part, dict) and part.get("modality") == "AUDIO"]
+    return sum(_counts(part).get("tokenCount", 0) for part in sounds)
+
+
+def _consistent(usage: Usage) -> Usage:
+    """The same with parts that can be parts of the whole: what is more than that was counted beside it."""
+    write = max(usage.cache_write, usage.cache_write_hour)
+    cached, thought = usage.cache_read + write, usage.reasoning
+    into = usage.input + (cached if cached > usage.input else 0)
+    out = usage.output + (thought if thought > usage.output else 0)
+    heard = min(usage.input_audio, into)
+    # Those that have to be both, where nothing is said of it.
+    both = max(usage.cache_read_audio, cached + heard - into)
+    return replace(
+        usage,
+        input=into,
+        output=out,
+        cache_write=write,
+        input_audio=heard,
+        output_audio=min(usage.output_audio, out),
+        cache_read_audio=min(both, usage.cache_read, heard),
+    )
 
 
 def _tier(said: Any) -> str:

@@ -24,6 +24,7 @@ class Usage:
         cache_write_hour: Of these, the ones kept for an hour, which cost more.
         reasoning: Output tokens that were spent on reasoning, where the provider tells.
         input_audio: Input tokens that were sound.
+        cache_read_audio: Of these, the ones that came from the cache.
         output_audio: Output tokens that were sound.
         searches: Searches of the web that the provider made and bills for.
         tier: The service tier that was billed, such as ``"flex"``; empty for the usual one.
@@ -39,6 +40,7 @@ class Usage:
     output_audio: int = 0
     searches: int = 0
     tier: str = ""
+    cache_read_audio: int = 0
 
     @property
     def total(self) -> int:

@@ -111,6 +111,22 @@ def test_a_script_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     assert execution["flow"] == "my_agent:agent"
 
 
+def test_a_script_is_the_same_however_the_way_to_it_is_spelled(tmp_path: Path) -> None:
+    script = Script(tmp_path, LOOP)
+    (tmp_path / "other").mkdir()
+    straight, script.path = script.path, tmp_path / "other" / ".." / "my_agent.py"
+
+    script.run(kill_at="after2", expect=KILLED)
+    script.path = straight
+    script.run(kill_at="after3", expect=KILLED)
+    script.path = tmp_path / "other" / ".." / "my_agent.py"
+    script.run()
+
+    assert [note for note in script.notes() if note.startswith("step")] == [f"step{i}" for i in range(5)]
+    (execution,) = script.executions()
+    assert (execution["status"], execution["attempts"]) == ("completed", 3)
+
+
 def test_after_one_that_completed_a_new_execution_begins(tmp_path: Path) -> None:
     script = Script(tmp_path, LOOP)
 

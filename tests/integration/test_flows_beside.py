@@ -260,7 +260,7 @@ print(outer())
 over.set()
 for thread in threads:
     thread.join()
-print(*told, sep="\n")
+print(*told, sep="\\n")
 """,
     )
 
@@ -271,6 +271,78 @@ print(*told, sep="\n")
     assert "`outer` has ended, so what a call in it came to is not put on record" in printed
     (execution,) = script.executions()
     assert (execution["status"], execution["attempts"]) == ("completed", 1)
+
+
+LAST_LINE = """
+import asyncio, httpx, threading
+def ask(i):
+    body = {"model": "gpt-4o", "max_tokens": 1000, "messages": [{"role": "user", "content": str(i)}]}
+    return httpx.post(os.environ["URL"], json=body).status_code
+@kt.checkpoint
+def asked(i):
+    return ask(i)
+@kt.flow
+def plain(n):
+    return [ask(i) for i in range(n)]
+@kt.flow
+def mapped(n):
+    return asked.map(range(n))
+@kt.flow
+async def in_a_loop(n):  # a loop looks addresses up in a pool of threads
+    return [await asyncio.to_thread(ask, i) for i in range(n)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("begun", "flow"),
+    [
+        ("plain.run(2)", "plain"),
+        ("mapped.run(2)", "mapped"),
+        ("in_a_loop.run(2)", "in_a_loop"),
+        ("threading.Thread(target=mapped, args=[2]).start()", "mapped"),
+    ],
+)
+def test_a_flow_comes_to_its_end_that_the_last_line_of_a_script_has_begun(
+    tmp_path: Path, begun: str, flow: str
+) -> None:
+    script = Script(tmp_path, LAST_LINE + begun)
+    with fake_llm(answers=lambda _: Answer(text="w " * 1000, latency=0.5)) as llm:
+        script.run("--fast", URL=llm.openai_url + "/chat/completions")
+
+        (execution,) = script.executions()
+        assert (execution["status"], execution["flow"]) == ("completed", f"my_agent:{flow}")
+        assert (llm.requests, execution["tokens"]) == (2, llm.tokens.input + llm.tokens.output)
+
+
+def test_a_flow_that_goes_on_after_its_script_s_last_line_knows_that_script(tmp_path: Path) -> None:
+    script = Script(
+        tmp_path,
+        """
+import threading, time
+@kt.checkpoint
+def told(i):
+    note(f"told{i}")
+    return i
+@kt.flow
+def agent():
+    told(0)
+    note("killed")
+    return [told(i) for i in range(2)], sys.argv[1:]
+def late():
+    while "__file__" in globals():  # so long as the script's own lines run
+        time.sleep(0.01)
+    print(agent(), flush=True)
+if __name__ == "__main__":
+    threading.Thread(target=late).start()
+""",
+    )
+    script.run("--fast", kill_at="killed", expect=KILLED)
+    said = script.cli("resume")
+
+    assert "([0, 1], ['--fast'])" in said
+    assert script.notes().count("told0") == 2, "the second is another call, the first is served"
+    (execution,) = script.executions()
+    assert (execution["status"], execution["flow"]) == ("completed", "my_agent:agent")
 
 
 @pytest.mark.parametrize("called", ["flow", "checkpoint"])

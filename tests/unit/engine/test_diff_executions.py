@@ -14,6 +14,7 @@ from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.context import inside
 from kitaru_nb.engine.diff import ExecutionDiff, StepDiff, diff_executions
 from kitaru_nb.engine.diff_kept import kept_in
+from kitaru_nb.engine.gc import Policy, collect
 from kitaru_nb.engine.lease import Lease
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity
@@ -79,6 +80,31 @@ given: dict[str, Any] = {}
 @kt.checkpoint
 def same() -> int:
     return 1
+
+
+@kt.checkpoint
+def doubled(x: int) -> list[int]:
+    return [x] * 1000
+
+
+@kt.flow
+def doubles(x: int) -> None:
+    doubled(x)
+
+
+def test_a_value_that_is_gone_is_told_with_what_to_type_in_lines_of_their_own() -> None:
+    ids = [_ran(doubles, 1), _ran(doubles, 2)]
+    engine = here.engine()
+    collect(engine.journal, engine.store, Policy(keep_days=0), grace=-60)
+
+    found = _diff(*ids)
+
+    assert found.first is not None
+    (lines,) = (each.lines for each in found.first.differences if each.what == "value")
+    said, hint = lines
+    assert said.startswith("it differs, and cannot be shown: its values were removed by gc on ")
+    assert hint.startswith("Try: ")
+    assert not any("\n" in line for line in lines)
 
 
 @kt.flow

@@ -301,6 +301,14 @@ def test_usage_below_zero_is_refused_and_outside_of_an_execution_it_is_not_kept(
     assert refused.value.kind == "bad-usage"
 
 
+def test_more_cached_input_than_there_is_input_is_refused(attempts: Attempts) -> None:
+    with attempts.attempt(), pytest.raises(UsageError, match="5 cached of 3") as refused:
+        record_usage("gpt-4o", input_tokens=3, cached_tokens=5)
+
+    assert refused.value.kind == "bad-usage"
+    assert "input_tokens=8" in str(refused.value.hint)
+
+
 def test_a_run_of_a_scope_has_one_meter_and_another_run_another(attempts: Attempts) -> None:
     with attempts.attempt() as scope:
         meter = meter_of_scope(scope)

@@ -26,6 +26,20 @@ def test_the_parts_of_the_input_have_prices_of_their_own():
     assert longer == pytest.approx(cost + 300 * (6 - 3.75) / 1e6)
 
 
+def test_sound_from_the_cache_has_a_price_of_its_own():
+    usage = Usage(input=1_000, output=100, cache_read=900, input_audio=900, cache_read_audio=850)
+    apart = Usage(input=1_000, output=100, cache_read=100, input_audio=200)
+
+    cost = Prices().cost(usage, "gemini-2.5-flash", provider="google")
+    more = Prices().cost(apart, "gemini-2.5-flash", provider="google")
+
+    assert 0 < cost < more
+
+
+def test_usage_that_contradicts_itself_has_no_price_and_is_no_error():
+    assert Prices().cost(Usage(input=2, output=2, cache_read=50), "gpt-4o", provider="openai") is None
+
+
 def test_a_cheaper_tier_is_cheaper():
     at = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -126,6 +126,70 @@ def test_what_each_provider_says_has_one_shape(document, usage):
     assert tally(document).usage == usage
 
 
+@pytest.mark.parametrize(
+    ("document", "usage"),
+    [
+        (  # a proxy in OpenAI's shape that counts the cache beside the input
+            {
+                "usage": {
+                    "prompt_tokens": 4,
+                    "completion_tokens": 3,
+                    "prompt_tokens_details": {"cached_tokens": 50},
+                }
+            },
+            Usage(54, 3, cache_read=50),
+        ),
+        (
+            {
+                "usage": {
+                    "prompt_tokens": 4,
+                    "completion_tokens": 3,
+                    "completion_tokens_details": {"reasoning_tokens": 9},
+                }
+            },
+            Usage(4, 12, reasoning=9),
+        ),
+        (
+            {
+                "usage": {
+                    "input_tokens": 9,
+                    "cache_read_input_tokens": 0,
+                    "cache_creation": {"ephemeral_1h_input_tokens": 5},
+                    "output_tokens": 3,
+                }
+            },
+            Usage(9, 3, cache_write=5, cache_write_hour=5),
+        ),
+        (
+            {
+                "usage": {
+                    "prompt_tokens": 4,
+                    "completion_tokens": 3,
+                    "prompt_tokens_details": {"audio_tokens": 9},
+                }
+            },
+            Usage(4, 3, input_audio=4),
+        ),
+        ({"usage": {"input_tokens": "9", "output_tokens": 3}}, Usage(0, 3)),
+        ({"usageMetadata": {"promptTokenCount": 9, "promptTokensDetails": 9}}, Usage(9)),
+    ],
+)
+def test_what_cannot_be_is_made_possible_and_no_part_is_more_than_the_whole(document, usage):
+    assert tally(document).usage == usage
+
+
+@pytest.mark.parametrize(
+    ("told", "both"), [({}, 7), ({"cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 8}]}, 8)]
+)
+def test_how_much_of_what_is_cached_is_sound_is_what_gemini_says_or_what_has_to_be(told, both):
+    sound = [{"modality": "AUDIO", "tokenCount": 8}, {"modality": "TEXT", "tokenCount": 2}]
+    said = {"promptTokenCount": 10, "cachedContentTokenCount": 9, "promptTokensDetails": sound, **told}
+
+    usage = tally({"usageMetadata": said}).usage
+
+    assert usage == Usage(10, 0, cache_read=9, input_audio=8, cache_read_audio=both)
+
+
 def test_the_parts_of_anthropics_input_add_up():
     usage = tally(
         {"usage": {"input_tokens": 1, "cache_read_input_tokens": 2, "cache_creation_input_tokens": 4}}
