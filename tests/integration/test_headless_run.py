@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
 from papermill.exceptions import PapermillException
@@ -399,3 +400,19 @@ def test_a_run_whose_notebook_is_gone_says_how_to_bring_it_back_or_end_it(tmp_pa
     assert f"Try: mv NEWNAME {notebook.path}" in gone.stderr
     assert f"kitaru-nb cancel {execution}" in gone.stderr
     assert (resumed.code, notebook.ticks()) == (0, ["a"]), resumed.stderr
+
+
+def test_a_result_that_cannot_be_shown_is_named(tmp_path: Path) -> None:
+    unshown = "class Odd:\n    def _repr_html_(self):\n        raise ValueError('no page')\n\nOdd()"
+    notebook = Notebook(tmp_path, [unshown, "tick('b')"], tags={0: ["no-checkpoint"]})
+    notebook.nb.cells[1:1] = [nbformat.v4.new_code_cell("tick('a')\n" + unshown, id="c9")]
+    notebook.save()
+
+    first = notebook.kitaru("run", "work.ipynb", "--no-progress")
+    second = notebook.kitaru("run", "work.ipynb", "--no-progress")
+
+    # up to ipykernel 7.1 the kernel says nothing of it, and both cells have completed
+    if first.code:
+        assert "failed: ValueError: no page" in first.stderr
+        assert "failed: ValueError: no page" in second.stderr
+    assert notebook.ticks()[0] == "a"
