@@ -102,7 +102,9 @@ class DivergenceError(KitaruError, RuntimeError):
 
 
 class ConflictError(KitaruError, RuntimeError):
-    """Somebody else holds the execution, or answered first."""
+    """Somebody else holds the execution, or answered first; `execution` is the one that is held."""
+
+    execution: str | None = None
 
 
 class StoreError(KitaruError, OSError):

@@ -12,7 +12,7 @@ from typing import Any
 from kitaru_nb.cli.elsewhere import run_elsewhere, submit_detached
 from kitaru_nb.cli.output import clean, duration, print_error, print_json, print_problem
 from kitaru_nb.engine.describe import execution_json
-from kitaru_nb.errors import KitaruError, UsageError
+from kitaru_nb.errors import CorruptError, KitaruError, UsageError
 from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.wait import OnWait, asks_again
@@ -377,10 +377,19 @@ def print_outcome(job: Job, outcome: Outcome, *, goes_on: bool = False) -> None:
 def _summary(job: Job, outcome: Outcome) -> str:
     saved = f" ({duration(outcome.saved)} saved)" if outcome.restored else ""
     cells = f"{outcome.restored} restored{saved}, {outcome.ran} run"
-    more = "" if outcome.exit is Exit.COMPLETED else f"; go on with: kitaru-nb resume {outcome.execution}"
-    if outcome.exit is not Exit.WAITING and asks_again(outcome.hint):
-        more = ""  # it would only fail again: what the hint says is the way
-    return f"{clean(job.output)}: {cells}{more}"
+    return f"{clean(job.output)}: {cells}{_way_on(outcome)}"
+
+
+def _way_on(outcome: Outcome) -> str:
+    """What to type to go on with it; nothing where `resume` would only refuse, or fail again."""
+    if outcome.exit is Exit.SUPERSEDED:
+        return f"; follow the other attempt with: kitaru-nb logs {outcome.execution} -f"
+    fails_again = isinstance(outcome.error, CorruptError) or (
+        outcome.exit is not Exit.WAITING and asks_again(outcome.hint)
+    )
+    if fails_again or not outcome.status.continues:
+        return ""
+    return f"; go on with: kitaru-nb resume {outcome.execution}"
 
 
 def execution_document(outcome: Outcome, settings: Settings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from kitaru_nb.cli.output import Json, clean, print_json, size
+from kitaru_nb.cli.output import Json, clean, money, print_json, size
 from kitaru_nb.errors import UsageError
 from kitaru_nb.stacks.settings import resolve, table_in
 
@@ -63,11 +63,8 @@ def doctor(notebook: str | None = None, /, *, json: Json = False) -> int:
 
 
 def _print_diagnosis(found: Any) -> None:
-    rows = [
-        (s["name"], f"{s['value']:g} days" if s["name"] == "keep_days" else _shown(s["value"]), s["source"])
-        for s in found.settings
-    ]
-    _print_block("settings", [(name, f"{value}  ({source})") for name, value, source in rows])
+    rows = [(s["name"], f"{_setting(s['name'], s['value'])}  ({s['source']})") for s in found.settings]
+    _print_block("settings", rows)
     if found.stack:
         place = f"store {found.stack['where']['store']}, journal {found.stack['where']['journal']}"
         _print_block("stack", [(found.stack["name"], f"{place}  ({found.stack['source']})")])
@@ -134,5 +131,13 @@ def _kernel(kernel: dict[str, Any]) -> str:
     return f"{kernel['python']}  ({'has' if kernel['kitaru_nb'] else 'has no'} kitaru_nb)"
 
 
-def _shown(value: Any) -> str:
-    return "-" if value is None else f"{value:g} s" if isinstance(value, float) else str(value)
+def _setting(name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return "-" if value is None else str(value)
+    match name:
+        case "keep_days":
+            return f"{value:g} days"
+        case "budget":
+            return money(value)
+        case _:
+            return f"{value:g} s"

@@ -155,7 +155,7 @@ def _checkpoint(step: Checkpoint, label: str, known: Mapping[Digest, Artifact | 
         "cost": _number(draft.cost),
         "reads": sorted(draft.reads),
         "writes": list(draft.writes),
-        "files": [dict(file) for file in draft.files],
+        "files": [_file(file) for file in draft.files],
         "artifacts": [
             _artifact(
                 value_refs(step.execution, label, group)[0],
@@ -167,6 +167,16 @@ def _checkpoint(step: Checkpoint, label: str, known: Mapping[Digest, Artifact | 
             if group.names
         ],
     }
+
+
+def _file(file: Mapping[str, Any]) -> dict[str, Any]:
+    told = dict(file)
+    if "mtime" in told:  # nanoseconds on record, and in a stranger's record anything
+        try:
+            told["mtime"] = time_json(datetime.fromtimestamp(told["mtime"] / 1e9, UTC))
+        except (ArithmeticError, ValueError, TypeError, OSError):
+            told["mtime"] = None
+    return told
 
 
 def _artifact(

@@ -249,12 +249,14 @@ def _held_error(attempt: Attempt) -> ConflictError:
             hint=f"kitaru-nb logs {attempt.execution} -f; kitaru-nb reconcile, where its job is gone; or "
             f"kitaru-nb cancel {attempt.execution}",
         )
-    return ConflictError(
+    held = ConflictError(
         f"execution `{attempt.execution}` is held by process {owner.pid} on host `{owner.host}` "
         f"since {attempt.started_at:%Y-%m-%d %H:%M:%S} UTC",
         kind="execution-held",
         hint="stop that kernel, or `%resume --take-over` if it hangs",
     )
+    held.execution = attempt.execution
+    return held
 
 
 def _superseded_error(attempt: Attempt, newest: Attempt) -> ConflictError:

@@ -242,6 +242,7 @@ class Hooks:
         if not frame.possible:
             self._tell_outer(result)
             self._leave_plain(frame, result)
+            self._name_what_was_not_shown(result)
             return
         failure: BaseException | None = None
         with Shield() as shield:
@@ -261,6 +262,13 @@ class Hooks:
             if result is not None:
                 result.error_in_exec = failure
             self.shell.last_execution_succeeded = False
+        self._name_what_was_not_shown(result)
+
+    def _name_what_was_not_shown(self, result: Any) -> None:
+        """Where a result could not be shown the kernel replies with an error, and knows none to name."""
+        unshown = getattr(self.shell, "_last_traceback_during_displayhook", False)
+        if unshown and result is not None and result.success:
+            result.error_in_exec = getattr(sys, "last_value", None)
 
     def _stopped(self, frame: _Frame, result: Any) -> BaseException | None:
         """What an interrupt amounts to that came outside the user's own code."""

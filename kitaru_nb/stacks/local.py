@@ -213,8 +213,9 @@ def _execute(job: Job, options: RunOptions, kernel: str, ended: Sequence[Outcome
         )
     except OSError as error:
         # papermill saves once more what the engine has saved, and said if it could not: how the run has
-        # ended is on record, and a disk that is full by now changes nothing in that
-        if not ended:
+        # ended is on record, and a disk that is full by now changes nothing in that. A damaged value is
+        # an OSError as well, and what ended the run
+        if not ended or isinstance(error, KitaruError):
             raise
         logging.getLogger("kitaru_nb").warning(
             "the output notebook could not be saved again, what was saved before stands: %s", error
@@ -293,11 +294,25 @@ def check(job: Job) -> str:
     Raises:
         KitaruError: the notebook, its kernel or its output cannot be used, and why.
     """
-    nb = read_notebook(job.notebook)
+    nb = _notebook_of(job)
     check_output(job.notebook, formatted(job.output, job.parameters))
     kernel = KitaruEngine.nb_kernel_name(nb)
     python_kernel(kernel)
     return kernel
+
+
+def _notebook_of(job: Job) -> NotebookNode:
+    try:
+        return read_notebook(job.notebook)
+    except UsageError as error:
+        if job.execution is None or error.kind != "no-notebook":
+            raise
+        raise UsageError(
+            f"the notebook of `{job.execution}`, `{job.notebook}`, is no longer there",
+            kind=error.kind,
+            hint=f"mv NEWNAME {job.notebook}, where it was renamed or moved, and resume again; "
+            f"or kitaru-nb cancel {job.execution}, which ends it for good",
+        ) from error
 
 
 def parameterized(job: Job) -> tuple[NotebookNode, str]:

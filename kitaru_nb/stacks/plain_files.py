@@ -46,8 +46,8 @@ def write_plain(ref: str, path: Path, *, settings: Settings | None = None) -> tu
     Raises:
         NotFoundError: no such value.
         UnstorableError: kind ``not-stored``: it, or a part of it, was never stored.
-        UsageError: kinds ``not-this-form``, ``unknown-form``, ``missing-package``, ``out-exists``; the
-            hint names what fits. Nothing was written.
+        UsageError: kinds ``not-this-form``, ``unknown-form``, ``missing-package``, ``out-exists``,
+            ``out-is-folder``; the hint names what fits. Nothing was written.
         StoreError: kind ``out-not-written``: the disk refused. Nothing is left of it.
     """
     suffix = path.suffix.lower()
@@ -58,6 +58,9 @@ def write_plain(ref: str, path: Path, *, settings: Settings | None = None) -> tu
         return found, _wholly(path, lambda partial: _write_zarr(partial, view, path, found))
     found, value = load_stored(ref, settings=settings)
     _refuse_unstored(value, found, ref)
+    if path.is_dir():
+        inside = path / f"{found.name or 'value'}{forms_of(value)[0]}"
+        raise UsageError(f"`{path}` is a folder", kind="out-is-folder", hint=f"--out {inside}")
     write = _writer(value, suffix, path)
     return found, _wholly(path, lambda partial: _write_value(partial, value, write, path))
 

@@ -272,7 +272,10 @@ def for_a_command(held: ConflictError) -> ConflictError:
     """An execution that somebody holds, as a command says it: of a magic it knows nothing."""
     if "%resume" not in held.hint:
         return held
-    hint = "wait until that process ends, or end it; then the same command again"
+    hint = (
+        f"kitaru-nb logs {held.execution} -f follows it, kitaru-nb cancel {held.execution} ends it for good; "
+        "then the same command again"
+    )
     return ConflictError(held.message, kind=held.kind, hint=hint)
 
 
@@ -305,7 +308,7 @@ def _say_why(outcome: Outcome) -> None:
     lines = [f"{outcome.status}: {outcome.reason}"]
     if outcome.exit is Exit.WAITING and outcome.hint:
         lines.append(f"  Try: {outcome.hint}")
-    elif outcome.exit is not Exit.SUPERSEDED:
+    elif outcome.status.continues and outcome.exit is not Exit.SUPERSEDED:
         lines.append(f"go on with: the same command, or kitaru-nb resume {outcome.execution}")
     print("\n".join(lines), file=sys.stderr)  # noqa: T201 - as above
 

@@ -282,7 +282,7 @@ def test_a_second_run_while_the_first_one_lives_is_refused_and_touches_nothing(t
 
     assert second.code == 1
     assert "is held by process" in second.stderr
-    assert "Try: wait until that process ends" in second.stderr
+    assert f"Try: kitaru-nb logs {notebook.executions()[0].id} -f" in second.stderr
     assert notebook.output.read_bytes() == before
     (tmp_path / "go").touch()
     assert finished(first).code == 0

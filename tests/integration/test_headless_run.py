@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
 from papermill.exceptions import PapermillException
@@ -16,8 +17,10 @@ from kitaru_nb.errors import StoreError
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.stacks.local import job_of, run
 from kitaru_nb.stacks.outcome import Exit
+from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.stacks.worker import ExecutionStopped
 from tests.integration.headless import Notebook, finished, start
+from tests.patience import until
 
 DIES = "import os, signal\ntick('b')\nif once('death'): os.kill(os.getpid(), signal.SIGKILL)\nb = a + 1"
 
@@ -349,3 +352,67 @@ def test_a_notebook_that_chooses_where_things_are_kept_is_refused(tmp_path: Path
     assert ended.code == 2
     assert "a notebook cannot choose `home`" in ended.stderr
     assert notebook.ticks() == []
+
+
+def test_a_damaged_value_ends_a_run_with_its_own_error_and_the_way_on(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["a = bytes(range(256)) * 4000", "tick('b')\nif once('b'): 1 / 0\nlen(a)"])
+    notebook.kitaru("run", "work.ipynb", "--no-progress")
+    (pack,) = resolve().home.rglob("*.pack")
+    data = bytearray(pack.read_bytes())
+    data[100_000] ^= 1
+    pack.write_bytes(data)
+
+    refused = notebook.kitaru("run", "work.ipynb", "--no-progress")
+    anew = notebook.kitaru("run", "work.ipynb", "--no-progress", "--new")
+
+    first, *others, _ = refused.stderr.splitlines()
+    assert refused.code == 1
+    assert first.startswith("error: `a` could not be restored as of checkpoint `a`")
+    assert others == ["  Try: kitaru-nb run NOTEBOOK --new, which runs every cell again"]
+    assert "go on with" not in refused.stdout
+    assert (anew.code, notebook.ticks()) == (0, ["b", "b"]), anew.stderr
+
+
+def test_a_run_that_was_cancelled_offers_no_way_to_go_on(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')\n__import__('time').sleep(100)"])
+    process = start(["-m", "kitaru_nb", "run", "work.ipynb", "--no-progress"], tmp_path)
+    until(lambda: notebook.ticks() == ["a"])
+
+    cancelled = notebook.kitaru("cancel", "latest")
+    ended = finished(process)
+
+    assert (cancelled.code, ended.code) == (0, 143), cancelled.stderr + ended.stderr
+    assert "go on with" not in ended.stdout
+
+
+def test_a_run_whose_notebook_is_gone_says_how_to_bring_it_back_or_end_it(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')", "if once('b'): 1 / 0"])
+    notebook.kitaru("run", "work.ipynb", "--no-progress")
+    notebook.path.rename(tmp_path / "renamed.ipynb")
+    execution = notebook.executions()[0].id
+
+    gone = notebook.kitaru("resume", "--all")
+    (tmp_path / "renamed.ipynb").rename(notebook.path)
+    resumed = notebook.kitaru("resume", "--all", "--no-progress")
+
+    assert gone.code == 2
+    assert f"error: the notebook of `{execution}`, `{notebook.path}`, is no longer there" in gone.stderr
+    assert f"Try: mv NEWNAME {notebook.path}" in gone.stderr
+    assert f"kitaru-nb cancel {execution}" in gone.stderr
+    assert (resumed.code, notebook.ticks()) == (0, ["a"]), resumed.stderr
+
+
+def test_a_result_that_cannot_be_shown_is_named(tmp_path: Path) -> None:
+    unshown = "class Odd:\n    def _repr_html_(self):\n        raise ValueError('no page')\n\nOdd()"
+    notebook = Notebook(tmp_path, [unshown, "tick('b')"], tags={0: ["no-checkpoint"]})
+    notebook.nb.cells[1:1] = [nbformat.v4.new_code_cell("tick('a')\n" + unshown, id="c9")]
+    notebook.save()
+
+    first = notebook.kitaru("run", "work.ipynb", "--no-progress")
+    second = notebook.kitaru("run", "work.ipynb", "--no-progress")
+
+    # up to ipykernel 7.1 the kernel says nothing of it, and both cells have completed
+    if first.code:
+        assert "failed: ValueError: no page" in first.stderr
+        assert "failed: ValueError: no page" in second.stderr
+    assert notebook.ticks()[0] == "a"

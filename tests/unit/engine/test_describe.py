@@ -101,3 +101,18 @@ def test_a_number_json_does_not_have_is_null(journal: SqliteJournal) -> None:
     execution, _ = recorded(journal, cost=math.inf)
 
     assert show_json(journal, execution)["checkpoints"][0]["cost"] is None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "told"),
+    [(1_772_366_400_500_000_000, "2026-03-01T12:00:00.500000Z"), (10**30, None), ("long ago", None)],
+)
+def test_the_time_of_a_file_is_told_as_every_other_time(
+    journal: SqliteJournal, recorded: object, told: str | None
+) -> None:
+    attempt, _ = journal.start(Identity(notebook="/a.ipynb"), owner=current_owner())
+    journal.commit(attempt, a_draft("train", files=({"path": "out.csv", "mtime": recorded},)), artifacts=[])
+
+    (step,) = show_json(journal, journal.execution("latest"))["checkpoints"]
+
+    assert step["files"] == [{"path": "out.csv", "mtime": told}]

@@ -260,6 +260,20 @@ def test_a_file_that_is_there_outlives_a_failure(home: Path) -> None:
     assert (home.parent / "a.json").read_text() == "old"
 
 
+@pytest.mark.parametrize(("out", "instead"), [(".", "value.npy"), ("there", "there/value.npy")])
+def test_a_folder_is_no_file_to_write_to(
+    home: Path, monkeypatch: pytest.MonkeyPatch, out: str, instead: str
+) -> None:
+    keep(home, ARRAY)
+    (home.parent / "there").mkdir()
+    monkeypatch.chdir(home.parent)
+
+    with pytest.raises(UsageError) as caught:
+        write_plain("latest/train/value", Path(out))
+
+    assert (caught.value.kind, caught.value.hint) == ("out-is-folder", f"--out {instead}")
+
+
 @pytest.mark.parametrize("there", ["folder", "file"])
 def test_nothing_is_replaced_by_a_zarr_folder(home: Path, there: str) -> None:
     path = home.parent / "a.zarr"
