@@ -46,9 +46,13 @@ class Deaths:
         self._counts: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}
         self._running: CheckpointKey | None = None
+        self._learned: Attempt | None = None
 
     def learn(self, attempt: Attempt) -> None:
-        """This process goes on with an execution: what earlier ones died in is counted."""
+        """This process works in an attempt: what earlier ones of the execution died in is counted, once."""
+        if attempt is self._learned:
+            return
+        self._learned = attempt
         self._counts.clear()
         if attempt.epoch == 1:
             return
@@ -68,8 +72,8 @@ class Deaths:
                 elif event.kind == _LIVED:
                     self._counts.pop(event.data["key"], None)
 
-    def refuse(self, name: str, key: CheckpointKey) -> None:
-        """Raise where a step is held.
+    def refuse(self, name: str, key: CheckpointKey, *, headless: bool = False) -> None:
+        """Raise where a step is held; `headless` it is run by a command.
 
         Raises:
             DivergenceError: kind ``killed-kernel``: its process died in it too often.
@@ -80,7 +84,8 @@ class Deaths:
         message = (
             f"`{name}` is held: the kernel died {count} times while it ran, unchanged ({self._reasons[key]})"
         )
-        hint = f"change the cell, or %%checkpoint {name} --fresh to run it all the same"
+        anyway = "--new" if headless else f"%%checkpoint {name} --fresh"
+        hint = f"change the cell, or {anyway} to run it all the same"
         raise DivergenceError(message, kind="killed-kernel", hint=hint)
 
     def begin(self, attempt: Attempt, name: str, key: CheckpointKey) -> None:

@@ -254,7 +254,7 @@ class Session:
         if first:
             self.learn_names()
             self._waiting |= waiting_cells(self.engine.journal, attempt.execution)
-            self._deaths.learn(attempt)
+        self._deaths.learn(attempt)
         return attempt
 
     def close(self) -> None:
@@ -391,7 +391,8 @@ class Session:
                 return self._decider.give(cell, values)
         decided = self._decider.plan(cell, execution)
         if isinstance(decided, Run) and not (cell.directive is not None and cell.directive.fresh):
-            self._deaths.refuse(decided.pending.name, decided.pending.needs.keys[0])
+            needs, headless = decided.pending.needs, not self._marked_only
+            self._deaths.refuse(decided.pending.name, needs.keys[0], headless=headless)
             return self._shared(decided, execution)
         return decided
 

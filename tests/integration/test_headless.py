@@ -43,6 +43,21 @@ def six_cells(folder: Path, *, dying: str = "pass") -> Notebook:
     )
 
 
+def test_a_cell_that_has_killed_its_kernel_three_times_is_held(tmp_path: Path) -> None:
+    cell = "tick('dies')\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    notebook = Notebook(tmp_path, ["tick('first')", cell])
+
+    words = "run", notebook.path.name, "-o", notebook.output.name
+    ended = [notebook.kitaru(*words) for _ in range(4)]
+
+    assert [each.code for each in ended] == [138, 138, 138, 1]
+    assert notebook.ticks() == ["first", "dies", "dies", "dies"]
+    assert (
+        "is held: the kernel died 3 times while it ran, unchanged (kernel died: killed by" in ended[-1].stderr
+    )
+    assert "change the cell, or --new to run it all the same" in ended[-1].stderr
+
+
 @pytest.mark.parametrize("victim", ["kernel", "worker", "both"])
 def test_a_run_killed_in_its_fourth_cell_goes_on_there(tmp_path: Path, victim: str) -> None:
     plain = tmp_path / "plain"
