@@ -127,7 +127,10 @@ def by_reference(obj: Any) -> bool:
     found: Any = sys.modules.get(module_name)
     if found is None or (type(found) is types.ModuleType and not is_imported(found)):
         return False
-    for part in obj.__qualname__.split("."):
+    qualified = _own(obj, "__qualname__")  # what `functools` wraps around an object has none
+    if not isinstance(qualified, str):
+        return False
+    for part in qualified.split("."):
         found = vars(found).get(part) if isinstance(found, types.ModuleType) else _own(found, part)
         if found is None:
             return False
