@@ -150,7 +150,7 @@ class Vault:
 
     def notice(self, name: str, value: object) -> None:
         """Take note of `value` if it is a secret by `name`, of a list's texts too; it may be anything."""
-        if type(value) in _LISTS:  # of another class it could run anybody's code
+        if type(value) in _LISTS and isinstance(value, _LISTS):  # another class may run anybody's code
             if len(value) <= _MOST_LISTED and is_secret_list(name):
                 for each in tuple(value):
                     if type(each) in (str, bytes):
