@@ -41,10 +41,10 @@ def start(place: Path, cable: Cable) -> Kernel:
     kernel = Kernel(place / "home", notebook=place / "work" / "nb.ipynb", cwd=place / "work", load=False)
     options = {"url": f"s3://{BUCKET}/{place.parent.name}", "options": s3_options(cable.endpoint)}
     opened = kernel.run(
-        "import functools, kitaru_nb.stacks.open as _opening\n"
+        "import kitaru_nb.artifacts.local_store as _local\n"
         "from kitaru_nb.artifacts.object_store import ObjectStore as _ObjectStore\n"
         f"_options = {options!r}\n"
-        "_opening.LocalStore = lambda folder, read_only=False, **_:"
+        "_local.LocalStore = lambda folder, read_only=False, **_:"
         " _ObjectStore(_options['url'], options=_options['options'], read_only=read_only)\n"
         "get_ipython().run_line_magic('load_ext', 'kitaru_nb')\n"
     )
