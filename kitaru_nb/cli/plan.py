@@ -11,7 +11,9 @@ from typing import Any
 from kitaru_nb.cli.output import Json, clean, duration, print_json, print_table
 from kitaru_nb.engine.plan import CellPlan, Fate, totals
 from kitaru_nb.engine.plan import as_json as cell_json
+from kitaru_nb.engine.renamed import as_recorded
 from kitaru_nb.errors import NotFoundError
+from kitaru_nb.model.execution import Identity
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.local import job_of, plan_interactive
 from kitaru_nb.stacks.local import plan as plan_run
@@ -121,5 +123,6 @@ def _is_headless(settings: Settings, path: str) -> bool:
     except NotFoundError:
         return False
     with closing(engine):
-        known = engine.journal.executions(notebook=path, limit=1)
+        recorded_as = as_recorded(engine.journal, Identity(notebook=path)).notebook
+        known = engine.journal.executions(notebook=recorded_as, limit=1)
     return bool(known) and not known[0].identity.interactive

@@ -25,6 +25,7 @@ from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import Dependencies, Inputs, opaque_read
 from kitaru_nb.engine.lineage import Lineage
 from kitaru_nb.engine.live import REMOVED, Live, is_live, is_untouched
+from kitaru_nb.engine.moved_files import MovedFiles
 from kitaru_nb.engine.named import (
     Tree,
     named_environment,
@@ -67,6 +68,7 @@ class Decider:
         folder: The notebook's folder.
 
     Attributes:
+        identity: What is being run, with the notebook's name of now.
         inputs: Finds what cells depend on.
         names: What steps are called.
         lineage: Which plain cell made what.
@@ -95,7 +97,8 @@ class Decider:
         self.lineage = Lineage(namespace.live, engine.ours)
         self.confirm = Confirm(engine.journal, engine.settings.confirm_rerun, self.lineage)
         self._engine = engine
-        self._identity = identity
+        self.identity = identity
+        self._moved: tuple[str | None, MovedFiles] | None = None
         self._namespace = namespace
         self._marked_only = marked_only
         self._process = process
@@ -188,7 +191,7 @@ class Decider:
         elif isinstance(decided, Run) and refused is not None:
             raise refused
         earlier = earlier_executions(
-            self._engine.journal, self._identity.notebook, interactive=True, limit=_FORESEEN
+            self._engine.journal, self.identity.notebook, interactive=True, limit=_FORESEEN
         )
         ids = dict.fromkeys([execution, *(each.id for each in earlier)])
         recorded = (c for each in ids for c in reversed(self._engine.journal.checkpoints(each)))
@@ -230,7 +233,7 @@ class Decider:
             pending,
             live=self._namespace.live,
             holds=lambda what, digest: holds(pending, what, digest),
-            notebook=self._identity.notebook,
+            notebook=self.identity.notebook,
             execution=execution,
         )
 
@@ -244,7 +247,13 @@ class Decider:
             return stands in digest.split("|")
         if kind == "looked":
             return rest in pending.before.ids and self.inputs.held_by(rest, pending.before) == digest
-        return holds(pending, what, digest)
+        return self._moved_files().holds(what, digest, lambda what, digest: holds(pending, what, digest))
+
+    def _moved_files(self) -> MovedFiles:
+        notebook = self.identity.notebook
+        if self._moved is None or self._moved[0] != notebook:
+            self._moved = notebook, MovedFiles.of(self._engine.journal, notebook)
+        return self._moved[1]
 
     def counts(self, pending: Pending, kept: Checkpoint) -> bool:
         """Whether what must hold for a record of the step `pending`, so far, holds."""
@@ -339,7 +348,7 @@ class Decider:
         if opaque_read(pending.needs):
             return []  # what the step would find in them is not known to be what it found
         everywhere = self._marked_only or pending.cell.directive is not None
-        journal, notebook = self._engine.journal, self._identity.notebook or ""
+        journal, notebook = self._engine.journal, self.identity.notebook or ""
         places: list[Sequence[ExecutionId] | None] = [None] if everywhere else [[execution]]
         if everywhere and self._is_of_another(execution):
             places.insert(0, [execution])
@@ -360,8 +369,8 @@ class Decider:
     def _is_of_another(self, execution: ExecutionId) -> bool:
         """Whether this kernel goes on with an execution of another notebook, or of somebody else's copy."""
         if self._of_another is None or self._of_another[0] != execution:
-            identity = self._engine.journal.execution(execution).identity
-            self._of_another = execution, identity.notebook != self._identity.notebook
+            named = self._engine.journal.notebook_of(execution)
+            self._of_another = execution, named != self.identity.notebook
         return self._of_another[1]
 
     def _trusted(

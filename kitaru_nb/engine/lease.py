@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.observe import own_doing
+from kitaru_nb.engine.renamed import file_of
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.bound import ProcessBound
 from kitaru_nb.model.execution import Attempt, ExecutionId, ExecutionStatus, Identity, current_owner
@@ -47,7 +48,13 @@ class Lease(ProcessBound):
         """
         if self.attempt is None:
             attempt, _ = self._engine.journal.start(
-                self.identity, owner=current_owner(), new=new, take_over=take_over, parent=parent, tags=tags
+                self.identity,
+                owner=current_owner(),
+                new=new,
+                take_over=take_over,
+                parent=parent,
+                tags=tags,
+                file=file_of(self.identity),
             )
             self._hold(attempt)
             return attempt

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,7 @@ class Session:
         self._pending: Pending | None = None
         self._own = False  # the cell that was seen last is nothing but magics of ours
         self._replay: CellReplay | None = None
+        self._named: tuple[ExecutionId, str | None] | None = None
 
     def scope_of(self, path: str, *, fresh: bool = False, sink: OutputSink | None = None) -> Scope:
         """The scope of a cell that runs now: what it asks for of the record is counted there.
@@ -372,11 +373,23 @@ class Session:
             StoreError: the journal cannot be read or written, so running it would be in vain.
         """
         self.stopped = None
+        self._keep_up_with_name()
         try:
             return self._plan(cell, deleted_steps)
         except DivergenceError as error:
             self.stopped = (cell.directive.name if cell.directive is not None else None), error
             raise
+
+    def _keep_up_with_name(self) -> None:
+        """What is on record of a notebook that was renamed meanwhile is under its new name."""
+        if not self._marked_only:
+            return
+        execution = self.open().execution
+        named = execution, self.engine.journal.notebook_of(execution)
+        before, self._named = self._named, named
+        if named != before and before == (execution, self.identity.notebook):
+            self.identity = replace(self.identity, notebook=named[1])
+            self._decider.identity = self._lease.identity = self.identity
 
     def _plan(self, cell: Cell, deleted_steps: Sequence[str]) -> Restore | Run | Given:
         execution = self.open().execution

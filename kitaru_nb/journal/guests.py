@@ -94,14 +94,14 @@ def _listed(ledger: Ledger, identity: Identity | None, notebook: str | None) -> 
     guests = Guests(ledger)
     if identity is not None:
         number = ledger.newest("identity:" + rows.identity_digest(identity).hex())
-        while number is not None:
+        while number:  # 0 where what was on record was renamed
             row = ledger.fetch(ExecutionRow, number)
             if row.id not in guests:
                 yield row
             number = row.previous_of_identity
     elif notebook is not None:
         number = ledger.newest("notebook:" + notebook)
-        while number is not None:
+        while number:
             row = ledger.fetch(ExecutionRow, number)
             if row.id not in guests:
                 yield row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from kitaru_nb.model.execution import (
     Identity,
     Owner,
 )
+from kitaru_nb.model.file_mark import FileMark
 from kitaru_nb.model.removal import Removal
 from kitaru_nb.model.served import Served
 from kitaru_nb.model.transcript import Transcript
@@ -45,6 +46,7 @@ class Journal(Protocol):
         take_over: bool = False,
         parent: ExecutionId | None = None,
         execution: ExecutionId | None = None,
+        file: FileMark | None = None,
     ) -> tuple[Attempt, Execution | None]:
         """Take the lease: go on with the identity's last execution, or begin a new one.
 
@@ -52,7 +54,8 @@ class Journal(Protocol):
         a dead owner (which this call first marks interrupted, with the reason), unless
         `new`. The second result is that execution as it stood before, None when this one
         is new. Atomic: of two callers one gets the lease. A new execution gets the id `execution`
-        where one is given, which `new_execution_id` has made.
+        where one is given, which `new_execution_id` has made. A notebook is known by its `file`
+        also when it is called something else, see `name_of_file`.
 
         Raises:
             ConflictError: kind ``execution-held``: a live owner holds it and `take_over`
@@ -80,6 +83,21 @@ class Journal(Protocol):
 
         Raises:
             ConflictError: kind ``superseded``: a later attempt has taken over.
+        """
+        ...
+
+    def rename(self, old: str, new: str, renamed: Callable[[Identity], Identity]) -> bool:
+        """Call a notebook `new` in all that is on record of it, in one transaction.
+
+        That it was called `old` stays on record, as an event of kind ``notebook.renamed``.
+
+        Args:
+            old: Its path so far.
+            new: Its path from now on.
+            renamed: Gives for an identity that names it the one that it has from now on.
+
+        Returns:
+            False where nothing was changed: `old` is not on record, or another notebook is under `new`.
         """
         ...
 
@@ -309,6 +327,26 @@ class Journal(Protocol):
         Raises:
             NotFoundError: kind ``unknown-execution``: there is no `before`.
         """
+        ...
+
+    def notebook_of(self, execution: ExecutionId) -> str | None:
+        """What the notebook of an execution is called now: costs next to nothing."""
+        ...
+
+    def name_of_file(self, file: FileMark) -> str | None:
+        """What a notebook is called on record, by the file that was given to `start`."""
+        ...
+
+    def number_of_file(self, notebook: str) -> int | None:
+        """The number of the file that was last given to `start` under this name."""
+        ...
+
+    def names_before(self, notebook: str) -> list[str]:
+        """What a notebook was called before `rename` gave it this name, the newest first."""
+        ...
+
+    def name_now(self, notebook: str) -> str:
+        """What a notebook with this name is called since `rename`; the same where it was not renamed."""
         ...
 
     def attempts(self, execution: ExecutionId) -> list[Attempt]:

@@ -17,6 +17,7 @@ from kitaru_nb.journal.guests import Guests, candidates, latest
 from kitaru_nb.journal.lease import Leases, closed
 from kitaru_nb.journal.ledger import Ledger
 from kitaru_nb.journal.removing import SWEEPS, Footing, sweep, tombstones
+from kitaru_nb.journal.renaming import name_now, name_of_file, names_before, note_file, number_of_file, rename
 from kitaru_nb.journal.rows import (
     ArtifactRow,
     AttemptRow,
@@ -35,6 +36,7 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Draft, StepKin
 from kitaru_nb.model.crash import crash_point
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity, Owner
+from kitaru_nb.model.file_mark import FileMark
 from kitaru_nb.model.removal import Removal
 from kitaru_nb.model.served import Served
 from kitaru_nb.model.transcript import Transcript
@@ -115,6 +117,7 @@ class SqlJournal(SqlWaits):
         take_over: bool = False,
         parent: ExecutionId | None = None,
         execution: ExecutionId | None = None,
+        file: FileMark | None = None,
     ) -> tuple[Attempt, Execution | None]:
         """Go on with the identity's last execution, or begin a new one. See `Journal.start`."""
         with self._session.writing() as ledger:
@@ -130,6 +133,8 @@ class SqlJournal(SqlWaits):
             else:
                 state = ledger.state(number)
                 head, attempt = self._leases.next_attempt(ledger, head, state, owner, execution=before.id)
+            if file is not None and identity.notebook is not None:
+                note_file(ledger, identity.notebook, file, ledger.known(attempt.execution))
             ledger.update(head)
         self._session.remember(head)
         return attempt, before
@@ -159,6 +164,14 @@ class SqlJournal(SqlWaits):
         with self._session.writing() as ledger:
             row = self._leases.fenced(ledger, attempt)[1]
             ledger.update(row._replace(heartbeat_at=max(self._leases.now(), row.heartbeat_at)))
+
+    def rename(self, old: str, new: str, renamed: Callable[[Identity], Identity]) -> bool:
+        """Call a notebook something else. See `Journal.rename`."""
+        with self._session.writing() as ledger:
+            head = rename(ledger, old, new, renamed, at=self._leases.now())
+        if head is not None:
+            self._session.remember(head)
+        return head is not None
 
     def finish(self, attempt: Attempt, status: ExecutionStatus, *, reason: str | None = None) -> None:
         """End the attempt. See `Journal.finish`."""
@@ -489,6 +502,31 @@ class SqlJournal(SqlWaits):
                 if len(found) == limit:
                     break
         return found
+
+    def notebook_of(self, execution: ExecutionId) -> str | None:
+        """What the notebook of an execution is called now."""
+        with self._session.reading() as ledger:
+            return rows.identity_of(ledger.fetch(ExecutionRow, ledger.known(execution))).notebook
+
+    def name_of_file(self, file: FileMark) -> str | None:
+        """What a notebook's file was called when it last ran. See `Journal.name_of_file`."""
+        with self._session.reading() as ledger:
+            return name_of_file(ledger, file)
+
+    def number_of_file(self, notebook: str) -> int | None:
+        """The number of the file that was last run under a name. See `Journal.number_of_file`."""
+        with self._session.reading() as ledger:
+            return number_of_file(ledger, notebook)
+
+    def names_before(self, notebook: str) -> list[str]:
+        """What a notebook was called before. See `Journal.names_before`."""
+        with self._session.reading() as ledger:
+            return names_before(ledger, notebook)
+
+    def name_now(self, notebook: str) -> str:
+        """What a notebook is called that once had this name. See `Journal.name_now`."""
+        with self._session.reading() as ledger:
+            return name_now(ledger, notebook)
 
     def attempts(self, execution: ExecutionId) -> list[Attempt]:
         """The execution's attempts, oldest first. One whose owner died reads as interrupted."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.process import Process
+from kitaru_nb.engine.renamed import as_recorded, follow
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import ConflictError, NotFoundError, StoreError
 from kitaru_nb.model.execution import Identity
@@ -28,7 +29,8 @@ def open_session(shell: Any, process: Process) -> tuple[Session, Any]:
     folder's name with others; when one of those is running, this one begins beside it.
     """
     settings, path = _settings_and_notebook(shell)
-    engine, identity = open_engine(settings), identity_of(path, stack=settings.stack)
+    engine = open_engine(settings)
+    identity = follow(engine.journal, identity_of(path, stack=settings.stack))
     own: dict[str, Any] = {
         "namespace": namespace_of(shell),
         "process": process,
@@ -59,7 +61,7 @@ def session_to_read(shell: Any, process: Process, error: StoreError) -> Session:
         raise error from None
     return Session(
         engine,
-        identity=identity_of(path, stack=settings.stack),
+        identity=as_recorded(engine.journal, identity_of(path, stack=settings.stack)),
         namespace=namespace_of(shell),
         process=process,
         callbacks=callbacks_of(shell),

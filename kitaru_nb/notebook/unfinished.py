@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from kitaru_nb.engine.furthest import furthest_line, left_at
+from kitaru_nb.engine.renamed import as_recorded
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution
@@ -30,7 +31,8 @@ def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint]] | None:
         return None
     try:
         with closing(journal_of(settings, settings.place, read_only=True)) as journal:
-            known = journal.executions(identity=identity_of(path, stack=settings.stack), limit=1)
+            identity = as_recorded(journal, identity_of(path, stack=settings.stack))
+            known = journal.executions(identity=identity, limit=1)
             if not known or not known[0].status.continues:
                 return None
             recorded = journal.checkpoints(known[0].id)

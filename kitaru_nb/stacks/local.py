@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from kitaru_nb.analysis.directive import is_marked
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.earlier import earlier_executions, steps_of_executions
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.moved_files import MovedFiles
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.plan import CellPlan, PlannedCell, foresee
+from kitaru_nb.engine.renamed import as_recorded
 from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
-from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus
+from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.wait import OnWait
 from kitaru_nb.stacks.edits import OnChange, refuse_edited, settled
@@ -233,15 +236,23 @@ def plan(job: Job, *, settings: Settings) -> Plan:
     except NotFoundError:
         return Plan(None, steps, (), foresee(_headless(steps), (), holds=file_holds))
     with closing(engine), engine.trust.accepting(job.trust):
-        execution = _continued(engine, nb, job, output, settings)
+        identity = identity_of(nb, job.notebook, output, stack=settings.stack)
+        identity = as_recorded(engine.journal, identity, default_output)
+        execution = _continued(engine, job, identity)
+        path = local_path(job.notebook)
+        here, moved = (
+            partial(restorable, notebook=path),
+            MovedFiles.of(engine.journal, identity.notebook, now=path),
+        )
         if execution is not None:
             refuse_edited(engine, execution.id, nb, job.on_change)
-            steps = settled(engine, execution.id, nb, job.on_change, restorable)
-        restored = restorable(engine, execution.id, steps) if execution is not None else ()
+            steps = settled(engine, execution.id, nb, job.on_change, here)
+        restored = here(engine, execution.id, steps) if execution is not None else ()
         recorded = engine.journal.checkpoints(execution.id) if execution is not None else []
-        earlier = earlier_executions(engine.journal, local_path(job.notebook), interactive=False)
+        earlier = earlier_executions(engine.journal, identity.notebook, interactive=False)
         known = steps_of_executions(engine, earlier)
-        rows = foresee(_headless(steps), recorded, holds=file_holds, prefix=len(restored), known=known)
+        holds = moved.holding(file_holds)
+        rows = foresee(_headless(steps), recorded, holds=holds, prefix=len(restored), known=known)
         return Plan(execution, steps, restored, rows)
 
 
@@ -257,10 +268,12 @@ def plan_interactive(notebook: str, *, settings: Settings) -> tuple[Execution | 
     except NotFoundError:
         return None, foresee(cells, (), holds=file_holds)
     with closing(engine):
-        known = earlier_executions(engine.journal, notebook, interactive=True)
+        recorded_as = as_recorded(engine.journal, Identity(notebook=notebook)).notebook
+        known = earlier_executions(engine.journal, recorded_as, interactive=True)
         recorded = steps_of_executions(engine, known)
         removed = engine.journal.removed(frozenset().union(*(step.draft.stored for step in recorded)))
-        return next(iter(known), None), foresee(cells, recorded, holds=file_holds, removed=removed)
+        holds = MovedFiles.of(engine.journal, recorded_as, now=notebook).holding(file_holds)
+        return next(iter(known), None), foresee(cells, recorded, holds=holds, removed=removed)
 
 
 def interactive_cells(notebook: str) -> list[PlannedCell]:
@@ -326,13 +339,10 @@ def parameterized(job: Job) -> tuple[NotebookNode, str]:
     return nb, formatted(job.output, job.parameters)
 
 
-def _continued(
-    engine: Engine, nb: NotebookNode, job: Job, output: str, settings: Settings
-) -> Execution | None:
+def _continued(engine: Engine, job: Job, identity: Identity) -> Execution | None:
     """The execution a run would go on with."""
     if job.execution is not None:
         return engine.journal.execution(job.execution)
-    identity = identity_of(nb, job.notebook, output, stack=settings.stack)
     known = engine.journal.executions(identity=identity, limit=1)
     unfinished = bool(known) and (known[0].status.continues or known[0].status is ExecutionStatus.RUNNING)
     return known[0] if unfinished and not job.new else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.renamed import file_of, follow
 from kitaru_nb.errors import ConflictError, KitaruError, StackError, UsageError
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, queue_owner
 from kitaru_nb.model.settings import Settings
@@ -18,7 +19,7 @@ from kitaru_nb.stacks.bundle import Bundle, bundle_of, keep
 from kitaru_nb.stacks.environment import differences
 from kitaru_nb.stacks.launcher import Handle, Launcher, Launchers, RunSpec
 from kitaru_nb.stacks.local import Job, check, parameterized
-from kitaru_nb.stacks.notebooks import is_remote
+from kitaru_nb.stacks.notebooks import default_output, is_remote
 from kitaru_nb.stacks.open import chosen_stack
 from kitaru_nb.stacks.parts import folders_of
 from kitaru_nb.stacks.submissions import (
@@ -90,7 +91,10 @@ def submit(
         else:
             nb, output = parameterized(job)
             identity = identity_of(nb, job.notebook, output, stack=stack)
-            attempt, _ = engine.journal.start(identity, owner=queue_owner(stack), tags=job.tags, new=job.new)
+            identity = follow(engine.journal, identity, default_output)
+            attempt, _ = engine.journal.start(
+                identity, owner=queue_owner(stack), tags=job.tags, new=job.new, file=file_of(identity)
+            )
     except ConflictError as held:
         raise for_a_command(held) from held
     return _hand_over(
@@ -137,6 +141,7 @@ def submitted_before(engine: Engine, job: Job) -> ExecutionId | None:
     else:
         nb, output = parameterized(job)
         identity = identity_of(nb, job.notebook, output, stack=engine.settings.stack)
+        identity = follow(engine.journal, identity, default_output)
         newest = engine.journal.executions(identity=identity, limit=1)
         if not newest:
             return None

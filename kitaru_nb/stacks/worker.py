@@ -22,7 +22,10 @@ from papermill.log import logger
 
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.moved_files import MovedFiles
+from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.prefix import matching_prefix
+from kitaru_nb.engine.renamed import file_of, follow
 from kitaru_nb.engine.replay import replay_of
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.checkpoint import Checkpoint
@@ -38,6 +41,7 @@ from kitaru_nb.stacks.masking import mask_in_place, masked_parameters, quiet_log
 from kitaru_nb.stacks.notebooks import (
     Step,
     check_output,
+    default_output,
     give_stable_ids,
     json_parameters,
     local_path,
@@ -159,11 +163,19 @@ def identity_of(nb: NotebookNode, source: Any, output: str | None, *, stack: str
     )
 
 
-def restorable(engine: Engine, execution: ExecutionId, steps: Sequence[Step]) -> list[Checkpoint]:
+def restorable(
+    engine: Engine, execution: ExecutionId, steps: Sequence[Step], *, notebook: str | None = None
+) -> list[Checkpoint]:
     """The recorded steps that the notebook's first cells still are.
 
     They end before the first cell tagged ``no-checkpoint``: what it does is on no record,
     so it has to run in the new kernel, and each cell after it is decided on in there.
+
+    Args:
+        engine: Where it is on record.
+        execution: Whose steps.
+        steps: The notebook's cells.
+        notebook: What the notebook is called now, where the record does not know yet.
 
     Raises:
         UntrustedError: nobody who is trusted here has signed a step of the execution.
@@ -171,7 +183,10 @@ def restorable(engine: Engine, execution: ExecutionId, steps: Sequence[Step]) ->
     leading = leading_cells(steps)
     recorded = engine.journal.checkpoints(execution) if leading else []
     engine.trust.require(recorded)  # not even the files that it names are looked at before
-    return matching_prefix(leading, recorded)
+    if not recorded:
+        return []
+    moved = MovedFiles.of(engine.journal, engine.journal.notebook_of(execution), now=notebook)
+    return matching_prefix(leading, recorded, holds=moved.holding(file_holds))
 
 
 def _execute(
@@ -203,6 +218,8 @@ def _execute(
         if run.trust:
             engine.trust.accept_all()
         if run.attempt is None:
+            if run.execution is None:
+                identity = follow(engine.journal, identity, default_output)
             refuse_edited(engine, _before(engine, identity, run), nb, run.on_change)
         attempt, continues = (run.attempt, True) if run.attempt is not None else _start(engine, identity, run)
         if run.attempt is None:
@@ -262,7 +279,9 @@ def _start(engine: Engine, identity: Identity, run: RunOptions) -> tuple[Attempt
     try:
         if run.execution is not None:
             return engine.journal.resume(run.execution, owner=current_owner()), True
-        attempt, previous = engine.journal.start(identity, owner=current_owner(), tags=run.tags, new=run.new)
+        attempt, previous = engine.journal.start(
+            identity, owner=current_owner(), tags=run.tags, new=run.new, file=file_of(identity)
+        )
     except ConflictError as held:
         raise for_a_command(held) from held
     return attempt, previous is not None

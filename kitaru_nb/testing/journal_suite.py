@@ -25,6 +25,7 @@ from kitaru_nb.model.execution import (
     new_execution_id,
     queue_owner,
 )
+from kitaru_nb.model.file_mark import FileMark
 from kitaru_nb.model.removal import Removal
 from kitaru_nb.model.transcript import Run, Transcript
 from kitaru_nb.testing.claim_suite import ClaimPromises
@@ -155,6 +156,64 @@ class JournalSuite(WaitPromises, ClaimPromises):
         assert before is not None
         assert second.execution == first.execution
         assert (list(kept), list(kept["depth"])) == (["lr", "depth"], ["b", "a"])
+
+    # Notebooks under another name
+
+    def test_a_renamed_notebook_goes_on_under_its_new_name(self, journal: Journal, other: Journal) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner(), file=FileMark(7, 100))
+        journal.finish(first, ExecutionStatus.FAILED)
+        old, new = str(self.notebook.notebook), "/home/ana/fit.ipynb"
+
+        assert other.name_of_file(FileMark(7, 100)) == old
+        assert journal.rename(old, new, lambda each: replace(each, notebook=new)) is True
+        second, before = other.start(replace(self.notebook, notebook=new), owner=current_owner())
+
+        assert before is not None
+        assert (second.execution, second.epoch) == (first.execution, 2)
+        assert other.name_of_file(FileMark(7, 100)) == other.notebook_of(first.execution) == new
+        assert (other.name_now(old), other.names_before(new)) == (new, [old])
+        assert (other.number_of_file(new), other.number_of_file(old)) == (7, None)
+        assert [each.id for each in other.executions(notebook=new)] == [first.execution]
+        assert other.executions(notebook=old) == other.executions(identity=self.notebook) == []
+        renamed = [e.data for e in other.events(first.execution) if e.kind == "notebook.renamed"]
+        assert renamed == [{"from": old, "to": new}]
+
+    def test_the_old_name_is_free_for_another_notebook(self, journal: Journal) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner())
+        journal.finish(first, ExecutionStatus.FAILED)
+        old, new = str(self.notebook.notebook), "/home/ana/fit.ipynb"
+        journal.rename(old, new, lambda each: replace(each, notebook=new))
+
+        second, before = journal.start(self.notebook, owner=current_owner())
+
+        assert before is None
+        assert [each.id for each in journal.executions(notebook=old)] == [second.execution]
+        assert [each.id for each in journal.executions(identity=self.notebook)] == [second.execution]
+        assert journal.find(CheckpointKey("0" * 64), notebook=new) == []
+
+    def test_a_notebook_is_not_renamed_over_another(self, journal: Journal) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner())
+        there, _ = journal.start(Identity(notebook="/home/ana/fit.ipynb"), owner=current_owner())
+        old, new = str(self.notebook.notebook), "/home/ana/fit.ipynb"
+
+        assert journal.rename(old, new, lambda each: replace(each, notebook=new)) is False
+        assert journal.rename("/unknown.ipynb", "/n.ipynb", lambda each: each) is False
+        assert journal.notebook_of(first.execution) == old
+        assert [each.id for each in journal.executions(notebook=new)] == [there.execution]
+
+    def test_several_executions_of_a_renamed_notebook_keep_their_order(self, journal: Journal) -> None:
+        old, new = str(self.notebook.notebook), "/home/ana/fit.ipynb"
+        begun = []
+        for parameters in ({"lr": 1}, {"lr": 2}, {"lr": 1}):
+            attempt, _ = journal.start(replace(self.notebook, parameters=parameters), owner=current_owner())
+            journal.finish(attempt, ExecutionStatus.COMPLETED)
+            begun.append(attempt.execution)
+
+        journal.rename(old, new, lambda each: replace(each, notebook=new))
+        same = replace(self.notebook, notebook=new, parameters={"lr": 1})
+
+        assert [each.id for each in journal.executions(notebook=new)] == begun[::-1]
+        assert [each.id for each in journal.executions(identity=same)] == [begun[2], begun[0]]
 
     def test_a_live_owner_keeps_its_execution(self, journal: Journal, other: Journal) -> None:
         attempt, _ = journal.start(self.notebook, owner=current_owner())

@@ -1,0 +1,105 @@
+"""A notebook that was renamed or moved goes on with what is on record of it; a copy begins its own.
+
+A file is known by what renaming it leaves as it is, see `model.file_mark`. Where a volume does not tell
+that, and where a file was copied to its new place, a notebook is known by its path alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from kitaru_nb.journal.journal import Journal
+from kitaru_nb.model.execution import Identity
+from kitaru_nb.model.file_mark import FileMark, mark_of
+
+__all__ = ["as_recorded", "file_of", "follow"]
+
+Outputs = Callable[[str], str]
+
+
+def file_of(identity: Identity) -> FileMark | None:
+    """The mark of an identity's notebook; None where it is no file of this machine."""
+    return None if identity.notebook is None else mark_of(identity.notebook)
+
+
+def as_recorded(journal: Journal, identity: Identity, output_of: Outputs | None = None) -> Identity:
+    """What is about to be run, as the record calls it so far: for whoever only reads. See `follow`."""
+    name = identity.notebook
+    known = name if name is None else _recorded_name(journal, name)
+    if name is None or known is None or known == name:
+        return identity
+    return _renaming(name, known, output_of)(identity)
+
+
+def follow(journal: Journal, identity: Identity, output_of: Outputs | None = None) -> Identity:
+    """Have the record call a notebook what it is called now, before it is run.
+
+    Args:
+        journal: Where it is on record.
+        identity: What is about to be run.
+        output_of: Where a run of a notebook is saved unless told otherwise: such an output is
+            called like its notebook.
+
+    Returns:
+        What is to be run: with its name of today where the identity has one of before.
+    """
+    name = identity.notebook
+    if name is None or not Path(name).is_absolute():
+        return identity
+    mark = mark_of(name)
+    if mark is not None:
+        _leave(journal, name, mark, output_of)
+    known = _recorded_name(journal, name)
+    if known == name:
+        return identity
+    if mark is None:
+        return replace(identity, notebook=known)
+    journal.rename(known, name, _renaming(known, name, output_of))
+    return identity
+
+
+def _recorded_name(journal: Journal, notebook: str) -> str:
+    """What a notebook is called on record: as it is called now, or as it was before it was renamed."""
+    if journal.executions(notebook=notebook, limit=1):
+        return notebook
+    mark = mark_of(notebook)
+    if mark is None:
+        return journal.name_now(notebook)
+    known = journal.name_of_file(mark)
+    return notebook if known is None or mark_of(known) == mark else known
+
+
+def _leave(journal: Journal, name: str, mark: FileMark, output_of: Outputs | None) -> None:
+    """What has run under this name is another file's, which is called something else in the same folder."""
+    number = journal.number_of_file(name)
+    if number is None or number == mark.number:
+        return
+    try:
+        with os.scandir(Path(name).parent) as listed:
+            beside = [entry.path for entry in listed if entry.inode() == number]
+    except OSError:
+        return
+    for path in beside:
+        other = mark_of(path)
+        if other is not None and journal.name_of_file(other) == name:
+            journal.rename(name, path, _renaming(name, path, output_of))
+
+
+def _renaming(old: str, new: str, output_of: Outputs | None) -> Callable[[Identity], Identity]:
+    """What an identity that names a notebook is once that is called `new`."""
+
+    def renamed(before: Identity) -> Identity:
+        output = before.output
+        if output_of is not None and output == output_of(old):
+            output = output_of(new)
+        if before.notebook == old:
+            return replace(before, notebook=new, output=output)
+        if before.file == old:  # a flow that is defined in it, and called like it
+            _, colon, qualname = (before.flow or "").partition(":")
+            return replace(before, file=new, flow=Path(new).stem + colon + qualname)
+        return before
+
+    return renamed
