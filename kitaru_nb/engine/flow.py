@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Protocol
@@ -36,7 +36,6 @@ from kitaru_nb.engine.script import file_of, note_script
 from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.errors import ConflictError, KitaruError, Suspended, UsageError, suspended_in
-from kitaru_nb.journal.journal import Journal
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.bound import ProcessBound
@@ -405,9 +404,9 @@ def _completed(
     known = journal.executions(identity=identity, limit=1)
     if not known or known[0].status is not ExecutionStatus.COMPLETED:
         return None
-    keys = _result_keys(flow, identity, journal, known[0].id)
+    key = result_key(flow, identity)
     for step in reversed(journal.steps_within(known[0].id)):
-        if step.draft.kind is StepKind.RESULT and step.draft.key in keys:
+        if step.draft.kind is StepKind.RESULT and step.draft.key == key:
             inner.book.engine.trust.require([step])
             return known[0].id, load_result(inner, step, namespace=flow.function.__globals__)[RESULT]
     return None
@@ -463,17 +462,6 @@ def result_key(flow: Flow, identity: Identity) -> CheckpointKey:
     look = callee_of(flow.function).look()
     told = repr(sorted(identity.parameters.items()))
     return CheckpointKey(blake3(f"flow\n{identity.flow}\n{look.code}\n{told}".encode()).hexdigest())
-
-
-def _result_keys(
-    flow: Flow, identity: Identity, journal: Journal, execution: ExecutionId
-) -> set[CheckpointKey]:
-    """The keys that its result may be under: a notebook's flows are called like it, and it may be renamed."""
-    found = {result_key(flow, identity)}
-    if identity.file is not None and identity.file.endswith(".ipynb"):
-        begun = journal.events(execution)[0].data["identity"]
-        found.add(result_key(flow, replace(identity, flow=begun["flow"])))
-    return found
 
 
 def flow_label(function: FunctionType, notebook: str | None) -> str:
