@@ -56,7 +56,7 @@ MessageTimeout=5
 SlurmctldTimeout=30
 SlurmdTimeout=600
 MinJobAge=600
-KillWait=5
+KillWait=30
 JobRequeue=1
 NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=1000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
