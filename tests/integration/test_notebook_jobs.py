@@ -113,6 +113,7 @@ def test_a_job_that_is_stopped_can_be_gone_on_with(folder: Path, scheduler: Any)
     until(scheduler, job, lambda job: "b" in notebook.ticks() or _is_over(job))
     scheduler.stop_job(job)
     stopped = until(scheduler, job, lambda job: job.status == "STOPPED")
+    until(scheduler, job, lambda _: notebook.executions()[0].status is ExecutionStatus.INTERRUPTED)
     resumed = main(["resume", "--no-progress"])
 
     assert (stopped.status, resumed) == ("STOPPED", 0)
