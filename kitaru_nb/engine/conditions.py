@@ -9,6 +9,7 @@ carries conditions, and a step is restored from it only where all of them hold n
 ``unbound:NAME``  a name that it may delete is not bound, as it was not
 ``file:PATH``     a file it read has that content, or is absent as it was
 ``folder:PATH|*`` a folder that it listed, or named, has these names, or those after it
+``url:ADDRESS``   what is at an address that it says it depends on is what it was
 ``module:PATH``   a project module it reached has that source
 ``random:PART``   a seeded random generator that it drew from or may have set stands where it stood
 ``process:PART``  working folder or options that it can see, or may have set, are as they were
@@ -130,6 +131,7 @@ def conditions_of(
             left = listing_digest(names_in(folder, pattern))
             found[f"folder:{folder}|{pattern}"] = _either(listing_digest(names), left)
     found = dict(conditions_of_trees(pending.trees, observed)) | found
+    found |= {f"url:{address}": state for address, state in pending.addresses.items()}
     for module in pending.needs.modules.values():
         found[f"module:{module.path}"] = module.digest
     if pending.needs.modules or pending.caches:
@@ -155,13 +157,12 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
             return rest not in pending.before.ids
         case "random":
             return rest in pending.process and _digest(pending.process[rest]) == digest
-        case "process":
-            known = pending.attributes.get(rest.removeprefix("attributes/"))
-            return (known or _digest(_part(pending.process, rest))) in digest.split("|")
-        case "settings":
-            return _settings(pending.process, rest) in digest.split("|")
+        case "process" | "settings":
+            return _process_holds(pending, kind, rest, digest)
         case "variables" | "unkept":
             return _module_holds(pending, kind, rest, digest)
+        case "url":
+            return pending.addresses.get(rest) == digest
         case "env":
             return _digest(pending.environment.get(rest)) in digest.split("|")
         case "folder":
@@ -169,6 +170,13 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
             return listing_digest(names_in(folder, pattern)) in digest.split("|")
         case _:
             return file_holds(what, digest)
+
+
+def _process_holds(pending: Pending, kind: str, part: str, digest: str) -> bool:
+    if kind == "settings":
+        return _settings(pending.process, part) in digest.split("|")
+    known = pending.attributes.get(part.removeprefix("attributes/"))
+    return (known or _digest(_part(pending.process, part))) in digest.split("|")
 
 
 def _module_holds(pending: Pending, kind: str, module: str, digest: str) -> bool:

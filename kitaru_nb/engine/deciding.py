@@ -6,6 +6,7 @@ import ast
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.computing import libraries_of
 from kitaru_nb.engine.conditions import holds, put_into, seeds, untold
 from kitaru_nb.engine.confirm import Confirm, refuse_repaying
+from kitaru_nb.engine.declared import looked_up
 from kitaru_nb.engine.earlier import earlier_executions
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
@@ -156,6 +158,8 @@ class Decider:
             if self._marked_only:
                 self._confirm_rerun(pending, execution)
             self._engine.check()
+        elif cell.step is None:
+            pending.name = self.names.settled(cell, pending.name, decided.checkpoint.draft.name)
         return decided
 
     def again(self, run: Run, execution: ExecutionId) -> Restore | Run:
@@ -306,8 +310,10 @@ class Decider:
             started_at or datetime.now(UTC),
             started,
             environment=named_environment(cell.outline, read, variables=needs.variables),
-            files=named_files(cell.outline, read, ignored=ignored, texts=texts),
+            files=named_files(cell.outline, read, ignored=ignored, texts=texts) | needs.declared.states,
             roots=named_trees(cell.outline, read, ignored=ignored, texts=texts) if reads else (),
+            declared=tuple(needs.declared.roots.values()),
+            addresses=looked_up(needs.declared.addresses),
             libraries=libraries,
             caches=caches_of(read, needs.modules),
             attributes=attributes,
@@ -317,9 +323,11 @@ class Decider:
 
     def trees_of(self, pending: Pending) -> tuple[Tree, ...]:
         """The files that the folders and patterns which a step names stand for, before it runs."""
-        trees = tuple(tree_of(root, ignored=self._engine.ours) for root in pending.roots)
-        self.inputs.say_cut(root for root, tree in zip(pending.roots, trees, strict=True) if not tree.whole)
-        return trees
+        roots = (*pending.roots, *pending.declared)
+        trees = tuple(tree_of(root, ignored=self._engine.ours) for root in roots)
+        self.inputs.say_cut(root for root, tree in zip(roots, trees, strict=True) if not tree.whole)
+        own = len(pending.roots)
+        return (*trees[:own], *(replace(tree, declared=True) for tree in trees[own:]))
 
     def _reads_past_python(self, needs: Dependencies, libraries: frozenset[str]) -> bool:
         modules = needs.modules.values()

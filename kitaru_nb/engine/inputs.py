@@ -28,9 +28,9 @@ from kitaru_nb.artifacts.digest import opaque_in
 from kitaru_nb.artifacts.marker import any_marker, is_marker, marker_details, marker_in
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.engine.cell import Cell
+from kitaru_nb.engine.declared import NOTHING, Declared, declared
 from kitaru_nb.engine.named import MOST_FILES
 from kitaru_nb.engine.namespace import Namespace, State
-from kitaru_nb.engine.observe import file_digest
 from kitaru_nb.errors import UnstorableError, UsageError
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import CheckpointKey
@@ -56,6 +56,7 @@ class Dependencies:
         texts: Strings in other code that it reaches.
         variables: Those in code that asks for environment variables.
         may_read: Some of that code speaks of reading.
+        declared: What its first line says it depends on.
     """
 
     keys: tuple[CheckpointKey, ...]
@@ -70,6 +71,7 @@ class Dependencies:
     texts: frozenset[str] = frozenset()
     variables: frozenset[str] = frozenset()
     may_read: bool = False
+    declared: Declared = NOTHING
 
 
 class Inputs:
@@ -97,6 +99,7 @@ class Inputs:
         Raises:
             UsageError: `--depends` names a file that cannot be read.
         """
+        said = declared(cell.directive.depends) if cell.directive is not None else NOTHING
         names = names_of(cell.tree)
         inputs = names.inputs(self._namespace.live.keys())
         is_data = partial(self._namespace.is_data, state=before)
@@ -104,7 +107,7 @@ class Inputs:
         reached_from = partial(self._reach, names, is_data=is_data, texts=texts, also=also)
         found = reached_from(inputs)
         code = code_digest(cell.tree)
-        key = _key_of(cell, code, found.modules)
+        key = _key_of(cell, code, found.modules, said)
         reads = self._reads(found, before)
         unbound = self._reads_unbound(names, inputs, reads, before, reached_from)
         keys = (key(reads),) if unbound == reads else (key(reads), key(unbound))
@@ -128,6 +131,7 @@ class Inputs:
             texts=found.texts,
             variables=found.variables,
             may_read=found.reads,
+            declared=said,
         )
 
     def looked_up(
@@ -281,19 +285,8 @@ def opaque_read(needs: Dependencies) -> frozenset[int]:
 
 
 def _key_of(
-    cell: Cell, code: Digest, modules: Mapping[str, LocalModule]
+    cell: Cell, code: Digest, modules: Mapping[str, LocalModule], said: Declared
 ) -> Callable[[Mapping[str, Digest]], CheckpointKey]:
-    sources = {name: module.digest for name, module in modules.items()} | _declared(cell)
+    sources = {name: module.digest for name, module in modules.items()} | said.key
     options = {"quiet": ends_quietly(cell.source)}
     return lambda reads: checkpoint_key(code=code, reads=reads, modules=sources, options=options)
-
-
-def _declared(cell: Cell) -> dict[str, Digest]:
-    found = {}
-    for path in cell.directive.depends if cell.directive is not None else ():
-        digest = file_digest(path)
-        if digest is None:
-            message = f"`--depends {path}` names no file that can be read"
-            raise UsageError(message, kind="unknown-file", hint="give the path of a file that exists")
-        found[f"file:{path}"] = Digest(digest)
-    return found

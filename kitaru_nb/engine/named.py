@@ -32,6 +32,7 @@ from kitaru_nb.engine.process import is_secret
 
 __all__ = [
     "MOST_FILES",
+    "WILD",
     "Tree",
     "conditions_of_trees",
     "named_environment",
@@ -55,7 +56,7 @@ _ASKS = frozenset(
     {"exists", "lexists", "isfile", "is_file", "isdir", "is_dir", "getsize", "getmtime", "stat", "access"}
 )
 _NO_DATA = (".py", ".ipynb", ".log", ".lock", ".pid", ".pyc", ".toml", ".cfg", ".ini", ".md", ".rst")
-_WILD = re.compile(r"[*?[]")
+WILD = re.compile(r"[*?[]")
 _EXPRESSION = re.compile(r"[\\^$|+(){}]")  # more than a pattern of files
 _QUOTED = re.compile(r"""(['"])([^'"\n]+)\1""")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -79,6 +80,7 @@ class Tree:
         folders: The digest of what each folder lists, by folder and pattern.
         files: The digest of each file.
         whole: Whether these are all of them.
+        declared: Whether the step says that it depends on them, so that they count in any case.
     """
 
     root: str
@@ -86,6 +88,7 @@ class Tree:
     folders: Mapping[tuple[str, str], str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     whole: bool = True
+    declared: bool = False
 
 
 def named_files(
@@ -150,21 +153,22 @@ def paths_in(values: Iterable[object]) -> frozenset[str]:
 def tree_of(path: str, *, ignored: Sequence[Path]) -> Tree:
     """The files that a folder or pattern stands for now."""
     with unheard():
-        return _of_pattern(path, ignored) if _WILD.search(path) else _of_folder(path, ignored)
+        return _of_pattern(path, ignored) if WILD.search(path) else _of_folder(path, ignored)
 
 
 def conditions_of_trees(trees: Iterable[Tree], observed: Observed) -> Iterator[tuple[str, str]]:
     """The conditions on folders and patterns that a step named, and that it was not heard to read or write.
 
-    What it reads through Python, or writes, is known file by file.
+    What it reads through Python, or writes, is known file by file. Declared ones count all the same.
     """
     touched = observed.read | observed.written | observed.removed
     for tree in trees:
         below = tree.root + os.sep
         heard = not touched.isdisjoint(tree.files) or not tree.folders.keys().isdisjoint(observed.listed)
-        if heard or (
-            not tree.pattern and any(path.startswith(below) for path in observed.written | observed.made)
-        ):
+        written = not tree.pattern and any(
+            path.startswith(below) for path in observed.written | observed.made
+        )
+        if not tree.declared and (heard or written):
             continue
         for (folder, pattern), before in tree.folders.items():
             left = listing_digest(names_in(folder, pattern))
@@ -337,7 +341,7 @@ def _by_head(texts: frozenset[str]) -> tuple[Mapping[str, Sequence[str]], Sequen
     other: list[str] = []
     for text in sorted(filter(_may_be_path, texts)):
         head = text.partition(os.sep)[0]
-        own = head[:1] in _ELSEWHERE or _WILD.search(head)
+        own = head[:1] in _ELSEWHERE or WILD.search(head)
         (other if own else found.setdefault(head, [])).append(text)
     return found, other
 
@@ -368,7 +372,7 @@ def _names_here() -> frozenset[str] | None:
 
 def _is_pattern(text: str) -> bool:
     """Whether a text is a pattern that some file matches: ``data/*.csv``, and no ``*`` or ``[a-z]+``."""
-    plain = _WILD.split(text)
+    plain = WILD.split(text)
     if (
         len(plain) == 1
         or _EXPRESSION.search(text)
@@ -386,7 +390,7 @@ def _is_pattern(text: str) -> bool:
 
 
 def _of_pattern(pattern: str, ignored: Sequence[Path]) -> Tree:
-    base = os.path.dirname(_WILD.split(pattern)[0])
+    base = os.path.dirname(WILD.split(pattern)[0])
     folder, last = os.path.split(pattern)
     matching = sorted(path for path in glob.iglob(pattern, recursive=True) if os.path.isfile(path))
     files = [path for path in matching if is_data(path, ignored)]

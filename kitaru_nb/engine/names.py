@@ -97,6 +97,13 @@ class StepNames:
                 self._live_of.pop(cell.step, None)
             self._made.discard(name)
 
+    def settled(self, cell: Cell, name: str, recorded: str) -> str:
+        """The name of a cell without an id that is the step `recorded`; one made up for it is free again."""
+        if name not in self._made:
+            return name
+        self.give_back(cell, name)
+        return recorded
+
     def _given(self, cell: Cell) -> str | None:
         name = cell.directive.name if cell.directive is not None else None
         if name is None:

@@ -43,12 +43,14 @@ class PlannedCell:
         step: Its identity.
         source: What stands in it.
         is_step: Whether it is a checkpoint; else it runs each time.
+        shares: Whether it is restored from `known` records, too, as marked cells of headless runs are.
     """
 
     place: int
     step: str | None
     source: str
     is_step: bool
+    shares: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def foresee(
     prefix: int = 0,
     known: Sequence[Checkpoint] = (),
     removed: Mapping[Digest, Tombstone] = MappingProxyType({}),
+    reuse: bool = False,
 ) -> list[CellPlan]:
     """What would become of each of `cells`, run from top to bottom in a new kernel.
 
@@ -114,15 +117,17 @@ def foresee(
         recorded: Steps that can be restored, oldest first.
         holds: Whether a condition on a file or module still holds.
         prefix: How many of the first cells are restored for certain.
-        known: Further steps, oldest first, that only tell how long a cell takes.
-        removed: Of what `recorded` holds, what was removed.
+        known: Further steps, oldest first, that tell how long a cell takes; a cell that `shares` is
+            restored from them.
+        removed: Of what `recorded` and `known` hold, what was removed.
+        reuse: Also from those that touched the outside.
     """
     walk = _Walk(removed=removed)
     plain_codes = {cell["code"] for c in [*known, *recorded] for cell in c.draft.plain}
     plans = []
     for place, cell in enumerate(cells):
         if cell.is_step:
-            plan = _step(cell, recorded, walk, holds, certain=place < prefix, known=known)
+            plan = _step(cell, recorded, walk, holds, certain=place < prefix, known=known, reuse=reuse)
         else:
             plan = _plain(cell, walk, plain_codes)
         plans.append(plan)
@@ -152,17 +157,28 @@ def _step(
     *,
     certain: bool,
     known: Sequence[Checkpoint],
+    reuse: bool,
 ) -> CellPlan:
     directive = _directive(cell.source)
     names = _names(cell.source)
     mine = _of(cell, directive, recorded)
     done = [c.draft for c in mine if c.draft.status is not CheckpointStatus.FAILED]
-    last = done[-1] if done else next((c.draft for c in reversed(_of(cell, directive, known))), None)
-    same = [draft for draft in done if source_code(draft.source) == source_code(cell.source)]
+    others = _of(cell, directive, known)
+    last = done[-1] if done else next((c.draft for c in reversed(others)), None)
+    code = source_code(cell.source)
+    same = [draft for draft in done if source_code(draft.source) == code]
+    outside: tuple[str, ...] = ()
+    if cell.shares and not same:
+        shared = [c.draft for c in others if c.draft.status is not CheckpointStatus.FAILED]
+        shared = [draft for draft in shared if source_code(draft.source) == code]
+        same = [draft for draft in shared if not draft.outside or reuse or (directive and directive.reuse)]
+        outside = shared[-1].outside if shared and not same else ()
     if certain:
         fate, reason = Fate.RESTORED, "nothing before it has changed"
     elif directive is not None and directive.fresh:
         fate, reason = Fate.RUN, "it is to run each time (--fresh)"
+    elif outside:
+        fate, reason = Fate.RUN, f"it touched {' and '.join(outside)} when it ran: restored only with --reuse"
     elif not same:
         fate, reason = Fate.RUN, _why_not(cell, mine, last)
     else:

@@ -31,7 +31,7 @@ def condition_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
             yield "file", rest, _file(rest, old, new, before, now), before, now
         else:
             text = _TEXTS.get(kind, "`{}` is not as it was").format(_named(kind, rest))
-            yield "file" if kind in ("module", "folder") else "input", rest, text, before, now
+            yield "file" if kind in ("module", "folder", "url") else "input", rest, text, before, now
     for what in new.unmet:
         if what not in old.conditions and what.startswith("process:"):  # a record from before it was set
             kind, _, rest = what.partition(":")
@@ -58,6 +58,7 @@ _TEXTS: Mapping[str, str] = {
     "looked": "`{}`, which it looked up to load a pickle, is another",
     "led": "another name leads to `{}`, which it may change in place",
     "unbound": "`{}`, which it may delete, was not bound before it",
+    "url": "what is at `{}` has changed since",
     "folder": "what is in the folder `{}` has changed since: files came or went",
 }
 

@@ -72,11 +72,13 @@ from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.engine.touched import Touched
 from kitaru_nb.errors import ConflictError, DivergenceError, KitaruError, NotFoundError, Suspended
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
+from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
 
 __all__ = ["Outcome", "Resumed", "Session"]
 
 _TRIES = 3
+_EXCLUDED = "excluded"  # the kind of an event
 _REMOVED = ("values-removed", "unknown-artifact")
 
 
@@ -321,11 +323,12 @@ class Session:
 
     def learn_names(self) -> None:
         """Take over the names that the execution's steps have had so far."""
-        recorded = self.engine.journal.checkpoints(self.open().execution)
+        execution = self.open().execution
+        recorded = self.engine.journal.checkpoints(execution)
         self._decider.names.learn(recorded)
         if not self._exclusions_known:
             self._exclusions_known = True
-            self._line.excluded = frozenset(self._excluded_before(recorded))
+            self._line.excluded = frozenset(self._excluded_before(execution, recorded))
 
     def exclude(self, names: Sequence[str]) -> None:
         """Never store `names` in this notebook: from the next commit on, also in its next kernels.
@@ -334,7 +337,7 @@ class Session:
         """
         attempt = self.open()
         self._line.excluded = frozenset(names)
-        self.engine.journal.record_event(attempt.execution, "excluded", {"names": sorted(names)})
+        self.engine.journal.record_event(attempt.execution, _EXCLUDED, {"names": sorted(names)})
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -342,14 +345,16 @@ class Session:
         self.open()
         return self._line.excluded
 
-    def _excluded_before(self, recorded: Sequence[Checkpoint]) -> Sequence[str]:
-        """What was excluded at the notebook's last commit."""
-        if not recorded and self._marked_only and self.identity.notebook:
-            for each in self.engine.journal.executions(identity=self.identity, limit=3):
-                recorded = self.engine.journal.checkpoints(each.id)
-                if recorded:
+    def _excluded_before(self, execution: ExecutionId, recorded: Sequence[Checkpoint]) -> Sequence[str]:
+        """What the notebook's user last excluded: told by an event, and by each commit since."""
+        journal = self.engine.journal
+        told = _excluded_in(journal.events(execution), recorded)
+        if told is None and not recorded and self._marked_only and self.identity.notebook:
+            for each in journal.executions(identity=self.identity, limit=3):
+                told = _excluded_in(journal.events(each.id), journal.checkpoints(each.id))
+                if told is not None:
                     break
-        return recorded[-1].draft.excluded if recorded else ()
+        return told or ()
 
     # Deciding
 
@@ -925,3 +930,11 @@ class Session:
             files = [{key: file[key] for key in file if key != "artifact"} for file in draft.files]
             draft = draft.having(files=tuple(files), result=None)
         self._record(draft, written, after, process)
+
+
+def _excluded_in(events: Sequence[Event], recorded: Sequence[Checkpoint]) -> Sequence[str] | None:
+    """What was excluded when an execution ended; None where nothing tells."""
+    asked = [event.data["names"] for event in events if event.kind == _EXCLUDED]
+    if asked:
+        return asked[-1]  # type: ignore[no-any-return] # as `Session.exclude` wrote it
+    return recorded[-1].draft.excluded if recorded else None

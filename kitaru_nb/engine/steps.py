@@ -54,7 +54,9 @@ class Pending:
         environment: Environment variables that its code names, with their values before it.
         files: Files that its code or the values it reads name, with their digests before it.
         roots: Folders that its code or the values it reads name, and patterns of files.
-        trees: The files that these stand for, before it; looked at when it runs.
+        declared: Folders and patterns that it says it depends on.
+        addresses: What is at the addresses that it says it depends on.
+        trees: The files that roots and declared stand for, before it; looked at when it runs.
         libraries: Packages that it reaches, by name or by values: what they compute may hang on settings.
         attributes: What the attributes of these packages hold that cells set, see `Process.set_in`.
         replaced: Those of them in which cells have put something else, as far as that shows.
@@ -74,6 +76,8 @@ class Pending:
     environment: Mapping[str, str | None] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     roots: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
     trees: tuple[Tree, ...] = ()
     libraries: frozenset[str] = frozenset()
     attributes: Mapping[str, Digest] = field(default_factory=dict)

@@ -88,7 +88,7 @@ def explain(journal: Journal, checkpoint: Checkpoint, *, stored: StoredValue | N
         reasons.append(Reason("failed", draft.error["ename"], f"it raised {error_line(**draft.error)}"))
     before = _before(journal, checkpoint)
     if before is not None:
-        found = differences(before.draft, draft)
+        found = differences(before.draft, draft) or [_unchanged(journal, before, checkpoint)]
         reasons += found if stored is None else [_closer(each, before, checkpoint, stored) for each in found]
     else:
         reasons.append(_first(journal, checkpoint))
@@ -162,6 +162,22 @@ def _before(journal: Journal, checkpoint: Checkpoint) -> Checkpoint | None:
     return None
 
 
+def _unchanged(journal: Journal, before: Checkpoint, now: Checkpoint) -> Reason:
+    """Why a step ran whose code and inputs are those of its record `before`."""
+    directive = find_directive(now.draft.source)
+    elsewhere = before.execution != now.execution and journal.execution(now.execution).identity.is_headless
+    if directive is not None and directive.fresh:
+        text = "its code and inputs are as before; it was run on purpose (`--fresh`)"
+    elif elsewhere and before.draft.outside:
+        touched = " and ".join(before.draft.outside)
+        text = f"it touched {touched} in `{before.execution}`, and is restored from there only with --reuse"
+    elif elsewhere:
+        text = f"its record is of `{before.execution}`: only marked cells are restored from another execution"
+    else:
+        text = "its code and inputs are as before; its record could not be used, or it was to run anew"
+    return Reason("asked", now.draft.name, text)
+
+
 def _same(one: Checkpoint, other: Checkpoint) -> bool:
     if one.draft.step is not None and other.draft.step is not None:
         return one.draft.step == other.draft.step
@@ -181,14 +197,14 @@ def differences(old: Draft, new: Draft) -> Sequence[Reason]:
     found += _inputs(old.reads, new.reads)
     found += [Reason(*reason) for reason in condition_reasons(old, new)]
     directive = find_directive(new.source)
+    if directive is not None:
+        before = find_directive(old.source)
+        given = set(directive.depends) ^ set(before.depends if before is not None else ())
+        found += [
+            Reason("file", path, f"`--depends {path}` was added or taken out") for path in sorted(given)
+        ]
     if not found or (directive is not None and directive.strict_env):
         found += [Reason(*reason) for reason in version_reasons(old, new)]
-    if not found:
-        found.append(
-            Reason(
-                "asked", new.name, "its code and inputs are as before, so it was run on purpose (`--fresh`)"
-            )
-        )
     return found
 
 

@@ -68,19 +68,21 @@ def committed(
     return "\n".join([" · ".join(parts), *(f"  {note}" for note in notes)])
 
 
-def restored(checkpoint: Checkpoint, lost: Mapping[str, str], problems: Iterable[str]) -> str:
-    """One line: the step was restored, from when, and what that saved."""
+def restored(
+    checkpoint: Checkpoint, lost: Mapping[str, str], problems: Iterable[str], *, name: str | None = None
+) -> str:
+    """One line: the step, which may be called `name` by now, was restored, from when, and what that saved."""
     draft = checkpoint.draft
     parts = [
-        f"kitaru: `{draft.name}` restored",
+        f"kitaru: `{name or draft.name}` restored",
         f"from {age(draft.started_at)} ago",
         f"saved {duration(draft.duration)}",
     ]
     never = set(unstored(checkpoint))
-    failed = {name: why for name, why in lost.items() if name not in never}
+    failed = {each: why for each, why in lost.items() if each not in never}
     if len(lost) > len(failed):
-        parts.append(f"not stored: {_names(name for name in lost if name not in failed)}")
-    lines = [f"  not back: `{name}` ({why})" for name, why in sorted(failed.items())]
+        parts.append(f"not stored: {_names(each for each in lost if each not in failed)}")
+    lines = [f"  not back: `{each}` ({why})" for each, why in sorted(failed.items())]
     return "\n".join([" · ".join(parts), *lines, *(f"  {problem}" for problem in problems)])
 
 
@@ -89,18 +91,26 @@ def unstored(checkpoint: Checkpoint) -> list[str]:
     return [name for group in checkpoint.draft.groups for name in group.unstorable]
 
 
-def notice(execution: Execution, commits: list[Checkpoint]) -> str:
-    """One line for a new kernel of a notebook whose last execution did not end well, or waits."""
-    last = commits[-1].draft
-    saved = sum(checkpoint.draft.duration for checkpoint in commits)
+def notice(execution: Execution, commits: Sequence[Checkpoint], within: int = 0) -> str:
+    """One line for a new kernel of a notebook whose last execution did not end well, or waits.
+
+    Args:
+        execution: Which.
+        commits: What can be restored, oldest first.
+        within: How many results within cells are on record besides.
+    """
     reason = execution.reason or "ended without warning"
-    when = age(execution.ended_at or last.started_at)
+    then = execution.ended_at or (commits[-1].draft.started_at if commits else execution.started_at)
     how = "stopped to wait" if execution.status is ExecutionStatus.WAITING else "was interrupted"
-    return (
-        f"kitaru: the last execution {how} {when} ago ({reason}) · "
-        f"{_checkpoints(len(commits))} up to `{last.name}` can be restored, which saves {duration(saved)} · "
-        "%resume puts everything back, or run the cells again"
-    )
+    head = f"kitaru: the last execution {how} {age(then)} ago ({reason}) · `{execution.id}` · "
+    if commits:
+        saved = duration(sum(checkpoint.draft.duration for checkpoint in commits))
+        return head + (
+            f"{_checkpoints(len(commits))} up to `{commits[-1].draft.name}` can be restored, which saves "
+            f"{saved} · %resume puts everything back, or run the cells again"
+        )
+    results = "1 result" if within == 1 else f"{within} results"
+    return f"{head}no cell had come to its end, and {results} within cells count when they run again"
 
 
 @dataclass(frozen=True, slots=True)

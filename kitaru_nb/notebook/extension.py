@@ -203,7 +203,7 @@ _HELP = {
     "checkpoint_cell": """Make this cell a durable checkpoint.
 
     %%checkpoint [NAME] [--fresh] [--timeout 10m] [--retries N] [--exclude a,b]
-                 [--depends PATH,...] [--budget USD] [--reuse] [--strict] [--all]
+                 [--depends PATH|URL,...] [--budget USD] [--reuse] [--strict] [--all]
 
 When the cell has run, everything that changed in the notebook since the last checkpoint is
 stored, together with what the cell showed, before the cell counts as done. Run again with
@@ -214,7 +214,7 @@ equal code and inputs, in this kernel or a new one, it is restored instead of ru
     --timeout 10m   stop the cell after this time
     --retries N     after an exception undo it and run it again, up to N times
     --exclude a,b   do not store these names
-    --depends PATH  run again when this file has changed
+    --depends PATH  run again when this file, folder, pattern (data/*.csv) or address has changed
     --budget USD    what its model calls may cost, in US dollars
     --reuse         headless: also restore what touched the network in another execution
     --strict        an error, not a marker, when a value cannot be stored

@@ -76,7 +76,7 @@ def _reason(before: Checkpoint, pending: Pending) -> str:
         conditions={what: known for what, known in before.draft.conditions.items() if what not in broken},
     )
     found = differences(before.draft, now)
-    return "; ".join(reason.text for reason in found if reason.kind != "asked") or "its record cannot be used"
+    return "; ".join(reason.text for reason in found) or "its record cannot be used"
 
 
 def _words(rows: Sequence[CellPlan]) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 from IPython.core.inputtransformer2 import cell_magic
 from IPython.core.interactiveshell import InteractiveShell
 
-from kitaru_nb.analysis.directive import CHECKPOINT, NO_CHECKPOINT, directive_of, mark_source
+from kitaru_nb.analysis.directive import CHECKPOINT, NO_CHECKPOINT, Directive, directive_of, mark_source
 from kitaru_nb.engine.cell import source_digest
 from kitaru_nb.engine.context import provide, provide_front
 from kitaru_nb.engine.parts import CELLS
@@ -219,7 +219,7 @@ class Hooks:
         if self._says(bool(outcome.lost or outcome.problems)):
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 
-            text = display.restored(plan.checkpoint, outcome.lost, outcome.problems)
+            text = display.restored(plan.checkpoint, outcome.lost, outcome.problems, name=plan.pending.name)
             self.sink.show(display.bundle(text))
         if shield.pressed:
             self._stop_after(self._frames[-1])
@@ -456,7 +456,9 @@ class Hooks:
     def _decide(self, frame: _Frame, tree: ast.Module) -> ast.Module:
         directive, body = directive_of(tree)
         raw = frame.info.raw_cell
-        if directive is None and not self.every_cell and CHECKPOINT not in self._tags():
+        if directive is None and CHECKPOINT in self._tags():
+            directive = Directive()
+        if directive is None and not self.every_cell:
             if self.auto is None or _MARK in raw:
                 if self.session is not None:
                     self.session.opens(tree)
@@ -598,7 +600,8 @@ class Hooks:
         """Whether a cell that nobody marked took long enough to be a checkpoint."""
         seconds = time.perf_counter() - frame.plan.pending.started
         auto = self.auto or Auto()
-        return auto.keeps(frame.info.raw_cell, seconds=seconds, cost=None, planning=frame.planning)
+        cost = frame.scope.cost if frame.scope is not None else None
+        return auto.keeps(frame.info.raw_cell, seconds=seconds, cost=cost, planning=frame.planning)
 
     def _repeat_result(self, checkpoint: Any) -> None:
         value = self.session.result_of(checkpoint)

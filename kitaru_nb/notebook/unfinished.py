@@ -20,8 +20,12 @@ from kitaru_nb.stacks.settings import resolve
 __all__ = ["unfinished"]
 
 
-def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint]] | None:
-    """The notebook's last execution when it did not end well and has something to restore."""
+def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint], int] | None:
+    """The notebook's last execution when it did not end well and there is something to go on with.
+
+    Returns:
+        It, its commits, and where there are none, how many results within cells are on record.
+    """
     settings = resolve()
     path = notebook_path(shell.user_ns, setting=settings.notebook)
     if path is None or settings.place is None:
@@ -37,6 +41,7 @@ def unfinished(shell: Any) -> tuple[Execution, list[Checkpoint]] | None:
                 return None
             recorded = journal.checkpoints(known[0].id)
             commits = furthest_line(recorded, left=left_at(journal.events(known[0].id), recorded))
-            return (known[0], commits) if commits else None
+            within = 0 if commits else len(journal.steps_within(known[0].id))
+            return (known[0], commits, within) if commits or within else None
     except KitaruError:
         return None  # the first step says what is wrong, where it can be acted on

@@ -251,8 +251,15 @@ def plan(job: Job, *, settings: Settings) -> Plan:
         recorded = engine.journal.checkpoints(execution.id) if execution is not None else []
         earlier = earlier_executions(engine.journal, identity.notebook, interactive=False)
         known = steps_of_executions(engine, earlier)
-        holds = moved.holding(file_holds)
-        rows = foresee(_headless(steps), recorded, holds=holds, prefix=len(restored), known=known)
+        rows = foresee(
+            _headless(steps),
+            recorded,
+            holds=moved.holding(file_holds),
+            prefix=len(restored),
+            known=known,
+            removed=engine.journal.removed(frozenset().union(*(step.draft.stored for step in known))),
+            reuse=job.reuse,
+        )
         return Plan(execution, steps, restored, rows)
 
 
@@ -293,7 +300,10 @@ def interactive_cells(notebook: str) -> list[PlannedCell]:
 
 
 def _headless(steps: Sequence[Step]) -> list[PlannedCell]:
-    return [PlannedCell(step.index + 1, step.step, step.source, not step.plain) for step in steps]
+    return [
+        PlannedCell(step.index + 1, step.step, step.source, not step.plain, is_marked(step.source, step.tags))
+        for step in steps
+    ]
 
 
 def again(job: Job) -> Job:

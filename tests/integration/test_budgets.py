@@ -193,3 +193,18 @@ def test_a_budget_in_a_plain_cell_says_which_line_is_to_be_changed(tmp_path: Pat
     said = stopped.outputs[0]["data"]["text/plain"]
     assert "waits for a larger budget" in said
     assert "Try: in line 2 of the cell, kt.budget(0.01) or more" in said
+
+
+def test_auto_makes_a_checkpoint_of_a_short_cell_whose_calls_cost_enough(
+    tmp_path: Path, llm: FakeLLM
+) -> None:
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(ASK.format(url=llm.openai_url), cell="a")
+        kernel.run("%checkpoint auto --min-seconds 1h --min-cost 0.00001")
+
+        dear, cheap = kernel.run("answer = ask('a')", cell="b"), kernel.run("other = 1", cell="c")
+        again = kernel.run("answer = ask('a')", cell="b")
+
+    assert "`answer` saved" in dear.said
+    assert "`answer` restored" in again.said
+    assert cheap.said == ""

@@ -51,7 +51,7 @@ def test_a_run_that_died_is_planned_and_then_resumed(tmp_path: Path) -> None:
     assert died.last_line.startswith(f"kitaru: interrupted execution={execution.id} checkpoint=")
     plan = json.loads(planned.stdout)
     assert plan["execution"] == execution.id
-    assert [cell["status"] for cell in plan["cells"]] == ["restored", "restored", "run", "run"]
+    assert [cell["status"] for cell in plan["cells"]] == ["maybe", "maybe", "run", "run"]
     assert resumed.code == 0, resumed.stderr
     assert "2 restored" in resumed.stdout
     assert resumed.last_line == f"kitaru: completed execution={execution.id}"
@@ -416,3 +416,31 @@ def test_a_result_that_cannot_be_shown_is_named(tmp_path: Path) -> None:
         assert "failed: ValueError: no page" in first.stderr
         assert "failed: ValueError: no page" in second.stderr
     assert notebook.ticks()[0] == "a"
+
+
+def test_a_cell_tagged_as_a_checkpoint_counts_in_later_executions_and_plan_and_why_say_which_do(
+    tmp_path: Path,
+) -> None:
+    cells = [
+        "tick('tagged')\na = 1",
+        "%%checkpoint marked\ntick('marked')\nb = 2",
+        "tick('plain')\nc = 3",
+        "%%checkpoint outside\ntick('outside')\nimport subprocess\nsubprocess.run(['true'])",
+    ]
+    work = Notebook(tmp_path, cells, tags={0: ["checkpoint"]})
+    first = work.kitaru("run", "work.ipynb", "--no-progress")
+    ran = len(work.ticks())
+
+    planned = json.loads(work.kitaru("plan", "work.ipynb", "--json").stdout)["cells"][1:]
+    second = work.kitaru("run", "work.ipynb", "--no-progress")
+    why = [
+        json.loads(work.kitaru("why", "latest", name, "--json").stdout)["reasons"][0]["text"]
+        for name in ("c", "outside")
+    ]
+
+    assert (first.code, second.code) == (0, 0), second.stderr
+    assert work.ticks()[ran:] == ["plain", "outside"]
+    assert [cell["status"] for cell in planned] == ["maybe", "maybe", "run", "run"]
+    assert "touched process when it ran: restored only with --reuse" in planned[3]["reason"]
+    assert "only marked cells are restored from another execution" in why[0]
+    assert "restored from there only with --reuse" in why[1]

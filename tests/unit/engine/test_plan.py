@@ -140,3 +140,31 @@ def test_a_step_whose_values_were_removed_would_run_and_it_is_said_when_they_wen
 
     assert fates(plans) == ["restored", "run"]
     assert plans[1].reason == "its values were removed by gc on 2026-03-01 under the policy `keep_days=30`"
+
+
+def test_a_marked_cell_of_a_new_headless_run_is_restored_from_earlier_ones(kernel: Kernel) -> None:
+    outside = "%%checkpoint touch\nimport subprocess\nsubprocess.run(['true'])"
+    sources = [LOAD, FIT, outside]
+    run(kernel, *sources)
+    cells = [
+        PlannedCell(place, f"cell:c{place}", each, True, shares=True) for place, each in enumerate(sources)
+    ]
+    known = kernel.engine.journal.checkpoints(kernel.session.open().execution)
+
+    plans = foresee(cells, (), holds=lambda *_: True, known=known)
+    asked = foresee(cells, (), holds=lambda *_: True, known=known, reuse=True)
+
+    assert fates(plans) == ["restored", "restored", "run"]
+    assert "touched process" in plans[2].reason
+    assert fates(asked) == ["restored"] * 3
+
+
+def test_an_unmarked_cell_of_a_new_headless_run_runs(kernel: Kernel) -> None:
+    run(kernel, LOAD, FIT)
+    cells = [PlannedCell(0, "cell:c0", LOAD, True), PlannedCell(1, "cell:c1", FIT, True, shares=True)]
+    known = kernel.engine.journal.checkpoints(kernel.session.open().execution)
+
+    plans = foresee(cells, (), holds=lambda *_: True, known=known)
+
+    assert fates(plans) == ["run", "maybe"]
+    assert plans[1].reason == "runs if `rows` changes (cell 0 runs)"

@@ -248,3 +248,26 @@ def test_an_effect_that_lives_in_one_process_is_named(tmp_path: Path) -> None:
 def test_an_error_without_a_text_is_named_without_a_colon() -> None:
     assert error_line("KeyboardInterrupt", "") == "KeyboardInterrupt"
     assert error_line("ValueError", "no") == "ValueError: no"
+
+
+def test_a_declared_file_that_changed_is_named(kernel: Kernel, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("1")
+    source = f"%%checkpoint load --depends '{file}'\nx = 1"
+    kernel.cell(source, step="a")
+    file.write_text("2")
+    kernel.cell(source, step="a")
+
+    assert kinds(why(kernel)) == [("file", str(file))]
+
+
+def test_only_a_fresh_cell_is_said_to_run_on_purpose(kernel: Kernel) -> None:
+    kernel.cell("%%checkpoint load\nx = 1", step="a")
+    kernel.cell("%%checkpoint load --fresh\nx = 1", step="a")
+    fresh = str(why(kernel))
+    for _ in range(2):  # what a live generator holds is no record of it
+        kernel.plain("numbers = (n for n in range(9))")
+        kernel.cell("%%checkpoint use\nfirst = next(numbers)", step="b")
+
+    assert "on purpose (`--fresh`)" in fresh
+    assert "--fresh" not in str(why(kernel))

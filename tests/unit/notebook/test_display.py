@@ -177,3 +177,12 @@ def test_a_restore_report_has_a_row_for_each_thing_that_did_not_simply_come_back
     assert "made again: `lock` (a lock)" in shown["text/plain"]
     whole = Resumed(an_execution(), a_checkpoint("a"), Restored(names=["a"]), 1.0, 1, {})
     assert "<table" not in display.resumed(whole).bundle()["text/html"]
+
+
+def test_the_notice_of_an_execution_that_has_nothing_but_results_within_cells() -> None:
+    execution = an_execution()
+
+    said = display.notice(execution, [], 3)
+
+    assert f"`{execution.id}`" in said
+    assert "no cell had come to its end, and 3 results within cells count" in said

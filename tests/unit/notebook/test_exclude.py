@@ -71,3 +71,15 @@ def test_the_list_is_told(notebook: Notebook, capsys: pytest.CaptureFixture[str]
     notebook.kernel.run("%kitaru exclude")
 
     assert "never stored in this notebook: `a`, `b`" in capsys.readouterr().out
+
+
+def test_a_name_is_left_out_from_then_on_also_where_nothing_was_committed_since(notebook: Notebook) -> None:
+    notebook.kernel.run("%%checkpoint a\nbig = [0]", "a")
+    notebook.kernel.run("%kitaru exclude big")
+    second = notebook.restart()
+    second.run("%%checkpoint b\nbig = [1]", "b")
+
+    third = notebook.restart()
+    third.run("%resume")
+
+    assert is_marker(third["big"])

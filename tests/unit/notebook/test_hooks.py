@@ -329,3 +329,27 @@ def test_an_error_stops_a_cell_and_stays_what_it_is() -> None:
     assert isinstance(stopped, UsageError)
     assert (type(stopped).__name__, str(stopped)) == ("UsageError", str(error))
     assert (stopped.kind, stopped.hint, stopped.message) == ("some-kind", "do y", "no `x`")
+
+
+def test_a_cell_that_was_given_another_name_is_said_to_be_restored_under_that(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = start()
+    shell.run("%%checkpoint old\nx = 1", "a")
+    capsys.readouterr()
+
+    shell.run("%%checkpoint new\nx = 1", "a")
+
+    assert "`new` restored" in capsys.readouterr().out
+    assert shell.hooks.session.last.draft.name == "new"
+
+
+def test_where_no_ids_are_sent_a_cell_run_again_keeps_the_name_that_was_made_up(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = start()
+    for source in ("x = 1", "x = 1", "x = 2"):
+        shell.run(f"%%checkpoint\n{source}")
+
+    said = capsys.readouterr().out
+    assert said.count("`x` saved") == said.count("`x` restored") == said.count("`x-2` saved") == 1
