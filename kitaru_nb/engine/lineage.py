@@ -26,7 +26,7 @@ from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 
-__all__ = ["Lineage", "Seen", "lineage_of", "makers"]
+__all__ = ["Lineage", "Seen", "lineage_of", "makers", "only_shows"]
 
 _HARMLESS = frozenset(
     "print len sorted list tuple set dict str repr type id isinstance sum min max any all enumerate zip "
@@ -171,6 +171,16 @@ def makers(cells: Sequence[Seen], name: str, *, immutable: bool) -> list[Seen]:
         if name in cell.certain:
             break
     return found[::-1]
+
+
+def only_shows(tree: ast.Module) -> bool:
+    """Whether a cell binds nothing and calls only what looks at things: ``print(rows)``, ``df.head()``."""
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return all(isinstance(node, ast.Expr) for node in tree.body) and all(
+        (isinstance(called, ast.Name) and called.id in _HARMLESS)
+        or (isinstance(called, ast.Attribute) and called.attr in _LOOKING)
+        for called in calls
+    )
 
 
 def _step(draft: Draft) -> Seen:

@@ -60,6 +60,7 @@ from kitaru_nb.engine.recovery import (
     untrusted,
 )
 from kitaru_nb.engine.remakable import remakable
+from kitaru_nb.engine.repeating import Repeating
 from kitaru_nb.engine.replay_cells import CellReplay
 from kitaru_nb.engine.results import Outcome, result_of, results_of
 from kitaru_nb.engine.rollback import Shadow
@@ -153,6 +154,7 @@ class Session:
         self._line = Line(engine, namespace, self._process)
         self._half_done: str | None = None
         self._made_again = MadeAgain()
+        self._repeating = Repeating(namespace.live)
         self._half_done_before: str | None = None
         self._exclusions_known = False
         self.failures = Failures(namespace, self._process)
@@ -307,6 +309,10 @@ class Session:
         self.namespace.let_go()
         self._own = own
         self._decider.saw(source, has_run=has_run)
+
+    def warning(self, source: str) -> str | None:
+        """What to say before a plain cell runs: that what it did is back already; once for each cell."""
+        return self._repeating.warning(source)
 
     def saw_imports(self) -> None:
         """Take note of project modules that were just loaded."""
@@ -856,6 +862,7 @@ class Session:
         restored.damaged |= files.damaged
         restored.problems += self._live.missing(line)
         self._decider.start_from(line)
+        self._repeating.start_from(line)
         self._half_done = None
         self.failures.keep()
         if not self._reading:

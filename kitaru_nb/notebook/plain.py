@@ -1,4 +1,4 @@
-"""Plain cells that wait: undone before they run again, though they are no steps."""
+"""Plain cells: undone before they run again where they wait, and told where their effects are back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from typing import Any
 
 from kitaru_nb.errors import Suspended
+from kitaru_nb.notebook.display import say
+from kitaru_nb.notebook.gate import is_own
 from kitaru_nb.notebook.refusal import refusing
 from kitaru_nb.notebook.suspending import may_wait
 
@@ -33,10 +35,17 @@ class PlainCells:
         if hooks.every_cell:
             return  # headless the kernel ends where something waits
         session = hooks.session
+        self._warn(frame.info.raw_cell or "")
         waited = session is not None and session.suspends and session.is_suspended(hooks.place_of(frame))
         if waited or may_wait(frame.info.raw_cell or "", hooks.shell.user_ns):
             self._frame = frame
             hooks.shell.ast_transformers.append(self)
+
+    def _warn(self, source: str) -> None:
+        hooks = self._hooks
+        warning = None if hooks.session is None or is_own(source) else hooks.session.warning(source)
+        if warning is not None and not hooks.quiet:
+            say(hooks.shell, f"kitaru: {warning}")
 
     def visit(self, tree: ast.Module) -> ast.Module:
         """What the cell left when it waited is undone, and it can be undone again.

@@ -353,3 +353,18 @@ def test_where_no_ids_are_sent_a_cell_run_again_keeps_the_name_that_was_made_up(
 
     said = capsys.readouterr().out
     assert said.count("`x` saved") == said.count("`x` restored") == said.count("`x-2` saved") == 1
+
+
+def test_a_plain_cell_whose_effects_are_back_says_so_once(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = start()
+    first.run("rows = []")
+    first.run("rows.append(1)")
+    first.run("%%checkpoint fit\ntotal = sum(rows)")
+    shell = start()
+    for source in ("%resume", "rows.append(1)", "rows.append(1)", "%resume"):
+        shell.run(source)
+
+    said = capsys.readouterr().out
+    assert said.count("this cell ran before `fit`") == 1
