@@ -24,7 +24,7 @@ from kitaru_nb.engine.definitions import References, is_definition
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.furthest import furthest, left_at
 from kitaru_nb.engine.namespace import Names, Namespace
-from kitaru_nb.engine.refs import find_execution
+from kitaru_nb.engine.refs import checkpoint_names, find_execution, standing_cells
 from kitaru_nb.engine.remaking import call_resource, living_resource
 from kitaru_nb.errors import (
     CorruptError,
@@ -529,8 +529,8 @@ def target_of(
     Args:
         journal: Where they are on record.
         execution: Of what.
-        at: A step. Its newest commit on the way `here` counts, else on the way to the furthest one,
-            else its own furthest.
+        at: A step: ``NAME#n`` as it is listed. Of ``NAME`` its newest commit on the way `here` counts,
+            else on the way to the furthest one, else its own furthest.
         here: `seq` of the commit that the kernel stands at; None in a new one.
 
     Raises:
@@ -539,7 +539,9 @@ def target_of(
     recorded = journal.checkpoints(execution.id)
     left = left_at(journal.events(execution.id), recorded)
     target = furthest(recorded, left=left)
-    if at is not None and target is not None:
+    if at is not None and "#" in at:
+        target = _numbered(standing_cells(journal, execution.id), at)
+    elif at is not None and target is not None:
         line = journal.line(target.seq if here is None else here)
         own = [c for c in line if c.draft.name == at and c.execution == execution.id]
         target = own[-1] if own else furthest(recorded, name=at, left=left)
@@ -552,6 +554,14 @@ def target_of(
     listed = ", ".join(f"`{name}`" for name in names)
     message = f"execution `{execution.id}` has no committed checkpoint `{at}`; it has {listed}"
     raise NotFoundError(message, kind="unknown-checkpoint", hint="%rewind NAME, or %resume --at NAME")
+
+
+def _numbered(standing: Sequence[Checkpoint], at: str) -> Checkpoint | None:
+    """The commit that is listed as `at`, ``NAME#n``."""
+    for name, checkpoint in zip(checkpoint_names(standing), standing, strict=True):
+        if at in (name, f"{name}#1") and checkpoint.draft.status is not CheckpointStatus.FAILED:
+            return checkpoint
+    return None
 
 
 def damaged(restored: Restored, checkpoint: Checkpoint) -> StoreError:

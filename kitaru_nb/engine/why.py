@@ -12,6 +12,7 @@ from kitaru_nb.engine.compare import StoredValue, value_difference
 from kitaru_nb.engine.live import REMOVED
 from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.engine.reasons import condition_reasons, version_reasons
+from kitaru_nb.engine.refs import find_step
 from kitaru_nb.engine.session import Session
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.journal.journal import Journal
@@ -112,6 +113,9 @@ def explain_step(session: Session, name: str | None, *, stored: StoredValue | No
     attempt = session.attempt
     recorded = session.engine.journal.checkpoints(attempt.execution) if attempt is not None else []
     chosen = [checkpoint for checkpoint in recorded if name is None or checkpoint.draft.name == name]
+    if name is not None and "#" in name and attempt is not None:
+        execution = session.engine.journal.execution(attempt.execution)
+        chosen = [find_step(session.engine.journal, execution, name)]
     if not chosen:
         what = f"no checkpoint `{name}`" if name else "no checkpoint"
         message = f"this execution has {what} on record yet"

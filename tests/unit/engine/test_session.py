@@ -1043,3 +1043,19 @@ def test_a_cell_that_may_read_any_name_reads_those_with_double_underscores(start
     kernel.plain("__version__ = '2'")
 
     assert kernel.cell(cell, step="a") == RAN
+
+
+def test_of_two_cells_that_had_one_name_each_can_be_gone_back_to(start: Start) -> None:
+    start().cell("%%checkpoint load\nx = 1", step="deleted")
+    kernel = start()
+    kernel.session.resume()
+    kernel.cell("%%checkpoint load\nx = 2", step="new")
+
+    seen = []
+    for at in ("load#1", "load#2", "load"):
+        kernel.session.rewind(at)
+        seen.append(kernel["x"])
+
+    assert seen == [1, 2, 2]
+    with pytest.raises(NotFoundError):
+        kernel.session.rewind("load#3")
