@@ -56,7 +56,7 @@ def steps(items: Iterable[T], *, every: float | str | timedelta = "10m", name: s
         for epoch in steps(range(100), every="10m"):
             losses.append(train(model, epoch))
 
-    Between two items, when `every` has passed since the last time, everything that the cell has
+    After an item, when `every` has passed since the last time, everything that the cell has
     changed so far is committed together with the position. After a crash the cell runs from its
     top; where it comes to the loop again, its names hold what they held at the last commit, what
     the loop had shown is shown again, calls that the loop had made before count as made, and it
@@ -85,12 +85,15 @@ def steps(items: Iterable[T], *, every: float | str | timedelta = "10m", name: s
         raise UsageError(message, kind="duplicate-name", hint='steps(items, name="another")')
     scope.loops.add(name)
     start = positions.go_on(scope, name)
-    last = time.monotonic()
+    last, done = time.monotonic(), start
     for position, item in enumerate(itertools.islice(items, start, None), start):
         if position > start and time.monotonic() - last >= pause:
             positions.keep(scope, name, position)
             last = time.monotonic()
         yield item
+        done = position + 1
+    if done > start and time.monotonic() - last >= pause:
+        positions.keep(scope, name, done)  # what the cell does after the loop may be long, too
 
 
 class CellPositions:

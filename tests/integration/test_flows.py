@@ -514,6 +514,35 @@ print(weights.tolist(), len(losses), alias is losses, sum(losses))"""
     assert edited.stdout.startswith("epoch 0\n")  # another cell begins with its first item
 
 
+def test_a_loop_that_came_to_its_end_is_not_entered_again(tmp_path: Path) -> None:
+    notebook, ran, die = tmp_path / "a.ipynb", tmp_path / "ran", tmp_path / "die"
+    cell = f"""%%checkpoint train
+import os
+def note(what):
+    with open({str(tmp_path)!r} + '/ran', 'a') as file:
+        file.write(what + ' ')
+done = []
+for epoch in kt.steps(range(3), every=0, name="train"):
+    note(f'train{{epoch}}')
+    done.append(epoch)
+note('between')
+for part in kt.steps("ab", every=0, name="judge"):
+    note(part)
+    done.append(part)
+    if part == 'b' and os.path.exists({str(tmp_path)!r} + '/die'):
+        os.unlink({str(tmp_path)!r} + '/die')
+        os.kill(os.getpid(), 9)
+print(done, epoch)"""
+    die.touch()
+    for _ in range(2):
+        with Kernel(tmp_path / "home", notebook=notebook) as kernel:
+            kernel.run("import kitaru_nb as kt", cell="a")
+            again = kernel.run(cell, cell="b")
+
+    assert again.stdout == "[0, 1, 2, 'a', 'b'] 2\n"
+    assert ran.read_text().split() == ["train0", "train1", "train2", "between", "a", "b", "between", "b"]
+
+
 LOOP_FIRST = """import kitaru_nb as kt, uuid, os
 FOLDER = {folder!r}
 os.chdir(FOLDER)
