@@ -259,15 +259,3 @@ def test_a_declared_file_that_changed_is_named(kernel: Kernel, tmp_path: Path) -
     kernel.cell(source, step="a")
 
     assert kinds(why(kernel)) == [("file", str(file))]
-
-
-def test_only_a_fresh_cell_is_said_to_run_on_purpose(kernel: Kernel) -> None:
-    kernel.cell("%%checkpoint load\nx = 1", step="a")
-    kernel.cell("%%checkpoint load --fresh\nx = 1", step="a")
-    fresh = str(why(kernel))
-    for _ in range(2):  # what a live generator holds is no record of it
-        kernel.plain("numbers = (n for n in range(9))")
-        kernel.cell("%%checkpoint use\nfirst = next(numbers)", step="b")
-
-    assert "on purpose (`--fresh`)" in fresh
-    assert "--fresh" not in str(why(kernel))
