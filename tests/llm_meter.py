@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from kitaru_nb.llm.meter import ModelAnswer, ModelRequest, RequestKey
+from kitaru_nb.llm.meter import ModelAnswer, ModelRequest, RequestKey, Waits
 from kitaru_nb.model.cost import Usage
 
 
@@ -32,7 +32,12 @@ class MemoryMeter:
         self._taken: dict[RequestKey, set[int]] = defaultdict(set)
         self.open = 0
 
-    def begin(self, request: ModelRequest) -> ModelAnswer | MemoryTicket:
+    def begin(
+        self,
+        request: ModelRequest,
+        *,
+        waits: Waits = Waits.NOTHING,
+    ) -> ModelAnswer | MemoryTicket:
         with self.lock:
             if self.refuse is not None:
                 raise self.refuse

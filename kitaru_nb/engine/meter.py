@@ -22,7 +22,7 @@ from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.errors import Suspended, UsageError
 from kitaru_nb.llm import tap
 from kitaru_nb.llm.budget import Budget, Refusal, Reservation, reserve
-from kitaru_nb.llm.meter import Meter, ModelAnswer, ModelRequest, Ticket
+from kitaru_nb.llm.meter import Busy, Meter, ModelAnswer, ModelRequest, Ticket, Waits
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus, Group, StepKind
 from kitaru_nb.model.cost import Usage
@@ -64,8 +64,8 @@ class ScopeMeter:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
-    def begin(self, request: ModelRequest) -> ModelAnswer | Ticket:
-        """A recorded answer, or leave to make the call.
+    def begin(self, request: ModelRequest, *, waits: Waits = Waits.NOTHING) -> ModelAnswer | Ticket | Busy:
+        """A recorded answer, or leave to make the call; see `reserve` for a caller that `waits`.
 
         Raises:
             Suspended: it would exceed a budget, or has no price under one.
@@ -79,7 +79,9 @@ class ScopeMeter:
                 return answer
         scope.refuse_stopped()
         budgets = list(scope.budgets())
-        reserved = reserve(request, budgets, scope.book.prices)
+        reserved = reserve(request, budgets, scope.book.prices, waits=waits)
+        if isinstance(reserved, Busy):
+            return reserved
         if isinstance(reserved, Refusal):
             raise stop_at_budget(scope, reserved)
         return _Ticket(scope, request, key, reserved)

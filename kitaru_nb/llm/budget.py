@@ -2,18 +2,22 @@
 
 What a call may cost at most is reserved before it is made: its input by estimate, its output by
 the limit it sets itself. Calls under way at the same time share what is left, so together they do
-not go over it either. Who is refused has not paid anything.
+not go over it either. Where they leave no room, a call waits for them: they nearly always cost less
+than was set aside, and what ends before an execution is stopped is on record. Who is refused has not
+paid anything.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from kitaru_nb.llm.meter import ModelRequest
+from kitaru_nb.llm.meter import Busy, ModelRequest, Waits
 from kitaru_nb.llm.prices import Prices, price_hint
 from kitaru_nb.model.cost import Usage
 
@@ -135,6 +139,11 @@ class Budget:
             part = f"{now / self._limit:.0%} of {self._name}"
             self._warn(f"{part} is spent: {_dollars(now)} of {_dollars(self._limit)}")
 
+    def has_under_way(self, besides: Decimal) -> bool:
+        """Whether more is set aside than that amount."""
+        with self._lock:
+            return self._reserved > besides
+
     def meets(self, record: int) -> bool:
         """Whether something on record, which was paid, is met for the first time: it counts once."""
         with self._lock:
@@ -169,9 +178,13 @@ def _again(limit: float, spent: float, name: str, raised: str) -> Budget:
 class Reservation:
     """What is set aside for one call, in each budget that it counts against."""
 
+    ended = 0
+    """How many have ended in this process."""
+
     def __init__(self, budgets: Sequence[Budget], amount: Decimal) -> None:
         self._budgets = tuple(budgets)
         self._amount = amount
+        self._thread = threading.get_ident()
         self._lock = threading.Lock()
 
     @property
@@ -195,12 +208,31 @@ class Reservation:
             budgets, self._budgets = self._budgets, ()
         for budget in budgets:
             budget.give_back(self._amount, spent)
+        Reservation.ended += 1
+
+    def held_of(self, budget: Budget) -> Decimal:
+        """What is set aside in that budget; nothing once it has ended."""
+        return self._amount if budget in self._budgets else Decimal(0)
+
+    def stands_still(self, waits: Waits) -> bool:
+        """Whether its call could not end while another one that is made here `waits`."""
+        blocked = waits is Waits.THREAD and self._thread == threading.get_ident()
+        return blocked or self in _around.get()
 
 
-def reserve(request: ModelRequest, budgets: Sequence[Budget], prices: Prices) -> Reservation | Refusal:
+_open: weakref.WeakSet[Reservation] = weakref.WeakSet()
+_open_lock = threading.Lock()
+_around: ContextVar[tuple[Reservation, ...]] = ContextVar("kitaru_nb_calls_under_way", default=())
+"""Of the calls that were begun here, or in what began this, those that may not have ended: open streams."""
+
+
+def reserve(
+    request: ModelRequest, budgets: Sequence[Budget], prices: Prices, *, waits: Waits = Waits.NOTHING
+) -> Reservation | Refusal | Busy:
     """Set aside what a call may cost at most in all of `budgets`, or in none of them.
 
-    With no budgets nothing is looked up and nothing refused.
+    With no budgets nothing is looked up and nothing refused. Where there is no room, a caller that
+    `waits` is told so as long as calls are under way that can end meanwhile.
     """
     if not budgets:
         return Reservation((), Decimal(0))
@@ -212,8 +244,23 @@ def reserve(request: ModelRequest, budgets: Sequence[Budget], prices: Prices) ->
         if refused is not None:
             for earlier in budgets[:taken]:
                 earlier.give_back(amount)
-            return refused
-    return Reservation(budgets, amount)
+            ended = Reservation.ended
+            return Busy(ended) if _can_free(budget, waits) else refused
+    made = Reservation(budgets, amount)
+    with _open_lock:
+        _open.add(made)
+    _around.set((*(each for each in _around.get() if each.held_of(budgets[0])), made))
+    return made
+
+
+def _can_free(budget: Budget, waits: Waits) -> bool:
+    """Whether calls are under way in a budget that can end while the caller waits."""
+    if waits is Waits.NOTHING:
+        return False
+    with _open_lock:
+        under_way = list(_open)
+    held = [each.held_of(budget) for each in under_way if each.stands_still(waits)]
+    return budget.has_under_way(sum(held, Decimal(0)))
 
 
 def worst_cost(request: ModelRequest, prices: Prices) -> Decimal | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from kitaru_nb.llm.answers import Reader
 from kitaru_nb.llm.meter import Meter, ModelAnswer, ModelRequest
-from kitaru_nb.llm.recording import READ_HEADERS, Recording, begin
+from kitaru_nb.llm.recording import READ_HEADERS, Recording, begin, begin_async
 from kitaru_nb.llm.wire import is_candidate, model_request
 
 __all__ = ["REPLAYED", "patch"]
@@ -93,7 +93,7 @@ def _asend(library: _Library, send: Callable[..., Any], meter_of: MeterOf) -> Ca
         call = library.model_call(request, meter_of)
         if call is None:
             return await send(self, request, stream=stream, **options)
-        begun = begin(*call)
+        begun = await begin_async(*call)
         if isinstance(begun, ModelAnswer):
             for hook in self.event_hooks["request"]:
                 await hook(request)

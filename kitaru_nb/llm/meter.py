@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import NewType, Protocol
 
 from kitaru_nb.model.cost import Usage
 
-__all__ = ["Meter", "ModelAnswer", "ModelRequest", "RequestKey", "Ticket"]
+__all__ = ["Busy", "Meter", "ModelAnswer", "ModelRequest", "RequestKey", "Ticket", "Waits"]
 
 RequestKey = NewType("RequestKey", str)
 """Digest of what a call asks, 64 hexadecimal characters; equal across processes and clients."""
@@ -77,6 +78,28 @@ class ModelAnswer:
     duration: float
 
 
+class Waits(Enum):
+    """What stands still while a call waits for others to end."""
+
+    NOTHING = auto()
+    """It does not wait: it is refused at once."""
+    THREAD = auto()
+    """The thread that makes it, with all that an event loop has under way there."""
+    TASK = auto()
+    """The task that makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """There is no room for a call before others that are under way have ended: ask again.
+
+    Attributes:
+        ended: How many calls have ended so far; where it stands still, so do they.
+    """
+
+    ended: int
+
+
 class Ticket(Protocol):
     """Leave to make one call. It ends with exactly one `done` or `failed`.
 
@@ -104,10 +127,10 @@ class Ticket(Protocol):
 class Meter(Protocol):
     """Keeps the record of the model calls of one step. Safe to call from any thread."""
 
-    def begin(self, request: ModelRequest) -> ModelAnswer | Ticket:
+    def begin(self, request: ModelRequest, *, waits: Waits = Waits.NOTHING) -> ModelAnswer | Ticket | Busy:
         """Say what becomes of a call: a recorded answer to serve, or leave to make it.
 
-        It may raise `Suspended` or a `KitaruError`; then the call is not made, and the user's
-        code sees what was raised.
+        `Busy` only where the caller `waits`. It may raise `Suspended` or a `KitaruError`; then the
+        call is not made, and the user's code sees what was raised.
         """
         ...

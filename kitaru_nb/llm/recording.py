@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 
 from kitaru_nb.llm.answers import Reader, reader_of
-from kitaru_nb.llm.meter import Meter, ModelAnswer, ModelRequest, RequestKey, Ticket
+from kitaru_nb.llm.meter import Busy, Meter, ModelAnswer, ModelRequest, RequestKey, Ticket, Waits
 from kitaru_nb.llm.usage import TOKEN_HEADERS, from_headers
 
-__all__ = ["KEPT_HEADERS", "READ_HEADERS", "Recording", "begin"]
+__all__ = ["KEPT_HEADERS", "READ_HEADERS", "Recording", "begin", "begin_async"]
 
 KEPT_HEADERS = {
     "content-type",
@@ -34,8 +35,65 @@ def begin(meter: Meter, request: ModelRequest) -> ModelAnswer | Recording:
 
     An answer that was paid and could not be recorded (the disk was full) is recorded and served
     now. SDKs make a call again when anything raises, and each time would be paid.
+
+    Where a budget has no room for it before calls under way elsewhere have ended, it waits for them.
     """
-    begun = meter.begin(request)
+    begun = meter.begin(request, waits=Waits.THREAD)
+    if isinstance(begun, Busy):
+        patience = _Patience(Waits.THREAD)
+        while isinstance(begun, Busy):
+            time.sleep(patience.pause(begun))
+            begun = meter.begin(request, waits=patience.waits)
+    return _recording(request, begun)
+
+
+async def begin_async(meter: Meter, request: ModelRequest) -> ModelAnswer | Recording:
+    """As `begin`, in a task."""
+    begun = meter.begin(request, waits=Waits.TASK)
+    if isinstance(begun, Busy):
+        patience = _Patience(Waits.TASK)
+        while isinstance(begun, Busy):
+            if _is_asyncio():
+                await asyncio.sleep(patience.pause(begun))
+            else:  # another library's loop
+                patience.waits = Waits.NOTHING
+            begun = meter.begin(request, waits=patience.waits)
+    return _recording(request, begun)
+
+
+def _is_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _Patience:
+    """How a call waits for others: no longer once none of them has ended for a while."""
+
+    def __init__(self, waits: Waits) -> None:
+        self.waits = waits
+        self._pause = _SHORTEST
+        self._ended = -1
+        self._until = 0.0
+
+    def pause(self, busy: Busy) -> float:
+        """Seconds before it is asked again."""
+        now = time.monotonic()
+        if busy.ended != self._ended:
+            self._ended, self._until = busy.ended, now + _LONGEST_CALL
+        elif now >= self._until:
+            self.waits = Waits.NOTHING  # one of them may wait for this call
+        pause, self._pause = self._pause, min(self._pause * 2, _LONGEST)
+        return pause
+
+
+_SHORTEST, _LONGEST = 0.01, 0.2
+_LONGEST_CALL = 600.0  # seconds; what OpenAI's and Anthropic's clients give a call
+
+
+def _recording(request: ModelRequest, begun: ModelAnswer | Ticket) -> ModelAnswer | Recording:
     if isinstance(begun, ModelAnswer):
         return begun
     recording = Recording(request, begun)

@@ -168,6 +168,62 @@ def test_calls_at_once_do_not_exceed_a_budget_together(tmp_path: Path, llm: Fake
     assert llm.requests == 16
 
 
+GATHERED = """
+import asyncio
+
+async def ask_soon(client, prompt):
+    body = {{"model": "gpt-4o", "messages": [{{"role": "user", "content": prompt}}], "max_tokens": 10}}
+    reply = await client.post("{url}/chat/completions", json=body)
+    return reply.json()["choices"][0]["message"]["content"]
+
+async def ask_all(count):
+    async with httpx.AsyncClient() as client:
+        return await asyncio.gather(*(ask_soon(client, f"a{{n}}") for n in range(count)))
+"""
+
+
+def test_calls_at_once_wait_for_each_other_where_a_budget_has_room_for_few(
+    tmp_path: Path, llm: FakeLLM
+) -> None:
+    work = notebook(tmp_path, llm, GATHERED.format(url=llm.openai_url), "print(len(await ask_all(6)))")
+
+    done = work.kitaru("run", "work.ipynb", "--no-progress", "--budget", "0.0005")
+
+    assert done.code == 0, done.stderr
+    assert llm.requests == 6
+
+
+def test_what_tasks_have_paid_is_on_record_before_a_budget_stops_another_one(
+    tmp_path: Path, llm: FakeLLM
+) -> None:
+    work = notebook(tmp_path, llm, GATHERED.format(url=llm.openai_url), "print(len(await ask_all(16)))")
+
+    stopped = work.kitaru("run", "work.ipynb", "--no-progress", "--budget", "0.0004")
+    paid = llm.requests
+    done = work.kitaru("resume", "--budget", "1")
+
+    assert stopped.code == 75, stopped.stderr
+    assert paid > 3
+    assert done.code == 0, done.stderr
+    assert llm.requests == 16
+
+
+def test_a_call_does_not_wait_for_the_stream_that_it_is_made_in(tmp_path: Path, llm: FakeLLM) -> None:
+    cell = (
+        "body = {{'model': 'gpt-4o', 'messages': [{{'role': 'user', 'content': 'x'}}], 'max_tokens': 10}}\n"
+        "url = '{url}/chat/completions'\n"
+        "with httpx.stream('POST', url, json=body | {{'stream': True}}) as reply:\n"
+        "    for line in reply.iter_lines():\n"
+        "        ask('more')"
+    )
+    work = notebook(tmp_path, llm, cell.format(url=llm.openai_url))
+
+    stopped = work.kitaru("run", "work.ipynb", "--no-progress", "--budget", "0.0003")
+
+    assert stopped.code == 75, stopped.stderr
+    assert "set aside for calls under way" in stopped.stderr
+
+
 def test_a_budget_in_code_warns_at_80_percent_and_stops(tmp_path: Path, llm: FakeLLM) -> None:
     cell = "import kitaru_nb as kt\nwith kt.budget(0.002):\n    [ask(f'a{n}') for n in range(70)]\n"
     work = notebook(tmp_path, llm, cell)

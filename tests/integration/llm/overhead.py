@@ -19,7 +19,7 @@ import openai
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from kitaru_nb.llm import tap
-from kitaru_nb.llm.meter import ModelAnswer, ModelRequest
+from kitaru_nb.llm.meter import ModelAnswer, ModelRequest, Waits
 from kitaru_nb.model.cost import Usage
 
 library = importlib.import_module("httpx2" if int(openai.__version__.partition(".")[0]) >= 3 else "httpx")
@@ -76,7 +76,7 @@ class Meter:
     serving = False
     last: ModelAnswer | None = None
 
-    def begin(self, _: ModelRequest) -> Any:
+    def begin(self, _: ModelRequest, *, waits: Waits = Waits.NOTHING) -> Any:
         return self.last if self.serving else self
 
     def done(self, answer: ModelAnswer) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from decimal import Decimal
 
 import pytest
 
 from kitaru_nb.llm.budget import DEFAULT_OUTPUT_TOKENS, Budget, Refusal, Reservation, reserve, worst_cost
+from kitaru_nb.llm.meter import Busy, Waits
 from kitaru_nb.llm.prices import Prices
 from kitaru_nb.llm.wire import model_request
 
@@ -78,6 +81,47 @@ def test_calls_at_the_same_time_do_not_go_over_together():
 
     assert sum(isinstance(one, Reservation) for one in found) == 10
     assert budget.left == 0
+
+
+def test_a_call_without_room_waits_for_what_can_end_meanwhile_alone():
+    budget = Budget(10)
+    reserve(request(8), [budget], DEAR)
+    here = reserve(request(8), [budget], DEAR, waits=Waits.THREAD)
+
+    with ThreadPoolExecutor(1) as pool:
+        elsewhere = pool.submit(reserve, request(8), [budget], DEAR, waits=Waits.THREAD).result()
+        within = pool.submit(copy_context().run, reserve, request(8), [budget], DEAR, waits=Waits.THREAD)
+
+    assert isinstance(here, Refusal), "it would wait for itself"
+    assert isinstance(elsewhere, Busy)
+    assert isinstance(within.result(), Refusal), "who began that stream may wait for it"
+
+
+def test_a_task_waits_for_other_tasks_and_a_thread_not_for_those_that_it_runs():
+    budget = Budget(10)
+
+    async def call(waits):
+        return reserve(request(8), [budget], DEAR, waits=waits)
+
+    async def calls():
+        return await asyncio.gather(call(Waits.TASK), call(Waits.TASK), call(Waits.THREAD))
+
+    first, task, thread = asyncio.run(calls())
+
+    assert isinstance(first, Reservation)
+    assert isinstance(task, Busy)
+    assert isinstance(thread, Refusal)
+
+
+def test_whoever_waits_is_refused_once_nothing_is_under_way():
+    budget = Budget(10)
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(reserve, request(8), [budget], DEAR).result()
+    before = reserve(request(8), [budget], DEAR, waits=Waits.THREAD)
+    taken.settle(8)
+
+    assert isinstance(before, Busy)
+    assert isinstance(reserve(request(8), [budget], DEAR, waits=Waits.THREAD), Refusal)
 
 
 def test_a_failed_call_gives_back_what_was_set_aside():
