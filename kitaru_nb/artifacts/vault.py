@@ -32,7 +32,7 @@ from kitaru_nb.artifacts.secret_rules import (
     shapes_in,
 )
 
-__all__ = ["VAULT", "Part", "Ref", "Vault"]
+__all__ = ["VAULT", "Encrypted", "Part", "Ref", "Vault"]
 
 _PREFIX = "secret:"
 _SALT = "fingerprint.key"
@@ -77,6 +77,9 @@ class Ref:
 Part = str | Ref
 """A piece of a text: itself, or what stands for the secret that was there."""
 
+Encrypted = list[str]
+"""A key that only its shape tells: label, fingerprint, and its bytes as only this user can read them."""
+
 
 class Vault:
     """See the module. One per process, `VAULT`; a test may make its own.
@@ -99,12 +102,14 @@ class Vault:
         self._changes = 0
         self._lock = threading.RLock()
         self._unread: dict[str, None] = {}
+        self._unread_keys: Callable[[], Iterable[Encrypted]] | None = None
 
     def forget(self) -> None:
         """Know nothing but the environment, as a new process does."""
         with self._lock:
             for known in (self._met, self._named, self._given, self._kept, self._spelled, self._unread):
                 known.clear()
+            self._unread_keys = None
             self._changes += 1
 
     # What is known
@@ -236,6 +241,41 @@ class Vault:
     def read_later(self, notebook: str) -> None:
         """Say which notebook may spell out a secret that is asked for."""
         self._unread.setdefault(notebook)
+
+    # Encrypted
+
+    def encrypted(self, text: str) -> list[Encrypted]:
+        """The keys in `text` that only their shape tells, for `know_again`.
+
+        For text of which nobody has a copy but the record. Keys that are found elsewhere are left out.
+        """
+        known = self.environment
+        found: dict[str, Encrypted] = {}
+        for start, end, family in shapes_in(text) if may_have_shape(text) else ():
+            value = text[start:end]
+            label = self._met.get(value, f"shape:{family}")
+            if value not in known and label.startswith("shape:"):
+                mark = self.fingerprint(value)
+                data = value.encode("utf-8", "surrogatepass")
+                found[mark] = [label, mark, self._crypted(mark, data).hex()]
+        return list(found.values())
+
+    def know_again(self, encrypted: Iterable[Encrypted]) -> None:
+        """Take note of the keys that this user has encrypted; those of others cannot be read."""
+        for label, mark, data in encrypted:
+            if self._is_own(Ref(label, mark)):
+                value = self._crypted(mark, bytes.fromhex(data)).decode("utf-8", "surrogatepass")
+                if self.fingerprint(value) == mark:
+                    self.meet_as(label, value)
+
+    def know_later(self, encrypted: Callable[[], Iterable[Encrypted]]) -> None:
+        """Say where encrypted keys are that may be asked for; whoever says so last counts."""
+        self._unread_keys = encrypted
+
+    def _crypted(self, mark: str, data: bytes) -> bytes:
+        """Encrypts and decrypts: by a stream that only this user can make, another one for each key."""
+        stream = blake3(f"encrypted\n{mark}".encode(), key=self._key()).digest(length=len(data))
+        return bytes(a ^ b for a, b in zip(data, stream, strict=True))
 
     # Taking out
 
@@ -452,6 +492,8 @@ class Vault:
         ]
         while self._unread:
             self._read(self._unread.popitem()[0])
+        unread, self._unread_keys = self._unread_keys, None
+        self.know_again(unread() if unread is not None else ())
         for value in (*known, *self._met, *self._spelled, *_within_environment()):
             if self.fingerprint(value) == ref.fingerprint:
                 return value

@@ -23,6 +23,7 @@ from kitaru_nb.artifacts.digest import opaque_in
 from kitaru_nb.engine.allowance import Allowance
 from kitaru_nb.engine.beside import Beside
 from kitaru_nb.engine.commit import Written
+from kitaru_nb.engine.encrypted_keys import know_again
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.history import origin_of
@@ -534,6 +535,7 @@ class Book(ProcessBound):
             recorded = journal.steps_within(execution)
         self._newest = recorded[-1].ordinal if recorded else 0
         self._replay = replay_in(recorded)
+        know_again(recorded)
         for each in sorted([*self._lent(recorded), *recorded], key=origin_of):
             if each.draft.status is not CheckpointStatus.FAILED:
                 self._add(each)

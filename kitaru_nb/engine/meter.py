@@ -14,12 +14,14 @@ from typing import Any
 
 from blake3 import blake3
 
+from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.budget_stops import STOPPED
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope
+from kitaru_nb.engine.encrypted_keys import encrypted_in, know_again
 from kitaru_nb.engine.scope import Entry, Scope
-from kitaru_nb.errors import Suspended, UsageError
+from kitaru_nb.errors import Suspended, UnstorableError, UsageError
 from kitaru_nb.llm import tap
 from kitaru_nb.llm.budget import Budget, Refusal, Reservation, reserve
 from kitaru_nb.llm.meter import Busy, Meter, ModelAnswer, ModelRequest, Ticket, Waits
@@ -99,7 +101,10 @@ class ScopeMeter:
         if group is None:
             return None  # its body was not to be kept
         engine.trust.require([found])
+        know_again([found])
         body: Any = engine.get(group.artifact, namespace={})[ANSWER]
+        if is_marker(body):
+            raise _not_here(found)
         self._scope.charge(found)
         self._scope.spend(draft.cost, draft.tokens)
         usage = draft.data.get("usage")
@@ -172,6 +177,8 @@ class _Ticket:
         }
         if answer is not None:
             data |= {"status": answer.status, "headers": dict(answer.headers)}
+            if self._scope.book.engine.settings.llm_bodies != _NOTHING:
+                data |= encrypted_in(answer.body)
         tokens = None if usage is None else usage.total
         return Entry(StepKind.MODEL, self._key, model, {"data": data, "cost": cost, "tokens": tokens, **more})
 
@@ -210,6 +217,16 @@ def _parts(body: bytes) -> Any:
         return body
     grows = next((name for name in ("messages", "input", "contents") if type(asked.get(name)) is list), None)
     return asked if grows is None else {grows: asked[grows], **asked}
+
+
+def _not_here(found: Checkpoint) -> UnstorableError:
+    """What to raise where the keys in an answer cannot be filled in."""
+    return UnstorableError(
+        f"the recorded answer of `{found.draft.name}` holds a key that is not here: secrets are not stored",
+        kind="answer-with-secret",
+        hint="go on as the user, and on the machine, that recorded it; or begin anew: "
+        f"kitaru-nb cancel {found.execution}, in a notebook %%checkpoint --fresh",
+    )
 
 
 def stop_at_budget(scope: Scope, refusal: Refusal) -> Suspended:

@@ -27,6 +27,7 @@ from kitaru_nb.engine.cheaper import Ran, only_computed
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.deaths import Deaths
 from kitaru_nb.engine.deciding import Decider
+from kitaru_nb.engine.encrypted_keys import encrypted_for
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
@@ -146,6 +147,7 @@ class Session:
         namespace.parts_read = lambda names, value: parts_read(engine.journal, identity, names, value)
         if identity.notebook:
             VAULT.read_later(identity.notebook)
+        VAULT.know_later(lambda: encrypted_for(engine.journal, identity))
         self._folder = folder or (Path(identity.notebook).parent if identity.notebook else Path.cwd())
         self._files = Files(engine, self._folder, identity, began=process.began if process else None)
         self._live = Live(namespace.live, self._folder, callbacks)

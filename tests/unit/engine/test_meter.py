@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import Any
 
 import pytest
 
-from kitaru_nb import budget, record_usage
+from kitaru_nb import budget, checkpoint, record_usage
+from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.budget_stops import STOPPED, stopped_at_budget
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.meter import meter_of_scope
 from kitaru_nb.engine.suspensions import note_suspended
-from kitaru_nb.errors import StoreError, Suspended, UsageError
+from kitaru_nb.errors import StoreError, Suspended, UnstorableError, UsageError
 from kitaru_nb.llm.meter import ModelAnswer, ModelRequest, RequestKey, Ticket
 from kitaru_nb.model.checkpoint import CheckpointStatus
 from kitaru_nb.model.cost import Usage
 from kitaru_nb.testing import digest_of
+from tests.integration.canaries import found_in
 from tests.unit.engine.turns import Attempts
 
 PRICES: Mapping[str, Any] = {"m": {"input": 1_000_000, "output": 1_000_000}}  # a dollar for each token
@@ -137,6 +140,64 @@ def test_a_secret_in_the_address_is_not_on_record(attempts: Attempts) -> None:
     assert secret not in step.draft.data["url"]
     assert step.draft.data["url"].endswith("/v1?api-key=secret:name:api-key&v=2")
     assert step.draft.data["url"].startswith("https://m/")
+
+
+EXAMPLE = "hunter2-Zq9xWv7"
+WITH_EXAMPLE = f"create_engine('postgres://ana:{EXAMPLE}@host/db')"
+
+
+def test_an_answer_with_what_looks_like_a_key_is_served_whole_and_no_file_has_that_key(
+    attempts: Attempts, tmp_path: Path
+) -> None:
+    given = replace(answer(WITH_EXAMPLE), headers={})
+    with attempts.attempt():
+        begun(asked()).done(given)
+    VAULT.forget()
+
+    with attempts.attempt():
+        assert served(asked()) == given
+
+    assert not found_in([tmp_path], [EXAMPLE])
+
+
+def test_what_a_call_made_of_such_an_answer_is_served_whole_too(attempts: Attempts) -> None:
+    @checkpoint
+    def code() -> list[str]:
+        begun(asked()).done(answer(WITH_EXAMPLE))
+        return [WITH_EXAMPLE]
+
+    with attempts.attempt():
+        code()
+    VAULT.forget()
+
+    with attempts.attempt():
+        assert code() == [WITH_EXAMPLE]
+
+
+def test_who_has_not_paid_for_such_an_answer_is_told_so(
+    attempts: Attempts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with attempts.attempt():
+        begun(asked()).done(answer(WITH_EXAMPLE))
+    VAULT.forget()
+    monkeypatch.setattr(VAULT, "_salt", os.urandom(32))
+
+    with attempts.attempt(), pytest.raises(UnstorableError) as refused:
+        served(asked())
+
+    assert refused.value.kind == "answer-with-secret"
+
+
+def test_a_key_that_is_found_elsewhere_is_not_kept_with_the_answer(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", EXAMPLE)
+
+    with attempts.attempt() as scope:
+        begun(asked()).done(answer(WITH_EXAMPLE))
+        (step,) = scope.book.results()
+
+    assert "encrypted" not in step.draft.data
 
 
 def test_a_model_without_a_price_costs_nothing_known(attempts: Attempts) -> None:
