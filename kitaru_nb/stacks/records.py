@@ -22,7 +22,7 @@ from kitaru_nb.engine.refs import LATEST, find_execution
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.model.wait import WaitStatus
-from kitaru_nb.stacks.open import load, open_engine
+from kitaru_nb.stacks.open import load, load_stored, open_engine
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = ["Client"]
@@ -43,6 +43,7 @@ class Client:
     """
 
     def __init__(self, *, stack: str | None = None) -> None:
+        self._stack = stack
         self._settings = resolve(stack=stack)
 
     def executions(
@@ -86,7 +87,9 @@ class Client:
 
     def load(self, ref: str, *, trust: bool = False) -> Any:
         """A stored value, see `kitaru_nb.load`."""
-        return load(ref, trust=trust)
+        if self._stack is None:
+            return load(ref, trust=trust)
+        return load_stored(ref, trust=trust, settings=self._settings)[1]
 
     def cost(self, execution: str | None = None, *, by: str = "execution") -> list[dict[str, Any]]:
         """What model calls have cost and what was saved.

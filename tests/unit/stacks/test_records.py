@@ -42,6 +42,26 @@ def test_a_client_sees_what_ran_and_loads_what_it_stored(home: Path) -> None:
     assert client.waits() == []
 
 
+def test_a_client_of_another_stack_loads_what_is_stored_there(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = home / "other"
+    (home / "config").mkdir()
+    (home / "config" / "stacks.toml").write_text(
+        f'[stacks.other]\nlauncher = "local"\n'
+        f'journal = "sqlite:///{other}/journal.db"\nstore = "file://{other}/store"\n'
+    )
+    job(3)
+    monkeypatch.setenv("KITARU_NB_STACK", "other")
+    job(5)
+    monkeypatch.delenv("KITARU_NB_STACK")
+    here, there = Client(), Client(stack="other")
+
+    assert here.load("latest/double/result") == 6
+    assert there.load("latest/double/result") == 10
+    assert there.load(there.artifacts()[0]["ref"]) == 10
+
+
 def test_what_is_not_there_is_said(home: Path) -> None:
     with pytest.raises(NotFoundError):
         Client().executions()
