@@ -58,7 +58,8 @@ class Channel:
         """
         scope = self._scope()
         digest = digest_values({"": value}, namespace={})
-        mark = CheckpointKey(blake3(f"sent\n{self.name}\n{digest}".encode()).hexdigest())
+        told = f"sent\n{self.name}\n{digest}"
+        mark = CheckpointKey(blake3(told.encode("utf-8", "surrogatepass")).hexdigest())
         if scope.find(mark) is not None:
             return
         engine = scope.book.engine

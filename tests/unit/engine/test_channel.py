@@ -40,6 +40,14 @@ def test_each_message_is_taken_once_and_given_again_in_order(attempts: Attempts)
         channel("box").receive(timeout=0)
 
 
+@pytest.mark.parametrize("name", ["", "../a'; --", "<b>", "half of a letter: \ud83d"])
+def test_any_text_is_the_name_of_a_channel(attempts: Attempts, name: str) -> None:
+    with attempts.attempt():
+        channel(name).send(name)
+
+        assert channel(name).receive(timeout=0) == name
+
+
 def test_what_was_received_is_had_again_where_the_execution_is_imported(
     attempts: Attempts, tmp_path: Path
 ) -> None:
