@@ -102,7 +102,7 @@ class Vault:
         self._changes = 0
         self._lock = threading.RLock()
         self._unread: dict[str, None] = {}
-        self._unread_keys: Callable[[], Iterable[Encrypted]] | None = None
+        self._unread_keys: Callable[[], Iterable[object]] | None = None
 
     def forget(self) -> None:
         """Know nothing but the environment, as a new process does."""
@@ -260,17 +260,29 @@ class Vault:
                 found[mark] = [label, mark, self._crypted(mark, data).hex()]
         return list(found.values())
 
-    def know_again(self, encrypted: Iterable[Encrypted]) -> None:
-        """Take note of the keys that this user has encrypted; those of others cannot be read."""
-        for label, mark, data in encrypted:
-            if self._is_own(Ref(label, mark)):
-                value = self._crypted(mark, bytes.fromhex(data)).decode("utf-8", "surrogatepass")
-                if self.fingerprint(value) == mark:
-                    self.meet_as(label, value)
+    def know_again(self, encrypted: object) -> None:
+        """Take note of the keys that this user has encrypted; those of others cannot be read.
 
-    def know_later(self, encrypted: Callable[[], Iterable[Encrypted]]) -> None:
+        What a record of somebody else has in their place may be anything.
+        """
+        for each in encrypted if isinstance(encrypted, list) else ():
+            match each:
+                case [str() as label, str() as mark, str() as data]:
+                    value = self._decrypted(mark, data) if self._is_own(Ref(label, mark)) else None
+                    if value is not None:
+                        self.meet_as(label, value)
+
+    def know_later(self, encrypted: Callable[[], Iterable[object]]) -> None:
         """Say where encrypted keys are that may be asked for; whoever says so last counts."""
         self._unread_keys = encrypted
+
+    def _decrypted(self, mark: str, data: str) -> str | None:
+        """What only this user can read; None for what is somebody else's."""
+        try:
+            value = self._crypted(mark, bytes.fromhex(data)).decode("utf-8", "surrogatepass")
+        except ValueError:  # the four letters that name a user may be another one's
+            return None
+        return value if self.fingerprint(value) == mark else None
 
     def _crypted(self, mark: str, data: bytes) -> bytes:
         """Encrypts and decrypts: by a stream that only this user can make, another one for each key."""
@@ -493,7 +505,8 @@ class Vault:
         while self._unread:
             self._read(self._unread.popitem()[0])
         unread, self._unread_keys = self._unread_keys, None
-        self.know_again(unread() if unread is not None else ())
+        for encrypted in unread() if unread is not None else ():
+            self.know_again(encrypted)
         for value in (*known, *self._met, *self._spelled, *_within_environment()):
             if self.fingerprint(value) == ref.fingerprint:
                 return value

@@ -28,10 +28,10 @@ def encrypted_in(body: bytes) -> dict[str, list[Encrypted]]:
 def know_again(steps: Iterable[Checkpoint]) -> None:
     """Take note of the keys that were kept with these records."""
     for step in steps:
-        VAULT.know_again(step.draft.data.get(_FIELD, ()))
+        VAULT.know_again(step.draft.data.get(_FIELD))
 
 
-def encrypted_for(journal: Journal, identity: Identity) -> Iterator[Encrypted]:
+def encrypted_for(journal: Journal, identity: Identity) -> Iterator[object]:
     """What was kept with the records of a notebook's last executions."""
     executions = (
         journal.executions(notebook=identity.notebook, limit=20)
@@ -40,4 +40,4 @@ def encrypted_for(journal: Journal, identity: Identity) -> Iterator[Encrypted]:
     )
     for execution in executions:
         for step in journal.steps_within(execution.id):
-            yield from step.draft.data.get(_FIELD, ())
+            yield step.draft.data.get(_FIELD)

@@ -207,6 +207,20 @@ def test_a_new_process_finds_each_of_several_keys_in_one_variable(monkeypatch: p
     assert not [note for note in notes if note.lost]
 
 
+def test_a_key_that_was_encrypted_is_known_again_and_nothing_else_is() -> None:
+    (kept,) = VAULT.encrypted(f"use {SHAPED}, or {ENVIRONMENT}")
+    label, mark, data = kept
+    VAULT.forget()
+
+    for strange in (None, 7, "text", [7], [["a"]], [[label, mark, "zz"]], [[label, mark[:4], data[:-2]]]):
+        VAULT.know_again(strange)
+    assert SHAPED not in VAULT.values()
+    VAULT.know_again([kept])
+
+    assert SHAPED not in "".join(kept)
+    assert SHAPED in VAULT.values()
+
+
 def test_a_list_of_data_is_none_of_secrets() -> None:
     value = {"feature_keys": ["user-id-2024-a", "monthly-usd-2024"], "tokens": ["w0rd-w1th-d1g1ts"]}
 
