@@ -9,6 +9,7 @@ paid anything.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -139,11 +140,6 @@ class Budget:
             part = f"{now / self._limit:.0%} of {self._name}"
             self._warn(f"{part} is spent: {_dollars(now)} of {_dollars(self._limit)}")
 
-    def has_under_way(self, besides: Decimal) -> bool:
-        """Whether more is set aside than that amount."""
-        with self._lock:
-            return self._reserved > besides
-
     def meets(self, record: int) -> bool:
         """Whether something on record, which was paid, is met for the first time: it counts once."""
         with self._lock:
@@ -210,9 +206,14 @@ class Reservation:
             budget.give_back(self._amount, spent)
         Reservation.ended += 1
 
-    def held_of(self, budget: Budget) -> Decimal:
-        """What is set aside in that budget; nothing once it has ended."""
-        return self._amount if budget in self._budgets else Decimal(0)
+    @property
+    def counts_in(self) -> tuple[Budget, ...]:
+        """The budgets that it is set aside in; none once it has ended."""
+        return self._budgets
+
+    def drop(self) -> None:
+        """There was no room for it."""
+        self._budgets = ()
 
     def stands_still(self, waits: Waits) -> bool:
         """Whether its call could not end while another one that is made here `waits`."""
@@ -239,28 +240,40 @@ def reserve(
     amount = worst_cost(request, prices)
     if amount is None:
         return _without_price(request, budgets[0])
+    made = Reservation(budgets, amount)
+    before = _under_way(made, waits)  # what ends meanwhile has left room
+    with _open_lock:
+        _open.add(made)
     for taken, budget in enumerate(budgets):
         refused = budget.take(amount)
         if refused is not None:
             for earlier in budgets[:taken]:
                 earlier.give_back(amount)
+            made.drop()
             ended = Reservation.ended
-            return Busy(ended) if _can_free(budget, waits) else refused
-    made = Reservation(budgets, amount)
-    with _open_lock:
-        _open.add(made)
-    _around.set((*(each for each in _around.get() if each.held_of(budgets[0])), made))
+            return Busy(ended) if budget in before or budget in _under_way(made, waits) else refused
+    _around.set((*(each for each in _around.get() if each.counts_in), made))
     return made
 
 
-def _can_free(budget: Budget, waits: Waits) -> bool:
-    """Whether calls are under way in a budget that can end while the caller waits."""
+def _under_way(made: Reservation, waits: Waits) -> set[Budget]:
+    """The budgets in which other calls are under way that can end while the caller waits."""
     if waits is Waits.NOTHING:
-        return False
+        return set()
     with _open_lock:
-        under_way = list(_open)
-    held = [each.held_of(budget) for each in under_way if each.stands_still(waits)]
-    return budget.has_under_way(sum(held, Decimal(0)))
+        others = [each for each in _open if each is not made]
+    return {budget for each in others if not each.stands_still(waits) for budget in each.counts_in}
+
+
+def _in_child() -> None:
+    """What the process that was forked has under way does not end here."""
+    global _open_lock  # noqa: PLW0603 - another thread may have had it
+    _open_lock = threading.Lock()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def worst_cost(request: ModelRequest, prices: Prices) -> Decimal | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import pickle
 import threading
 import tomllib
@@ -122,6 +123,22 @@ def test_whoever_waits_is_refused_once_nothing_is_under_way():
 
     assert isinstance(before, Busy)
     assert isinstance(reserve(request(8), [budget], DEAR, waits=Waits.THREAD), Refusal)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process can be forked here")
+def test_a_process_that_was_forked_does_not_wait_for_what_ends_elsewhere():
+    budget = Budget(10)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(reserve, request(8), [budget], DEAR).result()
+
+        child = os.fork()
+        if not child:
+            os._exit(isinstance(reserve(request(8), [budget], DEAR, waits=Waits.THREAD), Refusal))
+        _, status = os.waitpid(child, 0)
+        here = reserve(request(8), [budget], DEAR, waits=Waits.THREAD)
+
+    assert os.waitstatus_to_exitcode(status) == 1
+    assert isinstance(here, Busy)
 
 
 def test_a_failed_call_gives_back_what_was_set_aside():
