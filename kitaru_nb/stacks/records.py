@@ -58,9 +58,12 @@ class Client:
             since: Only those begun since then.
 
         Raises:
-            UsageError: kind ``bad-status``.
+            UsageError: kind ``bad-status``; or ``bad-since``.
         """
         chosen = None
+        if since is not None and not isinstance(since, datetime):
+            message = f"`since` is `{since!r}`, and has to be a `datetime`"
+            raise UsageError(message, kind="bad-since", hint="datetime.now() - timedelta(hours=1)")
         if status is not None:
             try:
                 chosen = ExecutionStatus(status)

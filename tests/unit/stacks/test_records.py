@@ -69,6 +69,8 @@ def test_what_is_not_there_is_said(home: Path) -> None:
 
     with pytest.raises(UsageError, match="no status"):
         Client().executions(status="done")
+    with pytest.raises(UsageError, match="`since` is `'1h'`"):
+        Client().executions(since="1h")  # type: ignore[arg-type] # as users try it
     with pytest.raises(UsageError, match="by `week`"):
         Client().cost(by="week")
     with pytest.raises(NotFoundError):
