@@ -170,7 +170,7 @@ _PEM = (
     r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----"
     r"(?:[\s\S]*?-----END (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----|[\s\S]*)"
 )
-_IN_URL = r"""(?<=://)[^\s:/@"'<>]{0,200}:(?P<url>[^\s/@"'<>{}]{12,})@"""
+_IN_URL = r"""(?<=://)[^\s:/@"'<>]{0,200}:(?P<url>[^\s/"'<>{}]{12,})@"""
 _IN_HEADER = r"(?i:\bbearer|\bbasic)\s+(?P<header>[A-Za-z0-9._~+/=-]{16,})"
 SHAPES = re.compile(
     r"(?<![A-Za-z0-9])(?:"

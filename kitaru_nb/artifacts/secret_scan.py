@@ -51,7 +51,7 @@ _SHAPES = re.compile(
 )
 _BEGINS_LIST = (b"]", b"\x8f", b"\x94", b"(")  # of a list, a set, what is noted, items
 _AZURE = re.compile(rb"(?:AccountKey=|SharedAccessKey=|[?&]sig=)[A-Za-z0-9+/%]{40}")
-_URL = re.compile(rb"://[^\s:/@\x00-\x1f\x80-\x9f]{0,200}:[^\s/@\x00-\x1f\x80-\x9f]{12,400}@")
+_URL = re.compile(rb"://[^\s:/@\x00-\x1f\x80-\x9f]{0,200}:[^\s/\x00-\x1f\x80-\x9f]{12,400}@")
 
 
 def hints_at_secret(text: str) -> bool:

@@ -110,10 +110,11 @@ def test_a_known_shape_is_found_wherever_it_stands(text: str, family: str) -> No
     assert [within[start:end] for start, end, _ in shapes_in(within)] == [text]
 
 
-def test_the_password_in_a_url_is_found_alone() -> None:
-    url = f"postgresql://user:{VALUE}@host:5432/db"
+@pytest.mark.parametrize("password", [VALUE, f"p@{VALUE}", f"{VALUE}@1"])
+def test_the_password_in_a_url_is_found_alone(password: str) -> None:
+    url = f"postgresql://user:{password}@host:5432/db"
 
-    assert [url[start:end] for start, end, _ in shapes_in(url)] == [VALUE]
+    assert [url[start:end] for start, end, _ in shapes_in(url)] == [password]
 
 
 @pytest.mark.parametrize(
