@@ -109,6 +109,7 @@ def foresee(
     known: Sequence[Checkpoint] = (),
     removed: Mapping[Digest, Tombstone] = MappingProxyType({}),
     reuse: bool = False,
+    unlike: Mapping[int, str] = MappingProxyType({}),
 ) -> list[CellPlan]:
     """What would become of each of `cells`, run from top to bottom in a new kernel.
 
@@ -121,13 +122,17 @@ def foresee(
             restored from them.
         removed: Of what `recorded` and `known` hold, what was removed.
         reuse: Also from those that touched the outside.
+        unlike: By place in `cells`, an environment variable that is another here than it was there.
     """
     walk = _Walk(removed=removed)
     plain_codes = {cell["code"] for c in [*known, *recorded] for cell in c.draft.plain}
     plans = []
     for place, cell in enumerate(cells):
         if cell.is_step:
-            plan = _step(cell, recorded, walk, holds, certain=place < prefix, known=known, reuse=reuse)
+            certain, variable = place < prefix, unlike.get(place)
+            plan = _step(
+                cell, recorded, walk, holds, certain=certain, known=known, reuse=reuse, variable=variable
+            )
         else:
             plan = _plain(cell, walk, plain_codes)
         plans.append(plan)
@@ -158,6 +163,7 @@ def _step(
     certain: bool,
     known: Sequence[Checkpoint],
     reuse: bool,
+    variable: str | None = None,
 ) -> CellPlan:
     directive = _directive(cell.source)
     names = _names(cell.source)
@@ -183,6 +189,9 @@ def _step(
         fate, reason = Fate.RUN, _why_not(cell, mine, last)
     else:
         fate, reason = _fate(walk, holds, same)
+        if variable is not None and fate is Fate.RESTORED:
+            fate = Fate.MAYBE  # what runs at a kernel's start, or a cell before, may set it as it was
+            reason = f"runs if the environment variable `{variable}` is in the kernel what it is here"
     draft = same[-1] if same else last
     place = f"cell {cell.place} runs" if fate is Fate.RUN else f"cell {cell.place} may run"
     writes = set(draft.writes if draft is not None else ()) | set(

@@ -6,16 +6,20 @@ is up and `last` after each cell.
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.recovery import damaged
 from kitaru_nb.engine.replay import replay_in
 from kitaru_nb.engine.replay_cells import CellReplay
 from kitaru_nb.engine.session import Session
 from kitaru_nb.engine.sharing import grid_of
+from kitaru_nb.engine.variables_seen import seen_otherwise, set_by, value_digest
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.model.execution import Attempt, ExecutionId
 from kitaru_nb.model.stack import Stack
@@ -27,9 +31,10 @@ from kitaru_nb.notebook.sink import sink_for
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["last", "report", "start"]
+__all__ = ["last", "look", "report", "start", "unlike"]
 
 _not_back: list[str] = []
+_unlike: list[tuple[int, str]] = []
 
 
 def start(turn: dict[str, Any]) -> dict[str, Any]:
@@ -55,17 +60,7 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     from IPython import get_ipython  # noqa: PLC0415 - IPython is loaded in a kernel
 
     shell = get_ipython()
-    for label, value in turn.get("secrets", ()):
-        VAULT.meet_as(label, value)
-    settings = resolve(
-        place=Stack(**turn["stack"]),
-        home=turn["home"],
-        notebook=turn["notebook"],
-        in_notebook=turn.get("settings"),
-    )
-    engine = open_engine(settings, awaited=True)  # the worker has just had it open
-    if turn.get("trust"):
-        engine.trust.accept_all()
+    engine = _opened(turn)
     attempt = _attempt(engine.journal.attempts(ExecutionId(turn["execution"])), turn["epoch"])
     execution = engine.journal.execution(turn["execution"])
     identity = execution.identity
@@ -94,6 +89,40 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     if turn.get("replay"):
         _follow(hooks.session, hooks.process, **turn["replay"])
     return found
+
+
+def look(turn: dict[str, Any]) -> None:
+    """Find out, before anything is restored, whether the environment here is what a line of commits saw.
+
+    Args:
+        turn: ``line``, their `seq`; the rest as for `start`.
+    """
+    with closing(_opened(turn)) as engine:
+        line = [engine.journal.checkpoint(seq) for seq in turn["line"]]
+        engine.trust.require(line)
+        found = seen_otherwise(line, now=value_digest, set_by=partial(set_by, engine))
+        _unlike[:] = sorted(found.items())
+
+
+def unlike() -> tuple[int, str] | None:
+    """The first place in that line where it is not, with the name of the variable; None if it is."""
+    return _unlike[0] if _unlike else None
+
+
+def _opened(turn: dict[str, Any]) -> Engine:
+    """What the worker has open, here."""
+    for label, value in turn.get("secrets", ()):
+        VAULT.meet_as(label, value)
+    settings = resolve(
+        place=Stack(**turn["stack"]),
+        home=turn["home"],
+        notebook=turn["notebook"],
+        in_notebook=turn.get("settings"),
+    )
+    engine = open_engine(settings, awaited=True)  # the worker has just had it open
+    if turn.get("trust"):
+        engine.trust.accept_all()
+    return engine
 
 
 def report() -> str:

@@ -54,6 +54,11 @@ _BOOT = (
     "__import__('kitaru_nb.notebook.headless', fromlist=['x']).start(__import__('json').loads({start!r}))\n"
     "get_ipython().execution_count = {count}"
 )
+_LOOK = (
+    "__import__('kitaru_nb.stacks.kernel_side', fromlist=['x']).prepare({pid})\n"
+    "__import__('kitaru_nb.notebook.headless', fromlist=['x']).look(__import__('json').loads({start!r}))"
+)
+_UNLIKE = "__import__('kitaru_nb.notebook.headless', fromlist=['x']).unlike()"
 _REPORT = "__import__('kitaru_nb.notebook.headless', fromlist=['x']).report()"
 _SUPERSEDED = "another attempt took the execution over"
 _CLIENT_OPTIONS = ("allow_errors", "extra_arguments", "log_output", "stderr_file", "stdout_file")
@@ -183,9 +188,11 @@ class AttemptRun:
 
     def _run_cells(self) -> _End:
         steps = {step.index: step for step in steps_of(self._nb)}
-        restored, first = self._taken.shown, self._taken.first
         self._manager.hold_saves()
         self._manager.notebook_start()
+        if self._taken.unlike:
+            self._leave_what_saw_otherwise()
+        restored, first = self._taken.shown, self._taken.first
         kept = sum(not step.plain for step in steps.values())
         self._engine.journal.record_event(self._attempt.execution, PLANNED, {"cells": kept})
         commits = record_restored(self._engine, self._attempt, self._taken.line)
@@ -202,8 +209,7 @@ class AttemptRun:
             self._put_back_files(commits)
             return _End(ExecutionStatus.COMPLETED, Exit.COMPLETED)
         self._watch.check()
-        self._kernel = kernel_for(self._kernel_name)
-        self._boot(self._kernel, commits)
+        self._boot(self._attached(), commits)
         ready_next(self._kernel_name)
         try:
             for index, cell in enumerate(self._nb.cells[first:], first):
@@ -239,21 +245,50 @@ class AttemptRun:
         if self._manager.log_output:
             logger.info("Restored Cell %s", f"{step.index + 1:-<40}")
 
-    def _boot(self, kernel: HeadlessKernel, commits: Sequence[Checkpoint]) -> None:
-        """Make the kernel take part in this attempt, with the namespace as of the last restored step."""
-        self._client.attach(kernel, timeout=self._start_timeout)
-        logger.info("Executing notebook with kernel: %s", self._kernel_name)
-        turn = {
+    def _attached(self) -> HeadlessKernel:
+        """The kernel of this attempt, which answers."""
+        if self._kernel is None:
+            self._kernel = kernel_for(self._kernel_name)
+            self._client.attach(self._kernel, timeout=self._start_timeout)
+            logger.info("Executing notebook with kernel: %s", self._kernel_name)
+        return self._kernel
+
+    def _leave_what_saw_otherwise(self) -> None:
+        """Take over nothing from the first step on that saw another environment than the kernel has."""
+        kernel, line = self._attached(), self._taken.line
+        turn = {**self._place(), "line": [commit.seq for commit in line]}
+        code = _LOOK.format(pid=os.getpid(), start=json.dumps(turn))
+        found = self._tell(kernel, code, report=_UNLIKE)
+        if found is None:
+            return
+        place, variable = found
+        logger.warning(
+            "`%s`, and what depends on it, is not taken over as it stands: the environment variable `%s` is "
+            "not what it was then",
+            line[place].draft.name,
+            variable,
+        )
+        self._taken = self._taken.up_to(place)
+
+    def _place(self) -> dict[str, Any]:
+        """What the kernel needs to know to open what this process has open."""
+        return {
             "home": str(self._engine.settings.home),
             "stack": chosen_stack(self._engine.settings).to_json(),
-            "execution": self._attempt.execution,
-            "epoch": self._attempt.epoch,
             "notebook": self._identity.notebook,
-            "folder": self._folder,
-            "parameters": self._identity.parameters,
             "settings": self._nb.metadata.get("kitaru_nb"),
             "secrets": VAULT.met(),
             "trust": self._trust,
+        }
+
+    def _boot(self, kernel: HeadlessKernel, commits: Sequence[Checkpoint]) -> None:
+        """Make the kernel take part in this attempt, with the namespace as of the last restored step."""
+        turn = {
+            **self._place(),
+            "execution": self._attempt.execution,
+            "epoch": self._attempt.epoch,
+            "folder": self._folder,
+            "parameters": self._identity.parameters,
             "budget": self._budget,
             "restore": commits[-1].seq if commits else None,
             "on_wait": None if self._on_wait is None else asdict(self._on_wait),
@@ -261,8 +296,13 @@ class AttemptRun:
             "reuse": self._reuse,
         }
         code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)
+        if report := self._tell(kernel, code, report=_REPORT):
+            logger.warning("%s", report)
+
+    def _tell(self, kernel: HeadlessKernel, code: str, *, report: str) -> Any:
+        """Run our own `code` in the kernel; what `report` is afterwards."""
         try:
-            answer = self._client.run_silently(code, report=_REPORT)
+            answer = self._client.run_silently(code, report=report)
         except KernelDied:
             if kernel.was_killed:
                 raise
@@ -270,8 +310,7 @@ class AttemptRun:
             raise KernelError(message, kind="kernel-start", hint=kernel.log_tail()) from None
         if answer["status"] != "ok":
             raise _boot_error(answer, kernel)
-        if report := reported(answer):
-            logger.warning("%s", report)
+        return reported(answer)
 
     def _run_step(self, step: Step) -> None:
         cell = self._nb.cells[step.index]

@@ -49,7 +49,8 @@ from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Outcome
 from kitaru_nb.stacks.papermill_engine import KitaruEngine
 from kitaru_nb.stacks.parameters import quiet_papermill
-from kitaru_nb.stacks.worker import ExecutionStopped, RunOptions, identity_of, restorable
+from kitaru_nb.stacks.taken import unlike_here
+from kitaru_nb.stacks.worker import ExecutionStopped, RunOptions, identity_of, restorable, standing
 
 __all__ = [
     "Job",
@@ -240,14 +241,13 @@ def plan(job: Job, *, settings: Settings) -> Plan:
         identity = as_recorded(engine.journal, identity, default_output)
         execution = _continued(engine, job, identity)
         path = local_path(job.notebook)
-        here, moved = (
-            partial(restorable, notebook=path),
-            MovedFiles.of(engine.journal, identity.notebook, now=path),
-        )
+        moved = MovedFiles.of(engine.journal, identity.notebook, now=path)
         if execution is not None:
             refuse_edited(engine, execution.id, nb, job.on_change)
-            steps = settled(engine, execution.id, nb, job.on_change, here)
-        restored = here(engine, execution.id, steps) if execution is not None else ()
+            steps = settled(engine, execution.id, nb, job.on_change, partial(standing, notebook=path))
+        line = restorable(engine, execution.id, steps, notebook=path) if execution is not None else []
+        unlike = unlike_here(line)
+        restored = line[: min(unlike, default=len(line))]
         recorded = engine.journal.checkpoints(execution.id) if execution is not None else []
         earlier = earlier_executions(engine.journal, identity.notebook, interactive=False)
         known = steps_of_executions(engine, earlier)
@@ -259,6 +259,7 @@ def plan(job: Job, *, settings: Settings) -> Plan:
             known=known,
             removed=engine.journal.removed(frozenset().union(*(step.draft.stored for step in known))),
             reuse=job.reuse,
+            unlike=unlike,
         )
         return Plan(execution, steps, restored, rows)
 

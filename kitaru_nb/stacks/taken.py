@@ -15,12 +15,13 @@ from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.prefix import matching_prefix, source_code
 from kitaru_nb.engine.replay import Replay
 from kitaru_nb.engine.replay_cells import line_told
+from kitaru_nb.engine.variables_seen import seen_otherwise, value_digest
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.stacks.notebooks import Step, steps_of
 
-__all__ = ["Taken", "leading_cells", "place_of", "taken_by_replay", "taken_over", "write_note"]
+__all__ = ["Taken", "leading_cells", "place_of", "taken_by_replay", "taken_over", "unlike_here", "write_note"]
 
 _NOTE = "kitaru-replay"
 
@@ -34,19 +35,34 @@ class Taken:
         shown: By index of the notebook's cells: the commit that a cell is shown as.
         first: Index of the first cell that runs; None where none is left.
         replay: For the kernel of a replay, see `notebook.headless.start`.
+        unlike: By its place in `line`, an environment variable that a step saw otherwise than it is in
+            this process. A new kernel may have it as the step did: it runs code of its own at its start.
     """
 
     line: Sequence[Checkpoint] = ()
     shown: Mapping[int, Checkpoint] = field(default_factory=dict)
     first: int | None = None
     replay: Mapping[str, Any] | None = None
+    unlike: Mapping[int, str] = field(default_factory=dict)
+
+    def up_to(self, count: int) -> Taken:
+        """The same, but for what comes after the first `count` commits."""
+        kept = {step.seq for step in self.line[:count]}
+        left = [index for index, commit in self.shown.items() if commit.seq not in kept]
+        shown = {index: commit for index, commit in self.shown.items() if commit.seq in kept}
+        return Taken(self.line[:count], shown, min(left, default=self.first), self.replay)
 
 
 def taken_over(steps: Sequence[Step], recorded: Sequence[Checkpoint]) -> Taken:
     """What an attempt takes over whose first cells are the `recorded` ones."""
     shown = dict(zip((step.index for step in steps), recorded, strict=False))
     first = next((step.index for step in steps if step.index not in shown), None)
-    return Taken(recorded, shown, first)
+    return Taken(recorded, shown, first, unlike=unlike_here(recorded))
+
+
+def unlike_here(line: Sequence[Checkpoint]) -> dict[int, str]:
+    """See `Taken.unlike`; of what is set where nobody names it, only a kernel can tell."""
+    return seen_otherwise(line, now=value_digest, set_by=lambda _checkpoint: ())
 
 
 def leading_cells(steps: Sequence[Step]) -> list[tuple[str | None, str]]:

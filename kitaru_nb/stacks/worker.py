@@ -54,10 +54,25 @@ from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, Report, exit_code_of, status_line
 from kitaru_nb.stacks.parameters import doubts_of
 from kitaru_nb.stacks.settings import chosen_by, resolve
-from kitaru_nb.stacks.taken import Taken, leading_cells, taken_by_replay, taken_over, write_note
+from kitaru_nb.stacks.taken import (
+    Taken,
+    leading_cells,
+    taken_by_replay,
+    taken_over,
+    unlike_here,
+    write_note,
+)
 from kitaru_nb.stacks.watch import Signals
 
-__all__ = ["ExecutionStopped", "RunOptions", "execute", "for_a_command", "identity_of", "restorable"]
+__all__ = [
+    "ExecutionStopped",
+    "RunOptions",
+    "execute",
+    "for_a_command",
+    "identity_of",
+    "restorable",
+    "standing",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +204,14 @@ def restorable(
     return matching_prefix(leading, recorded, holds=moved.holding(file_holds))
 
 
+def standing(
+    engine: Engine, execution: ExecutionId, steps: Sequence[Step], *, notebook: str | None = None
+) -> list[Checkpoint]:
+    """Those of `restorable` that saw the environment variables that this process has."""
+    line = restorable(engine, execution, steps, notebook=notebook)
+    return line[: min(unlike_here(line), default=len(line))]
+
+
 def _execute(
     nb: NotebookNode,
     kernel_name: str,
@@ -260,7 +283,7 @@ def _taken(engine: Engine, execution: ExecutionId, nb: NotebookNode, on_change: 
     """What an attempt at an execution that was begun before takes over."""
     replay = replay_of(engine.journal, execution)
     if replay is None:
-        steps = settled(engine, execution, nb, on_change, restorable)
+        steps = settled(engine, execution, nb, on_change, standing)
         return taken_over(steps, restorable(engine, execution, steps))
     write_note(nb, replay)
     return taken_by_replay(engine, execution, replay, nb)
