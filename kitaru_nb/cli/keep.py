@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from dataclasses import asdict
 from typing import Annotated
@@ -42,6 +43,10 @@ def gc(
     """
     settings = resolve()
     days = settings.keep_days if keep_days is None else keep_days
+    if not math.isfinite(days):
+        raise UsageError(
+            f"--keep-days is {days}, which is no number of days", kind="bad-argument", hint="--keep-days 30"
+        )
     if days < 0 or keep_last < 0:
         raise UsageError(
             "days and numbers to keep cannot be below zero", kind="bad-argument", hint="kitaru-nb gc --help"

@@ -114,7 +114,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after ``kitaru-nb``; those of this process by default.
     """
     defer_imports()
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _carry_out(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:
+        # The reader has gone (`| head`). Python flushes stdout once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+
+
+def _carry_out(words: list[str]) -> int:
     as_json = "--json" in words
     try:
         command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
@@ -131,9 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_error(KitaruError("interrupted", kind="interrupted"), as_json=as_json)
         return int(Exit.SIGINT)
     except BrokenPipeError:
-        # The reader has gone (`| head`). Python flushes stdout once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
+        raise
     except Exception as error:  # a defect of ours: the traceback for a report, the document for the program
         if not as_json:
             raise

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kitaru_nb.artifacts.store import ArtifactStore
@@ -228,7 +228,7 @@ def _decide(census: Census, policy: Policy, now: datetime, settled: frozenset[st
             marks.mark(each.id)
         if each.status not in _FINISHED and each.parent is not None:
             marks.mark(each.parent)  # a replay that can go on may be given more of what it replays
-    oldest = now - timedelta(days=policy.keep_days)
+    oldest = _days_before(now, policy.keep_days)
     young = [each for each in finished if _ended(each) > oldest or each.id in spared]
     room = None if policy.max_bytes is None else policy.max_bytes - _fixed(census, marks)
     for each in sorted(young, key=_ended, reverse=True):
@@ -248,6 +248,13 @@ def _decide(census: Census, policy: Policy, now: datetime, settled: frozenset[st
     size = sum(census.values[digest].bytes for digest in artifacts)
     removal = Removal(str(policy), artifacts, extents, packs, executions=told)
     return _Decision(removal, size)
+
+
+def _days_before(now: datetime, days: float) -> datetime:
+    try:
+        return now - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _ended(execution: Execution) -> datetime:

@@ -361,9 +361,12 @@ def _quota(raw: object, _base: Path, what: str) -> Quota:
 def _days(raw: object, _base: Path, what: str) -> float:
     """A number of days; a unit may be given."""
     try:
-        return max(0.0, float(str(raw)))
+        days = float(str(raw))
     except ValueError:
         return parse_duration(raw, what=what) / _UNITS["d"]
+    if not math.isfinite(days) or days < 0:
+        raise UsageError(f"{what} is `{raw}`, which is no number of days", kind="bad-setting", hint="30")
+    return days
 
 
 def _rerun_limit(raw: object, _base: Path, what: str) -> RerunLimit:

@@ -45,6 +45,23 @@ def typed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("days", ["nan", "inf", "-1"])
+def test_what_is_no_number_of_days_removes_nothing(
+    ids: dict[str, str], capsys: pytest.CaptureFixture[str], days: str
+) -> None:
+    assert main(["gc", "--keep-days", days, "--json"]) == 2
+
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "bad-argument"
+    assert kitaru_nb.load("own", execution=ids["own"]) == [1, 2, 3]
+
+
+def test_days_before_the_beginning_of_time_keep_everything(
+    ids: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(capsys, "gc", "--keep-days", "1e9")["executions"] == []
+    assert kitaru_nb.load("own", execution=ids["own"]) == [1, 2, 3]
+
+
 def test_gc_removes_what_completed_and_keeps_what_failed(
     ids: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

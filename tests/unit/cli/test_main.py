@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -247,6 +249,20 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     code, _, err = run(capsys, "executions")
 
     assert (code, err) == (130, "error: interrupted\n")
+
+
+@pytest.mark.parametrize("words", [["executions"], ["show", "nosuch"], ["executions", "--nosuch"]])
+def test_a_reader_that_has_gone_ends_any_command_without_a_traceback(
+    words: list[str], execution: str
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "kitaru_nb", *words, "--json"]
+
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_help_lists_every_verb_in_order(capsys) -> None:

@@ -81,6 +81,9 @@ def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
         ({"KITARU_NB_HEARTBEAT": "inf"}, "KITARU_NB_HEARTBEAT"),
         ({"KITARU_NB_HEARTBEAT": "45"}, "KITARU_NB_HEARTBEAT"),
         ({"KITARU_NB_HOME": "~no-such-user-here/x"}, "KITARU_NB_HOME"),
+        ({"KITARU_NB_KEEP_DAYS": "-1"}, "KITARU_NB_KEEP_DAYS"),
+        ({"KITARU_NB_KEEP_DAYS": "nan"}, "KITARU_NB_KEEP_DAYS"),
+        ({"KITARU_NB_KEEP_DAYS": "inf"}, "KITARU_NB_KEEP_DAYS"),
     ],
 )
 def test_a_bad_variable_is_named(environ: dict[str, str], named: str, tmp_path: Path) -> None:
