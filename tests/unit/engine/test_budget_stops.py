@@ -1,10 +1,14 @@
-"""Executions that stopped at a budget are listed in the order in which they stopped."""
+"""Executions that stopped at a budget: in which order they are listed, and that no answer ends that."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from kitaru_nb.engine.answer import give_answer
 from kitaru_nb.engine.budget_stops import all_budget_waits
+from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.execution import Attempt, ExecutionStatus, Identity, current_owner
 
@@ -32,4 +36,32 @@ def test_a_later_stop_comes_after_an_earlier_one_of_a_younger_execution(tmp_path
     now[0] += 1
     stop(journal, again)
     assert [wait.execution for wait in all_budget_waits(journal)][-1] == begun[1].execution
+    journal.close()
+
+
+def test_an_answer_to_what_a_budget_has_stopped_is_refused_and_not_kept(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.db")
+    attempt, _ = journal.start(Identity(flow="f:old"), owner=current_owner())
+    message = "over budget\n  Try: kitaru-nb resume ex --budget 0.02 or more"
+    journal.note_suspended(attempt, {"wait": "", "message": message, "scope": "flow"})
+    journal.finish(attempt, ExecutionStatus.WAITING)
+    (listed,) = all_budget_waits(journal)
+
+    with pytest.raises(UsageError, match="a larger budget") as refused:
+        give_answer(journal, listed.address, answer=True, by="ana", source="cli")
+
+    assert refused.value.kind == "not-a-question"
+    assert refused.value.hint == "kitaru-nb resume ex --budget 0.02 or more"
+    with pytest.raises(NotFoundError):
+        journal.wait(listed.address)
+    journal.close()
+
+
+def test_a_question_called_budget_is_answered_before_it_is_reached(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.db")
+    attempt, _ = journal.start(Identity(flow="f:old"), owner=current_owner())
+
+    given = give_answer(journal, f"{attempt.execution}/budget", answer=3, by="ana", source="cli")
+
+    assert given.answer == 3
     journal.close()
