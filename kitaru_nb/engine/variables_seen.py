@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
@@ -51,6 +52,7 @@ def seen_otherwise(
     """
     found: dict[int, str] = {}
     settled: set[str] = set()  # by steps before
+    now = cache(now)
     for place, checkpoint in enumerate(line):
         named = named_by(checkpoint)
         unlike = [name for name, digests in named.items() if name not in settled and now(name) not in digests]
