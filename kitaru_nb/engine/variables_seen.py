@@ -1,7 +1,9 @@
 """Whether steps on record saw the environment variables that there are now.
 
 A line of commits is put back whole, so a step of it saw what there was when its kernel began, or what a
-step before it has set. The first is looked at. The second comes back with that step.
+step before it has set. The first is looked at. The second comes back with that step. A variable that is
+not set where a run goes on tells nothing: a server, a scheduler and another shell have not what the shell
+had that began it, and what is done stays done there.
 """
 
 from __future__ import annotations
@@ -40,14 +42,14 @@ def named_by(checkpoint: Checkpoint) -> Mapping[str, Collection[str]]:
 def seen_otherwise(
     line: Sequence[Checkpoint],
     *,
-    now: Callable[[str], str],
+    now: Callable[[str], str | None],
     set_by: Callable[[Checkpoint], Collection[str] | None],
 ) -> dict[int, str]:
     """Places in `line` of the steps that saw another value of a variable than there is now, and which.
 
     Args:
         line: Commits, oldest first, from the beginning of a kernel.
-        now: The digest of a variable's value in a new kernel, see `value_digest`.
+        now: The digest of a variable's value in a new kernel, see `value_digest`; None where it is not set.
         set_by: The variables that cells have set as of a commit; None where that cannot be told.
     """
     found: dict[int, str] = {}
@@ -55,7 +57,11 @@ def seen_otherwise(
     now = cache(now)
     for place, checkpoint in enumerate(line):
         named = named_by(checkpoint)
-        unlike = [name for name, digests in named.items() if name not in settled and now(name) not in digests]
+        unlike = [
+            name
+            for name, digests in named.items()
+            if name not in settled and now(name) not in (None, *digests)
+        ]
         if unlike:
             found[place] = min(unlike)
         settled.update(name for name, digests in named.items() if len(digests) > 1)
@@ -66,9 +72,10 @@ def seen_otherwise(
     return found
 
 
-def value_digest(name: str) -> str:
-    """What tells the values of an environment variable apart; here and now."""
-    return digest_values({"": os.environ.get(name)}, namespace={})
+def value_digest(name: str) -> str | None:
+    """What tells the values of an environment variable apart, here and now; None where it is not set."""
+    value = os.environ.get(name)
+    return None if value is None else digest_values({"": value}, namespace={})
 
 
 def set_by(engine: Engine, checkpoint: Checkpoint) -> Collection[str] | None:

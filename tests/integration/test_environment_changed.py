@@ -62,11 +62,25 @@ def test_every_command_that_goes_on_looks_at_it(tmp_path: Path, how: str) -> Non
     assert notebook.papermill(env={"REGION": "north"}).code == 1
     (tmp_path / "mended").touch()
 
-    ended = notebook.papermill() if how == "papermill" else notebook.kitaru("resume", "--no-progress")
+    south = {"REGION": "south"}
+    if how == "papermill":
+        ended = notebook.papermill(env=south)
+    else:
+        ended = notebook.kitaru("resume", "--no-progress", env=south)
 
     assert ended.code == 0, ended.stderr
     assert notebook.ticks() == ["a", "c", "a", "c"]
-    assert printed(notebook) == "None\n"
+    assert printed(notebook) == "south\n"
+
+
+def test_where_it_is_not_set_what_is_done_stays_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server or a scheduler that goes on has not what the shell had that began the run."""
+    monkeypatch.setenv("REGION", "north")
+    notebook = stopped(tmp_path, "import os", "tick('a')\nprint(os.environ['REGION'])")
+    monkeypatch.delenv("REGION")
+
+    assert goes_on(notebook) == ["c"]
+    assert printed(notebook) == "north\n"
 
 
 def test_nothing_runs_again_where_they_are_as_they_were(
@@ -140,3 +154,11 @@ def test_an_edit_is_kept_only_where_nothing_before_it_runs(
     goes_on(notebook, "--on-change", "keep")
 
     assert printed(notebook) == "new south\n"
+
+
+def test_a_rotated_key_runs_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_API_KEY", "k3y-0f-l4st-m0nth-77")
+    notebook = stopped(tmp_path, "import os", "tick('a')\nkey = os.environ['SERVICE_API_KEY']")
+    monkeypatch.setenv("SERVICE_API_KEY", "k3y-0f-th1s-m0nth-12")
+
+    assert goes_on(notebook) == ["c"]

@@ -49,9 +49,9 @@ def test_what_tells_who_runs_it_and_where_does_not_count(name: str) -> None:
     assert look(line({name: "then"})) == {}
 
 
-def test_a_variable_that_is_not_set_has_a_value_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_is_not_set_now_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGION", "")
-    empty = value_digest("REGION")
+    assert seen_otherwise(line({"REGION": "then"}), now=value_digest, set_by=lambda _: ()) == {0: "REGION"}
     monkeypatch.delenv("REGION")
 
-    assert value_digest("REGION") != empty
+    assert seen_otherwise(line({"REGION": "then"}), now=value_digest, set_by=lambda _: ()) == {}
