@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,7 @@ __all__ = ["NOTHING", "Declared", "declared", "looked_up"]
 
 _ADDRESS = re.compile(r"(?i)https?://")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_PARTS = re.compile(r"(?i)(https?://)(?:[^/?#@]*@)?([^?#]*)")
+_PARTS = re.compile(r"(?i)(https?://)(?:[^/?#]*@)?([^?#]*)")
 _PATIENCE = 30.0  # seconds for an address to begin to answer
 _LARGE = 256 << 20  # bytes: more is known by length and time, as with files
 _PIECE = 1 << 20
@@ -125,19 +126,35 @@ def _content(address: str, name: str) -> str:
     import urllib.request  # noqa: PLC0415 - as above
 
     try:
-        request = urllib.request.Request(address, headers={"User-Agent": "kitaru-nb"})  # noqa: S310 - http(s) only, see `declared`
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310 - as above
+        with urllib.request.urlopen(_request(address), timeout=_PATIENCE) as answer:  # noqa: S310 - http(s) only, see `declared`
             return _state(answer)
     except urllib.error.HTTPError as error:
         error.close()
         told = str(error)
     except urllib.error.URLError as error:
         told = str(error.reason)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (http.client.InvalidURL, ValueError):  # their words quote what may be secret in it
+        told = "it is not a valid address"
+    except (OSError, http.client.HTTPException) as error:
         told = str(error)
     message = f"`--depends {name}` cannot be looked at, so whether it changed is not known: {told}"
     hint = "see that the address answers, then run the cell again; or leave that --depends out"
     raise UsageError(message, kind="unreadable-address", hint=hint)
+
+
+def _request(address: str) -> Any:
+    """With user and password where they belong: urllib takes them for a part of the host."""
+    from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit  # noqa: PLC0415 - as above
+    from urllib.request import Request  # noqa: PLC0415 - as above
+
+    parts = urlsplit(address)
+    user, at, host = parts.netloc.rpartition("@")
+    plain = urlunsplit(parts._replace(netloc=host))
+    request = Request(plain, headers={"User-Agent": "kitaru-nb"})  # noqa: S310 - as above
+    if at:
+        told = base64.b64encode(unquote_to_bytes(user)).decode()
+        request.add_unredirected_header("Authorization", f"Basic {told}")
+    return request
 
 
 def _state(answer: Any) -> str:

@@ -18,6 +18,7 @@ from kitaru_nb.model.file_mark import FileMark, mark_of
 __all__ = ["as_recorded", "file_of", "follow"]
 
 Outputs = Callable[[str], str]
+_SUFFIX = ".ipynb"  # what an editor calls `NAME.ipynb~` or `NAME.ipynb.bak` is not the notebook
 
 
 def file_of(identity: Identity) -> FileMark | None:
@@ -69,7 +70,10 @@ def _recorded_name(journal: Journal, notebook: str) -> str:
     if mark is None:
         return journal.name_now(notebook)
     known = journal.name_of_file(mark)
-    return notebook if known is None or mark_of(known) == mark else known
+    if known is None or mark_of(known) == mark:
+        return notebook
+    # where another file has been run under that name since, what is on record is that one's
+    return known if journal.number_of_file(known) == mark.number else notebook
 
 
 def _leave(journal: Journal, name: str, mark: FileMark, output_of: Outputs | None) -> None:
@@ -79,7 +83,9 @@ def _leave(journal: Journal, name: str, mark: FileMark, output_of: Outputs | Non
         return
     try:
         with os.scandir(Path(name).parent) as listed:
-            beside = [entry.path for entry in listed if entry.inode() == number]
+            beside = [
+                entry.path for entry in listed if entry.inode() == number and entry.name.endswith(_SUFFIX)
+            ]
     except OSError:
         return
     for path in beside:

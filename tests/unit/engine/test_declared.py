@@ -21,6 +21,7 @@ class Site(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Page)
         self.content, self.tag, self.status = b"one", "", 200
+        self.asked: list[tuple[str, str | None]] = []
         Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -32,6 +33,7 @@ class _Page(BaseHTTPRequestHandler):
     server: Site
 
     def do_GET(self) -> None:
+        self.server.asked.append((self.headers["Host"], self.headers["Authorization"]))
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(self.server.content)))
         if self.server.tag:
@@ -154,6 +156,25 @@ def test_no_password_and_no_query_of_an_address_is_on_record() -> None:
         "https://x.org/a": "https://me:secret@x.org/a?sig=1",
         "https://x.org/a#2": "https://x.org/a?sig=2",
     }
+
+
+def test_a_user_and_password_are_given_to_the_server_and_are_no_part_of_its_name(site: Site) -> None:
+    host = f"127.0.0.1:{site.server_port}"
+
+    looked_up(declared([f"http://ana:p%40ss@{host}/rows.csv"]).addresses)
+
+    assert site.asked == [(host, "Basic YW5hOnBAc3M=")]
+
+
+def test_no_part_of_a_password_is_told_where_an_address_cannot_be_asked() -> None:
+    found = declared(["http://ana:sec@ret@x.org:rows/a.csv?sig=12"]).addresses
+
+    with pytest.raises(UsageError) as refused:
+        looked_up(found)
+
+    assert list(found) == ["http://x.org:rows/a.csv"]
+    assert refused.value.kind == "unreadable-address"
+    assert not any(part in str(refused.value) for part in ("sec", "ret", "12"))
 
 
 @pytest.mark.parametrize(
