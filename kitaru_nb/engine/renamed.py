@@ -90,8 +90,12 @@ def _leave(journal: Journal, name: str, mark: FileMark, output_of: Outputs | Non
         return
     for path in beside:
         other = mark_of(path)
-        if other is not None and journal.name_of_file(other) == name:
-            journal.rename(name, path, _renaming(name, path, output_of))
+        if other is None or journal.name_of_file(other) != name:
+            continue
+        if journal.number_of_file(path) == mark.number:  # the two have swapped names
+            aside = f"{path}.{mark.number}"  # found there by the file, see `_recorded_name`
+            journal.rename(path, aside, _renaming(path, aside, output_of))
+        journal.rename(name, path, _renaming(name, path, output_of))
 
 
 def _renaming(old: str, new: str, output_of: Outputs | None) -> Callable[[Identity], Identity]:

@@ -79,3 +79,19 @@ def test_a_new_notebook_under_the_old_name_is_not_the_renamed_one_that_is_there(
 
     assert run(written(notebook)) != first
     assert run(renamed) == first
+
+
+@pytest.mark.parametrize("opened_first", [0, 1])
+def test_two_notebooks_that_swap_names_keep_their_own_records(
+    tmp_path: Path, run: Run, opened_first: int
+) -> None:
+    one, two = written(tmp_path / "one.ipynb"), written(tmp_path / "two.ipynb")
+    of_one, of_two = run(one), run(two)
+
+    aside = one.rename(tmp_path / "aside.ipynb")
+    two.rename(one)
+    aside.rename(two)
+    expected = [(one, of_two), (two, of_one)]
+
+    for path, execution in (expected[opened_first], *expected):
+        assert run(path) == execution
