@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from inspect import CO_GENERATOR, CO_OPTIMIZED
+from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from blake3 import blake3
 
+from kitaru_nb.analysis.loops import gathers_steps
 from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.engine.capture import OutputSink
 from kitaru_nb.engine.commit import Written, write_groups
@@ -35,7 +39,16 @@ T = TypeVar("T")
 
 
 class Positions(Protocol):
-    """Commits what the running cell has done so far, and puts it back."""
+    """Commits what the running cell has done so far, and puts it back.
+
+    Attributes:
+        whole: Whether what its loops have made so far is all in the namespace.
+    """
+
+    @property
+    def whole(self) -> bool:
+        """See above."""
+        ...
 
     def go_on(self, scope: Scope, loop: str) -> int:
         """A loop begins: make everything as it was at its last position, and give that; else 0."""
@@ -63,8 +76,11 @@ def steps(items: Iterable[T], *, every: float | str | timedelta = "10m", name: s
     goes on with the item after it. That holds while the cell and what it reads are unchanged,
     files too; else the loop begins with the first item.
 
-    In a flow, a script or a cell that is no checkpoint this goes through the items and commits
-    nothing: put the work of one item into a ``@checkpoint`` function there.
+    What a comprehension, a function or `enumerate` has gathered has no name and would be lacking
+    then. So a cell that uses this within one commits nothing before its end, and a warning says so:
+    write a loop at the top of the cell, and ``steps(enumerate(items))``. In a flow, a script or a cell
+    that is no checkpoint this goes through the items and commits nothing: put the work of one item
+    into a ``@checkpoint`` function there.
 
     Args:
         items: The same items in the same order each time, such as a range or a list.
@@ -78,6 +94,10 @@ def steps(items: Iterable[T], *, every: float | str | timedelta = "10m", name: s
     scope = current_scope()
     positions = None if scope is None or scope.parent is not None else scope.positions
     if scope is None or positions is None:
+        yield from items
+        return
+    if not positions.whole or _in_function(sys._getframe(1)):  # noqa: SLF001 - who takes the first item
+        warnings.warn(_GATHERED, stacklevel=2)
         yield from items
         return
     if name in scope.loops:
@@ -94,6 +114,18 @@ def steps(items: Iterable[T], *, every: float | str | timedelta = "10m", name: s
         done = position + 1
     if done > start and time.monotonic() - last >= pause:
         positions.keep(scope, name, done)  # what the cell does after the loop may be long, too
+
+
+_GATHERED = (
+    "kitaru: this cell commits nothing before its end: `steps` stands in a function, a comprehension or a "
+    "call such as `enumerate`, and a crash would lose what that has gathered. Write "
+    "`for x in steps(items):` at the top of the cell, or `for i, x in steps(enumerate(items)):`"
+)
+
+
+def _in_function(taker: FrameType) -> bool:
+    """Whether a function goes through the loop; what only hands items on, as `tqdm` does, is a generator."""
+    return taker.f_code.co_flags & (CO_OPTIMIZED | CO_GENERATOR) == CO_OPTIMIZED
 
 
 class CellPositions:
@@ -131,6 +163,7 @@ class CellPositions:
         self._counts = counts
         self._sink = sink
         self._begun: dict[str, int] = {}
+        self.whole = not gathers_steps(pending.cell.tree)
 
     def go_on(self, scope: Scope, loop: str) -> int:
         """See `Positions`.

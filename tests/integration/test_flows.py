@@ -543,6 +543,40 @@ print(done, epoch)"""
     assert ran.read_text().split() == ["train0", "train1", "train2", "between", "a", "b", "between", "b"]
 
 
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "done = [note(x) for x in kt.steps('abc', every=0)]",
+        "done = []\nfor i, x in enumerate(kt.steps('abc', every=0)):\n    done.append((i, note(x)))",
+        """def fit():
+    losses = []
+    for x in kt.steps('abc', every=0):
+        losses.append(note(x))
+    return losses
+done = fit()""",
+    ],
+)
+def test_what_a_loop_gathers_under_no_name_is_whole_after_a_crash(tmp_path: Path, loop: str) -> None:
+    first = f"""import kitaru_nb as kt, os
+def note(x):
+    if x == 'c':
+        os.system('rm {tmp_path}/die 2>/dev/null && kill -9 ' + str(os.getpid()))
+    return x"""
+    cell = f"%%checkpoint train\n{loop}\nprint(done)"
+    with Kernel(tmp_path / "other", notebook=tmp_path / "a.ipynb") as kernel:
+        kernel.run(first, cell="a")
+        undisturbed = kernel.run(cell, cell="b")
+    (tmp_path / "die").touch()
+    for _ in range(2):
+        with Kernel(tmp_path / "home", notebook=tmp_path / "a.ipynb") as kernel:
+            kernel.run(first, cell="a")
+            again = kernel.run(cell, cell="b")
+
+    assert not (tmp_path / "die").exists()
+    assert again.stdout == undisturbed.stdout != ""
+    assert "commits nothing before its end" in str(again.outputs)
+
+
 LOOP_FIRST = """import kitaru_nb as kt, uuid, os
 FOLDER = {folder!r}
 os.chdir(FOLDER)
