@@ -36,11 +36,11 @@ class FileMark(NamedTuple):
 
 def mark_of(path: str | os.PathLike[str]) -> FileMark | None:
     """The mark of a file; None where there is none, or where the volume does not tell when it was made."""
-    if sys.platform == "linux":
-        return _on_linux(os.fsencode(path))
     try:
+        if sys.platform == "linux":
+            return _on_linux(os.fsencode(path))
         found = Path(path).stat()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no such file, or nothing that can be the name of one
         return None
     born = getattr(found, "st_birthtime_ns", None) or int(getattr(found, "st_birthtime", 0) * _SECOND)
     return FileMark(found.st_ino, born) if born else None

@@ -51,7 +51,7 @@ def test_a_run_that_died_is_planned_and_then_resumed(tmp_path: Path) -> None:
     assert died.last_line.startswith(f"kitaru: interrupted execution={execution.id} checkpoint=")
     plan = json.loads(planned.stdout)
     assert plan["execution"] == execution.id
-    assert [cell["status"] for cell in plan["cells"]] == ["maybe", "maybe", "run", "run"]
+    assert [cell["status"] for cell in plan["cells"]] == ["restored", "restored", "run", "run"]
     assert resumed.code == 0, resumed.stderr
     assert "2 restored" in resumed.stdout
     assert resumed.last_line == f"kitaru: completed execution={execution.id}"

@@ -50,3 +50,4 @@ def test_a_link_has_the_mark_of_what_it_leads_to(file: Path, tmp_path: Path) -> 
     file.unlink()
     assert mark_of(link) is None
     assert mark_of(os.fspath(tmp_path / "no\0name")) is None
+    assert mark_of(os.fspath(tmp_path / "half\ud800")) is None
