@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--suspend-exit", type=int, default=int(Exit.WAITING))
     told = parser.parse_args(argv)
     try:
-        # a signal that comes before the attempt is begun must not leave it in the queue
+        # a signal that comes before the attempt is begun must not leave it in the queue, and one that
+        # comes before its first cell not without a word
         with Signals() as signals:
             _end_with_parent()
             settings = settings_told()
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 0
             if signals.noted is not None:
                 return _give_back(settings, begun[0], signals.noted)
-        outcome = _run(settings, *begun, trust=told.trust)
+            outcome = _run(settings, *begun, trust=told.trust)
     except KitaruError as error:
         print(f"error: {VAULT.mask(str(error))}", file=sys.stderr)  # noqa: T201 - the launcher's log
         return int(exit_code_of(error))

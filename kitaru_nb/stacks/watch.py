@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from kitaru_nb.errors import ConflictError, StoreError
 from kitaru_nb.journal.journal import Journal
@@ -39,11 +39,14 @@ class Signals:
     """Notes the signals that ask a process to end, instead of letting them end it.
 
     So they take effect where somebody looks, and never tear a save or a journal call apart.
-    They are taken over in the main thread only.
+    They are taken over in the main thread only. Within another one it notes what that has noted before,
+    and both note what comes: between two parts of a process no signal is lost.
 
     Attributes:
         noted: The last signal that came, or None.
     """
+
+    _open: ClassVar[list[Signals]] = []
 
     def __init__(self) -> None:
         self.noted: int | None = None
@@ -51,6 +54,9 @@ class Signals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
+            self._open.append(self)
+            if len(self._open) > 1:
+                self.noted = self._open[-2].noted
             for signum, default in _DEFAULTS.items():
                 if signal.getsignal(signum) is default:
                     self._previous[signum] = signal.signal(signum, self._note)
@@ -61,9 +67,13 @@ class Signals:
     ) -> None:
         for signum, previous in self._previous.items():
             signal.signal(signum, previous)
+        if self in self._open:
+            self._open.remove(self)
 
-    def _note(self, signum: int, _frame: FrameType | None) -> None:
-        self.noted = signum
+    @classmethod
+    def _note(cls, signum: int, _frame: FrameType | None) -> None:
+        for each in cls._open:
+            each.noted = signum
 
 
 class Watch:

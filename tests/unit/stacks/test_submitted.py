@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from kitaru_nb.engine.engine import Engine
@@ -21,8 +23,11 @@ from kitaru_nb.model.execution import (
     queue_owner,
 )
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.stacks import submitted
 from kitaru_nb.stacks.launcher import Handle
+from kitaru_nb.stacks.local import Job
 from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.outcome import Outcome
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.stacks.submissions import note_queued, note_submitted, submission_of
 from kitaru_nb.stacks.submitted import _begin
@@ -107,6 +112,33 @@ def test_a_signal_ends_the_waiting(engine: Engine, settings: Settings, queued: A
     signals.noted = signal.SIGTERM
 
     assert _begin(replace(settings, lease=3600.0), queued.execution, queued.epoch, signals) is None
+
+
+def test_a_signal_between_the_attempt_and_its_first_cell_closes_the_attempt(
+    engine: Engine, queued: Attempt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler may have counted the time limit from when the job was submitted."""
+    cell = nbformat.v4.new_code_cell("open('ran', 'w').close()")
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nb = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    nbformat.write(nb, tmp_path / "n.ipynb")
+    ran = submitted.run
+
+    def run(job: Job, *, settings: Settings) -> Outcome:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ran(job, settings=settings)
+
+    monkeypatch.setattr(submitted, "run", run)
+
+    code = submitted.main([queued.execution, f"--epoch={queued.epoch}"])
+
+    execution = engine.journal.execution(queued.execution)
+    assert (code, execution.status, execution.reason) == (
+        143,
+        ExecutionStatus.INTERRUPTED,
+        "stopped by SIGTERM",
+    )
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_handle_that_is_put_on_record_late_does_not_hide_that_of_the_next_job(

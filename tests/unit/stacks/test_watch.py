@@ -68,6 +68,21 @@ def test_a_signal_from_before_the_attempt_began_counts() -> None:
             guard.check()
 
 
+def test_a_signal_between_two_parts_of_a_process_is_noted_by_both() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Signals() as whole:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with Signals() as later:
+            early = later.noted
+            os.kill(os.getpid(), signal.SIGINT)
+        still_noting = signal.getsignal(signal.SIGTERM)
+
+    assert early == signal.SIGTERM
+    assert (later.noted, whole.noted) == (signal.SIGINT, signal.SIGINT)
+    assert still_noting is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_handler_of_the_host_application_is_left_alone() -> None:
     def own(_signum: int, _frame: object) -> None:
         """Stand for the host's."""
