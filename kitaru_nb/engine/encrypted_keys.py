@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kitaru_nb.artifacts.vault import VAULT, Encrypted
+from kitaru_nb.engine.history import last_executions
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.llm.said import said_in
 from kitaru_nb.model.checkpoint import Checkpoint
@@ -33,11 +34,6 @@ def know_again(steps: Iterable[Checkpoint]) -> None:
 
 def encrypted_for(journal: Journal, identity: Identity) -> Iterator[object]:
     """What was kept with the records of a notebook's last executions."""
-    executions = (
-        journal.executions(notebook=identity.notebook, limit=20)
-        if identity.notebook
-        else journal.executions(identity=identity, limit=20)
-    )
-    for execution in executions:
+    for execution in last_executions(journal, identity):
         for step in journal.steps_within(execution.id):
             yield step.draft.data.get(_FIELD)

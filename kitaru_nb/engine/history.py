@@ -10,7 +10,9 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import Execution, Identity
 
-__all__ = ["History", "history_of", "left_later", "origin_of"]
+__all__ = ["History", "history_of", "last_executions", "left_later", "origin_of"]
+
+_LOOKED_AT = 20
 
 
 @dataclass(slots=True)
@@ -58,14 +60,17 @@ class History:
         return any(at > seq for at in self.created.get(below, ()))
 
 
+def last_executions(journal: Journal, identity: Identity) -> list[Execution]:
+    """Those of the notebook, or of what else the identity is, the newest first."""
+    if identity.notebook:
+        return journal.executions(notebook=identity.notebook, limit=_LOOKED_AT)
+    return journal.executions(identity=identity, limit=_LOOKED_AT)
+
+
 def history_of(journal: Journal, identity: Identity) -> History:
     """What all recorded steps of a notebook left in files, in its last executions."""
     history = History()
-    executions = (
-        journal.executions(notebook=identity.notebook, limit=20)
-        if identity.notebook
-        else journal.executions(identity=identity, limit=20)
-    )
+    executions = last_executions(journal, identity)
     steps = [step for execution in executions for step in journal.checkpoints(execution.id)]
     for execution in executions[:1]:  # what calls did in earlier ones, their cells or results stand for
         for served in _with_replayed(journal, execution):

@@ -46,10 +46,10 @@ class MovedFiles:
         if not self._before or kind not in _ON_FILES:
             return holds(what, digest)
         beside = [here for folder in self._before if (here := self._beside(path, folder)) is not None]
-        there = [here for here in beside if os.path.lexists(_file(here))]
+        there = [here for here in beside if _is_there(kind, here)]
         if not there:
             return holds(what, digest)
-        gone = not os.path.lexists(_file(path))
+        gone = not _is_there(kind, path)
         return all(holds(f"{kind}:{here}", digest) for here in there) and (gone or holds(what, digest))
 
     def _beside(self, path: str, folder: str) -> str | None:
@@ -57,6 +57,6 @@ class MovedFiles:
         return self._now + path[len(folder) :] if path.startswith(folder + os.sep) else None
 
 
-def _file(path: str) -> str:
-    """A path without the pattern of what was listed in it."""
-    return path.partition("|")[0]
+def _is_there(kind: str, path: str) -> bool:
+    """Whether there is what a condition names; with a folder it names the pattern that was listed in it."""
+    return os.path.lexists(path.rpartition("|")[0] if kind == "folder" else path)

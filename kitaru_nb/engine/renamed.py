@@ -12,12 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.execution import Identity
+from kitaru_nb.model.execution import Identity, default_output
 from kitaru_nb.model.file_mark import FileMark, mark_of
 
 __all__ = ["as_recorded", "file_of", "follow"]
 
-Outputs = Callable[[str], str]
 _SUFFIX = ".ipynb"  # what an editor calls `NAME.ipynb~` or `NAME.ipynb.bak` is not the notebook
 
 
@@ -26,23 +25,21 @@ def file_of(identity: Identity) -> FileMark | None:
     return None if identity.notebook is None else mark_of(identity.notebook)
 
 
-def as_recorded(journal: Journal, identity: Identity, output_of: Outputs | None = None) -> Identity:
+def as_recorded(journal: Journal, identity: Identity) -> Identity:
     """What is about to be run, as the record calls it so far: for whoever only reads. See `follow`."""
     name = identity.notebook
     known = name if name is None else _recorded_name(journal, name)
     if name is None or known is None or known == name:
         return identity
-    return _renaming(name, known, output_of)(identity)
+    return _renaming(name, known)(identity)
 
 
-def follow(journal: Journal, identity: Identity, output_of: Outputs | None = None) -> Identity:
+def follow(journal: Journal, identity: Identity) -> Identity:
     """Have the record call a notebook what it is called now, before it is run.
 
     Args:
         journal: Where it is on record.
         identity: What is about to be run.
-        output_of: Where a run of a notebook is saved unless told otherwise: such an output is
-            called like its notebook.
 
     Returns:
         What is to be run: with its name of today where the identity has one of before.
@@ -52,13 +49,13 @@ def follow(journal: Journal, identity: Identity, output_of: Outputs | None = Non
         return identity
     mark = mark_of(name)
     if mark is not None:
-        _leave(journal, name, mark, output_of)
+        _leave(journal, name, mark)
     known = _recorded_name(journal, name)
     if known == name:
         return identity
     if mark is None:
         return replace(identity, notebook=known)
-    journal.rename(known, name, _renaming(known, name, output_of))
+    journal.rename(known, name, _renaming(known, name))
     return identity
 
 
@@ -76,7 +73,7 @@ def _recorded_name(journal: Journal, notebook: str) -> str:
     return known if journal.number_of_file(known) == mark.number else notebook
 
 
-def _leave(journal: Journal, name: str, mark: FileMark, output_of: Outputs | None) -> None:
+def _leave(journal: Journal, name: str, mark: FileMark) -> None:
     """What has run under this name is another file's, which is called something else in the same folder."""
     number = journal.number_of_file(name)
     if number is None or number == mark.number:
@@ -94,18 +91,16 @@ def _leave(journal: Journal, name: str, mark: FileMark, output_of: Outputs | Non
             continue
         if journal.number_of_file(path) == mark.number:  # the two have swapped names
             aside = f"{path}.{mark.number}"  # found there by the file, see `_recorded_name`
-            journal.rename(path, aside, _renaming(path, aside, output_of))
-        journal.rename(name, path, _renaming(name, path, output_of))
+            journal.rename(path, aside, _renaming(path, aside))
+        journal.rename(name, path, _renaming(name, path))
 
 
-def _renaming(old: str, new: str, output_of: Outputs | None) -> Callable[[Identity], Identity]:
-    """What an identity that names a notebook is once that is called `new`."""
+def _renaming(old: str, new: str) -> Callable[[Identity], Identity]:
+    """What an identity that names a notebook is once that is called `new`, and its default output like it."""
 
     def renamed(before: Identity) -> Identity:
-        output = before.output
-        if output_of is not None and output == output_of(old):
-            output = output_of(new)
         if before.notebook == old:
+            output = default_output(new) if before.output == default_output(old) else before.output
             return replace(before, notebook=new, output=output)
         if before.file == old:  # a flow that is defined in it, and called like it
             _, colon, qualname = (before.flow or "").partition(":")

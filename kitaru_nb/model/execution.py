@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NewType
 
 __all__ = [
+    "OUTPUT_ENDING",
     "Attempt",
     "Execution",
     "ExecutionId",
@@ -21,6 +22,7 @@ __all__ = [
     "Identity",
     "Owner",
     "current_owner",
+    "default_output",
     "is_alive",
     "new_execution_id",
     "owner_of",
@@ -30,6 +32,7 @@ __all__ = [
 ExecutionId = NewType("ExecutionId", str)
 """``ex_`` and 26 characters that sort by time of creation (a ULID, in lower case)."""
 
+OUTPUT_ENDING = ".out.ipynb"
 _QUEUED = "queued"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 
@@ -84,6 +87,11 @@ class Identity:
     def interactive(self) -> bool:
         """Whether a person runs the cells (no output notebook is written)."""
         return self.flow is None and self.output is None
+
+
+def default_output(notebook: str) -> str:
+    """Where a run of `notebook` is saved unless told otherwise: ``<stem>.out.ipynb`` beside it."""
+    return notebook.removesuffix(".ipynb") + OUTPUT_ENDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,14 @@ from kitaru_nb.engine.plan import CellPlan, PlannedCell, foresee
 from kitaru_nb.engine.renamed import as_recorded
 from kitaru_nb.errors import KitaruError, NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
-from kitaru_nb.model.execution import Attempt, Execution, ExecutionId, ExecutionStatus, Identity
+from kitaru_nb.model.execution import (
+    Attempt,
+    Execution,
+    ExecutionId,
+    ExecutionStatus,
+    Identity,
+    default_output,
+)
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.wait import OnWait
 from kitaru_nb.stacks.edits import OnChange, refuse_edited, settled
@@ -37,7 +44,6 @@ from kitaru_nb.stacks.kernels import python_kernel
 from kitaru_nb.stacks.notebooks import (
     Step,
     check_output,
-    default_output,
     give_stable_ids,
     is_remote,
     local_path,
@@ -238,7 +244,7 @@ def plan(job: Job, *, settings: Settings) -> Plan:
         return Plan(None, steps, (), foresee(_headless(steps), (), holds=file_holds))
     with closing(engine), engine.trust.accepting(job.trust):
         identity = identity_of(nb, job.notebook, output, stack=settings.stack)
-        identity = as_recorded(engine.journal, identity, default_output)
+        identity = as_recorded(engine.journal, identity)
         execution = _continued(engine, job, identity)
         path = local_path(job.notebook)
         moved = MovedFiles.of(engine.journal, identity.notebook, now=path)

@@ -23,13 +23,13 @@ from papermill.iorw import papermill_io
 
 from kitaru_nb.analysis.directive import NO_CHECKPOINT
 from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.model.execution import OUTPUT_ENDING, default_output
 from kitaru_nb.stacks.remote import is_remote
 
 __all__ = [
     "PARAMETERS",
     "Step",
     "check_output",
-    "default_output",
     "give_stable_ids",
     "is_remote",
     "json_parameters",
@@ -45,7 +45,6 @@ __all__ = [
 PARAMETERS = "cell:injected-parameters"
 """The step of the cell in which papermill sets parameters."""
 
-_OUT = ".out.ipynb"
 _SKIP = "skip-execution"
 _INJECTED = "injected-parameters"
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
@@ -131,12 +130,6 @@ def parse_notebook(text: str, path: str) -> NotebookNode:
         ) from error
     _check_shape(nb, path)
     return nb
-
-
-def default_output(notebook: str) -> str:
-    """Where a run of `notebook` is saved unless told otherwise: ``<stem>.out.ipynb`` beside it."""
-    stem = notebook.removesuffix(".ipynb")
-    return stem + _OUT
 
 
 def check_output(notebook: str | None, output: str) -> None:
@@ -337,7 +330,7 @@ def _is_special(path: Path) -> bool:
 def _nearby(path: Path) -> str:
     folder = path.parent
     known = [p.name for p in folder.glob("*.ipynb")] if folder.is_dir() else []
-    sources = sorted(name for name in known if not name.endswith(_OUT)) or known
+    sources = sorted(name for name in known if not name.endswith(OUTPUT_ENDING)) or known
     stems = {Path(name).stem: name for name in sources}
     found = get_close_matches(path.stem, stems, 1)
     return str(folder / stems[found[0]]) if found else "a path to a .ipynb file"

@@ -19,7 +19,7 @@ from kitaru_nb.stacks.bundle import Bundle, bundle_of, keep
 from kitaru_nb.stacks.environment import differences
 from kitaru_nb.stacks.launcher import Handle, Launcher, Launchers, RunSpec
 from kitaru_nb.stacks.local import Job, check, parameterized
-from kitaru_nb.stacks.notebooks import default_output, is_remote
+from kitaru_nb.stacks.notebooks import is_remote
 from kitaru_nb.stacks.open import chosen_stack
 from kitaru_nb.stacks.parts import folders_of
 from kitaru_nb.stacks.submissions import (
@@ -91,7 +91,7 @@ def submit(
         else:
             nb, output = parameterized(job)
             identity = identity_of(nb, job.notebook, output, stack=stack)
-            identity = follow(engine.journal, identity, default_output)
+            identity = follow(engine.journal, identity)
             attempt, _ = engine.journal.start(
                 identity, owner=queue_owner(stack), tags=job.tags, new=job.new, file=file_of(identity)
             )
@@ -141,7 +141,7 @@ def submitted_before(engine: Engine, job: Job) -> ExecutionId | None:
     else:
         nb, output = parameterized(job)
         identity = identity_of(nb, job.notebook, output, stack=engine.settings.stack)
-        identity = follow(engine.journal, identity, default_output)
+        identity = follow(engine.journal, identity)
         newest = engine.journal.executions(identity=identity, limit=1)
         if not newest:
             return None

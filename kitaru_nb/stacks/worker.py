@@ -41,7 +41,6 @@ from kitaru_nb.stacks.masking import mask_in_place, masked_parameters, quiet_log
 from kitaru_nb.stacks.notebooks import (
     Step,
     check_output,
-    default_output,
     give_stable_ids,
     json_parameters,
     local_path,
@@ -242,7 +241,7 @@ def _execute(
             engine.trust.accept_all()
         if run.attempt is None:
             if run.execution is None:
-                identity = follow(engine.journal, identity, default_output)
+                identity = follow(engine.journal, identity)
             refuse_edited(engine, _before(engine, identity, run), nb, run.on_change)
         attempt, continues = (run.attempt, True) if run.attempt is not None else _start(engine, identity, run)
         if run.attempt is None:

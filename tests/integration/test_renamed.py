@@ -133,6 +133,19 @@ def test_a_headless_run_goes_on_under_the_new_name(tmp_path: Path) -> None:
     assert (tmp_path / "nightly.out.ipynb").exists()
 
 
+def test_a_headless_run_goes_on_where_the_notebook_was_opened_by_hand_first(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["tick('a')", "if once('b'): 1 / 0"])
+    notebook.kitaru("run", "work.ipynb", "--no-progress")
+    renamed = notebook.path.rename(tmp_path / "nightly.ipynb")
+    home = Path(os.environ["KITARU_NB_HOME"])
+
+    with Kernel(home, notebook=renamed, cwd=tmp_path) as kernel:
+        assert kernel.run(step("x"), cell="9").ok
+    resumed = notebook.kitaru("run", "nightly.ipynb", "--no-progress")
+
+    assert (resumed.code, notebook.ticks()) == (0, ["a"]), resumed.stderr
+
+
 def test_an_output_that_was_named_stays_where_it_is(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')", "if once('b'): 1 / 0"])
     notebook.kitaru("run", "work.ipynb", "-o", "night.ipynb", "--no-progress")

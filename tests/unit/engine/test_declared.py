@@ -136,6 +136,15 @@ def test_an_etag_tells_without_the_content(site: Site) -> None:
     assert one == same != other
 
 
+def test_a_weak_etag_tells_nothing(site: Site) -> None:
+    site.tag = 'W/"v1"'
+    one = looked_up({"it": site.address})
+
+    site.content = b"two"
+
+    assert looked_up({"it": site.address}) != one
+
+
 @pytest.mark.parametrize("status", [404, 500])
 def test_an_address_that_does_not_answer_is_an_error_before_the_cell_runs(
     start: Start, site: Site, status: int

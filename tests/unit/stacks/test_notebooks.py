@@ -12,7 +12,6 @@ from papermill.iorw import papermill_io, write_ipynb
 from kitaru_nb.errors import UsageError
 from kitaru_nb.stacks.notebooks import (
     check_output,
-    default_output,
     give_stable_ids,
     is_remote,
     json_parameters,
@@ -146,10 +145,6 @@ def test_steps_are_the_code_cells_that_run() -> None:
         (4, "plain", True),
     ]
     assert steps[0].step == f"cell:{nb.cells[0]['id']}"
-
-
-def test_the_default_output_stands_beside_the_notebook() -> None:
-    assert default_output("/work/train.ipynb") == "/work/train.out.ipynb"
 
 
 def test_the_source_is_refused_as_output_also_through_a_link(tmp_path: Path) -> None:
