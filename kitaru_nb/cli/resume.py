@@ -22,6 +22,7 @@ from kitaru_nb.cli.run import (
     say_waiting,
 )
 from kitaru_nb.engine.addresses import held_up_by
+from kitaru_nb.engine.allowance import SET
 from kitaru_nb.engine.budget_stops import is_lifted
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
@@ -33,7 +34,7 @@ from kitaru_nb.stacks.begun import is_vouched_for
 from kitaru_nb.stacks.collecting import collect
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of, status_line
-from kitaru_nb.stacks.resuming import can_go_on, job_again, resumable
+from kitaru_nb.stacks.resuming import can_go_on, is_by_hand, job_again, resumable
 from kitaru_nb.stacks.settings import begun_after, parse_duration, resolve
 from kitaru_nb.stacks.whereabouts import engine_with
 
@@ -71,7 +72,8 @@ def resume_executions(
         timeout: As there.
         log_output: As there.
         dry_run: As there.
-        budget: What each may cost from now on, in US dollars.
+        budget: What each may cost from now on, in US dollars. An execution that is run by hand in a
+            kernel is told so, and goes on when its cell is run again.
         suspend_exit: As there.
         json: As there.
         progress: As there.
@@ -85,6 +87,11 @@ def resume_executions(
     check_exit(suspend_exit)
     seconds = None if timeout is None else parse_duration(timeout, what="--timeout")
     dollars = dollars_of(budget)
+    if dollars is not None and len(executions) == 1:
+        by_hand = _raised_by_hand(executions[0], dollars)
+        if by_hand is not None:
+            print_json(execution_json(by_hand)) if json else print(_run_its_cell(by_hand, dollars))
+            return int(Exit.COMPLETED)
     if all:
         settings = resolve()
         chosen = [(settings, e) for e in _all_resumable(settings, tag=tag, since=since, dollars=dollars)]
@@ -117,6 +124,20 @@ def resume_executions(
         worst = _do_flows(flows, budget=dollars, **{**options, "json": False, "several": True})
         return do(jobs, retries=retries, **{**options, "several": True}) or worst
     return do(jobs, retries=retries, **options)
+
+
+def _raised_by_hand(text: str, dollars: float) -> Execution | None:
+    """An execution of a notebook that is run by hand, which may cost this from now on; None for another."""
+    with closing(engine_with(text)) as engine:
+        found = find_execution(engine.journal, text)
+        if not is_by_hand(found):
+            return None
+        engine.journal.record_event(found.id, SET, {"limit": dollars})
+        return engine.journal.execution(found.id)
+
+
+def _run_its_cell(execution: Execution, dollars: float) -> str:
+    return f"`{execution.id}` may cost ${dollars:g} from now on: run the cell that waits for it again"
 
 
 def _say_doubts(todo: Sequence[Todo]) -> None:

@@ -10,7 +10,10 @@ from kitaru_nb.errors import BudgetWarning
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.model.execution import ExecutionId
 
-__all__ = ["Allowance"]
+__all__ = ["SET", "Allowance"]
+
+SET = "budget.set"
+"""The kind of event that says what an execution may cost from then on."""
 
 _SETTING = "setting"
 
@@ -56,29 +59,33 @@ class Allowance:
 
     def set_for(self, execution: ExecutionId) -> None:
         """Make the execution's budget, with what it has cost so far."""
-        said, by_setting = self._said(execution)
-        setting = self._engine.settings.budget
-        if self._called:
-            said, setting = None if by_setting else said, None
-        limit = self._asked if self._asked is not None else said
-        if limit is None or (by_setting and self._asked is None and setting is not None):
-            limit = setting
+        limit = self._limit(execution, self._engine.settings.budget)
         if limit is None:
             self.budget = None
             return
-        if self._asked is not None and said != limit:
-            self._engine.journal.record_event(execution, "budget.set", {"limit": limit})
-        known = self._engine.journal.execution(execution)
-        typed = f"kitaru-nb resume {execution} --budget "
-        if known.identity.interactive and known.identity.flow is None:
-            typed = "in a new kernel, KITARU_NB_BUDGET="
+        if self._asked is not None and self._said(execution)[0] != limit:
+            self._engine.journal.record_event(execution, SET, {"limit": limit})
         self.budget = Budget(
             limit,
-            spent=known.cost or 0.0,
+            spent=self._engine.journal.execution(execution).cost or 0.0,
             name="the budget of the execution",
-            raised=lambda amount: typed + amount,
+            raised=f"kitaru-nb resume {execution} --budget {{}}".format,
             warn=self.warn,
         )
+
+    def raised(self, setting: float | None) -> None:
+        """Take in that somebody has raised the limit while this ran; `setting` is what the setting is now."""
+        limit = None if self.budget is None else self._limit(self._execution(), setting)
+        if self.budget is not None and limit is not None:
+            self.budget.raise_to(limit)
+
+    def _limit(self, execution: ExecutionId, setting: float | None) -> float | None:
+        said, by_setting = self._said(execution)
+        if self._called:
+            said, setting = None if by_setting else said, None
+        if self._asked is not None:
+            return self._asked
+        return setting if said is None or (by_setting and setting is not None) else said
 
     def keep(self, execution: ExecutionId) -> None:
         """Later attempts have this limit, too, unless told another.
@@ -89,7 +96,7 @@ class Allowance:
             return
         if self._said(execution)[0] != self.budget.limit:
             data = {"limit": self.budget.limit, "by": _SETTING}
-            self._engine.journal.record_event(execution, "budget.set", data)
+            self._engine.journal.record_event(execution, SET, data)
 
     def warn(self, sentence: str) -> None:
         """A limit is nearly spent: on record, and said where the code runs."""
@@ -106,5 +113,5 @@ class Allowance:
             and journal.suspended(execution) is None
         ):
             return None, False  # nothing was called yet, so no budget was looked at
-        said = [event.data for event in journal.events(execution) if event.kind == "budget.set"]
+        said = [event.data for event in journal.events(execution) if event.kind == SET]
         return (float(said[-1]["limit"]), said[-1].get("by") == _SETTING) if said else (None, False)

@@ -570,6 +570,17 @@ class Book(ProcessBound):
             self._load()
             self.allowance.set_for(self.execution)
 
+    def read_settings_again(self) -> None:
+        """Take in prices and limits as they are now: a call was refused under those of before.
+
+        Raises:
+            UsageError: what a person has set now does not fit.
+        """
+        now = self.engine.settings.now()
+        self.prices = Prices(now.prices)
+        with self._lock:
+            self.allowance.raised(now.budget)
+
     def keep_limit(self) -> None:
         """A budget has stopped something: later attempts have this limit, too, unless told another."""
         with self._lock:

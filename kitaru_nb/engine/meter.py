@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from types import FrameType
 from typing import Any
 
@@ -34,6 +35,7 @@ __all__ = ["budget", "current_meter", "install", "meter_of_scope", "record_usage
 ANSWER = "answer"
 REQUEST = "request"
 _WHOLE, _ANSWER_ONLY, _NOTHING = "store", "redact", "off"
+_PRICED = "in US dollars per million tokens; to keep it: [tool.kitaru_nb.prices] in pyproject.toml"
 
 
 def install() -> None:
@@ -70,7 +72,7 @@ class ScopeMeter:
         """A recorded answer, or leave to make the call; see `reserve` for a caller that `waits`.
 
         Raises:
-            Suspended: it would exceed a budget, or has no price under one.
+            Suspended: it would exceed a budget, or has no price under one, also as they are now.
             UntrustedError: the recorded answer was signed by nobody whom you trust.
         """
         scope, key = self._scope, model_key(request)
@@ -80,8 +82,10 @@ class ScopeMeter:
             if answer is not None:
                 return answer
         scope.refuse_stopped()
-        budgets = list(scope.budgets())
-        reserved = reserve(request, budgets, scope.book.prices, waits=waits)
+        reserved = reserve(request, list(scope.budgets()), scope.book.prices, waits=waits)
+        if isinstance(reserved, Refusal):
+            scope.read_settings_again()
+            reserved = reserve(request, list(scope.budgets()), scope.book.prices, waits=waits)
         if isinstance(reserved, Busy):
             return reserved
         if isinstance(reserved, Refusal):
@@ -235,7 +239,10 @@ def stop_at_budget(scope: Scope, refusal: Refusal) -> Suspended:
     data |= {"suggested": refusal.suggested, "scope": scope.path}
     scope.book.engine.journal.record_event(scope.book.execution, STOPPED, data)
     scope.book.keep_limit()
-    stopped = Suspended(f"{refusal.message}\n  Try: {refusal.hint}")
+    hint = refusal.hint
+    if refusal.kind == "no-price":
+        hint = f"KITARU_NB_PRICES={quote(hint)} kitaru-nb resume {scope.book.execution}\n  {_PRICED}"
+    stopped = Suspended(f"{refusal.message}\n  Try: {hint}")
     stopped.kind = refusal.kind
     scope.suspend(stopped)
     return stopped

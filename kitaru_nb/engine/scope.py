@@ -361,10 +361,17 @@ class Scope(ProcessBound):
     def budgets(self) -> Iterator[Budget]:
         """Every limit that a model call in this scope counts against, those of executions last."""
         yield from self._limits_around()
+        yield from (book.budget for book in self._books_around() if book.budget is not None)
+
+    def read_settings_again(self) -> None:
+        """See `Book.read_settings_again`: for this execution, and for those that call it."""
+        for book in self._books_around():
+            book.read_settings_again()
+
+    def _books_around(self) -> Iterator[Book]:
         scope: Scope | None = self
         while scope is not None:
-            if scope.book.budget is not None:
-                yield scope.book.budget
+            yield scope.book
             scope = scope.root.around
 
     def _limits_around(self) -> Iterator[Budget]:

@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Any
 
 from kitaru_nb.llm.meter import Busy, ModelRequest, Waits
-from kitaru_nb.llm.prices import Prices, price_hint
+from kitaru_nb.llm.prices import Prices
 from kitaru_nb.model.cost import Usage
 
 __all__ = ["DEFAULT_OUTPUT_TOKENS", "WARN_AT", "Budget", "Refusal", "Reservation", "reserve", "worst_cost"]
@@ -42,7 +42,7 @@ class Refusal:
     Attributes:
         kind: ``"over-budget"`` or ``"no-price"``.
         message: What and why, in the words of `kitaru_nb.errors`.
-        hint: What to type now.
+        hint: What to type now; without a price, what `KITARU_NB_PRICES` has to be.
         limit: The limit in US dollars.
         spent: What has been spent of it.
         over: By how much the call would have gone over it; None without a price.
@@ -128,6 +128,12 @@ class Budget:
                 return None
             spent, reserved = self._spent, self._reserved
         return self._refusal(amount, over, spent, reserved)
+
+    def raise_to(self, limit: float) -> None:
+        """Allow more from now on; a lower limit changes nothing."""
+        with self._lock:
+            if (raised := _exact(limit)) > self._limit:
+                self._limit, self._warned = raised, self._spent >= raised * WARN_AT
 
     def give_back(self, amount: Decimal, spent: Decimal = Decimal(0)) -> None:
         """End a reservation of `amount`, of which so much was `spent` (it may be more)."""
@@ -239,7 +245,7 @@ def reserve(
         return Reservation((), Decimal(0))
     amount = worst_cost(request, prices)
     if amount is None:
-        return _without_price(request, budgets[0])
+        return _without_price(request, budgets[0], prices)
     made = Reservation(budgets, amount)
     before = _under_way(made, waits)  # what ends meanwhile has left room
     with _open_lock:
@@ -290,12 +296,12 @@ def worst_cost(request: ModelRequest, prices: Prices) -> Decimal | None:
     return prices.exact(usage, request.model, provider=request.provider)
 
 
-def _without_price(request: ModelRequest, budget: Budget) -> Refusal:
+def _without_price(request: ModelRequest, budget: Budget, prices: Prices) -> Refusal:
     model = request.model or "the model"
     return Refusal(
         kind="no-price",
         message=f"`{model}` has no price, so a budget cannot be kept: its first call was not made",
-        hint=price_hint(model),
+        hint=prices.setting_with(model),
         limit=budget.limit,
         spent=budget.spent,
     )

@@ -65,7 +65,12 @@ class Prices:
     """
 
     def __init__(self, table: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        self._table = {name: _price(name, entry) for name, entry in (table or {}).items()}
+        self._given = dict(table or {})
+        self._table = {name: _price(name, entry) for name, entry in self._given.items()}
+
+    def setting_with(self, model: str) -> str:
+        """The setting `prices` as JSON, with an example of a price for `model` in it."""
+        return json.dumps({**self._given, model: {"input": 0.15, "output": 0.60}})
 
     def cost(
         self, usage: Usage, *models: str | None, provider: str | None = None, at: datetime | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,7 @@ class Settings:
         prices: Of models, per million tokens; before all other prices.
         notify: Who is told about runs that nobody watches.
         sources: For each setting, where its value came from; `doctor` prints it.
+        again: Reads them anew, from the same places; None where they were read from none.
     """
 
     home: Path
@@ -114,3 +115,12 @@ class Settings:
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notify: Notify = NOBODY
     sources: Mapping[str, str] = field(default_factory=dict)
+    again: Callable[[], Settings] | None = field(default=None, compare=False, repr=False)
+
+    def now(self) -> Settings:
+        """What the same places say now: what a person has raised while this ran.
+
+        Raises:
+            UsageError: one of them has a value that does not fit.
+        """
+        return self if self.again is None else self.again()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -100,9 +101,9 @@ class NotebookFront:
     def stopped(self, suspended: Suspended) -> None:
         """A budget has stopped the cell: what it cost so far, the limit, and what to type."""
         if not self._hooks.quiet:
+            said = _as_magics(str(suspended))
             display.say(
-                self._hooks.shell,
-                f"kitaru: waits for a larger budget: {suspended}\n  then run this cell again",
+                self._hooks.shell, f"kitaru: waits for a larger budget: {said}\n  then run this cell again"
             )
 
     def _say(self, wait: Wait, text: str, *, update: bool = False, named: bool = True) -> None:
@@ -119,6 +120,16 @@ def _answer(wait: Wait) -> str:
     if wait.answered_by is None:
         return "nobody answered in time"
     return f"{json.dumps(wait.answer, ensure_ascii=False)}, by {wait.answered_by}"
+
+
+def _as_magics(text: str) -> str:
+    """What a budget has stopped, with what is typed in a cell instead of a terminal."""
+    text = text.replace("Try: kitaru-nb ", "Try: %kitaru ", 1)
+    if "Try: KITARU_NB_" not in text:
+        return text
+    said, _, typed = text.partition("Try: ")
+    command, _, more = typed.partition("\n")
+    return f"{said}Try: %env {shlex.split(command)[0]}\n{more}"
 
 
 def _as_magic(wait: Wait) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "can_go_on",
     "go_on",
     "has_its_answer",
+    "is_by_hand",
     "job_again",
     "refuse_waiting",
     "resumable",
@@ -45,6 +46,11 @@ def can_go_on(execution: Execution) -> bool:
     return execution.status.continues and execution.identity.is_headless and _has_files(execution)
 
 
+def is_by_hand(execution: Execution) -> bool:
+    """Whether a person runs it, cell by cell, in a kernel."""
+    return execution.identity.flow is None and not execution.identity.is_headless
+
+
 def resumable(execution: Execution) -> Execution:
     """`execution`, when it is one that a command can go on with.
 
@@ -53,7 +59,7 @@ def resumable(execution: Execution) -> Execution:
     """
     if execution.identity.flow is not None and execution.status.continues:
         return execution
-    if execution.identity.flow is None and not execution.identity.is_headless:
+    if is_by_hand(execution):
         raise UsageError(
             f"`{execution.id}` is run by hand in a kernel, not by a command",
             kind="interactive-execution",

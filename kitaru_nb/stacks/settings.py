@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def resolve(
             names where it was found.
     """
     here = (cwd or _current_folder()).absolute()
+    again = partial(resolve, environ=environ, cwd=here, place=place, in_notebook=in_notebook, **overrides)
     chosen: dict[str, object] = {}
     sources: dict[str, str] = {}
     variables = os.environ if environ is None else environ
@@ -110,7 +112,11 @@ def resolve(
     chosen["place"] = place
     if "home" not in chosen:
         chosen["home"] = platformdirs.user_data_path("kitaru-nb", appauthor=False)
-    settings = Settings(**chosen, sources={n: sources.get(n, "default") for n in NAMES})  # type: ignore[arg-type] # each value was read by its own reader
+    settings = Settings(
+        **chosen,  # type: ignore[arg-type] # each value was read by its own reader
+        sources={n: sources.get(n, "default") for n in NAMES},
+        again=again,
+    )
     _check_lease(settings)
     return settings
 

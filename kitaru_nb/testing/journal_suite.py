@@ -178,6 +178,18 @@ class JournalSuite(WaitPromises, ClaimPromises):
         renamed = [e.data for e in other.events(first.execution) if e.kind == "notebook.renamed"]
         assert renamed == [{"from": old, "to": new}]
 
+    def test_who_has_asked_for_a_name_hears_of_another_one_at_once(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        first, _ = journal.start(self.notebook, owner=current_owner())
+        old, new = str(self.notebook.notebook), "/home/ana/fit.ipynb"
+        asked = [each.notebook_of(first.execution) for each in (journal, other, journal, other)]
+
+        other.rename(old, new, lambda each: replace(each, notebook=new))
+
+        assert asked == [old] * 4
+        assert [each.notebook_of(first.execution) for each in (other, journal, other)] == [new] * 3
+
     def test_the_old_name_is_free_for_another_notebook(self, journal: Journal) -> None:
         first, _ = journal.start(self.notebook, owner=current_owner())
         journal.finish(first, ExecutionStatus.FAILED)

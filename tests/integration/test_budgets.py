@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import FakeLLM, fake_llm
 from tests.integration.headless import Notebook
-from tests.integration.kernel import Kernel
+from tests.integration.kernel import Kernel, Ran
 
 ASK = """
 import httpx
@@ -115,10 +117,20 @@ def test_a_model_without_a_price_is_not_asked_and_the_command_that_sets_one_is_t
 
     assert stopped.code == 75, stopped.stderr
     assert "`my-own-model` has no price" in stopped.stderr
-    assert "[tool.kitaru_nb.prices]" in stopped.stderr
     assert without.code == 0, without.stderr
     assert llm.requests == 1, "where nothing limits it, it is asked, and has no price"
-    assert work.executions()[0].cost is None
+    newest, waiting = work.executions()
+    assert newest.cost is None
+
+    (command,) = (line for line in stopped.stderr.splitlines() if "Try: " in line)
+    setting, *typed = shlex.split(command.partition("Try: ")[2])
+    done = work.kitaru(*typed[1:], env=dict([setting.split("=", 1)]))
+
+    assert typed == ["kitaru-nb", "resume", waiting.id]
+    assert done.code == 0, done.stderr
+    assert work.executions()[1].cost == pytest.approx(
+        (llm.calls[-1].tokens.input * 0.15 + llm.calls[-1].tokens.output * 0.6) / 1e6
+    )
 
 
 def test_the_budget_of_a_cell_stops_that_cell_and_raising_it_goes_on(tmp_path: Path, llm: FakeLLM) -> None:
@@ -149,6 +161,75 @@ def test_the_budget_of_a_cell_stops_that_cell_and_raising_it_goes_on(tmp_path: P
     assert other.ok
     assert done.result == "6"
     assert llm.requests == 6 + 1
+
+
+def test_a_budget_is_raised_by_what_the_cell_says_while_its_kernel_lives(
+    tmp_path: Path, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITARU_NB_BUDGET", "0.0003")
+    cell = "%%checkpoint\nanswers = [ask(f'a{n}') for n in range(9)]\nlen(answers)"
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(ASK.format(url=llm.openai_url), cell="a")
+
+        stopped = kernel.run(cell, cell="b")
+        paid = llm.requests
+        (typed,) = re.findall(r"Try: (%kitaru resume ex_\w+ --budget [\d.]+) or more", said_by(stopped))
+        told = kernel.run(typed, cell="c")
+        done = kernel.run(cell, cell="b")
+        more = kernel.run("ask('more')", cell="d")
+
+    assert 0 < paid < 9
+    assert "may cost $0.01 from now on" in told.outputs[0]["text"]
+    assert done.result == "9"
+    assert more.ok
+    assert llm.requests == 9 + 1, "nothing was paid again"
+
+
+def said_by(ran: Ran) -> str:
+    (said,) = ran.outputs
+    return str(said["data"]["text/plain"])
+
+
+def test_a_setting_that_is_raised_while_the_kernel_lives_counts(
+    tmp_path: Path, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITARU_NB_BUDGET", "0.0003")
+    cell = "%%checkpoint\nanswers = [ask(f'a{n}') for n in range(9)]\nlen(answers)"
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(ASK.format(url=llm.openai_url), cell="a")
+
+        stopped = kernel.run(cell, cell="b")
+        kernel.run("%env KITARU_NB_BUDGET=0.0002", cell="c")
+        still = kernel.run(cell, cell="b")
+        kernel.run("%env KITARU_NB_BUDGET=1", cell="c")
+        done = kernel.run(cell, cell="b")
+
+    assert stopped.ename == still.ename == "Suspended"
+    assert done.result == "9"
+    assert llm.requests == 9
+
+
+@pytest.mark.parametrize("way", ["what the cell says", "pyproject.toml"])
+def test_a_price_is_set_while_the_kernel_lives(
+    tmp_path: Path, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setenv("KITARU_NB_BUDGET", "5")
+    cell = "%%checkpoint\nask('a', model='my-own-model')"
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(ASK.format(url=llm.openai_url), cell="a")
+
+        stopped = kernel.run(cell, cell="b")
+        if way == "pyproject.toml":
+            table = '[tool.kitaru_nb.prices]\n"my-*" = { input = 0.15, output = 0.6 }\n'
+            (tmp_path / "pyproject.toml").write_text(table)
+        else:
+            (typed,) = re.findall(r"Try: (%env .*)", said_by(stopped))
+            kernel.run(typed, cell="c")
+        done = kernel.run(cell, cell="b")
+
+    assert stopped.ename == "Suspended"
+    assert done.result == "'answer to a'"
+    assert llm.requests == 1
 
 
 def test_calls_at_once_do_not_exceed_a_budget_together(tmp_path: Path, llm: FakeLLM) -> None:

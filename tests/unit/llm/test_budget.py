@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import threading
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from decimal import Decimal
@@ -219,11 +218,14 @@ def test_many_threads_that_cross_the_line_say_it_once():
 def test_a_model_without_a_price_is_refused_with_what_sets_one():
     budget = Budget(10)
 
-    refused = reserve(request(model="mine"), [budget], Prices())
+    prices = Prices({"other": {"input": 1, "output": 2}})
+    refused = reserve(request(model="mine"), [budget], prices)
 
     assert refused.kind == "no-price"
     assert "`mine` has no price" in refused.message
-    assert tomllib.loads(refused.hint)["tool"]["kitaru_nb"]["prices"]["mine"]["input"] > 0, "as it is pasted"
+    table = json.loads(refused.hint)
+    assert table.pop("mine")["input"] > 0
+    assert table == {"other": {"input": 1, "output": 2}}, "the setting takes the place of all others"
     assert budget.left == 10
 
 
