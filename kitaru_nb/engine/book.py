@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ from kitaru_nb.model.execution import Attempt, ExecutionId
 __all__ = ["Book"]
 
 _TRIES = 3
+_LOOK_SECONDS = 0.1
 _REMOVED = ("values-removed", "unknown-artifact")
 
 
@@ -126,6 +128,8 @@ class Book(ProcessBound):
         self._finished: set[str] = set()
         self._shares = Shares()
         self._runs = 0
+        self._refused = False
+        self._looked = float("-inf")
         minding_forks(self)
 
     def before_fork(self) -> None:
@@ -429,6 +433,23 @@ class Book(ProcessBound):
             and scope.is_free(found)
         )
 
+    def refuse_unrecordable(self) -> None:
+        """Raise where what is about to run, or to be paid for, could not be put on record.
+
+        Once something could not be, a write is tried before the next: a disk that fails may look as
+        if it had room, and an owner that was superseded hears of it only as it writes.
+
+        Raises:
+            StoreError: there is no room, or nothing can be written.
+            ConflictError: kind ``superseded``.
+        """
+        if self._refused:
+            self.engine.check()
+            self.engine.journal.heartbeat(self.attempt)
+        elif time.monotonic() - self._looked > _LOOK_SECONDS:  # a look costs as much as a small call
+            self.engine.check()
+            self._looked = time.monotonic()
+
     def record(
         self,
         scope: Scope,
@@ -461,9 +482,11 @@ class Book(ProcessBound):
             rest = {name: value for name, value in entry.fields.items() if name not in ("code", "source")}
             try:
                 checkpoint = self._commit(draft.having(**rest), entry, scope.root.run)
-            except BaseException:
+            except BaseException as error:
+                self._refused = isinstance(error, (StoreError, ConflictError))
                 self._origins.discard(entry.fields.get("origin"))  # `elsewhere` may give it again
                 raise
+            self._refused = False
             if status is not CheckpointStatus.FAILED:
                 self._add(checkpoint)
                 scope.consume(checkpoint, own=True)

@@ -332,9 +332,11 @@ class Call(ProcessBound):
 
         Raises:
             KeyboardInterrupt: what is around it was stopped before.
+            StoreError: it could not be put on record; it has not begun.
         """
         assert self.inner is not None
         self.scope.refuse_stopped()
+        self.scope.book.refuse_unrecordable()
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()
         with self._outside.running(self.inner):
             yield
@@ -421,6 +423,7 @@ class Call(ProcessBound):
         """The call failed and is made once more; what came to its end inside it is given again."""
         assert self.inner is not None
         self.inner.refuse_stopped()
+        self.scope.book.refuse_unrecordable()
         self.inner = self.inner.once_more()
         self._outside.go_on(self.inner)
         self._started_at, self._started = datetime.now(UTC), time.perf_counter()

@@ -361,7 +361,8 @@ def map_all(
 
     All calls are made though one fails; then the first failure is raised, or with
     ``on_error="collect"`` each failure stands in the place of its result. What came to its end is
-    on record, so that the next attempt makes the missing calls only.
+    on record, so that the next attempt makes the missing calls only. Where nothing can be put on
+    record any more, such as on a full disk, no call begins and that is raised in either case.
 
     Args:
         function: What is called.

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 from kitaru_nb.engine.context import current_scope, inside
-from kitaru_nb.errors import Suspended, UsageError
+from kitaru_nb.errors import ConflictError, CorruptError, StoreError, Suspended, UsageError
 
 __all__ = ["Future", "OnError", "gather", "gather_async", "in_order"]
 
@@ -194,7 +194,8 @@ def gather(*calls: Future[Any] | Awaitable[Any], on_error: OnError = "raise") ->
     attempt make the missing ones only.
 
     When one failed, the others still come to their end; then the first failure is raised, or
-    with ``on_error="collect"`` each failure stands in the place of its result.
+    with ``on_error="collect"`` each failure stands in the place of its result. What could not be
+    put on record, such as on a full disk, is no failure of a call and is raised in either case.
 
     Returns:
         A list; where a coroutine's is among the futures and an event loop runs, what to await for it.
@@ -253,9 +254,19 @@ def _told(outcomes: Sequence[tuple[Any, BaseException | None]], on_error: OnErro
     stops = [error for error in errors if not isinstance(error, Exception)]
     if stops:  # a wait, or the stop button: never a result
         raise next((error for error in stops if not isinstance(error, Suspended)), stops[0])
+    unsaved = [error for error in errors if _is_unsaved(error)]
+    if unsaved:  # no failure of the call: the next attempt makes it, once there is room
+        raise unsaved[0]
     if errors and on_error == "raise":
         raise errors[0]
     return [value if error is None else error for value, error in outcomes]
+
+
+def _is_unsaved(error: BaseException) -> bool:
+    """Whether a call could not be put on record, and so is neither a result nor a failure."""
+    if isinstance(error, ConflictError):
+        return error.kind == "superseded"
+    return isinstance(error, StoreError) and not isinstance(error, CorruptError)
 
 
 def in_order(calls: Iterable[Callable[[], Future[Any]]], *, max_workers: int, on_error: OnError) -> list[Any]:

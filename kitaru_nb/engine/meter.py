@@ -74,6 +74,7 @@ class ScopeMeter:
         Raises:
             Suspended: it would exceed a budget, or has no price under one, also as they are now.
             UntrustedError: the recorded answer was signed by nobody whom you trust.
+            StoreError: an answer could not be put on record; the call is not made.
         """
         scope, key = self._scope, model_key(request)
         found = scope.find(key) or self._lent(key)
@@ -82,6 +83,7 @@ class ScopeMeter:
             if answer is not None:
                 return answer
         scope.refuse_stopped()
+        scope.book.refuse_unrecordable()
         reserved = reserve(request, list(scope.budgets()), scope.book.prices, waits=waits)
         if isinstance(reserved, Refusal):
             scope.read_settings_again()

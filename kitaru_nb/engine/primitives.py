@@ -45,6 +45,7 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
 
     Raises:
         UnstorableError: what `fn` returned cannot be stored.
+        StoreError: nothing can be recorded, such as on a full disk; `fn` was not called.
         UsageError: `key` is no text.
     """
     if type(key) is not str or not key:
@@ -59,6 +60,7 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         found = scope.book.find_first(scope, _once_key(key))
         if found is not None:
             return _known(scope, found)  # type: ignore[no-any-return] # what fn returned
+        scope.book.refuse_unrecordable()
         with inside(scope.inner("once", _once_key(key)[:16], alone=True)) as inner:
             result = fn(*args, **kwargs)
         inner.refuse_suspended()
@@ -73,6 +75,7 @@ async def _once_async(
         found = scope.book.find_first(scope, _once_key(key))
         if found is not None:
             return _known(scope, found)
+        scope.book.refuse_unrecordable()
         with inside(scope.inner("once", _once_key(key)[:16], alone=True)) as inner:
             result = await fn(*args, **kwargs)
         inner.refuse_suspended()

@@ -132,3 +132,46 @@ def test_a_notebook_on_a_full_disk_is_told_to_collect(disk: Path) -> None:
         open_engine(resolve(max_bytes="off"))
 
     assert "kitaru-nb gc" in str(refused.value)
+
+
+_FLOW = """
+import os, sys
+import kitaru_nb as kt
+
+@kt.checkpoint
+def work(item):
+    with open("called", "a") as file:
+        file.write(f"{item}\\n")
+    if item == 3 and len(sys.argv) > 1:
+        with open(sys.argv[1], "wb", buffering=0) as rest:
+            try:
+                while rest.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+    return os.urandom(50_000)
+
+@kt.flow
+def batch():
+    return len(work.map(range(40), max_workers=1, on_error="collect"))
+
+print(batch())
+"""
+
+
+def test_a_flow_whose_disk_fills_up_makes_no_more_calls_and_goes_on_with_room(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "batch.py").write_text(_FLOW)
+    command = [sys.executable, "batch.py"]
+
+    full = subprocess.run([*command, str(disk / "rest")], check=False, capture_output=True)
+    called = len((tmp_path / "called").read_text().split())
+    (disk / "rest").unlink()
+    again = subprocess.run(command, check=True, capture_output=True, text=True)
+
+    assert full.returncode == 1
+    assert 4 <= called <= 5, "what could not be recorded, and at most one that began as the disk filled up"
+    assert again.stdout == "40\n"
+    assert len((tmp_path / "called").read_text().split()) <= 42
