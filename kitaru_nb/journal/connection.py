@@ -55,8 +55,10 @@ _NOT_AS_WRITTEN = {
 }
 
 
-def open_to_write(path: Path) -> sqlite3.Connection:
+def open_to_write(path: Path, *, before: Callable[[int], None] = lambda _: None) -> sqlite3.Connection:
     """A connection that may write; makes the folder, the file and its tables when missing.
+
+    A journal of an older format is brought to this one's; `before` is called with the older one first.
 
     Raises:
         StoreError: the place cannot be written (kind ``journal-read-only``, ``journal-full``,
@@ -79,7 +81,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         # Where the file system allows no log, only EXTRA keeps the last commit over a power cut.
         connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {FOLD_PAGES}")
-        _patiently(lambda: migrate(connection, path))
+        _patiently(lambda: migrate(connection, path, before=before))
     except BaseException:
         connection.close()
         raise

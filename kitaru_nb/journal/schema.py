@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -47,10 +47,13 @@ def is_blank(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,))
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
+def migrate(
+    connection: sqlite3.Connection, path: Path, *, before: Callable[[int], None] = lambda _: None
+) -> None:
     """Bring the journal to this code's format; a journal that has it already is left alone.
 
-    All or nothing: a crash or an error half-way leaves the format as it was.
+    All or nothing: a crash or an error half-way leaves the format as it was. An older format is told
+    to `before` while nobody else can write and nothing is changed yet.
 
     Raises:
         StoreError: kind ``journal-newer``: a later release wrote it;
@@ -63,6 +66,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     try:
         # Another process may have done it between the look and the lock.
         version = 0 if is_blank(connection) else check_format(connection, path)
+        if 0 < version < newest_format():
+            before(version)
         for number, script in sorted(migrations().items()):
             if number > version:
                 _run(connection, script)
@@ -98,6 +103,12 @@ def check_format(connection: sqlite3.Connection, path: Path) -> int:
         StoreError: kind ``journal-newer`` or ``journal-foreign``.
         CorruptError: the description of the tables is damaged.
     """
+    if not connection.in_transaction:
+        connection.execute("BEGIN")  # one state: another process may bring it to a newer format meanwhile
+        try:
+            return check_format(connection, path)
+        finally:
+            connection.rollback()
     ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "meta" not in tables:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from kitaru_nb.journal.connection import open_to_read, translated
+from kitaru_nb.journal.connection import open_to_read, open_to_write, translated
 from kitaru_nb.journal.schema import newest_format
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.stacks.doctor import journal_format
@@ -28,7 +28,8 @@ class Migrated:
 def migrate(journal: Path) -> Migrated:
     """Bring the journal to the newest format; a copy of what it was stays beside it.
 
-    All or nothing, and the copy is complete before anything is changed.
+    All or nothing, and the copy is complete before anything is changed. The copy is made while nobody
+    else can write: where several do this at a time, one does and the others find it done.
 
     Raises:
         StoreError: it cannot be read or written, or a later release wrote it.
@@ -37,11 +38,17 @@ def migrate(journal: Path) -> Migrated:
     before = journal_format(journal)
     if before == newest_format():
         return Migrated(before, before, None)
-    backup = journal.with_name(f"{journal.name}.format-{before}")
+    copies: list[Path] = []
+
+    def keep(version: int) -> None:
+        copies.append(journal.with_name(f"{journal.name}.format-{version}"))
+        _copy(journal, copies[-1])
+
     with translated(journal):
-        _copy(journal, backup)
+        open_to_write(journal, before=keep).close()
     SqliteJournal(journal).close()
-    return Migrated(before, journal_format(journal), backup)
+    after = journal_format(journal)
+    return Migrated(before, after, copies[-1]) if copies else Migrated(after, after, None)
 
 
 def _copy(journal: Path, backup: Path) -> None:

@@ -14,7 +14,9 @@ import pytest
 
 import kitaru_nb
 from kitaru_nb.cli.main import main
-from kitaru_nb.journal.schema import newest_format
+from kitaru_nb.journal.connection import open_to_write
+from kitaru_nb.journal.schema import check_format, newest_format
+from kitaru_nb.stacks import migrate as stacks_migrate
 from kitaru_nb.stacks.doctor import journal_format
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
@@ -196,6 +198,44 @@ def test_migrate_says_what_it_did_and_leaves_a_copy_that_works(
     monkeypatch.setenv("KITARU_NB_HOME", str(old))
     assert kitaru_nb.load("point", execution=KNOWN["broken"][0], trust=True).double() == 42
     assert typed(capsys, "store", "verify")[0] == 0
+
+
+def test_a_store_that_another_process_migrated_meanwhile_is_left_with_that_ones_copy(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def overtaken(path: Path) -> int:
+        monkeypatch.undo()
+        monkeypatch.setenv("KITARU_NB_HOME", str(home))
+        main(["store", "migrate", "--json"])
+        return 1 if path == home / "journal.db" else 0
+
+    monkeypatch.setattr(stacks_migrate, "journal_format", overtaken)
+    code = main(["store", "migrate", "--json"])
+
+    first, second = capsys.readouterr().out.split("}\n")[:2]
+    assert code == 0
+    assert json.loads(first + "}")["changed"] is True
+    assert json.loads(second + "}")["changed"] is False
+    assert journal_format(home / "journal.db.format-1") == 1
+
+
+def test_a_reader_meets_a_journal_that_is_migrated_meanwhile_as_it_was(home: Path) -> None:
+    path = home / "journal.db"
+
+    class Overtaken(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # type: ignore[override] # one way is used
+            found = super().execute(sql, *parameters)
+            if "FROM meta" in sql:
+                rows = found.fetchall()
+                open_to_write(path).close()
+                return super().execute("SELECT * FROM (VALUES (?, ?, ?, ?))", rows[0])
+            return found
+
+    with closing(sqlite3.connect(path, factory=Overtaken, isolation_level=None)) as connection:
+        seen = check_format(connection, path)
+
+    assert seen == 1
+    assert journal_format(path) == newest_format()
 
 
 @pytest.fixture
