@@ -19,6 +19,7 @@ from kitaru_nb.cli.run import (
     execution_document,
     print_result,
     say_doubts,
+    say_misnamed,
     say_waiting,
 )
 from kitaru_nb.engine.addresses import held_up_by
@@ -85,6 +86,7 @@ def resume_executions(
     """
     _check_choice(executions, all=all, narrowed=tag is not None or since is not None)
     check_exit(suspend_exit)
+    say_misnamed()
     seconds = None if timeout is None else parse_duration(timeout, what="--timeout")
     dollars = dollars_of(budget)
     if dollars is not None and len(executions) == 1:

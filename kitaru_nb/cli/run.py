@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from kitaru_nb.stacks.grid import Factor
 from kitaru_nb.stacks.grid_files import axis_typed, check_names, file_read, value_read
 from kitaru_nb.stacks.html_page import need_nbconvert, page_path, write_html
 from kitaru_nb.stacks.local import Job, Plan, again, formatted, job_of, plan, run
+from kitaru_nb.stacks.misnamed import misnamed
 from kitaru_nb.stacks.notebooks import is_remote
 from kitaru_nb.stacks.notices import undeliverable
 from kitaru_nb.stacks.open import open_engine
@@ -139,6 +141,7 @@ def run_notebooks(
     check_exit(suspend_exit)
     _check_retries(retries)
     check_workers(workers)
+    say_misnamed()
     for notebook in notebooks:
         say_doubts(notebook, [*values, *_varied(factors)])
     several = bool(factors) or (workers > 1 and len(notebooks) > 1)
@@ -169,6 +172,12 @@ def run_notebooks(
         for line in undeliverable(settings):
             print(f"warning: {clean(line)}", file=sys.stderr)
     return do(todo, retries=retries, detach=detach, html=html, **options)
+
+
+def say_misnamed() -> None:
+    """Say which variables are nearly called as settings are, and count for nothing."""
+    for variable, meant in misnamed(os.environ).items():
+        print_problem(f"there is no setting `{variable}`, so it counts for nothing; is `{meant}` meant?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import subprocess
@@ -23,6 +24,7 @@ from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks.disk import WARNED_AT, limit_of, used_by
 from kitaru_nb.stacks.enable import is_enabled, startup_file
+from kitaru_nb.stacks.misnamed import misnamed
 from kitaru_nb.stacks.open import check_folder, chosen_stack, open_journal
 from kitaru_nb.stacks.parts import folders_of, journal_at, journal_file, parted, store_at, store_folder
 from kitaru_nb.stacks.quotas import space_of
@@ -83,6 +85,9 @@ def examine(settings: Settings) -> Diagnosis:
         {"name": n, "value": _plain(getattr(settings, n)), "source": settings.sources.get(n, "argument")}
         for n in NAMES
     ]
+    for variable, meant in misnamed(os.environ).items():
+        message = f"there is no setting `{variable}`, so it counts for nothing"
+        found.warnings.append(Problem("unknown-setting", message, f"{meant}=…, if that is meant"))
     try:
         stack = chosen_stack(settings)
         folders = folders_of(settings, stack)

@@ -369,7 +369,7 @@ def _days(raw: object, _base: Path, what: str) -> float:
     try:
         days = float(str(raw))
     except ValueError:
-        return parse_duration(raw, what=what) / _UNITS["d"]
+        days = (_seconds(raw) or math.nan) / _UNITS["d"]
     if not math.isfinite(days) or days < 0:
         raise UsageError(f"{what} is `{raw}`, which is no number of days", kind="bad-setting", hint="30")
     return days
