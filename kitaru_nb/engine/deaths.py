@@ -135,7 +135,7 @@ class Deaths:
         found = [
             each
             for each in self._engine.journal.attempts(attempt.execution)
-            if str(each.epoch) == epoch and each.owner.boot_id == current_owner().boot_id
+            if str(each.epoch) == epoch and each.owner.boot == current_owner().boot
         ]
         return (found[0].reason or "") if found else ""
 

@@ -37,7 +37,7 @@ def is_held(attempt: Attempt, *, now: int, lease: float) -> bool:
     """
     if attempt.ended_at is not None:
         return False
-    alive = is_alive(attempt.owner)
+    alive = is_alive(attempt.owner, last_sign=attempt.heartbeat_at)
     if alive is None:
         return rows.moment(now) - attempt.heartbeat_at <= timedelta(seconds=lease)
     return alive

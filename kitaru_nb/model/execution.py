@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NewType
@@ -34,6 +34,8 @@ ExecutionId = NewType("ExecutionId", str)
 
 OUTPUT_ENDING = ".out.ipynb"
 _QUEUED = "queued"
+_PIDS = "/"  # in a boot id, before the namespace of pids
+_HOSTS_PIDS = "pid:[4026531836]"  # Linux gives the namespace of the machine itself this number
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 
 
@@ -99,13 +101,19 @@ class Owner:
     """The process that holds an execution's lease.
 
     `boot_id` and `process_start` tell a reused pid from the real owner, so that a death
-    on this host is seen at once and without waiting for the lease to run out.
+    on this host is seen at once and without waiting for the lease to run out. In a container,
+    where pids are its own, `boot_id` names that as well: one may have the name of its host.
     """
 
     host: str
     boot_id: str
     pid: int
     process_start: int
+
+    @property
+    def boot(self) -> str:
+        """The run of the machine that it belongs to, whatever the container."""
+        return self.boot_id.partition(_PIDS)[0]
 
     @property
     def is_queue(self) -> bool:
@@ -174,17 +182,25 @@ def queue_owner(stack: str) -> Owner:
     return Owner(stack, _QUEUED, 0, 0)
 
 
-def is_alive(owner: Owner) -> bool | None:
+def is_alive(owner: Owner, *, last_sign: datetime | None = None) -> bool | None:
     """Whether `owner` still runs: True or False when it can be seen from here, else None.
 
     What is in a queue holds its lease until it is begun or taken out: nothing in there can die.
+    One of another boot, or of another container, has died with it, unless its `last_sign` of life
+    is younger than the one we are in: then it is on another machine, or in another container, that
+    is called the same. A container that has the name of its host never was that.
     """
     if owner.is_queue:
         return True
     if owner.host != socket.gethostname():
         return None
-    if owner.boot_id != _boot_id():
-        return False
+    pids, (here, _, our_pids) = owner.boot_id.partition(_PIDS)[2], _boot_id().partition(_PIDS)
+    if owner.boot != here:
+        return None if last_sign is not None and last_sign > _started_at(uptime=0.0) else False
+    if pids != our_pids:
+        ticks = (_process_start(1) or 0) / os.sysconf("SC_CLK_TCK")
+        is_younger = last_sign is not None and last_sign > _started_at(uptime=ticks)
+        return None if not pids or not our_pids or is_younger else False
     start = _process_start(owner.pid)
     if start is None:
         return _signal_reaches(owner.pid) if not Path("/proc/self/stat").exists() else False
@@ -193,9 +209,20 @@ def is_alive(owner: Owner) -> bool | None:
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        pids = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""  # no such file on macOS and Windows: the pid and start time decide alone
+    return boot if pids == _HOSTS_PIDS else boot + _PIDS + pids
+
+
+def _started_at(*, uptime: float) -> datetime:
+    """When this machine had been up for so many seconds."""
+    try:
+        uptime -= float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError):
+        return datetime.now(UTC)  # nothing is younger
+    return datetime.now(UTC) + timedelta(seconds=uptime)
 
 
 def _process_start(pid: int) -> int | None:

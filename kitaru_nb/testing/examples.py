@@ -18,6 +18,9 @@ STARTED = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=UTC)
 """When they began."""
 
 
+_NOBODY = (1 << 22) + 1  # no system gives a process so high a number
+
+
 def digest_of(content: str | bytes) -> Digest:
     """The digest of some content."""
     return Digest(
@@ -26,8 +29,8 @@ def digest_of(content: str | bytes) -> Digest:
 
 
 def dead_owner() -> Owner:
-    """An owner on this host that no longer runs: it lived before the last boot."""
-    return replace(current_owner(), boot_id="an earlier boot", process_start=1)
+    """An owner on this host that no longer runs."""
+    return replace(current_owner(), pid=_NOBODY, process_start=1)
 
 
 def unseen_owner() -> Owner:
