@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from kitaru_nb.cli.output import Json, age, clean, duration, print_json, print_table
+from kitaru_nb.cli.output import Json, age, clean, duration, print_json, print_problem, print_table
 from kitaru_nb.engine.addresses import find_wait, going_on, how_to_answer, outermost
 from kitaru_nb.engine.answer import give_answer
 from kitaru_nb.engine.budget_stops import all_budget_waits
@@ -20,9 +20,9 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.person import this_person
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.engine.showing import as_words
-from kitaru_nb.errors import NotFoundError, UsageError
+from kitaru_nb.errors import CorruptError, NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.execution import Execution, ExecutionStatus
+from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.schema import wanted
 from kitaru_nb.model.wait import Address, Wait, WaitKind, WaitStatus
 from kitaru_nb.stacks.launcher import Launchers
@@ -49,16 +49,21 @@ def waits(
         status: Only those that are pending, answered or expired.
         json: Print one JSON document.
     """
+    found: list[Wait] = []
+    damage: list[CorruptError] = []
     try:
         engine = engine_with(execution, read_only=True)
     except NotFoundError:
         if execution is not None:
             raise
-        found: list[Wait] = []
     else:
         with closing(engine):
-            chosen = None if execution is None else find_execution(engine.journal, execution).id
-            found = engine.journal.waits(chosen) + all_budget_waits(engine.journal, chosen)
+            if execution is not None:
+                found = _of(engine.journal, find_execution(engine.journal, execution).id)
+            else:
+                found, damage = _all(engine.journal)
+    for error in damage:
+        print_problem(f"not all is listed: {error.message}")
     found = [wait for wait in found if status is None or wait.status is status]
     found.sort(key=lambda wait: wait.status is not WaitStatus.PENDING)  # what is to be done comes first
     if json:
@@ -67,7 +72,27 @@ def waits(
         print("nothing waits for an answer" if status is None else f"no wait is {status.value}")
     else:
         _print(found)
-    return 0
+    return 1 if damage else 0
+
+
+def _of(journal: Journal, execution: ExecutionId | None) -> list[Wait]:
+    return journal.waits(execution) + all_budget_waits(journal, execution)
+
+
+def _all(journal: Journal) -> tuple[list[Wait], list[CorruptError]]:
+    """All waits there are, and the damage for which those of some executions cannot be listed."""
+    try:
+        return _of(journal, None), []
+    except CorruptError as error:
+        damage = error
+    found: list[Wait] = []
+    damages: list[CorruptError] = []
+    for each in reversed(journal.executions()):
+        try:
+            found += _of(journal, each.id)
+        except CorruptError as error:
+            damages.append(error)
+    return found, damages or [damage]
 
 
 def answer(

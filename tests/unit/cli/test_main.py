@@ -251,6 +251,23 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert (code, err) == (130, "error: interrupted\n")
 
 
+@pytest.mark.parametrize(("words", "said"), [([], "error: interrupted\n"), (["--json"], "")])
+def test_ctrl_c_while_the_command_is_loaded_exits_130(tmp_path: Path, words: list[str], said: str) -> None:
+    (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt\n")  # where it comes as this is loaded
+    command = [sys.executable, "-m", "kitaru_nb", "executions", *words]
+
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (130, said)
+    assert not words or json.loads(done.stdout)["error"]["kind"] == "interrupted"
+
+
 @pytest.mark.parametrize("words", [["executions"], ["show", "nosuch"], ["executions", "--nosuch"]])
 def test_a_reader_that_has_gone_ends_any_command_without_a_traceback(
     words: list[str], execution: str

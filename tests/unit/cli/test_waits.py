@@ -254,6 +254,30 @@ def test_the_audit_says_that_everything_is_as_it_was(
     assert after["newest"] in said(capsys, "audit", "verify")
 
 
+def test_of_a_damaged_journal_the_waits_that_can_be_read_are_listed_and_the_damage_is_named(
+    engine: Engine, attempt: Attempt, capsys: CAPTURE
+) -> None:
+    first = ask(engine, attempt)
+    other = engine.journal.start(Identity(flow="m:g"), owner=current_owner())[0]
+    ask(engine, other, "damaged")
+    third = engine.journal.start(Identity(flow="m:h"), owner=current_owner())[0]
+    last = ask(engine, third)
+    engine.close()
+    with closing(sqlite3.connect(Path(resolve().home) / "journal.db")) as file:
+        change = "UPDATE events SET data = replace(data, 'Publish?', 'Delete?') WHERE data LIKE '%damaged%'"
+        assert file.execute(change).rowcount
+        file.commit()
+
+    assert main(["waits", "--json"]) == 1
+    told = capsys.readouterr()
+    refused = typed(capsys, "waits", other.execution, code=1)
+
+    assert [wait["address"] for wait in json.loads(told.out)] == [first.address, last.address]
+    assert "not all is listed: " in told.err
+    assert "damaged" in told.err
+    assert refused["error"]["kind"] == "corrupt-record"
+
+
 @pytest.mark.parametrize(
     "change",
     [
