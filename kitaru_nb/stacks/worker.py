@@ -74,6 +74,9 @@ __all__ = [
 ]
 
 
+_NEWEST = 100  # runs of a notebook that are looked at: one that is still going on is among them
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What a run may be told besides what papermill's own arguments say.
@@ -298,6 +301,7 @@ def _before(engine: Engine, identity: Identity, run: RunOptions) -> ExecutionId 
 
 def _start(engine: Engine, identity: Identity, run: RunOptions) -> tuple[Attempt, bool]:
     """Take the lease; whether an earlier attempt left something to go on with."""
+    _refuse_shared_output(engine, identity, run)
     try:
         if run.execution is not None:
             return engine.journal.resume(run.execution, owner=current_owner()), True
@@ -307,6 +311,29 @@ def _start(engine: Engine, identity: Identity, run: RunOptions) -> tuple[Attempt
     except ConflictError as held:
         raise for_a_command(held) from held
     return attempt, previous is not None
+
+
+def _refuse_shared_output(engine: Engine, identity: Identity, run: RunOptions) -> None:
+    """Raise where another execution of the notebook that runs now writes the same output.
+
+    Raises:
+        ConflictError: kind ``output-in-use``.
+    """
+    if identity.output is None:
+        return
+    for each in engine.journal.executions(notebook=identity.notebook, limit=_NEWEST):
+        is_itself = each.id == run.execution or (each.identity == identity and not run.new)
+        if (
+            each.status is ExecutionStatus.RUNNING
+            and each.identity.output == identity.output
+            and not is_itself
+        ):
+            message = f"the output `{identity.output}` is written by `{each.id}`, which is running"
+            hint = (
+                f"another output, as with -o OTHER.ipynb; or kitaru-nb logs {each.id} -f follows that one, "
+                f"kitaru-nb cancel {each.id} ends it for good"
+            )
+            raise ConflictError(message, kind="output-in-use", hint=hint)
 
 
 def for_a_command(held: ConflictError) -> ConflictError:

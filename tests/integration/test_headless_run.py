@@ -373,6 +373,32 @@ def test_a_damaged_value_ends_a_run_with_its_own_error_and_the_way_on(tmp_path: 
     assert (anew.code, notebook.ticks()) == (0, ["b", "b"]), anew.stderr
 
 
+def test_a_run_is_refused_while_another_one_writes_the_same_output(tmp_path: Path) -> None:
+    waits = "while not __import__('os').path.exists('go'): __import__('time').sleep(0.05)"
+    notebook = Notebook(tmp_path, ["x = 1", f"tick('b')\n{waits}"], tags={0: ["parameters"]})
+    words = ["run", "work.ipynb", "--no-progress"]
+    first = start(["-m", "kitaru_nb", *words], tmp_path)
+    until(lambda: notebook.ticks() == ["b"], "the first run")
+
+    anew = notebook.kitaru(*words, "--new")
+    varied = notebook.kitaru(*words, "-p", "x", "2")
+    same = notebook.kitaru(*words)
+    ticks = notebook.ticks()
+    (tmp_path / "go").touch()
+    beside = notebook.kitaru(*words, "--new", "-o", "other.ipynb")
+    ended = finished(first)
+    after = notebook.kitaru(*words, "--new")
+
+    running = notebook.executions()[-1].id
+    for refused in (anew, varied):
+        assert refused.code == 1
+        assert f"is written by `{running}`, which is running" in refused.stderr
+        assert "-o OTHER.ipynb" in refused.stderr
+    assert f"`{running}` is held by" in same.stderr
+    assert ticks == ["b"]
+    assert [beside.code, ended.code, after.code] == [0, 0, 0]
+
+
 def test_a_run_that_was_cancelled_offers_no_way_to_go_on(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')\n__import__('time').sleep(100)"])
     process = start(["-m", "kitaru_nb", "run", "work.ipynb", "--no-progress"], tmp_path)
