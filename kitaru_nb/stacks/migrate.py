@@ -54,7 +54,8 @@ def migrate(journal: Path) -> Migrated:
 def _copy(journal: Path, backup: Path) -> None:
     """A whole copy, log included, safe against power cuts."""
     partial = backup.with_name(backup.name + ".part")
-    partial.unlink(missing_ok=True)
+    for end in ("", "-journal", "-wal", "-shm"):  # of a copy that was cut short: SQLite would go on with it
+        partial.with_name(partial.name + end).unlink(missing_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     source, copied = open_to_read(journal)
     try:
