@@ -443,12 +443,27 @@ class Book(ProcessBound):
             StoreError: there is no room, or nothing can be written.
             ConflictError: kind ``superseded``.
         """
+        self.refuse_loss()
+        if time.monotonic() - self._looked > _LOOK_SECONDS:  # a look costs as much as a small call
+            try:
+                self.engine.check()
+            except StoreError:
+                self._refused = True
+                raise
+            self._looked = time.monotonic()
+
+    def refuse_loss(self) -> None:
+        """Raise where something could not be put on record, and still could not be.
+
+        Code that went on after that has no result: what it lacks is made by the next attempt.
+
+        Raises:
+            StoreError: there is no room, or nothing can be written.
+            ConflictError: kind ``superseded``.
+        """
         if self._refused:
             self.engine.check()
             self.engine.journal.heartbeat(self.attempt)
-        elif time.monotonic() - self._looked > _LOOK_SECONDS:  # a look costs as much as a small call
-            self.engine.check()
-            self._looked = time.monotonic()
 
     def record(
         self,

@@ -351,6 +351,7 @@ class Call(ProcessBound):
         """
         assert self.inner is not None
         self.inner.refuse_suspended()
+        self.scope.book.refuse_loss()
         duration = time.perf_counter() - self._started
         left = self._effects.left(self.options.name)
         if left is not None:

@@ -250,6 +250,7 @@ class Turn(ProcessBound):
             Suspended: something in it waits, though its code went on.
         """
         self.scope.refuse_suspended()
+        self.scope.book.refuse_loss()
         namespace = self.flow.function.__globals__
 
         def store() -> Any:

@@ -153,17 +153,29 @@ def work(item):
 
 @kt.flow
 def batch():
-    return len(work.map(range(40), max_workers=1, on_error="collect"))
+    return BODY
+
+def caught():
+    found = []
+    for item in range(40):
+        try:
+            found.append(work(item))
+        except Exception as error:
+            found.append(error)
+    return found
 
 print(batch())
 """
 
 
+@pytest.mark.parametrize(
+    "body", ['len(work.map(range(40), max_workers=1, on_error="collect"))', "len(caught())"]
+)
 def test_a_flow_whose_disk_fills_up_makes_no_more_calls_and_goes_on_with_room(
-    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "batch.py").write_text(_FLOW)
+    (tmp_path / "batch.py").write_text(_FLOW.replace("BODY", body))
     command = [sys.executable, "batch.py"]
 
     full = subprocess.run([*command, str(disk / "rest")], check=False, capture_output=True)

@@ -118,6 +118,35 @@ def test_after_a_write_that_failed_nothing_begins_until_one_works(
     assert found == [2, 3, 4]
 
 
+def test_code_that_goes_on_after_a_loss_has_no_result_while_nothing_can_be_recorded(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @checkpoint
+    def batch() -> list[str]:
+        found = []
+        for number in (1, 2):
+            try:
+                found.append(str(_called(attempts, number)))
+            except StoreError as error:
+                found.append(error.kind)
+        return found
+
+    journal, commit = attempts.engine.journal, attempts.engine.journal.commit
+
+    def commit_until_it_ran(*args: Any, **options: Any) -> Any:
+        return (full if attempts.ran else commit)(*args, **options)
+
+    with attempts.attempt():
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "heartbeat", full)
+            patch.setattr(journal, "commit", commit_until_it_ran)
+            with pytest.raises(StoreError, match="the disk is full"):
+                batch()
+        found = batch()
+
+    assert found == ["1", "2"]
+
+
 def test_who_was_superseded_begins_nothing_more(attempts: Attempts) -> None:
     with attempts.attempt():
         _called(attempts, 1)
