@@ -16,6 +16,7 @@ from kitaru_nb.engine.costs import By, costs
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import FakeLLM, fake_llm
+from tests.further import further
 from tests.integration.headless import Notebook, end_what_was_started
 from tests.integration.kernel import Kernel
 
@@ -99,10 +100,23 @@ def llm() -> Iterator[FakeLLM]:
     end_what_was_started()
 
 
+AFTER_THE_EIGHTH = "after 8", 0
+MID_STREAM = "in 9", 1
+
+
 @pytest.mark.parametrize(
-    ("die", "paid_again"), [("after 8", 0), ("in 9", 1)], ids=["after-the-eighth", "mid-stream"]
+    ("run", "die", "paid_again"),
+    [
+        (in_a_cell, *MID_STREAM),
+        further(in_a_cell, *AFTER_THE_EIGHTH),
+        (in_a_flow_in_a_cell, *MID_STREAM),
+        further(in_a_flow_in_a_cell, *AFTER_THE_EIGHTH),
+        further(in_a_script, *MID_STREAM),
+        (in_a_script, *AFTER_THE_EIGHTH),
+        further(headless, *MID_STREAM),
+        (headless, *AFTER_THE_EIGHTH),
+    ],
 )
-@pytest.mark.parametrize("run", [in_a_cell, in_a_flow_in_a_cell, in_a_script, headless])
 def test_what_was_answered_is_not_paid_again(
     run: Place, die: str, paid_again: int, llm: FakeLLM, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from benchmarks.measure import installed
 from benchmarks.runner import Found, run, table
 from benchmarks.ways import COMMON, synced
 from benchmarks.workload import Absent, Options, Round, Turn, Workload
+from tests.further import further
 from tests.llm_pythons import llm_python
 from tests.s3_server import s3_options
 
@@ -54,9 +55,14 @@ CHOSEN = {
     "value-image": "kitaru's store",
     "value-small": "pickle5",
 }
+FURTHER = {"batch", "first-cell", *(f"value-{kind}" for kind in KINDS)} - {"value-image", "value-small"}
 
 
-@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+@pytest.mark.parametrize(
+    "workload",
+    [further(w) if w.name in FURTHER else w for w in WORKLOADS],
+    ids=lambda workload: workload.name,
+)
 def test_a_workload_runs_and_its_figures_are_judged(
     workload: Workload, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def cost(llm: FakeLLM) -> list[float]:
     return [(call.tokens.input * 2.5 + call.tokens.output * 10) / 1e6 for call in llm.calls]
 
 
+@pytest.mark.further
 def test_the_setting_limits_a_run(tmp_path: Path, llm: FakeLLM) -> None:
     work = notebook(tmp_path, llm, "[ask(f'a{n}') for n in range(9)]")
 
@@ -274,6 +275,7 @@ def test_calls_at_once_wait_for_each_other_where_a_budget_has_room_for_few(
     assert llm.requests == 6
 
 
+@pytest.mark.further
 def test_what_tasks_have_paid_is_on_record_before_a_budget_stops_another_one(
     tmp_path: Path, llm: FakeLLM
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.further import further
 from tests.integration.kernel import Kernel, wait_for
 
 
@@ -203,10 +204,10 @@ def test_two_cells_with_one_name_are_refused(kernel: Kernel) -> None:
     ("line", "words"),
     [
         ("%%checkpoint a --frsh", "--frsh"),
-        ("%%checkpoint ''", "name"),
-        ("%%checkpoint a/b", "a/b"),
-        ("%%checkpoint " + "x" * 300, "name"),
-        ("%%checkpoint a b", "`b`"),
+        further("%%checkpoint ''", "name"),
+        further("%%checkpoint a/b", "a/b"),
+        further("%%checkpoint " + "x" * 300, "name"),
+        further("%%checkpoint a b", "`b`"),
     ],
 )
 def test_a_bad_directive_is_refused_before_the_cell_runs(kernel: Kernel, line: str, words: str) -> None:
@@ -272,6 +273,7 @@ def test_why_names_the_input_that_differs(kernel: Kernel) -> None:
     assert "`K` holds another value" in "".join(o["data"]["text/plain"] for o in why.outputs)
 
 
+@pytest.mark.further
 def test_a_name_bound_to_the_value_it_had_is_bound_again_when_restored(place: Path) -> None:
     with start(place) as first:
         first.run("x = 1")
@@ -285,6 +287,7 @@ def test_a_name_bound_to_the_value_it_had_is_bound_again_when_restored(place: Pa
     assert seen.result == "(1, 2)"
 
 
+@pytest.mark.further
 def test_a_cell_that_may_have_bound_a_name_is_not_restored_over_another_value(place: Path) -> None:
     cell = "%%checkpoint a\nif n > 10:\n    x = 1\ny = n"
     with start(place) as first:
@@ -324,6 +327,7 @@ def test_an_edited_project_module_runs_the_cell_again_in_a_new_kernel(place: Pat
     assert y.result == "400"
 
 
+@pytest.mark.further
 def test_a_plain_cell_that_was_edited_keeps_its_own_binding_of_an_alias(place: Path) -> None:
     with start(place) as first:
         first.run("log = []\nalias = log")
@@ -356,7 +360,7 @@ SEEN = (
 )
 
 
-@pytest.mark.parametrize("magic", ["", "%%checkpoint a\n"])
+@pytest.mark.parametrize("magic", ["", further("%%checkpoint a\n")])
 def test_process_state_comes_back_with_resume_whichever_cell_set_it(place: Path, magic: str) -> None:
     with start(place) as first:
         first.run(magic + PROCESS, cell="a")
@@ -399,6 +403,7 @@ def test_resume_puts_the_history_of_results_back(place: Path) -> None:
     assert seen.result == "(42, True, True, 42)"
 
 
+@pytest.mark.further
 def test_after_a_resume_no_cell_takes_the_number_of_a_result_that_is_back(place: Path) -> None:
     with start(place) as first:
         first.run("%%checkpoint a\n1 + 1")
@@ -517,23 +522,23 @@ def test_rewind_takes_the_namespace_back_to_a_checkpoint(kernel: Kernel) -> None
             "import os; os.environ['MODE'] = '2'",
             "y = os.environ['MODE']",
         ),
-        (
+        further(
             "import os\nos.makedirs('d1', exist_ok=True)",
             "import os\nos.makedirs('d1', exist_ok=True); os.chdir('d1')",
             "y = os.getcwd()",
         ),
-        (
+        further(
             "import os; os.environ['MODE'] = '1'\ndef mode():\n    return os.environ['MODE']",
             "import os; os.environ['MODE'] = '2'\ndef mode():\n    return os.environ['MODE']",
             "y = mode()",
         ),
-        ("import json; json.K = 1", "import json; json.K = 2", "y = json.K"),
+        further("import json; json.K = 1", "import json; json.K = 2", "y = json.K"),
         (
             "import random; random.seed(1)",
             "import random; random.setstate(random.Random(5).getstate())",
             "y = random.random()",
         ),
-        (
+        further(
             "n = 1",
             "n = 1; open('late.txt', 'w').write('x')",
             "try:\n    y = open('late.txt').read()\nexcept OSError:\n    y = None",
@@ -560,8 +565,8 @@ def test_what_a_cell_sees_of_the_process_is_a_condition(
     "cell",
     [
         "import subprocess\ny = subprocess.check_output(['cat', 'data.txt'])",
-        "y = !cat data.txt\ny = list(y)",
-        "import subprocess\ny = subprocess.check_output(['cat', str(where)])",
+        further("y = !cat data.txt\ny = list(y)"),
+        further("import subprocess\ny = subprocess.check_output(['cat', str(where)])"),
     ],
 )
 def test_a_file_named_in_a_string_counts_for_readers_that_cannot_be_seen(
@@ -629,6 +634,7 @@ z2 = z * w + model.coef_.sum()""",
     assert all("restored" in line for line in said), said
 
 
+@pytest.mark.further
 def test_where_no_ids_are_sent_a_cell_that_failed_is_given_its_calls_whatever_is_put_above_it(
     place: Path,
 ) -> None:

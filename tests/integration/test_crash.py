@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.further import further
 from tests.integration.kernel import Kernel, wait_for
 
 PAY = "def pay(name):\n    with open('paid', 'a') as f:\n        f.write(name + '\\n')\n"
@@ -135,7 +136,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("way", ["resume", "run all"])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [1, 6, *map(further, (0, 2, 3, 4, 5, 7, 8, 9))])
 def test_a_killed_notebook_ends_as_an_uninterrupted_one(
     tmp_path: Path, uninterrupted: str, seed: int, way: str
 ) -> None:
@@ -176,10 +177,10 @@ def test_a_killed_notebook_ends_as_an_uninterrupted_one(
 @pytest.mark.parametrize(
     "point",
     [
-        "before-extent-write",
-        "after-extent-write",
-        "before-flush",
-        "after-flush",
+        further("before-extent-write"),
+        further("after-extent-write"),
+        further("before-flush"),
+        further("after-flush"),
         "before-commit",
         "inside-commit",
         "after-commit",

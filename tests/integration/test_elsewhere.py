@@ -32,6 +32,7 @@ from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.stacks.submissions import exit_of, was_unpacked
 from kitaru_nb.stacks.submitting import submit, submitted_before
 from kitaru_nb.testing.launcher_suite import Bench
+from tests.further import further
 from tests.integration.headless import Finished, Notebook, finished, start
 from tests.patience import until
 
@@ -153,6 +154,7 @@ def test_a_worker_that_has_no_project_runs_what_was_sent_along(
     assert [cell.metadata.papermill["status"] for cell in shown] == ["completed"] * len(shown)
 
 
+@pytest.mark.further
 def test_the_output_of_a_run_that_nobody_followed_is_fetched_by_who_asks_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +227,7 @@ def test_a_run_that_completed_after_its_follower_died_is_not_run_and_paid_again(
         assert submitted_before(bench.engine, job) is None, "nobody waits for the end of a detached one"
 
 
+@pytest.mark.further
 def test_a_grid_is_handed_to_a_queue_at_once_and_followed_by_the_same_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,7 +259,7 @@ def test_a_grid_is_handed_to_a_queue_at_once_and_followed_by_the_same_command(
     ("kind", "handed"),
     [
         ("stack-unreachable", ["in-1"]),
-        ("environment-differs", ["in-1", "in-3"]),
+        further("environment-differs", ["in-1", "in-3"]),
     ],
 )
 def test_where_a_stack_takes_one_point_and_refuses_another_each_is_told(
@@ -295,6 +298,7 @@ def test_where_a_stack_takes_one_point_and_refuses_another_each_is_told(
     assert sorted(notebook.ticks()) == ["in-1", "in-2", "in-3"]
 
 
+@pytest.mark.further
 def test_a_detached_run_makes_its_page_by_itself(tmp_path: Path, engine: Engine) -> None:
     notebook = Notebook(tmp_path, ["print('shown by a')"])
     done = notebook.kitaru("run", notebook.path.name, "--detach", "--html", "--json")

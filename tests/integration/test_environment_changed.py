@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.cli.main import main
+from tests.further import further
 from tests.integration.headless import Notebook
 
 _ENDS = "tick('c')\nassert os.path.exists('mended')"
@@ -56,7 +57,7 @@ def test_a_cell_that_saw_another_value_runs_again_with_what_depends_on_it(
     assert "the environment variable `REGION` is not what it was" in caplog.text
 
 
-@pytest.mark.parametrize("how", ["papermill", "resume"])
+@pytest.mark.parametrize("how", [further("papermill"), "resume"])
 def test_every_command_that_goes_on_looks_at_it(tmp_path: Path, how: str) -> None:
     notebook = Notebook(tmp_path, ["import os", "tick('a')\nprint(os.getenv('REGION'))", _ENDS])
     assert notebook.papermill(env={"REGION": "north"}).code == 1

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.further import further
 from tests.integration.kernel import Kernel
 from tests.patience import PATIENCE, until
 
@@ -111,6 +112,7 @@ def test_a_script_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     assert execution["flow"] == "my_agent:agent"
 
 
+@pytest.mark.further
 def test_a_script_is_the_same_however_the_way_to_it_is_spelled(tmp_path: Path) -> None:
     script = Script(tmp_path, LOOP)
     (tmp_path / "other").mkdir()
@@ -514,6 +516,7 @@ print(weights.tolist(), len(losses), alias is losses, sum(losses))"""
     assert edited.stdout.startswith("epoch 0\n")  # another cell begins with its first item
 
 
+@pytest.mark.further
 def test_a_loop_that_came_to_its_end_is_not_entered_again(tmp_path: Path) -> None:
     notebook, ran, die = tmp_path / "a.ipynb", tmp_path / "ran", tmp_path / "die"
     cell = f"""%%checkpoint train
@@ -597,6 +600,7 @@ for epoch in kt.steps(range(6), every=0):
 print(len(set(rolled)), open('left.txt').read(), read)"""
 
 
+@pytest.mark.further
 def test_equal_calls_of_a_long_loop_are_not_given_to_a_later_item(tmp_path: Path) -> None:
     notebook, die, seen = tmp_path / "a.ipynb", tmp_path / "die", tmp_path / "seen"
     first = LOOP_FIRST.format(folder=str(tmp_path), mark="@kt.checkpoint")
@@ -671,7 +675,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("goes_on", [False, True], ids=["ends", "would-begin-more"])
+@pytest.mark.parametrize("goes_on", [further(False, id="ends"), pytest.param(True, id="would-begin-more")])
 def test_a_map_that_is_interrupted_begins_nothing_more_and_keeps_what_ends(
     tmp_path: Path, goes_on: bool
 ) -> None:
@@ -783,6 +787,7 @@ def test_what_is_served_belongs_to_the_classes_of_the_script_and_leaves_them_as_
     assert script.notes() == ["make", "end", "end"]
 
 
+@pytest.mark.further
 def test_a_command_goes_on_with_a_script_s_flow_and_is_served_what_the_script_would_be(
     tmp_path: Path,
 ) -> None:
@@ -795,6 +800,7 @@ def test_a_command_goes_on_with_a_script_s_flow_and_is_served_what_the_script_wo
     assert script.notes() == ["make", "end", "end"]
 
 
+@pytest.mark.further
 def test_a_command_goes_on_with_a_module_that_was_run_by_its_name(tmp_path: Path) -> None:
     """The flow has the name of the command's own entry point, which is no reason to take that for it."""
     package = tmp_path / "pkg"
@@ -828,6 +834,7 @@ def test_a_command_goes_on_with_a_module_that_was_run_by_its_name(tmp_path: Path
     assert labels == ["pkg.my_agent:main"] * 2
 
 
+@pytest.mark.further
 def test_what_a_flow_was_begun_with_belongs_to_the_classes_of_its_script(tmp_path: Path) -> None:
     script = Script(
         tmp_path,
@@ -850,6 +857,7 @@ if __name__ == "__main__":
     assert script.cli("resume").startswith("True 3\n")
 
 
+@pytest.mark.further
 def test_a_command_goes_on_with_the_flows_of_two_scripts_one_after_the_other(tmp_path: Path) -> None:
     scripts = [Script(tmp_path, KINDS)]
     other = Script(tmp_path, KINDS.replace("class Broken(ValueError)", "class Broken(KeyError)"))
@@ -865,6 +873,7 @@ def test_a_command_goes_on_with_the_flows_of_two_scripts_one_after_the_other(tmp
     assert other.notes() == ["make", "end", "make", "end", "end", "end"]
 
 
+@pytest.mark.further
 def test_a_command_goes_on_with_two_flows_of_one_script_as_if_each_were_alone(tmp_path: Path) -> None:
     script = Script(
         tmp_path,
@@ -899,6 +908,7 @@ if __name__ == "__main__":
     assert sorted(script.notes()) == sorted(["a1", "a2", "b1", "b2", *["aftera", "afterb"] * 2])
 
 
+@pytest.mark.further
 def test_a_notebook_that_goes_on_with_a_script_s_flow_stays_the_main_module(tmp_path: Path) -> None:
     script = Script(tmp_path, KINDS)
     script.run(kill_at="end", expect=KILLED)
@@ -922,6 +932,7 @@ def test_a_notebook_that_goes_on_with_a_script_s_flow_stays_the_main_module(tmp_
     assert main.result == "[True, True]"
 
 
+@pytest.mark.further
 def test_what_is_served_keeps_the_class_it_had_where_the_script_has_another_one_now(tmp_path: Path) -> None:
     script = Script(tmp_path, _ONCE.format(body="x: int"))
     script.run(kill_at="end", expect=KILLED)
@@ -979,6 +990,7 @@ type(point) is Point, point == Point(1), cls is Point
     assert "made" not in ran.stdout
 
 
+@pytest.mark.further
 def test_a_value_that_is_loaded_leaves_its_class_as_it_is(tmp_path: Path) -> None:
     with Kernel(tmp_path / "home", notebook=tmp_path / "n.ipynb") as kernel:
         kernel.run("import kitaru_nb as kt\nclass Point: count = 0", cell="a")
@@ -991,6 +1003,7 @@ def test_a_value_that_is_loaded_leaves_its_class_as_it_is(tmp_path: Path) -> Non
     assert ran.result == "([True, True], 7)"
 
 
+@pytest.mark.further
 def test_a_result_that_was_there_before_its_call_is_read_by_command_and_by_load(tmp_path: Path) -> None:
     source = """
 import dataclasses, enum
@@ -1059,6 +1072,7 @@ print(agent("otters"))
 """
 
 
+@pytest.mark.further
 def test_a_command_goes_on_with_a_script_with_the_arguments_that_it_was_begun_with(tmp_path: Path) -> None:
     script = Script(tmp_path, _WITH_ARGUMENTS)
     script.run("formal", expect=75)
@@ -1088,6 +1102,7 @@ def test_an_argument_that_is_a_secret_is_not_on_record_and_a_command_says_so(tmp
     assert [path for path in stored if b"otters-and-7" in path.read_bytes()] == []
 
 
+@pytest.mark.further
 def test_a_module_that_was_run_by_its_name_is_gone_on_with_with_its_arguments(tmp_path: Path) -> None:
     script = Script(tmp_path, _WITH_ARGUMENTS)
     begun = [sys.executable, "-m", "my_agent", "formal"]
@@ -1097,6 +1112,7 @@ def test_a_module_that_was_run_by_its_name_is_gone_on_with_with_its_arguments(tm
     assert script.cli("resume", "latest") == "'formal otters'\n"
 
 
+@pytest.mark.further
 def test_a_script_on_record_without_its_arguments_is_run_with_none(tmp_path: Path) -> None:
     script = Script(tmp_path, _WITH_ARGUMENTS.replace('"tone"', '"tone", nargs="?", default="plain"'))
     script.write(script.path.read_text().replace("import kitaru_nb as kt", _FORGETS))
@@ -1115,6 +1131,7 @@ kitaru_nb.engine.flow.script_arguments = lambda: None  # as in an earlier releas
 """
 
 
+@pytest.mark.further
 def test_a_notebook_that_goes_on_with_a_script_s_flow_has_its_own_arguments_again(tmp_path: Path) -> None:
     script = Script(tmp_path, _WITH_ARGUMENTS)
     script.run("formal", expect=75)
@@ -1171,7 +1188,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", ["0", "1", "2"])
+@pytest.mark.parametrize("number", [further("0"), further("1"), "2"])
 def test_a_command_goes_on_with_a_flow_of_a_class(tmp_path: Path, number: str) -> None:
     script = Script(tmp_path, _IN_A_CLASS)
     script.run(number, expect=75)
@@ -1184,6 +1201,7 @@ def test_a_command_goes_on_with_a_flow_of_a_class(tmp_path: Path, number: str) -
     assert script.notes() == ["work:4", "work:4"]
 
 
+@pytest.mark.further
 def test_a_flow_that_a_function_defines_is_said_to_be_there(tmp_path: Path) -> None:
     script = Script(tmp_path, _IN_A_CLASS)
     script.run("3", expect=75)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.testing import Answer, fake_llm
+from tests.further import further
 from tests.integration.kernel import Kernel
 from tests.integration.test_flows import KILLED, Script
 
@@ -57,7 +58,9 @@ print([handle.result() for handle in handles])
 """
 
 
-@pytest.mark.parametrize("begun", [TASKS, POOL, HANDLES], ids=["tasks", "pool", "handles"])
+@pytest.mark.parametrize(
+    "begun", [pytest.param(TASKS, id="tasks"), further(POOL, id="pool"), further(HANDLES, id="handles")]
+)
 def test_flows_that_run_at_the_same_time_are_executions_of_their_own(tmp_path: Path, begun: str) -> None:
     script = Script(tmp_path, PAY + begun)
 
@@ -296,9 +299,9 @@ async def in_a_loop(n):  # a loop looks addresses up in a pool of threads
 @pytest.mark.parametrize(
     ("begun", "flow"),
     [
-        ("plain.run(2)", "plain"),
-        ("mapped.run(2)", "mapped"),
-        ("in_a_loop.run(2)", "in_a_loop"),
+        further("plain.run(2)", "plain"),
+        further("mapped.run(2)", "mapped"),
+        further("in_a_loop.run(2)", "in_a_loop"),
         ("threading.Thread(target=mapped, args=[2]).start()", "mapped"),
     ],
 )
@@ -314,6 +317,7 @@ def test_a_flow_comes_to_its_end_that_the_last_line_of_a_script_has_begun(
         assert (llm.requests, execution["tokens"]) == (2, llm.tokens.input + llm.tokens.output)
 
 
+@pytest.mark.further
 def test_a_flow_that_goes_on_after_its_script_s_last_line_knows_that_script(tmp_path: Path) -> None:
     script = Script(
         tmp_path,
@@ -345,7 +349,7 @@ if __name__ == "__main__":
     assert (execution["status"], execution["flow"]) == ("completed", "my_agent:agent")
 
 
-@pytest.mark.parametrize("called", ["flow", "checkpoint"])
+@pytest.mark.parametrize("called", [further("flow"), "checkpoint"])
 def test_a_budget_holds_in_what_is_called_under_it(tmp_path: Path, called: str) -> None:
     source = """
 import httpx
@@ -406,6 +410,7 @@ print(main())
         assert (printed, llm.requests) == ("[200, 200, 200]\n", 3)
 
 
+@pytest.mark.further
 def test_the_budget_of_an_execution_knows_what_a_flow_cost_that_was_killed_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

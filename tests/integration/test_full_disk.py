@@ -20,6 +20,7 @@ from kitaru_nb.stacks import reserve
 from kitaru_nb.stacks.open import load, open_engine
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import a_draft
+from tests.further import further
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="a small file system is made with tmpfs, which is Linux only"
@@ -71,7 +72,9 @@ def gc(*options: str) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("sizes", [[100_000] * 30, [20_000] * 1500], ids=["files", "many small ones"])
+@pytest.mark.parametrize(
+    "sizes", [pytest.param([100_000] * 30, id="files"), further([20_000] * 1500, id="many small ones")]
+)
 def test_gc_makes_room_on_a_disk_that_has_none(disk: Path, sizes: list[int]) -> None:
     done = keep(ExecutionStatus.COMPLETED, sizes)
     kept = keep(ExecutionStatus.FAILED, [100_000, 300])

@@ -15,6 +15,7 @@ import pytest
 from kitaru_nb.model.execution import Attempt, is_alive
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
+from tests.further import further
 from tests.integration.headless import Finished, Notebook, finished, start
 from tests.patience import PATIENCE, until
 
@@ -105,6 +106,7 @@ def test_a_point_that_fails_stops_no_other_and_alone_runs_again(tmp_path: Path) 
     assert anew.stdout.count("begins a new execution") == 2
 
 
+@pytest.mark.further
 def test_what_is_resumed_has_its_parameters_in_the_order_in_which_they_were_given(tmp_path: Path) -> None:
     """Else the cell that sets them is another one, and what reads them runs, and is paid, again."""
     notebook = notebook_of(tmp_path, "tick('-'.join(beta))", "if once(str(alpha)): raise ValueError")
@@ -147,7 +149,7 @@ def test_after_a_kill_nothing_runs_and_the_same_command_goes_on(tmp_path: Path) 
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("signum", "code"), [further(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_every_point_as_interrupted(tmp_path: Path, signum: int, code: int) -> None:
     notebook = notebook_of(tmp_path, "from side_journal import FOLDER", HOLD)
     running = start_grid(notebook, "--grid", "alpha=1,2,3", "-j", "2")
@@ -182,6 +184,7 @@ if alpha == 1 and once("kill"):
     assert Counter(notebook.ticks()) == {"a1": 1, "a2": 1, "b1": 2, "b2": 1}
 
 
+@pytest.mark.further
 def test_several_notebooks_run_at_the_same_time_into_one_folder(tmp_path: Path) -> None:
     meet = """
 import time
@@ -223,6 +226,7 @@ def test_a_replay_is_made_for_each_point(tmp_path: Path) -> None:
     assert [each["point"] for each in documents] == [{"alpha": 4}, {"alpha": 5}]
 
 
+@pytest.mark.further
 def test_a_run_that_was_begun_by_itself_goes_on_as_a_point(tmp_path: Path) -> None:
     stop = "tick(f'b{alpha}')\nif once(str(alpha)) and alpha == 1: raise ValueError"
     notebook = notebook_of(tmp_path, "tick(f'a{alpha}')", stop)
@@ -236,6 +240,7 @@ def test_a_run_that_was_begun_by_itself_goes_on_as_a_point(tmp_path: Path) -> No
     assert notebook.ticks() == ["a1", "b1", "b1", "a2", "b2"]
 
 
+@pytest.mark.further
 def test_what_a_shared_cell_noted_stands_at_every_point(tmp_path: Path) -> None:
     """The cell does the same in both, so one of them runs it: its loss is that of both."""
     cells = ["import kitaru_nb as kt", "kt.log(loss=0.5, seen=1)\nkt.log(loss=0.25)", "kt.log(seen=alpha)"]
@@ -298,6 +303,7 @@ runpy.run_module("kitaru_nb", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.further
 def test_the_same_command_beside_one_that_runs_begins_no_point_and_tells_how_it_ended(tmp_path: Path) -> None:
     """The first begins its points one after the other; between two of them none of them runs."""
     notebook = notebook_of(tmp_path, "from side_journal import FOLDER", HOLD)
@@ -318,6 +324,7 @@ def test_the_same_command_beside_one_that_runs_begins_no_point_and_tells_how_it_
     assert "3 points had completed before and did not run again" in told.stdout
 
 
+@pytest.mark.further
 @pytest.mark.chaos
 def test_a_detached_grid_that_is_ended_goes_on_with_the_same_command(tmp_path: Path) -> None:
     notebook = notebook_of(tmp_path, "from side_journal import FOLDER", HOLD)
@@ -335,6 +342,7 @@ def test_a_detached_grid_that_is_ended_goes_on_with_the_same_command(tmp_path: P
     assert [each.attempts for each in notebook.executions()[::-1]] == [2, 1]
 
 
+@pytest.mark.further
 def test_a_grid_whose_command_died_at_its_end_is_told_and_not_run_again(tmp_path: Path) -> None:
     """Each point was finished by a command that tells nothing of the grid."""
     notebook = notebook_of(tmp_path, "tick(f'a{alpha}')", "if once(str(alpha)): raise ValueError")
@@ -349,6 +357,7 @@ def test_a_grid_whose_command_died_at_its_end_is_told_and_not_run_again(tmp_path
     assert notebook.ticks() == ["a1", "a2"]
 
 
+@pytest.mark.further
 def test_a_replay_is_planned_and_varied_by_files(tmp_path: Path) -> None:
     notebook = notebook_of(
         tmp_path, "tick('load')\nrows = 10", "tick('fit')\nfit = [rows * alpha, step]\nprint(fit)"
@@ -381,6 +390,7 @@ def test_a_replay_is_planned_and_varied_by_files(tmp_path: Path) -> None:
     assert shown == ["[40, [1, 2]]", "[50, [1, 2]]"]
 
 
+@pytest.mark.further
 def test_a_single_replay_is_planned_and_refused_where_it_could_not_begin(tmp_path: Path) -> None:
     notebook = notebook_of(tmp_path, "rows = 10", "fit = rows * alpha")
     assert notebook.kitaru("run", "work.ipynb").code == 0

@@ -18,6 +18,7 @@ from kitaru_nb.engine.progress import PLANNED
 from kitaru_nb.model.execution import ExecutionStatus, current_owner
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
+from tests.further import further
 from tests.integration.headless import Notebook, finished, start
 from tests.patience import PATIENCE, until
 
@@ -43,6 +44,7 @@ def six_cells(folder: Path, *, dying: str = "pass") -> Notebook:
     )
 
 
+@pytest.mark.further
 def test_a_cell_that_has_killed_its_kernel_three_times_is_held(tmp_path: Path) -> None:
     cell = "tick('dies')\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     notebook = Notebook(tmp_path, ["tick('first')", cell])
@@ -81,7 +83,7 @@ def test_a_run_killed_in_its_fourth_cell_goes_on_there(tmp_path: Path, victim: s
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("point", ["worker-started", "worker-restored", "worker-saved"])
+@pytest.mark.parametrize("point", [further("worker-started"), further("worker-restored"), "worker-saved"])
 def test_a_worker_killed_between_its_own_steps_loses_and_repeats_nothing(tmp_path: Path, point: str) -> None:
     notebook = Notebook(
         tmp_path, ["tick('a')\na = 1", "tick('b')\nif once('x'): 1 / 0\nb = a", "tick('c')\nb"]
@@ -101,7 +103,7 @@ def test_a_worker_killed_between_its_own_steps_loses_and_repeats_nothing(tmp_pat
     nbformat.validate(notebook.result())
 
 
-@pytest.mark.parametrize("leaves", ["import sys\nsys.exit(0)", "exit()"])
+@pytest.mark.parametrize("leaves", [further("import sys\nsys.exit(0)"), "exit()"])
 def test_a_cell_that_exits_ends_the_notebook_well(tmp_path: Path, leaves: str) -> None:
     notebook = Notebook(tmp_path, ["tick('a')", leaves, "tick('c')"])
 
@@ -113,6 +115,7 @@ def test_a_cell_that_exits_ends_the_notebook_well(tmp_path: Path, leaves: str) -
     assert notebook.executions()[0].status is ExecutionStatus.COMPLETED
 
 
+@pytest.mark.further
 def test_a_notebook_from_standard_input_is_continued_too(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')", "tick('b')\nif once('x'): 1 / 0"])
     shell = f"cat work.ipynb | {sys.executable} -m papermill --engine kitaru - -"
@@ -224,6 +227,7 @@ def test_a_cell_that_raises_fails_the_run_and_the_mended_notebook_goes_on(tmp_pa
     assert len(notebook.executions()) == 1
 
 
+@pytest.mark.further
 def test_each_attempt_says_how_many_cells_are_to_be_on_record(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["a = 1", "b = 2", "c = 1 / 0", "d = 4"], tags={1: ["no-checkpoint"]})
 
@@ -259,6 +263,7 @@ def test_an_edited_cell_and_what_reads_it_run_again_and_nothing_else(tmp_path: P
     assert notebook.shown()[-1][1][0]["data"]["text/plain"] == "16"
 
 
+@pytest.mark.further
 def test_a_value_that_could_not_be_stored_is_named_and_its_cell_can_be_tagged_to_run_in_every_attempt(
     tmp_path: Path,
 ) -> None:
@@ -437,6 +442,7 @@ def test_the_source_is_never_the_output(tmp_path: Path) -> None:
     assert notebook.path.read_bytes() == source
 
 
+@pytest.mark.further
 def test_papermill_and_a_replay_say_once_what_is_no_parameter(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["alpha = 1", "fit = alpha"], tags={0: ["parameters"]})
     line = (
@@ -471,14 +477,15 @@ def test_an_ended_run_leaves_no_sockets_behind(tmp_path: Path) -> None:
     assert list(runtime.iterdir()) == []
 
 
-def test_a_flood_of_output_is_whole_in_the_output_notebook(tmp_path: Path) -> None:
-    notebook = Notebook(tmp_path, ["for i in range(20000): print(i, flush=True)"])
+@pytest.mark.parametrize("lines", [4000, further(20000)])
+def test_a_flood_of_output_is_whole_in_the_output_notebook(tmp_path: Path, lines: int) -> None:
+    notebook = Notebook(tmp_path, [f"for i in range({lines}): print(i, flush=True)"])
 
     ended = notebook.papermill()
 
     assert ended.code == 0, ended.stderr
     (output,) = notebook.result().cells[1].outputs
-    assert output.text == "".join(f"{i}\n" for i in range(20000))
+    assert output.text == "".join(f"{i}\n" for i in range(lines))
 
 
 def _runs(pid: int) -> bool:

@@ -19,6 +19,7 @@ from kitaru_nb.stacks.local import job_of, run
 from kitaru_nb.stacks.outcome import Exit
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.stacks.worker import ExecutionStopped
+from tests.further import further
 from tests.integration.headless import Notebook, finished, start
 from tests.patience import until
 
@@ -114,6 +115,7 @@ def test_cells_run_in_the_folder_of_the_notebook(tmp_path: Path) -> None:
     assert notebook.result().cells[1].outputs[0].text.strip() == str(folder)
 
 
+@pytest.mark.further
 def test_a_whole_run_may_be_given_a_time(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')", "__import__('time').sleep(100)"])
 
@@ -140,6 +142,7 @@ def test_of_several_notebooks_a_failed_one_does_not_stop_the_others(tmp_path: Pa
     ]
 
 
+@pytest.mark.further
 def test_an_error_that_is_no_cells_leaves_the_status_line_last_too(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')"])
     notebook.nb.metadata.kernelspec.name = "odd"
@@ -229,6 +232,7 @@ def test_a_program_that_calls_papermill_meets_an_exception(
     assert nb.cells[-1].outputs[0].text == "2\n"
 
 
+@pytest.mark.further
 def test_an_output_in_a_remote_store_is_written_through_papermills_handlers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,7 +312,7 @@ def test_a_disk_that_is_full_at_papermills_own_last_save_changes_no_outcome(
     assert "shown" in notebook.output.read_text()
 
 
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("full", [False, further(True)])
 def test_the_page_of_an_output_is_told_and_the_status_line_stays_the_last(
     tmp_path: Path, *, full: bool
 ) -> None:
@@ -399,6 +403,7 @@ def test_a_run_is_refused_while_another_one_writes_the_same_output(tmp_path: Pat
     assert [beside.code, ended.code, after.code] == [0, 0, 0]
 
 
+@pytest.mark.further
 def test_a_run_that_was_cancelled_offers_no_way_to_go_on(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')\n__import__('time').sleep(100)"])
     process = start(["-m", "kitaru_nb", "run", "work.ipynb", "--no-progress"], tmp_path)
@@ -411,6 +416,7 @@ def test_a_run_that_was_cancelled_offers_no_way_to_go_on(tmp_path: Path) -> None
     assert "go on with" not in ended.stdout
 
 
+@pytest.mark.further
 def test_a_run_whose_notebook_is_gone_says_how_to_bring_it_back_or_end_it(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')", "if once('b'): 1 / 0"])
     notebook.kitaru("run", "work.ipynb", "--no-progress")
@@ -428,6 +434,7 @@ def test_a_run_whose_notebook_is_gone_says_how_to_bring_it_back_or_end_it(tmp_pa
     assert (resumed.code, notebook.ticks()) == (0, ["a"]), resumed.stderr
 
 
+@pytest.mark.further
 def test_a_result_that_cannot_be_shown_is_named(tmp_path: Path) -> None:
     unshown = "class Odd:\n    def _repr_html_(self):\n        raise ValueError('no page')\n\nOdd()"
     notebook = Notebook(tmp_path, [unshown, "tick('b')"], tags={0: ["no-checkpoint"]})

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.artifacts.memory import SMALLEST_MAPPED, Memory
+from tests.further import further
 from tests.integration.kernel import Kernel
 
 pytestmark = pytest.mark.skipif(
@@ -42,7 +43,11 @@ def start(home: Path) -> Kernel:
 
 @pytest.mark.parametrize(
     "how",
-    ["%resume", "%resume\nprint(x.sum())", "get_ipython().run_line_magic('resume', ''); print(x.sum())"],
+    [
+        "%resume",
+        further("%resume\nprint(x.sum())"),
+        further("get_ipython().run_line_magic('resume', ''); print(x.sum())"),
+    ],
 )
 def test_damage_is_an_error_before_any_cell_can_use_it(home: Path, how: str) -> None:
     damaged(home)

@@ -29,6 +29,7 @@ from kitaru_nb.stacks.submissions import submission_of
 from kitaru_nb.testing.launcher_suite import Bench, LauncherSuite
 from tests import slurm_cluster, ssh_server
 from tests.dask_cluster import SIGNING, DaskCluster
+from tests.further import further_in
 from tests.integration.headless import Finished, finished, start
 from tests.slurm_cluster import SlurmCluster
 from tests.ssh_server import SshServer
@@ -85,6 +86,18 @@ def _told_after_it_was_left(bench: Bench, launcher: str) -> None:
     assert shown == ["20", "30"]
 
 
+# What becomes of a run whose worker and journal do it all, wherever that is: `TestLocal` proves it.
+of_any_launcher = further_in(
+    "test_a_cell_that_raises_is_a_failed_run",
+    "test_a_failed_run_is_tried_again_by_the_worker",
+    "test_a_run_that_waits_holds_nothing_and_goes_on_with_its_answer",
+    "test_a_worker_that_is_asked_to_end_leaves_a_run_that_goes_on",
+    "test_many_are_submitted_at_once",
+    "test_of_many_passes_at_once_one_submits",
+    "test_a_job_that_never_begins_is_given_up_with_what_it_said",
+)
+
+
 class TestLocal(LauncherSuite):
     def stack(self, folder: Path) -> Stack:
         return Stack("here")
@@ -97,6 +110,7 @@ def slurm() -> Iterator[SlurmCluster]:
         yield cluster
 
 
+@of_any_launcher
 class TestSlurm(LauncherSuite):
     @pytest.fixture(autouse=True)
     def _cluster(self, slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -160,6 +174,7 @@ class TestSlurm(LauncherSuite):
         assert bench.ticks() == ["endless", "b"]
         assert bench.execution(submitted.execution).attempts == 1
 
+    @pytest.mark.further
     def test_the_command_line_runs_stops_replays_and_varies_there(self, bench: Bench) -> None:
         """As a person does it: Ctrl-C ends a run until it is asked for again."""
         stacks = 'use = "cluster"\n[stacks.cluster]\nlauncher = "slurm"\n'
@@ -319,6 +334,7 @@ def ssh() -> Iterator[SshServer]:
         yield server
 
 
+@of_any_launcher
 class TestSsh(LauncherSuite):
     @pytest.fixture(autouse=True)
     def _server(self, ssh: SshServer) -> Iterator[None]:
@@ -372,6 +388,7 @@ class TestSsh(LauncherSuite):
         assert away.value.kind == "stack-unreachable"
         assert [each.status for each in bench.engine.journal.executions()] == [ExecutionStatus.INTERRUPTED]
 
+    @pytest.mark.further
     def test_a_grid_that_is_left_tells_of_each_point_that_the_machine_is_away(self, bench: Bench) -> None:
         """Not a process that nobody looks at; and the same command hands them over later."""
         self._write_stack(bench)
@@ -471,6 +488,7 @@ class TestSsh(LauncherSuite):
         assert (bench.folder / "made.txt").stat().st_mode & 0o044, "what cells write is as the user has it"
 
 
+@of_any_launcher
 class TestDask(LauncherSuite):
     @pytest.fixture(autouse=True)
     def _cluster(self, dask_cluster: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -528,6 +546,7 @@ class TestDask(LauncherSuite):
         assert bench.follow(submitted).exit is Exit.COMPLETED
         assert bench.ticks() == ["a", "endless", "endless", "b"]
 
+    @pytest.mark.further
     def test_a_grid_that_is_left_is_the_queue_s_and_is_told_to_who_comes_back(self, bench: Bench) -> None:
         _told_after_it_was_left(bench, f'type = "dask"\nscheduler = "{self.cluster.address}"')
 

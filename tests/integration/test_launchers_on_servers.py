@@ -9,10 +9,20 @@ import pytest
 
 from kitaru_nb.model.stack import Stack
 from kitaru_nb.testing.launcher_suite import LauncherSuite
+from tests.further import further_in
 from tests.postgres_server import PostgresServer
 from tests.s3_server import BUCKET, KEY, SECRET, S3Server
 
 
+@further_in(
+    "test_what_the_worker_prints_can_be_read_from_any_byte_on",
+    "test_a_cell_that_raises_is_a_failed_run",
+    "test_a_failed_run_is_tried_again_by_the_worker",
+    "test_a_worker_that_is_asked_to_end_leaves_a_run_that_goes_on",
+    "test_many_are_submitted_at_once",
+    "test_a_job_that_never_begins_is_given_up_with_what_it_said",
+    "test_an_unknown_job_is_lost_and_cannot_be_harmed",
+)
 class TestLocalOnServers(LauncherSuite):
     @pytest.fixture(autouse=True)
     def _servers(

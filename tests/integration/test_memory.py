@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kinds import KINDS
+from tests.further import further
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
 
@@ -36,7 +37,9 @@ print(told("VmHWM:") - held, held - before)
 """
 
 
-@pytest.mark.parametrize(("kind", "rows"), [("pandas", 2_000_000), ("arrow", 2_000_000), ("state-dict", 600)])
+@pytest.mark.parametrize(
+    ("kind", "rows"), [("pandas", 2_000_000), further("arrow", 2_000_000), further("state-dict", 600)]
+)
 def test_a_save_takes_a_quarter_of_the_value_at_most(kind: str, rows: int, tmp_path: Path) -> None:
     assert kind in KINDS
 

@@ -21,6 +21,7 @@ import pytest
 from kitaru_nb.cli.main import main
 from kitaru_nb.model.execution import ExecutionStatus
 from tests import ssh_server
+from tests.further import further
 from tests.integration.headless import Notebook
 from tests.patience import PATIENCE
 
@@ -120,7 +121,9 @@ def test_a_job_that_is_stopped_can_be_gone_on_with(folder: Path, scheduler: Any)
     assert notebook.ticks() == ["a", "b", "b"]
 
 
-@pytest.mark.parametrize("before", [[], ["tick('a')"]], ids=["first cell", "second cell"])
+@pytest.mark.parametrize(
+    "before", [pytest.param([], id="first cell"), further(["tick('a')"], id="second cell")]
+)
 def test_a_job_whose_process_is_killed_says_so_and_goes_on_in_the_same_job_again(
     folder: Path, scheduler: Any, before: list[str]
 ) -> None:
@@ -148,6 +151,7 @@ def test_a_job_whose_process_is_killed_says_so_and_goes_on_in_the_same_job_again
     assert "made.txt" in done.packaged_files
 
 
+@pytest.mark.further
 def test_on_a_stack_the_run_outlives_its_job_and_the_same_job_again_follows_it(
     folder: Path, scheduler: Any, tmp_path: Path
 ) -> None:
@@ -186,6 +190,7 @@ def test_on_a_stack_the_run_outlives_its_job_and_the_same_job_again_follows_it(
     assert shown.cells[-1].outputs[0]["text"] == "the end\n"
 
 
+@pytest.mark.further
 def test_a_job_with_another_notebook_begins_a_run_of_its_own(folder: Path, scheduler: Any) -> None:
     notebook = _apart(folder, "tick('a')", "if once('fails'): raise ValueError('no')")
     failed = until(scheduler, submit(scheduler), _is_over)

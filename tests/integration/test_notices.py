@@ -90,6 +90,7 @@ def test_a_run_that_fails_is_told_once_and_signed(tmp_path: Path, here, hook: We
     assert [kind for kind, _ in notices()] == ["notice.sending", "notice.sent"]
 
 
+@pytest.mark.further
 def test_a_kernel_that_is_killed_is_told_and_a_retry_keeps_it_quiet(
     tmp_path: Path, hook: WebReceiver
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_flow_of_a_script_is_told_as_a_notebook_is(here, hook: WebReceiver, mo
     assert "kitaru-nb approve" in hook.documents[1]["hint"]
 
 
+@pytest.mark.further
 def test_a_receiver_that_never_answers_changes_nothing_for_the_run(tmp_path: Path, here, capsys) -> None:
     Notebook(tmp_path, ["1 / 0"])
     with running(WebReceiver(silent=True)) as server:

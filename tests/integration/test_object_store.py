@@ -84,6 +84,7 @@ def test_a_killed_notebook_is_resumed_from_the_bucket(place: Path, cable: Cable)
     assert [path.name for path in (place / "home").rglob("*.pack")] == []
 
 
+@pytest.mark.further
 def test_a_bucket_that_is_gone_during_a_save_is_a_clear_error_and_the_notebook_goes_on_when_it_is_back(
     place: Path, cable: Cable
 ) -> None:

@@ -51,6 +51,7 @@ def test_an_edited_cell_is_kept_as_it_ran(edited: Notebook, here, caplog: pytest
     assert "cell 2 (`a`)" in said
 
 
+@pytest.mark.further
 def test_what_cannot_be_kept_is_said_and_runs_as_it_is(tmp_path: Path, here, caplog) -> None:
     (tmp_path / "in.txt").write_text("1")
     cells = ["tick('a')\na = open('in.txt').read()", "tick('b')\nb = 1", "tick('c')\nprint(1 / 0)"]
@@ -92,6 +93,7 @@ def test_a_plan_says_what_would_be_kept_or_refused(edited: Notebook, here, capsy
     assert refused == 1
 
 
+@pytest.mark.further
 def test_marked_cells_that_touched_the_outside_are_taken_over_when_asked(tmp_path: Path, here) -> None:
     outside = "import subprocess\ntick('{0}')\n{0} = subprocess.run(['true']).returncode"
     marked = f"%%checkpoint fetch\n{outside.format('fetched')}"

@@ -39,6 +39,7 @@ def on_side(notebook: Notebook, *options: str) -> ExecutionId:
     return ExecutionId(json.loads(done.stdout)["id"])
 
 
+@pytest.mark.further
 def test_every_verb_finds_a_run_on_another_stack_by_its_id(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["total = 42; print('shown')", GO])
     execution = on_side(notebook)
@@ -74,6 +75,7 @@ def test_resume_goes_on_where_a_run_was_begun(tmp_path: Path) -> None:
     assert notebook.kitaru("executions", "--json").stdout.strip() == "[]", "nothing is recorded elsewhere"
 
 
+@pytest.mark.further
 def test_reconcile_looks_at_every_stack_of_the_project(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')", f"tick('b')\n{GO}", "tick('c')"])
     execution = on_side(notebook)

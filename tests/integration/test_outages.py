@@ -131,6 +131,7 @@ def ssh() -> Iterator[SshServer]:
         yield server
 
 
+@pytest.mark.further
 def test_a_run_behind_ssh_outlasts_its_connection_and_30_s_without_journal_and_store(
     team: Callable[..., Bench], cable: Cable, postgres_server: PostgresServer, ssh: SshServer
 ) -> None:
@@ -245,6 +246,7 @@ def test_a_worker_that_begins_while_the_server_is_away_waits_for_it(
     assert bench.execution(submitted.execution).attempts == 1
 
 
+@pytest.mark.further
 @pytest.mark.skipif(sys.platform != "linux", reason="who asks at a socket is told by Linux alone")
 def test_a_kernel_that_begins_while_the_server_is_away_waits_for_it(
     team: Callable[..., Bench],
@@ -440,6 +442,7 @@ def test_values_wait_for_a_disk_that_is_unmounted_for_a_while(
         assert load("values", execution=submitted.execution).sum() == sum(range(200_000))
 
 
+@pytest.mark.further
 def test_a_disk_that_stays_away_fails_the_run_which_goes_on_when_it_is_back(
     tmp_path: Path, volume: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

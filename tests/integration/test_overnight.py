@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import nbformat
+import pytest
 
 from kitaru_nb.model.checkpoint import CheckpointStatus
 from kitaru_nb.stacks.open import open_engine
@@ -40,6 +41,7 @@ def test_the_batch_dies_in_its_28th_cell_and_the_same_command_goes_on_there(tmp_
     assert len(ran) == len(set(ran)) == 40, "no cell has run twice to its end"
 
 
+@pytest.mark.further
 def test_a_grid_of_it_computes_what_the_rate_does_not_change_once(tmp_path: Path) -> None:
     shutil.copy(SOURCE, tmp_path)
     (tmp_path / "died-once").touch()

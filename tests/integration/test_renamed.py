@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.further import further
 from tests.integration.headless import Notebook
 from tests.integration.kernel import Kernel
 
@@ -32,7 +33,7 @@ def ran(folder: Path) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-@pytest.mark.parametrize("to", ["analysis.ipynb", "../elsewhere/draft.ipynb"])
+@pytest.mark.parametrize("to", [further("analysis.ipynb"), "../elsewhere/draft.ipynb"])
 def test_a_renamed_or_moved_notebook_goes_on_and_pays_nothing_again(tmp_path: Path, to: str) -> None:
     home, notebook = tmp_path / "home", a_notebook(tmp_path / "w" / "draft.ipynb")
     renamed = (notebook.parent / to).resolve()
@@ -70,6 +71,7 @@ def test_a_copy_begins_its_own(tmp_path: Path) -> None:
     assert [Path(each["notebook"]).name for each in known] == ["copy.ipynb", "draft.ipynb"]
 
 
+@pytest.mark.further
 def test_a_new_notebook_under_the_old_name_is_another_one_while_the_renamed_one_runs(tmp_path: Path) -> None:
     home, first = tmp_path / "home", a_notebook(tmp_path / "w" / "Untitled.ipynb")
     renamed = first.with_name("analysis.ipynb")
@@ -146,6 +148,7 @@ def test_a_headless_run_goes_on_where_the_notebook_was_opened_by_hand_first(tmp_
     assert (resumed.code, notebook.ticks()) == (0, ["a"]), resumed.stderr
 
 
+@pytest.mark.further
 def test_an_output_that_was_named_stays_where_it_is(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')", "if once('b'): 1 / 0"])
     notebook.kitaru("run", "work.ipynb", "-o", "night.ipynb", "--no-progress")
@@ -157,6 +160,7 @@ def test_an_output_that_was_named_stays_where_it_is(tmp_path: Path) -> None:
     assert notebook.executions()[0].attempts == 2
 
 
+@pytest.mark.further
 def test_a_run_in_a_folder_that_was_moved_goes_on_with_the_files_in_it(tmp_path: Path) -> None:
     folder, moved, side = tmp_path / "first", tmp_path / "second", tmp_path / "side"
     folder.mkdir()

@@ -22,6 +22,7 @@ from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.replaying import NotebookHandle
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.testing import fake_llm
+from tests.further import further
 from tests.integration.headless import Finished, Notebook, finished, start
 from tests.integration.kernel import Kernel
 from tests.patience import PATIENCE, until
@@ -184,6 +185,7 @@ def test_a_replay_that_was_killed_goes_on_as_itself(tmp_path: Path) -> None:
     assert texts(output_of(notebook))["c5"] == "120"
 
 
+@pytest.mark.further
 def test_a_replay_whose_worker_is_killed_in_the_named_cell_goes_on_with_what_it_was_given(
     tmp_path: Path,
 ) -> None:
@@ -210,6 +212,7 @@ def test_a_replay_whose_worker_is_killed_in_the_named_cell_goes_on_with_what_it_
     assert newest(notebook).attempts == 2
 
 
+@pytest.mark.further
 def test_edited_cells_before_are_taken_over_as_they_ran_and_the_others_run_as_they_are(
     tmp_path: Path,
 ) -> None:
@@ -227,6 +230,7 @@ def test_edited_cells_before_are_taken_over_as_they_ran_and_the_others_run_as_th
     assert "edited since, and run as they are now: `model`" in done.stderr
 
 
+@pytest.mark.further
 def test_what_cells_before_had_saved_and_done_once_is_there(tmp_path: Path) -> None:
     pay = "kt.once('pay', tick, 'pay')"
     first = f"import kitaru_nb as kt\nkt.save('draft', 'text')\n{pay}\nkt.stream('s').append(1)"
@@ -240,6 +244,7 @@ def test_what_cells_before_had_saved_and_done_once_is_there(tmp_path: Path) -> N
     assert texts(output_of(notebook))["c2"] == "text [1]"
 
 
+@pytest.mark.further
 def test_parameters_whose_cell_runs_are_the_ones_that_are_set(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["rate = 1", *CELLS], tags={0: ["parameters"]})
     assert notebook.kitaru("run", "work.ipynb", "--no-progress", "-p", "rate", "2").code == 0
@@ -252,7 +257,7 @@ def test_parameters_whose_cell_runs_are_the_ones_that_are_set(tmp_path: Path) ->
     assert texts(output_of(notebook))["c3"] == "60"
 
 
-@pytest.mark.parametrize("given", [[], ["-p", "other", "3"]])
+@pytest.mark.parametrize("given", [further([]), ["-p", "other", "3"]])
 def test_parameters_that_the_original_did_not_set_are_set_after_their_cell(
     tmp_path: Path, given: list[str]
 ) -> None:
@@ -272,6 +277,7 @@ def test_parameters_that_the_original_did_not_set_are_set_after_their_cell(
     assert texts(output_of(notebook))["c3"] == "60"
 
 
+@pytest.mark.further
 def test_parameters_that_a_replay_sets_are_there_in_its_next_attempt_too(tmp_path: Path) -> None:
     dies = "import os, signal\nif once('death'): os.kill(os.getpid(), signal.SIGKILL)"
     notebook = Notebook(tmp_path, ["rate = 1", "once = lambda name: False", *CELLS], tags={0: ["parameters"]})
@@ -287,6 +293,7 @@ def test_parameters_that_a_replay_sets_are_there_in_its_next_attempt_too(tmp_pat
     assert texts(output_of(notebook))["c4"] == "120"
 
 
+@pytest.mark.further
 def test_a_replay_of_a_replay_begins_with_what_that_had(tmp_path: Path) -> None:
     notebook = ran(tmp_path)
     replayed(notebook, "--from", "model", "--set", "rate=10")
@@ -323,14 +330,14 @@ def test_model_calls_before_the_named_cell_cost_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--from", "modle"], "Try: model"),
+        further(["--from", "modle"], "Try: model"),
         (["--from", "model", "--set", 'rows={"rows": [1]}'], "input.rows or checkpoint.rows"),
-        (
+        further(
             ["--from", "model", "--set", 'checkpoint.rows={"other": 1}'],
             "`rows` is a cell, which gives `rows`",
         ),
-        (["--from", "model", "--set", "rate"], "--set NAME=VALUE"),
-        (["--from", "model", "-o", "work.ipynb"], "never overwrites"),
+        further(["--from", "model", "--set", "rate"], "--set NAME=VALUE"),
+        further(["--from", "model", "-o", "work.ipynb"], "never overwrites"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_begun(
@@ -345,6 +352,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_begun(
     assert len(notebook.executions()) == 1
 
 
+@pytest.mark.further
 def test_a_cell_that_the_notebook_has_no_more_is_named(tmp_path: Path) -> None:
     notebook = ran(tmp_path)
     del notebook.nb.cells[-2]
@@ -372,6 +380,7 @@ def test_replay_gives_a_handle_of_a_process_of_its_own(tmp_path: Path) -> None:
     assert output in handle._repr_mimebundle_()["text/html"]
 
 
+@pytest.mark.further
 def test_a_replay_that_failed_says_so_where_its_result_is_asked_for(tmp_path: Path) -> None:
     notebook = ran(tmp_path)
     notebook.edit(4, "1 / 0")
@@ -435,6 +444,7 @@ def test_by_hand_what_plain_cells_had_changed_before_the_named_cell_is_there(tmp
     assert f"%kitaru show {replay.id}" in said
 
 
+@pytest.mark.further
 def test_by_hand_the_cells_since_the_last_checkpoint_run_again_where_their_doing_is_not_on_record(
     tmp_path: Path,
 ) -> None:
@@ -456,6 +466,7 @@ def test_by_hand_the_cells_since_the_last_checkpoint_run_again_where_their_doing
     assert "the cells after `load` run again" in said
 
 
+@pytest.mark.further
 def test_a_name_that_nothing_has_is_refused_before_anything_begins(tmp_path: Path) -> None:
     cells = [*BY_HAND, "%replay --from train --set facter=2"]
     notebook = Notebook(tmp_path, cells)
@@ -486,6 +497,7 @@ def test_by_hand_objects_of_the_notebook_can_be_given(tmp_path: Path) -> None:
     assert texts(output_of(notebook))["c1"] == "42"
 
 
+@pytest.mark.further
 def test_by_hand_a_call_in_a_plain_cell_can_be_named(tmp_path: Path) -> None:
     cells = [
         "from side_journal import tick\nimport kitaru_nb as kt",
@@ -505,6 +517,7 @@ def test_by_hand_a_call_in_a_plain_cell_can_be_named(tmp_path: Path) -> None:
     assert texts(output_of(notebook))["c3"] == "[1, 2]"
 
 
+@pytest.mark.further
 def test_by_hand_a_replay_is_refused_whose_cells_stand_in_another_order_than_they_ran(tmp_path: Path) -> None:
     cells = ["%%checkpoint train\nmodel.append(1)", "%%checkpoint load\nrows = [1]", "model = []"]
     notebook = Notebook(tmp_path, cells)
@@ -539,6 +552,7 @@ def test_a_flow_in_a_notebook_is_replayed_by_the_magic_with_its_edited_code(tmp_
     assert handle.result == "(600, 'completed')", handle
 
 
+@pytest.mark.further
 def test_a_replay_does_not_replay_again_where_the_notebook_holds_the_cell_that_asked_for_it(
     tmp_path: Path,
 ) -> None:
@@ -553,6 +567,7 @@ def test_a_replay_does_not_replay_again_where_the_notebook_holds_the_cell_that_a
     assert "this is a replay itself" in texts(output_of(notebook))[f"c{len(BY_HAND)}"]
 
 
+@pytest.mark.further
 def test_the_notebook_of_the_docs_asks_what_if(tmp_path: Path) -> None:
     source = Path(__file__).parents[2] / "notebooks" / "04_what_if.ipynb"
     shutil.copy(source, tmp_path)
@@ -589,6 +604,7 @@ def test_the_flow_of_a_notebook_is_replayed_when_its_kernel_is_gone(tmp_path: Pa
     assert handle.result() == 21
 
 
+@pytest.mark.further
 def test_a_magic_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
         kernel.run("%%checkpoint load\nrows = 1", cell="a")

@@ -158,6 +158,7 @@ def test_no_canary_is_left_behind_and_a_resume_has_them_all(folder: Path) -> Non
     assert everything(folder) == []
 
 
+@pytest.mark.further
 def test_a_run_goes_on_with_another_key_and_pays_for_nothing_twice(folder: Path) -> None:
     cells = ["import os\nkey = os.environ['CANARY_API_KEY']", "tick(str(len(key)))", "once('x') and 1/0"]
     notebook = Notebook(folder, cells)

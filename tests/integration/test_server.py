@@ -15,6 +15,7 @@ import pytest
 
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
+from tests.further import further
 from tests.integration.headless import Notebook, finished, start
 from tests.integration.kernel import Kernel
 from tests.integration.test_team import STACK
@@ -46,7 +47,7 @@ ASKING = [
 ]
 
 
-@pytest.mark.parametrize("by", ["browser", "terminal"])
+@pytest.mark.parametrize("by", ["browser", further("terminal")])
 def test_an_answer_makes_a_suspended_run_go_on_by_itself(server: Api, tmp_path: Path, by: str) -> None:
     notebook = Notebook(tmp_path, ASKING)
     assert notebook.kitaru("run", "work.ipynb").code == 75
@@ -189,6 +190,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.further
 def test_replays_that_take_long_to_begin_hold_up_nobody(server: Api, tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(SLOW)
     assert finished(start([str(tmp_path / "agent.py")], tmp_path)).code == 0
@@ -236,6 +238,7 @@ def test_a_flow_is_not_replayed_with_what_json_cannot_hold(server: Api, tmp_path
     assert len(server.found("executions")["executions"]) == 1
 
 
+@pytest.mark.further
 def test_a_replay_that_does_not_begin_is_told_with_what_its_process_said(server: Api, tmp_path: Path) -> None:
     program = tmp_path / "agent.py"
     program.write_text(SLOW)
@@ -303,6 +306,7 @@ def test_cells_are_fresh_or_stale_by_what_is_typed_and_the_record(server: Api, t
         assert now["dead"] is None
 
 
+@pytest.mark.further
 def test_a_folder_with_a_stack_of_its_own_is_looked_at_where_its_kernels_record(
     server: Api, tmp_path: Path
 ) -> None:
@@ -372,6 +376,7 @@ def test_a_folder_somebody_sent_runs_nothing_when_it_is_looked_at(
     assert ran()
 
 
+@pytest.mark.further
 def test_kernel_and_server_need_to_share_nothing_but_the_stack(
     tmp_path: Path, s3_server: S3Server, postgres_server: PostgresServer
 ) -> None:

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import nbformat
+import pytest
 
 from kitaru_nb.engine.sharing import AWAITED
 from kitaru_nb.model.checkpoint import CheckpointStatus
@@ -125,6 +126,7 @@ def test_a_cell_that_fails_in_one_point_runs_in_the_other(tmp_path: Path) -> Non
     assert notebook.ticks().count("slow") == 2
 
 
+@pytest.mark.further
 def test_a_point_that_asks_a_person_inside_the_cell_frees_it(tmp_path: Path) -> None:
     asks = "import kitaru_nb as kt\nrows = kt.wait('How many?', int, name='rows')"
     notebook = _grid(tmp_path, _SLOW + asks, "y = rows * x\ntick(f'y{x}')")
@@ -142,6 +144,7 @@ def test_a_point_that_asks_a_person_inside_the_cell_frees_it(tmp_path: Path) -> 
     assert [each for each in notebook.ticks() if each.startswith("y")] == ["y2", "y1"]
 
 
+@pytest.mark.further
 def test_a_point_that_waits_for_another_can_be_stopped(tmp_path: Path) -> None:
     notebook = _grid(tmp_path, _SLOW, "y = rows * x")
     one = _point(notebook, 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import psutil
+import pytest
 from nbformat.reader import NotJSONError
 
 from kitaru_nb.model.checkpoint import CheckpointStatus
@@ -73,6 +74,7 @@ def test_a_kernel_killed_half_way_is_no_loss_and_a_completed_run_begins_anew(tmp
     assert SUM.read_bytes() == source
 
 
+@pytest.mark.further
 def test_kernel_and_worker_are_killed_and_statuses_are_true_where_stock_papermill_dies(
     tmp_path: Path,
 ) -> None:

@@ -75,6 +75,7 @@ def test_a_notebook_runs_and_resumes_on_a_teams_stack(
     assert document("stack", "current")["name"] == "local"
 
 
+@pytest.mark.further
 def test_a_journal_on_a_server_without_a_store_for_all_is_warned_of(
     project: Path, postgres_server: PostgresServer
 ) -> None:
@@ -150,6 +151,7 @@ def test_stacks_are_made_listed_and_removed(project: Path) -> None:
     assert document("stack", "show", "a", code=2)["error"]["kind"] == "unknown-stack"
 
 
+@pytest.mark.further
 def test_a_worker_that_would_refuse_what_is_signed_here_is_found_by_the_check(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

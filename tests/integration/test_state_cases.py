@@ -431,6 +431,7 @@ def test_a_step_run_twice_by_hand_gives_what_it_gives_without_checkpoints(
     assert found == {name: result for name, (_, _, _, result) in BY_HAND.items()}
 
 
+@pytest.mark.further
 def test_a_cell_that_runs_finds_files_as_the_cells_before_it_left_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -521,6 +522,7 @@ def test_a_failed_cell_leaves_environment_and_import_path_to_its_next_run_as_the
         assert kernel.run("found").result == "(True, False, False, True)"
 
 
+@pytest.mark.further
 def test_who_draws_from_the_generators_of_the_process_goes_on_doing_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -580,6 +582,7 @@ def test_cells_that_seed_one_after_the_other_are_not_run_again(
     assert "first" not in seeded
 
 
+@pytest.mark.further
 def test_a_figure_is_drawn_on_with_the_backend_that_a_cell_has_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

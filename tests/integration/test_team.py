@@ -103,6 +103,7 @@ def killed(process: Any, kernel: int) -> None:
     process.communicate()
 
 
+@pytest.mark.further
 def test_a_run_that_was_killed_on_one_laptop_goes_on_on_another(team: Team) -> None:
     notebook = Notebook(team.project, CELLS)
     ana, ben = team.laptop("ana"), team.laptop("ben")

@@ -22,6 +22,7 @@ from kitaru_nb.model.execution import ExecutionStatus
 from kitaru_nb.model.wait import Wait, WaitStatus
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
+from tests.further import further
 from tests.integration.headless import Finished, Notebook, finished, start
 from tests.integration.kernel import Kernel
 from tests.patience import until
@@ -140,7 +141,9 @@ def test_a_kernel_killed_while_it_waits_is_gone_on_with_after_an_answer_that_nob
     assert only_wait().address == address
 
 
-@pytest.mark.parametrize("mark", ["", "%%checkpoint publish\n"], ids=["plain", "checkpoint"])
+@pytest.mark.parametrize(
+    "mark", [pytest.param("", id="plain"), further("%%checkpoint publish\n", id="checkpoint")]
+)
 def test_files_that_a_cell_changed_before_it_waits_are_its_own_doing(
     home: Path, tmp_path: Path, mark: str
 ) -> None:
@@ -259,6 +262,7 @@ def test_a_run_may_be_told_to_hold_on_or_to_fail(home: Path, tmp_path: Path) -> 
     assert notebook.kitaru("run", "work.ipynb", "--suspend-exit", "300").code == 2
 
 
+@pytest.mark.further
 def test_a_flow_in_a_cell_makes_the_run_wait(home: Path, tmp_path: Path) -> None:
     flow = "import kitaru_nb as kt\n@kt.flow\ndef agent():\n    return kt.wait('Publish?', name='publish')\n"
     notebook = Notebook(tmp_path, [flow + "print(agent())"])
@@ -408,6 +412,7 @@ def test_an_answer_ahead_of_time_lets_a_script_run_through(
     assert only_wait().question == "How many?"
 
 
+@pytest.mark.further
 def test_the_notebook_of_the_docs_is_answered_from_a_terminal_while_nothing_lives(
     home: Path, tmp_path: Path
 ) -> None:
@@ -435,6 +440,7 @@ def test_the_notebook_of_the_docs_is_answered_from_a_terminal_while_nothing_live
     assert shown["count"] == "drafts made: 1\n"
 
 
+@pytest.mark.further
 def test_a_run_whose_question_expired_says_what_asks_again(tmp_path: Path) -> None:
     """`resume` would only fail again: what is printed is the one command that goes on."""
     ask = "import kitaru_nb as kt\nok = kt.wait('Publish?', name='publish', timeout=0.01)"
@@ -455,6 +461,7 @@ def test_a_run_whose_question_expired_says_what_asks_again(tmp_path: Path) -> No
     assert notebook.ticks() == ["a"]
 
 
+@pytest.mark.further
 def test_resume_without_a_name_does_not_stop_at_a_question_that_nobody_has_answered(tmp_path: Path) -> None:
     """The newest only waits and would stop again; what can go on is the one before it."""
     for name in ("failing", "asking"):

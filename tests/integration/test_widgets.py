@@ -18,6 +18,7 @@ from kitaru_nb.model.wait import Wait, WaitStatus
 from kitaru_nb.notebook.front import WAIT_MIME
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
+from tests.further import further
 from tests.integration.headless import finished, start
 from tests.integration.kernel import Kernel, Ran
 from tests.patience import PATIENCE
@@ -186,7 +187,7 @@ def test_what_is_no_answer_is_said_at_its_field_and_leaves_no_trace(kernel: Kern
     assert kernel.run(ask, cell="b").stdout == "Refund(amount=25, tags=['a'], tier='high')\n"
 
 
-@pytest.mark.parametrize("kind", ["answer", "look"])
+@pytest.mark.parametrize("kind", ["answer", further("look")])
 def test_a_late_form_says_who_was_first(kernel: Kernel, tmp_path: Path, kind: str) -> None:
     model = model_of(kernel.run(ASK, cell="b"))
     done = finished(start(["-m", "kitaru_nb", "reject", "publish", "--reason", "too early"], tmp_path))
@@ -330,6 +331,7 @@ def test_the_control_replays_with_changed_inputs_and_compares(tmp_path: Path, ke
     assert ended["replay"] in compared["difference"]
 
 
+@pytest.mark.further
 def test_a_replay_that_cannot_begin_says_why_in_the_control(tmp_path: Path, kernel: Kernel) -> None:
     saved(tmp_path)
     kernel.run(LOAD, cell="l")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.further import further
 from tests.integration.kernel import Kernel
 from tests.integration.test_flows import KILLED, Script
 from tests.patience import PATIENCE, until
@@ -112,7 +113,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("way", SPAWNED)
+@pytest.mark.parametrize("way", ["pool spawn", *map(further, SPAWNED[1:])])
 def test_workers_that_were_spawned_lose_and_double_nothing(tmp_path: Path, way: str) -> None:
     script = Workers(
         tmp_path, FAN_OUT.replace('note("end")', 'print(sorted(found), flush=True); note("end")')
@@ -313,6 +314,7 @@ def work(number):
     assert ran() == ["work1", "work1", "work2", "work2", "work3", "work4"]
 
 
+@pytest.mark.further
 def test_a_worker_that_is_there_still_is_given_what_another_recorded_in_the_run_before(
     tmp_path: Path,
 ) -> None:

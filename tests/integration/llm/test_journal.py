@@ -15,7 +15,8 @@ import nbformat
 import pytest
 
 from kitaru_nb.testing import fake_llm
-from tests.llm_pythons import llm_environ
+from tests.further import further
+from tests.llm_pythons import llm_environ, llm_python
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -50,6 +51,12 @@ def agent(count):
 if __name__ == "__main__":
     print(agent(12))
 """
+
+
+@pytest.fixture(params=["llm2", further("llm3")])
+def python(request: pytest.FixtureRequest) -> Path:
+    """What every path of every client does in both, `test_matrix` says."""
+    return llm_python(request.param)
 
 
 class Agent:
