@@ -19,6 +19,7 @@ from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionStatus, Identity
 from kitaru_nb.testing import a_draft, a_stored_value, dead_owner, digest_of
+from tests.further import further
 
 pytestmark = pytest.mark.chaos
 
@@ -135,7 +136,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("count", [400, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [150, further(400), pytest.param(3000, marks=pytest.mark.slow)])
 def test_no_damage_gives_wrong_data(store: Store, count: int, tmp_path: Path, record_property) -> None:
     dice = random.Random(20240229)
     names = [name for name in store.files if not name.endswith("-head")]

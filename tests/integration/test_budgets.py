@@ -108,6 +108,7 @@ def test_a_setting_that_is_raised_counts_for_what_the_setting_stopped(tmp_path: 
     assert done.code == 0, done.stderr
 
 
+@pytest.mark.further
 def test_a_model_without_a_price_is_not_asked_and_the_command_that_sets_one_is_told(
     tmp_path: Path, llm: FakeLLM
 ) -> None:
@@ -233,6 +234,7 @@ def test_a_price_is_set_while_the_kernel_lives(
     assert llm.requests == 1
 
 
+@pytest.mark.further
 def test_calls_at_once_do_not_exceed_a_budget_together(tmp_path: Path, llm: FakeLLM) -> None:
     cell = (
         "from concurrent.futures import ThreadPoolExecutor\n"

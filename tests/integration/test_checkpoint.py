@@ -376,6 +376,7 @@ def test_process_state_comes_back_with_resume_whichever_cell_set_it(place: Path,
     assert seen.result == expected.replace("'sk-1234567890abcdef'", "None")
 
 
+@pytest.mark.further
 def test_process_state_a_step_set_comes_back_when_the_step_is_restored(place: Path) -> None:
     with start(place) as first:
         first.run("%%checkpoint a\n" + PROCESS, cell="a")
@@ -596,6 +597,7 @@ def test_a_file_the_cell_itself_writes_does_not_make_it_run_again(kernel: Kernel
     assert "restored" in again.said
 
 
+@pytest.mark.further
 def test_an_ordinary_notebook_pays_for_nothing_again_in_a_new_kernel(place: Path) -> None:
     cells = {
         "imports": """%%checkpoint

@@ -136,7 +136,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("way", ["resume", "run all"])
-@pytest.mark.parametrize("seed", [1, 6, *map(further, (0, 2, 3, 4, 5, 7, 8, 9))])
+@pytest.mark.parametrize("seed", [1, *map(further, (0, *range(2, 10)))])
 def test_a_killed_notebook_ends_as_an_uninterrupted_one(
     tmp_path: Path, uninterrupted: str, seed: int, way: str
 ) -> None:

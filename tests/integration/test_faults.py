@@ -191,6 +191,7 @@ def test_every_file_is_private_whatever_the_umask(place: Path) -> None:
     assert open_to_others == []
 
 
+@pytest.mark.further
 def test_a_committed_array_opens_with_zarr_in_a_plain_process(place: Path) -> None:
     with start(place) as kernel:
         assert kernel.run(

@@ -15,7 +15,6 @@ import pytest
 from kitaru_nb.model.execution import Attempt, is_alive
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.settings import resolve
-from tests.further import further
 from tests.integration.headless import Finished, Notebook, finished, start
 from tests.patience import PATIENCE, until
 
@@ -148,8 +147,9 @@ def test_after_a_kill_nothing_runs_and_the_same_command_goes_on(tmp_path: Path) 
     assert [each.attempts for each in notebook.executions()[::-1]] == [2, 2, 1]
 
 
+@pytest.mark.further
 @pytest.mark.chaos
-@pytest.mark.parametrize(("signum", "code"), [further(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_every_point_as_interrupted(tmp_path: Path, signum: int, code: int) -> None:
     notebook = notebook_of(tmp_path, "from side_journal import FOLDER", HOLD)
     running = start_grid(notebook, "--grid", "alpha=1,2,3", "-j", "2")
@@ -204,6 +204,7 @@ while len(open(FOLDER + "/side.txt").readlines()) < 2:
     assert names == ["index.html", "one.out.ipynb", "two.out.ipynb"]
 
 
+@pytest.mark.further
 def test_a_replay_is_made_for_each_point(tmp_path: Path) -> None:
     notebook = notebook_of(tmp_path, "tick('load')\nrows = 10", "tick('fit')\nfit = rows * alpha\nprint(fit)")
     ran = notebook.kitaru("run", "work.ipynb", "-p", "alpha", "3")
@@ -265,6 +266,7 @@ def gone(process: int) -> bool:
         return True
 
 
+@pytest.mark.further
 def test_a_detached_grid_goes_on_by_itself_and_the_same_command_tells_it_once(tmp_path: Path) -> None:
     notebook = notebook_of(tmp_path, "from side_journal import FOLDER", HOLD)
     words = ("run", "work.ipynb", "--grid", "alpha=1,2,3", "-j", "2", "--html")

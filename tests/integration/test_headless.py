@@ -60,15 +60,21 @@ def test_a_cell_that_has_killed_its_kernel_three_times_is_held(tmp_path: Path) -
     assert "change the cell, or --new to run it all the same" in ended[-1].stderr
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Notebook:
+    """The six cells, run by a worker and a kernel that nobody kills."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    notebook = six_cells(folder)
+    assert notebook.papermill(env={"KITARU_NB_HOME": str(folder / "home")}).code == 0
+    return notebook
+
+
 @pytest.mark.parametrize("victim", ["kernel", "worker", "both"])
-def test_a_run_killed_in_its_fourth_cell_goes_on_there(tmp_path: Path, victim: str) -> None:
-    plain = tmp_path / "plain"
-    killed = tmp_path / "killed"
-    plain.mkdir()
-    killed.mkdir()
-    expected = six_cells(plain)
-    assert expected.papermill().code == 0
-    notebook = six_cells(killed, dying=KILLS[victim])
+def test_a_run_killed_in_its_fourth_cell_goes_on_there(
+    tmp_path: Path, uninterrupted: Notebook, victim: str
+) -> None:
+    expected = uninterrupted
+    notebook = six_cells(tmp_path, dying=KILLS[victim])
 
     first = notebook.papermill()
     second = notebook.papermill()

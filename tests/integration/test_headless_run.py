@@ -330,6 +330,7 @@ def test_the_page_of_an_output_is_told_and_the_status_line_stays_the_last(
     assert ("warning: " in done.stderr) is full
 
 
+@pytest.mark.further
 def test_settings_in_the_notebooks_metadata_hold_where_it_runs(tmp_path: Path) -> None:
     asked = "from kitaru_nb.notebook.extension import hooks\nprint(hooks().session.engine.settings.budget)"
     notebook = Notebook(tmp_path, [asked])

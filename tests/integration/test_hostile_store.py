@@ -20,6 +20,7 @@ from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.keys import CONFIG, Keyring
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.testing import a_draft
+from tests.further import further
 from tests.integration.headless import Finished, finished, start
 from tests.integration.hostile import CELLS, made_by_mallory, ran
 from tests.integration.kernel import Kernel
@@ -44,7 +45,7 @@ class Victim:
         return finished(start(["-m", "kitaru_nb", *words], self.folder, {}))
 
 
-@pytest.fixture(params=["store", "file"])
+@pytest.fixture(params=["store", further("file")])
 def victim(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Victim:
     """Mallory works at the path that ben has, too: in a container everybody does."""
     folder, canaries = tmp_path / "work", tmp_path / "canaries"

@@ -92,9 +92,11 @@ of_any_launcher = further_in(
     "test_a_failed_run_is_tried_again_by_the_worker",
     "test_a_run_that_waits_holds_nothing_and_goes_on_with_its_answer",
     "test_a_worker_that_is_asked_to_end_leaves_a_run_that_goes_on",
+    "test_a_job_that_is_started_twice_runs_once",
     "test_many_are_submitted_at_once",
     "test_of_many_passes_at_once_one_submits",
     "test_a_job_that_never_begins_is_given_up_with_what_it_said",
+    "test_an_unknown_job_is_lost_and_cannot_be_harmed",
 )
 
 
@@ -524,6 +526,7 @@ class TestDask(LauncherSuite):
         assert bench.execution(submitted.execution).attempts == 2
         assert bench.launcher.logs(submitted.handle).count(b"kitaru: completed") == 1
 
+    @pytest.mark.further
     def test_what_a_new_scheduler_does_not_know_is_submitted_again(self, bench: Bench) -> None:
         submitted = bench.submit(bench.notebook("tick('a')", bench.endless, "tick('b')"))
         bench.until(lambda: "endless" in bench.ticks(), "the endless cell")
@@ -609,6 +612,7 @@ class TestDaskOfThisProcess:
         assert "only while the command that started it runs" in refused.stderr
         assert project.engine.journal.executions() == [], "it is refused before anything is on record"
 
+    @pytest.mark.further
     def test_its_workers_end_with_it(self, project: Bench) -> None:
         """Killed, it leaves a run that goes on when it is run again."""
         project.notebook("tick('a')", project.endless, "tick('b')")

@@ -21,7 +21,6 @@ import pytest
 from kitaru_nb.cli.main import main
 from kitaru_nb.model.execution import ExecutionStatus
 from tests import ssh_server
-from tests.further import further
 from tests.integration.headless import Notebook
 from tests.patience import PATIENCE
 
@@ -106,6 +105,7 @@ def test_a_job_of_the_form_waits_in_progress_and_then_has_its_outputs(folder: Pa
     assert "2027" in Path(paths["html"]).read_text(encoding="utf-8")
 
 
+@pytest.mark.further
 def test_a_job_that_is_stopped_can_be_gone_on_with(folder: Path, scheduler: Any) -> None:
     slow = "import time\ntick('b')\nif once('slow'): time.sleep(600)"
     notebook = Notebook(folder, ["tick('a')", slow])
@@ -121,9 +121,8 @@ def test_a_job_that_is_stopped_can_be_gone_on_with(folder: Path, scheduler: Any)
     assert notebook.ticks() == ["a", "b", "b"]
 
 
-@pytest.mark.parametrize(
-    "before", [pytest.param([], id="first cell"), further(["tick('a')"], id="second cell")]
-)
+@pytest.mark.further
+@pytest.mark.parametrize("before", [[], ["tick('a')"]], ids=["first cell", "second cell"])
 def test_a_job_whose_process_is_killed_says_so_and_goes_on_in_the_same_job_again(
     folder: Path, scheduler: Any, before: list[str]
 ) -> None:

@@ -34,6 +34,7 @@ def printed(notebook: Notebook) -> str:
     return "".join(output.get("text", "") for output in notebook.result().cells[-1].outputs)
 
 
+@pytest.mark.further
 def test_an_edited_cell_runs_with_what_depends_on_it(edited: Notebook, here) -> None:
     assert here("--on-change", "rerun") == 0
 

@@ -303,6 +303,7 @@ def test_a_bucket_that_stays_away_fails_the_run_which_goes_on_when_it_is_back(
     assert bench.ticks() == ["a", "endless", "endless", "b"], "what was on record is not run again"
 
 
+@pytest.mark.further
 def test_a_server_that_stays_away_loses_nothing_that_was_recorded(
     team: Callable[..., Bench], postgres_server: PostgresServer
 ) -> None:

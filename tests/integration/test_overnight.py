@@ -19,6 +19,7 @@ SOURCE = Path(__file__).parents[2] / "notebooks" / "05_batch_overnight.ipynb"
 COMMAND = ["-m", "kitaru_nb", "run", SOURCE.name, "--no-progress"]
 
 
+@pytest.mark.further
 def test_the_batch_dies_in_its_28th_cell_and_the_same_command_goes_on_there(tmp_path: Path) -> None:
     shutil.copy(SOURCE, tmp_path)
 

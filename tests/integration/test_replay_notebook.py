@@ -257,7 +257,8 @@ def test_parameters_whose_cell_runs_are_the_ones_that_are_set(tmp_path: Path) ->
     assert texts(output_of(notebook))["c3"] == "60"
 
 
-@pytest.mark.parametrize("given", [further([]), ["-p", "other", "3"]])
+@pytest.mark.further
+@pytest.mark.parametrize("given", [[], ["-p", "other", "3"]])
 def test_parameters_that_the_original_did_not_set_are_set_after_their_cell(
     tmp_path: Path, given: list[str]
 ) -> None:

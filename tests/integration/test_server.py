@@ -112,6 +112,7 @@ def test_a_run_is_cancelled_wherever_it_is_and_stays_so(server: Api, tmp_path: P
     assert [each["status"] for each in found["checkpoints"]] == ["completed", "completed"]
 
 
+@pytest.mark.further
 def test_a_replay_with_other_inputs_runs_in_a_process_of_its_own(server: Api, tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('load')\nrate = 2", "tick('fit')\ny = rate * 10", "print(y)"])
     assert notebook.kitaru("run", "work.ipynb").code == 0

@@ -110,6 +110,7 @@ def test_a_sibling_that_is_killed_in_the_cell_keeps_nobody_waiting(tmp_path: Pat
     assert (killed.code, _executions()[1].attempts) == (-signal.SIGKILL, 2)
 
 
+@pytest.mark.further
 def test_a_cell_that_fails_in_one_point_runs_in_the_other(tmp_path: Path) -> None:
     fails = _SLOW + "if once('failed'):\n    raise ValueError('only here')"
     notebook = _grid(tmp_path, fails, "y = rows * x")

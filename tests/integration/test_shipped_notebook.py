@@ -55,6 +55,7 @@ def completions() -> list[list[int]]:
         return counts
 
 
+@pytest.mark.further
 def test_a_kernel_killed_half_way_is_no_loss_and_a_completed_run_begins_anew(tmp_path: Path) -> None:
     source = SUM.read_bytes()
 

@@ -41,6 +41,7 @@ def document(*words: str, code: int = 0) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.further
 def test_a_notebook_runs_and_resumes_on_a_teams_stack(
     project: Path, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kitaru_nb.testing import Call, ToolCall, fake_llm
-from tests.llm_pythons import LLM_PYTHONS, llm_environ
+from tests.further import further
+from tests.llm_pythons import LLM_PYTHONS, llm_environ, llm_python
 
 CLIENTS = Path(__file__).with_name("clients")
 # These do not ask for the usage of a stream, so they are not told.
@@ -23,6 +24,12 @@ def answer(call: Call) -> str | ToolCall:
     if call.body.get("tools") and "sunny" not in json.dumps(asked):
         return ToolCall("weather", {"city": "Utrecht"})
     return f"answer {call.number}: it is fine"
+
+
+@pytest.fixture(scope="module", params=[further("llm2"), "llm3"])
+def python(request: pytest.FixtureRequest) -> Path:
+    """That both have their answers, `test_matrix` says too."""
+    return llm_python(request.param)
 
 
 @pytest.fixture(scope="module")

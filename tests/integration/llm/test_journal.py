@@ -157,6 +157,7 @@ def test_request_headers_are_nowhere_on_disk(python: Path, tmp_path: Path) -> No
     assert b"authorization" not in kept.lower()
 
 
+@pytest.mark.further
 def test_the_notebook_of_the_docs_dies_and_pays_four(python: Path, tmp_path: Path) -> None:
     source = Path(__file__).parents[3] / "notebooks" / "02_agent_never_pays_twice.ipynb"
     shutil.copy(source, tmp_path)
