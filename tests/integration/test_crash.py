@@ -237,6 +237,7 @@ time.sleep(wanted)
 x = 1"""
 
 
+@pytest.mark.further
 def test_a_kernel_that_its_user_ends_has_not_died_of_its_cell(tmp_path: Path) -> None:
     home, notebook, began = tmp_path / "home", tmp_path / "a.ipynb", tmp_path / "began"
     for _ in range(3):

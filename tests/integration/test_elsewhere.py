@@ -32,7 +32,6 @@ from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.stacks.submissions import exit_of, was_unpacked
 from kitaru_nb.stacks.submitting import submit, submitted_before
 from kitaru_nb.testing.launcher_suite import Bench
-from tests.further import further
 from tests.integration.headless import Finished, Notebook, finished, start
 from tests.patience import until
 
@@ -255,11 +254,12 @@ def test_a_grid_is_handed_to_a_queue_at_once_and_followed_by_the_same_command(
     assert sorted(notebook.ticks()) == ["in-1", "in-2"]
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("kind", "handed"),
     [
         ("stack-unreachable", ["in-1"]),
-        further("environment-differs", ["in-1", "in-3"]),
+        ("environment-differs", ["in-1", "in-3"]),
     ],
 )
 def test_where_a_stack_takes_one_point_and_refuses_another_each_is_told(

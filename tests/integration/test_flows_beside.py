@@ -349,7 +349,8 @@ if __name__ == "__main__":
     assert (execution["status"], execution["flow"]) == ("completed", "my_agent:agent")
 
 
-@pytest.mark.parametrize("called", [further("flow"), "checkpoint"])
+@pytest.mark.further
+@pytest.mark.parametrize("called", ["flow", "checkpoint"])
 def test_a_budget_holds_in_what_is_called_under_it(tmp_path: Path, called: str) -> None:
     source = """
 import httpx

@@ -165,6 +165,7 @@ def test_a_signal_ends_every_point_as_interrupted(tmp_path: Path, signum: int, c
     assert "in-3" not in notebook.ticks()
 
 
+@pytest.mark.further
 @pytest.mark.chaos
 def test_a_worker_that_is_killed_ends_its_own_point_alone_and_a_retry_goes_on(tmp_path: Path) -> None:
     # it waits to be killed with its worker: what it would do until then is on no clock

@@ -359,6 +359,7 @@ def test_a_notebook_that_chooses_where_things_are_kept_is_refused(tmp_path: Path
     assert notebook.ticks() == []
 
 
+@pytest.mark.further
 def test_a_damaged_value_ends_a_run_with_its_own_error_and_the_way_on(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["a = bytes(range(256)) * 4000", "tick('b')\nif once('b'): 1 / 0\nlen(a)"])
     notebook.kitaru("run", "work.ipynb", "--no-progress")

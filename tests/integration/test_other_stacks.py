@@ -96,6 +96,7 @@ def test_reconcile_looks_at_every_stack_of_the_project(tmp_path: Path) -> None:
     assert "looked at: local, side" in notebook.kitaru("reconcile").stdout
 
 
+@pytest.mark.further
 def test_a_stack_that_cannot_be_asked_is_named(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')"])
     (tmp_path / "kitaru_nb.toml").write_text(

@@ -124,6 +124,7 @@ def test_the_named_cell_and_those_after_it_run_on_what_the_ones_before_had_left(
     assert f"replayed as {newest(notebook).id}" in notebook.kitaru("show", original.id).stdout
 
 
+@pytest.mark.further
 def test_the_named_cell_runs_though_it_is_marked_and_nothing_has_changed(tmp_path: Path) -> None:
     cells = [f"%%checkpoint {name}\ntick('{name}')\n{name} = 1" for name in ("load", "train", "score")]
     notebook = ran(tmp_path, cells)
@@ -163,6 +164,7 @@ def test_a_cell_before_can_be_given_and_only_what_it_reaches_runs(tmp_path: Path
     assert (fates["rows"], fates["clean"], fates["apart"]) == ("overridden", "completed", "restored")
 
 
+@pytest.mark.further
 def test_a_replay_that_was_killed_goes_on_as_itself(tmp_path: Path) -> None:
     cells = [
         *CELLS[:3],

@@ -92,6 +92,7 @@ def test_points_that_reach_a_cell_at_the_same_time_run_it_once(tmp_path: Path) -
     assert fates.count(CheckpointStatus.RESTORED) >= 4  # what they import, both cells before x, the slow one
 
 
+@pytest.mark.further
 def test_a_sibling_that_is_killed_in_the_cell_keeps_nobody_waiting(tmp_path: Path) -> None:
     notebook = _grid(tmp_path, _SLOW, "y = rows * x\ntick(f'y{x}')")
     one = _point(notebook, 1)

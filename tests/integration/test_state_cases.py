@@ -475,6 +475,7 @@ def test_a_module_imported_by_a_name_that_is_put_together_counts(
         assert kernel.run("v").result == "20"
 
 
+@pytest.mark.further
 def test_a_file_counts_that_a_library_reads_past_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

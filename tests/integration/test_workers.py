@@ -283,6 +283,7 @@ if __name__ == "__main__":
     }
 
 
+@pytest.mark.further
 def test_functions_of_a_notebook_are_recorded_in_the_workers_of_joblib(tmp_path: Path) -> None:
     notebook = tmp_path / "n.ipynb"
     define = f"""RATE = 2

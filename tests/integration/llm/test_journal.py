@@ -108,6 +108,7 @@ def test_an_agent_that_was_killed_after_its_eighth_call_pays_four_more(python: P
     assert told["saved_cost"] == pytest.approx(execution["saved_cost"])
 
 
+@pytest.mark.further
 def test_an_answer_that_was_cut_is_paid_again_and_no_other(python: Path, tmp_path: Path) -> None:
     agent = Agent(python, tmp_path)
 
@@ -118,6 +119,7 @@ def test_an_answer_that_was_cut_is_paid_again_and_no_other(python: Path, tmp_pat
     assert agent.llm.requests == 9 + 4
 
 
+@pytest.mark.further
 def test_a_budget_stops_before_the_call_and_a_raised_one_goes_on(python: Path, tmp_path: Path) -> None:
     agent = Agent(python, tmp_path)
 
