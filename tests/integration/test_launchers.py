@@ -208,6 +208,7 @@ class TestSlurm(LauncherSuite):
         workers = {journal.attempts(each.id)[-1].owner.pid for each in journal.executions()}
         assert len(workers) == 4, "each in a worker of its own"
 
+    @pytest.mark.further
     def test_a_grid_that_is_left_is_the_queue_s_and_is_told_to_who_comes_back(self, bench: Bench) -> None:
         _told_after_it_was_left(bench, 'type = "slurm"')
 
@@ -390,7 +391,6 @@ class TestSsh(LauncherSuite):
         assert away.value.kind == "stack-unreachable"
         assert [each.status for each in bench.engine.journal.executions()] == [ExecutionStatus.INTERRUPTED]
 
-    @pytest.mark.further
     def test_a_grid_that_is_left_tells_of_each_point_that_the_machine_is_away(self, bench: Bench) -> None:
         """Not a process that nobody looks at; and the same command hands them over later."""
         self._write_stack(bench)

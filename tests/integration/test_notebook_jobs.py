@@ -21,6 +21,7 @@ import pytest
 from kitaru_nb.cli.main import main
 from kitaru_nb.model.execution import ExecutionStatus
 from tests import ssh_server
+from tests.further import further
 from tests.integration.headless import Notebook
 from tests.patience import PATIENCE
 
@@ -121,8 +122,9 @@ def test_a_job_that_is_stopped_can_be_gone_on_with(folder: Path, scheduler: Any)
     assert notebook.ticks() == ["a", "b", "b"]
 
 
-@pytest.mark.further
-@pytest.mark.parametrize("before", [[], ["tick('a')"]], ids=["first cell", "second cell"])
+@pytest.mark.parametrize(
+    "before", [pytest.param([], id="first cell"), further(["tick('a')"], id="second cell")]
+)
 def test_a_job_whose_process_is_killed_says_so_and_goes_on_in_the_same_job_again(
     folder: Path, scheduler: Any, before: list[str]
 ) -> None:

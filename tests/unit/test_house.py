@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import stat
@@ -147,6 +148,30 @@ def test_the_ci_script_runs_by_itself_and_calls_recipes_that_exist() -> None:
     assert script.stat().st_mode & stat.S_IXUSR
     assert recipes == ["check", "test", "smoke"]
     assert all(re.search(rf"^{recipe}:", makefile, re.MULTILINE) for recipe in recipes)
+
+
+def test_the_faults_on_the_page_of_promises_are_tried_by_make_test() -> None:
+    page = (ROOT / "docs" / "explanation" / "promises.md").read_text(encoding="utf-8")
+
+    named = re.findall(r"`(integration/\w+\.py)::(test_\w+)`", page)
+    marks = {name: marks_of(ROOT / "tests" / file, name) for file, name in named}
+    whole = marks_of(ROOT / "tests" / "integration" / "test_launchers.py", "TestLocal")
+
+    assert len(named) > 10
+    assert [name for name, found in marks.items() if "mark.further" in found or "mark.slow" in found] == []
+    assert whole == "", "one launcher runs the suite with all that it has"
+
+
+def marks_of(file: Path, name: str) -> str:
+    """The decorators of a test or of a class of tests."""
+    [found] = [
+        node
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name
+    ]
+    return "\n".join(
+        line for each in found.decorator_list if (line := ast.unparse(each)) and "parametrize" not in line
+    )
 
 
 def test_what_changed_is_told_to_users() -> None:
