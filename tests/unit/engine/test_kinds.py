@@ -488,8 +488,12 @@ def test_a_value_comes_back_as_an_uninterrupted_run_has_it(
 ) -> None:
     expected = uninterrupted(cells, expression)
 
-    start().cells(*cells)
+    kernel = start()
+    kernel.cells(*cells, "unrelated = 1")
 
+    # nothing changes when it is looked at
+    assert {name for group in kernel.last.draft.groups for name in group.names} == {"unrelated"}
+    assert probe(expression, kernel.live) == expected
     resumed = start()
     assert not resumed.session.resume().restored.lost
     assert probe(expression, resumed.live) == expected
@@ -511,17 +515,6 @@ def test_what_cannot_come_back_is_a_marker_and_is_named(start: Start, cells: lis
     assert is_marker(resumed[name])
     assert name in restored.lost
     assert set(restored.lost) <= {name, *(own for own in ("C", "M") if "raise RuntimeError" in cells[0])}
-
-
-@pytest.mark.parametrize(("cells", "expression"), every_row())
-def test_nothing_changes_when_it_is_looked_at(start: Start, cells: list[str], expression: str) -> None:
-    expected = uninterrupted(cells, expression)
-    kernel = start()
-
-    kernel.cells(*cells, "unrelated = 1")
-
-    assert {name for group in kernel.last.draft.groups for name in group.names} == {"unrelated"}
-    assert probe(expression, kernel.live) == expected
 
 
 # The page that shows all this
