@@ -36,21 +36,22 @@ help: ## list the recipes
 demo: .venv/.ring-demo ## run a real notebook, kill its kernel half-way, resume it
 	$(BIN)/kitaru-nb demo
 
-# The second ring waits for kernels, servers and clocks now and then, so two cores have work for three. Each
-# of the three begins with a row of files, and takes tests from another's end when it has none left.
+# The first ring waits for the disk now and then, the second one for kernels, servers and clocks, so two cores
+# have work for three. In the second each of the three begins with a row of files, and takes tests from
+# another's end when it has none left.
 #
-# Each promise has a test in `make test`, which is to take less than half an hour on two cores. What tries a
+# Each promise has a test in `make test`, which is to take half an hour at most. What tries a
 # promise that a test there proves in one more way, in another place, with other values, is marked `further`.
 SECOND := tests/chaos tests/integration
 
 .PHONY: test
-test: .venv/.ring-test $(LLM) ## what CI runs, about 25 minutes (what it cannot run here is listed at each end)
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not further" tests/unit tests/golden
+test: .venv/.ring-test $(LLM) ## each promise, as CI does: half an hour on two cores (what it cannot run here is listed at each end)
+	$(BIN)/python -m pytest -q -n 3 -m "not slow and not further" tests/unit tests/golden
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not slow and not further" $(SECOND)
 
 .PHONY: test-all
-test-all: .venv/.ring-test $(LLM) ## the same and every further case, about 50 minutes; do so before a release
-	$(BIN)/python -m pytest -q -n 2 tests/unit tests/golden
+test-all: .venv/.ring-test $(LLM) ## the same with every further case, an hour: before a release
+	$(BIN)/python -m pytest -q -n 3 tests/unit tests/golden
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not slow" $(SECOND)
 
 .PHONY: test-unit

@@ -293,6 +293,7 @@ def test_what_tasks_have_paid_is_on_record_before_a_budget_stops_another_one(
     assert llm.requests == 16
 
 
+@pytest.mark.further
 def test_a_call_does_not_wait_for_the_stream_that_it_is_made_in(tmp_path: Path, llm: FakeLLM) -> None:
     cell = (
         "body = {{'model': 'gpt-4o', 'messages': [{{'role': 'user', 'content': 'x'}}], 'max_tokens': 10}}\n"

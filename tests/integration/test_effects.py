@@ -120,6 +120,7 @@ DIES = (
 )
 
 
+@pytest.mark.further
 def test_a_headless_run_goes_on_with_the_files_of_the_cells_before(tmp_path: Path) -> None:
     notebook = Notebook(
         tmp_path,

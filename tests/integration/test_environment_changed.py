@@ -74,6 +74,7 @@ def test_every_command_that_goes_on_looks_at_it(tmp_path: Path, how: str) -> Non
     assert printed(notebook) == "south\n"
 
 
+@pytest.mark.further
 def test_where_it_is_not_set_what_is_done_stays_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server or a scheduler that goes on has not what the shell had that began the run."""
     monkeypatch.setenv("REGION", "north")

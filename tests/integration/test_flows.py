@@ -959,6 +959,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.further
 def test_a_call_that_is_served_in_a_new_kernel_belongs_to_the_class_that_a_cell_defined_there(
     tmp_path: Path,
 ) -> None:
@@ -1188,7 +1189,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [further("0"), further("1"), "2"])
+@pytest.mark.further
+@pytest.mark.parametrize("number", ["0", "1", "2"])
 def test_a_command_goes_on_with_a_flow_of_a_class(tmp_path: Path, number: str) -> None:
     script = Script(tmp_path, _IN_A_CLASS)
     script.run(number, expect=75)

@@ -382,6 +382,7 @@ print(main())
         assert llm.requests == 8
 
 
+@pytest.mark.further
 def test_what_a_call_that_is_tried_again_has_paid_counts_once(tmp_path: Path) -> None:
     script = Script(
         tmp_path,

@@ -603,6 +603,7 @@ class TestDaskOfThisProcess:
         assert "distributed" not in done.stderr
         assert "kitaru: completed" in done.stderr
 
+    @pytest.mark.further
     def test_nothing_can_be_detached_from_it(self, project: Bench) -> None:
         project.notebook("tick('a')")
 

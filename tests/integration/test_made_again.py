@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.integration.headless import Notebook
 from tests.integration.kernel import Kernel
 
@@ -51,6 +53,7 @@ def test_a_resumed_kernel_makes_again_what_it_may_and_what_it_is_asked_for(tmp_p
     assert added.result == "(3, (1,))"
 
 
+@pytest.mark.further
 def test_a_headless_run_that_died_goes_on_with_its_resource(tmp_path: Path) -> None:
     notebook = Notebook(
         tmp_path,

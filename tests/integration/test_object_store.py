@@ -67,6 +67,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "place"
 
 
+@pytest.mark.further
 def test_a_killed_notebook_is_resumed_from_the_bucket(place: Path, cable: Cable) -> None:
     with start(place, cable) as first:
         run(first)

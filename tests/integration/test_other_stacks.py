@@ -59,6 +59,7 @@ def test_every_verb_finds_a_run_on_another_stack_by_its_id(tmp_path: Path) -> No
     assert execution not in notebook.kitaru("executions").stdout, "the current stack is another one"
 
 
+@pytest.mark.further
 def test_resume_goes_on_where_a_run_was_begun(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')", "assert once('b') is False"])
     (tmp_path / "kitaru_nb.toml").write_text(STACKS)

@@ -116,6 +116,7 @@ def test_a_flow_that_completed_in_a_cell_that_did_not_is_not_run_again(tmp_path:
     assert ran(notebook.parent) == ["1"]
 
 
+@pytest.mark.further
 def test_a_headless_run_goes_on_under_the_new_name(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a'); x = 1", "if once('b'): 1 / 0", "tick(f'c{x}')"])
     failed = notebook.kitaru("run", "work.ipynb", "--no-progress")

@@ -134,6 +134,7 @@ def test_the_named_cell_runs_though_it_is_marked_and_nothing_has_changed(tmp_pat
     assert ticks(notebook) == ["train", "score"]
 
 
+@pytest.mark.further
 def test_calls_before_the_named_one_in_its_cell_are_served(tmp_path: Path) -> None:
     notebook = ran(tmp_path, [FETCH, "tick('all')\ngot = [fetch(n) for n in range(3)]\nprint(got)"])
 

@@ -166,6 +166,7 @@ def test_a_notebook_whose_kernel_died_on_one_laptop_is_resumed_on_another(
     assert team.loaded(team.laptop("ana"), "kt.load('end')").stdout == "10.0\n"
 
 
+@pytest.mark.further
 def test_without_the_teams_key_what_could_run_code_is_not_loaded(team: Team) -> None:
     Notebook(team.project, [CELLS[0], CELLS[1]])
     ana = team.laptop("ana")

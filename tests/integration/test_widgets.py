@@ -309,6 +309,7 @@ def saved(folder: Path) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "n.ipynb")
 
 
+@pytest.mark.further
 def test_the_control_replays_with_changed_inputs_and_compares(tmp_path: Path, kernel: Kernel) -> None:
     saved(tmp_path)
     kernel.run(LOAD, cell="l")
