@@ -165,6 +165,23 @@ def test_files_that_a_cell_changed_before_it_waits_are_its_own_doing(
     assert (tmp_path / "out.txt").read_text() == "mine"
 
 
+def test_a_cell_that_keeps_a_task_that_waited_runs_again_after_the_answer(home: Path, tmp_path: Path) -> None:
+    ask = (
+        "async def ask(name): return await kt.wait.async_('Publish?', name=name)\n"
+        "async with asyncio.TaskGroup() as group:\n    asked = [group.create_task(ask('ok'))]\n"
+        "asked[0].result()"
+    )
+    with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run("import kitaru_nb as kt, asyncio", cell="a")
+        kernel.run("rows = [1, 2]\nrows", cell="b")
+        assert kernel.run(ask, cell="c").ename == "Suspended"
+        assert command("approve", only_wait().address, folder=tmp_path).code == 0
+
+        again = kernel.run(ask, cell="c")
+
+    assert again.result == "True", again.evalue
+
+
 @pytest.mark.parametrize(
     ("before", "stops"),
     [
