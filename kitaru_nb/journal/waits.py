@@ -310,7 +310,7 @@ def retold(
     told = {**data, _ELSEWHERE: True}
     told.pop("before", None)
     if kind != _ASKED and data["asked"] is not None:
-        told["asked"] = asked[data["address"], data["asked"]]
+        told["asked"] = _question_of(data, asked)
     told |= _first(ledger, address)
 
     def point(seq: int) -> None:
@@ -333,7 +333,7 @@ def _is_told(kind: str, data: Mapping[str, Any], known: Mapping[tuple[str, int],
         if kind != _ASKED:
             asked = data["asked"]
             early = asked is None and kind == _ANSWERED
-            fits = early or (kind in _STATUS and (data["address"], asked) in known)
+            fits = early or (kind in _STATUS and _question_of(data, known) is not None)
             rows.moment(data.get("at", 0))
             return fits and (kind == _EXPIRED or ("answer" in data and _are_text(data, "by", "source")))
         rows.moment(data["deadline"] or 0)
@@ -347,6 +347,16 @@ def _is_told(kind: str, data: Mapping[str, Any], known: Mapping[tuple[str, int],
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return False
+
+
+def _question_of(data: Mapping[str, Any], asked: Mapping[tuple[str, int], int]) -> int | None:
+    """The number here of the question that an answer is to.
+
+    A file tells no number of an event: all of them are 0 there, and an answer is to the question that
+    was asked last at that address.
+    """
+    address = data["address"]
+    return asked.get((address, data["asked"]), asked.get((address, 0)))
 
 
 def _are_text(data: Mapping[str, Any], *names: str) -> bool:

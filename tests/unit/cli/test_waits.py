@@ -333,6 +333,25 @@ def test_the_audit_notices_an_answer_that_is_hidden_or_put_for_another(
     assert "its events tell something else" in told["problems"][0]["message"]
 
 
+def test_answers_go_with_an_export_and_on_from_where_it_was_imported(
+    engine: Engine, attempt: Attempt, capsys: CAPTURE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = ask(engine, attempt)
+    engine.journal.answer_wait(wait.address, False, by="ana@lab", source="cli", reason="too long")
+    ask(engine, attempt, text="Publish the second draft?")
+    engine.journal.answer_wait(wait.address, True, by="ben@lab", source="cli")
+    engine.journal.finish(attempt, ExecutionStatus.WAITING)
+    here = typed(capsys, "waits")
+
+    for number in (1, 2):
+        said(capsys, "export", attempt.execution, str(tmp_path / f"{number}.kt"))
+        monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / f"home-{number}"))
+        said(capsys, "import", str(tmp_path / f"{number}.kt"))
+
+        assert [each | {"binding": None} for each in here] == typed(capsys, "waits")
+        assert typed(capsys, "audit", "verify")["problems"] == []
+
+
 def test_an_answer_that_does_not_count_is_told_where_it_is_asked_for_again(
     engine: Engine, attempt: Attempt, capsys: CAPTURE
 ) -> None:
