@@ -440,6 +440,7 @@ _LOOK: dict[type, Any] = {
     types.CoroutineType: _generator_parts,
     types.AsyncGeneratorType: _generator_parts,
     types.FrameType: _frame_parts,
+    types.TracebackType: lambda _: None,  # as with exceptions; a task has one beside its exception
     weakref.ref: lambda ref: [ref()],
     weakref.WeakMethod: lambda ref: [ref()],
     weakref.ProxyType: _proxy_target,

@@ -263,6 +263,10 @@ class Files:
         left = self._here.get(self._below(path) or "")
         return left is not None and left == content_digest(path)
 
+    def as_left(self, checkpoint: Checkpoint) -> list[File]:
+        """The files of a step that are as it left them."""
+        return [file for file in checkpoint.draft.files if _digest_now(file, file["path"]) == file["digest"]]
+
     def took(self, checkpoint: Checkpoint) -> None:
         """A step of this session is on record: what it left in files is the notebook's doing."""
         if self._known is not None:

@@ -20,7 +20,7 @@ from kitaru_nb.engine.book import Book
 from kitaru_nb.engine.callee import Callee
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import innermost
-from kitaru_nb.engine.files import Files
+from kitaru_nb.engine.files import Files, may_write
 from kitaru_nb.engine.scope import Scope
 from kitaru_nb.model.checkpoint import Checkpoint
 
@@ -77,11 +77,19 @@ class Outside:
         if states:
             told = {"parts": states, "by_step": sorted(states)}
             fields["process"] = written.add(self._book.engine.put(told, namespace={}))
+        return {**fields, **self.store_files(callee.source if callee.may_write else "", written)}
+
+    def store_files(self, source: str, written: Written) -> dict[str, Any]:
+        """Of these fields the one of files alone; files written unseen are looked for where `source` writes.
+
+        Raises:
+            StoreError: the disk refused.
+        """
         assert self._inner is not None
         observed = self._inner.observed
-        if observed is not None or callee.may_write:
-            fields["files"] = self._files(observed or observe.Observed(), callee.source, written)
-        return fields
+        if observed is None and not may_write(source):
+            return {}
+        return {"files": self._files(observed or observe.Observed(), source, written)}
 
     def _files(self, observed: observe.Observed, source: str, written: Written) -> tuple[Any, ...]:
         """What it left in files, with those that were written unseen.
@@ -124,6 +132,21 @@ class Outside:
             self._put_files(found)
         if found.draft.process is not None:
             self._put_generators(found)
+
+    def take(self, found: Checkpoint) -> None:
+        """What an effect left in files, which any code may ask for: its doing is the asking step's, too.
+
+        What is missing is put back in a later attempt. In the one that had the effect whatever is not
+        there was taken away since, and what is there may be somebody else's by now.
+        """
+        if not found.draft.files:
+            return
+        if found.epoch != self._book.attempt.epoch:
+            self._put_files(found)
+            return
+        with observe.own_doing():
+            left = files_of(self._book).as_left(found)
+        observe.note_left(left)
 
     def _put_files(self, found: Checkpoint) -> None:
         files = files_of(self._book)

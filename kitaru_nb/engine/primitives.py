@@ -6,6 +6,7 @@ import inspect
 import json
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import Any, TypeVar
 
 from blake3 import blake3
@@ -14,8 +15,10 @@ from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.alone import alone, alone_async
 from kitaru_nb.engine.call import load_result, refuse_unstorable
+from kitaru_nb.engine.callee import callee_of
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope, inside
+from kitaru_nb.engine.outside import Outside
 from kitaru_nb.engine.refs import RESULT, Ref
 from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.errors import UsageError
@@ -61,10 +64,10 @@ def once(key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         if found is not None:
             return _known(scope, found)  # type: ignore[no-any-return] # what fn returned
         scope.book.refuse_unrecordable()
-        with inside(scope.inner("once", _once_key(key)[:16], alone=True)) as inner:
+        did = _Effect(scope, key)
+        with inside(did.inner), did.outside.running(did.inner):
             result = fn(*args, **kwargs)
-        inner.refuse_suspended()
-        _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
+        did.keep(fn, result)
     return result
 
 
@@ -76,11 +79,39 @@ async def _once_async(
         if found is not None:
             return _known(scope, found)
         scope.book.refuse_unrecordable()
-        with inside(scope.inner("once", _once_key(key)[:16], alone=True)) as inner:
+        did = _Effect(scope, key)
+        with inside(did.inner), did.outside.running(did.inner):
             result = await fn(*args, **kwargs)
-        inner.refuse_suspended()
-        _keep(scope, StepKind.ONCE, _once_key(key), key, result, inner=inner)
+        did.keep(fn, result)
         return result
+
+
+class _Effect:
+    """One effect while it is done."""
+
+    def __init__(self, scope: Scope, key: str) -> None:
+        self._scope, self._key = scope, key
+        self.inner = scope.inner("once", _once_key(key)[:16], alone=True)
+        self.outside = Outside(key, scope)
+
+    def keep(self, fn: Callable[..., Any], result: object) -> None:
+        """Put it on record, with the files that it wrote."""
+        self.inner.refuse_suspended()
+        kept = _keep(
+            self._scope,
+            StepKind.ONCE,
+            _once_key(self._key),
+            self._key,
+            result,
+            inner=self.inner,
+            files=lambda written: self.outside.store_files(_told_by(fn), written),
+        )
+        self.outside.recorded(kept)
+
+
+def _told_by(fn: Callable[..., Any]) -> str:
+    """What tells whether `fn` writes files: its source, or where it is a library's own its name."""
+    return callee_of(fn).source if isinstance(fn, FunctionType) else str(getattr(fn, "__qualname__", ""))
 
 
 def _once_key(key: str) -> CheckpointKey:
@@ -89,13 +120,22 @@ def _once_key(key: str) -> CheckpointKey:
 
 def _known(scope: Scope, found: Checkpoint) -> Any:
     scope.book.engine.trust.require([found])
-    return load_result(scope, found, namespace={})[RESULT]
+    result = load_result(scope, found, namespace={})[RESULT]
+    Outside(found.draft.name, scope).take(found)
+    return result
 
 
 def _keep(
-    scope: Scope, kind: StepKind, key: CheckpointKey, name: str, result: object, *, inner: Scope | None = None
+    scope: Scope,
+    kind: StepKind,
+    key: CheckpointKey,
+    name: str,
+    result: object,
+    *,
+    inner: Scope | None = None,
+    files: Callable[[Written], Mapping[str, Any]] = lambda _: {},
 ) -> Checkpoint:
-    """Put a value on record under `name`."""
+    """Put a value on record under `name`; `files` gives what of files belongs to it."""
     label = RESULT if kind is StepKind.ONCE else name
 
     def store() -> tuple[Mapping[str, Any], Written]:
@@ -103,7 +143,7 @@ def _keep(
         refuse_unstorable(name, stored, result)
         value = digest_values({label: result}, namespace={})
         written = Written()
-        return {"groups": (Group((label,), written.add(stored), value),)}, written
+        return {"groups": (Group((label,), written.add(stored), value),), **files(written)}, written
 
     fields: dict[str, Any] = {}
     if inner is not None:

@@ -424,6 +424,10 @@ class Ledger:
                 if found[-1] != checksum(table, found[:-1]):
                     yield self._damaged_row(kind, found)
 
+    def otherwise(self, found: Iterable[str]) -> Iterator[CorruptError]:
+        """The errors for what is looked up otherwise than its events tell."""
+        return (damaged(what, self._path, why="its events tell something else") for what in found)
+
     def _damaged_row(self, kind: type, found: Sequence[Any]) -> CorruptError:
         """The error for a row, with the user's own names as far as they can still be read."""
         if kind is CheckpointRow:

@@ -30,7 +30,8 @@ from kitaru_nb.journal.rows import (
 )
 from kitaru_nb.journal.sql_waits import SqlWaits
 from kitaru_nb.journal.steps import append_step, note_served, require_artifacts, roll_up, within
-from kitaru_nb.journal.taking_in import take_in
+from kitaru_nb.journal.taking_in import IMPORTED, take_in
+from kitaru_nb.journal.waits import misplaced
 from kitaru_nb.model.artifact import Artifact, Digest, Location, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, Draft, StepKind
 from kitaru_nb.model.crash import crash_point
@@ -647,7 +648,8 @@ class SqlJournal(SqlWaits):
         with self._session.reading() as ledger:
             problems += ledger.scan()
             try:
-                ledger.all_events(ledger.head(), after=0)
+                events = ledger.all_events(ledger.head(), after=0)
+                problems += ledger.otherwise(misplaced(ledger, events, IMPORTED))
             except CorruptError as error:
                 problems.append(error)
         return problems

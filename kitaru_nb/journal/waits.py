@@ -9,7 +9,7 @@ first event of each wait is in two lists, that of its execution and that of the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from kitaru_nb.model.wait import (
     is_same_json,
 )
 
-__all__ = ["Writing", "address_of", "every_wait", "retold", "standing", "unknown", "wait_at"]
+__all__ = ["Writing", "address_of", "every_wait", "misplaced", "retold", "standing", "unknown", "wait_at"]
 
 _ASKED, _ANSWERED, _EXPIRED = "wait.asked", "wait.answered", "wait.expired"
 _STATUS = {
@@ -92,6 +92,47 @@ def standing(ledger: Ledger, question: Question, execution: ExecutionId, *, now:
         return None
     wait, _ = _on_record(ledger, _address_in(ledger, first))
     return None if wait.binding != question.binding or _is_late(wait, now) else wait
+
+
+def misplaced(ledger: Ledger, events: Sequence[EventRow], imported: str) -> Iterator[str]:
+    """What is looked up otherwise than its events tell: events are chained, what is looked up is not.
+
+    Args:
+        ledger: The rows.
+        events: All there are.
+        imported: The kind of event up to which others have told of an execution: of that nothing counts.
+    """
+    here = {row.execution: row.seq for row in events if row.kind == imported}
+    own = [row for row in events if row.kind in _STATUS and row.seq > here.get(row.execution, 0)]
+    told = [(row, address_of(data["address"]), data) for row in own for data in [json.loads(row.data)]]
+    newest = {address: row.seq for row, address, _ in told}
+    wrong = {address for address, seq in newest.items() if ledger.newest(_name(address)) != seq}
+    listed: dict[str, set[int]] = {}
+    for row, address, data in told:
+        for place, each in enumerate((_list(address.execution), _list(None)) if "before" in data else ()):
+            if row.seq not in listed.setdefault(each, set(_listed(ledger, each, place))):
+                wrong.add(address)
+        if row.kind == _ASKED:
+            first = ledger.newest(_slot_of(address.execution, data["scope"], address.name, data["place"]))
+            if first is None or _event_at(ledger, first).get("address") != data["address"]:
+                wrong.add(address)
+    yield from (f"the wait `{address}`" for address in newest if address in wrong)
+
+
+def _listed(ledger: Ledger, name: str, place: int) -> Iterator[int]:
+    """The events that a list leads to, each to the one `before` it."""
+    seq = ledger.newest(name)
+    while type(seq) is int and seq > 0:
+        yield seq
+        before = _event_at(ledger, seq).get("before")
+        earlier = before[place] if type(before) is list and len(before) > place else None
+        seq = earlier if type(earlier) is int and earlier < seq else None
+
+
+def _event_at(ledger: Ledger, seq: int) -> Mapping[str, Any]:
+    """What an event says, which may be any; nothing where that is no object."""
+    data = json.loads(ledger.fetch(EventRow, seq).data)
+    return data if isinstance(data, dict) else {}
 
 
 @dataclass(slots=True)
@@ -269,7 +310,7 @@ def retold(
     told = {**data, _ELSEWHERE: True}
     told.pop("before", None)
     if kind != _ASKED and data["asked"] is not None:
-        told["asked"] = asked[data["address"], data["asked"]]
+        told["asked"] = _question_of(data, asked)
     told |= _first(ledger, address)
 
     def point(seq: int) -> None:
@@ -292,7 +333,7 @@ def _is_told(kind: str, data: Mapping[str, Any], known: Mapping[tuple[str, int],
         if kind != _ASKED:
             asked = data["asked"]
             early = asked is None and kind == _ANSWERED
-            fits = early or (kind in _STATUS and (data["address"], asked) in known)
+            fits = early or (kind in _STATUS and _question_of(data, known) is not None)
             rows.moment(data.get("at", 0))
             return fits and (kind == _EXPIRED or ("answer" in data and _are_text(data, "by", "source")))
         rows.moment(data["deadline"] or 0)
@@ -306,6 +347,16 @@ def _is_told(kind: str, data: Mapping[str, Any], known: Mapping[tuple[str, int],
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return False
+
+
+def _question_of(data: Mapping[str, Any], asked: Mapping[tuple[str, int], int]) -> int | None:
+    """The number here of the question that an answer is to.
+
+    A file tells no number of an event: all of them are 0 there, and an answer is to the question that
+    was asked last at that address.
+    """
+    address = data["address"]
+    return asked.get((address, data["asked"]), asked.get((address, 0)))
 
 
 def _are_text(data: Mapping[str, Any], *names: str) -> bool:
@@ -390,6 +441,8 @@ def _on_record(ledger: Ledger, address: Address) -> tuple[Wait, int]:
     """A wait as its newest event tells, and the number of that event."""
     row = ledger.fetch(EventRow, ledger.newest(_name(address)))
     data = json.loads(row.data)
+    if address_of(data["address"]) != address:
+        raise next(ledger.otherwise([f"the wait `{address}`"]))
     asked = row if row.kind == _ASKED else None
     if asked is None and data["asked"] is not None:
         asked = ledger.fetch(EventRow, data["asked"])

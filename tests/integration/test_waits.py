@@ -168,6 +168,57 @@ def test_files_that_a_cell_changed_before_it_waits_are_its_own_doing(
     assert (tmp_path / "out.txt").read_text() == "mine"
 
 
+def test_a_cell_that_keeps_a_task_that_waited_runs_again_after_the_answer(home: Path, tmp_path: Path) -> None:
+    ask = (
+        "async def ask(name): return await kt.wait.async_('Publish?', name=name)\n"
+        "async with asyncio.TaskGroup() as group:\n    asked = [group.create_task(ask('ok'))]\n"
+        "asked[0].result()"
+    )
+    with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
+        kernel.run("import kitaru_nb as kt, asyncio", cell="a")
+        kernel.run("rows = [1, 2]\nrows", cell="b")
+        assert kernel.run(ask, cell="c").ename == "Suspended"
+        assert command("approve", only_wait().address, folder=tmp_path).code == 0
+
+        again = kernel.run(ask, cell="c")
+
+    assert again.result == "True", again.evalue
+
+
+@pytest.mark.parametrize(
+    ("before", "stops"),
+    [
+        ("kt.once('written', written)", "kt.wait('Publish?', name='ok')"),
+        ("kt.checkpoint(written)()", "kt.wait('Publish?', name='ok')"),
+        ("kt.once('written', written)", "if not Path('tried').is_dir(): Path('tried').mkdir(); 1 / 0"),
+        ("", "kt.flow(lambda: (kt.once('written', written), kt.wait('Publish?', name='ok')))()"),
+    ],
+)
+def test_a_file_that_was_written_before_the_cell_stopped_is_none_of_its_inputs(
+    home: Path, tmp_path: Path, before: str, stops: str
+) -> None:
+    first = "import kitaru_nb as kt\nfrom pathlib import Path"
+    cell = (
+        "%%checkpoint ask\ndef written(): return Path('once.txt').write_text('1')\n"
+        f"{before}\n{stops}\ndone = True"
+    )
+    with Kernel(home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(first, cell="a")
+        assert not kernel.run(cell, cell="b").ok
+        for each in waits():
+            assert command("approve", each.address, folder=tmp_path).code == 0
+        assert kernel.run(cell, cell="b").ok
+    (tmp_path / "once.txt").unlink()
+
+    with Kernel(home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(first, cell="a")
+        again = kernel.run(cell, cell="b")
+
+    assert "restored" in again.said, "it was not run again, nor was the question asked again"
+    assert "`once.txt` was missing and is back" in again.said
+    assert (tmp_path / "once.txt").read_text() == "1"
+
+
 def test_holding_on_can_be_interrupted_and_the_question_stays(home: Path, tmp_path: Path) -> None:
     with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
         kernel.run("import kitaru_nb as kt", cell="a")

@@ -82,6 +82,7 @@ APART = {
     "frames that copy on write": "import pandas\na = pandas.DataFrame({'x': [1., 2]})\nb = a.copy(deep=False)\ndel pandas",
     "a column of a frame": "import pandas\na = pandas.DataFrame({'x': [1., 2]})\nb = a['x'].to_numpy()\ndel pandas",
     "loggers": "import logging\na, b = logging.getLogger('p'), logging.getLogger('q')\ndel logging",
+    "what a task failed over": "import asyncio\na = [1]\nasync def f(x): raise ValueError\nasync def m():\n t = asyncio.ensure_future(f(a))\n await asyncio.wait([t])\n return t\nb = asyncio.run(m())\ndel asyncio, f, m",
     "importable constants": "import decimal\na = [decimal.Decimal(1)]\nb = [decimal.Decimal(1)]\ndel decimal",
 }
 

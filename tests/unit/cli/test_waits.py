@@ -303,6 +303,55 @@ def test_the_audit_notices_an_answer_that_was_changed_or_removed(
     assert "damaged: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "seq"),
+    [
+        ("wait:{first}", "first"),
+        ("wait:{first}", "other"),
+        ("waits", "first"),
+        ("waits:{execution}", "first"),
+        ("wait-slot:{execution}\nflow\npublish\n0", "other"),
+    ],
+)
+def test_the_audit_notices_an_answer_that_is_hidden_or_put_for_another(
+    engine: Engine, attempt: Attempt, capsys: CAPTURE, name: str, seq: str
+) -> None:
+    first, other = ask(engine, attempt), ask(engine, attempt, name="other")
+    engine.journal.answer_wait(first.address, False, by="ana@lab", source="cli")
+    engine.journal.answer_wait(other.address, True, by="ana@lab", source="cli")
+    assert typed(capsys, "audit", "verify")["problems"] == []
+    seen = {
+        event.data["address"]: event.seq for event in engine.journal.events() if event.kind == "wait.asked"
+    }
+    place = name.format(first=first.address, execution=attempt.execution)
+    with engine.journal._session.writing() as ledger:  # type: ignore[attr-defined]
+        assert ledger.newest(place) is not None
+        ledger.put_newest(place, seen[{"first": first, "other": other}[seq].address])
+
+    told = typed(capsys, "audit", "verify", code=1)
+
+    assert "its events tell something else" in told["problems"][0]["message"]
+
+
+def test_answers_go_with_an_export_and_on_from_where_it_was_imported(
+    engine: Engine, attempt: Attempt, capsys: CAPTURE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = ask(engine, attempt)
+    engine.journal.answer_wait(wait.address, False, by="ana@lab", source="cli", reason="too long")
+    ask(engine, attempt, text="Publish the second draft?")
+    engine.journal.answer_wait(wait.address, True, by="ben@lab", source="cli")
+    engine.journal.finish(attempt, ExecutionStatus.WAITING)
+    here = typed(capsys, "waits")
+
+    for number in (1, 2):
+        said(capsys, "export", attempt.execution, str(tmp_path / f"{number}.kt"))
+        monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / f"home-{number}"))
+        said(capsys, "import", str(tmp_path / f"{number}.kt"))
+
+        assert [each | {"binding": None} for each in here] == typed(capsys, "waits")
+        assert typed(capsys, "audit", "verify")["problems"] == []
+
+
 def test_an_answer_that_does_not_count_is_told_where_it_is_asked_for_again(
     engine: Engine, attempt: Attempt, capsys: CAPTURE
 ) -> None:

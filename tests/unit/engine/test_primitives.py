@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -215,3 +216,25 @@ def test_what_effects_and_calls_note_in_the_process_does_not_grow(
     assert len(attempts.ran) == 10
     assert alone._here.owners == {}
     assert 0 < len(call._left) <= 3
+
+
+def test_a_file_that_an_effect_wrote_is_put_back_in_a_later_attempt(
+    attempts: Attempts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = tmp_path / "told.txt"
+
+    def tell() -> int:
+        attempts.ran.append(1)
+        return told.write_text("paid")
+
+    with attempts.attempt():
+        once("tell", tell)
+        told.unlink()
+        once("tell", tell)
+        assert not told.exists(), "whoever takes it away in the same attempt has done so after the effect"
+    with attempts.attempt():
+        once("tell", tell)
+
+    assert attempts.ran == [1]
+    assert told.read_text() == "paid"
