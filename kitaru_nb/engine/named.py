@@ -24,7 +24,7 @@ from stat import S_ISDIR, S_ISREG
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from kitaru_nb.analysis.code_names import ASK_ENVIRONMENT, LONGEST_PATH
+from kitaru_nb.analysis.code_names import LONGEST_PATH
 from kitaru_nb.analysis.outline import Outline
 from kitaru_nb.engine.listing import ALL, listing_digest, names_in
 from kitaru_nb.engine.observe import Observed, is_data, now_ns, stamp_of, state_of, unheard
@@ -199,12 +199,11 @@ def named_environment(
     that it reaches, and that asks for some.
     """
     words = {value for value in (*code.constants, *values) if isinstance(value, str)}
-    if not ASK_ENVIRONMENT.isdisjoint(code.words):
-        words |= _expanded(words)
     for value in values:
         if isinstance(value, FunctionType):
             words.update(_strings(value.__code__))
-    words.update(variables, _expanded(variables))
+    words.update(variables)
+    words |= _expanded(words)  # of `!echo $NAME`, too
     return {
         word: os.environ.get(word)
         for word in words
