@@ -60,6 +60,7 @@ WILD = re.compile(r"[*?[]")
 _EXPRESSION = re.compile(r"[\\^$|+(){}]")  # more than a pattern of files
 _QUOTED = re.compile(r"""(['"])([^'"\n]+)\1""")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_LONGEST_SCRIPT = 64 << 10  # characters; a longer text is data
 _SCANNED = re.compile(rb"\xa5inner(?:([\xa0-\xbf])|\xd9(.)|\xda(..))", re.DOTALL)
 _ATOMS = frozenset({type(None), bool, int, float, complex, bytes})
 _CLOSED = (ModuleType, FunctionType, BuiltinFunctionType, type, CodeType)
@@ -213,7 +214,8 @@ def named_environment(
 
 def _expanded(texts: Iterable[str]) -> set[str]:
     """The variables in ``$HOME/${DATA}``."""
-    return {one or other for text in texts if "$" in text for one, other in _VARIABLE.findall(text)}
+    short = (text for text in texts if len(text) <= _LONGEST_SCRIPT and "$" in text)
+    return {one or other for text in short for one, other in _VARIABLE.findall(text)}
 
 
 def _strings(code: CodeType) -> Iterator[str]:
