@@ -238,10 +238,12 @@ def module_scope(module: types.ModuleType) -> dict[str, Any]:
     return vars(module)
 
 
-def make_module(name: str, registered: bool = False) -> types.ModuleType:  # noqa: FBT001, FBT002 - stored format
+def make_module(name: str | None, registered: bool = False) -> types.ModuleType:  # noqa: FBT001, FBT002 - stored format
     """A module that no import gives, still empty; found by imports where it was `registered`."""
-    made = types.ModuleType(name)
-    if registered:
+    made = types.ModuleType(name or "")
+    if name is None:
+        del made.__dict__["__name__"]
+    elif registered:
         sys.modules.setdefault(name, made)
     return made
 

@@ -501,9 +501,10 @@ def _reduce_lru(wrapper: Any) -> Any:
 def _reduce_module(module: types.ModuleType) -> Any:
     if is_imported(module):
         return importlib.import_module, (module.__name__,)
-    registered = sys.modules.get(module.__name__) is module
+    name = vars(module).get("__name__")  # `%run` takes it out of the module that a script was run in
+    registered = name is not None and sys.modules.get(name) is module
     # What is in it afterwards: it may lead back to it.
-    return make_module, (module.__name__, registered), vars(module)
+    return make_module, (name, registered), vars(module)
 
 
 def _reduce_builtin(function: Any) -> Any:

@@ -76,12 +76,26 @@ def _of_pandas(held: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, obj
                 yield prefix + name, value
 
 
+def _of_warnings(held: list[tuple[Any, ...]]) -> Iterator[tuple[str, object]]:
+    # Filters that libraries set when they are imported differ with what is loaded: what counts is
+    # which warnings are errors.
+    errors = [place for place, (action, *_) in enumerate(held) if action == "error"]
+    if errors:
+        yield "errors", held[: errors[-1] + 1]
+
+
+def _whatever(held: object) -> Iterator[tuple[str, object]]:
+    yield "all", held
+
+
 def _differing_from(begins: Mapping[str, Any]) -> Callable[[Any], Iterator[tuple[str, object]]]:
     return lambda held: ((name, held[name]) for name in begins if name in held and held[name] != begins[name])
 
 
 COMPUTING: Mapping[str, tuple[str, Callable[[Any], Iterator[tuple[str, object]]]]] = {
+    "calendar": ("setting first weekday", _whatever),
     "decimal": ("decimal", _of_decimal),
+    "locale": ("setting locale", _whatever),
     "matplotlib": ("matplotlib options", _of_matplotlib),
     "numpy": (
         "setting numpy errors",
@@ -105,5 +119,6 @@ COMPUTING: Mapping[str, tuple[str, Callable[[Any], Iterator[tuple[str, object]]]
         "setting torch options",
         _differing_from({"dtype": "float32", "grad": True, "deterministic": False}),
     ),
+    "warnings": ("warnings", _of_warnings),
 }
 """For each library the part of process state that its settings are in, and what of it counts."""

@@ -52,19 +52,6 @@ _SEEDS = re.compile(r"seed|set_?state|random_state|RandomState")
 _HERE = f"{secrets.token_hex(8)}:"  # this process
 _ANNOTATES = re.compile(r"\b(?:def|class)\b|^\s*\w+\s*:\s*\w", re.MULTILINE)
 _FOLDER = frozenset({"getcwd", "getcwdb"})
-# What code calls to be told of a setting.
-_TOLD_BY = {
-    "getrecursionlimit": "recursion limit",
-    "getswitchinterval": "setting switch interval",
-    "get_int_max_str_digits": "setting integer digits",
-    "getdefaulttimeout": "setting socket timeout",
-    "getlocale": "setting locale",
-    "localeconv": "setting locale",
-    "getsignal": "setting signals",
-    "isenabled": "setting gc",
-    "get_threshold": "setting gc",
-    "get_start_method": "setting start method",
-}
 
 
 def conditions_of(
@@ -244,7 +231,7 @@ def _visible_parts(pending: Pending, observed: Observed) -> Iterator[str]:
     needs = pending.needs
     if observed.relative or "os" in needs.uses or not _FOLDER.isdisjoint(needs.touched):
         yield "cwd"
-    yield from {_TOLD_BY[word] for word in pending.cell.outline.words & _TOLD_BY.keys()}
+    yield from pending.asked
     if "future imports" in pending.process and _ANNOTATES.search(pending.cell.source):
         yield "future imports"  # which say what an annotation is
     if "option" in pending.cell.source or "rcParams" in pending.cell.source:

@@ -14,6 +14,7 @@ from kitaru_nb.analysis.code_names import may_read
 from kitaru_nb.analysis.outline import SETS_ATTRIBUTE, outline_of
 from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.asked import libraries_named, parts_asked, runs_programs, variables_asked
 from kitaru_nb.engine.caches import caches_of
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.computing import libraries_of
@@ -44,6 +45,7 @@ from kitaru_nb.engine.packages import changed_versions
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.sharing import Sharing
 from kitaru_nb.engine.steps import Given, Pending, Restore, Run, choose, same_step, unmet
+from kitaru_nb.engine.suspects import words_reached
 from kitaru_nb.engine.trust import Standing
 from kitaru_nb.errors import UntrustedError
 from kitaru_nb.model.artifact import Digest, Tombstone
@@ -290,16 +292,19 @@ class Decider:
         self.watch_attributes(cell)
         process = self._process.snapshot()
         read = self._read(needs)
-        libraries = libraries_of(read, needs.uses)
+        words = words_reached(cell, read, needs.modules.values())
+        libraries = libraries_of(read, needs.uses | _libraries_in(needs)) | libraries_named(words)
         attributes = self._process.set_in(libraries, process) if "attributes" in process else {}
         replaced = self._process.replaced(attributes, process) if attributes else frozenset[str]()
         put = put_into(attributes, process, apart=cell.tree) if attributes else ()
         if put:
             needs = self.inputs.of(cell, before, also=put)
             read = self._read(needs)
+        variables = needs.variables | variables_asked(words)
         ignored, blind = self._engine.ours, self._reads_past_python(needs, libraries)
         texts = (paths_in(read), needs.texts if blind else frozenset[str]())
         reads = blind and (needs.may_read or may_read(cell.outline.words))
+        reads = reads or runs_programs(cell.outline.words, cell.outline.constants)
         return Pending(
             cell,
             name,
@@ -309,12 +314,13 @@ class Decider:
             self._seeded,
             started_at or datetime.now(UTC),
             started,
-            environment=named_environment(cell.outline, read, variables=needs.variables),
+            environment=named_environment(cell.outline, read, variables=variables),
             files=named_files(cell.outline, read, ignored=ignored, texts=texts) | needs.declared.states,
             roots=named_trees(cell.outline, read, ignored=ignored, texts=texts) if reads else (),
             declared=tuple(needs.declared.roots.values()),
             addresses=looked_up(needs.declared.addresses),
             libraries=libraries,
+            asked=parts_asked(words),
             caches=caches_of(read, needs.modules),
             attributes=attributes,
             replaced=replaced,
@@ -330,9 +336,8 @@ class Decider:
         return (*trees[:own], *(replace(tree, declared=True) for tree in trees[own:]))
 
     def _reads_past_python(self, needs: Dependencies, libraries: frozenset[str]) -> bool:
-        modules = needs.modules.values()
         project = {name.partition(".")[0] for name in needs.modules}
-        return reads_past_python(libraries.union(*(module.libraries for module in modules)), project)
+        return reads_past_python(libraries | _libraries_in(needs), project)
 
     def _read(self, needs: Dependencies) -> list[object]:
         """The values that a step can reach, as far as they answer."""
@@ -427,3 +432,8 @@ class Decider:
 def _read(pending: Pending) -> set[str]:
     """The names whose values the step depends on."""
     return {name for names in pending.needs.reads for name in names.split(",")}
+
+
+def _libraries_in(needs: Dependencies) -> frozenset[str]:
+    """The packages that the project's modules import which a step reaches."""
+    return frozenset[str]().union(*(module.libraries for module in needs.modules.values()))

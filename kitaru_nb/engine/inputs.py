@@ -233,7 +233,10 @@ class Inputs:
         )
 
     def _is_local(self, module: ModuleType) -> bool:
-        return is_local_module(module, [self._folder])
+        # The notebook itself is none, also where `%run` or a cell has given it a `__file__`.
+        variables = variables_of(module)
+        is_main = variables is self._namespace.live or variables.get("__name__") == "__main__"
+        return not is_main and is_local_module(module, [self._folder])
 
     def refuse_markers(self, needs: Dependencies, name: str, *, headless: bool = False) -> None:
         """A step that has to run needs the real things; `headless` no magic can make them.

@@ -24,7 +24,7 @@ from stat import S_ISDIR, S_ISREG
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from kitaru_nb.analysis.code_names import ASK_ENVIRONMENT, LONGEST_PATH
+from kitaru_nb.analysis.code_names import LONGEST_PATH
 from kitaru_nb.analysis.outline import Outline
 from kitaru_nb.engine.listing import ALL, listing_digest, names_in
 from kitaru_nb.engine.observe import Observed, is_data, now_ns, stamp_of, state_of, unheard
@@ -60,6 +60,7 @@ WILD = re.compile(r"[*?[]")
 _EXPRESSION = re.compile(r"[\\^$|+(){}]")  # more than a pattern of files
 _QUOTED = re.compile(r"""(['"])([^'"\n]+)\1""")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_LONGEST_SCRIPT = 64 << 10  # characters; a longer text is data
 _SCANNED = re.compile(rb"\xa5inner(?:([\xa0-\xbf])|\xd9(.)|\xda(..))", re.DOTALL)
 _ATOMS = frozenset({type(None), bool, int, float, complex, bytes})
 _CLOSED = (ModuleType, FunctionType, BuiltinFunctionType, type, CodeType)
@@ -199,12 +200,11 @@ def named_environment(
     that it reaches, and that asks for some.
     """
     words = {value for value in (*code.constants, *values) if isinstance(value, str)}
-    if not ASK_ENVIRONMENT.isdisjoint(code.words):
-        words |= _expanded(words)
     for value in values:
         if isinstance(value, FunctionType):
             words.update(_strings(value.__code__))
-    words.update(variables, _expanded(variables))
+    words.update(variables)
+    words |= _expanded(words)  # of `!echo $NAME`, too
     return {
         word: os.environ.get(word)
         for word in words
@@ -214,7 +214,8 @@ def named_environment(
 
 def _expanded(texts: Iterable[str]) -> set[str]:
     """The variables in ``$HOME/${DATA}``."""
-    return {one or other for text in texts if "$" in text for one, other in _VARIABLE.findall(text)}
+    short = (text for text in texts if len(text) <= _LONGEST_SCRIPT and "$" in text)
+    return {one or other for text in short for one, other in _VARIABLE.findall(text)}
 
 
 def _strings(code: CodeType) -> Iterator[str]:

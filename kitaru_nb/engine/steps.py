@@ -58,6 +58,7 @@ class Pending:
         addresses: What is at the addresses that it says it depends on.
         trees: The files that roots and declared stand for, before it; looked at when it runs.
         libraries: Packages that it reaches, by name or by values: what they compute may hang on settings.
+        asked: Parts of process state that its code, or code that it reaches, asks for.
         attributes: What the attributes of these packages hold that cells set, see `Process.set_in`.
         replaced: Those of them in which cells have put something else, as far as that shows.
         caches: The caches of functions that it reaches, by the code of the function.
@@ -80,6 +81,7 @@ class Pending:
     addresses: Mapping[str, str] = field(default_factory=dict)
     trees: tuple[Tree, ...] = ()
     libraries: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
     attributes: Mapping[str, Digest] = field(default_factory=dict)
     replaced: frozenset[str] = frozenset()
     caches: Mapping[CodeType, object] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.process import ProcessState
 from kitaru_nb.engine.steps import Pending
 
-__all__ = ["GENERATORS", "Suspects", "may_set"]
+__all__ = ["GENERATORS", "Suspects", "may_set", "words_reached"]
 
 GENERATORS = frozenset({"random", "numpy", "torch"})
 """Parts that are random generators."""
@@ -141,11 +141,8 @@ def may_set(cell: Cell, values: Iterable[object], modules: Iterable[LocalModule]
         values: What it can reach; functions, and the notebook's classes, among it count.
         modules: The project's modules that it reaches.
     """
-    texts = (text for text in cell.outline.constants if type(text) is str and text.isidentifier())
     reached = list(values)
-    elsewhere = {*texts, *_words_of_code(reached)}
-    for module in modules:
-        elsewhere |= _words_in(module.path, module.digest)
+    elsewhere = _words_elsewhere(cell, reached, modules)
     words = cell.outline.words | elsewhere
     parts = {part for word in words & _PARTS.keys() for part in _PARTS[word]}
     if "path" in parts and not _MENTIONS_PATH.search(cell.source) and words.isdisjoint({"sys", "site"}):
@@ -160,6 +157,19 @@ def may_set(cell: Cell, values: Iterable[object], modules: Iterable[LocalModule]
     # a name that holds a seed, as in `default_rng(seed)`, sets nothing; what sets one is called
     acting = cell.outline.called | elsewhere | set(map(_name_of, reached))
     return parts | GENERATORS if any(map(_SEEDING.search, acting)) else parts
+
+
+def words_reached(cell: Cell, values: Iterable[object], modules: Iterable[LocalModule]) -> set[str]:
+    """The words of a cell and of the code that it reaches, see `may_set`."""
+    return {*cell.outline.words, *_words_elsewhere(cell, values, modules)}
+
+
+def _words_elsewhere(cell: Cell, values: Iterable[object], modules: Iterable[LocalModule]) -> set[str]:
+    texts = (text for text in cell.outline.constants if type(text) is str and text.isidentifier())
+    found = {*texts, *_words_of_code(values)}
+    for module in modules:
+        found |= _words_in(module.path, module.digest)
+    return found
 
 
 def _sets_some_variable(tree: ast.AST) -> bool:

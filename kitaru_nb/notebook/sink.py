@@ -7,6 +7,8 @@ terminal the streams and the display publisher are wrapped for the time of the s
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import sys
 from collections import deque
@@ -48,10 +50,12 @@ class KernelSink:
         self._request: str | None = None
         self._send: Callable[..., Any] | None = None
         self._texts: list[object] | None = None  # what the streams had not sent, as objects
+        self._captured = _Captured(shell)
 
     def begin(self) -> None:
         """Start recording."""
         self._frames = []
+        self._captured.begin()
         self._request = self._parent().get("header", {}).get("msg_id")
         self._texts = self._unsent()
         if self._send is None:
@@ -68,7 +72,7 @@ class KernelSink:
             self._kernel.iopub_thread.send_multipart = self._send
             self._send = None
         frames, self._frames = self._frames, []
-        return self._folded(frames)
+        return [*self._folded(frames), *self._captured.end()]
 
     def mark(self) -> int:
         """The place in the recording that has been reached."""
@@ -97,6 +101,8 @@ class KernelSink:
         """Send recorded outputs as this request's own."""
         self._flush()
         for output in outputs:
+            if self._captured.repeat(output):
+                continue
             content = {key: value for key, value in output.items() if key != "output_type"}
             if output["output_type"] == "execute_result":
                 content["execution_count"] = self._shell.displayhook.prompt_count
@@ -105,7 +111,8 @@ class KernelSink:
     def show(self, bundle: Mapping[str, str]) -> None:
         """Display `bundle` below what the cell showed, right after `end` or `repeat`."""
         publisher = self._shell.display_pub
-        if not isinstance(publisher, self._publisher) or publisher._hooks:  # noqa: SLF001 - as `register_hook` fills it
+        # What `%%capture` keeps is a value: a line that differs each time has no place in it.
+        if not is_capturing(publisher) and (not isinstance(publisher, self._publisher) or publisher._hooks):  # noqa: SLF001 - as `register_hook` fills it
             publisher.publish(dict(bundle))  # somebody captures what is displayed
             return
         # The publisher would wait twice more for streams that are empty now.
@@ -264,8 +271,74 @@ class TerminalSink:
                 self._shell.display_pub.publish(output["data"], output.get("metadata"))
 
     def show(self, bundle: Mapping[str, str]) -> None:
-        """Display `bundle`."""
-        self._shell.display_pub.publish(dict(bundle))
+        """Display `bundle`, unless all that is displayed is kept as a value."""
+        if not is_capturing(self._shell.display_pub):
+            self._shell.display_pub.publish(dict(bundle))
+
+
+def is_capturing(publisher: object) -> bool:
+    """Whether that is the publisher of `%%capture`."""
+    return type(publisher).__name__ == "CapturingDisplayPublisher"
+
+
+class _Captured:
+    """What `%%capture` above a step keeps of it, which reaches no front end; given back on a restore."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._begun: tuple[dict[str, int], int] | None = None  # lengths of the texts, and number of displays
+
+    def begin(self) -> None:
+        """Note what has been captured so far."""
+        publisher = self._shell.display_pub
+        texts = {name: len(stream.getvalue()) for name, stream in _texts().items()}
+        self._begun = (texts, len(publisher.outputs)) if is_capturing(publisher) else None
+
+    def end(self) -> list[Output]:
+        """What was captured since, as outputs."""
+        begun, self._begun = self._begun, None
+        publisher = self._shell.display_pub
+        if begun is None or not is_capturing(publisher):
+            return []
+        lengths, count = begun
+        texts = {name: stream.getvalue()[lengths.get(name, 0) :] for name, stream in _texts().items()}
+        streams = [
+            {"output_type": "stream", "name": name, "text": text} for name, text in texts.items() if text
+        ]
+        return [*streams, *map(self._shown, publisher.outputs[count:])]
+
+    def repeat(self, output: Output) -> bool:
+        """Give a recorded output to the capture, if there is one."""
+        publisher = self._shell.display_pub
+        if not is_capturing(publisher):
+            return False
+        if output["output_type"] == "stream":
+            getattr(sys, output["name"]).write(output["text"])
+        elif output["output_type"] == "display_data":
+            publisher.publish(output["data"], output.get("metadata"))
+        elif output["output_type"] == "execute_result":
+            publisher.outputs.append({"data": output["data"], "metadata": output.get("metadata") or {}})
+        return True
+
+    def _shown(self, captured: Mapping[str, Any]) -> Output:
+        shown = {
+            "data": _as_json({mime: _as_text(data) for mime, data in captured["data"].items()}),
+            "metadata": _as_json(captured.get("metadata") or {}),
+        }
+        if "transient" in captured:
+            return {"output_type": "display_data", **shown}
+        # The value of the last expression: IPython's hook keeps no more of it.
+        count = self._shell.displayhook.prompt_count
+        return {"output_type": "execute_result", "execution_count": count, **shown}
+
+
+def _texts() -> dict[str, io.StringIO]:
+    streams = {"stdout": sys.stdout, "stderr": sys.stderr}
+    return {name: stream for name, stream in streams.items() if isinstance(stream, io.StringIO)}
+
+
+def _as_text(data: Any) -> Any:
+    return base64.b64encode(data).decode("ascii") if isinstance(data, bytes) else data
 
 
 class _Tee:

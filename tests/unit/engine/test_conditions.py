@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from kitaru_nb.analysis.outline import Outline, outline_of
+from kitaru_nb.engine.asked import parts_asked
 from kitaru_nb.engine.computing import libraries_of
 from kitaru_nb.engine.conditions import conditions_of, holds, seeds
 from kitaru_nb.engine.inputs import Inputs
@@ -114,6 +115,7 @@ def pending(tmp_path: Path, source: str = "x = 1", before: str = "", **process: 
         started_at=datetime.now(UTC),
         started=0.0,
         libraries=libraries_of((), needs.uses),
+        asked=parts_asked(cell.outline.words),
     )
 
 

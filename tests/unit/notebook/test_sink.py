@@ -160,7 +160,9 @@ def kernel() -> Kernel:
 
 @pytest.fixture
 def sink(kernel: Kernel) -> KernelSink:
-    sink = sink_for(SimpleNamespace(kernel=kernel, displayhook=SimpleNamespace(prompt_count=7)))
+    sink = sink_for(
+        SimpleNamespace(kernel=kernel, displayhook=SimpleNamespace(prompt_count=7), display_pub=None)
+    )
     assert isinstance(sink, KernelSink)
     return sink
 
