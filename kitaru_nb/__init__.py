@@ -97,9 +97,12 @@ __all__ = [
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
     """Make a notebook durable; IPython calls this for ``%load_ext kitaru_nb``."""
-    from kitaru_nb.notebook.extension import load  # noqa: PLC0415 - brings IPython, which only a kernel needs
+    from kitaru_nb.stacks.loading import nothing_collected  # noqa: PLC0415 - only a kernel needs it
 
-    load(ipython)
+    with nothing_collected():
+        from kitaru_nb.notebook.extension import load  # noqa: PLC0415 - as above
+
+        load(ipython)
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:

@@ -38,7 +38,6 @@ from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.batch import Pool
 from kitaru_nb.stacks.batch_protocol import Replayed
 from kitaru_nb.stacks.collecting import collect
-from kitaru_nb.stacks.elsewhere import is_elsewhere
 from kitaru_nb.stacks.grid import (
     Factor,
     Point,
@@ -56,11 +55,12 @@ from kitaru_nb.stacks.grid_rows import Row, exit_of, status_of
 from kitaru_nb.stacks.grid_run import GridRun, Planned, settled
 from kitaru_nb.stacks.html_page import page_path, write_html
 from kitaru_nb.stacks.launcher import Launcher
-from kitaru_nb.stacks.local import Job, check, formatted, job_of, literal, plan
+from kitaru_nb.stacks.local import Job, check, formatted, job_of, literal
 from kitaru_nb.stacks.masking import masked_parameters
 from kitaru_nb.stacks.notebooks import check_output, is_remote, json_parameters, local_path
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import exit_code_of
+from kitaru_nb.stacks.planning import plan
 from kitaru_nb.stacks.replay_plan import foresee_replay
 from kitaru_nb.stacks.rounds import (
     Begin,
@@ -74,6 +74,7 @@ from kitaru_nb.stacks.rounds import (
     was_told,
 )
 from kitaru_nb.stacks.submissions import was_submitted
+from kitaru_nb.stacks.whereabouts import is_elsewhere
 
 __all__ = ["Wish", "make_folder", "outputs_of", "run_grid", "run_planned", "say_planned", "stem_of"]
 

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
@@ -17,11 +18,13 @@ from kitaru_nb.cli.output import print_error
 from kitaru_nb.cli.usage import usage_error
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.stacks.deferred import defer_imports
+from kitaru_nb.stacks.loading import rarely_collected
 from kitaru_nb.stacks.outcome import Exit, exit_code_of
 
 __all__ = ["app", "main"]
 
 _PIPE_CLOSED = 141
+_RUNS_FLOWS = {"resume", "replay"}  # in this process; what they leave to be collected is no business of ours
 
 _DAILY = {
     "run": (
@@ -114,8 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after ``kitaru-nb``; those of this process by default.
     """
     defer_imports()
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _carry_out(list(sys.argv[1:] if argv is None else argv))
+        with nullcontext() if _RUNS_FLOWS & set(words) else rarely_collected():
+            return _carry_out(words)
     except BrokenPipeError:
         # The reader has gone (`| head`). Python flushes stdout once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

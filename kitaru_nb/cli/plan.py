@@ -15,9 +15,10 @@ from kitaru_nb.engine.renamed import as_recorded
 from kitaru_nb.errors import NotFoundError
 from kitaru_nb.model.execution import Identity
 from kitaru_nb.model.settings import Settings
-from kitaru_nb.stacks.local import job_of, plan_interactive
-from kitaru_nb.stacks.local import plan as plan_run
+from kitaru_nb.stacks.local import job_of
 from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.planning import plan as plan_run
+from kitaru_nb.stacks.planning import plan_interactive
 from kitaru_nb.stacks.replay_plan import Foreseen, as_json
 from kitaru_nb.stacks.settings import resolve
 

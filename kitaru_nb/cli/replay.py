@@ -30,7 +30,6 @@ from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import Execution, ExecutionId, queue_owner
 from kitaru_nb.model.served import Served
 from kitaru_nb.model.settings import Settings
-from kitaru_nb.stacks.elsewhere import is_elsewhere
 from kitaru_nb.stacks.flow_runs import run_flow
 from kitaru_nb.stacks.flows import Here
 from kitaru_nb.stacks.grid import Factor
@@ -43,7 +42,7 @@ from kitaru_nb.stacks.replay_notebook import Wanted, begin_notebook
 from kitaru_nb.stacks.replay_plan import foresee_replay
 from kitaru_nb.stacks.replays import replay_flow
 from kitaru_nb.stacks.settings import resolve
-from kitaru_nb.stacks.whereabouts import engine_with
+from kitaru_nb.stacks.whereabouts import engine_with, is_elsewhere
 
 __all__ = ["changes_typed", "replay_execution"]
 

@@ -8,9 +8,8 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kitaru_nb.cli.elsewhere import run_elsewhere, submit_detached
 from kitaru_nb.cli.output import clean, duration, print_error, print_json, print_problem
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.errors import CorruptError, KitaruError, UsageError
@@ -18,11 +17,10 @@ from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.wait import OnWait, asks_again
 from kitaru_nb.stacks.edits import OnChange
-from kitaru_nb.stacks.elsewhere import is_elsewhere
 from kitaru_nb.stacks.grid import Factor
 from kitaru_nb.stacks.grid_files import axis_typed, check_names, file_read, value_read
 from kitaru_nb.stacks.html_page import need_nbconvert, page_path, write_html
-from kitaru_nb.stacks.local import Job, Plan, again, formatted, job_of, plan, run
+from kitaru_nb.stacks.local import Job, again, formatted, job_of, run
 from kitaru_nb.stacks.misnamed import misnamed
 from kitaru_nb.stacks.notebooks import is_remote
 from kitaru_nb.stacks.notices import undeliverable
@@ -30,7 +28,10 @@ from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of, status_line
 from kitaru_nb.stacks.parameters import doubts
 from kitaru_nb.stacks.settings import parse_duration, resolve
-from kitaru_nb.stacks.whereabouts import begun_on
+from kitaru_nb.stacks.whereabouts import begun_on, is_elsewhere
+
+if TYPE_CHECKING:
+    from kitaru_nb.stacks.planning import Plan  # what is to run needs none of it
 
 __all__ = [
     "Todo",
@@ -283,12 +284,16 @@ def do(
         try:
             settings = todo.place()
             if dry_run:
+                from kitaru_nb.stacks.planning import plan  # noqa: PLC0415 - what is to run needs none of it
+
                 found = plan(job, settings=settings)
                 documents.append(plan_json_of(job, found))
                 if not json:
                     print_plan_of(job, found)
                 continue
             if detach:
+                from kitaru_nb.cli.elsewhere import submit_detached  # noqa: PLC0415 - what runs here needs no stacks
+
                 documents.append(submit_detached(job, settings, retries, quiet=json, html=html))
                 continue
             outcome = _run_with_retries(job, settings, retries, quiet=json, html=html)
@@ -311,6 +316,8 @@ def do(
 
 def _run_with_retries(job: Job, settings: Settings, retries: int, *, quiet: bool, html: bool) -> Outcome:
     if is_elsewhere(settings):
+        from kitaru_nb.cli.elsewhere import run_elsewhere  # noqa: PLC0415 - as above
+
         outcome = run_elsewhere(job, settings, retries, quiet=quiet)
         if not quiet:
             print_outcome(job, outcome)

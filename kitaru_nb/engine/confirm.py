@@ -15,7 +15,8 @@ from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.engine.earlier import earlier_executions
 from kitaru_nb.engine.lineage import Lineage, Seen, iter_changed, lineage_of, makers
 from kitaru_nb.engine.recovery import recorded_at
-from kitaru_nb.engine.steps import Pending, same_step, unmet
+from kitaru_nb.engine.step_names import same_step
+from kitaru_nb.engine.steps import Pending, unmet
 from kitaru_nb.errors import DivergenceError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Tombstone

@@ -44,7 +44,8 @@ from kitaru_nb.engine.observe import unheard
 from kitaru_nb.engine.packages import changed_versions
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.sharing import Sharing
-from kitaru_nb.engine.steps import Given, Pending, Restore, Run, choose, same_step, unmet
+from kitaru_nb.engine.step_names import same_step
+from kitaru_nb.engine.steps import Given, Pending, Restore, Run, choose, unmet
 from kitaru_nb.engine.suspects import words_reached
 from kitaru_nb.engine.trust import Standing
 from kitaru_nb.errors import UntrustedError

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from kitaru_nb.engine.cell import Cell, source_digest
-from kitaru_nb.engine.steps import numbered, step_base
+from kitaru_nb.engine.step_names import numbered, step_base
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint
 

@@ -17,7 +17,7 @@ from kitaru_nb.analysis.diff import first_difference
 from kitaru_nb.analysis.directive import Directive, find_directive
 from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.engine.prefix import source_code
-from kitaru_nb.engine.steps import same_step
+from kitaru_nb.engine.step_names import same_step
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.artifact import Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft

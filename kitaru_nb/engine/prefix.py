@@ -17,7 +17,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.history import left_later
 from kitaru_nb.engine.observe import file_holds, state_of
 from kitaru_nb.engine.secrecy import is_same_but_secrets
-from kitaru_nb.engine.steps import same_step
+from kitaru_nb.engine.step_names import same_step
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 from kitaru_nb.model.execution import Attempt

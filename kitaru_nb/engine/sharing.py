@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.steps import Pending, Restore, Run, same_step
+from kitaru_nb.engine.step_names import same_step
+from kitaru_nb.engine.steps import Pending, Restore, Run
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStatus
 from kitaru_nb.model.event import AWAITED

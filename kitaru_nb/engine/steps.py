@@ -5,11 +5,9 @@ The decision is made here by pure functions; `engine.session` does what they say
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count
 from types import CodeType
 
 from kitaru_nb.engine.cell import Cell
@@ -18,6 +16,7 @@ from kitaru_nb.engine.named import Tree
 from kitaru_nb.engine.namespace import State
 from kitaru_nb.engine.process import ProcessState
 from kitaru_nb.engine.rollback import Shadow
+from kitaru_nb.engine.step_names import same_step
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.checkpoint import Checkpoint
 
@@ -28,10 +27,6 @@ __all__ = [
     "Restore",
     "Run",
     "choose",
-    "numbered",
-    "same_step",
-    "step_base",
-    "step_name",
     "unmet",
 ]
 
@@ -132,70 +127,6 @@ def choose(
     return Run(pending)
 
 
-def same_step(live: str | None, recorded: str | None) -> bool:
-    """Whether a cell and a record are one step: equal ids, or no id on one side."""
-    return live is None or recorded is None or live == recorded
-
-
 def unmet(checkpoint: Checkpoint, holds: Callable[[str, str], bool]) -> list[str]:
     """The conditions of a record that do not hold now."""
     return [what for what, digest in checkpoint.draft.conditions.items() if not holds(what, digest)]
-
-
-def step_name(tree: ast.Module, taken: Collection[str]) -> str:
-    """A short name that can be typed, for a cell that was given none.
-
-    It is the first name the cell binds, else the magic or function it calls, else
-    ``imports`` or ``cell``; a number is added while the name is taken.
-    """
-    base = step_base(tree)
-    return numbered(base, next(n for n in count(1) if numbered(base, n) not in taken))
-
-
-def step_base(tree: ast.Module) -> str:
-    """What `step_name` adds a number to."""
-    return next(_bound(tree), None) or next(_called(tree), None) or ("imports" if _imports(tree) else "cell")
-
-
-def numbered(base: str, number: int) -> str:
-    """The name of the n-th step that is called `base`."""
-    return base if number == 1 else f"{base}-{number}"
-
-
-def _bound(tree: ast.Module) -> Iterator[str]:
-    for statement in tree.body:
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            yield statement.name
-            continue
-        for node in _own_nodes(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id != "_":
-                yield node.id
-
-
-def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a statement whose names are the cell's, in order: none of a comprehension or lambda."""
-    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda):
-        return
-    yield node
-    for child in ast.iter_child_nodes(node):
-        yield from _own_nodes(child)
-
-
-def _called(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(
-                func=ast.Attribute(attr="run_line_magic" | "run_cell_magic"),
-                args=[ast.Constant(str(magic)), *_],
-            ):
-                yield magic
-            case ast.Call(func=ast.Attribute(attr="system" | "getoutput")):
-                yield "shell"
-            case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)) if (
-                name != "get_ipython"
-            ):
-                yield name
-
-
-def _imports(tree: ast.Module) -> bool:
-    return any(isinstance(statement, ast.Import | ast.ImportFrom) for statement in tree.body)

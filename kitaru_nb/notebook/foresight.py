@@ -37,7 +37,7 @@ def live_plan(hooks: Hooks) -> str:
     if path is None or not Path(path).is_file():
         message = "the notebook's file is not known here, so its cells are not"
         raise UsageError(message, kind="no-notebook", hint="save the notebook, or set KITARU_NB_NOTEBOOK")
-    from kitaru_nb.stacks.local import interactive_cells  # noqa: PLC0415 - it loads papermill
+    from kitaru_nb.stacks.planning import interactive_cells  # noqa: PLC0415 - it loads papermill
 
     steps = [cell for cell in interactive_cells(path) if cell.is_step or hooks.auto is not None]
     return _words([_foreseen(hooks.shell, session, cell) for cell in steps])

@@ -37,6 +37,7 @@ from kitaru_nb.notebook.plain import PlainCells
 from kitaru_nb.notebook.refusal import refused
 from kitaru_nb.notebook.shell_settings import ShellSettings
 from kitaru_nb.notebook.suspending import Quiet
+from kitaru_nb.stacks.loading import nothing_collected
 
 __all__ = ["Hooks"]
 
@@ -400,7 +401,8 @@ class Hooks:
 
     @cached_property
     def _late(self) -> Any:
-        from kitaru_nb.notebook import late  # noqa: PLC0415 - the engine loads with the first step
+        with nothing_collected():
+            from kitaru_nb.notebook import late  # noqa: PLC0415 - the engine loads with the first step
 
         return late
 

@@ -29,11 +29,12 @@ from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.server.earlier_jobs import bring, left_off
 from kitaru_nb.server.job_watch import watch
-from kitaru_nb.stacks.elsewhere import is_elsewhere, run_there
+from kitaru_nb.stacks.elsewhere import run_there
 from kitaru_nb.stacks.local import Job, job_of, run
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Outcome
 from kitaru_nb.stacks.settings import resolve
+from kitaru_nb.stacks.whereabouts import is_elsewhere
 
 __all__ = ["KitaruExecutionManager"]
 

@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 from kitaru_nb.stacks.deferred import defer_imports
+from kitaru_nb.stacks.loading import nothing_collected
 
 __all__ = ["main"]
 
@@ -18,7 +19,9 @@ def main() -> int:
     name = sys.argv.pop(1)
     if name not in _PROCESSES:
         raise SystemExit(f"there is no process `{name}`")
-    return int(import_module(f"kitaru_nb.stacks.{name}").main())
+    with nothing_collected():
+        process = import_module(f"kitaru_nb.stacks.{name}")
+    return int(process.main())
 
 
 if __name__ == "__main__":

@@ -23,12 +23,10 @@ from papermill.log import logger
 from kitaru_nb import errors
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.prefix import record_restored
 from kitaru_nb.engine.progress import PLANNED
-from kitaru_nb.engine.recovery import Restored, damaged
 from kitaru_nb.engine.secrecy import learn_from
-from kitaru_nb.engine.steps import step_name
+from kitaru_nb.engine.step_names import step_name
 from kitaru_nb.errors import ConflictError, CorruptError, KernelError, KitaruError, StoreError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, error_line
 from kitaru_nb.model.crash import crash_point
@@ -224,6 +222,9 @@ class AttemptRun:
 
     def _put_back_files(self, commits: Sequence[Checkpoint]) -> None:
         """Where nothing is left to run there is no kernel that would put back files."""
+        from kitaru_nb.engine.files import Files  # noqa: PLC0415 - the kernel's work everywhere else
+        from kitaru_nb.engine.recovery import Restored, damaged  # noqa: PLC0415 - as above
+
         restored = Restored()
         folder = self._folder or Path(self._identity.notebook or "").parent
         Files(self._engine, Path(folder), self._identity).put_back_line(commits, restored)

@@ -25,7 +25,7 @@ from kitaru_nb.model.execution import queue_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import Stack
 from kitaru_nb.stacks.batch_protocol import Again, Replayed, answer_told, work_heard
-from kitaru_nb.stacks.elsewhere import is_elsewhere, run_there
+from kitaru_nb.stacks.elsewhere import run_there
 from kitaru_nb.stacks.flow_runs import resume_flow, run_flow
 from kitaru_nb.stacks.flows import Here
 from kitaru_nb.stacks.html_page import write_html
@@ -35,6 +35,7 @@ from kitaru_nb.stacks.replay_notebook import Wanted, begin_notebook
 from kitaru_nb.stacks.replays import replay_flow
 from kitaru_nb.stacks.settings import resolve
 from kitaru_nb.stacks.warm import Warm
+from kitaru_nb.stacks.whereabouts import is_elsewhere
 
 __all__ = ["main"]
 

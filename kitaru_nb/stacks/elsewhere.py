@@ -10,7 +10,6 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import CorruptError, KitaruError, StoreError
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.settings import Settings
-from kitaru_nb.model.stack import LOCAL
 from kitaru_nb.stacks.following import follow
 from kitaru_nb.stacks.launcher import Launchers, launcher_of
 from kitaru_nb.stacks.local import Job
@@ -21,12 +20,7 @@ from kitaru_nb.stacks.submissions import note_told, was_submitted, was_unpacked
 from kitaru_nb.stacks.submitting import submit, submit_begun, submitted_before
 from kitaru_nb.stacks.watch import Signals
 
-__all__ = ["is_elsewhere", "run_there"]
-
-
-def is_elsewhere(settings: Settings) -> bool:
-    """Whether the stack runs things in other processes than this one."""
-    return chosen_stack(settings).launcher != LOCAL.launcher
+__all__ = ["run_there"]
 
 
 def run_there(

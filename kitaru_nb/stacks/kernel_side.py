@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import Any
 
+from kitaru_nb.stacks.loading import nothing_collected
 from kitaru_nb.stacks.orphans import end_with_parent
 
 __all__ = ["FOLDER", "enter", "prepare"]
@@ -34,8 +35,9 @@ def prepare(parent: int) -> None:
     if place is not None:
         del sys.path[place]
     try:
-        for name in _LOADED:
-            importlib.import_module(name)
+        with nothing_collected():
+            for name in _LOADED:
+                importlib.import_module(name)
     finally:
         if place is not None:
             sys.path.insert(place, FOLDER)

@@ -18,6 +18,7 @@ from subprocess import Popen
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import KernelManager
+from jupyter_core.paths import jupyter_path
 
 from kitaru_nb.errors import KernelError, NotFoundError, UsageError
 from kitaru_nb.model.words import duration
@@ -30,6 +31,7 @@ _SUN_PATH_BYTES = 103  # the shortest sun_path in use (macOS), without its closi
 _SOCKET_SUFFIX_BYTES = 3  # "-1" to "-99": jupyter_client numbers the sockets
 _SWEEP_AFTER = 60.0  # seconds; a younger folder may not have its lock yet
 _LOG_TAIL_BYTES = 4000
+_POLL = 0.01  # seconds between two looks at a kernel that ends
 
 
 def python_kernel(name: str) -> KernelSpec:
@@ -39,7 +41,7 @@ def python_kernel(name: str) -> KernelSpec:
         NotFoundError: kind ``unknown-kernel``; the hint lists the installed ones.
         UsageError: kind ``not-python``: it does not run Python.
     """
-    manager = KernelSpecManager()
+    manager = _specs(name)
     try:
         spec = manager.get_kernel_spec(name)
     except NoSuchKernel:
@@ -56,6 +58,20 @@ def python_kernel(name: str) -> KernelSpec:
             hint="papermill without --engine kitaru",
         )
     return spec
+
+
+def _specs(name: str) -> KernelSpecManager:
+    """What finds the kernel called `name`.
+
+    Last of all it would look in IPython's own folder, and load IPython to know where that is. Where
+    the kernel is in a folder before that one, the manager that is given knows of no more.
+    """
+    before = jupyter_path("kernels")
+    manager = KernelSpecManager(kernel_dirs=before)
+    with contextlib.suppress(NoSuchKernel):
+        if str(Path(manager.get_kernel_spec(name).resource_dir).parent) in before:
+            return manager
+    return KernelSpecManager()
 
 
 class HeadlessKernel:
@@ -152,13 +168,17 @@ class HeadlessKernel:
         self.client.stop_channels()
         self.manager.shutdown_wait_time = patience
         with contextlib.suppress(RuntimeError, OSError):
-            if self.is_alive():
-                self.manager.shutdown_kernel(now=patience <= 0)
+            if self.is_alive() and patience > 0:
+                self.manager.interrupt_kernel()
+                self.manager.request_shutdown()
+                self.manager.finish_shutdown(pollinterval=_POLL)
+            elif self.is_alive():
+                self.manager.shutdown_kernel(now=True)
         self._give_back()
 
     def _configured_manager(self, name: str) -> KernelManager:
         # what goes wrong is raised with its reason; jupyter_client would log a traceback besides
-        manager = KernelManager(kernel_name=name, log=_quiet_log())
+        manager = KernelManager(kernel_name=name, kernel_spec_manager=_specs(name), log=_quiet_log())
         manager.connection_file = str(self._folder / "kernel.json")
         if os.name == "nt":
             return manager  # ZeroMQ has no IPC there; the kernel listens on loopback TCP with its signed key

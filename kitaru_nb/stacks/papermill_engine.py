@@ -34,7 +34,10 @@ class KitaruEngine:
         `PapermillExecutionError`. Any other end raises `worker.ExecutionStopped`, which ends
         the papermill command with the exit code that tells why.
         """
-        from kitaru_nb.stacks.worker import execute  # noqa: PLC0415 - papermill loads this module at every start
+        from kitaru_nb.stacks.loading import nothing_collected  # noqa: PLC0415 - papermill loads this module at every start
+
+        with nothing_collected():
+            from kitaru_nb.stacks.worker import execute  # noqa: PLC0415 - as above
 
         return execute(nb, kernel_name, **options)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
@@ -13,13 +13,13 @@ from kitaru_nb.analysis.directive import find_directive
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.prefix import matching_prefix, source_code
-from kitaru_nb.engine.replay import Replay
-from kitaru_nb.engine.replay_cells import line_told
-from kitaru_nb.engine.variables_seen import seen_otherwise, value_digest
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.stacks.notebooks import Step, steps_of
+
+if TYPE_CHECKING:
+    from kitaru_nb.engine.replay import Replay  # a run that is no replay needs nothing of it
 
 __all__ = ["Taken", "leading_cells", "place_of", "taken_by_replay", "taken_over", "unlike_here", "write_note"]
 
@@ -62,6 +62,10 @@ def taken_over(steps: Sequence[Step], recorded: Sequence[Checkpoint]) -> Taken:
 
 def unlike_here(line: Sequence[Checkpoint]) -> dict[int, str]:
     """See `Taken.unlike`; of what is set where nobody names it, only a kernel can tell."""
+    if not line:
+        return {}
+    from kitaru_nb.engine.variables_seen import seen_otherwise, value_digest  # noqa: PLC0415 - for a record only
+
     return seen_otherwise(line, now=value_digest, set_by=lambda _checkpoint: ())
 
 
@@ -84,6 +88,8 @@ def taken_by_replay(engine: Engine, execution: ExecutionId, replay: Replay, nb: 
         UntrustedError: nobody who is trusted here has signed some of it.
         NotFoundError: kind ``unknown-cell``: the notebook does not have the cell any more.
     """
+    from kitaru_nb.engine.replay_cells import line_told  # noqa: PLC0415 - as above
+
     steps = steps_of(nb)
     first = beginning_in(steps, replay)
     more = replay.more

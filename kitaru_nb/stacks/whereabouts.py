@@ -15,12 +15,13 @@ from kitaru_nb.engine.refs import LATEST, find_execution
 from kitaru_nb.errors import KitaruError, NotFoundError, StackError, UsageError
 from kitaru_nb.model.execution import Execution
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.model.stack import LOCAL
 from kitaru_nb.stacks.config import read_stacks
 from kitaru_nb.stacks.open import chosen_stack, open_engine
 from kitaru_nb.stacks.parts import journal_at
 from kitaru_nb.stacks.settings import resolve
 
-__all__ = ["begun_on", "engine_with", "is_asked_for", "other_places"]
+__all__ = ["begun_on", "engine_with", "is_asked_for", "is_elsewhere", "other_places"]
 
 _UNKNOWN = ("unknown-execution", "nothing-recorded")
 
@@ -110,6 +111,11 @@ def begun_on(settings: Settings, execution: Execution) -> Settings:
     if journal_at(found, stack) != journal_at(settings, chosen_stack(settings)):
         return settings  # another stack of that name: the run was imported, or the file was changed
     return found
+
+
+def is_elsewhere(settings: Settings) -> bool:
+    """Whether the stack runs things in other processes than this one."""
+    return chosen_stack(settings).launcher != LOCAL.launcher
 
 
 def is_asked_for(settings: Settings) -> bool:

@@ -26,7 +26,6 @@ from kitaru_nb.engine.moved_files import MovedFiles
 from kitaru_nb.engine.observe import file_holds
 from kitaru_nb.engine.prefix import matching_prefix
 from kitaru_nb.engine.renamed import file_of, follow
-from kitaru_nb.engine.replay import replay_of
 from kitaru_nb.errors import ConflictError, KitaruError
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.crash import crash_point
@@ -283,6 +282,8 @@ def _execute(
 
 def _taken(engine: Engine, execution: ExecutionId, nb: NotebookNode, on_change: OnChange) -> Taken:
     """What an attempt at an execution that was begun before takes over."""
+    from kitaru_nb.engine.replay import replay_of  # noqa: PLC0415 - a first attempt needs nothing of it
+
     replay = replay_of(engine.journal, execution)
     if replay is None:
         steps = settled(engine, execution, nb, on_change, standing)

@@ -61,3 +61,22 @@ def test_the_shared_nouns_load_no_third_party_package(room: str) -> None:
     added = modules_added(f"import kitaru_nb.{room}")
 
     assert roots(added) <= {"kitaru_nb"} | sys.stdlib_module_names
+
+
+def test_what_runs_a_notebook_loads_nothing_that_only_other_verbs_or_kernels_need() -> None:
+    after = "from kitaru_nb.stacks.deferred import defer_imports; defer_imports()"
+    added = modules_added("import kitaru_nb.cli.verbs, kitaru_nb.cli.run", after=after)
+
+    assert not roots(added) & {
+        "IPython",
+        "arrow",
+        "ipykernel",
+        "multiprocessing",
+        "numpy",
+        "requests",
+        "zarr",
+    }
+    assert not added & {
+        f"kitaru_nb.{name}"
+        for name in ("cli.elsewhere", "engine.plan", "engine.replay", "engine.session", "stacks.submitting")
+    }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.engine.names import StepNames
-from kitaru_nb.engine.steps import step_name
+from kitaru_nb.engine.step_names import step_name
 from tests.unit.engine.kernel import Kernel, cell_of
 
 

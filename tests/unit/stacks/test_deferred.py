@@ -124,3 +124,60 @@ def test_a_second_command_in_the_process_defers_nothing_twice() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert ran.returncode == 0, ran.stderr
+
+
+_CHECKED = {
+    "uri": ("https://a.org/b?c", "no address"),
+    "uri-reference": ("//a/b", "a b"),
+    "duration": ("P1Y2M", "P1", "a day", "P1DT"),
+}
+
+_CHECKS = """
+import json, sys
+if {deferred}:
+    from kitaru_nb.stacks.deferred import defer_imports
+    defer_imports()
+import jsonschema
+at_import = sorted({{"arrow", "isoduration", "rfc3986_validator"}} & sys.modules.keys())
+checker = jsonschema.FormatChecker()
+found = [[checker.conforms(text, kind) for text in texts] for kind, texts in {checked!r}.items()]
+print(json.dumps([at_import, found]))
+"""
+
+
+def test_addresses_and_spans_of_time_are_checked_alike_and_their_checkers_load_then() -> None:
+    told = []
+    for deferred in (True, False):
+        code = _CHECKS.format(deferred=deferred, checked=_CHECKED)
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        told.append(json.loads(ran.stdout))
+
+    assert told[0][0] == []
+    assert told[0][1] == told[1][1]
+    assert told[0][1] == [[True, False], [True, False], [True, False, False, False]]
+
+
+def test_papermill_reads_an_address_though_requests_was_not_loaded() -> None:
+    code = """
+import http.server, json, sys, threading
+from kitaru_nb.stacks.deferred import defer_imports
+defer_imports()
+from papermill.iorw import papermill_io
+before = "requests" in sys.modules
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"here")
+    def log_message(self, *_words):
+        pass
+with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+    threading.Thread(target=server.handle_request).start()
+    text = papermill_io.read(f"http://127.0.0.1:{server.server_port}/a.ipynb")
+import requests, requests.exceptions
+from papermill import iorw
+print(before, text, iorw.requests.get is requests.get, iorw.requests.exceptions is requests.exceptions)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "False here True True\n"

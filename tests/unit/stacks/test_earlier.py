@@ -18,8 +18,9 @@ from kitaru_nb.model.checkpoint import Draft
 from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import RerunLimit, Settings
 from kitaru_nb.stacks.cell_states import TypedCell, cell_states
-from kitaru_nb.stacks.local import interactive_cells, job_of, plan, plan_interactive
+from kitaru_nb.stacks.local import job_of
 from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.planning import interactive_cells, plan, plan_interactive
 from kitaru_nb.testing import a_draft
 from tests.unit.engine.kernel import Kernel, cell_of
 

@@ -47,6 +47,23 @@ def test_a_kernel_of_another_language_is_refused(tmp_path: Path, monkeypatch: py
         python_kernel("ir")
 
 
+def test_a_kernel_in_ipythons_own_folder_is_found_and_ranks_above_the_native_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "python3"):
+        folder = tmp_path / "ipython" / "kernels" / name
+        folder.mkdir(parents=True)
+        spec = {"argv": ["python"], "display_name": f"{name} of IPython's", "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setattr(kernels, "jupyter_path", lambda *_: [str(tmp_path / "none")])
+    monkeypatch.setattr("jupyter_client.kernelspec.jupyter_path", lambda *_: [str(tmp_path / "none")])
+
+    found = [python_kernel(name).display_name for name in ("mine", "python3")]
+
+    assert found == ["mine of IPython's", "python3 of IPython's"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no file locks and no IPC on Windows")
 def test_only_folders_of_dead_workers_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_bases", lambda: [tmp_path])
