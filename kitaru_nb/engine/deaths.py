@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.engine.engine import Engine
@@ -84,7 +85,7 @@ class Deaths:
         message = (
             f"`{name}` is held: the kernel died {count} times while it ran, unchanged ({self._reasons[key]})"
         )
-        anyway = "--new" if headless else f"%%checkpoint {name} --fresh"
+        anyway = "--new" if headless else f"%%checkpoint {quote(name)} --fresh"
         hint = f"change the cell, or {anyway} to run it all the same"
         raise DivergenceError(message, kind="killed-kernel", hint=hint)
 

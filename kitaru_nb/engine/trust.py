@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import compress
 from operator import attrgetter, ne
+from shlex import quote
 from typing import Any, Protocol
 
 from blake3 import blake3
@@ -331,7 +332,7 @@ class Trust(ProcessBound):
         why = self._reason(checkpoint, standing)
         message = f"checkpoint `{checkpoint.draft.name}` cannot be restored: {why}"
         if standing is Standing.FORGED:
-            hint = f"%%checkpoint {checkpoint.draft.name} --fresh (runs it again)"
+            hint = f"%%checkpoint {quote(checkpoint.draft.name)} --fresh (runs it again)"
             return UntrustedError(message, kind="forged-record", hint=hint)
         kind, whose = (
             ("unsigned-record", "unsigned") if standing is Standing.UNSIGNED else ("untrusted-key", key)

@@ -234,12 +234,13 @@ alone. It holds for this kernel, so keep the line near the top of the notebook.
 """,
     "resume_line": """Put back everything this notebook had committed before its kernel died.
 
-    %resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over]
+    %resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over] [--trust]
 
     EXECUTION         an execution's id; the notebook's own last one without it
     --at CHECKPOINT   the state as of that checkpoint
     --remake a,b      make these names, which could not be stored, by running their cells again
     --take-over       take the execution from a kernel that hangs
+    --trust           also what could run code and is signed by nobody whom you trust, this once
 """,
     "rewind_line": """Take this kernel's namespace back.
 

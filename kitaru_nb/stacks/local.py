@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from nbformat import NotebookNode
@@ -340,7 +341,7 @@ def _notebook_of(job: Job) -> NotebookNode:
         raise UsageError(
             f"the notebook of `{job.execution}`, `{job.notebook}`, is no longer there",
             kind=error.kind,
-            hint=f"mv NEWNAME {job.notebook}, where it was renamed or moved, and resume again; "
+            hint=f"mv NEWNAME {quote(str(job.notebook))}, where it was renamed or moved, and resume again; "
             f"or kitaru-nb cancel {job.execution}, which ends it for good",
         ) from error
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import nbformat
@@ -94,7 +95,7 @@ def read_notebook(path: str) -> NotebookNode:
         raise NotFoundError(
             f"notebook `{path}` could not be read: {error.strerror or error}",
             kind="unreadable-notebook",
-            hint=f"ls -l {path}",
+            hint=f"ls -l {quote(str(path))}",
         ) from error
     return parse_notebook(text, path)
 
@@ -145,13 +146,13 @@ def check_output(notebook: str | None, output: str) -> None:
         raise UsageError(
             f"the output `{output}` is the notebook itself, which a run never overwrites",
             kind="output-is-source",
-            hint=f"-o {default_output(output)}",
+            hint=f"-o {quote(str(default_output(output)))}",
         )
     if not path.parent.is_dir():
         raise UsageError(
             f"the output `{output}` cannot be written: there is no folder `{path.parent}`",
             kind="no-output-folder",
-            hint=f"mkdir -p {path.parent}",
+            hint=f"mkdir -p {quote(str(path.parent))}",
         )
     if path.is_dir():
         raise UsageError(
