@@ -28,7 +28,8 @@ from __future__ import annotations
 import copyreg
 import re
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 __all__ = [
     "BudgetWarning",
@@ -58,7 +59,13 @@ class KitaruError(Exception):
         hint: What to type now, shown on a line of its own after ``Try:``.
 
     An error survives pickling with all its attributes, since errors cross processes.
+
+    Attributes:
+        in_cells: How a hint is put where a notebook shows an error; a kernel that a person runs sets
+            `typed_in_a_cell`.
     """
+
+    in_cells: ClassVar[Callable[[str], str]] = staticmethod(str)
 
     def __init__(self, message: str = "", *, kind: str = "error", hint: str = "") -> None:
         super().__init__(message)
@@ -83,7 +90,7 @@ class KitaruError(Exception):
         """What a notebook shows instead of a traceback: two plain lines. ``%tb`` has the rest."""
         lines = [f"{type(self).__name__}: {self.message}"]
         if self.hint:
-            lines.append(f"  Try: {typed_in_a_cell(self.hint)}")
+            lines.append(f"  Try: {KitaruError.in_cells(self.hint)}")
         return lines
 
 
@@ -159,7 +166,7 @@ class Suspended(BaseException):
 
 _TYPED = re.compile(
     r"""(?P<shell>!?(?:\b[A-Z_]+=(?:'[^']*'|[^\s'])+\ )+)kitaru-nb\ (?=[a-z])
-    | (?<!%env\ )\b(?P<setting>KITARU_NB_[A-Z_]+=)
+    | (?<!%env\ )\b(?:export\ )?(?P<setting>KITARU_NB_[A-Z_]+=)
     | (?<![\w%/-])(?P<command>kitaru-nb\ )(?=[a-z])
     | (?<!-m\ )(?<![\w%])(?P<pip>pip\ install)""",
     re.VERBOSE,
@@ -176,7 +183,7 @@ def typed_in_a_cell(text: str) -> str:
             case "command":
                 return "%kitaru "
             case "setting":
-                return f"%env {found[0]}"
+                return f"%env {found['setting']}"
             case _:
                 return f"%{found[0]}"
 

@@ -135,7 +135,7 @@ class DiskLimit:
             f"the store `{self._folder}` takes {_size(self._used)} of the {_size(limit)} it may take "
             f"({self._quota}): {what}; what is stored is safe",
             kind="disk-limit",
-            hint="kitaru-nb gc --keep-days 7, or KITARU_NB_MAX_BYTES=50GB, then run the cell again",
+            hint="kitaru-nb gc --keep-days 7, or export KITARU_NB_MAX_BYTES=50GB, then run it again",
         )
 
 

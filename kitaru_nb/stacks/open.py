@@ -156,7 +156,7 @@ def unknown_stack(name: str, source: str, files: StackFiles) -> UsageError:
     return UsageError(
         f"there is no stack `{name}` (from {source})",
         kind="unknown-stack",
-        hint=f"KITARU_NB_STACK={close[0] if close else LOCAL.name}, or kitaru-nb stack create {name}",
+        hint=f"export KITARU_NB_STACK={close[0] if close else LOCAL.name}, or kitaru-nb stack create {name}",
     )
 
 
@@ -461,5 +461,5 @@ def _refused(folder: Path, number: int, stack: Stack) -> StoreError:
 def _elsewhere(stack: Stack) -> str:
     """How to record in another place."""
     if stack.store is None and stack.journal is None:
-        return "KITARU_NB_HOME=/other/folder"
-    return f"another folder for stack `{stack.name}` in {stack.source}, or KITARU_NB_STACK=local"
+        return "export KITARU_NB_HOME=/other/folder"
+    return f"another folder for stack `{stack.name}` in {stack.source}, or export KITARU_NB_STACK=local"

@@ -117,3 +117,44 @@ def test_a_command_that_failed_in_a_cell_says_the_magic(kernel: Kernel) -> None:
 
     assert listed.ok
     assert "one" in listed.outputs[0]["data"]["text/plain"]
+
+
+def test_whoever_is_trusted_counts_when_the_cell_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = "%%checkpoint 'their own'\nclass Theirs: pass\nvalue = Theirs()"
+    monkeypatch.setenv("KITARU_NB_CONFIG", str(tmp_path / "theirs"))
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(cell, cell="a")
+    monkeypatch.setenv("KITARU_NB_CONFIG", str(tmp_path / "mine"))
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        refused = kernel.run(cell, cell="a")
+
+        trusted = kernel.run(typed(refused, r"Try: (%kitaru trust \S+) if you know"), cell="b")
+        restored = kernel.run(cell, cell="a")
+
+    assert refused.ename == "UntrustedError"
+    assert trusted.ok, trusted
+    assert "`their own` restored" in restored.said
+
+
+def test_a_damaged_value_is_had_again_by_what_the_next_cell_says(tmp_path: Path) -> None:
+    cell = "%%checkpoint big{}\nimport random\nbig = random.Random(1).randbytes(3_000_000)"
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run(cell.format(""), cell="a")
+    files = [path for path in (resolve().home / "store").rglob("*") if path.is_file()]
+    pack = max(files, key=lambda path: path.stat().st_size)
+    stored = bytearray(pack.read_bytes())
+    stored[len(stored) // 2] ^= 255
+    pack.write_bytes(stored)
+    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
+        kernel.run("%resume", cell="b")
+
+        refused = kernel.run("%%checkpoint first\nfirst = big[0]", cell="c")
+        used = kernel.run("big[0]", cell="d")
+        kernel.run(cell.format(" --fresh"), cell="a")
+        done = kernel.run("%%checkpoint first\nfirst = big[0]", cell="c")
+
+    assert said(refused).endswith("Try: run its cell with --fresh")
+    assert "Try: run the cell that makes `big` again, with --fresh" in said(used)
+    assert "`first` saved" in done.said

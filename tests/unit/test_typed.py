@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.analysis import directive
-from kitaru_nb.errors import UsageError, typed_in_a_cell
+from kitaru_nb.errors import KitaruError, UsageError, typed_in_a_cell
 from kitaru_nb.notebook import extension
 from kitaru_nb.stacks import settings
 from tests.unit.test_reference import VERBS, options
@@ -121,6 +121,7 @@ def test_an_option_that_no_verb_and_no_magic_has_is_seen() -> None:
         ("pip install 'kitaru-nb[s3]'", "%pip install 'kitaru-nb[s3]'"),
         ("/a/python -m pip install kitaru-nb", "/a/python -m pip install kitaru-nb"),
         ("KITARU_NB_HOME=/other/folder, or wait", "%env KITARU_NB_HOME=/other/folder, or wait"),
+        ("rest, or export KITARU_NB_STACK=local", "rest, or %env KITARU_NB_STACK=local"),
         ("%env KITARU_NB_NOTEBOOK=a.ipynb", "%env KITARU_NB_NOTEBOOK=a.ipynb"),
         ("set KITARU_NB_HOME", "set KITARU_NB_HOME"),
         ("KITARU_NB_STACK='a b' kitaru-nb show latest", "!KITARU_NB_STACK='a b' kitaru-nb show latest"),
@@ -131,6 +132,8 @@ def test_a_command_is_a_magic_in_a_cell(
     in_a_terminal: str, in_a_cell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/bin/kitaru-nb")
+
+    monkeypatch.setattr(KitaruError, "in_cells", staticmethod(typed_in_a_cell))
 
     (_, typed) = UsageError("it is so", hint=in_a_terminal)._render_traceback_()
 
