@@ -29,6 +29,7 @@ _VARIABLE = re.compile(r"\bKITARU_NB_[A-Z_]*[A-Z]\b")
 _OF_THE_KERNEL = {"new": set(), "exclude": {"--remove"}}
 _PROSE = {"is", "where"}  # of the package, not of the command
 _NOT_SETTINGS = {
+    "KITARU_NB_BUDGTE",  # a slip of the keys, in an example
     "KITARU_NB_CONFIG",
     "KITARU_NB_CRASH_AT",
     "KITARU_NB_LAB",
