@@ -26,7 +26,10 @@ Signals are not errors and derive from `BaseException`, so that a user's
 from __future__ import annotations
 
 import copyreg
-from typing import Any
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 __all__ = [
     "BudgetWarning",
@@ -56,7 +59,13 @@ class KitaruError(Exception):
         hint: What to type now, shown on a line of its own after ``Try:``.
 
     An error survives pickling with all its attributes, since errors cross processes.
+
+    Attributes:
+        in_cells: How a hint is put where a notebook shows an error; a kernel that a person runs sets
+            `typed_in_a_cell`.
     """
+
+    in_cells: ClassVar[Callable[[str], str]] = staticmethod(str)
 
     def __init__(self, message: str = "", *, kind: str = "error", hint: str = "") -> None:
         super().__init__(message)
@@ -81,7 +90,7 @@ class KitaruError(Exception):
         """What a notebook shows instead of a traceback: two plain lines. ``%tb`` has the rest."""
         lines = [f"{type(self).__name__}: {self.message}"]
         if self.hint:
-            lines.append(f"  Try: {self.hint}")
+            lines.append(f"  Try: {KitaruError.in_cells(self.hint)}")
         return lines
 
 
@@ -153,6 +162,40 @@ class Suspended(BaseException):
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from class, arguments and attributes."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined] # typeshed lacks it
+
+
+_TYPED = re.compile(
+    r"""(?P<shell>!?(?:\b[A-Z_]+=(?:'[^']*'|[^\s'])+\ )+)kitaru-nb\ (?=[a-z])
+    | (?<!%env\ )\b(?:export\ )?(?P<setting>KITARU_NB_[A-Z_]+=)
+    | (?<![\w%/-])(?P<command>kitaru-nb\ )(?=[a-z])
+    | (?<!-m\ )(?<![\w%])(?P<pip>pip\ install)""",
+    re.VERBOSE,
+)
+
+
+def typed_in_a_cell(text: str) -> str:
+    """What is to be typed in a terminal, as it is typed in a cell: a command is a magic there."""
+
+    def magic(found: re.Match[str]) -> str:
+        match found.lastgroup:
+            case "shell":
+                return f"!{found['shell'].removeprefix('!')}{_command()} "
+            case "command":
+                return "%kitaru "
+            case "setting":
+                return f"%env {found['setting']}"
+            case _:
+                return f"%{found[0]}"
+
+    return _TYPED.sub(magic, text)
+
+
+def _command() -> str:
+    """The command for a shell that a kernel starts, on whose path it need not be."""
+    import shlex  # noqa: PLC0415 - only for what is told to somebody
+    import shutil  # noqa: PLC0415 - as above
+
+    return "kitaru-nb" if shutil.which("kitaru-nb") else f"{shlex.quote(sys.executable)} -m kitaru_nb"
 
 
 class BudgetWarning(UserWarning):

@@ -167,7 +167,7 @@ def parse_directive(text: str, *, line: int = 1) -> Directive:
             raise UsageError(
                 f"a checkpoint has one name, and `{name}` and `{word}` were given",
                 kind="bad-name",
-                hint=f'%%checkpoint "{name} {word}"',
+                hint=f"%%checkpoint {shlex.quote(f'{name} {word}')}",
             )
     return Directive(name=name, line=line, **given)
 

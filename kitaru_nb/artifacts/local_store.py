@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from kitaru_nb.artifacts.extent_store import ExtentStore
 from kitaru_nb.artifacts.memory import PAGE, Memory
@@ -119,7 +120,8 @@ class LocalStore(ExtentStore):
             raise StoreError(
                 f"`{self._folder}` belongs to another journal: each journal needs a place of its own",
                 kind="foreign-store",
-                hint=f"another folder, such as {self._folder}-2 (or rm {mark}, when that journal is gone)",
+                hint=f"another folder, such as {self._folder}-2 (or rm {quote(str(mark))}, "
+                "when that journal is gone)",
             )
         if found is not None:
             self._owner = None  # asked once

@@ -103,10 +103,8 @@ def _refuse(marker: Marker) -> NoReturn:
     raise UnstorableError(
         f"`{name}` was a {kind}, which could not be stored: {reason}" if kind else f"`{name}` {reason}",
         kind="unstorable-value",
-        hint=(
-            f"%resume --remake {root}, or run the cell that makes `{root}` again, with --fresh if it is a "
-            "checkpoint"
-        ),
+        hint=(f"%resume --remake {root}, or " if kind else "")
+        + f"run the cell that makes `{root}` again, with --fresh if it is a checkpoint",
     )
 
 

@@ -76,9 +76,11 @@ def storage_error(error: OSError, what: str, *, where: Path) -> StoreError:
             hint = "raise the file size limit (ulimit -f), then run the cell again"
         return StoreError(message, kind="disk-full", hint=hint)
     if error.errno in _REFUSED:
-        hint = "make the folder writable, or set KITARU_NB_HOME to one that is"
+        hint = "make the folder writable; or set KITARU_NB_HOME to one that is, in a new kernel"
         return StoreError(message, kind="store-read-only", hint=hint)
-    hint = "check the disk (dmesg), or set KITARU_NB_HOME to another one, then run the cell again"
+    hint = (
+        "check the disk (dmesg) and run the cell again, or set KITARU_NB_HOME to another one in a new kernel"
+    )
     return StoreError(message, kind="disk-error", hint=hint)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from shlex import quote
 
 from kitaru_nb.cli.output import Json, clean, duration, print_json, print_table, tidy_path
 from kitaru_nb.model.checkpoint import CheckpointStatus
@@ -69,14 +70,20 @@ def _print_report(found: Demo) -> None:
 
 
 def _print_ideas(found: Demo) -> None:
-    python = tidy_path(sys.executable)
+    python = _typed(sys.executable)
     command = "kitaru-nb" if shutil.which("kitaru-nb") else f"{python} -m kitaru_nb"
-    home = f"KITARU_NB_HOME={tidy_path(str(found.home))}"
+    home = f"KITARU_NB_HOME={_typed(str(found.home))}"
     print("\nWhat to try next:")
     for line in (
         f"{home} {command} show latest",
-        f"{home} {command} why latest {found.checkpoints[0].draft.name}",
+        f"{home} {command} why latest {quote(found.checkpoints[0].draft.name)}",
         f"{home} {python} -c \"import kitaru_nb; print(kitaru_nb.load('svm').best_params_)\"",
         f"{command} run YOUR_NOTEBOOK.ipynb",
     ):
         print(clean(f"  {line}"))
+
+
+def _typed(path: str) -> str:
+    """`path` for a shell: as short as it can be, where nothing in it has to be quoted."""
+    short = tidy_path(path)
+    return short if quote(short.removeprefix("~/")) == short.removeprefix("~/") else quote(path)

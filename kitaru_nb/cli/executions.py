@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -145,7 +146,7 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
         print("waiting for a larger budget:", *map(clean, stopped.question.splitlines()), sep="\n  ")
     returned = result_ref(journal, execution)
     if returned is not None:
-        print(clean(f"result kitaru-nb artifact {returned}"))
+        print(clean(f"result kitaru-nb artifact {quote(returned)}"))
     if not found:
         print("\nno checkpoints yet")
         return

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from kitaru_nb.cli.output import clean, duration, print_error, print_json, print_problem
@@ -348,7 +349,7 @@ def print_result(execution: Execution, outcome: Outcome, result: object) -> None
     print(text if len(text) <= _LONG else f"{text[:_LONG]}…")
     if len(text) > _LONG:
         name = (execution.identity.flow or "").rpartition(":")[2].rpartition(".")[2]
-        print(f"all of it: kitaru-nb artifact {outcome.execution}/{clean(name)}/result")
+        print(clean(f"all of it: kitaru-nb artifact {quote(f'{outcome.execution}/{name}/result')}"))
     sys.stdout.flush()
 
 

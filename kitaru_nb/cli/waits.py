@@ -7,6 +7,7 @@ import json as jsonlib
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -218,7 +219,11 @@ def _json_hint(value: str, schema: Mapping[str, Any] | None) -> str:
     fields = list((schema or {}).get("properties") or ())
     if fields:
         return f"--value '{{{jsonlib.dumps(fields[0])}: …}}', with each name and each text in double quotes"
-    return f"--value '{jsonlib.dumps(value)}' for text, --value true"
+    kinds = {"integer": "3", "number": "0.5", "boolean": "true", "array": "'[…]'"}
+    plain = kinds.get(str((schema or {}).get("type")))
+    if plain is not None:
+        return f"--value {plain}"
+    return f"--value {quote(jsonlib.dumps(value))}" + ("" if schema else " for text, --value true")
 
 
 def _refuse_constant(name: str) -> Any:

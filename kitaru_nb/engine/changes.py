@@ -10,6 +10,7 @@ import difflib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.artifacts.kinds import kind_name
@@ -93,7 +94,9 @@ def named_step(journal: Journal, execution: Execution, text: str) -> Checkpoint:
         kept = {each.draft.name for each in named_steps(journal, execution.id)}
         if text.partition("#")[0] in kept - {name.partition("#")[0] for name in names}:
             message = f"`{text}` is a value that was saved, not a step that runs"
-            raise UsageError(message, kind="not-a-step", hint=f"--from {next(iter(names), 'CHECKPOINT')}")
+            raise UsageError(
+                message, kind="not-a-step", hint=f"--from {quote(next(iter(names), 'CHECKPOINT'))}"
+            )
     if any(text in (name, f"{name}#1") for name in checkpoint_names(found)) or not others:
         return find_step(journal, execution, text, among=found)
     return find_step(journal, execution, text, among=others if text in names else found)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from types import FunctionType
 from typing import Any
 
@@ -339,7 +340,9 @@ def _run(recipe: Mapping[str, Any], scratch: dict[str, Any]) -> None:
 def _failed(step: str, why: str) -> UnstorableError:
     message = f"it was not stored, being cheaper to make again, and that did not work: {why}"
     return UnstorableError(
-        message, kind="recipe-failed", hint=f"run `{step}` again; %%checkpoint {step} --all stores the value"
+        message,
+        kind="recipe-failed",
+        hint=f"run `{step}` again; %%checkpoint {quote(step)} --all stores the value",
     )
 
 

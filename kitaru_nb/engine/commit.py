@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import compress
+from shlex import quote
 from types import ModuleType
 from typing import Any
 
@@ -102,7 +103,7 @@ def refuse_unstorable(written: Written, checkpoint: str) -> None:
     for group in written.groups:
         for name, reason in group.unstorable.items():
             message = f"checkpoint `{checkpoint}` wrote `{name}`, which could not be stored: {reason}"
-            hint = f"%%checkpoint {checkpoint} --exclude {name}"
+            hint = f"%%checkpoint {quote(checkpoint)} --exclude {name}"
             raise UnstorableError(message, kind="unstorable-value", hint=hint)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from types import ModuleType
 
 from kitaru_nb.artifacts.digest import is_immutable_atom
@@ -133,7 +134,7 @@ def refuse_repaying(name: str, before: Checkpoint, stone: Tombstone, *, limit: R
     if not limit.exceeded(before.draft.duration, before.draft.cost):
         return
     message = f"`{name}` was not run again: it took {_amount(before)}, and its values were {stone}"
-    hint = f"%%checkpoint {name} --fresh runs it; `kitaru-nb pin EXECUTION` keeps values for good"
+    hint = f"%%checkpoint {quote(name)} --fresh runs it; `kitaru-nb pin EXECUTION` keeps values for good"
     raise DivergenceError(message, kind="values-removed", hint=hint)
 
 
@@ -184,8 +185,8 @@ def _stopped(pending: Pending, before: Checkpoint, culprit: _Culprit) -> Diverge
         f"`{culprit.name}`, which the unchanged plain cell `{line}` gave anew"
     )
     hint = (
-        f"%%checkpoint on top of that cell, so that `{culprit.name}` stays; %%checkpoint {name} --fresh "
-        "to run this one all the same; or %resume to have everything as it was"
+        f"%%checkpoint on top of that cell, so that `{culprit.name}` stays; %%checkpoint {quote(name)} "
+        "--fresh to run this one all the same; or %resume to have everything as it was"
     )
     return DivergenceError(message, kind="confirm-rerun", hint=hint)
 

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.engine.engine import Engine
@@ -84,8 +85,10 @@ class Deaths:
         message = (
             f"`{name}` is held: the kernel died {count} times while it ran, unchanged ({self._reasons[key]})"
         )
-        anyway = "--new" if headless else f"%%checkpoint {name} --fresh"
-        hint = f"change the cell, or {anyway} to run it all the same"
+        anyway = f"%%checkpoint {quote(name)} --fresh to run it all the same"
+        if headless:
+            anyway = "the same `run` command with --new, which runs every cell again"
+        hint = f"change the cell (one more line, `pass`, will do), or {anyway}"
         raise DivergenceError(message, kind="killed-kernel", hint=hint)
 
     def begin(self, attempt: Attempt, name: str, key: CheckpointKey) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import Any, TypeGuard
 
@@ -402,7 +403,7 @@ class Files:
                 message = (
                     f"checkpoint `{name}` cannot be restored: its file `{file['below']}`: {error.message}"
                 )
-                hint = f"%%checkpoint {name} --fresh (runs it again)"
+                hint = f"%%checkpoint {quote(name)} --fresh (runs it again)"
                 raise CorruptError(message, kind=error.kind, hint=hint) from error
         return said
 

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.export import all_steps
@@ -163,7 +164,7 @@ def _differs(execution: ExecutionId, path: Path, *, earlier: bool) -> ConflictEr
     return ConflictError(
         f"execution `{execution}` of `{path}` is on record here already, and {what}; nothing was imported",
         kind="execution-differs",
-        hint=f"KITARU_NB_HOME=/other/folder kitaru-nb import {path}",
+        hint=f"KITARU_NB_HOME=/other/folder kitaru-nb import {quote(str(path))}",
     )
 
 

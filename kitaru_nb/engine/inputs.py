@@ -252,7 +252,7 @@ class Inputs:
             _, kind, reason = marker_details(live[read])
             what = f"a {kind} that could not be stored: {reason}" if kind else f"which {reason}"
             message = f"checkpoint `{name}` reads `{read}`, {what}"
-            hint = f"%resume --remake {read}, or run its cell with --fresh"
+            hint = (f"%resume --remake {read}, or " if kind else "") + "run its cell with --fresh"
             if headless:
                 hint = f"tag the cell that makes `{read}` with no-checkpoint, or declare it with @kt.resource"
             raise UnstorableError(message, kind="reads-marker", hint=hint)

@@ -63,15 +63,26 @@ class Lease(ProcessBound):
     def take_named(self, execution: ExecutionId, *, take_over: bool = False) -> Attempt:
         """Hold the lease of one execution, whatever its status; gives back the one held before.
 
+        With `take_over` also one that was held here until somebody else took it over.
+
         Raises:
             ConflictError: another live process holds it.
         """
-        if self.attempt is not None and self.attempt.execution == execution:
-            return self.attempt
+        held = self.attempt if self.attempt is not None and self.attempt.execution == execution else None
+        if held is not None and not (take_over and self._is_lost(held)):
+            return held
         attempt = self._engine.journal.resume(execution, owner=current_owner(), take_over=take_over)
         self.give_back(ExecutionStatus.COMPLETED)
         self._hold(attempt)
         return attempt
+
+    def _is_lost(self, attempt: Attempt) -> bool:
+        """Whether somebody else has taken the execution over."""
+        try:
+            self._engine.journal.heartbeat(attempt)
+        except ConflictError:
+            return True
+        return False
 
     def adopt(self, attempt: Attempt) -> Attempt:
         """Hold the lease of an attempt that this process has just begun by itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from shlex import quote
 
 from kitaru_nb.engine.cell import Cell, source_digest
 from kitaru_nb.engine.step_names import numbered, step_base
@@ -116,7 +117,7 @@ class StepNames:
             and name not in self._made  # a name made up for another cell gives way
         ):
             message = f"two cells are called `{name}`; a checkpoint's name has to be its own"
-            raise UsageError(message, kind="duplicate-name", hint=f"%%checkpoint {self._free(name)}")
+            raise UsageError(message, kind="duplicate-name", hint=f"%%checkpoint {quote(self._free(name))}")
         return name
 
     def _own(self, cell: Cell) -> str | None:

@@ -71,7 +71,7 @@ def check_restorable(
         raise DivergenceError(
             f"checkpoint `{name}` is stored, but a restore would not give what is there: {shown}{more}",
             kind="paranoid",
-            hint="please report this with the cell; KITARU_NB_PARANOID=0 goes on without the comparison",
+            hint="export KITARU_NB_PARANOID=0 goes on without comparing; please report the cell",
         )
 
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from types import CellType, FunctionType
 from typing import Any
 
@@ -196,7 +197,7 @@ def _refuse_changed_parts(
             continue
         if is_marker(live.get(name)):
             message = f"`{name}` was used after checkpoint `{maker.draft.name}` made it, and would begin anew"
-            hint = f"%resume --at {maker.draft.name} --remake {name}, or run its cells with --fresh"
+            hint = f"%resume --at {quote(maker.draft.name)} --remake {name}, or run its cells with --fresh"
             raise UnstorableError(message, kind="changed-since", hint=hint)
         made = f"was changed after checkpoint `{maker.draft.name}` made it"
         message = f"`{name}` is back but for a part, and {made}"
@@ -225,13 +226,21 @@ def _refuse_changed_inputs(listed: str, maker: Checkpoint, recorded: Recorded, n
         for name in group.split(","):
             if name not in live or is_marker(live[name]):
                 why = f"`{name}`, which its checkpoint `{maker.draft.name}` read, is not there"
-                hint = f"%resume --remake {name},{listed.replace('`', '').replace(' ', '')}"
+                hint = f"%resume --remake {name},{_typed(listed)}"
                 raise UnstorableError(f"{listed} was not made again: {why}", kind="changed-input", hint=hint)
         known = [recorded.groups[name] for name in group.split(",") if name in recorded.groups]
         if now.get(group) != digest and not any(one.unstorable for one in known):
             why = f"`{group}`, which its checkpoint `{maker.draft.name}` read, holds something else now"
-            hint = f"%resume --at {maker.draft.name} --remake ..., or run that cell again with --fresh"
+            hint = (
+                f"%resume --at {quote(maker.draft.name)} --remake {_typed(listed)}, "
+                "or run that cell again with --fresh"
+            )
             raise UnstorableError(f"{listed} was not made again: {why}", kind="changed-input", hint=hint)
+
+
+def _typed(listed: str) -> str:
+    """Names that a sentence lists, as an option takes them."""
+    return listed.replace("`", "").replace(" ", "")
 
 
 def run_apart(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
+from shlex import quote
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -489,7 +490,7 @@ def _runs_when_loaded(cls: type) -> bool:
 
 def _not_restorable(checkpoint: str, why: KitaruError) -> KitaruError:
     message = f"checkpoint `{checkpoint}` cannot be restored: {why.message}"
-    return type(why)(message, kind=why.kind, hint=f"%%checkpoint {checkpoint} --fresh (runs it again)")
+    return type(why)(message, kind=why.kind, hint=f"%%checkpoint {quote(checkpoint)} --fresh (runs it again)")
 
 
 def recorded_at(line: Sequence[Checkpoint]) -> Recorded:

@@ -11,6 +11,7 @@ import difflib
 import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.journal.journal import Journal
@@ -146,7 +147,8 @@ def find_execution(journal: Journal, text: str) -> Execution:
         raise NotFoundError(
             f"`{text}` is no execution, but the tag of {tagged}",
             kind="unknown-execution",
-            hint=f"kitaru-nb executions --tag {text}, which lists them; kitaru-nb resume --all --tag {text}",
+            hint=f"kitaru-nb executions --tag {quote(text)}, which lists them; "
+            f"kitaru-nb resume --all --tag {quote(text)}",
         )
     close = difflib.get_close_matches(wanted, [execution.id for execution in everything], n=1)
     raise NotFoundError(

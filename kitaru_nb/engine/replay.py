@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import UTC, datetime
 from enum import StrEnum
+from shlex import quote
 from typing import Any
 
 from blake3 import blake3
@@ -266,7 +267,7 @@ def refuse_removed(journal: Journal, steps: Sequence[Checkpoint]) -> None:
     if gone is not None:
         stone = next(iter(removed.values()))
         message = f"the replay needs the values of `{gone.draft.name}`, which were {stone}"
-        hint = f"--from {gone.draft.name}, which runs it again"
+        hint = f"--from {quote(gone.draft.name)}, which runs it again"
         if gone.draft.name == INPUTS:
             hint = "call the flow again; `kitaru-nb pin EXECUTION` keeps values for good"
         raise StoreError(message, kind="values-removed", hint=hint)

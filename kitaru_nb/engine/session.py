@@ -495,7 +495,7 @@ class Session:
 
     def _check(self, checkpoint: Checkpoint) -> None:
         """In paranoid mode: that a restore of a commit gives what is there now."""
-        if self.engine.settings.paranoid:
+        if self.engine.settings.paranoid and self.engine.settings.now().paranoid:
             from kitaru_nb.engine.paranoid import check_restorable  # noqa: PLC0415 - loaded in this mode only
 
             after = self.namespace.observe()

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import compress
 from operator import attrgetter, ne
+from shlex import quote
 from typing import Any, Protocol
 
 from blake3 import blake3
@@ -64,6 +65,10 @@ class Keys(Protocol):
         """Whether its user has said that the unsigned record with that mark is their own."""
         ...
 
+    def read_again(self) -> bool:
+        """Take in whom the user has come to trust since; whether anything was said."""
+        ...
+
 
 class Standing(StrEnum):
     """What a record's signature says."""
@@ -72,6 +77,9 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"
     UNSIGNED = "unsigned"
     FORGED = "forged"
+
+
+_TO_BE_SAID = (Standing.UNKNOWN, Standing.UNSIGNED)  # `kitaru-nb trust` changes it, while a kernel lives, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +258,9 @@ class Trust(ProcessBound):
         statement = self._statement(checkpoint)
         once = self._marks[checkpoint.seq] + (checkpoint.draft.signature or {}).get("sig", "")
         known = self._standing.get(once)
+        if known in _TO_BE_SAID and self.keys.read_again():
+            self._standing.clear()
+            known = None
         if known is None:
             known = self._standing[once] = self._judge(checkpoint.draft, statement)
         if known is Standing.TRUSTED or (self._everything and known is not Standing.FORGED):
@@ -331,7 +342,7 @@ class Trust(ProcessBound):
         why = self._reason(checkpoint, standing)
         message = f"checkpoint `{checkpoint.draft.name}` cannot be restored: {why}"
         if standing is Standing.FORGED:
-            hint = f"%%checkpoint {checkpoint.draft.name} --fresh (runs it again)"
+            hint = f"%%checkpoint {quote(checkpoint.draft.name)} --fresh (runs it again)"
             return UntrustedError(message, kind="forged-record", hint=hint)
         kind, whose = (
             ("unsigned-record", "unsigned") if standing is Standing.UNSIGNED else ("untrusted-key", key)

@@ -148,7 +148,7 @@ def waiting(scope: Scope, what: Asked, front: Front) -> Generator[float, None, A
         wait, anew = _answered_by(scope, wait, replay.values[given.key], given.key), False
     while True:
         if wait.status is WaitStatus.EXPIRED:
-            raise _expired(wait)
+            raise _expired(scope, wait)
         if wait.status is WaitStatus.ANSWERED:
             try:
                 return what.form.build(wait.answer)
@@ -234,12 +234,16 @@ def _answered_by(scope: Scope, wait: Wait, value: Digest, key: str) -> Wait:
     )
 
 
-def _expired(wait: Wait) -> TimedOutError:
+def _expired(scope: Scope, wait: Wait) -> TimedOutError:
+    identity = scope.book.engine.journal.execution(wait.execution).identity
+    again = wait.to_ask_again
+    if identity.interactive and identity.flow is None:
+        again = "change the question and run the cell again, which asks anew"
     when = f" by {wait.deadline:%Y-%m-%d %H:%M:%S} UTC" if wait.deadline else " in time"
     return TimedOutError(
         f"nobody answered `{wait.address}`{when}: {wait.question}",
         kind="wait-expired",
-        hint=wait.to_ask_again,
+        hint=again,
     )
 
 

@@ -77,7 +77,7 @@ def recovery_hint(path: Path | str) -> str:
         return "`kitaru-nb store verify` checks every record; put a backup of the database back"
     return (
         f"`kitaru-nb doctor` checks every record; put a backup of `{path}` back, "
-        "or begin anew in another folder with KITARU_NB_HOME=/other/folder"
+        "or begin anew in another folder: export KITARU_NB_HOME=/other/folder"
     )
 
 

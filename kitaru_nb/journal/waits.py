@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.errors import ConflictError, NotFoundError, UsageError
@@ -370,7 +371,7 @@ def _refuse_misfit(wait: Wait, answer: Any, binding: str | None) -> None:
         raise ConflictError(
             f"`{wait.address}` asks something else now: {wait.question}",
             kind="question-changed",
-            hint=f"kitaru-nb waits, then kitaru-nb answer {wait.address} --value JSON",
+            hint=f"kitaru-nb waits, then kitaru-nb answer {quote(wait.address)} --value JSON",
         )
     if wait.kind is WaitKind.BUDGET:
         raise UsageError(
@@ -384,7 +385,7 @@ def _refuse_misfit(wait: Wait, answer: Any, binding: str | None) -> None:
             f"`{json.dumps(answer)}` is no answer to `{wait.address}`, which wants {wanted(wait.schema)}: "
             f"{problem}",
             kind="invalid-answer",
-            hint=f"kitaru-nb answer {wait.address} --value JSON",
+            hint=f"kitaru-nb answer {quote(wait.address)} --value JSON",
         )
 
 

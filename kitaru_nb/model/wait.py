@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.model.execution import ExecutionId
@@ -198,7 +199,7 @@ def asks_again(hint: str) -> bool:
 
 def asks_again_from(hint: str, checkpoint: str) -> str:
     """`Wait.to_ask_again` where the checkpoint is known that asked; any other text as it is."""
-    return hint.replace(_FROM, f"--from {checkpoint}")
+    return hint.replace(_FROM, f"--from {quote(checkpoint)}")
 
 
 def binding_of(text: str, schema: Mapping[str, Any], shown: str | None) -> str:

@@ -13,6 +13,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable, Sequence
+from shlex import quote
 from typing import Any, Protocol
 
 from kitaru_nb.engine.deadline import Deadline
@@ -148,7 +149,7 @@ class Tries:
             return None
         assert self._deadline is not None
         message = f"`{self._name}` ran longer than {self._deadline.seconds:g} s and was stopped"
-        hint = f"%%checkpoint {self._name} --timeout with a longer time"
+        hint = f"%%checkpoint {quote(self._name)} --timeout {2 * self._deadline.seconds:g}s, or longer"
         return TimedOutError(message, kind="timeout", hint=hint)
 
     def _again(self, error: BaseException) -> bool:

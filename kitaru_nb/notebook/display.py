@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from kitaru_nb.errors import typed_in_a_cell
 from kitaru_nb.model.checkpoint import Checkpoint
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.words import duration
@@ -41,7 +42,8 @@ def say(shell: Any, text: str) -> None:
 
 
 def bundle(text: str) -> dict[str, str]:
-    """`text` as a MIME bundle, for HTML and for plain text."""
+    """`text` as a MIME bundle, for HTML and for plain text, with what is typed as a cell takes it."""
+    text = typed_in_a_cell(text)
     lines = "<br>".join(html.escape(line, quote=False) for line in text.splitlines())
     style = "color:var(--jp-ui-font-color2,#757575);font-size:var(--jp-ui-font-size1,13px)"
     return {"text/plain": text, "text/html": f'<div style="{style}">{lines}</div>'}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kitaru_nb.engine.context import current_scope
-from kitaru_nb.errors import UsageError
+from kitaru_nb.errors import KitaruError, UsageError, typed_in_a_cell
 from kitaru_nb.llm import tap
 from kitaru_nb.notebook.hooks import Hooks
 
@@ -29,6 +29,7 @@ def load(shell: Any) -> None:
     if IPython.version_info < (8,):
         message = f"kitaru_nb needs IPython 8 or newer, and this kernel has {IPython.__version__}"
         raise UsageError(message, kind="old-ipython", hint="pip install --upgrade ipython ipykernel")
+    KitaruError.in_cells = staticmethod(typed_in_a_cell)
     _hooks = Hooks(shell)
     _hooks.install()
     _hooks.loaded_by(_running_source(shell))
@@ -48,6 +49,7 @@ def unload(shell: Any) -> None:
     atexit.unregister(_hooks.close)
     _hooks.remove()
     _hooks = None
+    KitaruError.in_cells = staticmethod(str)
     for kind, name in _MAGICS:
         shell.magics_manager.magics[kind].pop(name, None)
 
@@ -234,12 +236,13 @@ alone. It holds for this kernel, so keep the line near the top of the notebook.
 """,
     "resume_line": """Put back everything this notebook had committed before its kernel died.
 
-    %resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over]
+    %resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over] [--trust]
 
     EXECUTION         an execution's id; the notebook's own last one without it
     --at CHECKPOINT   the state as of that checkpoint
     --remake a,b      make these names, which could not be stored, by running their cells again
     --take-over       take the execution from a kernel that hangs
+    --trust           also what could run code and is signed by nobody whom you trust, this once
 """,
     "rewind_line": """Take this kernel's namespace back.
 

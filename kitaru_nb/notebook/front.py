@@ -10,7 +10,7 @@ from typing import Any
 from kitaru_nb.engine.addresses import how_to_answer
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.showing import is_picture
-from kitaru_nb.errors import Suspended
+from kitaru_nb.errors import Suspended, typed_in_a_cell
 from kitaru_nb.model.wait import OnWait, Wait
 from kitaru_nb.notebook import display
 from kitaru_nb.notebook.answering import Answering
@@ -123,14 +123,13 @@ def _answer(wait: Wait) -> str:
 
 
 def _as_magics(text: str) -> str:
-    """What a budget has stopped, with what is typed in a cell instead of a terminal."""
-    text = text.replace("Try: kitaru-nb ", "Try: %kitaru ", 1)
-    if "Try: KITARU_NB_" not in text:
+    """What a budget has stopped, as a cell takes it: a price is set for the kernel, not for a command."""
+    said, _, typed = text.partition("Try: KITARU_NB_")
+    if not typed:
         return text
-    said, _, typed = text.partition("Try: ")
     command, _, more = typed.partition("\n")
-    return f"{said}Try: %env {shlex.split(command)[0]}\n{more}"
+    return f"{said}Try: %env KITARU_NB_{shlex.split(command)[0]}\n{more}"
 
 
 def _as_magic(wait: Wait) -> str:
-    return how_to_answer(wait).replace("kitaru-nb ", "%kitaru ", 1)
+    return typed_in_a_cell(how_to_answer(wait))

@@ -20,7 +20,7 @@ from kitaru_nb.engine.replay_cells import CellReplay
 from kitaru_nb.engine.session import Session
 from kitaru_nb.engine.sharing import grid_of
 from kitaru_nb.engine.variables_seen import seen_otherwise, set_by, value_digest
-from kitaru_nb.errors import NotFoundError
+from kitaru_nb.errors import KitaruError, NotFoundError
 from kitaru_nb.model.execution import Attempt, ExecutionId
 from kitaru_nb.model.stack import Stack
 from kitaru_nb.model.wait import OnWait
@@ -65,6 +65,7 @@ def start(turn: dict[str, Any]) -> dict[str, Any]:
     execution = engine.journal.execution(turn["execution"])
     identity = execution.identity
     extension.load(shell)
+    KitaruError.in_cells = staticmethod(str)  # what it shows is read in a terminal
     hooks = extension.hooks()
     hooks.every_cell = hooks.quiet = True
     hooks.session = Session(

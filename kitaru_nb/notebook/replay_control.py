@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.engine.changes import value_typed
@@ -58,7 +59,7 @@ def what_to_type(execution: str, steps: list[Step]) -> str:
     lines = [f"kitaru: replay `{execution}` from one of its checkpoints:"]
     lines += [f"  {step.name}" + (f"  reads {', '.join(step.reads)}" if step.reads else "") for step in steps]
     change = next((f" --set {step.reads[0]}=…" for step in reversed(steps) if step.reads), "")
-    return "\n".join([*lines, f"  %replay {execution} --from {steps[-1].name}{change}"])
+    return "\n".join([*lines, f"  %replay {execution} --from {quote(steps[-1].name)}{change}"])
 
 
 def changes_of(text: str) -> dict[str, Any]:

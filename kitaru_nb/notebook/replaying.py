@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,12 +56,10 @@ def parse_line(line: str) -> Asked:
     for option, text in zip(rest[::2], rest[1::2], strict=True):
         value = text.strip().removeprefix("=").strip()
         match option:
-            case "from" | "stack" if len(value.split()) != 1:
-                raise _misused(f"`--{option}` needs one name")
             case "from":
-                asked.from_ = value
+                asked.from_ = _one_name(option, value)
             case "stack":
-                asked.stack = value
+                asked.stack = _one_name(option, value)
             case "background" if value:
                 raise _misused(f"`--background` takes nothing, and got `{value}`")
             case "background":
@@ -72,6 +71,15 @@ def parse_line(line: str) -> Asked:
     if not asked.from_:
         raise _misused("`%replay` needs the checkpoint to begin at")
     return asked
+
+
+def _one_name(option: str, text: str) -> str:
+    """The name that is given, in quotes where it holds blanks."""
+    try:
+        (name,) = shlex.split(text)
+    except ValueError:  # none, several, or a quote that is not closed
+        raise _misused(f"`--{option}` needs one name, in quotes where it holds blanks") from None
+    return name
 
 
 def _changes(text: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.engine.changes import named_step
@@ -61,5 +62,5 @@ def _refuse_unheld(name: str, value: object, step: str) -> None:
         message = (
             f"`{name}` is a {type(value).__name__} that JSON cannot hold, and a flow is replayed with JSON"
         )
-        hint = f"%replay --from {step} --set {name}=EXPRESSION in a notebook, or kt.replay(...)"
+        hint = f"%replay --from {quote(step)} --set {name}=EXPRESSION in a notebook, or kt.replay(...)"
         raise UsageError(message, kind="bad-change", hint=hint)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.errors import KitaruError, StackError
@@ -255,7 +256,7 @@ def _write_and_remove(folder: Path) -> None:
         raise StoreError(
             f"nothing can be stored in `{folder}`: {error.strerror or error}",
             kind="home-not-writable",
-            hint=f"ls -ld {folder}, df -h {folder}",
+            hint=f"ls -ld {quote(str(folder))}, df -h {quote(str(folder))}",
         ) from error
     finally:
         with suppress(OSError):

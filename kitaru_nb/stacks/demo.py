@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 import psutil  # type: ignore[import-untyped] # published without types
 
@@ -141,7 +142,7 @@ class _Command:
         """The error that says `what` went wrong, with the end of the log."""
         lines = self._log.read_text("utf-8", "replace").replace("\r", "\n").strip().splitlines()
         why = f": {lines[-1]}" if lines else ""
-        return KernelError(f"{what}{why}", kind="demo-failed", hint=f"cat {self._log}")
+        return KernelError(f"{what}{why}", kind="demo-failed", hint=f"cat {quote(str(self._log))}")
 
     def _await_checkpoint(self, home: Path) -> str:
         """The name of the checkpoint waited for, once it is on record."""

@@ -33,16 +33,22 @@ class DiskLimit:
     Args:
         journal: The journal's file; None when it is on a server, which counts for itself.
         folder: The folder of the values; the volume it is on is what counts.
-        quota: What the user allows.
+        allowed: What the user allows now; asked again before anything is refused.
         collect: Removes what may go under the policy.
     """
 
     def __init__(
-        self, journal: Path | None, folder: Path, quota: Quota, *, collect: Callable[[], object]
+        self,
+        journal: Path | None,
+        folder: Path,
+        allowed: Callable[[], Quota],
+        *,
+        collect: Callable[[], object],
     ) -> None:
         self._journal = journal
         self._folder = folder
-        self._quota = quota
+        self._allowed = allowed
+        self._quota = allowed()
         self._collect = collect
         self._limit: int | None = None
         self._used = 0
@@ -73,6 +79,7 @@ class DiskLimit:
 
         Raises:
             StoreError: kind ``disk-limit``: too many also after what may go is gone.
+            UsageError: the limit that is set now does not fit.
         """
         if self._busy:
             return  # what removes needs room for a moment
@@ -83,11 +90,13 @@ class DiskLimit:
             self._used += more
             return
         if self._used + more > limit:
+            self._quota = self._allowed()  # a person may have raised it
             self._look()  # others may have given some back
-            if self._used + more > limit:
+            if self._limit is not None and self._used + more > self._limit:
                 self._make_room(more)
         self._used += more
-        if self._used > WARNED_AT * limit and not self._told:
+        limit = self._limit
+        if limit is not None and self._used > WARNED_AT * limit and not self._told:
             self._told = True
             self._said.append(
                 f"the store `{self._folder}` takes {_size(self._used)} of the {_size(limit)} it may take; "
@@ -126,7 +135,7 @@ class DiskLimit:
             f"the store `{self._folder}` takes {_size(self._used)} of the {_size(limit)} it may take "
             f"({self._quota}): {what}; what is stored is safe",
             kind="disk-limit",
-            hint="kitaru-nb gc --keep-days 7, or KITARU_NB_MAX_BYTES=50GB, then run the cell again",
+            hint="kitaru-nb gc --keep-days 7, or export KITARU_NB_MAX_BYTES=50GB, then run it again",
         )
 
 

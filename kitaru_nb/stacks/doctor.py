@@ -142,7 +142,7 @@ def _examine_folder(folder: Path, stack: Stack, found: Diagnosis, *, has_journal
                 f"`{folder}` is on a network file system ({seen['file_system']}): the journal keeps a "
                 "rollback journal there instead of a write-ahead log, which is slower, and trusts the locks "
                 "of that file system",
-                "KITARU_NB_HOME=/a/folder/on/a/local/disk, or a stack with a postgresql:// journal",
+                "export KITARU_NB_HOME=/a/folder/on/a/local/disk, or a stack with a postgresql:// journal",
             )
         )
     if seen["exists"] and folder.stat().st_mode & 0o077:
@@ -212,7 +212,7 @@ def _examine_disk(settings: Settings, stack: Stack, found: Diagnosis) -> None:
     }
     if limit is not None and used > WARNED_AT * limit:
         message = f"the store takes {used} bytes of the {limit} it may take ({settings.max_bytes})"
-        hint = "kitaru-nb gc --dry-run, or KITARU_NB_MAX_BYTES=50GB"
+        hint = "kitaru-nb gc --dry-run, or export KITARU_NB_MAX_BYTES=50GB"
         found.warnings.append(Problem("disk-limit", message, hint))
     apart = parted(settings, stack)
     if apart is not None:

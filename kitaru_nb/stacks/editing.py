@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.errors import StoreError
@@ -83,5 +84,5 @@ def _write(path: Path, text: str) -> None:
         raise StoreError(
             f"the file of stacks {path} could not be written: {error.strerror or error}",
             kind="stack-file-not-written",
-            hint=f"ls -ld {path.parent}",
+            hint=f"ls -ld {quote(str(path.parent))}",
         ) from error

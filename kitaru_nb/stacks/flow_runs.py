@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -266,7 +267,7 @@ def _imported(module: str, folder: str, argv: Told | None) -> Mapping[str, Any]:
 def _not_importable(module: str, folder: str, error: Exception) -> NotFoundError:
     message = f"the module `{module}`, which defines the flow, cannot be imported: {error}"
     elsewhere = folder and folder != str(Path.cwd())
-    hint = f"cd {folder}" if elsewhere else f"PYTHONPATH with the folder of `{module}`"
+    hint = f"cd {quote(str(folder))}" if elsewhere else f"PYTHONPATH with the folder of `{module}`"
     return NotFoundError(message, kind="unknown-flow", hint=hint)
 
 

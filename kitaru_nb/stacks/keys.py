@@ -36,6 +36,7 @@ _KEY = re.compile(r"(?:ed25519:)?([0-9a-f]{64})\b")
 _SEED_BYTES = 32
 _LEAST_SECRET = 16  # characters of a shared secret; shorter ones can be guessed
 _TEAM = b"kitaru_nb signing key 1\n"
+_TRUSTED, _OWNED = "trusted-keys", "adopted-records"
 _SEAL = b"kitaru_nb seal 1\n"
 _SEAL_BYTES = 16
 
@@ -92,6 +93,10 @@ class NoKeys:
         """No."""
         return False
 
+    def read_again(self) -> bool:
+        """No: nobody comes to be trusted."""
+        return False
+
 
 class Keyring(ProcessBound):
     """The keys that count for one user (see `engine.trust.Keys`).
@@ -106,6 +111,7 @@ class Keyring(ProcessBound):
     def __init__(self, folder: Path, *, shared: str | None = None) -> None:
         self.folder = folder
         self._shared = shared
+        self._stamps = self._stamp()
 
     # The user's own key
 
@@ -198,7 +204,7 @@ class Keyring(ProcessBound):
     def trusted(self) -> Mapping[str, str]:
         """The keys of others that are trusted, each with what was noted about it."""
         found = {}
-        for line in self._lines("trusted-keys"):
+        for line in self._lines(_TRUSTED):
             key, _, note = line.partition(" ")
             if _KEY.fullmatch(key):
                 found[key] = note
@@ -209,7 +215,7 @@ class Keyring(ProcessBound):
         if self.trusts(key):
             return False
         note = " ".join(note.split())
-        self._append("trusted-keys", [f"{key} {note}".rstrip()])
+        self._append(_TRUSTED, [f"{key} {note}".rstrip()])
         self.__dict__.pop("trusted", None)
         return True
 
@@ -221,15 +227,35 @@ class Keyring(ProcessBound):
 
     @cached_property
     def _adopted(self) -> frozenset[str]:
-        return frozenset(self._lines("adopted-records"))
+        return frozenset(self._lines(_OWNED))
 
     def adopt(self, marks: list[str]) -> int:
         """Take unsigned records for the user's own; how many were not before."""
         fresh = [mark for mark in dict.fromkeys(marks) if mark not in self._adopted]
         if fresh:
-            self._append("adopted-records", fresh)
+            self._append(_OWNED, fresh)
             self.__dict__.pop("_adopted", None)
         return len(fresh)
+
+    def read_again(self) -> bool:
+        """Take in whom the user has come to trust since, in another process; whether anything was said."""
+        before, self._stamps = self._stamps, self._stamp()
+        if before == self._stamps:
+            return False
+        for read in ("trusted", "_adopted"):
+            self.__dict__.pop(read, None)
+        return True
+
+    def _stamp(self) -> list[tuple[int, int] | None]:
+        found: list[tuple[int, int] | None] = []
+        for name in (_TRUSTED, _OWNED):
+            try:
+                seen = os.stat(self.folder / name)  # noqa: PTH116 - asked for each record that is refused
+            except OSError:
+                found.append(None)
+            else:
+                found.append((seen.st_mtime_ns, seen.st_size))
+        return found
 
     # Files
 

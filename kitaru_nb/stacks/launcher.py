@@ -21,7 +21,7 @@ from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import Stack
-from kitaru_nb.stacks.config import others_launchers, read_stacks
+from kitaru_nb.stacks.config import LAUNCHERS, others_launchers, read_stacks
 from kitaru_nb.stacks.settings import resolve
 
 __all__ = [
@@ -171,7 +171,9 @@ def launcher_of(stack: Stack, settings: Settings) -> Launcher:
             f"the launcher `{stack.launcher}` of stack `{stack.name}` needs `{error.name}`, "
             "which is not installed",
             kind="missing-extra",
-            hint=f"pip install 'kitaru-nb[{stack.launcher}]'",
+            hint=f"pip install 'kitaru-nb[{stack.launcher}]'"
+            if stack.launcher in LAUNCHERS
+            else f"pip install {error.name}",
         ) from error
     _check_options(stack, found.OPTIONS)
     launcher: Launcher = found(stack, settings)

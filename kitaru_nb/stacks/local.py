@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from nbformat import NotebookNode
@@ -215,7 +216,7 @@ def _notebook_of(job: Job) -> NotebookNode:
         raise UsageError(
             f"the notebook of `{job.execution}`, `{job.notebook}`, is no longer there",
             kind=error.kind,
-            hint=f"mv NEWNAME {job.notebook}, where it was renamed or moved, and resume again; "
+            hint=f"mv NEWNAME {quote(str(job.notebook))}, where it was renamed or moved, and resume again; "
             f"or kitaru-nb cancel {job.execution}, which ends it for good",
         ) from error
 

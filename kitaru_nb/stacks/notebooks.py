@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import nbformat
@@ -81,7 +82,9 @@ def read_notebook(path: str) -> NotebookNode:
             f"there is no notebook `{path}`", kind="no-notebook", hint=_nearby(Path(path))
         ) from None
     except IsADirectoryError:
-        raise UsageError(f"`{path}` is a folder", kind="no-notebook", hint=f"{path}/NAME.ipynb") from None
+        raise UsageError(
+            f"`{path}` is a folder", kind="no-notebook", hint=f"{quote(str(path))}/NAME.ipynb"
+        ) from None
     except UnicodeDecodeError:
         raise UsageError(
             f"`{path}` is not a notebook: it is not text", kind="not-a-notebook", hint="a .ipynb file"
@@ -94,7 +97,7 @@ def read_notebook(path: str) -> NotebookNode:
         raise NotFoundError(
             f"notebook `{path}` could not be read: {error.strerror or error}",
             kind="unreadable-notebook",
-            hint=f"ls -l {path}",
+            hint=f"ls -l {quote(str(path))}",
         ) from error
     return parse_notebook(text, path)
 
@@ -145,17 +148,19 @@ def check_output(notebook: str | None, output: str) -> None:
         raise UsageError(
             f"the output `{output}` is the notebook itself, which a run never overwrites",
             kind="output-is-source",
-            hint=f"-o {default_output(output)}",
+            hint=f"-o {quote(str(default_output(output)))}",
         )
     if not path.parent.is_dir():
         raise UsageError(
             f"the output `{output}` cannot be written: there is no folder `{path.parent}`",
             kind="no-output-folder",
-            hint=f"mkdir -p {path.parent}",
+            hint=f"mkdir -p {quote(str(path.parent))}",
         )
     if path.is_dir():
         raise UsageError(
-            f"the output `{output}` is a folder", kind="output-not-writable", hint=f"{output}/out.ipynb"
+            f"the output `{output}` is a folder",
+            kind="output-not-writable",
+            hint=f"-o {quote(str(output))}/out.ipynb",
         )
     if not os.access(path if _is_special(path) else path.parent, os.W_OK):
         raise UsageError(
@@ -333,4 +338,4 @@ def _nearby(path: Path) -> str:
     sources = sorted(name for name in known if not name.endswith(OUTPUT_ENDING)) or known
     stems = {Path(name).stem: name for name in sources}
     found = get_close_matches(path.stem, stems, 1)
-    return str(folder / stems[found[0]]) if found else "a path to a .ipynb file"
+    return quote(str(folder / stems[found[0]])) if found else "a path to a .ipynb file"

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from kitaru_nb.engine.engine import Engine
@@ -155,7 +156,7 @@ def unknown_stack(name: str, source: str, files: StackFiles) -> UsageError:
     return UsageError(
         f"there is no stack `{name}` (from {source})",
         kind="unknown-stack",
-        hint=f"KITARU_NB_STACK={close[0] if close else LOCAL.name}, or kitaru-nb stack create {name}",
+        hint=f"export KITARU_NB_STACK={close[0] if close else LOCAL.name}, or kitaru-nb stack create {name}",
     )
 
 
@@ -207,7 +208,9 @@ def _joined(
             tend()
 
         return Engine(journal, store, settings, trust, check=look, tend=tend, ours=ours)
-    limit = DiskLimit(file, folder, settings.max_bytes, collect=partial(_collect, settings, journal))
+    limit = DiskLimit(
+        file, folder, lambda: settings.now().max_bytes, collect=partial(_collect, settings, journal)
+    )
     limit.tend()
 
     def check() -> None:
@@ -423,7 +426,7 @@ def _check_readable(settings: Settings, stack: Stack) -> None:
         raise StoreError(
             f"you may not read `{home}`",
             kind="home-not-readable",
-            hint=f"ls -ld {home}, or {_elsewhere(stack)}",
+            hint=f"ls -ld {quote(str(home))}, or {_elsewhere(stack)}",
         )
     if not _exists(file):
         from kitaru_nb.journal.connection import refuse_if_emptied  # noqa: PLC0415 - few need it
@@ -458,5 +461,5 @@ def _refused(folder: Path, number: int, stack: Stack) -> StoreError:
 def _elsewhere(stack: Stack) -> str:
     """How to record in another place."""
     if stack.store is None and stack.journal is None:
-        return "KITARU_NB_HOME=/other/folder"
-    return f"another folder for stack `{stack.name}` in {stack.source}, or KITARU_NB_STACK=local"
+        return "export KITARU_NB_HOME=/other/folder"
+    return f"another folder for stack `{stack.name}` in {stack.source}, or export KITARU_NB_STACK=local"

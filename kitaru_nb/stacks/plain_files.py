@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from kitaru_nb.artifacts.marker import marker_details, marker_in
@@ -76,7 +77,7 @@ def _refuse_unstored(value: object, found: Found, ref: str) -> None:
         return
     title = f"`{found.name or ref}`" + (f" of checkpoint `{found.step}`" if found.step else "")
     name, kind, reason = marker_details(marker)
-    again = f"%%checkpoint {found.step} --all --fresh" if found.step else "%%checkpoint --all --fresh"
+    again = f"%%checkpoint {quote(found.step)} --all --fresh" if found.step else "%%checkpoint --all --fresh"
     if found.recipe:
         message = f"{title}, a {kind}, is not stored: {reason}"
         hint = f"%resume in its notebook and save it there, or run its cell with {again}"

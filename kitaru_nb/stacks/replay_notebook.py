@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 from types import FunctionType
 from typing import Any
 
@@ -341,7 +342,9 @@ def _where(cells: Sequence[Step], start: Start, label: str) -> _Where:
             f"the cell of `{label}` stands above that of `{above}`, which ran before it, and what it began "
             "with is on no record"
         )
-        raise UsageError(message, kind="cells-moved", hint=f"--from {above}, or move the cell below it")
+        raise UsageError(
+            message, kind="cells-moved", hint=f"--from {quote(above)}, or move the cell below it"
+        )
     return _Where(cells, named, behind, after[0])
 
 

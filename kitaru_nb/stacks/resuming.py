@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from kitaru_nb.engine.addresses import held_up_by, outermost
+from kitaru_nb.engine.addresses import held_up_by, how_to_answer, outermost
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import ConflictError, KernelError, UsageError
 from kitaru_nb.journal.journal import Journal
@@ -75,7 +76,7 @@ def resumable(execution: Execution) -> Execution:
         raise UsageError(
             f"`{execution.id}` is {execution.status}, so there is nothing to go on with",
             kind="nothing-to-resume",
-            hint=f"kitaru-nb run {execution.identity.notebook}, for a new execution"
+            hint=f"kitaru-nb run {shlex.quote(str(execution.identity.notebook))}, for a new execution"
             if execution.identity.flow is None
             else f"call `{execution.identity.flow}` again, for a new execution",
         )
@@ -107,7 +108,7 @@ def refuse_waiting(journal: Journal, execution: ExecutionId) -> None:
     wait = held_up_by(journal, execution)
     if wait is not None:
         message = f"`{execution}` waits for an answer to `{wait.address}`: {wait.question}"
-        raise ConflictError(message, kind="still-waiting", hint=f"kitaru-nb answer {wait.address}")
+        raise ConflictError(message, kind="still-waiting", hint=how_to_answer(wait))
 
 
 def go_on(engine: Engine, execution: ExecutionId, *, folder: Path) -> ExecutionId:
@@ -193,7 +194,7 @@ def start_command(
     Raises:
         KernelError: kind ``no-process``.
     """
-    log, hint = log_of(settings.home, execution), f"kitaru-nb {' '.join(words)}, which runs it here"
+    log, hint = log_of(settings.home, execution), f"kitaru-nb {shlex.join(words)}, which runs it here"
     return start_process(settings, ["-m", "kitaru_nb", *words], log=log, folder=folder, told=told, hint=hint)
 
 

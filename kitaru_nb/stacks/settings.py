@@ -318,13 +318,15 @@ def _home(raw: object, base: Path, what: str) -> Path:
     text = os.fspath(raw) if isinstance(raw, str | os.PathLike) else ""
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise UsageError(
-            f"{what} is `{raw}`, which is not a folder", kind="bad-setting", hint="KITARU_NB_HOME=/a/folder"
+            f"{what} is `{raw}`, which is not a folder",
+            kind="bad-setting",
+            hint="export KITARU_NB_HOME=/a/folder",
         )
     try:
         return Path(os.path.normpath(base / Path(text).expanduser()))
     except RuntimeError as error:  # ~someone who does not exist
         raise UsageError(
-            f"{what} is `{raw}`: {error}", kind="bad-setting", hint="KITARU_NB_HOME=/a/folder"
+            f"{what} is `{raw}`: {error}", kind="bad-setting", hint="export KITARU_NB_HOME=/a/folder"
         ) from error
 
 

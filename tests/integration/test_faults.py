@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -39,6 +40,24 @@ def test_a_second_kernel_on_the_same_notebook_is_told_who_holds_it(place: Path) 
     assert "--take-over" in "\n".join(refused.traceback)
     assert taken.ok, taken
     assert late.status == "error"
+    assert late.ename == "ConflictError"
+
+
+def test_a_kernel_whose_execution_was_taken_over_takes_it_back_as_it_is_told(place: Path) -> None:
+    with start(place) as first, start(place) as second:
+        first.run("%%checkpoint a\nx = [1]", cell="a")
+        second.run("%resume --take-over")
+        second.run("%%checkpoint b\nx.append(2)", cell="b")
+        lost = first.run("%%checkpoint c\nx.append(3)", cell="c")
+
+        (typed,) = re.findall("`(%resume .*?)` here", "\n".join(lost.traceback))
+        back = first.run(typed)
+        done = first.run("%%checkpoint c\nx.append(3)\nx", cell="c")
+        late = second.run("%%checkpoint d\ny = 2", cell="d")
+
+    assert lost.ename == "ConflictError"
+    assert back.ok, back
+    assert done.result == "[1, 2, 3]"
     assert late.ename == "ConflictError"
 
 

@@ -57,7 +57,15 @@ def test_a_cell_that_has_killed_its_kernel_three_times_is_held(tmp_path: Path) -
     assert (
         "is held: the kernel died 3 times while it ran, unchanged (kernel died: killed by" in ended[-1].stderr
     )
-    assert "change the cell, or --new to run it all the same" in ended[-1].stderr
+    assert "Try: change the cell (one more line, `pass`, will do), or the same `run` command with --new" in (
+        ended[-1].stderr
+    )
+
+    notebook.edit(1, cell + "\npass")
+    changed = notebook.kitaru("resume", "latest")
+
+    assert changed.code == 138, "it ran"
+    assert notebook.ticks() == ["first", *["dies"] * 4], "and what was done before it did not"
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_resuming_in_a_real_kernel_runs_nothing_and_says_whom_to_trust(victim: V
         kernel.run("point.x")
 
     assert resumed.ename == "UntrustedError"
-    assert f"kitaru-nb trust {victim.key}" in "\n".join(resumed.traceback)
+    assert f"%kitaru trust {victim.key}" in "\n".join(resumed.traceback)
     assert "rows" in str(rows.result)
     assert not used.ok
     assert number.result == "7"
@@ -131,7 +131,7 @@ def test_running_all_cells_runs_nothing_of_mallorys(victim: Victim, request: pyt
         # `define` reads a name that `load` would have made, so it is another step here and runs.
         assert [each.ename for each in done] == ["UntrustedError", "", "UntrustedError", "NameError"]
         assert done[0].ename == "UntrustedError"
-        assert f"kitaru-nb trust {victim.key}" in "\n".join(done[0].traceback)
+        assert f"%kitaru trust {victim.key}" in "\n".join(done[0].traceback)
     else:
         assert all(each.ok for each in done)
         assert checks is not None

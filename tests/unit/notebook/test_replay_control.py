@@ -60,6 +60,6 @@ def test_without_widgets_the_line_to_type_is_said() -> None:
         "  load",
         "  fit  reads rows",
         "  fit#2",
-        "  %replay ex_1 --from fit#2 --set rows=…",
+        "  %replay ex_1 --from 'fit#2' --set rows=…",
     ]
     assert "nothing to replay" in what_to_type("ex_1", [])

@@ -164,7 +164,7 @@ def test_asking_does_not_look_at_the_files_each_time(tmp_path: Path, monkeypatch
     looks: list[Path] = []
     monkeypatch.setattr("kitaru_nb.stacks.disk.used_by", lambda journal, _: len(looks.append(journal) or ""))
     mine = tmp_path / "journal.db"
-    limit = DiskLimit(mine, tmp_path, Quota(None, MIB), collect=lambda: None)
+    limit = DiskLimit(mine, tmp_path, lambda: Quota(None, MIB), collect=lambda: None)
 
     for _ in range(1000):
         limit.check()
