@@ -63,6 +63,8 @@ def waits(
                 found = _of(engine.journal, find_execution(engine.journal, execution).id)
             else:
                 found, damage = _all(engine.journal)
+    if damage and json:
+        raise damage[0]  # a program takes a list for all there is
     for error in damage:
         print_problem(f"not all is listed: {error.message}")
     found = [wait for wait in found if status is None or wait.status is status]
