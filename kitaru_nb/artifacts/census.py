@@ -26,7 +26,7 @@ import xxhash
 from kitaru_nb.artifacts.anew import NOTED
 from kitaru_nb.artifacts.arrow import arrow_parts
 from kitaru_nb.artifacts.code_digest import code_token
-from kitaru_nb.artifacts.frames import with_attributes
+from kitaru_nb.artifacts.frames import array_of_index, with_attributes
 from kitaru_nb.artifacts.functions import class_state, globals_of, make_module, remake_of
 from kitaru_nb.artifacts.kinds import (
     ATOMS,
@@ -109,7 +109,7 @@ class Parts:
             self.kept.append(obj)
         return parts
 
-    def _take_apart(self, obj: Any) -> tuple[Any, ...]:  # noqa: C901 - one line for each kind
+    def _take_apart(self, obj: Any) -> tuple[Any, ...]:  # noqa: C901, PLR0912 - one line for each kind
         cls = type(obj)
         if any_resource() and is_resource(obj):
             return self._resource(obj, reduce_object(obj, self.namespace))
@@ -125,6 +125,8 @@ class Parts:
             return self._array(obj)
         if cls.__module__.partition(".")[0] == "pandas" and hasattr(obj, "_mgr"):
             return self._frame(obj)
+        if (own := array_of_index(obj)) is not None:
+            self.framed.add(id(own))
         if isinstance(obj, types.GeneratorType):
             frame = obj.gi_frame
             return _serial(obj) if frame is None else (*_serial(obj), frame.f_lasti, frame.f_locals)

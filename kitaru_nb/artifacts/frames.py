@@ -11,7 +11,17 @@ import importlib
 import importlib.util
 from typing import Any
 
-__all__ = ["attributes_set", "is_polars", "make_frame", "make_series", "reduce_polars", "with_attributes"]
+from kitaru_nb.artifacts.views import is_array
+
+__all__ = [
+    "array_of_index",
+    "attributes_set",
+    "is_polars",
+    "make_frame",
+    "make_series",
+    "reduce_polars",
+    "with_attributes",
+]
 
 _WORTH_IT = 64 << 10  # bytes; a smaller one is stored as polars stores it
 
@@ -57,6 +67,19 @@ def with_attributes(obj: Any, value: Any) -> Any:
         return value
     state, own = value[2], attributes_set(obj)
     return (*value[:2], state | own, *value[3:]) if own and type(state) is dict else value
+
+
+def array_of_index(obj: Any) -> Any:
+    """The array that an index of pandas is made of; None for anything else.
+
+    It may be the memory of a frame as well, which a frame copies before it writes: to whoever
+    cannot look behind both of them each has its own.
+    """
+    cls = type(obj)
+    if cls.__name__ != "Index" or cls.__module__.partition(".")[0] != "pandas":
+        return None
+    data = getattr(obj, "_data", None)
+    return data if is_array(data) else None
 
 
 def attributes_set(frame: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from collections.abc import Container, Iterable, Mapping
 from itertools import compress
 from typing import Any, NamedTuple
 
-from kitaru_nb.artifacts.frames import attributes_set
+from kitaru_nb.artifacts.frames import array_of_index, attributes_set
 from kitaru_nb.artifacts.functions import globals_of
 from kitaru_nb.artifacts.kinds import (
     by_reference,
@@ -325,6 +325,11 @@ class _Walk:
     def _look_into_frame(self, frame: Any, index: int, inside: list[Any]) -> None:
         # Frames copy on write: what they share among themselves cannot be told from copies.
         manager = getattr(frame, "_mgr", None)
+        own = array_of_index(frame)
+        if own is not None:
+            self.arrays.append((own, index, True))
+            inside.append([*frame.names, *(own.tolist() if own.dtype.kind == "O" else ())])
+            return
         if manager is None:
             inside.append(frame)
             return

@@ -26,7 +26,7 @@ from kitaru_nb.artifacts.arrow_text import is_arrow_array, reduce_arrow_text, te
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.depth import deep_containers
 from kitaru_nb.artifacts.foreign import current_judge, is_foreign, makes_itself
-from kitaru_nb.artifacts.frames import is_polars, reduce_polars
+from kitaru_nb.artifacts.frames import array_of_index, is_polars, reduce_polars
 from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.hidden import (
     KIND,
@@ -461,7 +461,19 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             notice_columns(obj)
         if is_storage(obj):
             return reduce_storage(obj)
-        return self._reduce_arrow(obj) if is_arrow_array(obj) else reduce_object(obj, self.namespace)
+        if is_arrow_array(obj):
+            return self._reduce_arrow(obj)
+        value, own = reduce_object(obj, self.namespace), array_of_index(obj)
+        return value if own is None else self._with_own_array(value, own)
+
+    def _with_own_array(self, value: Any, array: Any) -> Any:
+        """`value`, a reduce value of an index, with an array of its own: a frame may have `array`, too."""
+        made, (cls, parts), *rest = value
+        if id(array) not in self.bare:
+            self.bare[id(array)] = array, bare(array)
+        own = self.bare[id(array)][1]
+        self._note_private(own)
+        return made, (cls, {name: own if held is array else held for name, held in parts.items()}), *rest
 
     def _reduce_arrow(self, array: Any) -> Any:
         self.beside += text_buffers(array)
@@ -469,8 +481,11 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
 
     def _note_frame(self, manager: Any) -> None:
         for block in getattr(manager, "blocks", ()):
-            self.private.add(id(block.values))
-            self.kept.append(block.values)
+            self._note_private(block.values)
+
+    def _note_private(self, values: Any) -> None:
+        self.private.add(id(values))
+        self.kept.append(values)
 
     def _marker(self, obj: object, reason: str) -> Any:
         details = (self.at, kind_name(obj), reason)

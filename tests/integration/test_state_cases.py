@@ -248,6 +248,16 @@ RESTORED = {
         ),
         {"(a101.tolist(), v101.tolist(), seen101)": "([[5.0, 0.0], [0.0, 0.0]], [9.0, 7.0], [9.0, 7.0])"},
     ),
+    "an index of a column's memory": Case(
+        (
+            "import pandas as pd\ni102 = pd.Index([1, 2]); s102 = pd.Series(i102)",
+            "m102 = pd.Series([3, 4]); j102 = pd.Index(m102)",
+            "r102 = (i102.tolist(), j102.tolist())",
+        ),
+        {
+            "(s102.__setitem__(0, 9), m102.__setitem__(0, 9), i102.tolist(), j102.tolist())[2:]": "([1, 2], [3, 4])"
+        },
+    ),
 }
 
 

@@ -80,6 +80,8 @@ APART = {
     "functions that read the same globals": "K = []\ndef a(): return K\ndef b(): return K\ndel K",
     "disjoint views": "import numpy\nz = numpy.zeros(9)\na, b = z[:4], z[4:]\ndel numpy, z",
     "frames that copy on write": "import pandas\na = pandas.DataFrame({'x': [1., 2]})\nb = a.copy(deep=False)\ndel pandas",
+    "an index of a column": "import pandas\na = pandas.Series([1, 2])\nb = pandas.Index(a)\ndel pandas",
+    "a column of an index": "import pandas\na = pandas.Index([1, 2])\nb = pandas.Series(a)\ndel pandas",
     "a column of a frame": "import pandas\na = pandas.DataFrame({'x': [1., 2]})\nb = a['x'].to_numpy()\ndel pandas",
     "loggers": "import logging\na, b = logging.getLogger('p'), logging.getLogger('q')\ndel logging",
     "what a task failed over": "import asyncio\na = [1]\nasync def f(x): raise ValueError\nasync def m():\n t = asyncio.ensure_future(f(a))\n await asyncio.wait([t])\n return t\nb = asyncio.run(m())\ndel asyncio, f, m",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.errors import UnstorableError
@@ -394,6 +395,20 @@ def test_a_value_is_the_same_in_a_second_process(name: str, outcomes: dict[str, 
 def _round_trip(**values: object) -> dict[str, Any]:
     done = PickleCodec().encode(values, namespace=globals())
     return PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace=globals())
+
+
+def test_an_index_and_a_column_come_back_with_memory_of_their_own() -> None:
+    pd = pytest.importorskip("pandas")
+    column = pd.Series(np.arange(100_000))
+    group = {"column": column, "index": pd.Index(column)}
+    before = digest_values(group, namespace=globals())
+
+    back = _round_trip(**group)
+    after = digest_values(back, namespace=globals())
+    back["column"][0] = -1
+
+    assert after == before
+    assert back["index"][0] == 0, "as before, where a write copies what an index has, too"
 
 
 def test_large_buffers_stay_beside_the_stream_without_a_copy() -> None:
