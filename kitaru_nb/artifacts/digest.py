@@ -18,7 +18,6 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
-import gc
 import hashlib
 import io
 import pickle
@@ -30,6 +29,7 @@ from blake3 import blake3
 from kitaru_nb.artifacts.census import OPAQUE_MET, Census, Parts, atom_parts, set_order, set_surface
 from kitaru_nb.artifacts.kinds import ATOMS, home_of, is_atom_type, is_immutable_atom
 from kitaru_nb.artifacts.secret_scan import hints_at_secret, may_hold_secret
+from kitaru_nb.artifacts.uncollected import uncollected
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.artifacts.views import shared_blocks
 from kitaru_nb.model.artifact import Digest
@@ -61,17 +61,12 @@ def digest_values(values: Mapping[str, object], *, namespace: dict[str, Any]) ->
         plain = blake3(b"small" + small.encode("utf-8", "surrogatepass")).digest()
         hidden = _without_secrets(root, namespace) if hints_at_secret(small) else None
         return Digest((hidden or plain).hex())
-    enabled = gc.isenabled()
-    gc.disable()
     OPAQUE_MET.keys.clear()
-    try:
+    with uncollected():
         digest = Digest(_give(root, namespace).hex())
-        if OPAQUE_MET.keys:
-            _opaque_in[digest] = frozenset(OPAQUE_MET.keys)
-        return digest
-    finally:
-        if enabled:
-            gc.enable()
+    if OPAQUE_MET.keys:
+        _opaque_in[digest] = frozenset(OPAQUE_MET.keys)
+    return digest
 
 
 def digest_by_kind(values: Mapping[str, object], *, namespace: dict[str, Any]) -> Digest:

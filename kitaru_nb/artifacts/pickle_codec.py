@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
-import gc
 import io
 import pickle
 import sys
@@ -68,6 +67,7 @@ from kitaru_nb.artifacts.tensors import (
     tensors_by_storage,
 )
 from kitaru_nb.artifacts.text_arrays import reduce_strings
+from kitaru_nb.artifacts.uncollected import uncollected
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.artifacts.views import (
     Block,
@@ -132,7 +132,7 @@ class PickleCodec:
                 message names it. A single object that cannot be stored is no error: see
                 `Encoded.unstorable`.
         """
-        with _no_gc(), _clear_errors(values), beside(values.values()):
+        with uncollected(), _clear_errors(values), beside(values.values()):
             context = _Context(namespace, anchors, bare={})
             done = _encode(values, context)
             judge = current_judge() if done.foreign else None
@@ -700,7 +700,7 @@ def _reaching(values: Mapping[str, object], context: _Context) -> dict[str, str]
     """For each name that leads to something that could not be stored: what, and why."""
     found = {}
     for name, value in values.items():
-        with _no_gc():
+        with uncollected():
             alone = _pass({name: value}, context, {}, _Cautious(context))
         if alone.markers:
             _, kind, reason = alone.markers[0]
@@ -748,7 +748,7 @@ def _decode(
     outer = tuple(getattr(_decoding, name, None) for name in ("namespace", "resolve", "absent"))
     _decoding.namespace, _decoding.resolve, _decoding.absent = namespace, resolve, False
     try:
-        with _no_gc():
+        with uncollected():
             unpickler = _Unpickler(_Stream(data), buffers=buffers)
             unpickler.load()
             payload = unpickler.load()
@@ -762,20 +762,6 @@ def _decode(
 
 
 # --- around both --------------------------------------------------------------------------
-
-
-class _no_gc:  # noqa: N801 - a context manager; a generator would cost each small value as much again
-    """The collector would walk the whole graph again and again while it is being built."""
-
-    __slots__ = ("_enabled",)
-
-    def __enter__(self) -> None:
-        self._enabled = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._enabled:
-            gc.enable()
 
 
 @contextlib.contextmanager

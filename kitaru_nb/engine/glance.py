@@ -13,6 +13,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+from kitaru_nb.artifacts.uncollected import is_collecting
 from kitaru_nb.engine.loggers import LOGGERS
 from kitaru_nb.engine.parts import CELLS, PARTS, mark_of
 from kitaru_nb.engine.switches import RARE, SIGNALS, SWITCHES, handler_of
@@ -102,7 +103,7 @@ _RAW: dict[str, Callable[[Any], Iterable[Taker]]] = {
     "warnings": lambda module: (partial(_filters, module),),
     "logging": lambda _: (LOGGERS.token,),
     "log handlers": lambda _: (),  # with the levels
-    "gc": lambda module: (module.isenabled, module.get_threshold, module.get_debug),
+    "gc": lambda module: (is_collecting, module.get_threshold, module.get_debug),
     "signals": lambda module: (partial(_signals, module),),
     "faulthandler": lambda module: (module.is_enabled,),
     "switch interval": lambda module: (module.getswitchinterval,),

@@ -17,6 +17,7 @@ from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, Protocol
 
+from kitaru_nb.artifacts.uncollected import is_collecting
 from kitaru_nb.engine.loggers import LOGGERS, described, finished
 
 __all__ = ["FRONT_END", "RARE", "SETTING", "SIGNALS", "SWITCHES", "FrontSettings", "Switches", "handler_of"]
@@ -137,7 +138,7 @@ def _put_backend(module: Any, value: str | None) -> None:
 
 
 def _read_gc(module: Any) -> Any:
-    return module.isenabled(), module.get_threshold(), module.get_debug()
+    return is_collecting(), module.get_threshold(), module.get_debug()
 
 
 def _put_gc(module: Any, value: Any) -> None:

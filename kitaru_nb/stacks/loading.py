@@ -7,6 +7,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kitaru_nb.artifacts.uncollected import uncollected
+
 __all__ = ["nothing_collected", "rarely_collected"]
 
 _RARELY = 250_000  # objects; all the modules of a run bring half of that, and they all stay
@@ -22,13 +24,12 @@ def nothing_collected() -> Iterator[None]:
     if not gc.isenabled() or gc.get_freeze_count():
         yield
         return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.unfreeze()  # into the oldest generation
-        gc.enable()
+    with uncollected():
+        try:
+            yield
+        finally:
+            gc.freeze()
+            gc.unfreeze()  # into the oldest generation
 
 
 @contextmanager

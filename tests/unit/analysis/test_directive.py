@@ -69,7 +69,7 @@ def test_a_directive_says_what_was_typed(line: str, expected: Directive) -> None
         ("%%checkpoint --exclude a, b", "bad-option", "without blanks"),
         ("%%checkpoint --exclude a.b", "bad-option", "`a.b` is not a name"),
         ("%%checkpoint --fresh=yes", "bad-option", "--fresh"),
-        ("%%checkpoint a b", "bad-name", '"a b"'),
+        ("%%checkpoint a b", "bad-name", "'a b'"),
         ("%%checkpoint a # later", "bad-syntax", "line of its own"),
         ('%%checkpoint ""', "bad-name", "empty"),
         ('%%checkpoint "  "', "bad-name", "empty"),
