@@ -110,7 +110,7 @@ def test_a_question_that_has_expired_is_asked_anew_when_it_is_changed(kernel: Ke
 
 
 def test_a_command_that_failed_in_a_cell_says_the_magic(kernel: Kernel) -> None:
-    wrong = kernel.run("%kitaru shwo latest", cell="a")
+    wrong = kernel.run("%kitaru showw latest", cell="a")
     kernel.run("%%checkpoint one\n1", cell="b")
 
     listed = kernel.run(typed(wrong, "Try: (%kitaru show)") + " latest", cell="c")
