@@ -164,24 +164,6 @@ def test_a_dead_kernel_leaves_true_statuses_and_an_explanation(tmp_path: Path) -
     assert f"go on with: the same command, or kitaru-nb resume {execution.id}\n" in ended.stderr
 
 
-_LISTENS = """
-import os
-links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
-own = {os.readlink(link) for link in links if os.path.lexists(link)}
-rows = [line.split() for kind in ("tcp", "tcp6") for line in open(f"/proc/net/{kind}").readlines()[1:]]
-print([row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own])
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the listeners of a process are read from /proc")
-def test_a_headless_kernel_listens_on_no_port(tmp_path: Path) -> None:
-    notebook = Notebook(tmp_path, [_LISTENS])
-
-    assert notebook.papermill().code == 0
-
-    assert [output.text for output in notebook.result().cells[-1].outputs] == ["[]\n"]
-
-
 def test_no_kernel_outlives_its_worker(tmp_path: Path) -> None:
     notebook = Notebook(
         tmp_path,
