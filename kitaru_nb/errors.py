@@ -59,12 +59,9 @@ class KitaruError(Exception):
         hint: What to type now, shown on a line of its own after ``Try:``.
 
     An error survives pickling with all its attributes, since errors cross processes.
-
-    Attributes:
-        in_cells: How a hint is put where a notebook shows an error; a kernel that a person runs sets
-            `typed_in_a_cell`.
     """
 
+    # How a hint is put where a notebook shows an error; a kernel that a person runs sets `typed_in_a_cell`.
     in_cells: ClassVar[Callable[[str], str]] = staticmethod(str)
 
     def __init__(self, message: str = "", *, kind: str = "error", hint: str = "") -> None:
