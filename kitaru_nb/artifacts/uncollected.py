@@ -12,7 +12,7 @@ import threading
 
 __all__ = ["is_collecting", "uncollected"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer or a signal's handler may come here from inside
 _inside: list[int] = []  # a thread for each block
 _wanted = True  # as it was before the first
 
@@ -46,7 +46,7 @@ def is_collecting() -> bool:
 def _in_child() -> None:
     """The threads of the parent are not here, and none of them comes to its end."""
     global _lock  # noqa: PLW0603 - another thread may have had it
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     others = bool(_inside)
     _inside[:] = [each for each in _inside if each == threading.get_ident()]
     if others and not _inside and _wanted:

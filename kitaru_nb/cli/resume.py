@@ -90,9 +90,12 @@ def resume_executions(
     seconds = None if timeout is None else parse_duration(timeout, what="--timeout")
     dollars = dollars_of(budget)
     if dollars is not None and len(executions) == 1:
-        by_hand = _raised_by_hand(executions[0], dollars)
+        by_hand = _raised_by_hand(executions[0], dollars, dry_run=dry_run)
         if by_hand is not None:
-            print_json(execution_json(by_hand)) if json else print(_run_its_cell(by_hand, dollars))
+            if json:
+                print_json(execution_json(by_hand))
+            else:
+                print(_run_its_cell(by_hand, dollars, dry_run=dry_run))
             return int(Exit.COMPLETED)
     if all:
         settings = resolve()
@@ -128,18 +131,20 @@ def resume_executions(
     return do(jobs, retries=retries, **options)
 
 
-def _raised_by_hand(text: str, dollars: float) -> Execution | None:
+def _raised_by_hand(text: str, dollars: float, *, dry_run: bool) -> Execution | None:
     """An execution of a notebook that is run by hand, which may cost this from now on; None for another."""
-    with closing(engine_with(text)) as engine:
+    with closing(engine_with(text, read_only=dry_run)) as engine:
         found = find_execution(engine.journal, text)
         if not is_by_hand(found):
             return None
-        engine.journal.record_event(found.id, SET, {"limit": dollars})
-        return engine.journal.execution(found.id)
+        if not dry_run:
+            engine.journal.record_event(found.id, SET, {"limit": dollars})
+        return found
 
 
-def _run_its_cell(execution: Execution, dollars: float) -> str:
-    return f"`{execution.id}` may cost ${dollars:g} from now on: run the cell that waits for it again"
+def _run_its_cell(execution: Execution, dollars: float, *, dry_run: bool) -> str:
+    may = "would be allowed to cost" if dry_run else "may cost"
+    return f"`{execution.id}` {may} ${dollars:g} from now on: run the cell that waits for it again"
 
 
 def _say_doubts(todo: Sequence[Todo]) -> None:

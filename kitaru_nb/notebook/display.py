@@ -26,6 +26,7 @@ __all__ = [
     "committed",
     "duration",
     "notice",
+    "own_words",
     "restored",
     "resumed",
     "rewound",
@@ -38,12 +39,16 @@ __all__ = [
 
 def say(shell: Any, text: str) -> None:
     """Show `text` in the running cell, small and quiet; plain text where there is no HTML."""
-    shell.display_pub.publish(bundle(text))
+    shell.display_pub.publish(own_words(text))
+
+
+def own_words(text: str) -> dict[str, str]:
+    """`bundle` of words of our own, with what is to be typed as a cell takes it."""
+    return bundle(typed_in_a_cell(text))
 
 
 def bundle(text: str) -> dict[str, str]:
-    """`text` as a MIME bundle, for HTML and for plain text, with what is typed as a cell takes it."""
-    text = typed_in_a_cell(text)
+    """`text` as a MIME bundle, for HTML and for plain text, to the letter: it may be a user's question."""
     lines = "<br>".join(html.escape(line, quote=False) for line in text.splitlines())
     style = "color:var(--jp-ui-font-color2,#757575);font-size:var(--jp-ui-font-size1,13px)"
     return {"text/plain": text, "text/html": f'<div style="{style}">{lines}</div>'}
@@ -138,7 +143,7 @@ class RestoreReport:
     def bundle(self) -> dict[str, str]:
         """The same as a MIME bundle, with the rows as a table."""
         if not self.rows:
-            return bundle(self.text)
+            return own_words(self.text)
         from kitaru_nb.engine import markup  # noqa: PLC0415 - few restores have anything to tell
 
         table = markup.table(("", "name", "how, or why not"), self.rows)

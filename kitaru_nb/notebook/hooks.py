@@ -221,7 +221,7 @@ class Hooks:
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 
             text = display.restored(plan.checkpoint, outcome.lost, outcome.problems, name=plan.pending.name)
-            self.sink.show(display.bundle(text))
+            self.sink.show(display.own_words(text))
         if shield.pressed:
             self._stop_after(self._frames[-1])
 
@@ -581,7 +581,7 @@ class Hooks:
             stored = self.session.last_bytes
             again = late.ran_again(frame.plan.pending.unmet)
             text = late.display.committed(checkpoint, stored, half_done, again, notes)
-            self.sink.show(late.display.bundle(text))
+            self.sink.show(late.display.own_words(text))
 
     def _failure(self, frame: _Frame, result: Any) -> BaseException | None:
         """What ended the step's body before its end, if something did."""

@@ -152,7 +152,7 @@ def _control(hooks: Any, execution: str | None) -> None:
     if widget is None:
         display.say(hooks.shell, text)
         return
-    hooks.shell.display_pub.publish({**widget.shown, **display.bundle(text)})
+    hooks.shell.display_pub.publish({**widget.shown, **display.own_words(text)})
 
 
 def _widget(hooks: Any, control: ReplayControl) -> Any:

@@ -165,26 +165,16 @@ def test_the_budget_of_a_cell_stops_that_cell_and_raising_it_goes_on(tmp_path: P
     assert llm.requests == 6 + 1
 
 
-def test_a_budget_is_raised_by_what_the_cell_says_while_its_kernel_lives(
-    tmp_path: Path, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
+MANY = "%%checkpoint\nanswers = [ask(f'a{n}') for n in range(9)]\nlen(answers)"
+
+
+@pytest.fixture
+def limited(tmp_path: Path, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    """A kernel that can ask, under a setting that has no room for `MANY`."""
     monkeypatch.setenv("KITARU_NB_BUDGET", "0.0003")
-    cell = "%%checkpoint\nanswers = [ask(f'a{n}') for n in range(9)]\nlen(answers)"
     with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
         kernel.run(ASK.format(url=llm.openai_url), cell="a")
-
-        stopped = kernel.run(cell, cell="b")
-        paid = llm.requests
-        (typed,) = re.findall(r"Try: (%kitaru resume ex_\w+ --budget [\d.]+) or more", said_by(stopped))
-        told = kernel.run(typed, cell="c")
-        done = kernel.run(cell, cell="b")
-        more = kernel.run("ask('more')", cell="d")
-
-    assert 0 < paid < 9
-    assert "may cost $0.01 from now on" in told.outputs[0]["text"]
-    assert done.result == "9"
-    assert more.ok
-    assert llm.requests == 9 + 1, "nothing was paid again"
+        yield kernel
 
 
 def said_by(ran: Ran) -> str:
@@ -192,19 +182,33 @@ def said_by(ran: Ran) -> str:
     return str(said["data"]["text/plain"])
 
 
-def test_a_setting_that_is_raised_while_the_kernel_lives_counts(
-    tmp_path: Path, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
+def test_a_budget_is_raised_by_what_the_cell_says_while_its_kernel_lives(
+    limited: Kernel, llm: FakeLLM
 ) -> None:
-    monkeypatch.setenv("KITARU_NB_BUDGET", "0.0003")
-    cell = "%%checkpoint\nanswers = [ask(f'a{n}') for n in range(9)]\nlen(answers)"
-    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
-        kernel.run(ASK.format(url=llm.openai_url), cell="a")
+    stopped = limited.run(MANY, cell="b")
+    paid = llm.requests
+    (typed,) = re.findall(r"Try: (%kitaru resume ex_\w+ --budget [\d.]+) or more", said_by(stopped))
+    foreseen = limited.run(f"{typed} --dry-run", cell="c")
+    still = limited.run(MANY, cell="b")
+    told = limited.run(typed, cell="c")
+    done = limited.run(MANY, cell="b")
+    more = limited.run("ask('more')", cell="d")
 
-        stopped = kernel.run(cell, cell="b")
-        kernel.run("%env KITARU_NB_BUDGET=0.0002", cell="c")
-        still = kernel.run(cell, cell="b")
-        kernel.run("%env KITARU_NB_BUDGET=1", cell="c")
-        done = kernel.run(cell, cell="b")
+    assert 0 < paid < 9
+    assert "would be allowed to cost $0.01" in foreseen.outputs[0]["text"]
+    assert still.ename == "Suspended"
+    assert "may cost $0.01 from now on" in told.outputs[0]["text"]
+    assert done.result == "9"
+    assert more.ok
+    assert llm.requests == 9 + 1, "nothing was paid again"
+
+
+def test_a_setting_that_is_raised_while_the_kernel_lives_counts(limited: Kernel, llm: FakeLLM) -> None:
+    stopped = limited.run(MANY, cell="b")
+    limited.run("%env KITARU_NB_BUDGET=0.0002", cell="c")
+    still = limited.run(MANY, cell="b")
+    limited.run("%env KITARU_NB_BUDGET=1", cell="c")
+    done = limited.run(MANY, cell="b")
 
     assert stopped.ename == still.ename == "Suspended"
     assert done.result == "9"
@@ -213,21 +217,18 @@ def test_a_setting_that_is_raised_while_the_kernel_lives_counts(
 
 @pytest.mark.parametrize("way", ["what the cell says", "pyproject.toml"])
 def test_a_price_is_set_while_the_kernel_lives(
-    tmp_path: Path, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch, way: str
+    limited: Kernel, llm: FakeLLM, tmp_path: Path, way: str
 ) -> None:
-    monkeypatch.setenv("KITARU_NB_BUDGET", "5")
     cell = "%%checkpoint\nask('a', model='my-own-model')"
-    with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
-        kernel.run(ASK.format(url=llm.openai_url), cell="a")
 
-        stopped = kernel.run(cell, cell="b")
-        if way == "pyproject.toml":
-            table = '[tool.kitaru_nb.prices]\n"my-*" = { input = 0.15, output = 0.6 }\n'
-            (tmp_path / "pyproject.toml").write_text(table)
-        else:
-            (typed,) = re.findall(r"Try: (%env .*)", said_by(stopped))
-            kernel.run(typed, cell="c")
-        done = kernel.run(cell, cell="b")
+    stopped = limited.run(cell, cell="b")
+    if way == "pyproject.toml":
+        table = '[tool.kitaru_nb.prices]\n"my-*" = { input = 0.15, output = 0.6 }\n'
+        (tmp_path / "pyproject.toml").write_text(table)
+    else:
+        (typed,) = re.findall(r"Try: (%env .*)", said_by(stopped))
+        limited.run(typed, cell="c")
+    done = limited.run(cell, cell="b")
 
     assert stopped.ename == "Suspended"
     assert done.result == "'answer to a'"

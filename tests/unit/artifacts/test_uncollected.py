@@ -62,6 +62,25 @@ def test_an_error_inside_switches_it_on() -> None:
     assert gc.isenabled()
 
 
+def test_a_finalizer_that_looks_at_objects_itself_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def enable() -> None:  # garbage may be collected as soon as that is on
+        with uncollected():
+            seen.append(is_collecting())
+
+    def leave() -> None:
+        with monkeypatch.context() as patch, uncollected():
+            patch.setattr(gc, "enable", enable)
+
+    thread = threading.Thread(target=leave, daemon=True)
+    thread.start()
+    thread.join(30)
+
+    assert not thread.is_alive()
+    assert len(seen) == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.parametrize("forks", ["the thread inside", "another thread"])
 def test_a_forked_child_waits_for_no_thread_of_its_parent(forks: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cloudpickle import cloudpickle
@@ -11,7 +12,7 @@ from traitlets.config import Config
 from kitaru_nb.notebook import extension
 from kitaru_nb.notebook.hooks import Hooks
 
-__all__ = ["Shell"]
+__all__ = ["Shell", "Start"]
 
 
 class Shell:
@@ -53,3 +54,7 @@ class Shell:
     def stop(self) -> None:
         """Shut down in order."""
         extension.unload(self.ip)
+
+
+Start = Callable[[], Shell]
+"""Starts the notebook's next kernel."""

@@ -5,34 +5,13 @@ from __future__ import annotations
 import ast
 import os
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from IPython.core.error import InputRejected
 
 from kitaru_nb.errors import KitaruError, UsageError
 from kitaru_nb.notebook.refusal import refused
-from tests.unit.notebook.shell import Shell
-
-Start = Callable[[], Shell]
-
-
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Starts the notebook's kernel, ending the one before in order."""
-    monkeypatch.setenv("KITARU_NB_NOTEBOOK", str(tmp_path / "train.ipynb"))
-    started: list[Shell] = []
-
-    def begin() -> Shell:
-        while started:
-            started.pop().stop()
-        started.append(Shell())
-        return started[-1]
-
-    yield begin
-    while started:
-        started.pop().stop()
+from tests.unit.notebook.shell import Start
 
 
 def test_a_marked_cell_runs_shows_its_result_and_is_committed(

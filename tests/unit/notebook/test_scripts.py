@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.notebook.shell import Shell
-
-Start = Callable[[], Shell]
+from tests.unit.notebook.shell import Start
 
 
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Starts the notebook's kernel, ending the one before in order."""
-    monkeypatch.setenv("KITARU_NB_NOTEBOOK", str(tmp_path / "train.ipynb"))
+@pytest.fixture(autouse=True)
+def _in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    started: list[Shell] = []
-
-    def begin() -> Shell:
-        while started:
-            started.pop().stop()
-        started.append(Shell())
-        return started[-1]
-
-    yield begin
-    while started:
-        started.pop().stop()
 
 
 RUN = "%%checkpoint run\n%run other.py"

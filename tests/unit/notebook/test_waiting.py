@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,21 @@ from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.wait import Wait, WaitStatus
 from kitaru_nb.notebook.suspending import may_wait
 from kitaru_nb.stacks.flows import here
-from tests.unit.notebook.shell import Shell
+from tests.unit.notebook.shell import Shell, Start
 
-Start = Callable[[], Shell]
 CAPTURE = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Starts the notebook's kernel, ending the one before in order."""
-    monkeypatch.setenv("KITARU_NB_NOTEBOOK", str(tmp_path / "train.ipynb"))
-    started: list[Shell] = []
+def start(start: Start) -> Start:
+    """The same, where a cell has imported what asks."""
 
     def begin() -> Shell:
-        while started:
-            started.pop().stop()
-        started.append(Shell())
-        started[-1].run("import kitaru_nb as kt", "imports")
-        return started[-1]
+        shell = start()
+        shell.run("import kitaru_nb as kt", "imports")
+        return shell
 
-    yield begin
-    while started:
-        started.pop().stop()
+    return begin
 
 
 def waits() -> list[Wait]:
@@ -85,6 +77,17 @@ def test_a_cell_waits_quietly_and_goes_on_with_the_answer(start: Start, capsys: 
     assert result.success
     assert (shell["ok"], shell["log"]) == (True, ["asked", "went on"])
     assert [each.label for each in waits()] == ["publish"]
+
+
+def test_a_question_is_shown_to_the_letter(start: Start, capsys: CAPTURE) -> None:
+    shell = start()
+
+    suspended(shell, "kt.wait('Run pip install x and kitaru-nb gc?')", "a")
+
+    assert (
+        "waits for an answer: Run pip install x and kitaru-nb gc?\n  %kitaru approve ex_"
+        in capsys.readouterr().out
+    )
 
 
 def test_what_the_user_changes_meanwhile_is_theirs(start: Start) -> None:
