@@ -6,6 +6,7 @@ skipped or expected-to-fail test is a failed one.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Generator
@@ -57,6 +58,15 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("KITARU_NB_HOME", str(tmp_path / "kitaru-nb-home"))
     monkeypatch.setenv("KITARU_NB_CONFIG", str(tmp_path.with_name(f"{tmp_path.name}-config")))
+
+
+@pytest.fixture(autouse=True)
+def _leaves_the_collector_on() -> Generator[None, None, None]:
+    """A test that left it off would fail another one, and only where both meet in one worker."""
+    yield
+    left_off = not gc.isenabled()
+    gc.enable()
+    assert not left_off, "this test left the garbage collector switched off"
 
 
 @pytest.fixture(scope="session")

@@ -498,7 +498,8 @@ class Book(ProcessBound):
             try:
                 checkpoint = self._commit(draft.having(**rest), entry, scope.root.run)
             except BaseException as error:
-                self._refused = isinstance(error, (StoreError, ConflictError))
+                if isinstance(error, (StoreError, ConflictError)):
+                    self._refused = True
                 self._origins.discard(entry.fields.get("origin"))  # `elsewhere` may give it again
                 raise
             self._refused = False

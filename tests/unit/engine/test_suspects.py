@@ -28,10 +28,11 @@ from tests.unit.engine.kernel import RAN, RESTORED, Start, cell_of
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    before = Process().snapshot()
+    process = Process()  # the same one puts back: it knows how it found what was at its default
+    before = process.snapshot()
     yield
     os.environ.pop("KT_SET", None)
-    Process().apply({part: value for part, value in before.items() if part not in ("path", "env")})
+    process.apply({part: value for part, value in before.items() if part not in ("path", "env")})
 
 
 @pytest.mark.parametrize(

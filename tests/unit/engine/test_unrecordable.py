@@ -157,6 +157,29 @@ def test_who_was_superseded_begins_nothing_more(attempts: Attempts) -> None:
     assert attempts.ran == [1, 2]
 
 
+def test_an_error_of_another_kind_makes_no_loss_forgotten(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter(
+        [StoreError("the disk is full", kind="disk-full", hint="make room"), OSError("no such thing")]
+    )
+
+    def commit(*_: object, **__: object) -> None:
+        raise next(said)
+
+    journal = attempts.engine.journal
+    with attempts.attempt(), monkeypatch.context() as patch:
+        patch.setattr(journal, "commit", commit)
+        refused = [_refused(_called, attempts, 1)]
+        with pytest.raises(OSError, match="no such thing"):
+            _called(attempts, 2)
+        patch.setattr(journal, "heartbeat", full)
+        refused.append(_refused(_called, attempts, 3))
+
+    assert refused == ["disk-full"] * 2
+    assert attempts.ran == [1, 2]
+
+
 def _refused(way: Callable[[Attempts, int], Any], attempts: Attempts, number: int) -> str:
     with pytest.raises(KitaruError) as error:
         way(attempts, number)
