@@ -70,7 +70,10 @@ def _text(value: str) -> bytes:
 
 
 def _mapping(value: Mapping[str, object]) -> bytes:
-    for key in value:
-        if not isinstance(key, str):
+    pieces = [b"{"]
+    for key in sorted(value):
+        if type(key) is not str and not isinstance(key, str):
             raise TypeError(f"the names in a key are strings, not `{type(key).__name__}`")
-    return b"{" + b"".join([_text(key) + _encoded(value[key]) for key in sorted(value)]) + b"}"
+        held = value[key]
+        pieces += (_text(key), _text(held) if type(held) is str else _encoded(held))
+    return b"".join((*pieces, b"}"))

@@ -38,7 +38,9 @@ def normal_form(tree: ast.AST) -> bytes:
         if kind is bytes:
             out.append(item)
         elif kind is ast.Name:  # half of all nodes
-            out.append(b"Name(id=%b)" % _constant(item.id))
+            out.append(b"Name(id=%b)" % _text(item.id))
+        elif kind is str:
+            out.append(_text(item))
         elif isinstance(item, ast.Constant):
             out.append(_constant(item.value))
         elif isinstance(item, ast.AST):
@@ -132,8 +134,9 @@ def _constant(value: object) -> bytes:
     return write(value)
 
 
-def _sized(tag: bytes, data: bytes) -> bytes:
-    return b"%c%d:%b" % (tag, len(data), data)
+def _text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogatepass")
+    return b"s%d:%b" % (len(data), data)
 
 
 def _float(value: float) -> bytes:
@@ -141,8 +144,8 @@ def _float(value: float) -> bytes:
 
 
 _WRITERS: dict[type, Callable[[Any], bytes]] = {
-    str: lambda value: _sized(b"s", value.encode("utf-8", "surrogatepass")),
-    bytes: lambda value: _sized(b"b", value),
+    str: _text,
+    bytes: lambda value: b"b%d:%b" % (len(value), value),
     bool: lambda value: b"T" if value else b"F",
     int: lambda value: b"i%x;" % value if value >= 0 else b"i-%x;" % -value,
     float: lambda value: b"f" + _float(value) + b";",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BY_MODULE", "REGISTRARS", "SETS_ATTRIBUTE", "Outline", "only_set", "outline_of"]
+__all__ = ["BY_MODULE", "REGISTRARS", "SETS_ATTRIBUTE", "Outline", "children", "only_set", "outline_of"]
 
 SETS_ATTRIBUTE = re.compile(r"\w\s*\.\s*\w+[^\n]*=|\b(setattr|delattr|del|patch|register_\w+)\b")
 """Found in nearly every source whose outline has targets, and in few others."""
@@ -66,19 +66,18 @@ def outline_of(tree: ast.AST) -> Outline:
         elif kind is ast.Name:
             words.add(node.id)
         else:
-            called.update(_called_by(node))
             if kind is ast.Attribute:
                 words.add(node.attr)
+                called.add(node.attr)
                 if type(node.ctx) is not ast.Load:
                     targets.update(_chain(node))
             elif kind is ast.Call:
+                if type(node.func) is ast.Name:
+                    called.add(node.func.id)
                 targets.update(_set_by(node))
-            for name in _INNER.get(kind) or _inner_of(kind):
-                value = getattr(node, name, None)
-                if type(value) is list:
-                    waiting += [each for each in value if isinstance(each, ast.AST)]
-                elif isinstance(value, ast.AST):
-                    waiting.append(value)
+            elif kind in _CALLING:
+                called.update(_called_by(node))
+            waiting += children(node)
     return Outline(tuple(constants), frozenset(words), frozenset(called), frozenset(targets))
 
 
@@ -95,8 +94,22 @@ def only_set(tree: ast.AST) -> frozenset[str]:
     return frozenset({node.attr for node in found} - read - changed)
 
 
+def children(node: ast.AST) -> list[ast.AST]:
+    """The nodes right below `node`, in order, but for those that say nothing more, such as a context."""
+    kind = type(node)
+    found: list[ast.AST] = []
+    for name in _INNER.get(kind) or _inner_of(kind):
+        value = getattr(node, name, None)
+        if type(value) is list:
+            found += [each for each in value if isinstance(each, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
+
+
 _INNER: dict[type, tuple[str, ...]] = {}
 _LEAVES = frozenset({"ctx", "op", "ops", "kind", "type_comment", "type_ignores"})  # nothing is in them
+_CALLING = frozenset({ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef})
 
 
 def _inner_of(kind: type[ast.AST]) -> tuple[str, ...]:
@@ -107,8 +120,6 @@ def _inner_of(kind: type[ast.AST]) -> tuple[str, ...]:
 
 def _called_by(node: ast.AST) -> Iterator[str]:
     match node:
-        case ast.Attribute(attr=name) | ast.Call(func=ast.Name(id=name)):
-            yield name
         case ast.ImportFrom(names=names):
             yield from (alias.asname or alias.name for alias in names)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():

@@ -126,7 +126,8 @@ def store_values(
     artifact = Artifact(manifest_digest(manifest), encoded.codec, size, manifest)
     _remember(artifact, rows)
     once = {place.extent.digest: place for place in places}
-    fresh = size - sum(extent.length for extent in chain.from_iterable(rows) if extent.digest in cuts.known)
+    there = [extent.length for extent in chain.from_iterable(rows) if extent.digest in cuts.known]
+    fresh = size - sum(there)
     return Stored(artifact, tuple(once.values()), dict(encoded.unstorable), needs, fresh)
 
 

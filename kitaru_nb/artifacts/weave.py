@@ -107,7 +107,10 @@ def _apart(data: memoryview, least: int) -> tuple[list[memoryview], list[memoryv
     left: list[memoryview] = []
     texts: list[memoryview] = []
     room, at = max(_SKELETON, size // _PART), 0
-    while len(texts) <= _MOST_TEXTS and (head := search(data, at, at + room)) is not None:
+    for _ in range(_MOST_TEXTS + 1):
+        head = search(data, at, at + room)
+        if head is None:
+            break
         start = head.end()
         left.append(data[at:start])
         room -= start - at

@@ -98,10 +98,11 @@ class Deaths:
         self._running = key
         told = json.dumps({"name": name, "key": key})
         with suppress(OSError):
-            path = self._folder / f"{attempt.execution}.{attempt.epoch}"
-            if self._path != path:
+            note = f"{attempt.execution}.{attempt.epoch}"
+            if self._path is None or self._path.name != note:
                 self.close()
                 self._folder.mkdir(mode=0o700, exist_ok=True)
+                path = self._folder / note
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 self._path = path
             assert self._file is not None

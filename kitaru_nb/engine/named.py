@@ -63,6 +63,7 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _LONGEST_SCRIPT = 64 << 10  # characters; a longer text is data
 _SCANNED = re.compile(rb"\xa5inner(?:([\xa0-\xbf])|\xd9(.)|\xda(..))", re.DOTALL)
 _ATOMS = frozenset({type(None), bool, int, float, complex, bytes})
+_PLAIN = frozenset({list, tuple, set, frozenset, dict})
 _CLOSED = (ModuleType, FunctionType, BuiltinFunctionType, type, CodeType)
 # Libraries that read files through Python, if at all.
 _OPEN = frozenset(
@@ -148,7 +149,10 @@ def named_trees(
 
 def paths_in(values: Iterable[object]) -> frozenset[str]:
     """The texts that could be paths within `values`, as far as they are not large or deep."""
-    return frozenset(part for value in values for part in _within(value))
+    found: set[str] = set()
+    for value in values:
+        _add_paths_within(value, found)
+    return frozenset(found)
 
 
 def tree_of(path: str, *, ignored: Sequence[Path]) -> Tree:
@@ -232,9 +236,8 @@ def _candidates(code: Outline, values: Sequence[object]) -> Iterator[str]:
     words = [word for text in texts for word in text.split()[:_SMALL]]  # of `!cat a.txt`
     quoted = [part for text in texts for part in _in_quotes(text)]
     named = [part for value in values for part in _parts(value)]
-    for text in dict.fromkeys(
-        os.fspath(each) for each in (*texts, *words, *quoted, *named) if isinstance(each, _PATHS)
-    ):
+    paths = [os.fspath(each) for each in named if type(each) not in _PLAIN and isinstance(each, _PATHS)]
+    for text in dict.fromkeys((*texts, *words, *quoted, *paths)):
         if text and _may_be_path(text):
             yield text
 
@@ -262,35 +265,44 @@ def _parts(value: object) -> Iterable[object]:
     return (value,)
 
 
-def _within(value: object) -> Iterator[str]:
-    """The paths that objects hold, and those that a lazy frame or data set reads from."""
-    level, left = [value], _MOST_PARTS
+def _add_paths_within(value: object, found: set[str]) -> None:
+    """Add the paths that objects hold, and those that a lazy frame or data set reads from."""
+    level: list[Any] = [value]
+    left = _MOST_PARTS
     for _ in range(_DEEPEST + 1):
-        inner = []
+        inner: list[Any] = []
         for part in level[:left]:
             kind = type(part)
             if kind is str:
-                yield part  # type: ignore[misc] # by its real type
-            elif kind in _ATOMS or kind in _CLOSED:
-                continue
-            elif issubclass(kind, PurePath):
-                yield str(part)
-            elif _home(kind) in _LAZY:
-                yield from _sources(part)
-            elif not issubclass(kind, _CLOSED) and not _is_large(part):
-                inner.append(part)
+                if len(part) <= LONGEST_PATH:
+                    found.add(part)
+            elif kind in _PLAIN:
+                if len(part) <= _SMALL:
+                    inner.append(part)
+            elif kind not in _ATOMS and kind not in _CLOSED:
+                paths = _paths_of(part)
+                if paths is None:
+                    inner.append(part)
+                else:
+                    found.update(paths)
         left -= len(level)
         if not inner or left <= 0:
             return
         level = gc.get_referents(*inner)
 
 
+def _paths_of(value: object) -> Iterable[str] | None:
+    """The paths that a value is, or is read from; None for one that holds others."""
+    kind = type(value)
+    if issubclass(kind, PurePath):
+        return (str(value),)
+    if _home(kind) in _LAZY:
+        return _sources(value)
+    return () if issubclass(kind, _CLOSED) else None
+
+
 def _home(kind: type) -> object:
     return type.__dict__["__module__"].__get__(kind)  # past a metaclass of anybody's
-
-
-def _is_large(value: Any) -> bool:
-    return type(value) in (list, tuple, set, frozenset, dict) and len(value) > _SMALL
 
 
 _LAZY = frozenset({"polars.lazyframe.frame", "pyarrow._dataset"})

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Collection, Iterator
 from itertools import count
 
+from kitaru_nb.analysis.outline import children
+
 __all__ = ["numbered", "same_step", "step_base", "step_name"]
 
 
@@ -26,7 +28,7 @@ def step_name(tree: ast.Module, taken: Collection[str]) -> str:
 
 def step_base(tree: ast.Module) -> str:
     """What `step_name` adds a number to."""
-    return next(_bound(tree), None) or next(_called(tree), None) or ("imports" if _imports(tree) else "cell")
+    return _bound(tree) or next(_called(tree), None) or ("imports" if _imports(tree) else "cell")
 
 
 def numbered(base: str, number: int) -> str:
@@ -34,27 +36,30 @@ def numbered(base: str, number: int) -> str:
     return base if number == 1 else f"{base}-{number}"
 
 
-def _bound(tree: ast.Module) -> Iterator[str]:
+def _bound(tree: ast.Module) -> str | None:
+    """The first name that the cell binds: none of a comprehension or lambda."""
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            yield statement.name
-            continue
-        for node in _own_nodes(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id != "_":
-                yield node.id
+            return statement.name
+        waiting: list[ast.AST] = [statement]
+        while waiting:
+            node = waiting.pop()
+            kind = type(node)
+            if kind is ast.Name:
+                if type(node.ctx) is ast.Store and node.id != "_":  # type: ignore[attr-defined] # a name, by its type
+                    return node.id  # type: ignore[attr-defined,no-any-return]
+            elif kind not in _APART:
+                waiting += reversed(children(node))
+    return None
 
 
-def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a statement whose names are the cell's, in order: none of a comprehension or lambda."""
-    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda):
-        return
-    yield node
-    for child in ast.iter_child_nodes(node):
-        yield from _own_nodes(child)
+_APART = frozenset({ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda})
 
 
 def _called(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    waiting: list[ast.AST] = [tree]
+    for node in waiting:  # which grows meanwhile
+        waiting += children(node)
         match node:
             case ast.Call(
                 func=ast.Attribute(attr="run_line_magic" | "run_cell_magic"),

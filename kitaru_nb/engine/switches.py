@@ -25,6 +25,9 @@ __all__ = ["FRONT_END", "RARE", "SETTING", "SIGNALS", "SWITCHES", "FrontSettings
 SETTING = "setting "
 """What the parts of process state that a `Switches` tells begin with."""
 
+_OWN = r"(?:re)?load_ext\s+kitaru_nb\s*$|(?:checkpoint|kitaru|replay|resume|rewind|why)\b"
+"""Line magics that set nothing of the shell: every notebook begins with one."""
+
 RARE = {
     "umask": re.compile(r"umask"),
     "resource limits": re.compile(r"setrlimit"),
@@ -36,7 +39,9 @@ RARE = {
     "captured warnings": re.compile(r"captureWarnings"),
     "numpy buffer": re.compile(r"setbufsize"),
     "first weekday": re.compile(r"setfirstweekday"),
-    "shell": re.compile(r"^\s*%(?!%)|ipython|InteractiveShell|interactivity|InlineBackend", re.MULTILINE),
+    "shell": re.compile(
+        rf"^\s*%(?!%|{_OWN})|ipython|InteractiveShell|interactivity|InlineBackend", re.MULTILINE
+    ),
 }
 _ANY_RARE = re.compile("|".join(words.pattern for words in RARE.values()), re.MULTILINE)
 handler_of: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001 - the other makes an enum of each answer

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from kitaru_nb.stacks.quotas import space_of
@@ -27,6 +28,7 @@ _LARGE = 100 * BYTES  # a store beside which it is nothing
 _PLENTY = 32 << 20  # free bytes without which nothing is set aside
 
 
+@lru_cache(maxsize=8)
 def reserve_of(journal: Path) -> Path:
     """The file that holds the room."""
     return journal.with_name(f"{journal.name}-reserve")

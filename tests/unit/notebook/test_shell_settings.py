@@ -9,6 +9,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from kitaru_nb.engine.switches import RARE
+from kitaru_nb.notebook import extension
 from kitaru_nb.notebook.shell_settings import ShellSettings
 
 CELLS = {
@@ -52,6 +53,13 @@ def test_what_a_cell_sets_of_the_shell_is_told_and_set_in_another(shells: Any, s
     assert told.changed() == wanted.changed() != {}
     assert CELLS[source](other) == CELLS[source](first)
     assert RARE["shell"].search(source)
+
+
+@pytest.mark.parametrize("source", ["%load_ext kitaru_nb", *(f"%{name}" for _, name in extension._MAGICS)])
+def test_our_own_magics_set_nothing_of_the_shell(source: str) -> None:
+    assert not RARE["shell"].search(f"import os\n{source}\nx = 1")
+    assert RARE["shell"].search(f"{source}\n%precision 3")
+    assert RARE["shell"].search(f"{source}2")
 
 
 def test_what_is_not_wanted_is_as_it_was_found(shells: Any) -> None:
