@@ -138,14 +138,14 @@ class TimedOutError(KitaruError, TimeoutError):
 
 
 class Suspended(BaseException):
-    """The execution waits for an answer and holds no compute meanwhile.
+    """The execution waits for an answer, more money or more room, and holds no compute meanwhile.
 
     Args:
         message: What it waits for.
-        wait: The address of the wait, as `kitaru-nb answer` takes it; nothing for a budget.
+        wait: The address of the wait, as `kitaru-nb answer` takes it; nothing where it is no answer.
 
     Attributes:
-        kind: ``"waiting"``, or for a budget ``"over-budget"`` or ``"no-price"``.
+        kind: ``"waiting"``, for a budget ``"over-budget"`` or ``"no-price"``, for room ``"disk-limit"``.
         unrecorded: Seconds of work above it in its cell that runs again, since no record holds it.
     """
 
@@ -215,6 +215,15 @@ def suspended_in(error: BaseException | None) -> Suspended | None:
         return None
     found = [suspended_in(each) for each in error.exceptions]
     return found[0] if all(each is not None for each in found) else None
+
+
+def at_limit(error: BaseException | None) -> Suspended | None:
+    """The signal that `error` amounts to where nobody is there to make room: nothing has failed."""
+    if not isinstance(error, StoreError) or error.kind != "disk-limit":
+        return None
+    stopped = Suspended(f"{error.message}\n  Try: {error.hint}")
+    stopped.kind = error.kind
+    return stopped
 
 
 for _name in __all__:

@@ -22,10 +22,10 @@ from kitaru_nb.cli.output import (
     size,
     tidy_path,
 )
-from kitaru_nb.engine.budget_stops import budget_wait
 from kitaru_nb.engine.describe import execution_json, result_ref, show_json
 from kitaru_nb.engine.refs import FLOW, LATEST, checkpoint_names, find_execution, steps
 from kitaru_nb.engine.replays import replays_of
+from kitaru_nb.engine.stops import stop_as_wait
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind, error_line
@@ -141,9 +141,9 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     pending = [wait for wait in journal.waits(execution.id) if wait.status is WaitStatus.PENDING]
     for wait in pending:
         print(clean(f"{wait.address} waits for an answer: {wait.question}"))
-    stopped = budget_wait(journal, execution)
+    stopped = stop_as_wait(journal, execution)
     if stopped is not None:
-        print("waiting for a larger budget:", *map(clean, stopped.question.splitlines()), sep="\n  ")
+        print(f"waiting for {stopped.kind.awaited}:", *map(clean, stopped.question.splitlines()), sep="\n  ")
     returned = result_ref(journal, execution)
     if returned is not None:
         print(clean(f"result kitaru-nb artifact {quote(returned)}"))

@@ -24,10 +24,10 @@ from kitaru_nb.cli.run import (
 )
 from kitaru_nb.engine.addresses import held_up_by
 from kitaru_nb.engine.allowance import SET
-from kitaru_nb.engine.budget_stops import is_lifted
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
+from kitaru_nb.engine.stops import is_lifted
 from kitaru_nb.errors import KitaruError, NotFoundError, StackError, UntrustedError, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings

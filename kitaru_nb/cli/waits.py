@@ -15,12 +15,12 @@ from cyclopts import Parameter
 from kitaru_nb.cli.output import Json, age, clean, duration, print_json, print_problem, print_table
 from kitaru_nb.engine.addresses import find_wait, going_on, how_to_answer, outermost
 from kitaru_nb.engine.answer import give_answer
-from kitaru_nb.engine.budget_stops import all_budget_waits
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.person import this_person
 from kitaru_nb.engine.refs import find_execution
 from kitaru_nb.engine.showing import as_words
+from kitaru_nb.engine.stops import stops_as_waits
 from kitaru_nb.errors import CorruptError, NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
@@ -43,7 +43,7 @@ def waits(
     status: Annotated[WaitStatus | None, Parameter(metavar="STATUS", show_choices=False)] = None,
     json: Json = False,
 ) -> int:
-    """List what waits for a person or a larger budget, and what was answered.
+    """List what waits for a person, a larger budget or room, and what was answered.
 
     Args:
         execution: Only those of this execution: an id, the start of one, or latest.
@@ -79,7 +79,7 @@ def waits(
 
 
 def _of(journal: Journal, execution: ExecutionId | None) -> list[Wait]:
-    return journal.waits(execution) + all_budget_waits(journal, execution)
+    return journal.waits(execution) + stops_as_waits(journal, execution)
 
 
 def _all(journal: Journal) -> tuple[list[Wait], list[CorruptError]]:
@@ -248,7 +248,7 @@ def _print(found: list[Wait]) -> None:
 def _block(wait: Wait) -> list[str]:
     assert wait.asked_at is not None
     until = "" if wait.deadline is None else f", {_left(wait.deadline)} left"
-    if wait.kind is WaitKind.BUDGET:
+    if wait.kind is not WaitKind.PERSON:
         said = [f"  {clean(line.strip())}" for line in wait.question.splitlines()]
         return [f"{clean(wait.address)}  stopped {age(wait.asked_at)}", *said]
     lines = [f"{clean(wait.address)}  asked {age(wait.asked_at)}{until}", f"  {clean(wait.question)}"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kitaru_nb.artifacts.vault import VAULT
-from kitaru_nb.engine.budget_stops import budget_wait
+from kitaru_nb.engine.stops import stop_as_wait
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.wait import Address, Wait
@@ -42,7 +42,7 @@ def give_answer(
         raise UsageError(f"the answer to `{address}` {fault}", kind="bad-value", hint="plainer JSON, or text")
     place = Address.parse(address)
     if place is not None:
-        _refuse_budget(journal, place)
+        _refuse_stop(journal, place)
     label = _secret_in(answer, "" if place is None else place.name)
     if label is not None and not _is_offered(journal, address, answer):
         raise _refused(address, label)
@@ -50,16 +50,16 @@ def give_answer(
     return journal.answer_wait(address, answer, by=by, source=source, reason=said, binding=binding)
 
 
-def _refuse_budget(journal: Journal, place: Address) -> None:
+def _refuse_stop(journal: Journal, place: Address) -> None:
     """An answer to it would be kept for a question of that name, which nobody may ever ask."""
     try:
-        stopped = budget_wait(journal, journal.execution(place.execution))
+        stopped = stop_as_wait(journal, journal.execution(place.execution))
     except NotFoundError:
         return  # said when it is recorded
     if stopped is None or stopped.address != str(place) or _is_asked(journal, stopped.address):
         return
     raise UsageError(
-        f"`{place}` waits for a larger budget, not for an answer",
+        f"`{place}` waits for {stopped.kind.awaited}, not for an answer",
         kind="not-a-question",
         hint=(stopped.question or "").partition("\n  Try: ")[2]
         or f"kitaru-nb resume {place.execution} --budget USD",

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kitaru_nb.engine.budget_stops import all_budget_waits
 from kitaru_nb.engine.refs import RESULT, Ref, checkpoint_names, named_steps, steps, value_refs
 from kitaru_nb.engine.replays import replays_of
+from kitaru_nb.engine.stops import stops_as_waits
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Artifact, Digest, Tombstone
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind
@@ -65,7 +65,7 @@ def execution_json(execution: Execution) -> dict[str, Any]:
 
 def show_json(journal: Journal, execution: Execution) -> dict[str, Any]:
     """An execution's fields, with its checkpoints and waits, and what replays it where anything does."""
-    waits = journal.waits(execution.id) + all_budget_waits(journal, execution.id)
+    waits = journal.waits(execution.id) + stops_as_waits(journal, execution.id)
     found = {
         **execution_json(execution),
         "checkpoints": checkpoints_json(journal, execution),

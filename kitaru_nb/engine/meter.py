@@ -17,11 +17,11 @@ from blake3 import blake3
 
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.vault import VAULT
-from kitaru_nb.engine.budget_stops import STOPPED
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.encrypted_keys import encrypted_in, know_again
 from kitaru_nb.engine.scope import Entry, Scope
+from kitaru_nb.engine.stops import STOPPED
 from kitaru_nb.errors import Suspended, UnstorableError, UsageError
 from kitaru_nb.llm import tap
 from kitaru_nb.llm.budget import Budget, Refusal, Reservation, reserve

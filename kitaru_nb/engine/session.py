@@ -20,7 +20,6 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import observe
 from kitaru_nb.engine.addresses import waiting_cells
 from kitaru_nb.engine.book import Book
-from kitaru_nb.engine.budget_stops import PASSED
 from kitaru_nb.engine.capture import OutputSink
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.cheaper import Ran, only_computed
@@ -70,6 +69,7 @@ from kitaru_nb.engine.secrecy import masked_draft, notice_names
 from kitaru_nb.engine.sharing import Sharing
 from kitaru_nb.engine.state import with_carried
 from kitaru_nb.engine.steps import Given, Pending, Restore, Run
+from kitaru_nb.engine.stops import PASSED
 from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.engine.touched import Touched
 from kitaru_nb.errors import ConflictError, DivergenceError, KitaruError, NotFoundError, Suspended

@@ -47,10 +47,16 @@ class WaitStatus(StrEnum):
 
 
 class WaitKind(StrEnum):
-    """Who can end a wait: a person with an answer, or whoever raises a budget."""
+    """Who can end a wait: a person with an answer, or whoever raises a budget or makes room."""
 
     PERSON = "person"
     BUDGET = "budget"
+    ROOM = "room"
+
+    @property
+    def awaited(self) -> str:
+        """What is waited for, in words."""
+        return {"person": "an answer", "budget": "a larger budget", "room": "room"}[self]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeVar
 
 from IPython.core.inputtransformer2 import cell_magic
 from IPython.core.interactiveshell import InteractiveShell
@@ -29,7 +29,7 @@ from kitaru_nb.engine.context import provide, provide_front
 from kitaru_nb.engine.parts import CELLS
 from kitaru_nb.engine.process import Process, began_ns
 from kitaru_nb.engine.switches import FRONT_END
-from kitaru_nb.errors import KitaruError, Suspended, UnstorableError, UsageError, suspended_in
+from kitaru_nb.errors import KitaruError, Suspended, UnstorableError, UsageError, at_limit, suspended_in
 from kitaru_nb.notebook.auto import Auto
 from kitaru_nb.notebook.gate import Gate, is_alone, is_own
 from kitaru_nb.notebook.interrupts import Guard, Shield, stop_queue
@@ -64,6 +64,8 @@ class _Frame:
     scope: Any = None
     pending: Any = None
 
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 _DURABLE = frozenset(["kitaru_nb.engine.checkpoint", "kitaru_nb.engine.primitives"])
 """Loaded where the notebook, or what it imports, has recorded functions or effects."""
@@ -194,7 +196,7 @@ class Hooks:
                 raise KeyboardInterrupt
             decided = self._decide(frame, tree)
         except KitaruError as error:
-            raise refused(error) from error
+            raise refused(self._stop_at_limit(frame, error)) from error
         except KeyboardInterrupt as error:
             self._guard.pressed = False
             if frame.running:
@@ -259,6 +261,7 @@ class Hooks:
         if not self._frames:
             self.tries = None
         if failure is not None:
+            failure = self._stop_at_limit(frame, failure)
             self.shell.showtraceback((type(failure), failure, None))
             if result is not None:
                 result.error_in_exec = failure
@@ -302,7 +305,18 @@ class Hooks:
         found = suspended_in(error)
         if found is None and error is None and frame.scope is not None:
             return frame.scope.suspended  # type: ignore[no-any-return] # a scope is not imported here
-        return found
+        return found or self._at_limit(error)
+
+    def _at_limit(self, error: BaseException | None) -> Suspended | None:
+        """A run that nobody watches waits until there is room for more."""
+        return at_limit(error) if self.every_cell else None
+
+    def _stop_at_limit(self, frame: _Frame, error: _Error) -> _Error | Suspended:
+        """What to raise for `error`, outside the cell's own code."""
+        suspended = self._at_limit(error)
+        if suspended is not None:
+            self.session.suspend(None, suspended, self.place_of(frame))
+        return suspended or error
 
     def _end_waiting(self, result: Any, suspended: Suspended) -> None:
         """An error reply, so that what is queued behind does not run, for something that is no error."""

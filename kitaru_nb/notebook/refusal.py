@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from IPython.core.error import InputRejected
 
-from kitaru_nb.errors import KitaruError
+from kitaru_nb.errors import KitaruError, Suspended
 
 __all__ = ["refused", "refusing"]
 
@@ -31,7 +31,7 @@ def refusing() -> Iterator[None]:
         raise refused(KitaruError(message, kind="internal", hint="%tb shows where")) from error
 
 
-def refused(error: KitaruError) -> InputRejected:
+def refused(error: KitaruError | Suspended) -> InputRejected:
     """`error` as the one kind of exception that stops a cell before it runs, name and words kept."""
     kind = type(type(error).__name__, (InputRejected, type(error)), {"__module__": type(error).__module__})
     stopped = kind.__new__(kind, *error.args)

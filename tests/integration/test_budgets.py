@@ -279,9 +279,7 @@ def test_calls_at_once_wait_for_each_other_where_a_budget_has_room_for_few(
 
 
 @pytest.mark.further
-def test_what_tasks_have_paid_is_on_record_before_a_budget_stops_another_one(
-    tmp_path: Path, llm: FakeLLM
-) -> None:
+def test_what_tasks_have_paid_is_on_record_before_a_stops_another_one(tmp_path: Path, llm: FakeLLM) -> None:
     work = notebook(tmp_path, llm, GATHERED.format(url=llm.openai_url), "print(len(await ask_all(16)))")
 
     stopped = work.kitaru("run", "work.ipynb", "--no-progress", "--budget", "0.0004")

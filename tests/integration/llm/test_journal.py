@@ -120,7 +120,7 @@ def test_an_answer_that_was_cut_is_paid_again_and_no_other(python: Path, tmp_pat
 
 
 @pytest.mark.further
-def test_a_budget_stops_before_the_call_and_a_raised_one_goes_on(python: Path, tmp_path: Path) -> None:
+def test_a_stops_before_the_call_and_a_raised_one_goes_on(python: Path, tmp_path: Path) -> None:
     agent = Agent(python, tmp_path)
 
     stopped = agent.run(expect=75, KITARU_NB_BUDGET="0.002")

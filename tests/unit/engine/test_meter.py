@@ -12,9 +12,9 @@ import pytest
 
 from kitaru_nb import budget, checkpoint, record_usage
 from kitaru_nb.artifacts.vault import VAULT
-from kitaru_nb.engine.budget_stops import STOPPED, stopped_at_budget
 from kitaru_nb.engine.context import current_scope, inside
 from kitaru_nb.engine.meter import meter_of_scope
+from kitaru_nb.engine.stops import STOPPED, stop_of
 from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.errors import StoreError, Suspended, UnstorableError, UsageError
 from kitaru_nb.llm.meter import ModelAnswer, ModelRequest, RequestKey, Ticket
@@ -273,7 +273,7 @@ def test_a_call_that_would_exceed_the_budget_is_not_made_and_the_execution_waits
         note_suspended(scope.book, stopped.value, scope.path)
         with pytest.raises(Suspended):
             scope.refuse_suspended()  # though the code around it went on
-        event = stopped_at_budget(attempts.engine.journal, attempts.execution)
+        event = stop_of(attempts.engine.journal, attempts.execution)
 
     (told,) = (e for e in attempts.engine.journal.events(attempts.execution.id) if e.kind == STOPPED)
     assert (stopped.value.kind, told.data["limit"], told.data["spent"]) == ("over-budget", 3.0, 2.0)

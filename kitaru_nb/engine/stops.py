@@ -1,4 +1,4 @@
-"""Executions that wait for a larger budget: each is a wait that only more money ends."""
+"""Executions that wait for a larger budget, or for room: waits that money or room ends, and no answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.wait import Address, Wait, WaitKind, WaitStatus
 
-__all__ = ["PASSED", "STOPPED", "all_budget_waits", "budget_wait", "is_lifted", "stopped_at_budget"]
+__all__ = ["PASSED", "STOPPED", "is_lifted", "stop_as_wait", "stop_of", "stops_as_waits"]
 
 PASSED = "budget.passed"
 """The kind of event that says: a cell that a budget had stopped has come to its end."""
@@ -18,11 +18,12 @@ PASSED = "budget.passed"
 STOPPED = "budget.stopped"
 """The kind of event that says: a model call was not made, with the ``limit`` that it would exceed."""
 
-_NAME = "budget"
+_KINDS = {"disk-limit": WaitKind.ROOM}
+"""What a stop waits for, by the kind of its signal; any other is a budget's."""
 
 
-def stopped_at_budget(journal: Journal, execution: Execution) -> Event | None:
-    """The stop at which it stands; None where it has gone on since, or stopped at something else."""
+def stop_of(journal: Journal, execution: Execution) -> Event | None:
+    """The stop at which it stands, if that waits for no answer; None where it has gone on since, too."""
     if execution.status not in (ExecutionStatus.WAITING, ExecutionStatus.RUNNING):
         return None
     event = journal.suspended(execution.id)
@@ -36,37 +37,47 @@ def stopped_at_budget(journal: Journal, execution: Execution) -> Event | None:
     return None if any(_went_on(each, event) for each in later) else event
 
 
+def _kind_of(stop: Event) -> WaitKind:
+    """What a stop waits for that waits for no answer."""
+    return _KINDS.get(stop.data.get("kind", ""), WaitKind.BUDGET)
+
+
 def _went_on(later: Event, stop: Event) -> bool:
     return later.kind == PASSED and later.data["scope"] == stop.data["scope"]
 
 
 def is_lifted(journal: Journal, execution: Execution, limit: float | None) -> bool:
-    """Whether an execution that a budget has stopped may come further under `limit`; so may any other."""
-    if stopped_at_budget(journal, execution) is None:
+    """Whether an execution that a budget has stopped may come further under `limit`; so may any other.
+
+    Whether there is room shows where it is looked for.
+    """
+    stop = stop_of(journal, execution)
+    if stop is None or _kind_of(stop) is not WaitKind.BUDGET:
         return True
     limits = [each.data["limit"] for each in journal.events(execution.id) if each.kind == STOPPED]
     return limit is not None and all(limit > each for each in limits[-1:])
 
 
-def budget_wait(journal: Journal, execution: Execution) -> Wait | None:
-    """The same as a wait, whose question is what was said: the cost so far, the limit, what to type."""
-    event = stopped_at_budget(journal, execution)
+def stop_as_wait(journal: Journal, execution: Execution) -> Wait | None:
+    """The same as a wait, whose question is what was said: how much of what there may be, what to type."""
+    event = stop_of(journal, execution)
     if event is None:
         return None
+    kind = _kind_of(event)
     return Wait(
-        str(Address(execution.id, _NAME)),
+        str(Address(execution.id, kind)),
         execution.id,
-        _NAME,
+        kind,
         1,
         WaitStatus.PENDING,
         scope=event.data["scope"],
         question=event.data["message"],
-        kind=WaitKind.BUDGET,
+        kind=kind,
         asked_at=event.at,
     )
 
 
-def all_budget_waits(journal: Journal, execution: ExecutionId | None = None) -> list[Wait]:
+def stops_as_waits(journal: Journal, execution: ExecutionId | None = None) -> list[Wait]:
     """Those of one execution or of all, in the order in which they were stopped."""
     chosen: Iterable[Execution]
     if execution is not None:
@@ -74,7 +85,7 @@ def all_budget_waits(journal: Journal, execution: ExecutionId | None = None) -> 
     else:
         states = (ExecutionStatus.WAITING, ExecutionStatus.RUNNING)
         chosen = [each for status in states for each in journal.executions(status=status)]
-    found = [wait for each in chosen if (wait := budget_wait(journal, each)) is not None]
+    found = [wait for each in chosen if (wait := stop_as_wait(journal, each)) is not None]
     return sorted(found, key=_stopped)
 
 
