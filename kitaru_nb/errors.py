@@ -114,7 +114,13 @@ class ConflictError(KitaruError, RuntimeError):
 
 
 class StoreError(KitaruError, OSError):
-    """The store could not be read or written. Nothing committed earlier is lost."""
+    """The store could not be read or written. Nothing committed earlier is lost.
+
+    Attributes:
+        lacking: The bytes for which there was no room under the disk limit.
+    """
+
+    lacking = 0
 
 
 class CorruptError(StoreError):
@@ -146,6 +152,7 @@ class Suspended(BaseException):
 
     Attributes:
         kind: ``"waiting"``, for a budget ``"over-budget"`` or ``"no-price"``, for room ``"disk-limit"``.
+        lacking: The bytes for which there is no room.
         unrecorded: Seconds of work above it in its cell that runs again, since no record holds it.
     """
 
@@ -154,6 +161,7 @@ class Suspended(BaseException):
         self.message = message
         self.wait = wait
         self.kind = "waiting"
+        self.lacking = 0
         self.unrecorded = 0.0
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -222,7 +230,7 @@ def at_limit(error: BaseException | None) -> Suspended | None:
     if not isinstance(error, StoreError) or error.kind != "disk-limit":
         return None
     stopped = Suspended(f"{error.message}\n  Try: {error.hint}")
-    stopped.kind = error.kind
+    stopped.kind, stopped.lacking = error.kind, error.lacking
     return stopped
 
 

@@ -28,7 +28,9 @@ def raise_named(error: StoreError, what: str, size: int, *, instead: str = "") -
         raise error
     hint = f"{error.hint}; {instead}" if instead else error.hint
     told = f"{what} ({_size(size)}) does not fit: {error.message}"
-    raise StoreError(told, kind=error.kind, hint=hint) from error
+    named = StoreError(told, kind=error.kind, hint=hint)
+    named.lacking = error.lacking
+    raise named from error
 
 
 def _size(count: float) -> str:

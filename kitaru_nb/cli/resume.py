@@ -27,14 +27,17 @@ from kitaru_nb.engine.allowance import SET
 from kitaru_nb.engine.describe import execution_json
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, find_execution
-from kitaru_nb.engine.stops import is_lifted
+from kitaru_nb.engine.stops import is_lifted, stop_as_wait
 from kitaru_nb.errors import KitaruError, NotFoundError, StackError, UntrustedError, UsageError
 from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings
+from kitaru_nb.model.wait import WaitKind
 from kitaru_nb.stacks.begun import is_vouched_for
 from kitaru_nb.stacks.collecting import collect
-from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.disk import limit_of, used_by
+from kitaru_nb.stacks.open import chosen_stack, open_engine
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of, status_line
+from kitaru_nb.stacks.parts import journal_file, store_folder
 from kitaru_nb.stacks.resuming import can_go_on, is_by_hand, job_again, resumable
 from kitaru_nb.stacks.settings import begun_after, parse_duration, resolve
 from kitaru_nb.stacks.whereabouts import engine_with
@@ -273,7 +276,8 @@ def _all_resumable(
 ) -> list[Execution]:
     """Every headless execution that can go on, oldest first; none where nothing is recorded yet.
 
-    What a budget has stopped is left alone, and said so, unless `dollars` is more than that was.
+    What a budget has stopped is left alone, and said so, unless `dollars` is more than that was; so is
+    what waits for room, until there is enough for what did not fit.
     """
     moment = None if since is None else begun_after(since)
     try:
@@ -289,10 +293,27 @@ def _all_resumable(
         for each in strange:
             print(f"{_strange(each)}: kitaru-nb resume {each.id}", file=sys.stderr)
         free = [e for e in free if e not in strange]
-        lifted = [e for e in free if is_lifted(engine.journal, e, dollars)]
+        room = _room(settings)
+        lifted = [e for e in free if is_lifted(engine.journal, e, dollars, room)]
         for stopped in (e for e in free if e not in lifted):
-            print(f"{stopped.id} waits for a larger budget: kitaru-nb resume --budget USD", file=sys.stderr)
+            wait = stop_as_wait(engine.journal, stopped)
+            if wait is not None:  # it may have gone on meanwhile
+                print(f"{stopped.id} waits for {wait.kind.awaited}: {_LIFTED[wait.kind]}", file=sys.stderr)
         return lifted
+
+
+_LIFTED = {
+    WaitKind.BUDGET: "kitaru-nb resume --budget USD",
+    WaitKind.ROOM: "kitaru-nb gc --keep-days 7, or export KITARU_NB_MAX_BYTES=50GB",
+}
+
+
+def _room(settings: Settings) -> int | None:
+    """Bytes that the store may take in addition; None where there is no limit."""
+    stack = chosen_stack(settings)
+    folder = store_folder(settings, stack)
+    most = None if folder is None else limit_of(folder, settings.max_bytes)
+    return None if most is None else most - used_by(journal_file(settings, stack), folder)
 
 
 def _newest(engine: Engine) -> Execution:

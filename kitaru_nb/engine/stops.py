@@ -46,14 +46,20 @@ def _went_on(later: Event, stop: Event) -> bool:
     return later.kind == PASSED and later.data["scope"] == stop.data["scope"]
 
 
-def is_lifted(journal: Journal, execution: Execution, limit: float | None) -> bool:
-    """Whether an execution that a budget has stopped may come further under `limit`; so may any other.
+def is_lifted(journal: Journal, execution: Execution, limit: float | None, room: int | None = None) -> bool:
+    """Whether an execution that such a stop has ended may come further; so may any other.
 
-    Whether there is room shows where it is looked for.
+    Args:
+        journal: Where it is on record.
+        execution: The one that is asked about.
+        limit: Its budget now, in US dollars.
+        room: Bytes that its store may take in addition; None for any number.
     """
     stop = stop_of(journal, execution)
-    if stop is None or _kind_of(stop) is not WaitKind.BUDGET:
+    if stop is None:
         return True
+    if _kind_of(stop) is WaitKind.ROOM:
+        return room is None or room > stop.data.get("lacking", 0)
     limits = [each.data["limit"] for each in journal.events(execution.id) if each.kind == STOPPED]
     return limit is not None and all(limit > each for each in limits[-1:])
 

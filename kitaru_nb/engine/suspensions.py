@@ -28,7 +28,14 @@ _STOP = "suspension"
 def note_suspended(book: Book, suspended: Suspended, scope: str) -> None:
     """Put on record that the attempt stopped in a scope, and at what: others learn of it from there."""
     engine, attempt = book.engine, book.attempt
-    told = {"wait": suspended.wait, "kind": suspended.kind, "message": suspended.message, "scope": scope}
+    told: dict[str, Any] = {"wait": suspended.wait, "kind": suspended.kind}
+    told |= {"message": suspended.message, "scope": scope}
+    if suspended.kind == "disk-limit":
+        before = engine.journal.suspended(attempt.execution)
+        known = 0 if before is None else before.data.get("lacking", 0)
+        told["lacking"] = (
+            suspended.lacking or known
+        )  # refused before it ran, nobody knows what it would store
     execution = engine.journal.execution(attempt.execution)
     data = VAULT.mask_json(told)
     engine.journal.note_suspended(attempt, signed_stop(data, execution, attempt.epoch, engine.trust.keys))

@@ -131,12 +131,14 @@ class DiskLimit:
             if self._used + more <= limit:
                 return
         what = f"{_size(more)} more would be too much" if more else "nothing more can be stored"
-        raise StoreError(
+        error = StoreError(
             f"the store `{self._folder}` takes {_size(self._used)} of the {_size(limit)} it may take "
             f"({self._quota}): {what}; what is stored is safe",
             kind="disk-limit",
             hint="kitaru-nb gc --keep-days 7, or export KITARU_NB_MAX_BYTES=50GB, then run it again",
         )
+        error.lacking = more
+        raise error
 
 
 def limit_of(folder: Path, quota: Quota) -> int | None:

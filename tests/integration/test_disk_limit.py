@@ -56,8 +56,9 @@ def test_a_run_waits_for_room_and_goes_on_when_there_is_more(notebook: Notebook)
     told = notebook.kitaru("show", execution)
     answered = notebook.kitaru("answer", address, "--value", "true")
     in_vain = notebook.kitaru("resume", env=NONE)
+    every = notebook.kitaru("resume", "--all", env=LITTLE)
     still = notebook.ticks()
-    done = notebook.kitaru("resume", env=ROOM)
+    done = notebook.kitaru("resume", "--all", env=ROOM)
 
     assert stopped.code == 75, stopped.stderr
     assert stopped.last_line.startswith(f"kitaru: waiting execution={execution}")
@@ -68,6 +69,7 @@ def test_a_run_waits_for_room_and_goes_on_when_there_is_more(notebook: Notebook)
     assert "waiting for room:" in told.stdout
     assert "waits for room, not for an answer" in answered.stderr
     assert (in_vain.code, still) == (75, before), "no cell runs whose result could not be kept"
+    assert f"{execution} waits for room: kitaru-nb gc" in every.stderr
     assert done.code == 0, done.stderr
     assert notebook.ticks() == [*before, *map(str, range(int(before[-1]), 6))]
     assert notebook.shown()[-1][1][0]["text"] == "6000000\n"
