@@ -13,10 +13,11 @@ from shlex import quote
 
 from kitaru_nb.artifacts.extent_store import ExtentStore
 from kitaru_nb.artifacts.memory import PAGE, Memory
-from kitaru_nb.artifacts.pack import Packs, make_private, pack_path, storage_error
+from kitaru_nb.artifacts.pack import Packs, pack_path, storage_error
 from kitaru_nb.artifacts.store import NOTHING_BEFORE, Before, ExtentIndex
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.artifact import Location, PackFile
+from kitaru_nb.model.private import make_private
 
 __all__ = ["LocalStore"]
 

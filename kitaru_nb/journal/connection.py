@@ -18,6 +18,7 @@ from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.journal.integrity import HeadFile, recovery_hint
 from kitaru_nb.journal.mounts import file_system, is_network
 from kitaru_nb.journal.schema import check_format, is_blank, migrate, stand_in
+from kitaru_nb.model.private import make_durable, sync_folder
 
 __all__ = [
     "BUSY_SECONDS",
@@ -184,17 +185,13 @@ def _make(path: Path) -> None:
                 path.chmod(0o600)
         return
     refuse_if_emptied(path)
-    missing = [folder for folder in path.parents if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)
+    make_durable(path.parent)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         os.fchmod(file, 0o600)
     finally:
         os.close(file)
-    for folder in [path.parent, *(folder.parent for folder in missing)]:
-        _fsync_folder(folder)
+    sync_folder(path.parent)
 
 
 def _exists(path: Path) -> bool:
@@ -206,17 +203,6 @@ def _exists(path: Path) -> bool:
 
 def _may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _fsync_folder(folder: Path) -> None:
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return  # Windows, or a parent that may be entered but not read
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def refuse_if_emptied(path: Path) -> None:
