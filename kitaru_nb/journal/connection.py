@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from kitaru_nb.errors import CorruptError, StoreError
+from kitaru_nb.errors import CorruptError, NotFoundError, StoreError
 from kitaru_nb.journal.integrity import HeadFile, recovery_hint
 from kitaru_nb.journal.mounts import file_system, is_network
 from kitaru_nb.journal.schema import check_format, is_blank, migrate, stand_in
@@ -94,6 +94,11 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, tempfile.TemporaryDire
 
     The second result is the temporary folder that a copy had to be made in, if any; it
     must live as long as the connection.
+
+    Raises:
+        NotFoundError: kind ``nothing-recorded``: there are no tables yet.
+        StoreError: there is no journal, or it may not be read.
+        CorruptError: what is there is damaged.
     """
     if not _exists(path):
         refuse_if_emptied(path)
@@ -140,10 +145,10 @@ def _checked(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
     try:
         if is_blank(connection):
             refuse_if_emptied(path)
-            raise StoreError(
-                f"the journal `{path}` is empty: nothing has been recorded yet",
-                kind="journal-unreadable",
-                hint="run a `%%checkpoint` cell first",
+            raise NotFoundError(  # somebody is making it, or died while they did
+                f"nothing is recorded in the journal `{path}` yet",
+                kind="nothing-recorded",
+                hint="kitaru-nb run NOTEBOOK, or kitaru-nb demo",
             )
         stand_in(connection, check_format(connection, path))
     except sqlite3.OperationalError as error:
