@@ -19,6 +19,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, Found, find_artifact
 from kitaru_nb.engine.trust import Trust
 from kitaru_nb.errors import NotFoundError, StoreError, UnstorableError, UsageError
+from kitaru_nb.journal.mounts import file_system, is_network
 from kitaru_nb.journal.sql_journal import SqlJournal
 from kitaru_nb.model.private import make_durable
 from kitaru_nb.model.settings import Settings
@@ -182,7 +183,7 @@ def open_store(settings: Settings, *, journal: SqlJournal | None, read_only: boo
 def _local_store(folder: Path, **options: Any) -> LocalStore:
     from kitaru_nb.artifacts.local_store import LocalStore  # noqa: PLC0415 - values elsewhere need none of it
 
-    return LocalStore(folder, **options)
+    return LocalStore(folder, mappable=lambda: not is_network(file_system(folder)), **options)
 
 
 def _owner(stack: Stack, journal: SqlJournal | None) -> str | None:
