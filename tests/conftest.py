@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,6 +67,15 @@ def _leaves_the_collector_on() -> Generator[None, None, None]:
     left_off = not gc.isenabled()
     gc.enable()
     assert not left_off, "this test left the garbage collector switched off"
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], bool]:
+    """Whether a file's bytes, or the names in a folder, were synced in this test."""
+    numbers: set[int] = set()
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (numbers.add(os.fstat(file).st_ino), fsync(file)))
+    return lambda path: path.stat().st_ino in numbers
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,17 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from shlex import quote
 
 from kitaru_nb.artifacts.extent_store import ExtentStore
 from kitaru_nb.artifacts.memory import PAGE, Memory
-from kitaru_nb.artifacts.pack import Packs, make_private, pack_path, storage_error
+from kitaru_nb.artifacts.pack import Packs, pack_path, storage_error
 from kitaru_nb.artifacts.store import NOTHING_BEFORE, Before, ExtentIndex
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.artifact import Location, PackFile
+from kitaru_nb.model.private import make_private
 
 __all__ = ["LocalStore"]
 
@@ -39,6 +41,9 @@ class LocalStore(ExtentStore):
         anchor: A file that is there whenever the folder's disk is. Where a disk is unmounted, the folder
             it was mounted on is left: what was written there would be gone when it is mounted again.
         patience: Seconds for which `anchor` is waited for.
+        mappable: Asked before the first file is mapped: whether what is mapped stays readable when it
+            is deleted. On a network file system it does not, where another machine's `gc` deletes it:
+            the next look at it would kill the process.
     """
 
     def __init__(
@@ -50,11 +55,13 @@ class LocalStore(ExtentStore):
         owner: str | None = None,
         anchor: Path | None = None,
         patience: float = 0.0,
+        mappable: Callable[[], bool] = lambda: True,
     ) -> None:
         self._folder = Path(folder)
         self._anchor = anchor
         self._patience = patience
         self._owner = owner
+        self._mappable = cache(mappable)
         super().__init__(read_only=read_only, room=room)
 
     @property
@@ -175,14 +182,14 @@ class LocalStore(ExtentStore):
         """Lay the extents at `places` over `memory`, one behind the other. Their bytes are not checked.
 
         Costs microseconds for each stretch of a pack, whatever its length. False, with nothing
-        laid, where they do not lie in pages of their own or in too many pieces.
+        laid, where they do not lie in pages of their own or in too many pieces, or nothing may be mapped.
 
         Raises:
             CorruptError: as `read`: a file is gone or cut short.
             StoreError: it cannot be read.
         """
         runs = _runs(places)
-        if runs is None or not memory.takes(len(runs)):
+        if runs is None or not memory.takes(len(runs)) or not self._mappable():
             return False
         at = 0
         for first, length in runs:

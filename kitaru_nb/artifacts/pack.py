@@ -20,12 +20,12 @@ from pathlib import Path
 from kitaru_nb.artifacts.memory import PAGE
 from kitaru_nb.errors import StoreError
 from kitaru_nb.model.crash import crash_point
+from kitaru_nb.model.private import make_private, sync_folder
 
 __all__ = [
     "PACK_BYTES",
     "Pack",
     "Packs",
-    "make_private",
     "new_pack_name",
     "pack_key",
     "pack_path",
@@ -133,9 +133,9 @@ class Pack:
             self._lost = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
             raise self._lost
         if self._new:
-            # Another process may have made these folders and not synced them yet.
-            for folder in (self._path.parent, self._folder / "packs", self._folder):
-                _sync_folder(folder)
+            # Another process may have made these folders and not synced their names yet.
+            for folder in (self._path.parent, self._folder / "packs", self._folder, self._folder.parent):
+                sync_folder(folder)
             self._new = False
         self.dirty = False
 
@@ -248,18 +248,6 @@ class Packs:
             self._full.pop().close()
 
 
-def make_private(folder: Path) -> None:
-    """Make `folder` and its missing parents, each with mode 0700 whatever the umask."""
-    if folder.is_dir():
-        return
-    make_private(folder.parent)
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    folder.chmod(0o700)
-
-
 def _sync_data(fd: int) -> None:
     if sys.platform == "darwin":
         import fcntl  # noqa: PLC0415 - fsync on macOS stops at the drive's cache; only this goes through
@@ -267,14 +255,6 @@ def _sync_data(fd: int) -> None:
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
     else:
         os.fdatasync(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _runs(pieces: Sequence[tuple[int, memoryview]]) -> Iterator[tuple[int, list[memoryview]]]:

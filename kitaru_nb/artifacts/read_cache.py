@@ -14,8 +14,8 @@ import uuid
 from io import FileIO
 from pathlib import Path
 
-from kitaru_nb.artifacts.pack import make_private
 from kitaru_nb.model.artifact import Extent
+from kitaru_nb.model.private import make_private
 
 __all__ = ["CACHE_BYTES", "ReadCache"]
 

@@ -14,6 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from kitaru_nb.artifacts.secret_rules import (
     open_from,
     shapes_in,
 )
+from kitaru_nb.model.private import make_durable, write_private
 
 __all__ = ["VAULT", "Encrypted", "Part", "Ref", "Vault"]
 
@@ -573,16 +575,9 @@ def _salt(path: Path | None) -> bytes:
         path = folder / _SALT
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            spare = path.with_name(f"{path.name}.{os.getpid()}")
-            with os.fdopen(os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(os.urandom(_SALT_BYTES))
-            try:
-                os.link(spare, path)  # the first one stays
-            except FileExistsError:
-                pass
-            finally:
-                spare.unlink()
+            make_durable(path.parent)
+            with suppress(FileExistsError):  # the first one stays
+                write_private(path, os.urandom(_SALT_BYTES), replace=False)
         found = path.read_bytes()
         return found if len(found) == _SALT_BYTES else os.urandom(_SALT_BYTES)
     except OSError:

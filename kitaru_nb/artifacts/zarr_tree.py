@@ -1,7 +1,8 @@
 """A tree of zarr nodes over bytes that are somewhere else: what a key of a zarr store holds.
 
 A chunk inside an array's grid is never missing, which zarr would read as zeros: it is made
-of verified bytes, or making it raises.
+of verified bytes, or making it raises. Nor is one of an array that is not here: whoever asks for
+it has opened the value where more of it could be read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.zarr_codec import chunk_shape
 from kitaru_nb.artifacts.zarr_document import document_of, group_document, strings_document
+from kitaru_nb.errors import KitaruError, StoreError
 
 __all__ = [
     "ROWS",
@@ -71,10 +73,18 @@ Node = ArrayNode | GroupNode
 
 
 class Tree:
-    """The keys of a zarr store with `root` at its top, and what each holds."""
+    """The keys of a zarr store with `root` at its top, and what each holds.
 
-    def __init__(self, root: Node) -> None:
+    Args:
+        root: The node at the top.
+        title: What to call the value in an error.
+        lost: Why a part of the value is not in the tree, if one is not.
+    """
+
+    def __init__(self, root: Node, *, title: str, lost: KitaruError | None = None) -> None:
         self.root = root
+        self._title = title
+        self._lost = lost
         self._nodes = dict(_walk(root, ""))
         self._documents: dict[str, bytes] = {}
 
@@ -86,10 +96,13 @@ class Tree:
         """What `key` holds; None when there is no such key.
 
         Raises:
-            StoreError: what it holds is damaged or cannot be read.
+            StoreError: what it holds is damaged or cannot be read. Kind ``not-here``: it is a chunk of
+                an array that the value does not have here.
+            KitaruError: what kept that array from being read here.
         """
         match self._split(key):
             case None:
+                self._refuse_lost(key)
                 return None
             case (path, None):
                 return self._document(path)
@@ -104,7 +117,7 @@ class Tree:
         node = self._nodes[found[0]] if found is not None else None
         if found is not None and found[1] is not None and isinstance(node, ArrayNode) and node.chunk_bytes:
             return node.chunk_bytes
-        data = self.read(key)
+        data = None if found is None else self.read(key)
         return None if data is None else len(data)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
@@ -133,6 +146,24 @@ class Tree:
             if isinstance(array, ArrayNode) and (folder + "/").startswith(first + "/"):
                 return _inside(array.grid, folder[len(first) :].strip("/"))
         return {}
+
+    def _refuse_lost(self, key: str) -> None:
+        """Raise where `key` is a chunk of an array that is not here: zarr would read it as zeros."""
+        parts = key.split("/")
+        first = max((at for at, part in enumerate(parts) if part == "c"), default=None)
+        if first is None or key in self._nodes or not all(part.isdecimal() for part in parts[first + 1 :]):
+            return
+        array = "/".join(parts[:first])
+        if isinstance(self._nodes.get(array), ArrayNode):
+            return
+        if self._lost is not None:
+            message = f"`{array}` of {self._title} cannot be read here: {self._lost.message}"
+            raise type(self._lost)(message, kind=self._lost.kind, hint=self._lost.hint) from self._lost
+        raise StoreError(
+            f"{self._title} has no array `{array}` here: it was opened where it looks otherwise",
+            kind="not-here",
+            hint="open it again here; both places need the same versions of kitaru_nb and pandas",
+        )
 
     def _document(self, path: str) -> bytes:
         if path not in self._documents:

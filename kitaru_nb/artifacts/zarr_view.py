@@ -77,14 +77,15 @@ def stored_tree(
     buffers = _Buffers(artifact, store=store, index=index, title=title)
     meta = artifact.manifest["meta"]
     if artifact.codec == "zarr":
-        return Tree(_lone(meta["zarr"], buffers, title))
+        return Tree(_lone(meta["zarr"], buffers, title), title=title)
     record = _record(meta.get("arrays", {}), name)
     try:
         if record is not None and not _has_later(record):
-            return Tree(_node(record, buffers, None))
-        found = _found(load, record, title, hint)
+            return Tree(_node(record, buffers, None), title=title)
+        found, lost = _found(load, record, title, hint)
         _warn_left_out(found, title)
-        return Tree(_node(record, buffers, found) if record is not None else _live(found))
+        root = _node(record, buffers, found) if record is not None else _live(found)
+        return Tree(root, title=title, lost=lost)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, KitaruError):
             raise
@@ -98,9 +99,9 @@ def memory_tree(value: object, title: str, *, hint: str = "kitaru_nb.load(REF)")
     Raises:
         UsageError: kind ``not-an-array``: it is no array and no group of arrays.
     """
-    found = _found(lambda: value, None, title, hint)
+    found, _ = _found(lambda: value, None, title, hint)
     _warn_left_out(found, title)
-    return Tree(_live(found))
+    return Tree(_live(found), title=title)
 
 
 def _record(records: Mapping[str, Any], name: str | None) -> Any:
@@ -109,10 +110,12 @@ def _record(records: Mapping[str, Any], name: str | None) -> Any:
     return {"members": records} if len(records) > 1 else next(iter(records.values()), None)
 
 
-def _found(load: LoadValue, record: Any, title: str, hint: str) -> Leaf | Branch | None:
-    """What the value itself looks like; None where it cannot be loaded and some of it is on record."""
+def _found(
+    load: LoadValue, record: Any, title: str, hint: str
+) -> tuple[Leaf | Branch | None, KitaruError | None]:
+    """What the value itself looks like; or why it cannot be loaded, where some of it is on record."""
     try:
-        return described(load())
+        return described(load()), None
     except NoZarrFormError as reason:
         message = f"{title} is not an array that zarr can hold: {reason}"
         raise UsageError(message, kind="not-an-array", hint=hint) from reason
@@ -120,7 +123,7 @@ def _found(load: LoadValue, record: Any, title: str, hint: str) -> Leaf | Branch
         if record is None:
             raise
         warnings.warn(f"{title}: only a part of it can be read: {error.message}", stacklevel=2)
-        return None
+        return None, error
 
 
 def _warn_left_out(found: Leaf | Branch | None, title: str) -> None:

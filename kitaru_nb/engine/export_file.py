@@ -32,6 +32,7 @@ from typing import IO, Any, Self
 from blake3 import blake3
 
 from kitaru_nb.errors import CorruptError, StoreError, UsageError
+from kitaru_nb.model.private import sync_folder
 
 __all__ = ["ARTIFACTS", "EXTENTS", "RECORDS", "ExportReader", "ExportWriter", "damaged_file"]
 
@@ -114,16 +115,8 @@ class ExportWriter:
         size = self._file.tell()
         self._file.close()
         self._partial.replace(self._path)
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
         return size
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class ExportReader:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from kitaru_nb.errors import CorruptError, StoreError
+from kitaru_nb.errors import CorruptError, NotFoundError, StoreError
 from kitaru_nb.journal.integrity import HeadFile, recovery_hint
 from kitaru_nb.journal.mounts import file_system, is_network
 from kitaru_nb.journal.schema import check_format, is_blank, migrate, stand_in
+from kitaru_nb.model.private import make_durable, sync_folder
 
 __all__ = [
     "BUSY_SECONDS",
@@ -93,6 +94,11 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, tempfile.TemporaryDire
 
     The second result is the temporary folder that a copy had to be made in, if any; it
     must live as long as the connection.
+
+    Raises:
+        NotFoundError: kind ``nothing-recorded``: there are no tables yet.
+        StoreError: there is no journal, or it may not be read.
+        CorruptError: what is there is damaged.
     """
     if not _exists(path):
         refuse_if_emptied(path)
@@ -139,10 +145,10 @@ def _checked(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
     try:
         if is_blank(connection):
             refuse_if_emptied(path)
-            raise StoreError(
-                f"the journal `{path}` is empty: nothing has been recorded yet",
-                kind="journal-unreadable",
-                hint="run a `%%checkpoint` cell first",
+            raise NotFoundError(  # somebody is making it, or died while they did
+                f"nothing is recorded in the journal `{path}` yet",
+                kind="nothing-recorded",
+                hint="kitaru-nb run NOTEBOOK, or kitaru-nb demo",
             )
         stand_in(connection, check_format(connection, path))
     except sqlite3.OperationalError as error:
@@ -184,17 +190,13 @@ def _make(path: Path) -> None:
                 path.chmod(0o600)
         return
     refuse_if_emptied(path)
-    missing = [folder for folder in path.parents if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)
+    make_durable(path.parent)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         os.fchmod(file, 0o600)
     finally:
         os.close(file)
-    for folder in [path.parent, *(folder.parent for folder in missing)]:
-        _fsync_folder(folder)
+    sync_folder(path.parent)
 
 
 def _exists(path: Path) -> bool:
@@ -206,17 +208,6 @@ def _exists(path: Path) -> bool:
 
 def _may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _fsync_folder(folder: Path) -> None:
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return  # Windows, or a parent that may be entered but not read
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def refuse_if_emptied(path: Path) -> None:

@@ -253,7 +253,7 @@ def _held_error(attempt: Attempt) -> ConflictError:
         f"execution `{attempt.execution}` is held by process {owner.pid} on host `{owner.host}` "
         f"since {attempt.started_at:%Y-%m-%d %H:%M:%S} UTC",
         kind="execution-held",
-        hint="stop that kernel, or `%resume --take-over` if it hangs",
+        hint=f"stop that kernel, or `%resume {attempt.execution} --take-over` if it hangs",
     )
     held.execution = attempt.execution
     return held

@@ -28,7 +28,7 @@ from kitaru_nb.engine.vouching import signed_record, signer_of
 from kitaru_nb.errors import StackError, UntrustedError, UsageError
 from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Execution
-from kitaru_nb.stacks.keys import make_folder
+from kitaru_nb.model.private import make_private
 from kitaru_nb.stacks.notebooks import is_remote, read_notebook
 
 __all__ = ["Bundle", "bundle_of", "keep", "kept"]
@@ -118,11 +118,11 @@ class Bundle:
                 kind="bundle-incomplete",
                 hint="read the secret from an environment variable: os.environ['NAME']",
             )
-        make_folder(folder)
+        make_private(folder)
         for name, data in self.files.items():
             path = _below(folder, name)
             if not path.is_file() or path.read_bytes() != data:
-                make_folder(path.parent)
+                make_private(path.parent)
                 spare = path.with_name(f".{path.name}.{os.getpid()}")
                 spare.write_bytes(data)
                 spare.replace(path)

@@ -194,6 +194,8 @@ def _examine_journal(path: Path, found: Diagnosis) -> None:
             if found.journal["bytes"] <= _FULLY_CHECKED:
                 found.problems += [_problem(error) for error in journal.verify()]
                 found.journal["checked"] = True
+    except NotFoundError:
+        pass  # as above
     except KitaruError as error:
         found.problems.append(_problem(error))
 

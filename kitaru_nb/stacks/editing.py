@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from shlex import quote
 from typing import Any
 
 from kitaru_nb.errors import StoreError
+from kitaru_nb.model.private import make_durable, write_private
 
 __all__ = ["add_stack", "remove_stack", "set_use"]
 
@@ -71,16 +71,12 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """All or nothing, and only what can be read again."""
+    """All or nothing, also in a power cut, and only what can be read again."""
     tomllib.loads(text)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123 - its mode
-            file.write(text)
-        part.replace(path)
+        make_durable(path.parent)
+        write_private(path, text.encode(), replace=True)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StoreError(
             f"the file of stacks {path} could not be written: {error.strerror or error}",
             kind="stack-file-not-written",

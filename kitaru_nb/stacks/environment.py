@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from kitaru_nb.errors import StackError
+from kitaru_nb.model.private import make_private
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import Stack
 from kitaru_nb.stacks.bundle import Bundle
-from kitaru_nb.stacks.keys import make_folder
 from kitaru_nb.stacks.notebooks import write_atomically
 from kitaru_nb.stacks.open import chosen_stack
 
@@ -94,7 +94,7 @@ def differences(settings: Settings, bundle: Bundle) -> list[str]:
 def keep_environment(settings: Settings, stack: Stack, found: Mapping[str, Any]) -> None:
     """Keep what a worker has said of itself, for the next submission."""
     file = _file(settings, stack)
-    make_folder(file.parent)
+    make_private(file.parent)
     kept = {name: found[name] for name in ("host", "executable", "python", "packages")}
     write_atomically(json.dumps(kept, indent=1), file)
 

@@ -22,11 +22,12 @@ import platformdirs
 
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.model.bound import ProcessBound
+from kitaru_nb.model.private import make_durable, write_private
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["CONFIG", "Keyring", "NoKeys", "config_folder", "make_folder", "read_key"]
+__all__ = ["CONFIG", "Keyring", "NoKeys", "config_folder", "read_key"]
 
 CONFIG = "KITARU_NB_CONFIG"
 """Names the environment variable that moves the configuration folder."""
@@ -270,8 +271,8 @@ class Keyring(ProcessBound):
     def _append(self, name: str, lines: list[str]) -> None:
         text = "".join(f"{line}\n" for line in [*self._lines(name), *lines])
         try:
-            make_folder(self.folder)
-            _write(self.folder / name, text, replace=True)
+            make_durable(self.folder)
+            write_private(self.folder / name, text.encode(), replace=True)
         except OSError as error:
             raise StoreError(
                 f"`{self.folder / name}` could not be written: {error.strerror or error}",
@@ -292,9 +293,9 @@ class Keyring(ProcessBound):
 
     def _make_seed(self) -> bytes:
         try:
-            make_folder(self.folder)
+            make_durable(self.folder)
             with contextlib.suppress(FileExistsError):  # of two processes the first one's key counts
-                _write(self.path, secrets.token_hex(_SEED_BYTES) + "\n", replace=False)
+                write_private(self.path, f"{secrets.token_hex(_SEED_BYTES)}\n".encode(), replace=False)
         except OSError as error:
             raise StoreError(
                 f"no signing key could be made in `{self.folder}`: {error.strerror or error}; what is "
@@ -334,39 +335,3 @@ def _unreadable(path: Path, error: Exception | None) -> StoreError:
         hint=f"put `{path}` back from a backup; if it is lost for good remove it, and `kitaru-nb trust` the "
         "old public key",
     )
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for its owner alone, whatever the umask.
-
-    Others who could write to one above it could put another in its place.
-    """
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-    if missing:
-        folder.chmod(0o700)  # whatever the umask
-
-
-def _write(path: Path, text: str, *, replace: bool) -> None:
-    """Put `text` into a file of mode 0600, whole or not at all; without `replace` if there is none."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            partial.replace(path)
-        else:
-            os.link(partial, path)  # unlike a rename, it fails where the file is there
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()

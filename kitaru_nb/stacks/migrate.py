@@ -11,6 +11,7 @@ from pathlib import Path
 from kitaru_nb.journal.connection import open_to_read, open_to_write, translated
 from kitaru_nb.journal.schema import newest_format
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
+from kitaru_nb.model.private import sync_folder
 from kitaru_nb.stacks.doctor import journal_format
 
 __all__ = ["Migrated", "migrate"]
@@ -68,8 +69,4 @@ def _copy(journal: Path, backup: Path) -> None:
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(backup)
-    folder = os.open(backup.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(backup.parent)

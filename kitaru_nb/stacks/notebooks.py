@@ -25,6 +25,7 @@ from papermill.iorw import papermill_io
 from kitaru_nb.analysis.directive import NO_CHECKPOINT
 from kitaru_nb.errors import NotFoundError, UsageError
 from kitaru_nb.model.execution import OUTPUT_ENDING, default_output
+from kitaru_nb.model.private import sync_folder
 from kitaru_nb.stacks.remote import is_remote
 
 __all__ = [
@@ -244,6 +245,9 @@ def save_atomically_at(output: str) -> None:
 def write_atomically(text: str, path: Path) -> None:
     """Write `text` to `path`: after a crash it holds the old or the new content, whole.
 
+    When this returns it is the new one, also after a power cut: what is on record as completed has its
+    output.
+
     A link is followed; a device or a pipe is simply written to. An existing file keeps its
     permissions.
 
@@ -265,6 +269,7 @@ def write_atomically(text: str, path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         spare.replace(target)
+        sync_folder(target.parent)
     except OSError:
         with contextlib.suppress(OSError):
             spare.unlink()

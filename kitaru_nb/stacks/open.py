@@ -19,13 +19,15 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.refs import LATEST, Found, find_artifact
 from kitaru_nb.engine.trust import Trust
 from kitaru_nb.errors import NotFoundError, StoreError, UnstorableError, UsageError
+from kitaru_nb.journal.mounts import file_system, is_network
 from kitaru_nb.journal.sql_journal import SqlJournal
+from kitaru_nb.model.private import make_durable
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL, Stack
 from kitaru_nb.stacks import reserve
 from kitaru_nb.stacks.config import StackFiles, read_stacks, reveal_signing_key
 from kitaru_nb.stacks.disk import DiskLimit, used_by
-from kitaru_nb.stacks.keys import Keyring, NoKeys, config_folder, make_folder
+from kitaru_nb.stacks.keys import Keyring, NoKeys, config_folder
 from kitaru_nb.stacks.parts import (
     folders_of,
     journal_file,
@@ -181,7 +183,7 @@ def open_store(settings: Settings, *, journal: SqlJournal | None, read_only: boo
 def _local_store(folder: Path, **options: Any) -> LocalStore:
     from kitaru_nb.artifacts.local_store import LocalStore  # noqa: PLC0415 - values elsewhere need none of it
 
-    return LocalStore(folder, **options)
+    return LocalStore(folder, mappable=lambda: not is_network(file_system(folder)), **options)
 
 
 def _owner(stack: Stack, journal: SqlJournal | None) -> str | None:
@@ -395,11 +397,11 @@ def _prepare(settings: Settings, stack: Stack, *, scarce: bool) -> None:
             reserve.give_up(file)
     for folder in folders_of(settings, stack):
         try:
-            make_folder(folder)
+            make_durable(folder)
         except OSError as error:
             raise _refused(folder, error.errno or errno.EIO, stack) from error
     with suppress(OSError):  # with everything elsewhere it only holds what is made again: caches, verdicts
-        make_folder(settings.home)
+        make_durable(settings.home)
 
 
 def _await_file(settings: Settings, stack: Stack) -> None:

@@ -8,6 +8,7 @@ never replaced, since it could hold something else.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any
 from kitaru_nb.artifacts.marker import marker_details, marker_in
 from kitaru_nb.engine.refs import Found
 from kitaru_nb.errors import StoreError, UnstorableError, UsageError
+from kitaru_nb.model.private import sync_folder
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import load_stored
 from kitaru_nb.stacks.plain_forms import FORMS, NotThisFormError, forms_of
@@ -165,11 +167,12 @@ def _write_text(partial: Path, value: str | bytes | bytearray) -> None:
 
 def _wholly(path: Path, write: Callable[[Path], None]) -> int:
     """Let `write` make a file or folder beside `path`, and put it there when it is whole; its bytes."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         write(partial)
-        size = _size(partial)
+        size = _synced(partial)
         partial.replace(path)
+        sync_folder(path.parent)
     except StoreError:
         raise
     except OSError as error:
@@ -185,9 +188,15 @@ def _wholly(path: Path, write: Callable[[Path], None]) -> int:
     return size
 
 
-def _size(path: Path) -> int:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
+def _synced(path: Path) -> int:
+    """The bytes of a file or folder, once a power cut takes none: a chunk that is gone reads as zeros."""
+    if path.is_dir():
+        size = sum(_synced(inside) for inside in path.iterdir())
+        sync_folder(path)
+        return size
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
 
 
 def _fitting(value: object, path: Path) -> str:

@@ -71,7 +71,7 @@ class View:
                 artifact,
                 self.name,
                 store=engine.store,
-                index=_Places(self.settings),
+                index=_Places(self.settings, self.digest),
                 load=self.load,
                 title=self.title,
                 hint=f"kitaru_nb.load({self.ref!r})",
@@ -93,11 +93,20 @@ class _Places:
     """Where extents are now, asked of a journal that is open only meanwhile: arrays stay open for long."""
 
     settings: Settings
+    artifact: Digest
 
     def locate(self, digests: Iterable[Digest]) -> Mapping[Digest, Location]:
-        """As the journal has it."""
+        """As the journal has it.
+
+        Raises:
+            StoreError: kind ``values-removed``: `gc` has removed the artifact since it was opened.
+        """
+        wanted = set(digests)
         with closing(open_engine(self.settings, read_only=True)) as engine:
-            return engine.journal.locate(digests)
+            found = engine.journal.locate(wanted)
+            if found.keys() < wanted:
+                engine.artifact(self.artifact)
+            return found
 
 
 def view_of(ref: str, *, execution: str = LATEST, settings: Settings | None = None) -> tuple[Found, View]:

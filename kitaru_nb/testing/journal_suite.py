@@ -235,7 +235,7 @@ class JournalSuite(WaitPromises, ClaimPromises):
 
         assert refused.value.kind == "execution-held"
         assert attempt.execution in refused.value.message
-        assert "--take-over" in refused.value.hint
+        assert f"%resume {attempt.execution} --take-over" in refused.value.hint
         journal.heartbeat(attempt)
 
     def test_a_named_execution_that_is_held_is_refused_too(self, journal: Journal) -> None:

@@ -2,7 +2,8 @@
 
 `record` runs a program under strace and takes every call that changes something below a folder.
 `Disk` replays them: what was synced is there, of what was written since any part may be there,
-a write may be torn, and a name that its folder was not synced for may be missing.
+a write may be torn, and a name that its folder was not synced for may be missing: that of a
+folder, too, with all that is in it.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class _Reader:
         if name in ("write", "writev") and at == self._acks:
             return [Call("ack", at)]
         where = at if name not in _BY_NAME else os.fsdecode(texts[0])
-        if not where.startswith(self._folder):
+        above = os.path.dirname(self._folder)  # noqa: PTH120 - plain text from a log
+        if not where.startswith(self._folder) and not (where == above and _KINDS.get(name) == "sync"):
             return []
         if "write" in name:
             return [self._write(name, where, args, b"".join(texts)[:result])]
@@ -155,13 +157,13 @@ class Disk:
 
     files: dict[str, _File] = field(default_factory=dict)  # by the name they have now
     named: dict[str, _File] = field(default_factory=dict)  # by the names that are safe
-    folders: set[str] = field(default_factory=set)
+    folders: dict[str, bool] = field(default_factory=dict)  # those that were made; whether the name is safe
 
     def play(self, call: Call) -> None:
         """Let one more call have happened."""
         match call.kind:
             case "mkdir":
-                self.folders.add(call.path)
+                self.folders[call.path] = False
             case "create":
                 self.files.setdefault(call.path, _File())
             case "write" | "cut":
@@ -174,12 +176,14 @@ class Disk:
                 file = self.files[call.path]
                 file.safe, file.since = _applied(file.safe, file.since), []
             case "sync":
-                for name in {*self.files, *self.named}:
+                for name in {*self.files, *self.named, *self.folders}:
                     if os.path.dirname(name) == call.path:  # noqa: PTH120 - plain text from a log
                         self._sync_name(name)
 
     def _sync_name(self, name: str) -> None:
-        if name in self.files:
+        if name in self.folders:
+            self.folders[name] = True
+        elif name in self.files:
             self.named[name] = self.files[name]
         else:
             self.named.pop(name, None)
@@ -191,7 +195,14 @@ class Disk:
     def cut_off(self, chance: random.Random | None) -> dict[str, bytes]:
         """What may be there when the power went: without `chance` nothing that was not synced."""
         found: dict[str, bytes] = {}
+        gone = tuple(
+            f"{name}/"
+            for name, safe in sorted(self.folders.items())
+            if not safe and (chance is None or chance.random() < 0.5)
+        )
         for name in sorted({*self.files, *self.named}):
+            if name.startswith(gone):
+                continue
             kept = self.named.get(name)
             now = self.files.get(name)
             if chance is not None and kept is not now and chance.random() < 0.5:

@@ -33,7 +33,7 @@ def _no_data_sync() -> None:
 
 
 def _no_folder_sync() -> None:
-    pack._sync_folder = lambda folder: None
+    pack.sync_folder = lambda folder: None
 
 
 def _journal_in_normal_mode() -> None:

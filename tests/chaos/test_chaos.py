@@ -21,6 +21,7 @@ import pytest
 
 from tests.chaos import damage, faults, kills, owners, power, scenario
 from tests.chaos.chance import SEED
+from tests.chaos.disk import Disk, python, record
 from tests.chaos.seeded import BUGS
 
 pytestmark = pytest.mark.chaos
@@ -74,6 +75,23 @@ def test_kills_and_power_cuts_lose_nothing(
     assert sum(call.kind == "ack" for call in calls) == len(scenario.CELLS)
     assert looked > most // 2
     assert not wrong
+
+
+@needs_strace
+def test_what_is_acknowledged_is_synced_and_so_is_the_name_of_each_folder_above_it(folder: Path) -> None:
+    """Counted from outside, in a home of which nothing was there, nor of what is above it."""
+    top, acks, disk = folder / "user", folder / "acks", Disk()
+    home = top / "share" / "kitaru-nb"
+
+    for call in record(python("tests.chaos.scenario", str(home), str(acks)), top, acks):
+        disk.play(call)
+
+        if call.kind == "ack":
+            safe, there = disk.cut_off(None), disk.killed()
+            packs = {name: data for name, data in there.items() if name.endswith(".pack")}
+            assert packs
+            assert {name: safe.get(name) for name in packs} == packs
+            assert safe[str(home / "journal.db")] or safe[str(home / "journal.db-wal")]
 
 
 @pytest.mark.parametrize("count", [8, pytest.param(1000, marks=pytest.mark.slow)])

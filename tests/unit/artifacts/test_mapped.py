@@ -272,3 +272,13 @@ def test_a_process_that_ends_with_mapped_arrays_ends_well(bench: Bench) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_where_a_file_that_is_deleted_elsewhere_is_gone_nothing_is_mapped(bench: Bench) -> None:
+    artifact = bench.save(value=np.arange(COUNT))
+    bench.store = LocalStore(bench.store.folder, mappable=lambda: False)
+
+    values, checks = bench.load(artifact)
+
+    assert checks == []
+    assert np.array_equal(values["value"], np.arange(COUNT))

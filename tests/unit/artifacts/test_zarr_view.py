@@ -6,7 +6,7 @@ import asyncio
 import base64
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.storage import StorePath
 
 from kitaru_nb.artifacts import zarr_codec, zarr_record, zarr_tree
 from kitaru_nb.artifacts.local_store import LocalStore
@@ -453,6 +454,35 @@ def test_without_trust_the_numbers_on_record_can_be_read_and_the_rest_is_named(t
 
     assert group["a"][-1] == ROWS - 1
     assert sorted(group) == ["_index", "a"]
+
+
+def test_an_array_that_was_opened_where_it_could_be_read_is_never_zeros_where_it_cannot(
+    tmp_path: Path,
+) -> None:
+    kept = Kept(
+        tmp_path, value=pd.DataFrame({"a": np.arange(ROWS), "b": pd.Series(["x", None] * (ROWS // 2))})
+    )
+    column = kept.open()["b"]
+    with pytest.warns(UserWarning, match="only a part"):
+        elsewhere = ArtifactZarrStore(kept.tree(load=refused), name="value")
+
+    for array in (column["values"], column["mask"]):
+        with pytest.raises(
+            StoreError, match=f"`{array.path}` of `value` cannot be read here: it is not signed"
+        ):
+            zarr.Array(replace(array.async_array, store_path=StorePath(elsewhere, array.path)))[:]
+
+
+def test_an_array_that_a_value_does_not_have_here_is_never_zeros(tmp_path: Path) -> None:
+    tree = Kept(tmp_path, value={"a": np.arange(3), "c": [np.arange(2), np.arange(3)]}).tree()
+
+    for key in ("b/c/0", "b/c", "c/7", "b/c/0/1"):
+        with pytest.raises(StoreError, match="`value` has no array"):
+            tree.read(key)
+    for key in ("a/c/1", "b/zarr.json", "c/0/zarr.jso", "c/0", "c/1/.zarray", ".zgroup", "c"):
+        assert tree.read(key) is None
+        assert tree.size(key) is None
+    assert tree.size("b/c/0") is None
 
 
 def test_without_trust_a_value_with_nothing_on_record_is_refused(tmp_path: Path) -> None:

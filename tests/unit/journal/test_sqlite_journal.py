@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kitaru_nb.errors import ConflictError, CorruptError, StoreError, UsageError
+from kitaru_nb.errors import ConflictError, CorruptError, NotFoundError, StoreError, UsageError
 from kitaru_nb.journal import forks
 from kitaru_nb.journal.integrity import HeadFile, checksum
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
@@ -640,3 +640,16 @@ def test_folding_gives_back_the_room_of_the_log_and_keeps_what_is_in_it(path, op
 
     assert log.stat().st_size == 0
     assert len(journal.executions()) == 2
+
+
+def test_in_a_journal_whose_maker_died_before_its_tables_were_there_nothing_is_recorded(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "journal.db").touch(0o600)
+
+    with pytest.raises(NotFoundError) as caught:
+        SqliteJournal(tmp_path / "journal.db", read_only=True)
+
+    assert caught.value.kind == "nothing-recorded"
+    SqliteJournal(tmp_path / "journal.db").close()
+    SqliteJournal(tmp_path / "journal.db", read_only=True).close()

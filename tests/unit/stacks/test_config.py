@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -173,6 +175,19 @@ def test_nobody_signs_with_a_variable_that_others_can_guess(
 
     assert caught.value.kind == "bad-key"
     assert reveal_signing_key("secret:env:TEAM_SIGNING_KEY") == "a phrase that the team knows"
+
+
+def test_an_edited_file_survives_a_power_cut_and_what_a_killed_process_left(
+    tmp_path: Path, synced: Callable[[Path], bool]
+) -> None:
+    path = tmp_path / "of" / "stacks.toml"
+    path.parent.mkdir()
+    path.with_name(f".stacks.toml.{os.getpid()}").touch()  # in a container numbers come again
+
+    add_stack(path, "other", {"store": "/values"})
+
+    assert synced(path)
+    assert synced(path.parent)
 
 
 def test_editing_a_file_keeps_what_a_person_wrote(tmp_path: Path) -> None:

@@ -35,6 +35,15 @@ def test_a_fresh_place_is_usable_and_stays_untouched(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+def test_a_journal_whose_maker_died_before_its_tables_were_there_is_usable(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "home" / "journal.db").touch(0o600)
+
+    diagnosis = examine(Settings(home=tmp_path / "home"))
+
+    assert diagnosis.usable, diagnosis.problems
+
+
 def test_a_used_place_tells_what_is_in_it(tmp_path: Path) -> None:
     engine = open_engine(Settings(home=tmp_path / "home"))
     engine.journal.start(Identity(notebook="/a.ipynb"), owner=current_owner())

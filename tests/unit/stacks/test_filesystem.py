@@ -19,10 +19,11 @@ import pytest
 import xarray as xr
 import zarr
 
+from kitaru_nb.engine.gc import Policy, collect
 from kitaru_nb.engine.repack import repack
 from kitaru_nb.errors import CorruptError, NotFoundError, StoreError, UsageError
 from kitaru_nb.model.checkpoint import Group
-from kitaru_nb.model.execution import ExecutionId, Identity, current_owner
+from kitaru_nb.model.execution import ExecutionId, ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.filesystem import KitaruFileSystem
 from kitaru_nb.stacks.open import ZarrStore, load, open_engine
@@ -84,6 +85,26 @@ def never_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def names(entries: Iterable[str]) -> list[str]:
     return [entry.rpartition("/")[2] for entry in entries]
+
+
+def test_what_gc_has_removed_since_it_was_opened_is_said_to_be_removed_not_damaged(run: Run) -> None:
+    opened = [
+        zarr.open("kitaru-nb://weights", mode="r"),
+        load("weights", as_zarr=True),
+        zarr.open(store=ZarrStore("weights"), mode="r"),
+    ]
+    engine = open_engine(Settings(home=run.home))
+    engine.journal.finish(run.attempt, ExecutionStatus.COMPLETED)
+
+    collect(engine.journal, engine.store, Policy(keep_days=0))
+    engine.close()
+
+    for array in opened:
+        with pytest.raises(
+            StoreError, match=r"`weights` of checkpoint `train` .* were removed by gc"
+        ) as caught:
+            array[0]
+        assert caught.value.kind == "values-removed"
 
 
 @pytest.mark.parametrize(

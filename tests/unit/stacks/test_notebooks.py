@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -204,6 +205,15 @@ def test_a_write_replaces_the_file_and_keeps_its_mode(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
     assert path.stat().st_ino != inode
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ipynb"]
+
+
+def test_what_was_written_survives_a_power_cut(tmp_path: Path, synced: Callable[[Path], bool]) -> None:
+    path = tmp_path / "a.ipynb"
+
+    write_atomically("new", path)
+
+    assert synced(path)
+    assert synced(tmp_path)
 
 
 def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,10 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from kitaru_nb.artifacts.memory import SMALLEST_MAPPED, Memory
 from kitaru_nb.errors import CorruptError, NotFoundError, StoreError, UsageError
 from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.model.execution import Identity, current_owner
@@ -168,3 +170,18 @@ def test_an_array_is_read_through_zarr_in_parts(home: Path) -> None:
     assert numpy.array_equal(array[2990:, 10:20], weights[2990:, 10:20])
     with pytest.raises(ValueError, match="read-only"):
         array[0, 0] = 1.0
+
+
+@pytest.mark.parametrize(("kind", "mapped"), [("ext4", True), ("nfs4", False)])
+def test_nothing_is_mapped_from_a_disk_on_which_another_machine_may_delete_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, mapped: bool
+) -> None:
+    monkeypatch.setattr(opening, "file_system", lambda _: kind)
+    with closing(open_engine(Settings(home=tmp_path / "home"))) as engine:
+        stored = engine.put({"value": np.arange(SMALLEST_MAPPED)}, namespace={})
+        engine.store.flush()
+        memory = Memory.to_map(sum(place.extent.length for place in stored.locations))
+        if memory is None:
+            pytest.skip("files are not mapped on this platform")
+
+        assert engine.store.map_into(stored.locations, memory) is mapped

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pickle
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -249,6 +250,19 @@ def test_a_file_that_is_there_is_replaced(home: Path) -> None:
     (home.parent / "a.json").write_text("old and longer than what replaces it")
 
     assert json.loads(written(home, [1], "a.json").read_text()) == [1]
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.pkl", "a.zarr"])
+def test_what_was_written_survives_a_power_cut(home: Path, name: str, synced: Callable[[Path], bool]) -> None:
+    path = written(home, ARRAY, name)
+
+    assert all(map(synced, [path.parent, path, *path.rglob("*")]))
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(home: Path) -> None:
+    (home.parent / f".a.zarr.{os.getpid()}.part").mkdir()
+
+    assert zarr.open(written(home, ARRAY, "a.zarr"))[-1, -1] == ARRAY[-1, -1]
 
 
 def test_a_file_that_is_there_outlives_a_failure(home: Path) -> None:

@@ -1,0 +1,74 @@
+"""Folders and files for their owner alone, whose names survive a power cut."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kitaru_nb.model.private import make_durable, make_private, write_private
+
+
+@pytest.fixture(params=[0, 0o777], autouse=True)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_folders_are_private_and_their_names_are_synced(
+    tmp_path: Path, synced: Callable[[Path], bool]
+) -> None:
+    make_durable(tmp_path / "a" / "b" / "c")
+
+    made = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"]
+    assert [mode(folder) for folder in made] == [0o700] * 3
+    assert [synced(folder) for folder in [tmp_path, *made]] == [True, True, True, False]
+
+
+def test_folders_that_are_there_are_left_as_they_are(tmp_path: Path) -> None:
+    before = mode(tmp_path)
+
+    assert make_private(tmp_path / "a") == [tmp_path / "a"]
+    assert make_private(tmp_path / "a") == []
+    assert mode(tmp_path) == before
+
+
+@pytest.mark.parametrize("below", ["", "/a"])
+def test_what_is_no_folder_is_an_error(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    for name in ("file", "link"):
+        with pytest.raises(OSError, match=name):
+            make_private(Path(f"{tmp_path}/{name}{below}"))
+
+
+def test_a_file_is_private_whole_and_synced(tmp_path: Path, synced: Callable[[Path], bool]) -> None:
+    path = tmp_path / "key"
+
+    write_private(path, b"one", replace=False)
+
+    assert (path.read_bytes(), mode(path)) == (b"one", 0o600)
+    assert synced(path)
+    assert synced(tmp_path)
+
+
+def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    write_private(path, b"one", replace=False)
+
+    with pytest.raises(FileExistsError):
+        write_private(path, b"two", replace=False)
+    kept = path.read_bytes()
+    write_private(path, b"three", replace=True)
+
+    assert (kept, path.read_bytes()) == (b"one", b"three")
+    assert list(tmp_path.iterdir()) == [path]
