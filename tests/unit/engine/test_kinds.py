@@ -358,6 +358,7 @@ ROWS: dict[str, tuple[str, str]] = {
     # process
     "module": ("import json, os.path as p\nimport xml.etree.ElementTree as E", "json.dumps(1), p.join('a', 'b'), E.__name__"),
     "module made by hand": ("import types\nm = types.ModuleType('m')\nm.x = [1]\ny = m.x", "m.x, m.__name__"),
+    "environment": ("from os import environ\nd = {'env': environ}\ndef get(k, env=environ): return env.get(k)\n---\nx = get('HOME')", "environ is __import__('os').environ is d['env'] is get.__defaults__[0]"),
     "logger": ("import logging\nlog = logging.getLogger('my.kind')\nlog.setLevel(10)", "log is logging.getLogger('my.kind'), log.level"),
     "lock": ("import threading\nl = threading.Lock()\nr = threading.RLock()\nd = {'l': l}", "d['l'] is l, l.acquire(), r.acquire()"),
     "queue": ("import queue\nq = queue.Queue()\n---\nq.put([1])", "q.get_nowait(), q.empty()"),
@@ -427,6 +428,7 @@ PANDAS: dict[str, tuple[str, str]] = {
     "MultiIndex": ("i = pd.MultiIndex.from_product([['a', 'b'], [1, 2]], names=['x', 'y'])\ns = pd.Series(range(4), index=i)", "s.index.names, s.loc['b', 2]"),
     "groupby": ("df = pd.DataFrame({'k': [1, 1, 2], 'v': [1, 2, 3]})\ng = df.groupby('k')", "g.v.sum().to_dict()"),
     "pd.NA": ("a = [pd.NA, pd.NaT]", "a[0] is pd.NA, a[1] is pd.NaT"),
+    "index of a frame": ("df = pd.DataFrame({'a': [1, 2]})\ni = df.index; c = df.columns\n---\ns = pd.Series([3, 4], index=i)\n---\ni.name = 'row'; c.name = 'column'", "df.index is i, s.index is i, df.columns is c, (setattr(i, 'name', 'x'), df.index.name, s.index.name)"),
     "objects in a frame": ("l = [1]\ndf = pd.DataFrame({'o': [l, l]})\n---\nl.append(2)", "df.o[0] is l, df.o[0] is df.o[1]"),
     "subclass with metadata": ("class F(pd.DataFrame):\n    _metadata = ['note']\n    @property\n    def _constructor(s): return F\nf = F({'a': [1]})\nf.note = [3]", "type(f) is F, f.note, type(f.head()) is F"),
 }  # fmt: skip
