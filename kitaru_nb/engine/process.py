@@ -313,6 +313,25 @@ class Process:
             if path in self._set_unseen or attributes[path] != self._watched.get(_place(path))
         )
 
+    def not_back(self, before: ProcessState, changed: Mapping[str, Held]) -> list[str]:
+        """Variables of the project's modules that were `changed` in place and are not as `before` again.
+
+        Asked when all that can be undone is, but for what was put in an object's place.
+        """
+        found = []
+        for place, held in changed.items():
+            owner, name = _place(place)
+            was = before.get("attributes", {}).get(place)
+            if owner.partition("|")[0] not in self.variables.modules or was is None or was == held:
+                continue
+            now = self._now(owner, name, None)
+            content = getattr(was, "content", None)
+            if held.value is was.value and (
+                type(held.value) is Unkept or getattr(now, "content", None) != content
+            ):
+                found.append(place.replace("|", ".").replace(":", "."))
+        return found
+
     def go_back(self, state: Mapping[str, Any]) -> list[str]:
         """Put everything back that cells have set and that `state` does not name, as it was found.
 

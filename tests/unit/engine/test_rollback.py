@@ -115,6 +115,16 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "x.loc[0] = x[1]",
         "x.loc[1] = x[0]; x.name = 'n'; x.loc[0] = pd.NaT",
     ),
+    "index of a frame that a name holds": (
+        "import pandas as pd\nx = pd.DataFrame({'a': [1]}); y = x.columns",
+        "x['b'] = 2; x.index.name = 'row'; y.name = 'column'",
+        "x['c'] = 2; x.index.name = 'other'; y.name = 'other'",
+    ),
+    "names of an index": (
+        "import pandas as pd\nx = pd.DataFrame({'a': [1]})",
+        "x.index.name = 'row'; x.columns.name = 'column'",
+        "x.index.name = 'other'; x.columns.name = 'other'",
+    ),
     "attributes of a frame": (
         "import pandas as pd\nx = pd.DataFrame({'a': [1]})",
         "x.attrs['k'] = [2]",
