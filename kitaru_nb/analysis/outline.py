@@ -8,7 +8,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BY_MODULE", "REGISTRARS", "SETS_ATTRIBUTE", "Outline", "by_module", "only_set", "outline_of"]
+__all__ = [
+    "BY_MODULE",
+    "REGISTRARS",
+    "SETS_ATTRIBUTE",
+    "Outline",
+    "by_module",
+    "gives_dicts",
+    "only_set",
+    "outline_of",
+]
 
 SETS_ATTRIBUTE = re.compile(r"\w\s*\.\s*\w+[^\n]*=|\b(setattr|delattr|del|patch|register_\w+)\b")
 """Found in nearly every source whose outline has targets, and in few others."""
@@ -96,6 +105,14 @@ def by_module(tree: ast.AST, targets: Collection[tuple[str, ...]]) -> Iterator[t
         for name in bound.keys() & begins:
             path = (bound[name] or name).split(".")
             yield from ((BY_MODULE, *path, *names[1:]) for names in targets if names[0] == name)
+
+
+def gives_dicts(tree: ast.AST, words: Collection[str]) -> bool:
+    """Whether code, whose `words` these are, gives an object the ``__dict__`` of another one."""
+    return "__dict__" in words and any(
+        isinstance(node, ast.Attribute) and node.attr == "__dict__" and not isinstance(node.ctx, ast.Load)
+        for node in ast.walk(tree)
+    )
 
 
 def only_set(tree: ast.AST) -> frozenset[str]:

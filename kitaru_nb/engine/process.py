@@ -24,6 +24,7 @@ from typing import Any
 
 from kitaru_nb.analysis.outline import BY_MODULE
 from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom, opaque_in
+from kitaru_nb.artifacts.kinds import is_imported
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.secret_rules import is_secret_name
 from kitaru_nb.engine.glance import Glance
@@ -568,8 +569,8 @@ def _owner(value: object, path: tuple[str, ...]) -> str | None:
     """``module`` or ``module|Class`` for a module or importable class that a dotted name leads to."""
     for name in path:
         value = vars(value).get(name) if isinstance(value, ModuleType | type) else None
-    if isinstance(value, ModuleType):
-        return value.__name__ if sys.modules.get(value.__name__) is value else None
+    if isinstance(value, ModuleType):  # one that was made by hand is a value of the notebook's
+        return value.__name__ if is_imported(value) else None
     if isinstance(value, type) and value.__module__ != "__main__" and value.__module__ in sys.modules:
         return f"{value.__module__}|{value.__qualname__}"
     return None

@@ -264,6 +264,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "attribute dict": ("class A(dict):\n    def __init__(s, **k): super().__init__(**k); s.__dict__ = s\na = A(x=[1])\n---\na.y = 2", "a['y'], a.x is a['x'], vars(a) is a"),
     "__new__ that counts": ("made = []\nclass C:\n    def __new__(c): made.append(c.__name__); return super().__new__(c)\nc = C()", "made, type(c) is C"),
     "borg": ("class B:\n    shared = {}\n    def __init__(s): s.__dict__ = s.shared\na = B()\n---\nb = B()\n---\na.x = 1", "b.x, vars(a) is vars(b) is B.shared"),
+    "__dict__ of another": ("class A: pass\na = A(); b = A(); a.x = [1]\nb.__dict__ = a.__dict__\n---\nb.y = 2", "a.y, b.x is a.x, vars(a) is vars(b)"),
     "__getattr__": ("class P:\n    def __init__(s): s.d = {'x': 1}\n    def __getattr__(s, n):\n        try: return s.__dict__['d'][n]\n        except KeyError: raise AttributeError(n)\np = P()", "p.x, hasattr(p, 'y')"),
     "__getattr__ that recurses": ("class P:\n    def __init__(s, o): s.o = o\n    def __getattr__(s, n): return getattr(s.o, n)\np = P([1])", "p.copy()"),
     "__setattr__ that refuses": ("class F:\n    def __init__(s): object.__setattr__(s, 'x', [1])\n    def __setattr__(s, n, v): raise AttributeError(n)\nf = F()\ny = f.x", "f.x is y"),
@@ -358,6 +359,7 @@ ROWS: dict[str, tuple[str, str]] = {
     # process
     "module": ("import json, os.path as p\nimport xml.etree.ElementTree as E", "json.dumps(1), p.join('a', 'b'), E.__name__"),
     "module made by hand": ("import types\nm = types.ModuleType('m')\nm.x = [1]\ny = m.x", "m.x, m.__name__"),
+    "module that is taken out again": ("import sys, types\nm = types.ModuleType('kinds_made'); sys.modules['kinds_made'] = m; m.x = [1]\n---\ndel sys.modules['kinds_made']\n---\ny = m.x", "m.x is y, m.x"),
     "environment": ("from os import environ\nd = {'env': environ}\ndef get(k, env=environ): return env.get(k)\n---\nx = get('HOME')", "environ is __import__('os').environ is d['env'] is get.__defaults__[0]"),
     "logger": ("import logging\nlog = logging.getLogger('my.kind')\nlog.setLevel(10)", "log is logging.getLogger('my.kind'), log.level"),
     "lock": ("import threading\nl = threading.Lock()\nr = threading.RLock()\nd = {'l': l}", "d['l'] is l, l.acquire(), r.acquire()"),
