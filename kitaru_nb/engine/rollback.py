@@ -221,10 +221,13 @@ class Shadow:
         """Give everything back what it held, except what was changed since the failure."""
         for other in self.beside:
             other.undo()
-        for obj, kind, before, left in self._left:
-            if kind.same(obj, left):
-                kind.put(obj, before)
-                self._undone.append((obj, kind, left))
+        # Told of all before any is put back: arrays may look into the same memory.
+        as_left = [
+            (obj, kind, before, left) for obj, kind, before, left in self._left if kind.same(obj, left)
+        ]
+        for obj, kind, before, left in as_left:
+            kind.put(obj, before)
+            self._undone.append((obj, kind, left))
         for name, (before, left) in self._rebound.items():
             if self.live.get(name, _ABSENT) is left:
                 self._bind(name, before)

@@ -115,6 +115,16 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "x.loc[0] = x[1]",
         "x.loc[1] = x[0]; x.name = 'n'; x.loc[0] = pd.NaT",
     ),
+    "part of an array, and the array": (
+        "import numpy as np\ny = np.zeros(4); x = y[::2]",
+        "x[0] = 1; y[1] = 2",
+        "x[0] = 3; y[1] = 4",
+    ),
+    "array, and a part of it": (
+        "import numpy as np\nx = np.zeros(4); y = x[::2]",
+        "y[0] = 1; x[1] = 2",
+        "y[0] = 3; x[1] = 4",
+    ),
     "index of a frame that a name holds": (
         "import pandas as pd\nx = pd.DataFrame({'a': [1]}); y = x.columns",
         "x['b'] = 2; x.index.name = 'row'; y.name = 'column'",
