@@ -88,6 +88,7 @@ class Shadow:
     _counters: dict[str, tuple[object, object]] = field(default_factory=dict)
     _last_words: bool = False  # the death of something that is reached runs code of the notebook
     _copied: int = 0
+    _abstract: list[Any] = field(default_factory=list)
     _kept: list[tuple[Any, Kind, Any]] = field(default_factory=list)
     _left: list[tuple[Any, Kind, Any, Any]] = field(default_factory=list)
     _rebound: dict[str, tuple[object, object]] = field(default_factory=dict)
@@ -158,6 +159,8 @@ class Shadow:
             if self._copied > COPIED_BYTES:
                 self.whole = False
                 return
+        if kind is _CLASS and "_abc_impl" in vars(obj):
+            self._abstract.append(obj)
         if kind is _FRAME or kind is _ELEMENTS:
             self._kept += [(axis, _AXIS, _AXIS.copy(axis)) for axis in obj._mgr.axes]  # noqa: SLF001
         self._kept.append((obj, kind, kind.copy(obj)))
@@ -228,6 +231,7 @@ class Shadow:
         for obj, kind, before, left in as_left:
             kind.put(obj, before)
             self._undone.append((obj, kind, left))
+        self._forget_kinds()
         for name, (before, left) in self._rebound.items():
             if self.live.get(name, _ABSENT) is left:
                 self._bind(name, before)
@@ -239,9 +243,18 @@ class Shadow:
             other.redo()
         for obj, kind, left in self._undone:
             kind.put(obj, left)
+        self._forget_kinds()
         for name, left in self._unbound.items():
             self._bind(name, left)
         self._undone, self._unbound = [], {}
+
+    def _forget_kinds(self) -> None:
+        """What abstract classes remember of who is one of theirs, they find out anew.
+
+        A no of theirs that is put back counts as one of now.
+        """
+        for cls in self._abstract:
+            cls._abc_caches_clear()
 
     def _bind(self, name: str, value: object) -> None:
         if value is _ABSENT:

@@ -411,3 +411,16 @@ def test_what_belongs_to_a_library_has_no_content_of_its_own() -> None:
     assert kind_of(5) is None
     assert kind_of(object()) is None
     assert kind_of(pd.Series([1])) is not None
+
+
+def test_an_abstract_class_knows_its_own_when_a_step_that_asked_it_was_undone() -> None:
+    live: dict[str, Any] = {"__name__": "__main__"}
+    exec("import abc\nclass A(abc.ABC): pass\n@A.register\nclass V: pass", live)
+    shadow = Shadow(live, list(live))
+    shadow.take()
+    exec("isinstance(V(), A)", live)
+    shadow.settle()
+
+    shadow.undo()
+
+    assert isinstance(live["V"](), live["A"])
