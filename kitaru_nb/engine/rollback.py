@@ -334,8 +334,8 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return None if type(obj) is not types.ModuleType or is_imported(obj) else [vars(obj)]
     if type(obj) is functools.partial:  # asked for its `__dict__` it would get one, and pickle otherwise
         return [part for part in obj.__reduce__()[2] if part is not None]
-    if process_object(obj) is not None:
-        return None  # undone with the process
+    if process_object(obj) is not None or _is_of_the_front_end(obj):
+        return None  # undone with the process, and not at all
     if _is_array(obj):
         return [*(obj.ravel().tolist() if obj.dtype == object else ()), obj.base]
     if _is_frame(obj):
@@ -344,6 +344,17 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return [*parts_of(obj).values()]
     own = getattr(obj, "__dict__", None) if not isinstance(obj, dict) else None
     return gc.get_referents(obj) if not isinstance(own, dict) else [own, type(obj), *_slots(obj).values()]
+
+
+def _is_of_the_front_end(obj: Any) -> bool:
+    """Whether it is a stream to the front end, or a part of the shell: a thread leads to both.
+
+    They go on while a cell runs, and are nothing that it holds.
+    """
+    home = str(type(obj).__module__).partition(".")[0]
+    if home == "IPython":
+        return any(base.__name__ == "Configurable" for base in type(obj).__mro__)
+    return home == "ipykernel" or obj is sys.stdout or obj is sys.stderr
 
 
 def _parts_of_function(function: Any) -> list[Any]:

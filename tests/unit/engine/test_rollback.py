@@ -424,3 +424,20 @@ def test_an_abstract_class_knows_its_own_when_a_step_that_asked_it_was_undone() 
     shadow.undo()
 
     assert isinstance(live["V"](), live["A"])
+
+
+def test_what_a_thread_leads_to_in_the_front_end_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream:
+        lines = 0
+
+    stream = Stream()
+    monkeypatch.setattr("sys.stderr", stream)
+    live: dict[str, Any] = {"__name__": "__main__", "held": [stream]}
+    shadow = Shadow(live, list(live))
+    shadow.take()
+    stream.lines = 5
+    shadow.settle()
+
+    shadow.undo()
+
+    assert stream.lines == 5
