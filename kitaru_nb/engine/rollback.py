@@ -476,10 +476,12 @@ def _put_array(array: Any, before: tuple[Any, Any]) -> None:
     if array.shape != copy.shape or array.dtype != copy.dtype:
         array.__setstate__((1, copy.shape, copy.dtype, copy.flags.fnc, copy.tobytes("A")))
         return
-    writeable = array.flags.writeable
+    if array.flags.writeable:  # which cannot be said again of every view
+        array[...] = copy
+        return
     array.flags.writeable = True
     array[...] = copy
-    array.flags.writeable = writeable
+    array.flags.writeable = False
 
 
 def _frame_parts(frame: Any) -> list[Any]:

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from kitaru_nb.artifacts.marker import is_marker
+from kitaru_nb.errors import ConflictError
 from tests.unit.engine.kernel import RESTORED, Start, run_source
 
 # name: cells, divided by lines of dashes; then the expression
@@ -504,6 +505,40 @@ def test_a_value_comes_back_as_an_uninterrupted_run_has_it(
     again = start()
     assert again.cells(*cells) == [RESTORED] * len(cells)
     assert probe(expression, again.live) == expected
+
+
+# Nothing can set these back: the cell is refused, and says so.
+_NOT_UNDONE = frozenset(
+    {"array.array", "ctypes array", "bound method of a builtin", "metaclass with registry", "observer"}
+    | {"metaclass __call__ singleton", "ABC registry", "range iterator", "list iterator", "dict iterator"}
+    | {"enumerate and zip", "iterators that share", "map and filter", "itertools", "itertools of more"}
+    | {"callable iterator", "BytesIO", "StringIO", "numpy void scalar"}
+)
+
+
+@pytest.mark.further
+@pytest.mark.parametrize(("cells", "expression"), every_row())
+def test_each_cell_fails_once_and_the_end_is_that_of_an_uninterrupted_run(
+    start: Start, request: pytest.FixtureRequest, cells: list[str], expression: str
+) -> None:
+    row = request.node.callspec.id
+    if any(cell.startswith("del sys.modules") for cell in cells):
+        pytest.skip("what a cell takes out of `sys.modules` stays out")
+    expected = uninterrupted(cells, expression)
+    kernel = start()
+    refused: list[str] = []
+
+    for step, cell in enumerate(cells):
+        with pytest.raises(ZeroDivisionError):
+            kernel.cell(f"{cell}\n1 / 0", step=f"c{step}")
+        try:
+            kernel.cell(cell, step=f"c{step}")
+        except ConflictError as error:
+            refused.append(error.kind)
+            break
+
+    assert refused == (["half-done"] if row in _NOT_UNDONE else [])
+    assert refused or probe(expression, kernel.live) == expected
 
 
 @pytest.mark.parametrize(
