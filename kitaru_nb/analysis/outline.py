@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BY_MODULE", "REGISTRARS", "SETS_ATTRIBUTE", "Outline", "children", "only_set", "outline_of"]
+__all__ = [
+    "BY_MODULE",
+    "REGISTRARS",
+    "SETS_ATTRIBUTE",
+    "Outline",
+    "by_module",
+    "children",
+    "gives_dicts",
+    "only_set",
+    "outline_of",
+]
 
 SETS_ATTRIBUTE = re.compile(r"\w\s*\.\s*\w+[^\n]*=|\b(setattr|delattr|del|patch|register_\w+)\b")
 """Found in nearly every source whose outline has targets, and in few others."""
@@ -79,6 +89,30 @@ def outline_of(tree: ast.AST) -> Outline:
                 called.update(_called_by(node))
             waiting += children(node)
     return Outline(tuple(constants), frozenset(words), frozenset(called), frozenset(targets))
+
+
+def by_module(tree: ast.AST, targets: Collection[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Those of `targets` whose first name `tree` itself imports, told by the module, see `BY_MODULE`."""
+    begins = {names[0] for names in targets}
+    for node in ast.walk(tree) if begins else ():
+        match node:
+            case ast.Import(names=aliases):
+                bound = {a.asname or a.name.partition(".")[0]: a.name if a.asname else "" for a in aliases}
+            case ast.ImportFrom(module=str(module), names=aliases, level=0):
+                bound = {a.asname or a.name: f"{module}.{a.name}" for a in aliases}
+            case _:
+                continue
+        for name in bound.keys() & begins:
+            path = (bound[name] or name).split(".")
+            yield from ((BY_MODULE, *path, *names[1:]) for names in targets if names[0] == name)
+
+
+def gives_dicts(tree: ast.AST, words: Collection[str]) -> bool:
+    """Whether code, whose `words` these are, gives an object the ``__dict__`` of another one."""
+    return "__dict__" in words and any(
+        isinstance(node, ast.Attribute) and node.attr == "__dict__" and not isinstance(node.ctx, ast.Load)
+        for node in ast.walk(tree)
+    )
 
 
 def only_set(tree: ast.AST) -> frozenset[str]:

@@ -15,7 +15,7 @@ import threading
 import types
 import weakref
 from collections.abc import Container, Iterable, Mapping
-from itertools import compress
+from itertools import compress, repeat
 from typing import Any, NamedTuple
 
 from kitaru_nb.artifacts.frames import array_of_index, attributes_set
@@ -25,7 +25,8 @@ from kitaru_nb.artifacts.kinds import (
     is_atom_type,
     is_immutable_atom,
     is_imported,
-    process_generator,
+    may_be_of_process,
+    process_object,
 )
 from kitaru_nb.artifacts.reducers import singleton_class
 from kitaru_nb.artifacts.resource import any_resource, stands_for
@@ -39,7 +40,6 @@ _identity = object.__hash__
 _PLAIN = frozenset([list, dict, tuple, set, frozenset, types.CellType, types.MethodType, slice])
 _VALUES = frozenset([tuple, frozenset, slice])
 _GC_TYPE = 1 << 14
-_GENERATORS = frozenset({"Random", "RandomState"})
 
 
 def alias_groups(
@@ -118,6 +118,7 @@ class _Walk:
         self.owner: dict[int, int] = {}
         self.kept: list[object] = []
         self.arrays: list[tuple[Any, int, bool]] = []
+        self.axes: list[tuple[Any, int]] = []
         self.stops: dict[type, bool] = {}
         self.constant: dict[int, bool] = {}
         self.outside = {_identity(d) for d in (namespace, vars(builtins), sys.modules)}
@@ -134,6 +135,7 @@ class _Walk:
             elif not self._stops(type(value)):
                 self._reach([value], index)
         self._join_arrays()
+        self._join_axes()
         self._join_circles()
         found: dict[int, list[str]] = {}
         for index, name in enumerate(self.names):
@@ -261,7 +263,7 @@ class _Walk:
             return self._look_into_function
         if cls.__module__.partition(".")[0] == "pandas":
             return self._look_into_frame
-        if issubclass(cls, logging.Logger) or hasattr(cls, "_instance") or cls.__name__ in _GENERATORS:
+        if issubclass(cls, logging.Logger) or hasattr(cls, "_instance") or may_be_of_process(cls):
             return self._look_into_singleton
         return None if cls.__flags__ & _GC_TYPE else self._look_into_stored
 
@@ -329,6 +331,7 @@ class _Walk:
         if manager is None:
             inside.append(frame)
             return
+        self.axes += zip(manager.axes, repeat(index))
         for block in manager.blocks:
             if is_array(block.values):
                 self.arrays.append((block.values, index, True))
@@ -339,7 +342,7 @@ class _Walk:
         inside.append([*attributes_set(frame).values()])
 
     def _look_into_singleton(self, obj: Any, _: int, inside: list[Any]) -> None:
-        if isinstance(obj, logging.Logger) or singleton_class(obj) or process_generator(obj) is not None:
+        if isinstance(obj, logging.Logger) or singleton_class(obj) or process_object(obj) is not None:
             self._disown(obj)
         else:
             inside.append(obj)
@@ -383,6 +386,17 @@ class _Walk:
                 run = []
             run.append(n)
             end = max(end, high)
+
+    def _join_axes(self) -> None:
+        """Join frames with who has their index or columns themselves: whoever renames these, renames both.
+
+        Frames that only have one of them together are not joined, which most that are made of each
+        other do.
+        """
+        for axis, index in self.axes:
+            owner = self.owner.get(_identity(axis))
+            if owner is not None:
+                self._join(owner, index)
 
     def _join_run(self, run: list[int]) -> None:
         members = [self.arrays[n] for n in run]

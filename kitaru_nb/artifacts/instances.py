@@ -21,11 +21,25 @@ from typing import Any
 
 from kitaru_nb.artifacts.kinds import by_reference
 
-__all__ = ["beside", "make_instance", "reduce_instance", "set_state", "share_state", "shares_dict"]
+__all__ = [
+    "beside",
+    "dicts_are_given",
+    "make_instance",
+    "reduce_instance",
+    "set_state",
+    "share_state",
+    "shares_dict",
+]
 
 
 class _Beside(threading.local):
     dicts: frozenset[int] = frozenset()
+
+
+class _Given:
+    """Whether code of the notebook has given an object another one's ``__dict__``, from outside its class."""
+
+    dicts = False
 
 
 _beside = _Beside()
@@ -78,8 +92,14 @@ def set_state(obj: Any, state: Any) -> None:
         object.__setattr__(obj, name, value)
 
 
+def dicts_are_given() -> None:
+    """From now on any two instances of the notebook's classes may have one ``__dict__``."""
+    _Given.dicts = True
+
+
 def share_state(obj: Any, state: dict[str, Any]) -> None:
     """Let an instance have `state` itself as its ``__dict__``, as others may."""
+    dicts_are_given()
     object.__setattr__(obj, "__dict__", state)
 
 
@@ -117,7 +137,9 @@ def _is_shared(obj: object, cls: type) -> bool:
 
 
 def shares_dict(cls: type) -> bool:
-    """Whether a method of a notebook class sets ``self.__dict__``."""
+    """Whether a method of a notebook class sets ``self.__dict__``, or code outside of it may have."""
+    if _Given.dicts and cls.__dictoffset__ and not by_reference(cls):
+        return True
     known = _shares.get(id(cls))
     if known is None or known[0]() is not cls:
         found = any("__dict__" in _attributes_set(function) for function in _functions(cls))

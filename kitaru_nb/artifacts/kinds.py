@@ -26,8 +26,9 @@ __all__ = [
     "is_immutable_atom",
     "is_imported",
     "kind_name",
+    "may_be_of_process",
     "module_constant",
-    "process_generator",
+    "process_object",
 ]
 
 ATOMS: frozenset[type] = frozenset(
@@ -162,15 +163,27 @@ def module_constant(obj: object) -> tuple[str, str] | None:
     return None
 
 
-_GENERATORS = (("random", "_inst"), ("numpy.random.mtrand", "_rand"))
+_OF_PROCESS: dict[str, tuple[tuple[str, str], ...]] = {
+    "Random": (("random", "_inst"),),
+    "RandomState": (("numpy.random.mtrand", "_rand"),),
+    "_Environ": (("os", "environ"), ("os", "environb")),
+    "RcParams": (("matplotlib", "rcParams"),),
+}
 
 
-def process_generator(obj: object) -> tuple[str, str] | None:
-    """Module and name of `obj` where it is the generator that the functions of `random` or numpy draw from.
+def may_be_of_process(cls: type) -> bool:
+    """Whether objects of `cls` are asked whether they are a `process_object`."""
+    return cls.__name__ in _OF_PROCESS
 
-    ``from random import choice`` is a method of it. Its state is the process's, not that of who holds it.
+
+def process_object(obj: object) -> tuple[str, str] | None:
+    """Module and name of `obj` where it is a part of the process that a name may be bound to, too.
+
+    That is the generator that the functions of `random` or numpy draw from (``from random import
+    choice`` is a method of it), the environment (``from os import environ``) and the options of
+    matplotlib. What it holds is the process's, not that of who has it.
     """
-    for module, name in _GENERATORS:
+    for module, name in _OF_PROCESS.get(type(obj).__name__, ()):
         if module in sys.modules and getattr(sys.modules[module], name, None) is obj:
             return module, name
     return None

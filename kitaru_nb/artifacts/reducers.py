@@ -60,8 +60,9 @@ from kitaru_nb.artifacts.kinds import (
     is_immutable_atom,
     is_imported,
     kind_name,
+    may_be_of_process,
     module_constant,
-    process_generator,
+    process_object,
 )
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.observers import with_observers
@@ -169,6 +170,7 @@ def is_plain_instance(cls: type) -> bool:
         and cls.__itemsize__ == 0
         and not issubclass(cls, (list, dict, set, frozenset, BaseException, *_BROKEN, *RUNTIME, io.IOBase))
         and not is_shared(cls)
+        and not may_be_of_process(cls)
         and not is_client(cls)
         and not keeps_cookies(cls)
         and cls not in cloudpickle.Pickler.dispatch_table
@@ -296,9 +298,9 @@ def _reduce_by_role(obj: Any) -> Any:
 
 
 def _reduce_of_process(obj: Any, cls: type) -> Any:
-    generator = process_generator(obj)
-    if generator is not None:
-        return attribute_of, generator
+    place = process_object(obj)
+    if place is not None:
+        return attribute_of, place
     if isinstance(obj, RUNTIME):
         return reduce_runtime(obj)
     if is_shared(cls):

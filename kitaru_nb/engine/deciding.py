@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kitaru_nb.analysis.code_names import may_read
-from kitaru_nb.analysis.outline import SETS_ATTRIBUTE, outline_of
+from kitaru_nb.analysis.outline import SETS_ATTRIBUTE, by_module, gives_dicts, outline_of
+from kitaru_nb.artifacts.instances import dicts_are_given
 from kitaru_nb.artifacts.kinds import answers
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.asked import libraries_named, parts_asked, runs_programs, variables_asked
@@ -352,11 +353,20 @@ class Decider:
         for source in self._plain:
             self._watch(source, late=True)
         self._plain.clear()
-        self._process.watch(self._namespace.live, cell.outline.targets, late=has_run)
+        targets = cell.outline.targets
+        if gives_dicts(cell.tree, cell.outline.words):
+            dicts_are_given()
+        if not has_run:  # what it imports itself may be loaded already
+            self._process.watch({}, by_module(cell.tree, targets))
+        self._process.watch(self._namespace.live, targets, late=has_run)
 
     def _watch(self, source: str, *, late: bool) -> None:
         with suppress(SyntaxError, ValueError):  # magics: nothing to see in their text
-            self._process.watch(self._namespace.live, outline_of(ast.parse(source)).targets, late=late)
+            tree = ast.parse(source)
+            outline = outline_of(tree)
+            if gives_dicts(tree, outline.words):
+                dicts_are_given()
+            self._process.watch(self._namespace.live, outline.targets, late=late)
 
     def _find(self, pending: Pending, execution: ExecutionId) -> list[Checkpoint]:
         if opaque_read(pending.needs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kitaru_nb.engine.cell import Cell
@@ -96,9 +96,13 @@ class Failures:
         _refuse_mixed(pending, failure.after, since, now)
         others = {name for names in since.groups for name in names} | since.deleted
         assert pending.shadow is not None  # only such failures are added
+        process = self._process.snapshot()
         pending.shadow.undo()
         undone = self._namespace.observe()
-        left = _not_back(pending.before, failure.after, undone, others)
+        left: list[Sequence[str]] = [
+            *((place,) for place in self._not_back_in_modules(failure, process)),
+            *_not_back(pending.before, failure.after, undone, others),
+        ]
         if exactly and not left:
             more = changes(pending.before, undone)
             left = [*more.groups, *((name,) for name in more.deleted)]
@@ -108,6 +112,12 @@ class Failures:
             message = f"`{pending.name}` failed half-way after changing {listed}, which cannot be put back"
             raise ConflictError(message, kind="half-done", hint="%rewind --keep, or %resume --at CHECKPOINT")
         self._undo_process(failure)
+
+    def _not_back_in_modules(self, failure: _Failure, now: ProcessState) -> list[str]:
+        """Variables of the project's modules that the failure changed and that do not hold what they held."""
+        failed, live = failure.process.get("attributes", {}), now.get("attributes", {})
+        changed = {place: held for place, held in failed.items() if live.get(place) == held}
+        return self._process.not_back(self._process.completed(failure.pending.process), changed)
 
     def _undo_process(self, failure: _Failure) -> None:
         now = self._process.snapshot()

@@ -228,7 +228,7 @@ class Line:
             return None
         if not is_immutable_atom(result):  # equal numbers are one object, whatever they are called
             for name in sorted(pending.needs.touched):
-                if self._namespace.live.get(name) is result:
+                if self._namespace.live.get(name) is result and self._namespace.is_users(name, result):
                     return f"name:{name}"
         with judging(self.trial):
             digest = write_value(self._engine, self._namespace, "_", result, written)

@@ -55,13 +55,14 @@ class Namespace:
         self._same: dict[Digest, Digest] = {}
         self._aside: dict[str, tuple[object, object]] = {}
         self.seals = Seals(live)
-        self._look = Look(live, self._is_users, self._digest, self._seen)
+        self._look = Look(live, self.is_users, self._digest, self._seen)
 
     def visible(self) -> dict[str, object]:
         """The user's own names and values."""
-        return {name: value for name, value in list(self.live.items()) if self._is_users(name, value)}
+        return {name: value for name, value in list(self.live.items()) if self.is_users(name, value)}
 
-    def _is_users(self, name: str, value: object) -> bool:
+    def is_users(self, name: str, value: object) -> bool:
+        """Whether a name that holds `value` is the user's own: `_` is the interpreter's."""
         if (name[:1] == "_" or name in _FIXED) and (name in OF_MODULES or _INTERPRETER.fullmatch(name)):
             return False
         return not self.hidden(name, value)
@@ -108,7 +109,7 @@ class Namespace:
         for name, value in self._seen().items():
             alone = {name: value}
             try:
-                Look(self.live, self._is_users, self.digest, alone.copy).state()
+                Look(self.live, self.is_users, self.digest, alone.copy).state()
             except Exception as error:  # noqa: BLE001 - whatever the value's class raises
                 self._aside[name] = value, unseen(value, error)
                 found = True

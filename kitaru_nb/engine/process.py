@@ -24,6 +24,7 @@ from typing import Any
 
 from kitaru_nb.analysis.outline import BY_MODULE
 from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom, opaque_in
+from kitaru_nb.artifacts.kinds import is_imported
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.secret_rules import is_secret_name
 from kitaru_nb.engine.glance import Glance
@@ -313,6 +314,25 @@ class Process:
             if path in self._set_unseen or attributes[path] != self._watched.get(_place(path))
         )
 
+    def not_back(self, before: ProcessState, changed: Mapping[str, Held]) -> list[str]:
+        """Variables of the project's modules that were `changed` in place and are not as `before` again.
+
+        Asked when all that can be undone is, but for what was put in an object's place.
+        """
+        found = []
+        for place, held in changed.items():
+            owner, name = _place(place)
+            was = before.get("attributes", {}).get(place)
+            if owner.partition("|")[0] not in self.variables.modules or was is None or was == held:
+                continue
+            now = self._now(owner, name, None)
+            content = getattr(was, "content", None)
+            if held.value is was.value and (
+                type(held.value) is Unkept or getattr(now, "content", None) != content
+            ):
+                found.append(place.replace("|", ".").replace(":", "."))
+        return found
+
     def go_back(self, state: Mapping[str, Any]) -> list[str]:
         """Put everything back that cells have set and that `state` does not name, as it was found.
 
@@ -549,8 +569,8 @@ def _owner(value: object, path: tuple[str, ...]) -> str | None:
     """``module`` or ``module|Class`` for a module or importable class that a dotted name leads to."""
     for name in path:
         value = vars(value).get(name) if isinstance(value, ModuleType | type) else None
-    if isinstance(value, ModuleType):
-        return value.__name__ if sys.modules.get(value.__name__) is value else None
+    if isinstance(value, ModuleType):  # one that was made by hand is a value of the notebook's
+        return value.__name__ if is_imported(value) else None
     if isinstance(value, type) and value.__module__ != "__main__" and value.__module__ in sys.modules:
         return f"{value.__module__}|{value.__qualname__}"
     return None

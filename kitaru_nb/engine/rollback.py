@@ -10,8 +10,10 @@ user changed in between is theirs and is left alone.
 from __future__ import annotations
 
 import collections
+import copy
 import functools
 import gc
+import itertools
 import operator
 import random
 import sys
@@ -26,7 +28,7 @@ from typing import Any
 
 import xxhash
 
-from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported
+from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported, process_object
 from kitaru_nb.artifacts.tensors import is_tensor, parts_of
 from kitaru_nb.engine import frame_kinds
 from kitaru_nb.engine.tensor_kinds import bytes_of, copy_of, put_back, same_as_copy
@@ -70,6 +72,7 @@ class Shadow:
         whole: Whether everything could be copied.
         shows: Whether the step may look into the memory of frames through something else.
         beside: The same of other namespaces, such as those of the project's modules and classes.
+        settled: Whether the step has failed, and what it did is noted.
     """
 
     live: MutableMapping[str, Any]
@@ -78,11 +81,14 @@ class Shadow:
     whole: bool = True
     shows: bool = False
     beside: list[Shadow] = field(default_factory=list)
+    settled: bool = False
     _dying: dict[str, weakref.ref[Any]] = field(default_factory=dict)
     _bound: dict[str, object] = field(default_factory=dict)
     _known: frozenset[str] = frozenset()
+    _counters: dict[str, tuple[object, object]] = field(default_factory=dict)
     _last_words: bool = False  # the death of something that is reached runs code of the notebook
     _copied: int = 0
+    _abstract: list[Any] = field(default_factory=list)
     _kept: list[tuple[Any, Kind, Any]] = field(default_factory=list)
     _left: list[tuple[Any, Kind, Any, Any]] = field(default_factory=list)
     _rebound: dict[str, tuple[object, object]] = field(default_factory=dict)
@@ -108,7 +114,27 @@ class Shadow:
             level = self._copy(_new(level, seen))
         for other in self.beside:
             other.take()
+            other.keep_counters()
             self.whole = self.whole and other.whole
+
+    def keep_counters(self) -> None:
+        """Copy the counters (``itertools.count``) that are bound here: one cannot be set back itself.
+
+        A module's makes numbers for what its classes make; the variable gets the copy then.
+        """
+        held = ((name, value) for name, value in self._bound.items() if type(value) is itertools.count)
+        self._counters = {name: (value, copy.copy(value)) for name, value in held}
+
+    def take_beside(self, spaces: Iterable[tuple[MutableMapping[str, Any], Iterable[str]]]) -> None:
+        """Copy what is there now in more namespaces, which the running step has made."""
+        known = {id(each.live) for each in self.beside}
+        for live, names in () if self.settled else spaces:
+            if id(live) not in known:
+                other = Shadow(live, names, shows=self.shows)
+                with suppress(Exception):  # a foreign object may raise anything
+                    other.take()
+                    other.keep_counters()
+                    self.beside.append(other)
 
     def _copy(self, level: list[Any]) -> list[Any]:
         """Keep a copy of each object of a level; what lies inside them comes back."""
@@ -133,6 +159,10 @@ class Shadow:
             if self._copied > COPIED_BYTES:
                 self.whole = False
                 return
+        if kind is _CLASS and "_abc_impl" in vars(obj):
+            self._abstract.append(obj)
+        if kind is _FRAME or kind is _ELEMENTS:
+            self._kept += [(axis, _AXIS, _AXIS.copy(axis)) for axis in obj._mgr.axes]  # noqa: SLF001
         self._kept.append((obj, kind, kind.copy(obj)))
 
     def holds(self, name: str) -> bool:
@@ -164,6 +194,7 @@ class Shadow:
 
     def settle(self) -> None:
         """The step has failed: note what it did, so that later changes can be told from it."""
+        self.settled = True
         for name, reference in self._dying.items():
             held = reference()
             if held is None:
@@ -184,16 +215,23 @@ class Shadow:
             before, now = self._bound.get(name, _ABSENT), self.live.get(name, _ABSENT)
             if before is not now:
                 self._rebound[name] = (before, now)
+        for name, (counter, as_before) in self._counters.items():
+            if self.live.get(name) is counter and repr(counter) != repr(as_before):
+                self._rebound[name] = (as_before, counter)
         self._bound = {}  # the rest may die
 
     def undo(self) -> None:
         """Give everything back what it held, except what was changed since the failure."""
         for other in self.beside:
             other.undo()
-        for obj, kind, before, left in self._left:
-            if kind.same(obj, left):
-                kind.put(obj, before)
-                self._undone.append((obj, kind, left))
+        # Told of all before any is put back: arrays may look into the same memory.
+        as_left = [
+            (obj, kind, before, left) for obj, kind, before, left in self._left if kind.same(obj, left)
+        ]
+        for obj, kind, before, left in as_left:
+            kind.put(obj, before)
+            self._undone.append((obj, kind, left))
+        self._forget_kinds()
         for name, (before, left) in self._rebound.items():
             if self.live.get(name, _ABSENT) is left:
                 self._bind(name, before)
@@ -205,9 +243,18 @@ class Shadow:
             other.redo()
         for obj, kind, left in self._undone:
             kind.put(obj, left)
+        self._forget_kinds()
         for name, left in self._unbound.items():
             self._bind(name, left)
         self._undone, self._unbound = [], {}
+
+    def _forget_kinds(self) -> None:
+        """What abstract classes remember of who is one of theirs, they find out anew.
+
+        A no of theirs that is put back counts as one of now.
+        """
+        for cls in self._abstract:
+            cls._abc_caches_clear()
 
     def _bind(self, name: str, value: object) -> None:
         if value is _ABSENT:
@@ -287,6 +334,8 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return None if type(obj) is not types.ModuleType or is_imported(obj) else [vars(obj)]
     if type(obj) is functools.partial:  # asked for its `__dict__` it would get one, and pickle otherwise
         return [part for part in obj.__reduce__()[2] if part is not None]
+    if process_object(obj) is not None or _is_of_the_front_end(obj):
+        return None  # undone with the process, and not at all
     if _is_array(obj):
         return [*(obj.ravel().tolist() if obj.dtype == object else ()), obj.base]
     if _is_frame(obj):
@@ -295,6 +344,17 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return [*parts_of(obj).values()]
     own = getattr(obj, "__dict__", None) if not isinstance(obj, dict) else None
     return gc.get_referents(obj) if not isinstance(own, dict) else [own, type(obj), *_slots(obj).values()]
+
+
+def _is_of_the_front_end(obj: Any) -> bool:
+    """Whether it is a stream to the front end, or a part of the shell: a thread leads to both.
+
+    They go on while a cell runs, and are nothing that it holds.
+    """
+    home = str(type(obj).__module__).partition(".")[0]
+    if home == "IPython":
+        return any(base.__name__ == "Configurable" for base in type(obj).__mro__)
+    return home == "ipykernel" or obj is sys.stdout or obj is sys.stderr
 
 
 def _parts_of_function(function: Any) -> list[Any]:
@@ -416,10 +476,12 @@ def _put_array(array: Any, before: tuple[Any, Any]) -> None:
     if array.shape != copy.shape or array.dtype != copy.dtype:
         array.__setstate__((1, copy.shape, copy.dtype, copy.flags.fnc, copy.tobytes("A")))
         return
-    writeable = array.flags.writeable
+    if array.flags.writeable:  # which cannot be said again of every view
+        array[...] = copy
+        return
     array.flags.writeable = True
     array[...] = copy
-    array.flags.writeable = writeable
+    array.flags.writeable = False
 
 
 def _frame_parts(frame: Any) -> list[Any]:
@@ -433,6 +495,19 @@ def _same_frame(frame: Any, before: tuple[Any, list[Any]]) -> bool:
 
 def _put_frame(frame: Any, before: tuple[Any, list[Any]]) -> None:
     frame._mgr = before[0].copy(deep=False)._mgr  # noqa: SLF001 - the same object gets its old content
+    frame._mgr.axes = before[1][: frame.ndim]  # noqa: SLF001 - these very ones, which a name may hold
+
+
+def _axis_names(axis: Any) -> list[Any]:
+    return [*axis.names]
+
+
+def _same_names(axis: Any, before: list[Any]) -> bool:
+    return _same_length(_axis_names(axis), before)
+
+
+def _put_names(axis: Any, before: list[Any]) -> None:
+    axis.names = before
 
 
 def _function_state(function: Any) -> tuple[Any, ...]:
@@ -531,6 +606,7 @@ def _same_misses(function: Any, before: int) -> bool:
 _ARRAY = Kind(lambda array: (array.copy(order="K"), _fingerprint(array)), _same_array, _put_array)
 _OBJECTS = Kind(lambda array: (array.copy(order="K"), None), _same_objects, _put_array)
 _FRAME = Kind(lambda frame: (frame.copy(deep=False), _frame_parts(frame)), _same_frame, _put_frame)
+_AXIS = Kind(_axis_names, _same_names, _put_names)
 _ELEMENTS = Kind(frame_kinds.elements_of, frame_kinds.same_elements, frame_kinds.put_back)
 _TENSOR = Kind(copy_of, same_as_copy, lambda tensor, before: put_back(tensor, before[0]))
 _CLASS = Kind(_class_state, _same_class, _put_class)

@@ -72,6 +72,7 @@ from kitaru_nb.engine.steps import Given, Pending, Restore, Run
 from kitaru_nb.engine.stops import PASSED
 from kitaru_nb.engine.suspensions import note_suspended
 from kitaru_nb.engine.touched import Touched
+from kitaru_nb.engine.variables import shadowed_in
 from kitaru_nb.errors import ConflictError, DivergenceError, KitaruError, NotFoundError, Suspended
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft, Group
 from kitaru_nb.model.event import Event
@@ -468,6 +469,8 @@ class Session:
             shadow.take()
         except Exception:  # noqa: BLE001 - a foreign object may raise anything; the step runs all the same
             return None
+        # How a module stands that the step loads itself is how it stood before.
+        self._process.variables.told = lambda module: shadow.take_beside(shadowed_in(module))
         return shadow
 
     def commit(self, run: Run, outcome: Outcome) -> Checkpoint:
@@ -576,6 +579,7 @@ class Session:
     def fail(self, run: Run, error: BaseException, outcome: Outcome) -> None:
         """Record that a step raised or was interrupted. Nothing of it can be restored."""
         observe.stop()
+        self.saw_imports()
         self._deaths.end()
         self._live.forget()
         self.failures.add(run.pending, count=outcome.execution_count)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from importlib.abc import MetaPathFinder
@@ -29,7 +29,7 @@ from kitaru_nb.engine.holders import held_by, holders_of, is_project_code, is_pr
 from kitaru_nb.engine.observe import reading, state_of
 from kitaru_nb.model.artifact import Digest
 
-__all__ = ["CODE", "Imported", "Unkept", "Variables", "files_read_by"]
+__all__ = ["CODE", "Imported", "Unkept", "Variables", "files_read_by", "shadowed_in"]
 
 _DATA = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 _MACHINERY = frozenset(
@@ -111,15 +111,17 @@ class Variables:
     Attributes:
         modules: Names of the project's modules that are loaded.
         names: Those of the notebook. Its functions are read as what has them as globals.
+        told: Is told of each module of the project right after its code has run.
     """
 
     def __init__(self) -> None:
         self.modules: AbstractSet[str] = frozenset()
         self._imported: dict[str, tuple[ModuleType, _Known]] = {}
         self._changed: set[tuple[str, str]] = set()
-        self._finder = _Finder(self._note)
+        self._finder = _Finder(self._has_run)
         self._lost: dict[tuple[str, str], tuple[Unkept, Digest]] = {}
         self.names: dict[str, Any] = {}
+        self.told: Callable[[ModuleType], None] = _nobody
 
     def install(self) -> None:
         """Note from now on how imports leave the variables of modules that are not installed packages."""
@@ -232,12 +234,12 @@ class Variables:
         """
         for module in sorted(self.modules & modules):
             found = sys.modules.get(module)
-            if type(found) is not ModuleType:
-                continue
-            for _, holder in holders_of(found):
-                variables = variables_in(holder)
-                if variables is not None:
-                    yield variables, [name for name, value in held_by(holder) if _is_data(name, value)]
+            if type(found) is ModuleType:
+                yield from shadowed_in(found)
+
+    def _has_run(self, module: ModuleType) -> None:
+        self._note(module)
+        self.told(module)
 
     def _note(self, module: ModuleType) -> tuple[ModuleType, _Known]:
         noted: _Known = {
@@ -275,6 +277,18 @@ class Variables:
         """What a variable holds; None where that cannot be read, as of a connection."""
         digest, is_kept = self._seen(value)
         return digest if is_kept else None
+
+
+def shadowed_in(module: ModuleType) -> Iterator[tuple[MutableMapping[str, Any], list[str]]]:
+    """The variables of one module of the project, as `Variables.shadowed` gives them."""
+    for _, holder in holders_of(module):
+        variables = variables_in(holder)
+        if variables is not None:
+            yield variables, [name for name, value in held_by(holder) if _is_data(name, value)]
+
+
+def _nobody(_module: ModuleType) -> None:
+    """Nobody wants to be told."""
 
 
 def _held(module: ModuleType) -> Iterator[tuple[str, str, object, bool]]:

@@ -404,6 +404,18 @@ def test_resume_puts_the_history_of_results_back(place: Path) -> None:
     assert seen.result == "(42, True, True, 42)"
 
 
+def test_the_result_of_a_cell_that_read_the_last_one_comes_back(place: Path) -> None:
+    with start(place) as first:
+        first.run("%%checkpoint a\n[1]", cell="a")
+        first.run("%%checkpoint b\n_ + [2]", cell="b")
+        first.kill()
+    with start(place) as second:
+        second.run("%resume")
+        seen = second.run("_, __, Out[3]")
+
+    assert seen.result == "([1, 2], [1], [1, 2])"
+
+
 @pytest.mark.further
 def test_after_a_resume_no_cell_takes_the_number_of_a_result_that_is_back(place: Path) -> None:
     with start(place) as first:

@@ -533,6 +533,47 @@ def test_a_failed_cell_leaves_environment_and_import_path_to_its_next_run_as_the
         assert kernel.run("found").result == "(True, False, False, True)"
 
 
+def test_a_failed_cell_leaves_modules_to_its_next_run_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = {
+        "load": "import helper\na = helper.Node()",
+        "use": "b = helper.Node(); c = helper.draw()",
+        "patch": "import textwrap\nown = textwrap.shorten\ntextwrap.shorten = lambda *a: own(*a) + '!'\nd = textwrap.shorten('x', 5)",
+    }
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "helper.py").write_text(
+        "import itertools, random\nids, log, chance = itertools.count(), [], random.Random(1)\n"
+        "def draw(): return chance.random()\n"
+        "class Node:\n    made = {}\n"
+        "    def __init__(s): s.id = next(ids); log.append(s.id); Node.made[s.id] = s"
+    )
+
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        for cell, source in cells.items():
+            assert _run(kernel, cell, source + "\n1 / 0").ename == "ZeroDivisionError"
+            assert _run(kernel, cell, source).ok
+        found = kernel.run("(a.id, b.id, helper.log, list(helper.Node.made), d)").result
+        drawn = kernel.run("import random\nc == random.Random(1).random()").result
+
+    assert (found, drawn) == ("(0, 1, [0, 1], [0, 1], 'x!')", "True")
+
+
+def test_a_failed_cell_is_refused_where_a_variable_of_a_module_cannot_be_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "lines.py").write_text("rows = iter([1, 2, 3])")
+
+    with _kernel(tmp_path, monkeypatch, "1") as kernel:
+        _run(kernel, "load", "import lines")
+        _run(kernel, "step", "row = next(lines.rows)\n1 / 0")
+        again = _run(kernel, "step", "row = next(lines.rows)")
+
+    assert again.ename == "ConflictError"
+    assert "`lines.rows`" in again.evalue
+
+
 @pytest.mark.further
 def test_who_draws_from_the_generators_of_the_process_goes_on_doing_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

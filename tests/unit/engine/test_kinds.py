@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from kitaru_nb.artifacts.marker import is_marker
+from kitaru_nb.errors import ConflictError
 from tests.unit.engine.kernel import RESTORED, Start, run_source
 
 # name: cells, divided by lines of dashes; then the expression
@@ -264,6 +265,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "attribute dict": ("class A(dict):\n    def __init__(s, **k): super().__init__(**k); s.__dict__ = s\na = A(x=[1])\n---\na.y = 2", "a['y'], a.x is a['x'], vars(a) is a"),
     "__new__ that counts": ("made = []\nclass C:\n    def __new__(c): made.append(c.__name__); return super().__new__(c)\nc = C()", "made, type(c) is C"),
     "borg": ("class B:\n    shared = {}\n    def __init__(s): s.__dict__ = s.shared\na = B()\n---\nb = B()\n---\na.x = 1", "b.x, vars(a) is vars(b) is B.shared"),
+    "__dict__ of another": ("class A: pass\na = A(); b = A(); a.x = [1]\nb.__dict__ = a.__dict__\n---\nb.y = 2", "a.y, b.x is a.x, vars(a) is vars(b)"),
     "__getattr__": ("class P:\n    def __init__(s): s.d = {'x': 1}\n    def __getattr__(s, n):\n        try: return s.__dict__['d'][n]\n        except KeyError: raise AttributeError(n)\np = P()", "p.x, hasattr(p, 'y')"),
     "__getattr__ that recurses": ("class P:\n    def __init__(s, o): s.o = o\n    def __getattr__(s, n): return getattr(s.o, n)\np = P([1])", "p.copy()"),
     "__setattr__ that refuses": ("class F:\n    def __init__(s): object.__setattr__(s, 'x', [1])\n    def __setattr__(s, n, v): raise AttributeError(n)\nf = F()\ny = f.x", "f.x is y"),
@@ -358,6 +360,8 @@ ROWS: dict[str, tuple[str, str]] = {
     # process
     "module": ("import json, os.path as p\nimport xml.etree.ElementTree as E", "json.dumps(1), p.join('a', 'b'), E.__name__"),
     "module made by hand": ("import types\nm = types.ModuleType('m')\nm.x = [1]\ny = m.x", "m.x, m.__name__"),
+    "module that is taken out again": ("import sys, types\nm = types.ModuleType('kinds_made'); sys.modules['kinds_made'] = m; m.x = [1]\n---\ndel sys.modules['kinds_made']\n---\ny = m.x", "m.x is y, m.x"),
+    "environment": ("from os import environ\nd = {'env': environ}\ndef get(k, env=environ): return env.get(k)\n---\nx = get('HOME')", "environ is __import__('os').environ is d['env'] is get.__defaults__[0]"),
     "logger": ("import logging\nlog = logging.getLogger('my.kind')\nlog.setLevel(10)", "log is logging.getLogger('my.kind'), log.level"),
     "lock": ("import threading\nl = threading.Lock()\nr = threading.RLock()\nd = {'l': l}", "d['l'] is l, l.acquire(), r.acquire()"),
     "queue": ("import queue\nq = queue.Queue()\n---\nq.put([1])", "q.get_nowait(), q.empty()"),
@@ -427,6 +431,7 @@ PANDAS: dict[str, tuple[str, str]] = {
     "MultiIndex": ("i = pd.MultiIndex.from_product([['a', 'b'], [1, 2]], names=['x', 'y'])\ns = pd.Series(range(4), index=i)", "s.index.names, s.loc['b', 2]"),
     "groupby": ("df = pd.DataFrame({'k': [1, 1, 2], 'v': [1, 2, 3]})\ng = df.groupby('k')", "g.v.sum().to_dict()"),
     "pd.NA": ("a = [pd.NA, pd.NaT]", "a[0] is pd.NA, a[1] is pd.NaT"),
+    "index of a frame": ("df = pd.DataFrame({'a': [1, 2]})\ni = df.index; c = df.columns\n---\ns = pd.Series([3, 4], index=i)\n---\ni.name = 'row'; c.name = 'column'", "df.index is i, s.index is i, df.columns is c, (setattr(i, 'name', 'x'), df.index.name, s.index.name)"),
     "objects in a frame": ("l = [1]\ndf = pd.DataFrame({'o': [l, l]})\n---\nl.append(2)", "df.o[0] is l, df.o[0] is df.o[1]"),
     "subclass with metadata": ("class F(pd.DataFrame):\n    _metadata = ['note']\n    @property\n    def _constructor(s): return F\nf = F({'a': [1]})\nf.note = [3]", "type(f) is F, f.note, type(f.head()) is F"),
 }  # fmt: skip
@@ -500,6 +505,40 @@ def test_a_value_comes_back_as_an_uninterrupted_run_has_it(
     again = start()
     assert again.cells(*cells) == [RESTORED] * len(cells)
     assert probe(expression, again.live) == expected
+
+
+# Nothing can set these back: the cell is refused, and says so.
+_NOT_UNDONE = frozenset(
+    {"array.array", "ctypes array", "bound method of a builtin", "metaclass with registry", "observer"}
+    | {"metaclass __call__ singleton", "ABC registry", "range iterator", "list iterator", "dict iterator"}
+    | {"enumerate and zip", "iterators that share", "map and filter", "itertools", "itertools of more"}
+    | {"callable iterator", "BytesIO", "StringIO", "numpy void scalar"}
+)
+
+
+@pytest.mark.further
+@pytest.mark.parametrize(("cells", "expression"), every_row())
+def test_each_cell_fails_once_and_the_end_is_that_of_an_uninterrupted_run(
+    start: Start, request: pytest.FixtureRequest, cells: list[str], expression: str
+) -> None:
+    row = request.node.callspec.id
+    if any(cell.startswith("del sys.modules") for cell in cells):
+        pytest.skip("what a cell takes out of `sys.modules` stays out")
+    expected = uninterrupted(cells, expression)
+    kernel = start()
+    refused: list[str] = []
+
+    for step, cell in enumerate(cells):
+        with pytest.raises(ZeroDivisionError):
+            kernel.cell(f"{cell}\n1 / 0", step=f"c{step}")
+        try:
+            kernel.cell(cell, step=f"c{step}")
+        except ConflictError as error:
+            refused.append(error.kind)
+            break
+
+    assert refused == (["half-done"] if row in _NOT_UNDONE else [])
+    assert refused or probe(expression, kernel.live) == expected
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,26 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "x.loc[0] = x[1]",
         "x.loc[1] = x[0]; x.name = 'n'; x.loc[0] = pd.NaT",
     ),
+    "part of an array, and the array": (
+        "import numpy as np\ny = np.zeros(4); x = y[::2]",
+        "x[0] = 1; y[1] = 2",
+        "x[0] = 3; y[1] = 4",
+    ),
+    "array, and a part of it": (
+        "import numpy as np\nx = np.zeros(4); y = x[::2]",
+        "y[0] = 1; x[1] = 2",
+        "y[0] = 3; x[1] = 4",
+    ),
+    "index of a frame that a name holds": (
+        "import pandas as pd\nx = pd.DataFrame({'a': [1]}); y = x.columns",
+        "x['b'] = 2; x.index.name = 'row'; y.name = 'column'",
+        "x['c'] = 2; x.index.name = 'other'; y.name = 'other'",
+    ),
+    "names of an index": (
+        "import pandas as pd\nx = pd.DataFrame({'a': [1]})",
+        "x.index.name = 'row'; x.columns.name = 'column'",
+        "x.index.name = 'other'; x.columns.name = 'other'",
+    ),
     "attributes of a frame": (
         "import pandas as pd\nx = pd.DataFrame({'a': [1]})",
         "x.attrs['k'] = [2]",
@@ -391,3 +411,33 @@ def test_what_belongs_to_a_library_has_no_content_of_its_own() -> None:
     assert kind_of(5) is None
     assert kind_of(object()) is None
     assert kind_of(pd.Series([1])) is not None
+
+
+def test_an_abstract_class_knows_its_own_when_a_step_that_asked_it_was_undone() -> None:
+    live: dict[str, Any] = {"__name__": "__main__"}
+    exec("import abc\nclass A(abc.ABC): pass\n@A.register\nclass V: pass", live)
+    shadow = Shadow(live, list(live))
+    shadow.take()
+    exec("isinstance(V(), A)", live)
+    shadow.settle()
+
+    shadow.undo()
+
+    assert isinstance(live["V"](), live["A"])
+
+
+def test_what_a_thread_leads_to_in_the_front_end_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream:
+        lines = 0
+
+    stream = Stream()
+    monkeypatch.setattr("sys.stderr", stream)
+    live: dict[str, Any] = {"__name__": "__main__", "held": [stream]}
+    shadow = Shadow(live, list(live))
+    shadow.take()
+    stream.lines = 5
+    shadow.settle()
+
+    shadow.undo()
+
+    assert stream.lines == 5
