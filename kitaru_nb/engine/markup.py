@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Collection, Sequence
 
-__all__ = ["bars", "block", "strong", "table", "text"]
+__all__ = ["bars", "block", "seen", "strong", "table", "text"]
 
 _FONT = "font-family:var(--jp-ui-font-family,inherit);font-size:var(--jp-ui-font-size1,13px);line-height:1.5"
 _COLOUR = "color:var(--jp-ui-font-color1,inherit)"
@@ -29,10 +29,14 @@ _BAR = "var(--jp-brand-color1,#1976d2)"
 _WIDTH, _HEIGHT, _STEP = 240, 12, 20  # of a bar, and from one to the next, in pixels
 
 
+def seen(value: str) -> str:
+    """`value` with what nobody sees in it written out: with it, words may read as other words."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in value)
+
+
 def text(value: str) -> str:
     """`value` as text in HTML, also inside an attribute."""
-    seen = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in value)
-    return html.escape(seen, quote=True)
+    return html.escape(seen(value), quote=True)
 
 
 def strong(value: str) -> str:

@@ -7,9 +7,10 @@ nested data from the stream. All else is named and not shown.
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,10 +112,12 @@ def plain_value(engine: Engine, found: Found) -> object:
 def _of_value(value: object) -> Preview:
     match value:
         case Opaque(name=name):
-            return Preview("opaque", {"type": name or None})
+            return Preview("opaque", {"type": _made_by(name) or None})
         case str():
-            cut = value[:_TEXT]
-            return Preview("text", {"type": "str", "length": len(value), "preview": cut})
+            told = {"type": "str", "length": len(value), "preview": value[:_TEXT]}
+            if len(value) > _TEXT:
+                told["left_out"] = [f"the first {_TEXT:,} of {len(value):,} characters"]
+            return Preview("text", told)
         case bytes() | bytearray():
             media = next((m for start, m in _PICTURES.items() if value.startswith(start)), None)
             told = {"type": type(value).__name__, "length": len(value)}
@@ -125,6 +128,8 @@ def _of_value(value: object) -> Preview:
     told = {"type": type(value).__name__, "preview": document.of(value), "whole": document.whole}
     if isinstance(value, dict | list | tuple | set | frozenset):
         told["length"] = len(value)
+    if not document.whole:
+        told["left_out"] = ["only its beginning is shown"]
     return Preview("json", told)
 
 
@@ -156,14 +161,18 @@ class _Document:
             return list(self._items(value, depth + 1))
         if isinstance(value, bytes | bytearray):
             return f"<{len(value)} bytes>"
-        return f"<{value.name if isinstance(value, Opaque) else type(value).__name__}>"
+        return f"<{_made_by(value.name) if isinstance(value, Opaque) else type(value).__name__}>"
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        texts = {key for key in value if isinstance(key, str)}
         found: dict[str, Any] = {}
         for key, item in value.items():
             if not self.whole:
                 break
-            found[key if isinstance(key, str) else str(self.of(key, depth))] = self.of(item, depth)
+            name = key if isinstance(key, str) else str(self.of(key, depth))
+            if not isinstance(key, str) and (name in texts or name in found):
+                name = _unlike(f"{name} ({type(key).__name__})", texts | found.keys())
+            found[name] = self.of(item, depth)
         return found
 
     def _items(self, value: Iterable[Any], depth: int) -> Iterator[Any]:
@@ -171,6 +180,19 @@ class _Document:
             if not self.whole:
                 return
             yield self.of(item, depth)
+
+
+def _unlike(name: str, taken: Container[str]) -> str:
+    """`name`, with a number where it is taken: 1 and "1" are two keys in Python, and one in JSON."""
+    numbered = (f"{name} {number}" for number in itertools.count(2))
+    return name if name not in taken else next(each for each in numbered if each not in taken)
+
+
+def _made_by(name: str) -> str:
+    """What is called `name` in a stream, as whoever made the value knows it."""
+    if name.startswith("kitaru_nb.artifacts."):
+        return "numpy.ndarray" if name.endswith((".make_array", ".make_subclass")) else ""
+    return name
 
 
 def _number(value: Any) -> Any:
@@ -189,10 +211,20 @@ def _of_node(tree: Tree, notes: list[str]) -> Preview:
         return Preview("array", {**_array(root), **fields}, tree)
     kind = _mapping(root.attrs.get("kitaru-nb")).get("type")
     if root.attrs.get("encoding-type") == _TABLE:
+        fields = _with_columns_left_out(root, fields)
         return Preview("table", {"type": kind, **_table(root), **fields}, tree)
     members = {name: _member(node) for name, node in root.members.items()}
     told = kind or root.attrs.get("encoding-type")
     return Preview("group", {"type": told, "members": members, **fields}, tree)
+
+
+def _with_columns_left_out(root: GroupNode, fields: dict[str, Any]) -> dict[str, Any]:
+    """`fields`, and why there are columns of the table that its arrays do not hold."""
+    ours = _mapping(root.attrs.get("kitaru-nb"))
+    labels = _mapping(ours.get("labels"))
+    gone = _mapping(ours.get("left-out"))
+    told = [f"the column `{labels.get(name, name)}` is not shown: {why}" for name, why in gone.items()]
+    return {**fields, "left_out": [*told, *fields.get("left_out", [])]} if told else fields
 
 
 def _array(node: ArrayNode) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -27,6 +28,18 @@ _BINS = 20
 _PIXELS = 256
 _TEXT = 2000  # characters of one string
 _NUMBERS = "biuf"
+_NOT_A_TIME = -(1 << 63)
+_FAR = 100_000  # periods from 1970 on that are named; of days those of 273 years
+_NANOSECONDS = {
+    "W": 604_800 * 10**9,
+    "D": 86_400 * 10**9,
+    "h": 3600 * 10**9,
+    "m": 60 * 10**9,
+    "s": 10**9,
+    "ms": 10**6,
+    "us": 1000,
+    "ns": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +62,12 @@ def values_of(tree: Tree, path: str, cut: Cut) -> dict[str, Any]:
     starts, stops = _bounds(shape, cut, most=_VALUES)
     stops = _affordable(node, starts, stops)
     part = array[tuple(map(slice, starts, stops))] if shape else array[()]
+    marks = node.document.get("attributes") or {}
     return {
         "shape": list(shape),
         "start": list(starts),
         "stop": list(stops),
-        "values": _json(part),
+        "values": _marked(_json(part), marks),
         "whole": all(not a for a in starts) and stops == shape,
     }
 
@@ -75,6 +89,11 @@ def rows_of(tree: Tree, cut: Cut, columns: Sequence[str] = ()) -> dict[str, Any]
         raise UsageError(message, kind="unknown-path", hint=", ".join(known[:8]))
     most = min(_ROWS, max(1, _VALUES // max(1, len(chosen))))
     found = {name: _column(tree, name, root.members[name], cut, most) for name in chosen}
+    ours = root.attrs.get("kitaru-nb")
+    dtypes = ours.get("dtypes") if isinstance(ours, Mapping) else None
+    for name, part in found.items():
+        if isinstance(dtypes, Mapping) and (each := _time_of_day(dtypes.get(name))) is not None:
+            part["values"] = [None if n is None else clock(int(n) * each) for n in part["values"]]
     first = next(iter(found.values()), {"start": [0], "stop": [0], "shape": [0]})
     return {
         "rows": first["shape"][0],
@@ -88,6 +107,7 @@ def rows_of(tree: Tree, cut: Cut, columns: Sequence[str] = ()) -> dict[str, Any]
 def statistics_of(tree: Tree, path: str) -> dict[str, Any]:
     """Smallest, largest, mean, spread, gaps and a histogram of an array of numbers.
 
+    Of whole numbers the smallest and largest are exact, as text where JavaScript could not hold them.
     Of an array that is too large to be read for this, of chunks spread evenly over it; then
     ``sampled`` is true.
 
@@ -147,7 +167,8 @@ class _Sums:
 
     def __init__(self) -> None:
         self._count = self._gaps = self._infinite = 0
-        self._least, self._most = math.inf, -math.inf
+        self._least: int | float = math.inf
+        self._most: int | float = -math.inf
         self._sum = self._squares = 0.0
 
     def add(self, part: Any, np: Any) -> None:
@@ -157,8 +178,9 @@ class _Sums:
         self._gaps += int(np.isnan(numbers).sum())
         self._infinite += int(np.isinf(numbers).sum())
         if len(finite):
-            self._least = min(self._least, float(finite.min()))
-            self._most = max(self._most, float(finite.max()))
+            exact = part if part.dtype.kind in "biu" else finite
+            self._least = min(self._least, exact.min().item())
+            self._most = max(self._most, exact.max().item())
             with np.errstate(over="ignore"):
                 self._sum += float(finite.sum())
                 self._squares += float((finite * finite).sum())
@@ -173,8 +195,8 @@ class _Sums:
             "count": self._count,
             "nan": self._gaps,
             "infinite": self._infinite,
-            "min": _finite(self._least),
-            "max": _finite(self._most),
+            "min": _bound(self._least),
+            "max": _bound(self._most),
             "mean": None if mean is None else _finite(mean),
             "std": spread,
         }
@@ -295,18 +317,71 @@ def _json(part: Any) -> Any:
     import numpy as np  # noqa: PLC0415 - as above
 
     array = np.asarray(part)
-    if array.dtype.kind in "mM":
-        return _nested(np.datetime_as_string(array) if array.dtype.kind == "M" else array.astype("i8"))
-    return _nested(array)
+    if array.dtype.kind == "M":
+        return _each(np.datetime_as_string(array).tolist(), _plain)
+    if array.dtype.kind == "m":
+        unit, count = np.datetime_data(array.dtype)
+        return _each(array.astype("i8").tolist(), lambda number: _length(number, unit, count))
+    return _each(array.tolist(), _plain)
 
 
-def _nested(array: Any) -> Any:
-    found = array.tolist()
-    return [_nested_list(each) for each in found] if isinstance(found, list) else _plain(found)
+def _each(value: Any, told: Callable[[Any], Any]) -> Any:
+    """What `told` makes of each value in nested lists."""
+    return [_each(item, told) for item in value] if isinstance(value, list) else told(value)
 
 
-def _nested_list(value: Any) -> Any:
-    return [_nested_list(each) for each in value] if isinstance(value, list) else _plain(value)
+def _marked(values: Any, marks: Mapping[str, Any]) -> Any:
+    """Moments with a time zone as those of UTC that they are stored as, and periods as their names."""
+    if marks.get("timezone") is not None:
+        return _each(values, lambda text: f"{text}Z" if isinstance(text, str) and text != "NaT" else text)
+    period = marks.get("period")
+    if isinstance(period, str):
+        return _each(values, lambda number: _period(number, period))
+    return values
+
+
+def _period(number: Any, kind: str) -> Any:
+    """The period with this number, such as ``2020-01``; with its kind where only pandas knows its name."""
+    if number is None or int(number) == _NOT_A_TIME:
+        return None if number is None else "NaT"
+    match = re.fullmatch(r"period\[(?:(M|D)|([YA]-DEC)|(Q-DEC))\]", kind)
+    if match is None or abs(int(number)) > _FAR:
+        return f"{number} of {kind}"
+    if match[1]:
+        import numpy as np  # noqa: PLC0415 - as above
+
+        return str(np.datetime64(int(number), match[1]))  # type: ignore[arg-type] # a unit
+    if match[2]:
+        return str(1970 + int(number))
+    year, quarter = divmod(int(number), 4)
+    return f"{1970 + year}Q{quarter + 1}"
+
+
+def _length(number: int, unit: str, count: int) -> str:
+    """A length of time, such as ``2 d 03:00:00``; in its unit where that is no fixed length."""
+    if number == _NOT_A_TIME:
+        return "NaT"
+    each = _NANOSECONDS.get(unit)
+    if each is None:
+        return f"{number * count} {unit}"
+    days, rest = divmod(abs(number) * count * each, _NANOSECONDS["D"])
+    sign = "-" if number < 0 else ""
+    return f"{sign}{days} d {clock(rest)}" if days else f"{sign}{clock(rest)}"
+
+
+def clock(nanoseconds: int) -> str:
+    """Hours, minutes and seconds, and what of a second there is."""
+    seconds, rest = divmod(nanoseconds, _NANOSECONDS["s"])
+    text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{text}.{rest:09}".rstrip("0") if rest else text
+
+
+def _time_of_day(dtype: object) -> int | None:
+    """How many nanoseconds one is in a column of times of day; None for any other column."""
+    if dtype == "Time":
+        return 1
+    match = re.match(r"time(?:32|64)\[(s|ms|us|ns)\]", dtype) if isinstance(dtype, str) else None
+    return None if match is None else _NANOSECONDS[match[1]]
 
 
 def _plain(value: Any) -> Any:
@@ -318,7 +393,13 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else str(value)
     if isinstance(value, bytes):
         return value.hex()
-    return str(value)[:_TEXT]
+    text = str(value)
+    return text if len(text) <= _TEXT else f"{text[:_TEXT]}… ({len(text):,} characters)"
+
+
+def _bound(value: float) -> int | float | str | None:
+    """The smallest or largest value; None where there is none."""
+    return _plain(value) if isinstance(value, int) and not isinstance(value, bool) else _finite(value)
 
 
 def _finite(value: float) -> float | None:

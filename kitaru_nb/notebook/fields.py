@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from kitaru_nb.engine.markup import seen
+
 __all__ = ["Field", "Kind", "answer_of", "fields_of", "is_yes_or_no", "problems_at"]
 
 _DEEPEST = 4  # objects inside objects that are drawn as fields; deeper ones are typed as JSON
@@ -66,10 +68,10 @@ class Field:
         return {
             "pointer": self.pointer,
             "kind": self.kind.value,
-            "label": self.label,
-            "hint": self.hint,
+            "label": seen(self.label),
+            "hint": seen(self.hint),
             "required": self.required,
-            "options": [each if isinstance(each, str) else _json(each) for each in self.options],
+            "options": [seen(each) if isinstance(each, str) else _json(each) for each in self.options],
             "typed": self.typed,
         }
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kitaru_nb.engine.markup import seen
 from kitaru_nb.model.wait import Wait
 from kitaru_nb.notebook import widget_files
 from kitaru_nb.notebook.answering import Answering, Reply, told
@@ -51,14 +52,15 @@ class WaitWidget(StateWidget):
         asked = self._answering.wait
         fields = [field.drawn() for field in self._answering.fields]
         errors: Mapping[str, str] = reply.errors or {}
+        ended = None if reply.wait is None else told(reply.wait, asked.binding)
         return {
-            "question": asked.question,
+            "question": seen(asked.question),
             "choice": is_yes_or_no(asked.schema),
             "fields": fields,
-            "note": _note(asked),
-            "errors": dict(errors),
-            "problem": reply.problem,
-            "ended": None if reply.wait is None else told(reply.wait, asked.binding),
+            "note": seen(_note(asked)),
+            "errors": {pointer: seen(message) for pointer, message in errors.items()},
+            "problem": seen(reply.problem),
+            "ended": ended and {name: seen(words) for name, words in ended.items()},
         }
 
 

@@ -45,6 +45,7 @@ _THREADS = 4
 _SHOWN = 60
 _OTHERS = ("token", "_xsrf", "_")  # who asks, and what keeps a browser from remembering; so do bare numbers
 _ANONYMOUS = 32  # hexadecimal digits: what Jupyter calls somebody whom no identity provider knows
+_MADE_UP = "Anonymous "  # what it shows of them begins like this
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -76,11 +77,21 @@ class Service:
 
 
 def name_of(user: User) -> str:
-    """Whom the record names: what the identity provider shows, and its own name for them where it has one."""
-    shown = user.display_name or user.name or user.username
-    known = user.username
-    anonymous = len(known) == _ANONYMOUS and all(c in "0123456789abcdef" for c in known)
+    """Whom the record names: what the identity provider shows, and its own name for them where it has one.
+
+    People may choose what is shown of them, also those whom no provider knows: only the name that
+    Jupyter has made up for these stands alone.
+    """
+    shown = _in_line(user.display_name or user.name or user.username)
+    known = _in_line(user.username)
+    numbered = len(known) == _ANONYMOUS and all(c in "0123456789abcdef" for c in known)
+    anonymous = numbered and shown.startswith(_MADE_UP)
     return shown if anonymous or known == shown else f"{shown} ({known})"
+
+
+def _in_line(name: str) -> str:
+    """`name` in one line, with nothing in it that is not seen."""
+    return " ".join("".join(char if char.isprintable() else " " for char in name).split())
 
 
 class KitaruHandler(APIHandler):
@@ -245,7 +256,10 @@ class KitaruHandler(APIHandler):
             UsageError: kind ``bad-body``.
         """
         try:
-            found = json.loads(self.request.body.decode("utf-8"), parse_constant=_refuse)
+            text = self.request.body.decode("utf-8")
+            found = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
+        except UsageError:
+            raise
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
@@ -317,3 +331,18 @@ _STATUS: dict[type[KitaruError], int] = {
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity are no JSON
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, unless it says two things under one name: readers differ in which of them counts.
+
+    Raises:
+        UsageError: kind ``bad-body``.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            message = f"the request names `{name[:_SHOWN]}` twice"
+            raise UsageError(message, kind="bad-body", hint="each name once")
+        found[name] = value
+    return found

@@ -8,6 +8,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import type { JSONObject, JSONValue } from '@lumino/coreutils';
 import { messageOf } from './format';
+import { parsed as read, written } from './json';
 
 export type ExecutionStatus = 'running' | 'waiting' | 'completed' | 'failed' | 'interrupted' | 'cancelled';
 export type CellStatus = 'fresh' | 'stale' | 'restored' | 'running' | 'failed' | 'waiting';
@@ -188,8 +189,10 @@ export interface IPicture {
 export interface IStatistics {
   readonly count: number;
   readonly nan: number;
-  readonly min: number | null;
-  readonly max: number | null;
+  readonly infinite: number;
+  /** Of whole numbers exactly, as text where JavaScript has no number for it. */
+  readonly min: number | string | null;
+  readonly max: number | string | null;
   readonly mean: number | null;
   readonly std: number | null;
   readonly sampled: boolean;
@@ -370,7 +373,7 @@ export class Api implements IApi {
   }
 
   private _post<T>(path: string, body: object): Promise<T> {
-    return this._request<T>(this._url(path), { method: 'POST', body: JSON.stringify(body) });
+    return this._request<T>(this._url(path), { method: 'POST', body: written(body) });
   }
 
   private async _request<T>(url: string, init: RequestInit): Promise<T> {
@@ -395,7 +398,7 @@ export class Api implements IApi {
 /** JSON, or null for a proxy's or Jupyter's own page: the status says then what there is to say. */
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return read(text);
   } catch {
     return null;
   }

@@ -11,7 +11,30 @@ export function messageOf(error: unknown): string {
 
 /** What an execution is called where there is little room. */
 export function titleOf(execution: IExecution): string {
-  return execution.notebook?.split('/').pop() ?? execution.flow?.split(':').pop() ?? execution.id;
+  return visible(execution.notebook?.split('/').pop() ?? execution.flow?.split(':').pop() ?? execution.id);
+}
+
+/**
+ * What turns the direction of writing, and what has no width or form: control characters, tags, fillers.
+ *
+ * Joiners and marks that scripts and emoji are written with are not among them; of tags, those of a
+ * flag are not.
+ */
+const UNSEEN =
+  /\u{1f3f4}[\u{e0020}-\u{e007e}]+\u{e007f}|[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u034f\u115f\u1160\u180e\u200b\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+
+/** `text` with what nobody sees in it written out, such as `‹U+202E›`: with it words read as other words. */
+export function visible(text: string): string {
+  return text.replace(UNSEEN, found =>
+    found.length > 2 ? found : `‹U+${found.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}›`
+  );
+}
+
+const ESCAPES = /\u001b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g;
+
+/** What a terminal shows of `text`, without its colours and links. */
+export function uncoloured(text: string): string {
+  return visible(text.replace(ESCAPES, ''));
 }
 
 /** ``0.8 s``, ``12 s``, ``3 min 12 s``, ``2 h 05 min``; empty where it is not known. */
@@ -29,6 +52,12 @@ export function duration(seconds: number | null | undefined): string {
   }
   const hours = Math.floor(minutes / 60);
   return hours ? `${hours} h ${two(minutes % 60)} min` : `${minutes} min ${two(rest)} s`;
+}
+
+/** How long something stays so: in days where that is long. */
+export function span(seconds: number, trans: Words): string {
+  const days = Math.floor(seconds / 86400);
+  return days >= 2 ? trans._n('%1 day', '%1 days', days) : duration(seconds);
 }
 
 /** What a restored step has saved: time and money, where it is worth a word. */

@@ -3,7 +3,7 @@ import * as React from 'react';
 import { Button } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ApiError } from './api';
-import { joined } from './format';
+import { joined, uncoloured } from './format';
 
 export interface IProblemProps {
   trans: TranslationBundle;
@@ -15,8 +15,8 @@ export interface IProblemProps {
 export function Problem({ trans, error, text, onRetry }: IProblemProps): JSX.Element {
   return (
     <div className="jp-kitaru-Problem" role="alert">
-      <div>{text ?? (error ? whatOf(error, trans) : '')}</div>
-      {error && hintOf(error, trans) && <div className="jp-kitaru-dim">{hintOf(error, trans)}</div>}
+      <div>{uncoloured(text ?? (error ? whatOf(error, trans) : ''))}</div>
+      {error && hintOf(error, trans) && <div className="jp-kitaru-dim">{uncoloured(hintOf(error, trans))}</div>}
       {onRetry && (
         <Button className="jp-mod-styled" onClick={onRetry}>
           {trans.__('Try again')}
@@ -28,7 +28,7 @@ export function Problem({ trans, error, text, onRetry }: IProblemProps): JSX.Ele
 
 /** The same in one line. */
 export function wordsOf(error: ApiError, trans: TranslationBundle): string {
-  return joined(whatOf(error, trans), hintOf(error, trans));
+  return uncoloured(joined(whatOf(error, trans), hintOf(error, trans)));
 }
 
 function whatOf(error: ApiError, trans: TranslationBundle): string {

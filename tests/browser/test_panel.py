@@ -73,6 +73,22 @@ def test_a_table_is_shown_row_by_row(lab: Site, context: BrowserContext) -> None
     expect(panel.get_by_role("row").last).to_contain_text("15")
 
 
+def test_columns_of_a_table_stay_apart_and_in_their_order(lab: Site, context: BrowserContext) -> None:
+    make = "%%checkpoint make\nimport pandas as pd\n"
+    make += "table = pd.DataFrame([[1, 2, 3, 4]], columns=['10', '2', '2', ''], index=['r1'])"
+    notebook = lab.open(context, lab.write("columns.ipynb", LOAD, make))
+    notebook.run_all()
+    notebook.has_run(1)
+    panel = panel_of(notebook)
+    panel.locator('.jp-kitaru-Row[aria-label*="columns.ipynb"]').click()
+    panel.locator(".jp-kitaru-Step-head", has_text="make").click()
+
+    panel.locator(".jp-kitaru-Artifact-head", has_text="table").click()
+
+    expect(panel.get_by_role("columnheader")).to_have_text(["", "10", "2", "2", ""])
+    expect(panel.get_by_role("cell")).to_have_text(["r1", "1", "2", "3", "4"])
+
+
 def test_a_run_that_a_terminal_approved_goes_on_and_the_panel_says_who_it_was(
     lab: Site, context: BrowserContext
 ) -> None:

@@ -275,6 +275,25 @@ def test_a_hostile_output_cannot_put_its_words_over_a_wait(lab: Site, context: B
     lab.cli("approve", str(wait["address"]))  # the server is everybody's: nothing is left in its inbox
 
 
+def test_a_large_number_is_shown_typed_and_returned_to_the_last_digit(
+    lab: Site, context: BrowserContext
+) -> None:
+    schema = "{'type': 'object', 'properties': {'to': {'type': 'integer', 'default': 9007199254740993}, "
+    schema += "'more': {'type': 'array', 'items': {'type': 'integer'}}}}"
+    ask = f"paid = kt.wait('Pay \\u202e001$?', {schema}, show={{'account': 9007199254740993}})"
+    notebook = waiting(lab, context, "large", f"{ask}; print(paid)")
+    form = notebook.card(2)
+
+    expect(form).to_contain_text(re.compile(r"Pay .U\+202E.001\$\?"))
+    expect(form.locator("dd")).to_have_text("9007199254740993")
+    expect(form.get_by_label("to")).to_have_value("9007199254740993")
+    form.get_by_role("button", name="Add one").click()
+    form.get_by_role("spinbutton", name="Number 1").fill("9007199254740995")
+    form.get_by_role("button", name="Send answer").click()
+
+    expect(notebook.output(2)).to_contain_text("{'to': 9007199254740993, 'more': [9007199254740995]}")
+
+
 def test_a_figure_that_is_to_be_approved_is_drawn_in_its_form(lab: Site, context: BrowserContext) -> None:
     draw = "from PIL import Image\npicture = Image.new('RGB', (40, 30), 'teal')"
     ask = "ok = kt.wait('Publish it?', show=picture); print('said', ok)"

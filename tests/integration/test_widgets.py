@@ -187,6 +187,25 @@ def test_what_is_no_answer_is_said_at_its_field_and_leaves_no_trace(kernel: Kern
     assert kernel.run(ask, cell="b").stdout == "Refund(amount=25, tags=['a'], tier='high')\n"
 
 
+def test_what_nobody_sees_is_written_out_in_a_form(kernel: Kernel) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"to": {"title": "T\u202eo", "description": "b\u200by", "enum": ["ana\u2066"]}},
+    }
+    ask = f"got = kt.wait('Pay \\u202e001$?', {schema!r}, name='pay')"
+    model = model_of(kernel.run(ask, cell="b"))
+
+    drawn = state(kernel, model, {"kind": "look"})
+
+    assert drawn["question"] == "Pay \\u202e001$?"
+    (field,) = drawn["fields"]
+    assert (field["label"], field["hint"], field["options"]) == (
+        "T\\u202eo",
+        "b\\u200by",
+        ["ana\\u2066"],
+    )
+
+
 @pytest.mark.parametrize("kind", ["answer", further("look")])
 def test_a_late_form_says_who_was_first(kernel: Kernel, tmp_path: Path, kind: str) -> None:
     model = model_of(kernel.run(ASK, cell="b"))

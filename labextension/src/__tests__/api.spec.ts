@@ -29,6 +29,16 @@ test('an answer is sent as JSON, with what it holds for', async () => {
   expect(await request.json()).toEqual({ answer: { amount: 1 }, binding: 'b' });
 });
 
+test('large whole numbers come and go to the letter', async () => {
+  const { api, fetch } = served(200, '{"show": {"account": 9007199254740993}}');
+
+  const found = await api.wait('ex_1/a');
+  await api.answer('ex_1/a', (found.show as any).account);
+
+  expect((found.show as any).account).toBe(9007199254740993n);
+  expect(await (fetch.mock.calls[1][0] as Request).text()).toBe('{"answer":9007199254740993}');
+});
+
 test('what is not asked for is not in the query', async () => {
   const { api, fetch } = served(200, '{"executions": [], "more": false}');
 

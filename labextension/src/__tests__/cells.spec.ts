@@ -107,9 +107,11 @@ test('only the line that marks a cell is one', () => {
   expect(markOf('%%checkpoint?')).toBeNull();
 });
 
-test('a replay’s values are JSON where they can be, and expressions where not', () => {
+test('a replay’s values are read by Python as they were typed', () => {
   const rows = [
-    { name: 'lr', value: '0.1' },
+    { name: 'lr', value: '1.0' },
+    { name: 'account', value: '9007199254740993' },
+    { name: 'on', value: 'true' },
     { name: 'name', value: '"a"' },
     { name: 'pair', value: '(1, 2)' },
     { name: 'table', value: '{"a": 1}' },
@@ -119,7 +121,14 @@ test('a replay’s values are JSON where they can be, and expressions where not'
 
   expect(requestOf('train', rows)).toEqual({
     from: 'train',
-    inputs: { lr: 0.1, name: 'a', pair: { expr: '(1, 2)' }, table: { expr: '{"a": 1}' } }
+    inputs: {
+      lr: { expr: '1.0' },
+      account: { expr: '9007199254740993' },
+      on: true,
+      name: 'a',
+      pair: { expr: '(1, 2)' },
+      table: { expr: '{"a": 1}' }
+    }
   });
 });
 

@@ -62,6 +62,81 @@ test('every field of a form has a label of its own, and sends its default', asyn
   await waitFor(() => expect(onAnswer).toHaveBeenCalledWith({ amount: 25, tier: 'low', mail: true }, undefined));
 });
 
+const LARGE: any = 9007199254740993n;
+
+test('what is to be approved is shown to the last digit', () => {
+  const show: any = { account: LARGE };
+  const { container } = render(<WaitCard wait={wait({ show })} trans={trans} onAnswer={vi.fn()} />);
+
+  expect(container.querySelector('dd')!.textContent).toBe('9007199254740993');
+});
+
+test.each([[{ id: LARGE, of: [1] }], [[{ id: LARGE }, { id: 1 }]], [[LARGE]]])('so it is in data of any form', show => {
+  const { container } = render(<WaitCard wait={wait({ show: show as any })} trans={trans} onAnswer={vi.fn()} />);
+
+  expect(container.querySelector('.jp-kitaru-Show')!.textContent).toContain('9007199254740993');
+});
+
+test('a large number is a default, a choice and an answer to the last digit', async () => {
+  const onAnswer = vi.fn(async () => undefined);
+  const properties = {
+    preset: { type: 'integer', title: 'Preset', default: LARGE },
+    chosen: { type: 'integer', enum: [LARGE, 9007199254740992, 5], title: 'Chosen' },
+    typed: { type: 'integer', title: 'Typed' }
+  };
+  render(<WaitCard wait={wait({ schema: { type: 'object', properties } })} trans={trans} onAnswer={onAnswer} />);
+  const chosen = screen.getByLabelText(/Chosen/) as HTMLSelectElement;
+
+  expect(screen.getByLabelText('Preset')).toHaveProperty('value', '9007199254740993');
+  expect([...chosen.options].map(option => option.text)).toContain('9007199254740993');
+  fireEvent.change(chosen, { target: { value: [...chosen.options].find(option => option.text === '9007199254740993')!.value } });
+  fireEvent.change(screen.getByLabelText(/Typed/), { target: { value: '9007199254740995' } });
+  fireEvent.click(screen.getByText('Send answer'));
+
+  const sent = { preset: LARGE, chosen: LARGE, typed: 9007199254740995n };
+  await waitFor(() => expect(onAnswer).toHaveBeenCalledWith(sent, undefined));
+});
+
+test('a list is put together entry by entry, and names of one’s own are typed', async () => {
+  const onAnswer = vi.fn(async () => undefined);
+  const properties = {
+    tags: { type: 'array', items: { type: 'string' }, title: 'Tags', default: [] },
+    sizes: { type: 'object', additionalProperties: { type: 'integer' }, title: 'Sizes' }
+  };
+  render(<WaitCard wait={wait({ schema: { type: 'object', properties } })} trans={trans} onAnswer={onAnswer} />);
+  const tags = screen.getByRole('group', { name: 'Tags' });
+
+  fireEvent.click(within(tags).getByText('Add one'));
+  fireEvent.click(within(tags).getByText('Add one'));
+  fireEvent.change(within(tags).getByLabelText('Number 1'), { target: { value: 'kept' } });
+  fireEvent.click(within(tags).getByLabelText('Remove number 2'));
+  fireEvent.click(screen.getByText('Add another name'));
+  fireEvent.blur(screen.getByLabelText(/^Name of/), { target: { value: 'small' } });
+  fireEvent.change(screen.getByLabelText('small'), { target: { value: '3' } });
+  fireEvent.click(screen.getByText('Send answer'));
+
+  await waitFor(() => expect(onAnswer).toHaveBeenCalledWith({ tags: ['kept'], sizes: { small: 3 } }, undefined));
+});
+
+test('what nobody sees is written out where something is approved', () => {
+  const show = '--- a\n+++ b\n+if \u202eadmin\u2066:';
+  const { container } = render(<WaitCard wait={wait({ question: 'Pay \u202e001$?', show })} trans={trans} onAnswer={vi.fn()} />);
+
+  expect(container.textContent).not.toMatch(/[\u202e\u2066]/);
+  expect(screen.getByText('Pay ‹U+202E›001$?')).toBeTruthy();
+  expect(container.textContent).toContain('+if ‹U+202E›admin‹U+2066›:');
+});
+
+test('a checkpoint that failed says why', async () => {
+  const outputs = [{ output_type: 'error', ename: 'ValueError', evalue: '\u001b[31mno\u001b[0m such file', traceback: [] }];
+  const server = api({ outputs: async () => ({ checkpoint: 'load', outputs, ended: true }) });
+  render(<Timeline api={server} execution="ex" checkpoints={[checkpoint('load', { status: 'failed' })]} trans={trans} />);
+
+  fireEvent.click(screen.getByRole('button', { name: /load/ }));
+
+  expect(await screen.findByText('ValueError: no such file')).toBeTruthy();
+});
+
 test('what the server says of a field stands at it', async () => {
   const onAnswer = vi.fn(async () => {
     throw new ApiError('no', 422, 'invalid-answer', '', { '/amount': '40 is too much' });
@@ -235,10 +310,12 @@ test('a replay is asked for with what was changed, and then compared', async () 
   expect(value.getAttribute('placeholder')).toBe('0.25');
   expect(screen.queryByLabelText('Value of math')).toBeNull();
   fireEvent.change(value, { target: { value: '0.5' } });
+  fireEvent.click(screen.getByText('Change another name'));
+  expect(server.replay).not.toHaveBeenCalled();
   fireEvent.click(screen.getByRole('button', { name: 'Replay' }));
   fireEvent.click(await screen.findByText('Compare with the original'));
 
-  expect(server.replay).toHaveBeenCalledWith('ex_1', { from: 'train', inputs: { lr: 0.5 } });
+  expect(server.replay).toHaveBeenCalledWith('ex_1', { from: 'train', inputs: { lr: { expr: '0.5' } } });
   expect(actions.compare).toHaveBeenCalledWith('ex_1', 'ex_2');
 });
 

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import type { IExecution, IExecutionQuery } from '../api';
-import { refOf, tableOf, viewsOf } from '../executions/artifact';
+import { numbersOf, refOf, tableOf, viewsOf } from '../executions/artifact';
 import { ExecutionsModel } from '../executions/model';
 import { bars, line, number } from '../executions/plot';
 import { lengthOf } from '../executions/row';
@@ -238,10 +238,32 @@ test.each([
 test('columns are turned into rows, under the names that people know', () => {
   const rows = { rows: 9, start: 0, stop: 2, index: 'i', columns: { i: [0, 1], c0: ['a', null] } };
 
-  expect(tableOf(rows, { columns: [{ path: 'c0', name: 'City', dtype: 'str' }] })).toEqual([
-    { '': 0, City: 'a' },
-    { '': 1, City: null }
-  ]);
+  expect(tableOf(rows, { columns: [{ path: 'c0', name: 'City', dtype: 'str' }] })).toEqual({
+    columns: ['', 'City'],
+    rows: [
+      [0, 'a'],
+      [1, null]
+    ]
+  });
+});
+
+test('columns of one name, of numbers and of none stay apart and in their order', () => {
+  const columns = { '10': [1], '2': [2], member_2: [3], member_3: [4], _index: ['r1'] };
+  const rows = { rows: 1, start: 0, stop: 1, index: '_index', columns };
+  const named = [
+    { path: '10', name: '10', dtype: 'int64' },
+    { path: '2', name: '2', dtype: 'int64' },
+    { path: 'member_2', name: '2', dtype: 'int64' },
+    { path: 'member_3', name: '', dtype: 'int64' }
+  ];
+
+  expect(tableOf(rows, { columns: named })).toEqual({ columns: ['', '10', '2', '2', ''], rows: [['r1', 1, 2, 3, 4]] });
+});
+
+test('large numbers and truth values are points of a line, too', () => {
+  const values = ['9007199254740993', 'nan', true, 2];
+
+  expect(numbersOf({ shape: [4], values, whole: true })).toEqual([9007199254740992, NaN, 1, 2]);
 });
 
 test('a plot leaves a gap where there is no number', () => {
@@ -250,7 +272,15 @@ test('a plot leaves a gap where there is no number', () => {
     { x: 0.5, y: 5, width: 9, height: 5 },
     { x: 10.5, y: 0, width: 9, height: 10 }
   ]);
-  expect([number(1.23456789), number(null)]).toEqual(['1.2346', '–']);
+  expect([1.23456789, null, 123457, 123456.78, 0.000012345678, 1.5e20, '9007199254740993'].map(number)).toEqual([
+    '1.2346',
+    '–',
+    '123457',
+    '123456.8',
+    '0.000012346',
+    '1.5000e+20',
+    '9007199254740993'
+  ]);
 });
 
 test('an execution is called by its notebook or flow, and one that runs is as long as it has run', () => {

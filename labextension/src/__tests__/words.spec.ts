@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { wordsOfAnswer } from '../executions/detail';
-import { age, ago, clock, cost, day, duration, joined, saving, size } from '../format';
+import { age, ago, clock, cost, day, duration, joined, saving, size, span, uncoloured, visible } from '../format';
 import { ApiError, IExecutionQuery } from '../api';
 import { servedPath, servedPaths } from '../paths';
 import { api, execution, trans } from './fakes';
@@ -103,4 +103,28 @@ test('what has just happened is just now, and a moment that stays on the page is
   ]);
   expect(clock('2026-03-03T09:05:00', new Date(now))).toMatch(/0?9.05/);
   expect(clock('2026-03-01T09:05:00', new Date(now))).toContain('2026');
+});
+
+test.each([
+  ['Pay \u202e001$ yap\u202c', 'Pay ‹U+202E›001$ yap‹U+202C›'],
+  ['ad\u200bmin\u00ad\u2066', 'ad‹U+200B›min‹U+00AD›‹U+2066›'],
+  ['do\u{e0041}\u{e0042}', 'do‹U+E0041›‹U+E0042›'],
+  ['\u001b[31mred', '‹U+001B›[31mred'],
+  ['tab\there\r\nline', 'tab\there\r\nline'],
+  ['שלום \u200f(1)', 'שלום \u200f(1)'],
+  ['می\u200cخواهم 👩\u200d🔬 ❤\ufe0f', 'می\u200cخواهم 👩\u200d🔬 ❤\ufe0f'],
+  ['🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}', '🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}'],
+  ['half \ud800', 'half \ud800']
+])('what nobody sees in %j is written out, what scripts need is not', (text, shown) => {
+  expect(visible(text)).toBe(shown);
+});
+
+test('colours and links of a terminal are left out', () => {
+  const link = '\u001b]8;;http://evil.example\u0007here\u001b]8;;\u0007';
+
+  expect(uncoloured(`\u001b[38;5;28;01mraise\u001b[39m ${link}`)).toBe('raise here');
+});
+
+test('a long time is told in days', () => {
+  expect([90, 7500, 86400 * 2.5, 86400 * 300].map(seconds => span(seconds, trans))).toEqual(['1 min 30 s', '2 h 05 min', '2 days', '300 days']);
 });

@@ -3,7 +3,7 @@ import { ReactWidget } from '@jupyterlab/apputils';
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { BadgeStatus, ICell } from '../api';
-import { clock, cost, duration, joined, moment, saving } from '../format';
+import { clock, cost, duration, joined, moment, saving, uncoloured } from '../format';
 import { StatusMark, wordOf } from '../status';
 import type { Turn } from './running';
 
@@ -68,13 +68,14 @@ export class Badge extends ReactWidget {
     }
     const { status, cell } = badge;
     const trans = this._trans;
-    const why = joined(cell?.why, moment(cell?.started_at));
+    const said = uncoloured(cell?.why ?? '');
+    const why = joined(said, moment(cell?.started_at));
     return (
       <span className="jp-kitaru-Badge-line" data-status={status} title={why} tabIndex={-1}>
         <StatusMark status={status} />
         <span className="jp-kitaru-Badge-status">{wordOf(status, trans)}</span>
         <span className="jp-kitaru-Badge-figures">{figuresOf(badge, trans)}</span>
-        {(status === 'stale' || status === 'failed') && <span className="jp-kitaru-Badge-why">{cell?.why}</span>}
+        {(status === 'stale' || status === 'failed') && <span className="jp-kitaru-Badge-why">{said}</span>}
       </span>
     );
   }

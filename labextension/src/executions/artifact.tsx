@@ -3,9 +3,9 @@ import * as React from 'react';
 import type { JSONObject, JSONValue } from '@lumino/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { IApi, IArtifact, IDescription, IPicture, IRows, IStatistics, IValues, asApiError } from '../api';
-import { joined, size } from '../format';
+import { joined, size, visible } from '../format';
 import { Problem } from '../problem';
-import { Show } from '../waits/show';
+import { Grid, IGrid, Show } from '../waits/show';
 import { bars, line, number } from './plot';
 
 const ROWS = 10;
@@ -28,7 +28,7 @@ export function Artifact({ api, artifact, trans }: IArtifactProps): JSX.Element 
         disabled={artifact.removed !== undefined}
         onClick={() => setOpen(!open)}
       >
-        <span className="jp-kitaru-Artifact-name">{artifact.names.join(', ')}</span>
+        <span className="jp-kitaru-Artifact-name">{visible(artifact.names.join(', '))}</span>
         <span className="jp-kitaru-dim">
           {artifact.removed ? trans.__('removed to save space') : size(artifact.bytes)}
         </span>
@@ -44,7 +44,7 @@ export function refOf(artifact: IArtifact, name: string): string {
 }
 
 /** What `ask` gives, its failure, or neither yet. */
-function useAsked<T>(ask: () => Promise<T>, key: string): { value?: T; error?: unknown; retry: () => void } {
+export function useAsked<T>(ask: () => Promise<T>, key: string): { value?: T; error?: unknown; retry: () => void } {
   const [found, setFound] = React.useState<{ value?: T; error?: unknown }>({});
   const [turn, setTurn] = React.useState(0);
   React.useEffect(() => {
@@ -72,11 +72,11 @@ function Preview({ api, reference, trans }: { api: IApi; reference: string; tran
   const name = reference.split('/').pop() ?? reference;
   return (
     <figure className="jp-kitaru-Preview" aria-label={name}>
-      <figcaption className="jp-kitaru-dim">{joined(name, wordsOf(value))}</figcaption>
+      <figcaption className="jp-kitaru-dim">{visible(joined(name, wordsOf(value)))}</figcaption>
       <Body api={api} value={value} trans={trans} />
       {value.left_out?.map(why => (
         <div key={why} className="jp-kitaru-dim">
-          {why}
+          {visible(why)}
         </div>
       ))}
     </figure>
@@ -99,7 +99,7 @@ function Body({ api, value, trans }: IBodyProps): JSX.Element {
     case 'json':
       return <Show value={value.preview as JSONValue} />;
     case 'image':
-      return <Picture media={value.media!} data={value.data!} alt={value.names.join(', ')} />;
+      return <Picture media={value.media!} data={value.data!} alt={visible(value.names.join(', '))} trans={trans} />;
     case 'table':
       return <Rows api={api} value={value} trans={trans} />;
     case 'array':
@@ -109,7 +109,7 @@ function Body({ api, value, trans }: IBodyProps): JSX.Element {
         <>
           {Object.entries(value.members ?? {}).map(([path, member]) => (
             <details key={path}>
-              <summary>{joined(path, member.dtype, member.shape?.join(' × '))}</summary>
+              <summary>{visible(joined(path, member.dtype, member.shape?.join(' × ')))}</summary>
               {member.kind === 'array' && (
                 <ArrayView
                   api={api}
@@ -189,7 +189,7 @@ function ArrayPart(props: IArrayProps & { view: 'png' | 'line' | 'statistics' | 
       const picture = value as IPicture;
       return (
         <>
-          <Picture media={picture.media} data={picture.data} alt={trans.__('The values as shades, dark to light')} />
+          <Picture media={picture.media} data={picture.data} alt={trans.__('The values as shades, dark to light')} trans={trans} />
           {picture.low !== null && (
             <div className="jp-kitaru-dim">{`${number(picture.low)} … ${number(picture.high)}`}</div>
           )}
@@ -197,7 +197,7 @@ function ArrayPart(props: IArrayProps & { view: 'png' | 'line' | 'statistics' | 
       );
     }
     case 'line':
-      return <Line values={(value as IValues).values as number[]} whole={(value as IValues).whole} trans={trans} />;
+      return <Line values={numbersOf(value as IValues)} whole={(value as IValues).whole} trans={trans} />;
     case 'statistics':
       return <Statistics value={value as IStatistics} trans={trans} />;
     default:
@@ -205,10 +205,21 @@ function ArrayPart(props: IArrayProps & { view: 'png' | 'line' | 'statistics' | 
   }
 }
 
-function Picture({ media, data, alt }: { media: string; data: string; alt: string }): JSX.Element {
+interface IPictureProps {
+  media: string;
+  data: string;
+  alt: string;
+  trans: TranslationBundle;
+}
+
+function Picture({ media, data, alt, trans }: IPictureProps): JSX.Element {
+  const [isBroken, setIsBroken] = React.useState(false);
+  if (isBroken) {
+    return <div className="jp-kitaru-dim">{trans.__('It begins like a picture, and is none that can be drawn.')}</div>;
+  }
   // The server names the media type; only pictures that cannot hold a script are drawn.
   const safe = /^image\/(png|jpeg|gif)$/.test(media) ? media : 'image/png';
-  return <img className="jp-kitaru-Picture" src={`data:${safe};base64,${data}`} alt={alt} />;
+  return <img className="jp-kitaru-Picture" src={`data:${safe};base64,${data}`} alt={alt} onError={() => setIsBroken(true)} />;
 }
 
 function Line({ values, whole, trans }: { values: number[]; whole: boolean; trans: TranslationBundle }): JSX.Element {
@@ -231,6 +242,9 @@ function Statistics({ value, trans }: { value: IStatistics; trans: TranslationBu
   };
   if (value.nan) {
     figures[trans.__('not a number')] = value.nan;
+  }
+  if (value.infinite) {
+    figures[trans.__('infinite')] = value.infinite;
   }
   return (
     <>
@@ -257,12 +271,14 @@ function Rows({ api, value, trans }: IBodyProps): JSX.Element {
   const count = value.rows ?? 0;
   return (
     <>
-      {rows ? <Show value={tableOf(rows, value)} /> : <div className="jp-kitaru-dim">{trans.__('Reading…')}</div>}
+      {rows ? (count > 0 || !!value.columns?.length) && <Grid {...tableOf(rows, value)} /> : <div className="jp-kitaru-dim">{trans.__('Reading…')}</div>}
       <div className="jp-kitaru-buttons">
         <button type="button" className="jp-kitaru-link" disabled={start === 0} onClick={() => setStart(start - ROWS)}>
           {trans.__('Earlier rows')}
         </button>
-        <span className="jp-kitaru-dim">{trans.__('%1 to %2 of %3', start + 1, Math.min(count, start + ROWS), count)}</span>
+        <span className="jp-kitaru-dim">
+          {count ? trans.__('%1 to %2 of %3', start + 1, Math.min(count, start + ROWS), count) : trans.__('no rows')}
+        </span>
         <button type="button" className="jp-kitaru-link" disabled={start + ROWS >= count} onClick={() => setStart(start + ROWS)}>
           {trans.__('Later rows')}
         </button>
@@ -271,12 +287,19 @@ function Rows({ api, value, trans }: IBodyProps): JSX.Element {
   );
 }
 
-/** Columns as the rows that a table is drawn from. Pure. */
-export function tableOf(rows: IRows, value: Pick<IDescription, 'columns'>): JSONObject[] {
-  const names = new Map((value.columns ?? []).map(column => [column.path, column.name]));
-  const columns = Object.entries(rows.columns);
+/** The values of a line: what comes as text, since JavaScript has no number for it, about where it lies. Pure. */
+export function numbersOf({ values }: IValues): number[] {
+  return (values as JSONValue[]).map(each => (typeof each === 'string' || typeof each === 'boolean' ? Number(each) : (each as number)));
+}
+
+/** Rows in the order that the columns have on record, the index first: names of properties are sorted, and unique. Pure. */
+export function tableOf(rows: IRows, value: Pick<IDescription, 'columns'>): IGrid {
+  const listed = (value.columns ?? []).filter(column => column.path in rows.columns);
+  const index = rows.index !== null && rows.index in rows.columns ? [{ path: rows.index, name: '' }] : [];
+  const columns = [...index, ...listed.filter(column => column.path !== rows.index)];
   const count = rows.stop - rows.start;
-  return Array.from({ length: count }, (_, row) =>
-    Object.fromEntries(columns.map(([path, values]) => [names.get(path) ?? (path === rows.index ? '' : path), values[row] ?? null]))
-  );
+  return {
+    columns: columns.map(column => column.name),
+    rows: Array.from({ length: count }, (_, row) => columns.map(({ path }) => rows.columns[path][row] ?? null))
+  };
 }

@@ -4,8 +4,9 @@ import { Button } from '@jupyterlab/ui-components';
 import type { JSONObject, JSONValue } from '@lumino/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IApi, IExecutionDetail, IWait } from '../api';
-import { ago, cost, duration, joined, moment, saving, titleOf } from '../format';
+import { ago, cost, duration, joined, moment, saving, titleOf, visible } from '../format';
 import { StatusMark, StatusWord } from '../status';
+import { written } from '../json';
 import { isYesOrNo } from '../waits/schema';
 import type { INews } from '../tokens';
 import { Log } from './log';
@@ -58,7 +59,7 @@ export function Detail(props: IDetailProps): JSX.Element {
       <div className="jp-kitaru-dim jp-kitaru-Detail-id">
         <code>{execution.id}</code>
         {execution.tags.map(tag => (
-          <span key={tag}>#{tag}</span>
+          <span key={tag}>#{visible(tag)}</span>
         ))}
       </div>
       <Related {...props} />
@@ -120,13 +121,13 @@ function Waits({ waits, trans }: { waits: readonly IWait[]; trans: TranslationBu
       {waits.map(wait => (
         <li key={wait.address}>
           <StatusMark status={wait.status === 'pending' ? 'waiting' : wait.status === 'answered' ? 'completed' : 'cancelled'} />
-          <span>{wait.question ?? wait.name}</span>
-          <span className="jp-kitaru-dim" title={joined(moment(wait.answered_at), wait.reason)}>
+          <span>{visible(wait.question ?? wait.name)}</span>
+          <span className="jp-kitaru-dim" title={visible(joined(moment(wait.answered_at), wait.reason))}>
             {wait.status === 'pending'
               ? trans.__('waits')
               : wait.status === 'expired'
                 ? trans.__('nobody answered in time')
-                : joined(answerOf(wait, trans), wait.answered_by, ago(wait.answered_at, trans))}
+                : visible(joined(answerOf(wait, trans), wait.answered_by, ago(wait.answered_at, trans)))}
           </span>
         </li>
       ))}
@@ -151,7 +152,7 @@ export function wordsOfAnswer(answer: JSONValue): string {
   const fields = isFlat ? Object.entries(answer as JSONObject) : [];
   return fields.length && fields.every(([, value]) => typeof value !== 'object')
     ? fields.map(([name, value]) => `${name} ${String(value)}`).join(', ')
-    : JSON.stringify(answer);
+    : written(answer);
 }
 
 function Related({ execution, trans, onOpenExecution, onCompare }: IDetailProps): JSX.Element | null {

@@ -7,7 +7,7 @@
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { IApi, ILine, asApiError } from '../api';
-import { moment } from '../format';
+import { moment, uncoloured } from '../format';
 import { Problem } from '../problem';
 import type { IChange, INews } from '../tokens';
 
@@ -86,7 +86,7 @@ export function Log({ api, news, execution, trans }: ILogProps): JSX.Element {
         <div ref={box} className="jp-kitaru-Log" role="log" aria-label={trans.__('Log')} tabIndex={0}>
           {lines.map((line, index) => (
             <div key={index} data-stream={line.stream ?? 'event'} title={moment(line.at)}>
-              {line.text}
+              {uncoloured(line.text)}
             </div>
           ))}
           {lines.length === 0 && <div className="jp-kitaru-dim">{trans.__('Nothing yet.')}</div>}

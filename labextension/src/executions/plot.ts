@@ -37,9 +37,19 @@ export function bars(counts: readonly number[], width: number, height: number): 
   });
 }
 
-/** A number with as many digits as one wants to read. */
-export function number(value: number | null): string {
-  return value === null ? '–' : String(Number(value.toPrecision(5)));
+/** A number with as many digits behind the point as one wants to read; those before it are all right. */
+export function number(value: number | string | null): string {
+  if (value === null || typeof value === 'string') {
+    return value ?? '–';
+  }
+  if (Number.isSafeInteger(value)) {
+    return String(value);
+  }
+  return Math.abs(value) < 1e15 ? String(Number(value.toPrecision(Math.max(5, digitsOf(value) + 1)))) : value.toExponential(4);
+}
+
+function digitsOf(value: number): number {
+  return String(Math.trunc(Math.abs(value))).length;
 }
 
 function isNumber(value: unknown): value is number {

@@ -2,7 +2,7 @@
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IExecution } from '../api';
-import { age, cost, day, duration, joined, moment, saving, titleOf } from '../format';
+import { age, cost, day, duration, joined, moment, saving, titleOf, visible } from '../format';
 import { StatusMark, wordOf } from '../status';
 import { ProgressBar, progressOf } from './progress';
 
@@ -39,7 +39,7 @@ export const ExecutionRow = React.memo(function ExecutionRow(props: IRowProps) {
     saved && trans.__('saved %1', saved),
     execution.parent && trans.__('replay'),
     execution.attempts > 1 && trans._n('%1 attempt', '%1 attempts', execution.attempts),
-    ...execution.tags.slice(0, 2).map(tag => `#${tag}`)
+    ...execution.tags.slice(0, 2).map(tag => `#${visible(tag)}`)
   );
   return (
     <>
@@ -49,7 +49,7 @@ export const ExecutionRow = React.memo(function ExecutionRow(props: IRowProps) {
         tabIndex={focused ? 0 : -1}
         onClick={() => onOpen(execution.id)}
         aria-label={joined(titleOf(execution), moment(execution.started_at), what, cost(execution.cost))}
-        title={joined(execution.notebook ?? execution.flow, execution.id, moment(execution.started_at))}
+        title={visible(joined(execution.notebook ?? execution.flow, execution.id, moment(execution.started_at)))}
       >
         <StatusMark status={execution.status} />
         <span className="jp-kitaru-Row-title">{title}</span>

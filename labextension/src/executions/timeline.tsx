@@ -2,9 +2,9 @@
 import * as React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IApi, IArtifact, ICheckpoint } from '../api';
-import { ago, cost, duration, joined, moment } from '../format';
+import { ago, cost, duration, joined, moment, uncoloured, visible } from '../format';
 import { StatusMark, wordOf } from '../status';
-import { Artifact } from './artifact';
+import { Artifact, useAsked } from './artifact';
 
 export interface ITimelineProps {
   api: IApi;
@@ -15,6 +15,7 @@ export interface ITimelineProps {
 }
 
 const MOST = 200; // drawn at once; the rest on request
+const LONGEST = 400; // characters of an error
 
 export function Timeline(props: ITimelineProps): JSX.Element {
   const { checkpoints, trans } = props;
@@ -87,7 +88,9 @@ function Step(props: IStepProps): JSX.Element {
     <li className="jp-kitaru-Step" data-status={checkpoint.status}>
       <button type="button" className="jp-kitaru-Step-head" aria-expanded={isOpen} onClick={props.onToggle}>
         <StatusMark status={checkpoint.status} />
-        <span className="jp-kitaru-Step-name">{label}</span>
+        <span className="jp-kitaru-Step-name" title={visible(label)}>
+          {visible(label)}
+        </span>
         <span className="jp-kitaru-Step-figures">{joined(word, duration(checkpoint.duration), cost(checkpoint.cost))}</span>
         <span className="jp-kitaru-Step-bar" aria-hidden="true">
           <span style={{ width: `${Math.max(1, share * 100)}%` }} />
@@ -98,13 +101,14 @@ function Step(props: IStepProps): JSX.Element {
           <div className="jp-kitaru-dim" title={moment(checkpoint.started_at)}>
             {joined(
               ago(checkpoint.started_at, trans),
-              checkpoint.reads.length > 0 && trans.__('reads %1', checkpoint.reads.join(', '))
+              checkpoint.reads.length > 0 && trans.__('reads %1', visible(checkpoint.reads.join(', ')))
             )}
           </div>
+          {checkpoint.status === 'failed' && <Failure {...props} />}
           {bySize(checkpoint.artifacts).map(artifact => (
             <Artifact key={artifact.ref} api={props.api} artifact={artifact} trans={trans} />
           ))}
-          {checkpoint.artifacts.length === 0 && <div className="jp-kitaru-dim">{trans.__('It stored nothing.')}</div>}
+          {checkpoint.artifacts.length === 0 && checkpoint.status !== 'failed' && <div className="jp-kitaru-dim">{trans.__('It stored nothing.')}</div>}
           {props.onReplay && (
             <button type="button" className="jp-kitaru-link" onClick={() => props.onReplay!(label)}>
               {trans.__('Replay from here…')}
@@ -114,4 +118,19 @@ function Step(props: IStepProps): JSX.Element {
       )}
     </li>
   );
+}
+
+/** What it raised, in a few lines; the log below has the whole traceback. */
+function Failure({ api, execution, label }: IStepProps): JSX.Element | null {
+  const { value } = useAsked(() => api.outputs(execution, label), `${execution}:${label}`);
+  const raised = value?.outputs.find(output => output.output_type === 'error');
+  if (!raised) {
+    return null; // it may have been killed: then there is nothing to say but that it failed
+  }
+  const said = uncoloured(joinedWith(': ', raised.ename, raised.evalue));
+  return <div className="jp-kitaru-error jp-kitaru-Step-error">{said.length > LONGEST ? `${said.slice(0, LONGEST)}…` : said}</div>;
+}
+
+function joinedWith(between: string, ...parts: unknown[]): string {
+  return parts.filter(part => typeof part === 'string' && part).join(between);
 }

@@ -28,7 +28,7 @@ export function rowsFor(inputs: readonly IInput[], typed: readonly IChangeRow[])
   return [...offered, ...others.map(({ name, value }) => ({ name, value }))];
 }
 
-/** The request. A value that is JSON is sent as that, anything else as an expression. */
+/** The request. Words and texts of JSON are sent as such, all else as it was typed: Python reads it exactly. */
 export function requestOf(from: string, rows: readonly IChangeRow[]): IReplay {
   const inputs: Record<string, JSONValue | { expr: string }> = {};
   for (const { name, value } of rows) {
@@ -53,8 +53,8 @@ export function mistakes(rows: readonly IChangeRow[], trans: { __: (text: string
 function valueOf(text: string): JSONValue | { expr: string } {
   try {
     const value = JSON.parse(text) as JSONValue;
-    // An object could be taken for `{"expr": …}`; Python reads it as well.
-    return typeof value === 'object' && value !== null ? { expr: text } : value;
+    // JavaScript would make 1 of 1.0, and round 9007199254740993; an object could be taken for `{"expr": …}`.
+    return value === null || typeof value === 'boolean' || typeof value === 'string' ? value : { expr: text };
   } catch {
     return { expr: text };
   }

@@ -153,7 +153,7 @@ export function ReplayForm({ kitaru, execution, from, actions }: IFormProps): JS
             )}
           </div>
         ))}
-        <Button className="jp-kitaru-link" onClick={() => setRows([...rows, { name: '', value: '' }])}>
+        <Button type="button" className="jp-kitaru-link" onClick={() => setRows([...rows, { name: '', value: '' }])}>
           {trans.__('Change another name')}
         </Button>
       </fieldset>

@@ -7,7 +7,7 @@ import { Button } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IDead } from '../api';
 import type { CellsModel } from '../cells/model';
-import { ago, joined, messageOf, saving } from '../format';
+import { ago, joined, messageOf, saving, uncoloured } from '../format';
 import { ISaid, magic } from '../kernel';
 
 /** What the bar says of an execution that did not end well. Pure. */
@@ -27,7 +27,7 @@ export function tellOf(dead: IDead, trans: TranslationBundle): string {
     dead.restorable,
     dead.last
   );
-  return joined(what, back, saved && trans.__('saves %1', saved));
+  return uncoloured(joined(what, back, saved && trans.__('saves %1', saved)));
 }
 
 export class ResumeBar extends ReactWidget {

@@ -4,7 +4,7 @@ import { Button } from '@jupyterlab/ui-components';
 import type { JSONValue } from '@lumino/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { IExecution, IWait, asApiError } from '../api';
-import { ago, cost, duration, joined, moment, titleOf } from '../format';
+import { ago, cost, duration, joined, moment, span, titleOf, visible } from '../format';
 import { wordsOf } from '../problem';
 import { Fields } from './fields';
 import { isYesOrNo } from './schema';
@@ -24,7 +24,7 @@ export interface ICardProps {
 
 export function WaitCard(props: ICardProps): JSX.Element {
   const { wait, trans } = props;
-  const title = wait.question ?? trans.__('Nothing is asked yet');
+  const title = visible(wait.question ?? trans.__('Nothing is asked yet'));
   return (
     <section className="jp-kitaru-Wait" data-status={wait.status} aria-label={title}>
       <div className="jp-kitaru-Wait-question">{title}</div>
@@ -161,7 +161,7 @@ function Ended({ wait, trans, onGoOn }: ICardProps): JSX.Element {
       <div className="jp-kitaru-Wait-ended" role="status">
         <Answer wait={wait} trans={trans} />
         <span className="jp-kitaru-dim" title={moment(wait.answered_at)}>
-          {joined(wait.answered_by, ago(wait.answered_at, trans), wait.reason)}
+          {visible(joined(wait.answered_by, ago(wait.answered_at, trans), wait.reason))}
         </span>
       </div>
       {onGoOn && (
@@ -182,7 +182,7 @@ function Answer({ wait, trans }: { wait: IWait; trans: TranslationBundle }): JSX
   if (typeof wait.answer === 'object' && wait.answer !== null) {
     return <Show value={wait.answer} />;
   }
-  return <strong>{String(wait.answer)}</strong>;
+  return <strong>{visible(String(wait.answer))}</strong>;
 }
 
 function Footnote({ wait, trans, execution, onReveal }: ICardProps): JSX.Element {
@@ -203,7 +203,7 @@ function Footnote({ wait, trans, execution, onReveal }: ICardProps): JSX.Element
   const sum = so ? joined(duration(so.duration), cost(so.cost)) : '';
   const parts = joined(
     asked && trans.__('asked %1', asked),
-    left !== null && (left > 0 ? trans.__('open for %1 more', duration(left)) : trans.__('the time is up')),
+    left !== null && (left > 0 ? trans.__('open for %1 more', span(left, trans)) : trans.__('the time is up')),
     so && titleOf(so),
     sum && trans.__('%1 so far', sum)
   );

@@ -1,9 +1,11 @@
 /** A form for an answer's JSON schema: JupyterLab's own, with labels that belong to their fields. */
 import * as React from 'react';
-import type { FieldTemplateProps, ObjectFieldTemplateProps, RJSFSchema, ValidatorType } from '@rjsf/utils';
+import type { ArrayFieldTemplateProps, FieldProps, FieldTemplateProps, ObjectFieldTemplateProps, RJSFSchema, ValidatorType } from '@rjsf/utils';
 import type { JSONValue } from '@lumino/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { FormComponent } from '@jupyterlab/ui-components';
+import { Button, FormComponent } from '@jupyterlab/ui-components';
+import { visible } from '../format';
+import { typedNumber } from '../json';
 import { drawable, errorsAt, fits, given, uiOf } from './schema';
 
 /** The server judges answers: the form only has to choose among alternatives. */
@@ -16,6 +18,11 @@ const CHOOSER: ValidatorType = {
 
 // Its own type is bound to objects; an answer may be any JSON.
 const AnyForm = FormComponent as React.FunctionComponent<any>;
+
+/** In the schema of a property whose name is typed, as the form marks it. */
+const NAMED_HERE = '__additional_property';
+
+const FIELDS = { NumberField };
 
 interface IChangeEvent {
   formData?: JSONValue;
@@ -39,7 +46,9 @@ export function Fields(props: IFieldsProps): JSX.Element {
   const schema = React.useMemo(() => drawable(props.schema), [props.schema]);
   const ui = React.useMemo(() => uiOf(schema as JSONValue), [schema]);
   const [value, setValue] = React.useState<JSONValue | undefined>(undefined);
-  const templates = React.useMemo(() => ({ FieldTemplate: fieldIn(trans), ObjectFieldTemplate: Group }), [trans]);
+  const templates = React.useMemo(() => (
+    { FieldTemplate: fieldWith(trans), ObjectFieldTemplate: groupWith(trans), ArrayFieldTemplate: listWith(trans) }
+  ), [trans]);
   React.useEffect(() => {
     const [wrong] = Object.keys(props.errors);
     if (wrong !== undefined) {
@@ -53,6 +62,7 @@ export function Fields(props: IFieldsProps): JSX.Element {
       uiSchema={ui}
       validator={CHOOSER}
       templates={templates}
+      fields={FIELDS}
       idPrefix={prefix}
       formData={value}
       extraErrors={errorsAt(props.errors)}
@@ -70,30 +80,48 @@ export function Fields(props: IFieldsProps): JSX.Element {
   );
 }
 
-function fieldIn(trans: TranslationBundle): React.FunctionComponent<FieldTemplateProps> {
+function fieldWith(trans: TranslationBundle): React.FunctionComponent<FieldTemplateProps> {
   return function Field(props: FieldTemplateProps): JSX.Element {
     const { id, schema, label, rawErrors, required, hidden } = props;
     if (hidden) {
       return <div hidden>{props.children}</div>;
     }
-    const isGroup = schema.type === 'object';
+    const isGroup = schema.type === 'object' || schema.type === 'array';
     const isBox = schema.type === 'boolean'; // it comes with a label of its own
     const isRoot = !id.includes('_');
-    const called = isRoot ? schema.title ?? trans.__('Answer') : label;
+    const item = /_(\d+)$/.exec(id); // of a list, where each counts
+    const place = item === null ? 0 : Number(item[1]) + 1;
+    const isUntitled = place > 0 && (label.endsWith(`-${place}`) || label.endsWith(`-${place - 1}`)); // the form's own words
+    const called = isUntitled ? trans.__('Number %1', place) : visible(isRoot ? schema.title ?? trans.__('Answer') : label);
     const wrong = rawErrors?.length ? rawErrors : null;
     return (
       <div className={`jp-kitaru-Field${wrong ? ' jp-mod-wrong' : ''}`}>
         {!isGroup && !isBox && (
-          <label className="jp-kitaru-Field-label" htmlFor={id}>
+          <label className={`jp-kitaru-Field-label${NAMED_HERE in schema ? ' jp-mod-unseen' : ''}`} htmlFor={id}>
             {called}
-            {!required && !isRoot && schema.default === undefined && <span className="jp-kitaru-dim"> {trans.__('(optional)')}</span>}
+            {!required && !isRoot && !place && !(NAMED_HERE in schema) && schema.default === undefined && (
+              <span className="jp-kitaru-dim"> {trans.__('(optional)')}</span>
+            )}
           </label>
         )}
-        {isGroup && !isRoot && <div className="jp-kitaru-Field-label">{label}</div>}
+        {isGroup && (!isRoot || schema.type === 'array') && <div className="jp-kitaru-Field-label">{called}</div>}
+        {NAMED_HERE in schema && (
+          <div className="jp-kitaru-Named">
+            <input
+              aria-label={trans.__('Name of %1', called)}
+              defaultValue={label}
+              disabled={props.disabled}
+              onBlur={event => props.onKeyChange(event.target.value)}
+            />
+            <Button type="button" className="jp-kitaru-link" disabled={props.disabled} onClick={props.onDropPropertyClick(label)}>
+              {trans.__('Remove')}
+            </Button>
+          </div>
+        )}
         {props.children}
         {schema.description && !(isGroup && isRoot) && !isBox && (
           <div className="jp-kitaru-dim" id={`${id}__description`}>
-            {schema.description}
+            {visible(schema.description)}
           </div>
         )}
         {wrong && (
@@ -106,12 +134,63 @@ function fieldIn(trans: TranslationBundle): React.FunctionComponent<FieldTemplat
   };
 }
 
-function Group(props: ObjectFieldTemplateProps<any, RJSFSchema>): JSX.Element {
-  return (
-    <div id={props.idSchema.$id} className="jp-kitaru-Group" role="group" aria-label={props.title || undefined}>
-      {props.properties.map(property => (
-        <React.Fragment key={property.name}>{property.content}</React.Fragment>
-      ))}
-    </div>
-  );
+function groupWith(trans: TranslationBundle): React.FunctionComponent<ObjectFieldTemplateProps<any, RJSFSchema>> {
+  return function Group(props): JSX.Element {
+    return (
+      <div id={props.idSchema.$id} className="jp-kitaru-Group" role="group" aria-label={visible(props.title ?? '') || undefined}>
+        {props.properties.map(property => (
+          <React.Fragment key={property.name}>{property.content}</React.Fragment>
+        ))}
+        {props.schema.additionalProperties && (
+          <Button type="button" className="jp-kitaru-link jp-kitaru-start" disabled={props.disabled} onClick={props.onAddClick(props.schema)}>
+            {trans.__('Add another name')}
+          </Button>
+        )}
+      </div>
+    );
+  };
+}
+
+function listWith(trans: TranslationBundle): React.FunctionComponent<ArrayFieldTemplateProps<any, RJSFSchema>> {
+  return function List(props): JSX.Element {
+    return (
+      <div id={props.idSchema.$id} className="jp-kitaru-Group" role="group" aria-label={visible(props.title ?? '') || undefined}>
+        {props.items.map(item => (
+          <div key={item.key} className="jp-kitaru-Item">
+            {item.children}
+            {item.hasRemove && (
+              <Button
+                type="button"
+                className="jp-kitaru-link"
+                aria-label={trans.__('Remove number %1', item.index + 1)}
+                disabled={item.disabled}
+                onClick={item.onDropIndexClick(item.index)}
+              >
+                {trans.__('Remove')}
+              </Button>
+            )}
+          </div>
+        ))}
+        {props.canAdd && (
+          <Button type="button" className="jp-kitaru-link jp-kitaru-start" disabled={props.disabled} onClick={props.onAddClick}>
+            {trans.__('Add one')}
+          </Button>
+        )}
+      </div>
+    );
+  };
+}
+
+/** A number as it is typed: the form's own field would round it, and send null for one that is too large. */
+function NumberField(props: FieldProps): JSX.Element {
+  const { StringField } = props.registry.fields;
+  const [typed, setTyped] = React.useState<string | null>(null);
+  const { formData, schema } = props;
+  const isSame = typed !== null && typedNumber(typed) === formData;
+  const shown = isSame ? typed : typeof formData === 'bigint' && !Array.isArray(schema.enum) ? String(formData) : formData;
+  const change: FieldProps['onChange'] = (value, errors, id) => {
+    setTyped(typeof value === 'string' ? value : null);
+    props.onChange(typeof value === 'string' ? typedNumber(value) : value, errors, id);
+  };
+  return <StringField {...props} formData={shown} onChange={change} />;
 }

@@ -7,7 +7,7 @@
 import { Notification } from '@jupyterlab/apputils';
 import type { IWait } from '../api';
 import { Disposable } from '../disposable';
-import { duration } from '../format';
+import { span, visible } from '../format';
 import type { IKitaru } from '../tokens';
 
 const GRACE = 2000; // milliseconds for the cell's own output to come, which shows whose question it is
@@ -92,7 +92,7 @@ export class Notices extends Disposable {
         next = Math.min(next, at - now);
       } else if (left > 0) {
         this._reminded.add(wait.address);
-        const text = trans.__('“%1” waits for an answer for %2 more.', titleOf(wait), duration(left / 1000));
+        const text = trans.__('“%1” waits for an answer for %2 more.', titleOf(wait), span(left / 1000, trans));
         this._say(wait, text, 'warning', false);
       }
     }
@@ -121,6 +121,6 @@ export class Notices extends Disposable {
 }
 
 function titleOf({ question, name }: IWait): string {
-  const text = (question ?? name).replace(/\s+/g, ' ').trim();
+  const text = visible(question ?? name).replace(/\s+/g, ' ').trim();
   return text.length > MOST ? `${text.slice(0, MOST)}…` : text;
 }

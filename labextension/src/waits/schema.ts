@@ -6,6 +6,8 @@
  */
 import type { JSONObject, JSONValue, PartialJSONObject } from '@lumino/coreutils';
 import type { ErrorSchema, RJSFSchema, UiSchema } from '@rjsf/utils';
+import { visible } from '../format';
+import { written } from '../json';
 
 type Schema = Readonly<Record<string, JSONValue>>;
 
@@ -32,18 +34,22 @@ export function uiOf(schema: JSONValue | undefined): UiSchema {
   if (schema.type === 'string' && (schema.format === 'multiline' || Number(schema.maxLength) > 200)) {
     return { 'ui:widget': 'textarea', 'ui:options': { rows: 4 } };
   }
+  if (Array.isArray(schema.enum)) {
+    return { 'ui:enumNames': schema.enum.map(each => visible(String(each))) };
+  }
   const properties = isObject(schema.properties) ? schema.properties : {};
-  return Object.fromEntries(Object.entries(properties).map(([name, each]) => [name, uiOf(each)]));
+  const fields = Object.entries(properties).map(([name, each]) => [name, uiOf(each)]);
+  return { ...Object.fromEntries(fields), ...(isObject(schema.items) ? { items: uiOf(schema.items) } : {}) };
 }
 
 /** What the server says of the fields, as the form wants it: JSON pointers as a tree. */
 export function errorsAt(fields: Readonly<Record<string, string>>): ErrorSchema {
-  const root: { [key: string]: any } = {};
+  const root: { [key: string]: any } = Object.create(null); // a field may be called __proto__
   for (const [pointer, message] of Object.entries(fields)) {
     let at = root;
     for (const part of pointer.split('/').slice(1)) {
       const name = part.replace(/~1/g, '/').replace(/~0/g, '~');
-      at = at[name] ??= {};
+      at = at[name] ??= Object.create(null);
     }
     (at.__errors ??= []).push(message);
   }
@@ -136,14 +142,16 @@ function isOf(type: string, value: JSONValue | undefined): boolean {
     case 'object':
       return isObject(value);
     case 'integer':
-      return Number.isInteger(value);
+      return Number.isInteger(value) || typeof value === 'bigint';
+    case 'number':
+      return typeof value === 'number' || typeof value === 'bigint';
     default:
       return typeof value === type;
   }
 }
 
 function same(one: JSONValue | undefined, other: JSONValue | undefined): boolean {
-  return JSON.stringify(one) === JSON.stringify(other);
+  return one === undefined || other === undefined ? one === other : written(one) === written(other);
 }
 
 function isObject(value: JSONValue | PartialJSONObject | undefined): value is JSONObject {

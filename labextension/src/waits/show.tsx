@@ -1,6 +1,8 @@
 /** What is to be approved, drawn from the server's row: text, a diff, a table, a picture, or data. Never HTML. */
 import * as React from 'react';
 import type { JSONObject, JSONValue } from '@lumino/coreutils';
+import { visible } from '../format';
+import { written } from '../json';
 
 const MOST_ROWS = 200;
 
@@ -38,13 +40,13 @@ export function Show({ value }: { value: JSONValue }): JSX.Element {
     case 'diff':
       return <Diff text={value as string} />;
     case 'text':
-      return <pre className="jp-kitaru-Show">{value as string}</pre>;
+      return <pre className="jp-kitaru-Show">{visible(value as string)}</pre>;
     case 'table':
-      return <Table rows={value as JSONObject[]} />;
+      return <Grid {...gridOf(value as JSONObject[])} />;
     case 'fields':
       return <Pairs value={value as JSONObject} />;
     default:
-      return <pre className="jp-kitaru-Show">{JSON.stringify(value, null, 2)}</pre>;
+      return <pre className="jp-kitaru-Show">{visible(written(value, 2))}</pre>;
   }
 }
 
@@ -63,26 +65,36 @@ export function Diff({ text }: { text: string }): JSX.Element {
     <pre className="jp-kitaru-Show jp-kitaru-Diff">
       {text.split('\n').map((line, index) => (
         <span key={index} className={`jp-kitaru-Diff-line${lineClass(line)}`}>
-          {line || ' '}
+          {visible(line) || ' '}
         </span>
       ))}
     </pre>
   );
 }
 
-function Table({ rows }: { rows: JSONObject[] }): JSX.Element {
-  const columns = [...new Set(rows.flatMap(row => Object.keys(row)))];
+export interface IGrid {
+  /** What stands above the columns; two may have one name. */
+  columns: readonly string[];
+  rows: readonly (readonly (JSONValue | undefined)[])[];
+}
+
+/** Objects as the rows of a table. Pure. */
+export function gridOf(objects: readonly JSONObject[]): IGrid {
+  const columns = [...new Set(objects.flatMap(each => Object.keys(each)))];
+  return { columns, rows: objects.map(each => columns.map(column => each[column])) };
+}
+
+export function Grid({ columns, rows }: IGrid): JSX.Element {
   const shown = rows.slice(0, MOST_ROWS);
-  const numbers = new Set(columns.filter(column => shown.every(row => typeof (row[column] ?? 0) === 'number')));
-  const classOf = (column: string) => (numbers.has(column) ? 'jp-mod-number' : '');
+  const classes = columns.map((_, place) => (shown.every(row => isNumber(row[place] ?? 0)) ? 'jp-mod-number' : ''));
   return (
     <div className="jp-kitaru-Show jp-mod-table" tabIndex={0}>
       <table>
         <thead>
           <tr>
-            {columns.map(column => (
-              <th key={column} scope="col" className={classOf(column)}>
-                {column}
+            {columns.map((column, place) => (
+              <th key={place} scope="col" className={classes[place]}>
+                {visible(column)}
               </th>
             ))}
           </tr>
@@ -90,9 +102,9 @@ function Table({ rows }: { rows: JSONObject[] }): JSX.Element {
         <tbody>
           {shown.map((row, index) => (
             <tr key={index}>
-              {columns.map(column => (
-                <td key={column} className={classOf(column)}>
-                  {text(row[column])}
+              {columns.map((_, place) => (
+                <td key={place} className={classes[place]}>
+                  {text(row[place])}
                 </td>
               ))}
             </tr>
@@ -104,12 +116,17 @@ function Table({ rows }: { rows: JSONObject[] }): JSX.Element {
   );
 }
 
+/** Whether it is a number, or one that comes as text since JavaScript has none for it. */
+function isNumber(value: JSONValue): boolean {
+  return typeof value === 'number' || typeof value === 'bigint' || (typeof value === 'string' && /^(-?\d{16,}|-?inf|nan)$/.test(value));
+}
+
 function Pairs({ value }: { value: JSONObject }): JSX.Element {
   return (
     <dl className="jp-kitaru-Show jp-kitaru-Pairs">
       {Object.entries(value).map(([name, each]) => (
         <React.Fragment key={name}>
-          <dt>{name}</dt>
+          <dt>{visible(name)}</dt>
           <dd>{text(each)}</dd>
         </React.Fragment>
       ))}
@@ -139,5 +156,5 @@ function isFlat(value: JSONValue): boolean {
 }
 
 function text(value: JSONValue | undefined): string {
-  return value === undefined || value === null ? '' : String(value);
+  return value === undefined || value === null ? '' : visible(String(value));
 }

@@ -178,6 +178,77 @@ def test_what_of_a_table_cannot_be_shown_is_named(api: Api, recorder: Recorder, 
     assert not trace.exists()
 
 
+def test_moments_periods_and_lengths_of_time_are_told_as_what_they_are(api: Api, recorder: Recorder) -> None:
+    frame = pd.DataFrame(
+        {
+            "zone": pd.to_datetime(["2020-06-01 00:00", None]).tz_localize("Europe/Berlin"),
+            "month": pd.PeriodIndex(["2020-01", None], freq="M"),
+            "quarter": pd.PeriodIndex(["2019Q4", "1969Q4"], freq="Q-DEC"),
+            "week": pd.PeriodIndex(["2020-01-06", "2020-01-13"], freq="W-SUN"),
+            "length": pd.to_timedelta(["1 days 02:03:04.5", None]),
+            "left": pd.to_timedelta(["-90s", "36h"]),
+        },
+        index=pd.date_range("2020-06-01", periods=2, freq="D", tz="Europe/Berlin"),
+    )
+    months = np.array([14, "NaT"], dtype="timedelta64[M]")
+    ref = stored(recorder, df=frame, months=months)
+
+    columns = api.found("artifacts/slice", ref=ref + "df", **{"as": "rows"})["columns"]
+    listed = api.found("artifacts/slice", ref=ref + "months")["values"]
+
+    assert [(each[:19], each[-1]) for each in columns["_index"]] == [
+        ("2020-05-31T22:00:00", "Z"),
+        ("2020-06-01T22:00:00", "Z"),
+    ]
+    assert columns["zone"][0].startswith("2020-05-31T22:00:00")
+    assert (columns["zone"][0][-1], columns["zone"][1]) == ("Z", "NaT")
+    assert columns["month"] == ["2020-01", "NaT"]
+    assert columns["quarter"] == ["2019Q4", "1969Q4"]
+    assert columns["week"][0] == f"{frame['week'].array.asi8[0]} of period[W-SUN]"
+    assert columns["length"] == ["1 d 02:03:04.5", "NaT"]
+    assert columns["left"] == ["-00:01:30", "1 d 12:00:00"]
+    assert listed == ["14 M", "NaT"]
+
+
+def test_times_of_day_are_told_as_such(api: Api, recorder: Recorder) -> None:
+    pa = pytest.importorskip("pyarrow")
+    times = pa.array([11_040_000_001, 0], pa.time64("us"))
+    table = pa.table({"at": times, "n": pa.array(range(2))})
+    ref = stored(recorder, df=table.to_pandas(types_mapper=pd.ArrowDtype)) + "df"
+
+    columns = api.found("artifacts/slice", ref=ref, **{"as": "rows"})["columns"]
+
+    assert columns["at"] == ["03:04:00.000001", "00:00:00"]
+
+
+def test_the_smallest_and_largest_whole_number_are_exact(api: Api, recorder: Recorder) -> None:
+    ref = stored(recorder, v=np.array([-(1 << 63), 0, (1 << 53) + 1]), few=np.array([3, 123_457]))
+
+    large = api.found("artifacts/slice", ref=ref + "v", **{"as": "statistics"})
+    small = api.found("artifacts/slice", ref=ref + "few", **{"as": "statistics"})
+
+    assert (large["min"], large["max"]) == (str(-(1 << 63)), "9007199254740993")
+    assert (small["min"], small["max"]) == (3, 123_457)
+
+
+def test_a_text_that_is_cut_in_a_table_says_so(api: Api, recorder: Recorder) -> None:
+    ref = stored(recorder, df=pd.DataFrame({"text": ["y" * 3000, "short"]})) + "df"
+
+    columns = api.found("artifacts/slice", ref=ref, **{"as": "rows"})["columns"]
+
+    assert columns["text"] == ["y" * 2000 + "… (3,000 characters)", "short"]
+
+
+def test_a_column_that_arrays_cannot_hold_is_named(api: Api, recorder: Recorder) -> None:
+    frame = pd.DataFrame({"n": [1, 2, 3], "between": pd.interval_range(0, 3)})
+    ref = stored(recorder, df=frame) + "df"
+
+    found = api.found("artifacts", ref=ref)
+
+    assert [each["name"] for each in found["columns"]] == ["n"]
+    assert any("`between`" in each for each in found["left_out"])
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "told"),
     [
@@ -191,9 +262,23 @@ def test_what_of_a_table_cannot_be_shown_is_named(api: Api, recorder: Recorder, 
         ([float("nan"), 1 << 60], "json", {"preview": ["nan", str(1 << 60)]}),
         (b"\x89PNG\r\n\x1a\n rest", "image", {"media": "image/png"}),
         (b"other", "opaque", {"length": 5}),
-        ("x" * 30_000, "text", {"length": 30_000, "preview": "x" * 20_000}),
+        (
+            "x" * 30_000,
+            "text",
+            {
+                "length": 30_000,
+                "preview": "x" * 20_000,
+                "left_out": ["the first 20,000 of 30,000 characters"],
+            },
+        ),
+        (
+            {1: "number", "1": "text", None: "none", "None": "text"},
+            "json",
+            {"preview": {"1 (int)": "number", "1": "text", "None (NoneType)": "none", "None": "text"}},
+        ),
+        (np.zeros(()), "opaque", {"type": "numpy.ndarray"}),
     ],
-    ids=["text", "number", "data", "odd-numbers", "picture", "bytes", "long"],
+    ids=["text", "number", "data", "odd-numbers", "picture", "bytes", "long", "keys", "no-axis"],
 )
 def test_plain_values_are_shown(
     api: Api, recorder: Recorder, value: Any, kind: str, told: dict[str, Any]
@@ -212,6 +297,7 @@ def test_what_is_large_is_cut_and_says_so(api: Api, recorder: Recorder) -> None:
     found = api.found("artifacts", ref=ref)
 
     assert (found["length"], found["whole"]) == (100_000, False)
+    assert found["left_out"] == ["only its beginning is shown"]
     assert len(found["preview"]) <= 2000
 
 

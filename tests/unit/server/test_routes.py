@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_server.auth.identity import User
 
 from kitaru_nb.cli.main import main
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner, owner_of
-from kitaru_nb.server.handler import MAX_BODY
+from kitaru_nb.model.wait import WaitStatus
+from kitaru_nb.server.handler import MAX_BODY, name_of
 from kitaru_nb.testing import a_draft
 from tests.served import API, Api, quoted
 from tests.unit.server.conftest import Recorder
@@ -274,6 +276,31 @@ def test_an_answer_is_recorded_under_the_name_of_who_is_logged_in(api: Api, reco
     assert found.answered_by is not None
     assert found.answered_by.startswith("Anonymous ")
     assert response.json()["answered_by"] == found.answered_by
+
+
+@pytest.mark.parametrize(
+    ("shown", "known", "told"),
+    [
+        ("Anonymous Thebe", "0123456789abcdef" * 2, "Anonymous Thebe"),
+        ("ana", "0123456789abcdef" * 2, "ana (0123456789abcdef0123456789abcdef)"),
+        ("ana", "ben", "ana (ben)"),
+        ("ana", "ana", "ana"),
+        ("ana\n2026 approved by\u202e root", "ben", "ana 2026 approved by root (ben)"),
+    ],
+)
+def test_nobody_answers_under_a_name_that_they_gave_themselves(shown: str, known: str, told: str) -> None:
+    assert name_of(User(known, name=shown, display_name=shown)) == told
+
+
+def test_a_request_that_says_two_things_is_refused(api: Api, recorder: Recorder) -> None:
+    wait = recorder.ask(recorder.begin())
+    place = f"waits/{quoted(wait.address)}/answer"
+
+    response = api.client.post(API + place, content='{"answer": true, "answer": false}')
+
+    assert api.error(response) == (400, "bad-body")
+    assert "`answer` twice" in response.json()["error"]["message"]
+    assert recorder.journal.wait(wait.address).status is WaitStatus.PENDING
 
 
 def test_the_first_answer_counts_and_the_next_is_told_who_gave_it(api: Api, recorder: Recorder) -> None:

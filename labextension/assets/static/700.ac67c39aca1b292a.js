@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
+"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
 
 .jp-kitaru-Panel,
 .jp-kitaru-Resume,
@@ -102,8 +102,13 @@
   align-self: flex-start;
 }
 
-.jp-kitaru-link:hover {
+.jp-kitaru-link:hover:not(:disabled) {
   text-decoration: underline;
+}
+
+.jp-kitaru-link:disabled {
+  color: var(--jp-ui-font-color3);
+  cursor: default;
 }
 
 .jp-kitaru-link:focus-visible,
@@ -144,7 +149,7 @@
 .jp-kitaru-Problem .jp-mod-styled {
   align-self: flex-start;
 }
-`,""]),e.d(a,{},{A:p})},33(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* The line below a checkpoint cell's source. */
+`,""]),e.d(a,{},{A:p})},33(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* The line below a checkpoint cell's source. */
 
 .jp-kitaru-Badge {
   box-sizing: border-box;
@@ -210,7 +215,7 @@
 .jp-kitaru-Resume .jp-mod-styled {
   margin: 0;
 }
-`,""]),e.d(a,{},{A:p})},505(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* The side panel: waits on top, executions below. */
+`,""]),e.d(a,{},{A:p})},505(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* The side panel: waits on top, executions below. */
 
 .jp-kitaru-Panel {
   background: var(--jp-layout-color1);
@@ -634,6 +639,11 @@
   padding: 0 12px 10px 32px;
 }
 
+.jp-kitaru-Step-error {
+  overflow-wrap: anywhere;
+  white-space: pre-wrap;
+}
+
 .jp-kitaru-Artifact-head {
   align-items: baseline;
   display: flex;
@@ -737,8 +747,8 @@
 .jp-kitaru-Log [data-stream='stderr'] {
   color: var(--jp-error-color1);
 }
-`,""]),e.d(a,{},{A:p})},646(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=e.n(i),n=e(475),l=e(192),u=e(505),d=e(33),s=e(40),c=p()(o());c.i(n.A),c.i(l.A),c.i(u.A),c.i(d.A),c.i(s.A),c.push([r.id,`
-`,""]),e.d(a,{},{A:c})},40(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
+`,""]),e.d(a,{},{A:p})},646(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=e.n(o),n=e(475),l=e(192),d=e(505),u=e(33),s=e(40),c=p()(i());c.i(n.A),c.i(l.A),c.i(d.A),c.i(u.A),c.i(s.A),c.push([r.id,`
+`,""]),e.d(a,{},{A:c})},40(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
 
 .jp-kitaru-View {
   background: var(--jp-layout-color1);
@@ -815,7 +825,7 @@
   font-family: var(--jp-code-font-family);
   font-size: var(--jp-ui-font-size0);
 }
-`,""]),e.d(a,{},{A:p})},192(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
+`,""]),e.d(a,{},{A:p})},192(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
 
 .jp-kitaru-Renderer {
   padding: 4px 0;
@@ -947,6 +957,7 @@ pre.jp-kitaru-Diff {
 .jp-kitaru-Show table {
   border-collapse: collapse;
   font-size: var(--jp-ui-font-size1);
+  width: max-content; /* one scrolls sideways sooner than that numbers are cut in two */
 }
 
 .jp-kitaru-Show th {
@@ -960,8 +971,11 @@ pre.jp-kitaru-Diff {
 .jp-kitaru-Show th,
 .jp-kitaru-Show td {
   border-bottom: var(--jp-border-width) solid var(--jp-border-color3);
+  max-width: 360px;
+  overflow-wrap: break-word;
   padding: 4px 10px;
   vertical-align: top;
+  white-space: pre-wrap;
 }
 
 .jp-kitaru-Show .jp-mod-number {
@@ -969,21 +983,33 @@ pre.jp-kitaru-Diff {
   text-align: right;
 }
 
+.jp-kitaru-Renderer .jp-kitaru-Pairs,
 .jp-kitaru-Pairs {
+  box-sizing: border-box;
   display: grid;
   font-size: var(--jp-ui-font-size1);
   gap: 4px 16px;
-  grid-template-columns: max-content 1fr;
+  grid-template-columns: fit-content(50%) 1fr;
+  margin: 8px 0;
   padding: 8px 12px;
 }
 
+.jp-kitaru-Renderer .jp-kitaru-Pairs dt,
 .jp-kitaru-Pairs dt {
   color: var(--jp-ui-font-color2);
+  float: none;
+  font-weight: 400;
+  overflow-wrap: anywhere;
+  width: auto;
 }
 
+.jp-kitaru-Renderer .jp-kitaru-Pairs dd,
 .jp-kitaru-Pairs dd {
   margin: 0;
+  min-width: 0;
   overflow-wrap: anywhere;
+  white-space: pre-wrap;
+  width: auto;
 }
 
 /* The form */
@@ -1014,6 +1040,31 @@ pre.jp-kitaru-Diff {
 
 .jp-kitaru-Field-label {
   font-weight: 500;
+  overflow-wrap: anywhere;
+}
+
+/* For a screen reader alone: beside it stands the name as it is typed. */
+.jp-kitaru-Field-label.jp-mod-unseen {
+  clip-path: inset(50%);
+  height: 1px;
+  overflow: hidden;
+  position: absolute;
+  white-space: nowrap;
+  width: 1px;
+}
+
+/* Entries of a list, and names of one's own: each with what takes it away. */
+.jp-kitaru-Item,
+.jp-kitaru-Named {
+  align-items: end;
+  display: flex;
+  gap: 8px;
+}
+
+.jp-kitaru-Item > :first-child,
+.jp-kitaru-Named > input {
+  flex: 1 1 auto;
+  min-width: 0;
 }
 
 .jp-kitaru-Field input:not([type='checkbox'], [type='radio']),
@@ -1037,4 +1088,4 @@ pre.jp-kitaru-Diff {
   display: flex;
   gap: 6px;
 }
-`,""]),e.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var e="",t=void 0!==a[5];return a[4]&&(e+="@supports (".concat(a[4],") {")),a[2]&&(e+="@media ".concat(a[2]," {")),t&&(e+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),e+=r(a),t&&(e+="}"),a[2]&&(e+="}"),a[4]&&(e+="}"),e}).join("")},a.i=function(r,e,t,o,i){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(t)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var u=0;u<r.length;u++){var d=[].concat(r[u]);t&&p[d[0]]||(void 0!==i&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=i),e&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=e),o&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=o):d[4]="".concat(o)),a.push(d))}},a}},601(r){r.exports=function(r){return r[1]}},72(r){var a=[];function e(r){for(var e=-1,t=0;t<a.length;t++)if(a[t].identifier===r){e=t;break}return e}function t(r,t){for(var o={},i=[],p=0;p<r.length;p++){var n=r[p],l=t.base?n[0]+t.base:n[0],u=o[l]||0,d="".concat(l," ").concat(u);o[l]=u+1;var s=e(d),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var j=function(r,a){var e=a.domAPI(a);return e.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&e.update(r=a):e.remove()}}(c,t);t.byIndex=p,a.splice(p,0,{identifier:d,updater:j,references:1})}i.push(d)}return i}r.exports=function(r,o){var i=t(r=r||[],o=o||{});return function(r){r=r||[];for(var p=0;p<i.length;p++){var n=e(i[p]);a[n].references--}for(var l=t(r,o),u=0;u<i.length;u++){var d=e(i[u]);0===a[d].references&&(a[d].updater(),a.splice(d,1))}i=l}}},659(r){var a={};r.exports=function(r,e){var t=function(r){if(void 0===a[r]){var e=document.querySelector(r);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(r){e=null}a[r]=e}return a[r]}(r);if(!t)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");t.appendChild(e)}},540(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,e){r.exports=function(r){var a=e.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(e){var t,o,i;t="",e.supports&&(t+="@supports (".concat(e.supports,") {")),e.media&&(t+="@media ".concat(e.media," {")),(o=void 0!==e.layer)&&(t+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),t+=e.css,o&&(t+="}"),e.media&&(t+="}"),e.supports&&(t+="}"),(i=e.sourceMap)&&"u">typeof btoa&&(t+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(i))))," */")),r.styleTagTransform(t,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,e){var t=e(72),o=e.n(t),i=e(825),p=e.n(i),n=e(659),l=e.n(n),u=e(56),d=e.n(u),s=e(540),c=e.n(s),j=e(113),f=e.n(j),k=e(646),x={};x.styleTagTransform=f(),x.setAttributes=d(),x.insert=l().bind(null,"head"),x.domAPI=p(),x.insertStyleElement=c(),o()(k.A,x),k.A&&k.A.locals&&k.A.locals}}]);
+`,""]),e.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var e="",t=void 0!==a[5];return a[4]&&(e+="@supports (".concat(a[4],") {")),a[2]&&(e+="@media ".concat(a[2]," {")),t&&(e+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),e+=r(a),t&&(e+="}"),a[2]&&(e+="}"),a[4]&&(e+="}"),e}).join("")},a.i=function(r,e,t,i,o){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(t)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var d=0;d<r.length;d++){var u=[].concat(r[d]);t&&p[u[0]]||(void 0!==o&&(void 0===u[5]||(u[1]="@layer".concat(u[5].length>0?" ".concat(u[5]):""," {").concat(u[1],"}")),u[5]=o),e&&(u[2]&&(u[1]="@media ".concat(u[2]," {").concat(u[1],"}")),u[2]=e),i&&(u[4]?(u[1]="@supports (".concat(u[4],") {").concat(u[1],"}"),u[4]=i):u[4]="".concat(i)),a.push(u))}},a}},601(r){r.exports=function(r){return r[1]}},72(r){var a=[];function e(r){for(var e=-1,t=0;t<a.length;t++)if(a[t].identifier===r){e=t;break}return e}function t(r,t){for(var i={},o=[],p=0;p<r.length;p++){var n=r[p],l=t.base?n[0]+t.base:n[0],d=i[l]||0,u="".concat(l," ").concat(d);i[l]=d+1;var s=e(u),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var j=function(r,a){var e=a.domAPI(a);return e.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&e.update(r=a):e.remove()}}(c,t);t.byIndex=p,a.splice(p,0,{identifier:u,updater:j,references:1})}o.push(u)}return o}r.exports=function(r,i){var o=t(r=r||[],i=i||{});return function(r){r=r||[];for(var p=0;p<o.length;p++){var n=e(o[p]);a[n].references--}for(var l=t(r,i),d=0;d<o.length;d++){var u=e(o[d]);0===a[u].references&&(a[u].updater(),a.splice(u,1))}o=l}}},659(r){var a={};r.exports=function(r,e){var t=function(r){if(void 0===a[r]){var e=document.querySelector(r);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(r){e=null}a[r]=e}return a[r]}(r);if(!t)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");t.appendChild(e)}},540(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,e){r.exports=function(r){var a=e.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(e){var t,i,o;t="",e.supports&&(t+="@supports (".concat(e.supports,") {")),e.media&&(t+="@media ".concat(e.media," {")),(i=void 0!==e.layer)&&(t+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),t+=e.css,i&&(t+="}"),e.media&&(t+="}"),e.supports&&(t+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(t+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),r.styleTagTransform(t,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,e){var t=e(72),i=e.n(t),o=e(825),p=e.n(o),n=e(659),l=e.n(n),d=e(56),u=e.n(d),s=e(540),c=e.n(s),j=e(113),f=e.n(j),k=e(646),x={};x.styleTagTransform=f(),x.setAttributes=u(),x.insert=l().bind(null,"head"),x.domAPI=p(),x.insertStyleElement=c(),i()(k.A,x),k.A&&k.A.locals&&k.A.locals}}]);
