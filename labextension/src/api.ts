@@ -74,7 +74,7 @@ export interface IWait {
   readonly address: string;
   readonly execution: string;
   readonly name: string;
-  readonly kind: 'person' | 'budget';
+  readonly kind: 'person' | 'budget' | 'room';
   readonly question: string | null;
   readonly schema: Readonly<Record<string, JSONValue>> | null;
   readonly show: JSONValue;

@@ -35,6 +35,17 @@ const REFUND = {
   }
 };
 
+test.each([
+  ['budget', /Raise the budget/, 'kitaru-nb resume ex_1 --budget USD'],
+  ['room', /Make room/, 'kitaru-nb gc && kitaru-nb resume ex_1']
+] as const)('what waits for a %s has no form but the command that ends it', (kind, said, command) => {
+  const { container } = render(<WaitCard wait={wait({ kind, execution: 'ex_1' })} trans={trans} onAnswer={vi.fn()} />);
+
+  expect(screen.getByText(said)).toBeTruthy();
+  expect(screen.getByText(command)).toBeTruthy();
+  expect(container.querySelectorAll('button, input')).toHaveLength(0);
+});
+
 test('an answer that is refused gives the keyboard back', async () => {
   const onAnswer = () => Promise.reject(new ApiError('down', 503));
   render(<WaitCard wait={wait()} trans={trans} onAnswer={onAnswer} />);

@@ -64,8 +64,8 @@ function Pending(props: ICardProps): JSX.Element {
   }, [problem]);
   return (
     <>
-      {wait.kind === 'budget' ? (
-        <Budget wait={wait} trans={trans} />
+      {wait.kind !== 'person' ? (
+        <InTerminal wait={wait} trans={trans} />
       ) : isYesOrNo(wait.schema) ? (
         <YesOrNo trans={trans} busy={busy} reason={reason} onReason={setReason} onSend={send} />
       ) : (
@@ -139,11 +139,15 @@ function YesOrNo({ trans, busy, reason, onReason, onSend }: IYesOrNo): JSX.Eleme
   );
 }
 
-function Budget({ wait, trans }: { wait: IWait; trans: TranslationBundle }): JSX.Element {
+function InTerminal({ wait, trans }: { wait: IWait; trans: TranslationBundle }): JSX.Element {
+  const [what, command] =
+    wait.kind === 'room'
+      ? [trans.__('Make room in a terminal to go on:'), `kitaru-nb gc && kitaru-nb resume ${wait.execution}`]
+      : [trans.__('Raise the budget in a terminal to go on:'), `kitaru-nb resume ${wait.execution} --budget USD`];
   return (
     <div className="jp-kitaru-Field">
-      <div className="jp-kitaru-dim">{trans.__('Raise the budget in a terminal to go on:')}</div>
-      <code className="jp-kitaru-command">{`kitaru-nb resume ${wait.execution} --budget USD`}</code>
+      <div className="jp-kitaru-dim">{what}</div>
+      <code className="jp-kitaru-command">{command}</code>
     </div>
   );
 }
