@@ -493,9 +493,10 @@ def _same_frame(frame: Any, before: tuple[Any, list[Any]]) -> bool:
     return len(parts) == len(before[1]) and _same_items(parts, before[1])
 
 
-def _put_frame(frame: Any, before: tuple[Any, list[Any]]) -> None:
+def _put_frame(frame: Any, before: tuple[Any, list[Any] | None]) -> None:
     frame._mgr = before[0].copy(deep=False)._mgr  # noqa: SLF001 - the same object gets its old content
-    frame._mgr.axes = before[1][: frame.ndim]  # noqa: SLF001 - these very ones, which a name may hold
+    if before[1] is not None:  # these very ones, which a name may hold
+        frame._mgr.axes = before[1][: frame.ndim]  # noqa: SLF001
 
 
 def _axis_names(axis: Any) -> list[Any]:
