@@ -299,8 +299,43 @@ def test_panel_and_form_take_the_colours_of_the_theme(lab: Site, context: Browse
     drawn = [name for name in COLOURED if light[name]["ground"] != "rgba(0, 0, 0, 0)"]
     assert ".jp-kitaru-Wait" in drawn
     assert [name for name in drawn if light[name]["ground"] == dark[name]["ground"]] == []
+    assert {name: faint(notebook.page, name) for name in seen} == {name: [] for name in seen}
     notebook.card(1).get_by_role("button", name="Send answer").click()
     expect(notebook.card(1)).to_have_count(0)
+
+
+def faint(page: Page, name: str) -> list[str]:
+    """The texts of the panel that stand out too little from what is behind them (WCAG AA), in a theme."""
+    theme(page, name)
+    found: list[str] = page.evaluate(
+        """() => {
+            const pen = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+            const pixel = colour => {
+                pen.clearRect(0, 0, 1, 1);
+                pen.fillStyle = colour;
+                pen.fillRect(0, 0, 1, 1);
+                return [...pen.getImageData(0, 0, 1, 1).data];
+            };
+            const light = ([red, green, blue]) => [red, green, blue]
+                .map(each => each / 255)
+                .map(each => each <= 0.03928 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
+                .reduce((sum, each, place) => sum + each * [0.2126, 0.7152, 0.0722][place], 0.05);
+            const ground = node => {
+                const colour = pixel(getComputedStyle(node).backgroundColor);
+                return colour[3] > 230 ? colour : ground(node.parentElement);
+            };
+            return [...document.querySelectorAll('#kitaru-nb-panel *')].filter(node => {
+                const texts = [...node.childNodes].filter(each => each.nodeType === 3);
+                const hasText = texts.some(each => each.textContent.trim());
+                if (!hasText || !node.offsetParent || node.closest(':disabled')) {
+                    return false;
+                }
+                const [one, other] = [light(pixel(getComputedStyle(node).color)), light(ground(node))];
+                return Math.max(one, other) / Math.min(one, other) < 4.5;
+            }).map(node => `${node.className}: ${node.textContent.trim()}`);
+        }"""
+    )
+    return found
 
 
 def theme(page: Page, name: str) -> None:

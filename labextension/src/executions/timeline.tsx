@@ -128,7 +128,7 @@ function Failure({ api, execution, label }: IStepProps): JSX.Element | null {
     return null; // it may have been killed: then there is nothing to say but that it failed
   }
   const said = uncoloured(joinedWith(': ', raised.ename, raised.evalue));
-  return <div className="jp-kitaru-error jp-kitaru-Step-error">{said.length > LONGEST ? `${said.slice(0, LONGEST)}…` : said}</div>;
+  return <div className="jp-kitaru-Step-error">{said.length > LONGEST ? `${said.slice(0, LONGEST)}…` : said}</div>;
 }
 
 function joinedWith(between: string, ...parts: unknown[]): string {

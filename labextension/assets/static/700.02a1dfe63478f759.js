@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
+"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
 
 .jp-kitaru-Panel,
 .jp-kitaru-Resume,
@@ -73,7 +73,7 @@
 
 .jp-kitaru-error,
 .jp-kitaru-Field-error {
-  color: var(--jp-error-color1);
+  color: color-mix(in srgb, var(--jp-error-color1) 80%, var(--jp-ui-font-color0)); /* the theme's own is faint in the dark */
 }
 
 .jp-kitaru-buttons {
@@ -149,7 +149,7 @@
 .jp-kitaru-Problem .jp-mod-styled {
   align-self: flex-start;
 }
-`,""]),e.d(a,{},{A:p})},33(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* The line below a checkpoint cell's source. */
+`,""]),e.d(a,{},{A:p})},33(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* The line below a checkpoint cell's source. */
 
 .jp-kitaru-Badge {
   box-sizing: border-box;
@@ -215,7 +215,7 @@
 .jp-kitaru-Resume .jp-mod-styled {
   margin: 0;
 }
-`,""]),e.d(a,{},{A:p})},505(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* The side panel: waits on top, executions below. */
+`,""]),e.d(a,{},{A:p})},505(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* The side panel: waits on top, executions below. */
 
 .jp-kitaru-Panel {
   background: var(--jp-layout-color1);
@@ -242,9 +242,9 @@
 }
 
 .jp-kitaru-Count {
-  background: var(--jp-warn-color1);
+  background: color-mix(in srgb, var(--jp-warn-color1) 35%, var(--jp-layout-color1)); /* to be read in both themes */
   border-radius: 9px;
-  color: var(--jp-ui-inverse-font-color0);
+  color: var(--jp-ui-font-color0);
   font-size: var(--jp-ui-font-size0);
   font-weight: 600;
   min-width: 10px;
@@ -640,6 +640,9 @@
 }
 
 .jp-kitaru-Step-error {
+  border-left: 3px solid var(--jp-error-color1);
+  margin: 4px 0;
+  padding-left: 8px;
   overflow-wrap: anywhere;
   white-space: pre-wrap;
 }
@@ -747,8 +750,8 @@
 .jp-kitaru-Log [data-stream='stderr'] {
   color: var(--jp-error-color1);
 }
-`,""]),e.d(a,{},{A:p})},646(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=e.n(o),n=e(475),l=e(192),d=e(505),u=e(33),s=e(40),c=p()(i());c.i(n.A),c.i(l.A),c.i(d.A),c.i(u.A),c.i(s.A),c.push([r.id,`
-`,""]),e.d(a,{},{A:c})},40(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
+`,""]),e.d(a,{},{A:p})},646(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=e.n(i),n=e(475),l=e(192),d=e(505),u=e(33),s=e(40),c=p()(o());c.i(n.A),c.i(l.A),c.i(d.A),c.i(u.A),c.i(s.A),c.push([r.id,`
+`,""]),e.d(a,{},{A:c})},40(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
 
 .jp-kitaru-View {
   background: var(--jp-layout-color1);
@@ -825,7 +828,7 @@
   font-family: var(--jp-code-font-family);
   font-size: var(--jp-ui-font-size0);
 }
-`,""]),e.d(a,{},{A:p})},192(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
+`,""]),e.d(a,{},{A:p})},192(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
 
 .jp-kitaru-Renderer {
   padding: 4px 0;
@@ -881,7 +884,7 @@
 .jp-kitaru-Wait .jp-mod-styled.jp-mod-warn {
   background: none;
   box-shadow: inset 0 0 0 1px var(--jp-error-color1);
-  color: var(--jp-error-color1);
+  color: color-mix(in srgb, var(--jp-error-color1) 80%, var(--jp-ui-font-color0));
 }
 
 .jp-kitaru-Wait .jp-mod-styled.jp-mod-warn:hover,
@@ -1088,4 +1091,4 @@ pre.jp-kitaru-Diff {
   display: flex;
   gap: 6px;
 }
-`,""]),e.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var e="",t=void 0!==a[5];return a[4]&&(e+="@supports (".concat(a[4],") {")),a[2]&&(e+="@media ".concat(a[2]," {")),t&&(e+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),e+=r(a),t&&(e+="}"),a[2]&&(e+="}"),a[4]&&(e+="}"),e}).join("")},a.i=function(r,e,t,i,o){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(t)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var d=0;d<r.length;d++){var u=[].concat(r[d]);t&&p[u[0]]||(void 0!==o&&(void 0===u[5]||(u[1]="@layer".concat(u[5].length>0?" ".concat(u[5]):""," {").concat(u[1],"}")),u[5]=o),e&&(u[2]&&(u[1]="@media ".concat(u[2]," {").concat(u[1],"}")),u[2]=e),i&&(u[4]?(u[1]="@supports (".concat(u[4],") {").concat(u[1],"}"),u[4]=i):u[4]="".concat(i)),a.push(u))}},a}},601(r){r.exports=function(r){return r[1]}},72(r){var a=[];function e(r){for(var e=-1,t=0;t<a.length;t++)if(a[t].identifier===r){e=t;break}return e}function t(r,t){for(var i={},o=[],p=0;p<r.length;p++){var n=r[p],l=t.base?n[0]+t.base:n[0],d=i[l]||0,u="".concat(l," ").concat(d);i[l]=d+1;var s=e(u),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var j=function(r,a){var e=a.domAPI(a);return e.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&e.update(r=a):e.remove()}}(c,t);t.byIndex=p,a.splice(p,0,{identifier:u,updater:j,references:1})}o.push(u)}return o}r.exports=function(r,i){var o=t(r=r||[],i=i||{});return function(r){r=r||[];for(var p=0;p<o.length;p++){var n=e(o[p]);a[n].references--}for(var l=t(r,i),d=0;d<o.length;d++){var u=e(o[d]);0===a[u].references&&(a[u].updater(),a.splice(u,1))}o=l}}},659(r){var a={};r.exports=function(r,e){var t=function(r){if(void 0===a[r]){var e=document.querySelector(r);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(r){e=null}a[r]=e}return a[r]}(r);if(!t)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");t.appendChild(e)}},540(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,e){r.exports=function(r){var a=e.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(e){var t,i,o;t="",e.supports&&(t+="@supports (".concat(e.supports,") {")),e.media&&(t+="@media ".concat(e.media," {")),(i=void 0!==e.layer)&&(t+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),t+=e.css,i&&(t+="}"),e.media&&(t+="}"),e.supports&&(t+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(t+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),r.styleTagTransform(t,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,e){var t=e(72),i=e.n(t),o=e(825),p=e.n(o),n=e(659),l=e.n(n),d=e(56),u=e.n(d),s=e(540),c=e.n(s),j=e(113),f=e.n(j),k=e(646),x={};x.styleTagTransform=f(),x.setAttributes=u(),x.insert=l().bind(null,"head"),x.domAPI=p(),x.insertStyleElement=c(),i()(k.A,x),k.A&&k.A.locals&&k.A.locals}}]);
+`,""]),e.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var e="",t=void 0!==a[5];return a[4]&&(e+="@supports (".concat(a[4],") {")),a[2]&&(e+="@media ".concat(a[2]," {")),t&&(e+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),e+=r(a),t&&(e+="}"),a[2]&&(e+="}"),a[4]&&(e+="}"),e}).join("")},a.i=function(r,e,t,o,i){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(t)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var d=0;d<r.length;d++){var u=[].concat(r[d]);t&&p[u[0]]||(void 0!==i&&(void 0===u[5]||(u[1]="@layer".concat(u[5].length>0?" ".concat(u[5]):""," {").concat(u[1],"}")),u[5]=i),e&&(u[2]&&(u[1]="@media ".concat(u[2]," {").concat(u[1],"}")),u[2]=e),o&&(u[4]?(u[1]="@supports (".concat(u[4],") {").concat(u[1],"}"),u[4]=o):u[4]="".concat(o)),a.push(u))}},a}},601(r){r.exports=function(r){return r[1]}},72(r){var a=[];function e(r){for(var e=-1,t=0;t<a.length;t++)if(a[t].identifier===r){e=t;break}return e}function t(r,t){for(var o={},i=[],p=0;p<r.length;p++){var n=r[p],l=t.base?n[0]+t.base:n[0],d=o[l]||0,u="".concat(l," ").concat(d);o[l]=d+1;var s=e(u),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var j=function(r,a){var e=a.domAPI(a);return e.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&e.update(r=a):e.remove()}}(c,t);t.byIndex=p,a.splice(p,0,{identifier:u,updater:j,references:1})}i.push(u)}return i}r.exports=function(r,o){var i=t(r=r||[],o=o||{});return function(r){r=r||[];for(var p=0;p<i.length;p++){var n=e(i[p]);a[n].references--}for(var l=t(r,o),d=0;d<i.length;d++){var u=e(i[d]);0===a[u].references&&(a[u].updater(),a.splice(u,1))}i=l}}},659(r){var a={};r.exports=function(r,e){var t=function(r){if(void 0===a[r]){var e=document.querySelector(r);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(r){e=null}a[r]=e}return a[r]}(r);if(!t)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");t.appendChild(e)}},540(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,e){r.exports=function(r){var a=e.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(e){var t,o,i;t="",e.supports&&(t+="@supports (".concat(e.supports,") {")),e.media&&(t+="@media ".concat(e.media," {")),(o=void 0!==e.layer)&&(t+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),t+=e.css,o&&(t+="}"),e.media&&(t+="}"),e.supports&&(t+="}"),(i=e.sourceMap)&&"u">typeof btoa&&(t+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(i))))," */")),r.styleTagTransform(t,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,e){var t=e(72),o=e.n(t),i=e(825),p=e.n(i),n=e(659),l=e.n(n),d=e(56),u=e.n(d),s=e(540),c=e.n(s),j=e(113),f=e.n(j),k=e(646),x={};x.styleTagTransform=f(),x.setAttributes=u(),x.insert=l().bind(null,"head"),x.domAPI=p(),x.insertStyleElement=c(),o()(k.A,x),k.A&&k.A.locals&&k.A.locals}}]);
