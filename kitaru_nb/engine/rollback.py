@@ -60,7 +60,7 @@ class Kind:
     put: Callable[[Any, Any], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Shadow:
     """What the objects that a step can reach held before it.
 
@@ -126,7 +126,7 @@ class Shadow:
         self._counters = {name: (value, copy.copy(value)) for name, value in held}
 
     def take_beside(self, spaces: Iterable[tuple[MutableMapping[str, Any], Iterable[str]]]) -> None:
-        """Copy what is there now in more namespaces, which the running step has made."""
+        """Copy what is there now in more namespaces, which the running step has just made."""
         known = {id(each.live) for each in self.beside}
         for live, names in () if self.settled else spaces:
             if id(live) not in known:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from kitaru_nb.analysis.inert import is_inert
@@ -469,8 +471,14 @@ class Session:
             shadow.take()
         except Exception:  # noqa: BLE001 - a foreign object may raise anything; the step runs all the same
             return None
-        # How a module stands that the step loads itself is how it stood before.
-        self._process.variables.told = lambda module: shadow.take_beside(shadowed_in(module))
+        taken = weakref.ref(shadow)  # which ends with the step, and with it what only it still has
+
+        def loaded(module: ModuleType) -> None:
+            running = taken()
+            if running is not None:  # how a module stands that the step loads itself is how it stood before
+                running.take_beside(shadowed_in(module))
+
+        self._process.variables.told = loaded
         return shadow
 
     def commit(self, run: Run, outcome: Outcome) -> Checkpoint:

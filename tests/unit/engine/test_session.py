@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -1059,3 +1060,16 @@ def test_of_two_cells_that_had_one_name_each_can_be_gone_back_to(start: Start) -
     assert seen == [1, 2, 2]
     with pytest.raises(NotFoundError):
         kernel.session.rewind("load#3")
+
+
+def test_what_a_step_could_have_changed_dies_when_it_is_given_up_after_it(start: Start) -> None:
+    kernel = start()
+    kernel.cell("import numpy as np\nrows = np.ones(100)\nparts = [[1], [2]]", step="make")
+    kernel.cell("total = rows.sum() + len(parts)", step="read")
+    kernel.session.leave_scope(plain=False, completed=False)
+    rows = weakref.ref(kernel["rows"])
+
+    kernel.session.saw("del rows, parts")
+    del kernel.live["rows"], kernel.live["parts"]
+
+    assert rows() is None
