@@ -10,7 +10,7 @@ from kitaru_nb.model.event import Event
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
 from kitaru_nb.model.wait import Address, Wait, WaitKind, WaitStatus
 
-__all__ = ["PASSED", "STOPPED", "is_lifted", "stop_as_wait", "stop_of", "stops_as_waits"]
+__all__ = ["PASSED", "STOPPED", "awaited_by", "is_lifted", "stop_as_wait", "stop_of", "stops_as_waits"]
 
 PASSED = "budget.passed"
 """The kind of event that says: a cell that a budget had stopped has come to its end."""
@@ -18,8 +18,10 @@ PASSED = "budget.passed"
 STOPPED = "budget.stopped"
 """The kind of event that says: a model call was not made, with the ``limit`` that it would exceed."""
 
-_KINDS = {"disk-limit": WaitKind.ROOM}
-"""What a stop waits for, by the kind of its signal; any other is a budget's."""
+
+def awaited_by(kind: str) -> WaitKind:
+    """What a stop waits for, by the kind of its signal."""
+    return WaitKind.ROOM if kind == "disk-limit" else WaitKind.BUDGET
 
 
 def stop_of(journal: Journal, execution: Execution) -> Event | None:
@@ -35,11 +37,6 @@ def stop_of(journal: Journal, execution: Execution) -> Event | None:
         return None  # another attempt has taken over
     later = journal.events(execution.id, after=event.seq)
     return None if any(_went_on(each, event) for each in later) else event
-
-
-def _kind_of(stop: Event) -> WaitKind:
-    """What a stop waits for that waits for no answer."""
-    return _KINDS.get(stop.data.get("kind", ""), WaitKind.BUDGET)
 
 
 def _went_on(later: Event, stop: Event) -> bool:
@@ -58,7 +55,7 @@ def is_lifted(journal: Journal, execution: Execution, limit: float | None, room:
     stop = stop_of(journal, execution)
     if stop is None:
         return True
-    if _kind_of(stop) is WaitKind.ROOM:
+    if awaited_by(stop.data.get("kind", "")) is WaitKind.ROOM:
         return room is None or room > stop.data.get("lacking", 0)
     limits = [each.data["limit"] for each in journal.events(execution.id) if each.kind == STOPPED]
     return limit is not None and all(limit > each for each in limits[-1:])
@@ -69,7 +66,7 @@ def stop_as_wait(journal: Journal, execution: Execution) -> Wait | None:
     event = stop_of(journal, execution)
     if event is None:
         return None
-    kind = _kind_of(event)
+    kind = awaited_by(event.data.get("kind", ""))
     return Wait(
         str(Address(execution.id, kind)),
         execution.id,

@@ -33,9 +33,8 @@ def note_suspended(book: Book, suspended: Suspended, scope: str) -> None:
     if suspended.kind == "disk-limit":
         before = engine.journal.suspended(attempt.execution)
         known = 0 if before is None else before.data.get("lacking", 0)
-        told["lacking"] = (
-            suspended.lacking or known
-        )  # refused before it ran, nobody knows what it would store
+        # What was refused before it ran would store nobody knows what.
+        told["lacking"] = suspended.lacking or known
     execution = engine.journal.execution(attempt.execution)
     data = VAULT.mask_json(told)
     engine.journal.note_suspended(attempt, signed_stop(data, execution, attempt.epoch, engine.trust.keys))

@@ -10,8 +10,9 @@ from typing import Any
 from kitaru_nb.engine.addresses import how_to_answer
 from kitaru_nb.engine.context import current_scope
 from kitaru_nb.engine.showing import is_picture
+from kitaru_nb.engine.stops import awaited_by
 from kitaru_nb.errors import Suspended, typed_in_a_cell
-from kitaru_nb.model.wait import OnWait, Wait
+from kitaru_nb.model.wait import OnWait, Wait, WaitKind
 from kitaru_nb.notebook import display
 from kitaru_nb.notebook.answering import Answering
 from kitaru_nb.stacks.terminal import TerminalFront
@@ -99,12 +100,12 @@ class NotebookFront:
         self._say(wait, text, update=True, named=False)
 
     def stopped(self, suspended: Suspended) -> None:
-        """A budget has stopped the cell: what it cost so far, the limit, and what to type."""
+        """A budget or the disk limit has stopped the cell: how much there may be, and what to type."""
         if not self._hooks.quiet:
-            said = _as_magics(str(suspended))
-            display.say(
-                self._hooks.shell, f"kitaru: waits for a larger budget: {said}\n  then run this cell again"
-            )
+            kind = awaited_by(suspended.kind)
+            then = "" if kind is WaitKind.ROOM else "\n  then run this cell again"
+            text = f"kitaru: waits for {kind.awaited}: {_as_magics(str(suspended))}{then}"
+            display.say(self._hooks.shell, text)
 
     def _say(self, wait: Wait, text: str, *, update: bool = False, named: bool = True) -> None:
         publish = self._hooks.shell.display_pub.publish

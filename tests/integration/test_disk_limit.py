@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from kitaru_nb.model.execution import ExecutionStatus
+from kitaru_nb.stacks.settings import resolve
 from tests.integration.headless import Notebook, finished, start
+from tests.integration.kernel import Kernel
 
 LITTLE = {"KITARU_NB_MAX_BYTES": "4MB"}
 NONE = {"KITARU_NB_MAX_BYTES": "1MB"}
@@ -92,3 +94,23 @@ def test_a_flow_waits_for_room_and_goes_on_when_there_is_more(tmp_path: Path) ->
     assert done.stdout == "6000000\n", done.stderr
     assert notebook.ticks() == [*before, *map(str, range(int(before[-1]), 6))]
     assert [each.status for each in notebook.executions()] == [ExecutionStatus.COMPLETED]
+
+
+def test_a_flow_in_a_notebook_waits_for_room_and_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITARU_NB_MAX_BYTES", LITTLE["KITARU_NB_MAX_BYTES"])
+    notebook = Notebook(tmp_path, [])
+    (tmp_path / "job.py").write_text(FLOW)
+    with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
+        kernel.run("from job import job", cell="a")
+        stopped = kernel.run("sum(job())", cell="b")
+        before = notebook.ticks()
+        kernel.run("%env KITARU_NB_MAX_BYTES=50MB", cell="c")
+        done = kernel.run("sum(job())", cell="b")
+
+    assert stopped.ename == "Suspended"
+    assert "waits for room: " in stopped.said
+    assert "%env KITARU_NB_MAX_BYTES=" in stopped.said
+    assert done.result == "6000000"
+    assert notebook.ticks() == [*before, *map(str, range(int(before[-1]), 6))]
