@@ -9,7 +9,7 @@ import gc
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,13 +26,18 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
+def as_it_was() -> Iterator[Callable[[], None]]:
+    """Makes the process as it was found, as a new one is."""
     hooks = sys.excepthook, sys.displayhook, threading.excepthook
     callbacks, meta, usr1 = list(gc.callbacks), list(sys.meta_path), signal.getsignal(signal.SIGUSR1)
-    yield
-    sys.excepthook, sys.displayhook, threading.excepthook = hooks
-    gc.callbacks[:], sys.meta_path[:] = callbacks, meta
-    signal.signal(signal.SIGUSR1, usr1)
+
+    def reset() -> None:
+        sys.excepthook, sys.displayhook, threading.excepthook = hooks
+        gc.callbacks[:], sys.meta_path[:] = callbacks, meta
+        signal.signal(signal.SIGUSR1, usr1)
+
+    yield reset
+    reset()
 
 
 WORKER = (
@@ -135,13 +140,16 @@ def test_a_thread_that_has_ended_is_no_effect(home: Path) -> None:
         ("import atexit\ndef bye(): pass\natexit.register(bye)", "atexit.register"),
     ],
 )
-def test_a_callback_that_reaches_the_notebook_is_named(home: Path, source: str, what: str) -> None:
+def test_a_callback_that_reaches_the_notebook_is_named(
+    home: Path, as_it_was: Callable[[], None], source: str, what: str
+) -> None:
     kernel = Kernel(home)
     kernel.cell(source, step="a")
     (condition,) = [name for name in kernel.last.draft.conditions if name.startswith("live:")]
     assert condition == f"live:callback:{what}"
     assert kernel.cell(source, step="a") == RESTORED
 
+    as_it_was()
     plan = Kernel(home).take_over().plan(source, step="a")
 
     assert ran_again(plan.pending.unmet) == (

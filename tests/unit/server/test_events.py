@@ -84,7 +84,7 @@ def test_a_place_that_cannot_be_read_yet_is_soon_looked_at_again(
     recorder.engine.journal.close()
     home.rename(root / "aside")
     home.mkdir()
-    (home / "journal.db").touch()  # it is being made
+    (home / "journal.db").write_bytes(b"no journal yet")  # it is being copied there
     places = Places(root, None)
     service = Service(places, root)
     watcher = Watcher(EventLogger(), service, go_on=lambda *_: None, pause=1, log=logging.getLogger())
