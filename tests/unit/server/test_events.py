@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -92,8 +93,7 @@ def test_a_place_that_cannot_be_read_yet_is_soon_looked_at_again(
     monkeypatch.setattr("kitaru_nb.server.events.time.monotonic", lambda: clock[0])
     places.own()
     assert watcher._look() == []
-    (home / "journal.db").unlink()
-    home.rmdir()
+    shutil.rmtree(home)
     (root / "aside").rename(home)
     fresh = recorder.begin("new.ipynb").execution
     at_once = watcher._look()
