@@ -225,13 +225,16 @@ def suspended_in(error: BaseException | None) -> Suspended | None:
     return found[0] if all(each is not None for each in found) else None
 
 
-def at_limit(error: BaseException | None) -> Suspended | None:
-    """The signal that `error` amounts to where nobody is there to make room: nothing has failed."""
-    if not isinstance(error, StoreError) or error.kind != "disk-limit":
-        return None
-    stopped = Suspended(f"{error.message}\n  Try: {error.hint}")
-    stopped.kind, stopped.lacking = error.kind, error.lacking
-    return stopped
+def stop_in(error: BaseException | None) -> Suspended | None:
+    """The signal that `error` amounts to, or a group of nothing but such, where nobody can make room."""
+    if isinstance(error, BaseExceptionGroup):
+        found = [stop_in(each) for each in error.exceptions]
+        return found[0] if all(each is not None for each in found) else None
+    if isinstance(error, StoreError) and error.kind == "disk-limit":
+        stopped = Suspended(f"{error.message}\n  Try: {error.hint}")
+        stopped.kind, stopped.lacking = error.kind, error.lacking
+        return stopped
+    return suspended_in(error)
 
 
 for _name in __all__:

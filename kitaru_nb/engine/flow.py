@@ -35,7 +35,7 @@ from kitaru_nb.engine.scope import Entry, Scope
 from kitaru_nb.engine.script import file_of, note_script
 from kitaru_nb.engine.secrecy import notice_names
 from kitaru_nb.engine.suspensions import note_suspended
-from kitaru_nb.errors import ConflictError, KitaruError, Suspended, UsageError, at_limit, suspended_in
+from kitaru_nb.errors import ConflictError, KitaruError, Suspended, UsageError, stop_in
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.model.artifact import Digest
 from kitaru_nb.model.bound import ProcessBound
@@ -182,7 +182,7 @@ class Turn(ProcessBound):
             with inside(self.scope):
                 yield self
         except BaseException as error:
-            suspended = suspended_in(error) or at_limit(error)
+            suspended = stop_in(error)
             self._end(_status_after(suspended or error), reason=_reason(suspended or error), at=suspended)
             if suspended is not None and suspended is not error:
                 raise suspended from error  # also out of the group that a task group made of it

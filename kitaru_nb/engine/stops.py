@@ -13,7 +13,7 @@ from kitaru_nb.model.wait import Address, Wait, WaitKind, WaitStatus
 __all__ = ["PASSED", "STOPPED", "awaited_by", "is_lifted", "stop_as_wait", "stop_of", "stops_as_waits"]
 
 PASSED = "budget.passed"
-"""The kind of event that says: a cell that a budget had stopped has come to its end."""
+"""The kind of event that says: a cell that such a stop had ended has come to its end."""
 
 STOPPED = "budget.stopped"
 """The kind of event that says: a model call was not made, with the ``limit`` that it would exceed."""

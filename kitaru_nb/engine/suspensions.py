@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.stops import awaited_by
 from kitaru_nb.engine.trust import Keys
 from kitaru_nb.engine.vouching import signed_record, signer_of
 from kitaru_nb.errors import Suspended
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import Execution
+from kitaru_nb.model.wait import WaitKind
 
 if TYPE_CHECKING:
     from kitaru_nb.engine.book import Book
@@ -30,7 +32,7 @@ def note_suspended(book: Book, suspended: Suspended, scope: str) -> None:
     engine, attempt = book.engine, book.attempt
     told: dict[str, Any] = {"wait": suspended.wait, "kind": suspended.kind}
     told |= {"message": suspended.message, "scope": scope}
-    if suspended.kind == "disk-limit":
+    if awaited_by(suspended.kind) is WaitKind.ROOM:
         before = engine.journal.suspended(attempt.execution)
         known = 0 if before is None else before.data.get("lacking", 0)
         # What was refused before it ran would store nobody knows what.

@@ -6,9 +6,13 @@ A file's bytes are synced with the file, its name with the folder that it is in;
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
+
+_KNOWS_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""How a file system says that a folder cannot be synced, as SMB does: it keeps names in a way of its own."""
 
 __all__ = ["make_durable", "make_private", "sync_folder", "write_private"]
 
@@ -38,13 +42,16 @@ def make_private(folder: Path) -> list[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the names in `folder` survive a power cut."""
+    """Return when the names in `folder` survive a power cut, as far as its file system can say so."""
     try:
         handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except PermissionError:
         return  # Windows, or a folder that may be entered but not read
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _KNOWS_NO_SYNC:
+            raise
     finally:
         os.close(handle)
 

@@ -29,7 +29,7 @@ from kitaru_nb.engine.context import provide, provide_front
 from kitaru_nb.engine.parts import CELLS
 from kitaru_nb.engine.process import Process, began_ns
 from kitaru_nb.engine.switches import FRONT_END
-from kitaru_nb.errors import KitaruError, Suspended, UnstorableError, UsageError, at_limit, suspended_in
+from kitaru_nb.errors import KitaruError, Suspended, UnstorableError, UsageError, stop_in, suspended_in
 from kitaru_nb.notebook.auto import Auto
 from kitaru_nb.notebook.gate import Gate, is_alone, is_own
 from kitaru_nb.notebook.interrupts import Guard, Shield, stop_queue
@@ -302,21 +302,25 @@ class Hooks:
     def _suspended(self, frame: _Frame, result: Any) -> Suspended | None:
         """What the cell waits for, also where its code has caught the signal and gone on."""
         error = None if result is None else result.error_in_exec
-        found = suspended_in(error)
+        found = self._stop_in(error)
         if found is None and error is None and frame.scope is not None:
             return frame.scope.suspended  # type: ignore[no-any-return] # a scope is not imported here
-        return found or self._at_limit(error)
+        return found
 
-    def _at_limit(self, error: BaseException | None) -> Suspended | None:
-        """A run that nobody watches waits until there is room for more."""
-        return at_limit(error) if self.every_cell else None
+    def _stop_in(self, error: BaseException | None) -> Suspended | None:
+        """Where nobody watches, a run waits until there is room for more, too."""
+        return stop_in(error) if self.every_cell else suspended_in(error)
 
     def _stop_at_limit(self, frame: _Frame, error: _Error) -> _Error | Suspended:
-        """What to raise for `error`, outside the cell's own code."""
-        suspended = self._at_limit(error)
-        if suspended is not None:
+        """What to raise for `error`, outside the cell's own code; nothing escapes from here."""
+        suspended = self._stop_in(error)
+        if suspended is None or self.session is None:
+            return error
+        try:
             self.session.suspend(None, suspended, self.place_of(frame))
-        return suspended or error
+        except Exception:  # noqa: BLE001 - as `visit` says; a stop that is not on record is an error to whoever runs it
+            return error
+        return suspended
 
     def _end_waiting(self, result: Any, suspended: Suspended) -> None:
         """An error reply, so that what is queued behind does not run, for something that is no error."""

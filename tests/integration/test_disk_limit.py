@@ -36,6 +36,26 @@ if __name__ == "__main__":
 """
 
 
+TASKS = """
+import asyncio
+import random
+import kitaru_nb as kt
+
+@kt.checkpoint
+async def make(number):
+    return random.Random(number).randbytes(1_000_000)
+
+@kt.flow
+async def job():
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(make(number)) for number in range(2)]
+    return [len(task.result()) for task in tasks]
+
+if __name__ == "__main__":
+    print(sum(asyncio.run(job())))
+"""
+
+
 @pytest.fixture
 def notebook(tmp_path: Path) -> Notebook:
     cells = [*map(CELL.format, range(6)), "print(sum(map(len, [x0, x1, x2, x3, x4, x5])))"]
@@ -94,6 +114,18 @@ def test_a_flow_waits_for_room_and_goes_on_when_there_is_more(tmp_path: Path) ->
     assert done.stdout == "6000000\n", done.stderr
     assert notebook.ticks() == [*before, *map(str, range(int(before[-1]), 6))]
     assert [each.status for each in notebook.executions()] == [ExecutionStatus.COMPLETED]
+
+
+def test_calls_in_tasks_wait_for_room_too(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, [])
+    (tmp_path / "job.py").write_text(TASKS)
+
+    stopped = finished(start(["job.py"], tmp_path, NONE))
+    waiting(notebook)
+    done = finished(start(["job.py"], tmp_path, ROOM))
+
+    assert stopped.code == 75, stopped.stderr
+    assert done.stdout == "2000000\n", done.stderr
 
 
 def test_a_flow_in_a_notebook_waits_for_room_and_says_what_to_type(

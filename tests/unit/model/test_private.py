@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kitaru_nb.model.private import make_durable, make_private, write_private
+from kitaru_nb.model.private import make_durable, make_private, sync_folder, write_private
 
 
 @pytest.fixture(params=[0, 0o777], autouse=True)
@@ -72,3 +73,28 @@ def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(tmp_path: Path) 
 
     assert (kept, path.read_bytes()) == (b"one", b"three")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_that_cannot_sync_folders_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+    write_private(tmp_path / "key", b"one", replace=False)
+
+    assert (tmp_path / "key").read_bytes() == b"one"
+
+
+def test_names_that_could_not_be_synced_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        sync_folder(tmp_path)

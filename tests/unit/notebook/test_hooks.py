@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import os
 import signal
+from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 from IPython.core.error import InputRejected
 
-from kitaru_nb.errors import KitaruError, UsageError
+from kitaru_nb.errors import KitaruError, StoreError, UsageError
+from kitaru_nb.notebook.hooks import Hooks
 from kitaru_nb.notebook.refusal import refused
 from tests.unit.notebook.shell import Start
 
@@ -347,3 +350,58 @@ def test_a_plain_cell_whose_effects_are_back_says_so_once(
 
     said = capsys.readouterr().out
     assert said.count("this cell ran before `fit`") == 1
+
+
+def at_the_disk_limit(*_: object, **__: object) -> NoReturn:
+    full = StoreError("this does not fit", kind="disk-limit", hint="kitaru-nb gc")
+    full.lacking = 7
+    raise full
+
+
+def without_a_session(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "open_session", at_the_disk_limit)
+    hooks.session = None
+
+
+def before_it_runs(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks.session, "plan", at_the_disk_limit)
+    cannot_suspend(hooks, monkeypatch)
+
+
+def cannot_suspend(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> NoReturn:
+        message = "no such table"
+        raise ValueError(message)
+
+    monkeypatch.setattr(hooks.session, "suspend", broken)
+
+
+@pytest.mark.parametrize("met", [without_a_session, before_it_runs])
+def test_a_cell_that_meets_the_disk_limit_does_not_run_where_that_cannot_be_put_on_record(
+    start: Start, monkeypatch: pytest.MonkeyPatch, met: Callable[[Hooks, pytest.MonkeyPatch], None]
+) -> None:
+    shell = start()
+    shell.hooks.every_cell = True
+    shell.run("x = 1")
+    met(shell.hooks, monkeypatch)
+
+    error = shell.error("x = 2")
+
+    assert isinstance(error, InputRejected)
+    assert shell["x"] == 1
+    monkeypatch.undo()
+
+
+def test_a_result_at_the_disk_limit_is_the_error_where_that_cannot_be_put_on_record(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = start()
+    shell.hooks.every_cell = True
+    shell.run("x = 1")
+    cannot_suspend(shell.hooks, monkeypatch)
+    monkeypatch.setattr(shell.hooks, "_leave", at_the_disk_limit)
+
+    error = shell.error("x = 2")
+
+    assert (type(error), getattr(error, "kind", None)) == (StoreError, "disk-limit")
+    monkeypatch.undo()
