@@ -97,6 +97,7 @@ def test_the_setting_limits_a_run(tmp_path: Path, llm: FakeLLM) -> None:
     assert llm.requests == 9
 
 
+@pytest.mark.further
 def test_a_setting_that_is_raised_counts_for_what_the_setting_stopped(tmp_path: Path, llm: FakeLLM) -> None:
     work = notebook(tmp_path, llm, "[ask(f'a{n}') for n in range(9)]")
     stopped = work.kitaru("run", "work.ipynb", "--no-progress", env={"KITARU_NB_BUDGET": "0.0001"})
@@ -203,6 +204,7 @@ def test_a_budget_is_raised_by_what_the_cell_says_while_its_kernel_lives(
     assert llm.requests == 9 + 1, "nothing was paid again"
 
 
+@pytest.mark.further
 def test_a_setting_that_is_raised_while_the_kernel_lives_counts(limited: Kernel, llm: FakeLLM) -> None:
     stopped = limited.run(MANY, cell="b")
     limited.run("%env KITARU_NB_BUDGET=0.0002", cell="c")
@@ -215,6 +217,7 @@ def test_a_setting_that_is_raised_while_the_kernel_lives_counts(limited: Kernel,
     assert llm.requests == 9
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("way", ["what the cell says", "pyproject.toml"])
 def test_a_price_is_set_while_the_kernel_lives(
     limited: Kernel, llm: FakeLLM, tmp_path: Path, way: str
@@ -323,6 +326,7 @@ def test_a_budget_in_code_warns_at_80_percent_and_stops(tmp_path: Path, llm: Fak
     assert paid < 70
 
 
+@pytest.mark.further
 def test_a_budget_in_a_plain_cell_says_which_line_is_to_be_changed(tmp_path: Path, llm: FakeLLM) -> None:
     with Kernel(resolve().home, notebook=tmp_path / "n.ipynb", cwd=tmp_path) as kernel:
         kernel.run(ASK.format(url=llm.openai_url), cell="a")

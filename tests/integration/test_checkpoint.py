@@ -43,6 +43,7 @@ def test_a_cell_runs_once_and_is_restored_with_its_outputs_in_a_new_kernel(place
     assert "`load` restored" in restored.said
 
 
+@pytest.mark.further
 def test_settings_in_the_notebooks_metadata_hold_in_its_kernel(place: Path) -> None:
     (place / "work" / "nb.ipynb").write_text('{"cells": [], "metadata": {"kitaru_nb": {"budget": 2.5}}}')
     with start(place) as kernel:
@@ -65,6 +66,7 @@ def test_running_the_same_cell_again_by_hand_restores_it(kernel: Kernel) -> None
     assert "restored" in again.said
 
 
+@pytest.mark.further
 def test_fresh_runs_the_cell_again(kernel: Kernel) -> None:
     kernel.run("%%checkpoint a\nimport os\nvalue = os.urandom(8)", cell="a")
     first = kernel.run("value").result
@@ -75,6 +77,7 @@ def test_fresh_runs_the_cell_again(kernel: Kernel) -> None:
     assert "saved" in again.said
 
 
+@pytest.mark.further
 def test_a_comment_does_not_count_and_an_edit_does(kernel: Kernel) -> None:
     kernel.run("%%checkpoint a\nx = 1 + 1", cell="a")
 
@@ -97,6 +100,7 @@ def test_a_changed_input_runs_the_cell_again(kernel: Kernel) -> None:
     assert kernel.run("y").result == "10"
 
 
+@pytest.mark.further
 def test_an_edited_helper_runs_the_cell_again(kernel: Kernel) -> None:
     kernel.run("def g(x):\n    return x + 1\ndef f(x):\n    return g(x)")
     kernel.run("%%checkpoint a\ny = f(2)", cell="a")
@@ -118,6 +122,7 @@ def test_top_level_await_works_and_is_restored(place: Path) -> None:
     assert (ran.result, restored.result, x.result) == ("5", "5", "5")
 
 
+@pytest.mark.further
 def test_a_failing_cell_shows_its_own_line_and_is_not_recorded(kernel: Kernel) -> None:
     cell = "%%checkpoint a\nx = 1\n\n1 / 0"
 
@@ -130,6 +135,7 @@ def test_a_failing_cell_shows_its_own_line_and_is_not_recorded(kernel: Kernel) -
     assert "----> 4 1 / 0" in shown
 
 
+@pytest.mark.further
 def test_a_semicolon_suppresses_the_result_and_so_does_its_restore(place: Path) -> None:
     cell = "%%checkpoint a\nx = 5\nx;"
     with start(place) as first:
@@ -178,6 +184,7 @@ def test_restored_instances_belong_to_the_class_of_the_notebook(place: Path) -> 
     assert seen.result == "(True, 20, True, 1)"
 
 
+@pytest.mark.further
 def test_restoring_leaves_alone_what_the_cell_did_not_touch(place: Path) -> None:
     with start(place) as first:
         first.run("other = 1\nclass Row: pass\nmine = Row(); mine.n = 1")
@@ -190,6 +197,7 @@ def test_restoring_leaves_alone_what_the_cell_did_not_touch(place: Path) -> None
     assert seen.result == "(2, 2, True)"
 
 
+@pytest.mark.further
 def test_two_cells_with_one_name_are_refused(kernel: Kernel) -> None:
     kernel.run("%%checkpoint load\nx = 1", cell="a")
 
@@ -219,6 +227,7 @@ def test_a_bad_directive_is_refused_before_the_cell_runs(kernel: Kernel, line: s
     assert kernel.run("'ran' in dir()").result == "False"
 
 
+@pytest.mark.further
 def test_one_percent_asks_for_two(kernel: Kernel) -> None:
     refused = kernel.run("%checkpoint load")
 
@@ -237,6 +246,7 @@ def test_a_read_file_that_changed_runs_the_cell_again(kernel: Kernel, place: Pat
     assert kernel.run("x").result == "'2'"
 
 
+@pytest.mark.further
 def test_a_cell_tag_does_the_same_as_the_magic(kernel: Kernel) -> None:
     kernel.run("import os\nvalue = os.urandom(8)", cell="a", tags=["checkpoint"])
     first = kernel.run("value").result
@@ -301,6 +311,7 @@ def test_a_cell_that_may_have_bound_a_name_is_not_restored_over_another_value(pl
     assert seen.result == "(1, 20)"
 
 
+@pytest.mark.further
 def test_a_loop_run_again_by_hand_is_restored(kernel: Kernel) -> None:
     loop = "for i in range(3):\n    with open('paid', 'a') as f:\n        f.write(str(i))\nprint(i)"
     cell = "%%checkpoint a\n" + loop
@@ -392,6 +403,7 @@ def test_process_state_a_step_set_comes_back_when_the_step_is_restored(place: Pa
     assert restored.result == "42"
 
 
+@pytest.mark.further
 def test_resume_puts_the_history_of_results_back(place: Path) -> None:
     with start(place) as first:
         first.run("%%checkpoint a\nrows = [1, 2]\nrows", cell="a")
@@ -404,6 +416,7 @@ def test_resume_puts_the_history_of_results_back(place: Path) -> None:
     assert seen.result == "(42, True, True, 42)"
 
 
+@pytest.mark.further
 def test_the_result_of_a_cell_that_read_the_last_one_comes_back(place: Path) -> None:
     with start(place) as first:
         first.run("%%checkpoint a\n[1]", cell="a")
@@ -470,6 +483,7 @@ def test_a_failed_cell_stays_visible_and_starts_from_the_state_before_it_when_ru
     )
 
 
+@pytest.mark.further
 def test_what_the_user_mends_after_a_failure_is_kept(kernel: Kernel) -> None:
     kernel.run("log = []\nrows = [1, None]")
     kernel.run("%%checkpoint a\nlog.append(0)\nsum(rows)", cell="a")
@@ -499,6 +513,7 @@ def test_an_interrupted_cell_is_undone_too_and_rewind_does_so_by_hand(kernel: Ke
     assert "`a`" in undone.said
 
 
+@pytest.mark.further
 def test_an_interrupt_between_two_statements_stops_the_cell(kernel: Kernel) -> None:
     kernel.run("import os, signal, sys\nlog, armed = [], []")
     kernel.run(
@@ -599,6 +614,7 @@ def test_a_file_named_in_a_string_counts_for_readers_that_cannot_be_seen(
     assert kernel.run("y").result != before
 
 
+@pytest.mark.further
 def test_a_file_the_cell_itself_writes_does_not_make_it_run_again(kernel: Kernel) -> None:
     cell = "%%checkpoint a\nimport os\nwith open('out.txt', 'wb') as f:\n    f.write(os.urandom(4))"
     kernel.run(cell + "\n", cell="a")

@@ -132,6 +132,7 @@ def test_a_home_on_a_read_only_folder_can_be_listed_and_loaded(notebook: Noteboo
     assert loaded == "[1, 2, 3]\n"
 
 
+@pytest.mark.further
 def test_a_wrong_setting_names_its_source() -> None:
     done = kitaru("executions", KITARU_NB_LEASE="soon")
 
@@ -139,6 +140,7 @@ def test_a_wrong_setting_names_its_source() -> None:
     assert done.stderr.startswith("error: lease (from KITARU_NB_LEASE) is `soon`")
 
 
+@pytest.mark.further
 def test_enable_loads_kitaru_nb_in_a_new_kernel_and_off_takes_it_back(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     loaded = {}

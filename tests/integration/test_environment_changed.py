@@ -85,6 +85,7 @@ def test_where_it_is_not_set_what_is_done_stays_done(tmp_path: Path, monkeypatch
     assert printed(notebook) == "north\n"
 
 
+@pytest.mark.further
 def test_nothing_runs_again_where_they_are_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +109,7 @@ def test_what_a_cell_has_set_comes_back_with_it(tmp_path: Path) -> None:
     assert goes_on(notebook) == ["c"]
 
 
+@pytest.mark.further
 def test_what_a_kernel_sets_at_its_start_is_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +122,7 @@ def test_what_a_kernel_sets_at_its_start_is_as_it_was(
     assert goes_on(notebook) == ["c"]
 
 
+@pytest.mark.further
 def test_another_job_is_no_other_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     notebook = stopped(tmp_path, "import os", "tick('a')\njob = os.environ.get('SLURM_JOB_ID')")
@@ -143,6 +146,7 @@ def test_the_plan_says_beforehand_which_variable_it_is(
     assert "`REGION`" in cells["region"]["reason"]
 
 
+@pytest.mark.further
 def test_an_edit_is_kept_only_where_nothing_before_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +162,7 @@ def test_an_edit_is_kept_only_where_nothing_before_it_runs(
     assert printed(notebook) == "new south\n"
 
 
+@pytest.mark.further
 def test_a_rotated_key_runs_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVICE_API_KEY", "k3y-0f-l4st-m0nth-77")
     notebook = stopped(tmp_path, "import os", "tick('a')\nkey = os.environ['SERVICE_API_KEY']")

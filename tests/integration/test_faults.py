@@ -44,6 +44,7 @@ def test_a_second_kernel_on_the_same_notebook_is_told_who_holds_it(place: Path) 
     assert late.ename == "ConflictError"
 
 
+@pytest.mark.further
 def test_a_kernel_whose_execution_was_taken_over_takes_it_back_as_it_is_told(place: Path) -> None:
     with start(place) as first, start(place) as second:
         first.run("%%checkpoint a\nx = [1]", cell="a")
@@ -62,6 +63,7 @@ def test_a_kernel_whose_execution_was_taken_over_takes_it_back_as_it_is_told(pla
     assert late.ename == "ConflictError"
 
 
+@pytest.mark.further
 def test_a_kernel_that_ended_well_leaves_no_notice(place: Path) -> None:
     with start(place) as first:
         first.run("%%checkpoint a\nx = 1", cell="a")
@@ -71,6 +73,7 @@ def test_a_kernel_that_ended_well_leaves_no_notice(place: Path) -> None:
     assert said == ""
 
 
+@pytest.mark.further
 def test_a_kernel_that_ended_after_a_failed_step_is_interrupted(place: Path) -> None:
     with start(place) as first:
         first.run("%%checkpoint a\nx = 1", cell="a")
@@ -81,6 +84,7 @@ def test_a_kernel_that_ended_after_a_failed_step_is_interrupted(place: Path) -> 
     assert "`b` had failed" in said
 
 
+@pytest.mark.further
 def test_resume_at_an_earlier_checkpoint_gives_the_names_as_they_were_then(place: Path) -> None:
     with start(place) as first:
         first.run("%%checkpoint one\nrows = [1]", cell="a")
@@ -94,6 +98,7 @@ def test_resume_at_an_earlier_checkpoint_gives_the_names_as_they_were_then(place
     assert seen.result == "([1], False)"
 
 
+@pytest.mark.further
 def test_resuming_what_is_not_there_names_what_is(place: Path) -> None:
     with start(place) as kernel:
         nothing = kernel.run("%resume")
@@ -245,6 +250,7 @@ def names(place: Path) -> list[str]:
     return [json.loads(body)["name"] for (body,) in rows]
 
 
+@pytest.mark.further
 def test_taking_over_an_execution_without_a_commit_lets_the_cells_run_here(place: Path) -> None:
     with start(place) as first, start(place) as second:
         first.run("%%checkpoint a\n1 / 0", cell="a")
@@ -257,6 +263,7 @@ def test_taking_over_an_execution_without_a_commit_lets_the_cells_run_here(place
     assert ran.ok, ran
 
 
+@pytest.mark.further
 def test_a_commit_over_a_failed_cell_says_so(place: Path) -> None:
     with start(place) as kernel:
         kernel.run("log = []")

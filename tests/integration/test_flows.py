@@ -139,6 +139,7 @@ def test_after_one_that_completed_a_new_execution_begins(tmp_path: Path) -> None
     assert script.notes().count("step0") == 2
 
 
+@pytest.mark.further
 def test_a_command_goes_on_with_a_script_from_anywhere(tmp_path: Path) -> None:
     script = Script(tmp_path, LOOP)
     script.run(kill_at="after2", expect=KILLED)
@@ -190,6 +191,7 @@ print(job())
     assert [(e["status"], e["attempts"]) for e in script.executions()] == [("completed", 2)]
 
 
+@pytest.mark.further
 def test_a_global_that_was_edited_makes_another_call(tmp_path: Path) -> None:
     source = """
 K = 3
@@ -219,6 +221,7 @@ print(job(2))
     assert script.notes().count("triple") == 2
 
 
+@pytest.mark.further
 def test_a_helper_that_was_edited_makes_another_call(tmp_path: Path) -> None:
     helper = tmp_path / "helpers.py"
     helper.write_text("def rate(x):\n    return x + 1\n\n\ndef other():\n    return 1\n", encoding="utf-8")
@@ -399,6 +402,7 @@ def fetch(i):
     assert len(ran.read_text().split()) == 58 + 43
 
 
+@pytest.mark.further
 def test_an_edit_of_the_cell_makes_no_call_in_it_again(tmp_path: Path) -> None:
     home, notebook, ran = tmp_path / "home", tmp_path / "a.ipynb", tmp_path / "ran.txt"
     define = f"""
@@ -418,6 +422,7 @@ def fetch(i):
     assert ran.read_text().split() == ["0", "1", "2", "3", "4"]
 
 
+@pytest.mark.further
 def test_fresh_calls_anew(tmp_path: Path) -> None:
     home, notebook, ran = tmp_path / "home", tmp_path / "a.ipynb", tmp_path / "ran.txt"
     define = f"""
@@ -626,6 +631,7 @@ def test_equal_calls_of_a_long_loop_are_not_given_to_a_later_item(tmp_path: Path
     assert (tmp_path / "left.txt").read_text() == "012345"
 
 
+@pytest.mark.further
 def test_a_position_counts_only_where_the_files_that_were_read_are_unchanged(tmp_path: Path) -> None:
     notebook, die, seen = tmp_path / "a.ipynb", tmp_path / "die", tmp_path / "seen"
     first = LOOP_FIRST.format(folder=str(tmp_path), mark="")
@@ -1088,6 +1094,7 @@ def test_a_command_goes_on_with_a_script_with_the_arguments_that_it_was_begun_wi
     assert script.notes() == ["draft:formal", "formal"] * 3
 
 
+@pytest.mark.further
 def test_an_argument_that_is_a_secret_is_not_on_record_and_a_command_says_so(tmp_path: Path) -> None:
     script = Script(tmp_path, _WITH_ARGUMENTS)
     script.run("formal", "--api-key", "otters-and-7", expect=75)

@@ -366,6 +366,7 @@ def test_parameters_are_part_of_what_is_continued(tmp_path: Path) -> None:
     assert [cell.source for cell in injected] == ["# Parameters\nalpha = 6\n"]
 
 
+@pytest.mark.further
 def test_a_notebook_without_cell_ids_goes_on_too(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')\na = 1", "tick('b')\nif once('x'): 1 / 0\na"])
     old = json.loads(notebook.path.read_text())
@@ -383,6 +384,7 @@ def test_a_notebook_without_cell_ids_goes_on_too(tmp_path: Path) -> None:
     assert notebook.path.read_bytes() == source
 
 
+@pytest.mark.further
 def test_a_notebook_that_names_no_kernel_runs_in_python3_with_a_note(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')"])
     notebook.nb.metadata = {}
@@ -394,6 +396,7 @@ def test_a_notebook_that_names_no_kernel_runs_in_python3_with_a_note(tmp_path: P
     assert "names no kernel, `python3` is used" in ended.stderr
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("spec", "code", "said"),
     [
@@ -420,6 +423,7 @@ def test_a_kernel_that_cannot_be_used_is_named(
     assert "  Try: " in ended.stderr
 
 
+@pytest.mark.further
 def test_a_kernel_without_kitaru_nb_is_told_how_to_get_it(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')"])
     folder = tmp_path / "jupyter" / "kernels" / "bare"
@@ -444,6 +448,7 @@ def test_a_kernel_without_kitaru_nb_is_told_how_to_get_it(tmp_path: Path) -> Non
     assert notebook.ticks() == []
 
 
+@pytest.mark.further
 def test_the_source_is_never_the_output(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')"])
     source = notebook.path.read_bytes()
@@ -471,6 +476,7 @@ def test_papermill_and_a_replay_say_once_what_is_no_parameter(tmp_path: Path) ->
     assert again.stderr.splitlines().count(line) == 1, again.stderr
 
 
+@pytest.mark.further
 def test_the_papermill_engine_of_a_plain_notebook_is_left_alone(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')"])
 
@@ -481,6 +487,7 @@ def test_the_papermill_engine_of_a_plain_notebook_is_left_alone(tmp_path: Path) 
     assert notebook.ticks() == ["a"]
 
 
+@pytest.mark.further
 def test_an_ended_run_leaves_no_sockets_behind(tmp_path: Path) -> None:
     runtime = tmp_path / "r"
     runtime.mkdir(mode=0o700)

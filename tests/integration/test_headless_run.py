@@ -60,6 +60,7 @@ def test_a_run_that_died_is_planned_and_then_resumed(tmp_path: Path) -> None:
     assert notebook.kitaru("resume").code == 2
 
 
+@pytest.mark.further
 def test_the_status_line_is_the_last_one_also_when_a_cell_raises(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["1 / 0"])
 
@@ -72,6 +73,7 @@ def test_the_status_line_is_the_last_one_also_when_a_cell_raises(tmp_path: Path)
     assert any("papermill-error-cell" in cell.source for cell in notebook.result().cells)
 
 
+@pytest.mark.further
 def test_a_cell_tagged_to_raise_is_no_failure(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["1 / 0", "tick('a')"], tags={0: ["raises-exception"]})
 
@@ -93,6 +95,7 @@ def test_a_retry_goes_on_in_the_same_command(tmp_path: Path) -> None:
     assert notebook.executions()[0].attempts == 2
 
 
+@pytest.mark.further
 def test_json_gives_the_execution_and_nothing_else_on_stdout(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["print('cell')"])
 
@@ -103,6 +106,7 @@ def test_json_gives_the_execution_and_nothing_else_on_stdout(tmp_path: Path) -> 
     assert document["notebook"] == str(notebook.path)
 
 
+@pytest.mark.further
 def test_cells_run_in_the_folder_of_the_notebook(tmp_path: Path) -> None:
     folder = tmp_path / "sub"
     folder.mkdir()
@@ -194,6 +198,7 @@ def test_a_kernel_that_is_killed_before_its_first_cell_is_a_dead_kernel(tmp_path
     assert notebook.statuses() == ["pending"]
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -213,6 +218,7 @@ def test_what_cannot_be_run_is_a_usage_error(tmp_path: Path, words: list[str], s
     assert "  Try: " in ended.stderr
 
 
+@pytest.mark.further
 def test_a_program_that_calls_papermill_meets_an_exception(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,6 +276,7 @@ class Memory:
         return path
 
 
+@pytest.mark.further
 def test_who_called_papermill_is_told_that_the_output_could_not_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +302,7 @@ def test_who_called_papermill_is_told_that_the_output_could_not_be_saved(
     assert notebook.ticks() == ["a"], "every cell was on record"
 
 
+@pytest.mark.further
 def test_a_disk_that_is_full_at_papermills_own_last_save_changes_no_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -45,6 +45,7 @@ def test_a_limit_of_the_disk_is_raised_by_what_the_cell_says(kernel: Kernel) -> 
     assert "`big` saved" in done.said
 
 
+@pytest.mark.further
 def test_a_limit_of_the_disk_that_is_no_size_is_told_as_that(kernel: Kernel) -> None:
     kernel.run(BIG, cell="a")
     kernel.run("%env KITARU_NB_MAX_BYTES=plenty", cell="b")
@@ -57,6 +58,7 @@ def test_a_limit_of_the_disk_that_is_no_size_is_told_as_that(kernel: Kernel) -> 
     assert "`big` saved" in done.said
 
 
+@pytest.mark.further
 def test_a_name_with_blanks_is_typed_as_it_is_told(kernel: Kernel) -> None:
     slow = '%%checkpoint "slow load" --timeout 1s\nimport time\ntime.sleep(60)'
 
@@ -70,6 +72,7 @@ def test_a_name_with_blanks_is_typed_as_it_is_told(kernel: Kernel) -> None:
     assert "`slow load` saved" in done.said
 
 
+@pytest.mark.further
 def test_a_checkpoint_with_blanks_in_its_name_is_replayed_by_the_magic(
     tmp_path: Path, kernel: Kernel
 ) -> None:
@@ -90,6 +93,7 @@ def test_a_checkpoint_with_blanks_in_its_name_is_replayed_by_the_magic(
     assert "one name, in quotes" in said(kernel.run("%replay --from slow load", cell="b"))
 
 
+@pytest.mark.further
 def test_a_question_that_has_expired_is_asked_anew_when_it_is_changed(kernel: Kernel) -> None:
     kernel.run("import kitaru_nb as kt", cell="a")
     cell = "%%checkpoint ask\nanswer = kt.wait('{}', name='late', timeout=0.1)"
@@ -109,6 +113,7 @@ def test_a_question_that_has_expired_is_asked_anew_when_it_is_changed(kernel: Ke
     assert "`ask` saved" in done.said
 
 
+@pytest.mark.further
 def test_a_command_that_failed_in_a_cell_says_the_magic(kernel: Kernel) -> None:
     wrong = kernel.run("%kitaru showw latest", cell="a")
     kernel.run("%%checkpoint one\n1", cell="b")
@@ -119,6 +124,7 @@ def test_a_command_that_failed_in_a_cell_says_the_magic(kernel: Kernel) -> None:
     assert "one" in listed.outputs[0]["data"]["text/plain"]
 
 
+@pytest.mark.further
 def test_whoever_is_trusted_counts_when_the_cell_is_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

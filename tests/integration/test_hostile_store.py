@@ -202,6 +202,7 @@ def tree(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*") if "home" not in path.relative_to(folder).parts}
 
 
+@pytest.mark.further
 @pytest.mark.filterwarnings("ignore:(?i)the (specified )?file:UserWarning")  # papermill's, of such a name
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:24])
 def test_a_hostile_name_that_is_typed_is_a_name_and_nothing_else(

@@ -131,6 +131,7 @@ def ssh() -> Iterator[SshServer]:
         yield server
 
 
+@pytest.mark.further
 def test_a_run_behind_ssh_outlasts_its_connection_and_30_s_without_journal_and_store(
     team: Callable[..., Bench], cable: Cable, postgres_server: PostgresServer, ssh: SshServer
 ) -> None:
@@ -232,6 +233,7 @@ class Late:
         return handle
 
 
+@pytest.mark.further
 def test_a_worker_that_begins_while_the_server_is_away_waits_for_it(
     team: Callable[..., Bench], postgres_server: PostgresServer
 ) -> None:
@@ -419,6 +421,7 @@ def volume(tmp_path: Path) -> Iterator[Disk]:
     disk.unmount()
 
 
+@pytest.mark.further
 def test_values_wait_for_a_disk_that_is_unmounted_for_a_while(
     tmp_path: Path, volume: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -397,6 +397,7 @@ def test_a_replay_that_failed_says_so_where_its_result_is_asked_for(tmp_path: Pa
     assert "ZeroDivisionError" in log_of(resolve().home, handle.execution).read_text()
 
 
+@pytest.mark.further
 def test_nothing_is_begun_where_the_checkpoint_is_unknown(tmp_path: Path) -> None:
     notebook = ran(tmp_path)
 
@@ -430,6 +431,7 @@ def ended(notebook: Notebook) -> Execution:
     return newest(notebook)
 
 
+@pytest.mark.further
 def test_by_hand_what_plain_cells_had_changed_before_the_named_cell_is_there(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, BY_HAND)
     with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
@@ -487,6 +489,7 @@ def test_a_name_that_nothing_has_is_refused_before_anything_begins(tmp_path: Pat
         kt.replay(from_="train", inputs={"nosuch": 2})
 
 
+@pytest.mark.further
 def test_by_hand_objects_of_the_notebook_can_be_given(tmp_path: Path) -> None:
     cells = ["%%checkpoint make\nscale = lambda x: x", "%%checkpoint use\nprint(scale(2))"]
     notebook = Notebook(tmp_path, cells)
@@ -535,6 +538,7 @@ def test_by_hand_a_replay_is_refused_whose_cells_stand_in_another_order_than_the
     assert "stands above that of `load`" in refused.evalue
 
 
+@pytest.mark.further
 def test_a_flow_in_a_notebook_is_replayed_by_the_magic_with_its_edited_code(tmp_path: Path) -> None:
     steps_ = "import kitaru_nb as kt\n@kt.checkpoint\ndef a(x):\n    return x + 1"
     flow = "@kt.flow\ndef agent(x):\n    return b(a(x))"

@@ -174,6 +174,7 @@ def test_a_run_goes_on_with_another_key_and_pays_for_nothing_twice(folder: Path)
     assert dict(notebook.executions()[0].identity.parameters) == {"api_key": "secret:param:api_key"}
 
 
+@pytest.mark.further
 def test_what_is_missing_is_named_before_it_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = Notebook(
         folder, ["import os\nkey = os.environ['CANARY_API_KEY']", "once('x') and 1/0\nprint(key)"]
@@ -215,6 +216,7 @@ def everything_but_the_notebook(folder: Path) -> list[str]:
     return found_in([path for path in folder.iterdir() if path.is_dir()], [PRINTED])
 
 
+@pytest.mark.further
 def test_a_file_with_a_key_in_it_is_left_where_it_is(folder: Path) -> None:
     cells = [
         "import os, json\njson.dump({'of': os.environ['CANARY_API_KEY']}, open('made.json', 'w'))\nn = 1",

@@ -223,6 +223,7 @@ def test_replays_that_take_long_to_begin_hold_up_nobody(server: Api, tmp_path: P
     assert given["preview"] == "only-for-us" * 2
 
 
+@pytest.mark.further
 def test_a_flow_is_not_replayed_with_what_json_cannot_hold(server: Api, tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(SLOW)
     assert finished(start([str(tmp_path / "agent.py")], tmp_path)).code == 0
@@ -252,6 +253,7 @@ def test_a_replay_that_does_not_begin_is_told_with_what_its_process_said(server:
     assert "no such mood" in answer.json()["error"]["message"]
 
 
+@pytest.mark.further
 def test_cells_are_fresh_or_stale_by_what_is_typed_and_the_record(server: Api, tmp_path: Path) -> None:
     notebook = tmp_path / "folder" / "work.ipynb"
     notebook.parent.mkdir()

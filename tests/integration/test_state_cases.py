@@ -468,6 +468,7 @@ def test_a_cell_that_runs_finds_files_as_the_cells_before_it_left_them(
     assert (ran_of_the_first, found_of_the_first) == ([], "('1', '1', '2')")
 
 
+@pytest.mark.further
 def test_a_module_imported_by_a_name_that_is_put_together_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -515,6 +516,7 @@ def test_a_file_counts_that_a_library_reads_past_python(
         assert "one" not in anew
 
 
+@pytest.mark.further
 def test_a_failed_cell_leaves_environment_and_import_path_to_its_next_run_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -533,6 +535,7 @@ def test_a_failed_cell_leaves_environment_and_import_path_to_its_next_run_as_the
         assert kernel.run("found").result == "(True, False, False, True)"
 
 
+@pytest.mark.further
 def test_a_failed_cell_leaves_modules_to_its_next_run_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -559,6 +562,7 @@ def test_a_failed_cell_leaves_modules_to_its_next_run_as_they_were(
     assert (found, drawn) == ("(0, 1, [0, 1], [0, 1], 'x!')", "True")
 
 
+@pytest.mark.further
 def test_a_failed_cell_is_refused_where_a_variable_of_a_module_cannot_be_put_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -609,6 +613,7 @@ def test_who_draws_from_the_generators_of_the_process_goes_on_doing_so(
     assert live == restored == resumed == "(True, 0.5507979025745755)"
 
 
+@pytest.mark.further
 def test_cells_that_seed_one_after_the_other_are_not_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_wait_does_not_block_the_kernel(home: Path, tmp_path: Path) -> None:
         assert kernel.run("log", cell="d").result == "['asked']", "what it did before was undone"
 
 
+@pytest.mark.further
 def test_the_queue_stops_though_the_front_end_goes_on_after_errors(home: Path, tmp_path: Path) -> None:
     with Kernel(home, notebook=tmp_path / "n.ipynb") as kernel:
         kernel.run("import kitaru_nb as kt", cell="a")
@@ -168,6 +169,7 @@ def test_files_that_a_cell_changed_before_it_waits_are_its_own_doing(
     assert (tmp_path / "out.txt").read_text() == "mine"
 
 
+@pytest.mark.further
 def test_a_cell_that_keeps_a_task_that_waited_runs_again_after_the_answer(home: Path, tmp_path: Path) -> None:
     ask = (
         "async def ask(name): return await kt.wait.async_('Publish?', name=name)\n"
@@ -185,6 +187,7 @@ def test_a_cell_that_keeps_a_task_that_waited_runs_again_after_the_answer(home: 
     assert again.result == "True", again.evalue
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("before", "stops"),
     [
@@ -447,6 +450,7 @@ def test_an_answer_killed_half_way_is_none_and_can_be_given_again(
     assert finished(script()).stdout == "['draft 2']\n"
 
 
+@pytest.mark.further
 def test_an_answer_ahead_of_time_lets_a_script_run_through(
     script: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:

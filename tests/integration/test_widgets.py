@@ -137,6 +137,7 @@ def test_a_client_that_knows_widgets_and_nothing_of_us_has_a_form_and_goes_on(
     ]
 
 
+@pytest.mark.further
 def test_the_line_below_the_form_is_there_without_it(kernel: Kernel) -> None:
     waiting = kernel.run(ASK, cell="b")
     updates = [
@@ -187,6 +188,7 @@ def test_what_is_no_answer_is_said_at_its_field_and_leaves_no_trace(kernel: Kern
     assert kernel.run(ask, cell="b").stdout == "Refund(amount=25, tags=['a'], tier='high')\n"
 
 
+@pytest.mark.further
 def test_what_nobody_sees_is_written_out_in_a_form(kernel: Kernel) -> None:
     schema = {
         "type": "object",
@@ -251,6 +253,7 @@ def test_messages_that_no_form_sends_change_nothing(kernel: Kernel) -> None:
     assert state(kernel, model, {"kind": "look"})["question"] == "Publish?"
 
 
+@pytest.mark.further
 def test_a_form_outlives_the_execution_that_asked(kernel: Kernel) -> None:
     model = model_of(kernel.run(ASK, cell="b"))
     kernel.run("%kitaru new", cell="n")
@@ -262,6 +265,7 @@ def test_a_form_outlives_the_execution_that_asked(kernel: Kernel) -> None:
     assert kernel.run("1 + 1", cell="o").result == "2"
 
 
+@pytest.mark.further
 def test_a_checkpoint_that_waited_for_a_form_is_restored_later(kernel: Kernel, tmp_path: Path) -> None:
     ask = "%%checkpoint decided\nok = kt.wait('Publish?', name='publish')\nok"
     answer(kernel, model_of(kernel.run(ask, cell="b")), typed=True)
@@ -276,6 +280,7 @@ def test_a_checkpoint_that_waited_for_a_form_is_restored_later(kernel: Kernel, t
     assert "restored" in restored.said
 
 
+@pytest.mark.further
 def test_holding_on_shows_no_form_since_a_busy_kernel_hears_none(kernel: Kernel) -> None:
     ran = kernel.run("kt.wait('Publish?', hold=0.2)", cell="b")
 
@@ -284,6 +289,7 @@ def test_holding_on_shows_no_form_since_a_busy_kernel_hears_none(kernel: Kernel)
     assert "%kitaru approve" in ran.said
 
 
+@pytest.mark.further
 def test_without_widgets_the_line_is_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()

@@ -213,6 +213,7 @@ if __name__ == "__main__":
     assert len(script.executions()) == 1
 
 
+@pytest.mark.further
 def test_a_pool_that_was_there_before_works_for_whoever_hands_it_a_job(tmp_path: Path) -> None:
     source = """
 @kt.checkpoint
@@ -244,6 +245,7 @@ if __name__ == "__main__":
     assert sorted(each["attempts"] for each in script.executions()) == [1, 2]
 
 
+@pytest.mark.further
 def test_only_workers_belong_to_an_execution(tmp_path: Path) -> None:
     source = """
 import subprocess
