@@ -10,7 +10,6 @@ access, comparison or hashing of theirs.
 from __future__ import annotations
 
 import builtins
-import gc
 import sys
 import types
 import typing
@@ -29,6 +28,7 @@ from kitaru_nb.analysis.code_names import (
     words_of,
 )
 from kitaru_nb.analysis.modules import IsLocal, LocalModule, is_local_module, local_modules, variables_of
+from kitaru_nb.model.referents import referents
 
 __all__ = ["OF_MODULES", "Reach", "is_local_module", "reach"]
 
@@ -188,7 +188,7 @@ class _Walk:
     def run(self) -> None:
         while self.waiting:
             level, self.waiting = self.waiting, []
-            self.waiting.extend(gc.get_referents(*self._plain(level)))
+            self.waiting.extend(referents(*self._plain(level)))
 
     def found_modules(self, imports: Iterable[str]) -> dict[str, LocalModule]:
         """The project's modules that are reached; notes what their code may ask for."""
@@ -310,7 +310,7 @@ class _Walk:
                 self.waiting += [scope[name] for name in names if name in scope]
             elif module is None or variables_of(module) is not scope:
                 self.waiting.append(scope)  # a dict of its own, or the names of a module made by hand
-        self.waiting += [part for part in gc.get_referents(function) if part is not scope]
+        self.waiting += [part for part in referents(function) if part is not scope]
 
     def see_annotations(self, noted: object) -> None:
         """Annotations in quotes count as those without: what they name is found by who evaluates them."""
@@ -328,7 +328,7 @@ class _Walk:
 
     def see_alias(self, alias: types.GenericAlias) -> None:
         self.see_annotations(dict(enumerate(alias.__args__)))  # `list["Row"]`
-        self.waiting += gc.get_referents(alias)
+        self.waiting += referents(alias)
 
     def see_code(self, code: types.CodeType) -> None:
         found = function_names(code)
@@ -345,7 +345,7 @@ class _Walk:
             code = getattr(generator, f"{prefix}_code", None)
             if type(code) is types.CodeType:
                 self.see_code(code)
-        self.waiting += gc.get_referents(generator)
+        self.waiting += referents(generator)
 
     def see_class(self, kind: type) -> None:
         if _address(kind) in self.classes:

@@ -17,7 +17,6 @@ import concurrent.futures
 import contextvars
 import copyreg
 import decimal
-import gc
 import importlib
 import logging
 import multiprocessing
@@ -37,6 +36,7 @@ from typing import Any
 from kitaru_nb.artifacts.functions import make_lru, trying
 from kitaru_nb.artifacts.notes import say_made
 from kitaru_nb.artifacts.ties import Tie, current_tie
+from kitaru_nb.model.referents import referents
 
 __all__ = [
     "EXACT",
@@ -171,7 +171,7 @@ def reduce_shared(lock: Any) -> Any:
 def _reduce_queue(found: Any) -> Any:
     """The content of a SimpleQueue, without taking anything out of it."""
     size = found.qsize()
-    parts = [part for part in gc.get_referents(found) if part is not type(found)]
+    parts = [part for part in referents(found) if part is not type(found)]
     if len(parts) == 1 and type(parts[0]) is list and len(parts[0]) >= size:
         parts = parts[0][len(parts[0]) - size :] if size else []
     if len(parts) != size:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import builtins
 import functools
-import gc
 import operator
 import os
 import pickle
@@ -54,6 +53,7 @@ from kitaru_nb.artifacts.views import (
     reduce_objects,
     reduce_subclass,
 )
+from kitaru_nb.model.referents import referents
 
 __all__ = [
     "DERIVED_MEMBERS",
@@ -129,7 +129,7 @@ class Parts:
             self.framed.add(id(own))
         if isinstance(obj, types.GeneratorType):
             frame = obj.gi_frame
-            return _serial(obj) if frame is None else (*_serial(obj), frame.f_lasti, frame.f_locals)
+            return _serial(obj) if frame is None else (*_serial(obj), frame.f_lasti, dict(frame.f_locals))
         if is_array_subclass(obj):
             return _reduced(obj, reduce_subclass(obj, bare(obj)))
         if cls is pickle.PickleBuffer:
@@ -393,14 +393,14 @@ class Census:
 
     def _walk(self, root: list[Any]) -> None:
         depth = 1
-        level = self._new(gc.get_referents(root), depth)
+        level = self._new(referents(root), depth)
         done = 0
         while level or done < len(self.sets):
             while level:
                 depth += 1
                 inside = self._inside(level)
                 self.kept.append(inside)
-                level = self._new(gc.get_referents(*inside), depth)
+                level = self._new(referents(*inside), depth)
             pending = list(self.sets.items())[done:]
             done = len(self.sets)
             level = self._set_elements(pending, depth)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping
 from itertools import compress
 from typing import Any
+
+from kitaru_nb.model.referents import referents
 
 __all__ = ["deep_containers"]
 
@@ -31,6 +32,6 @@ def deep_containers(values: Mapping[str, object]) -> list[Any]:
         depth += 1
         if depth % _LEVELS == 0:
             cuts.append(fresh)
-        below = gc.get_referents(*fresh)
+        below = referents(*fresh)
         level = list(compress(below, map(_CONTAINERS.__contains__, map(type, below))))
     return [obj for cut in reversed(cuts) for obj in cut]

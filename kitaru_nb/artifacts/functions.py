@@ -26,7 +26,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
-from kitaru_nb.artifacts.kinds import by_reference, home_of, is_imported
+from kitaru_nb.artifacts.kinds import by_reference, home_of, is_imported, plain_meta
 from kitaru_nb.artifacts.notes import say_made
 from kitaru_nb.artifacts.ties import (
     Tie,
@@ -470,7 +470,8 @@ def _give_bases(cls: type, bases: tuple[Any, ...]) -> None:
     """Let a live class derive from `bases`, where one of the notebook's own was defined again meanwhile."""
     if current_tie() is not Tie.RESTORED or getattr(trying, "on", False) or len(bases) != len(cls.__bases__):
         return
-    other = [new for old, new in zip(cls.__bases__, bases, strict=True) if old is not new]
+    # Of libraries' some are none in the end: TypedDict stands where dict comes to be.
+    other = [base for pair in zip(cls.__bases__, bases, strict=True) if pair[0] is not pair[1] for base in pair]
     if other and not any(map(by_reference, other)):
         cls.__bases__ = bases
 
@@ -491,11 +492,11 @@ def _make_quietly(meta: Any, name: str, bases: tuple[Any, ...], body: State) -> 
         return builder.__new__(meta, name, bases, dict(body))  # type: ignore[no-any-return] # a class
     # A base put in front would change the layout, so the hook itself steps aside for a moment.
     hook = vars(owner)["__init_subclass__"]
-    type.__setattr__(owner, "__init_subclass__", classmethod(lambda _, **__: None))
+    plain_meta(owner).__setattr__(owner, "__init_subclass__", classmethod(lambda _, **__: None))
     try:
         return builder.__new__(meta, name, bases, dict(body))  # type: ignore[no-any-return] # a class
     finally:
-        type.__setattr__(owner, "__init_subclass__", hook)
+        plain_meta(owner).__setattr__(owner, "__init_subclass__", hook)
 
 
 def make_enum(  # noqa: PLR0917 - stored format
@@ -537,9 +538,9 @@ def set_class(cls: type, state: State) -> None:
     for name in extra:
         # Some are made by the interpreter and not ours to remove.
         with contextlib.suppress(AttributeError, TypeError):
-            type.__delattr__(cls, name)
+            plain_meta(cls).__delattr__(cls, name)
     for name, value in state.items():
         if name in _AT_BIRTH or (name == "_fields_" and _is_ctypes(cls)):
             continue
         if vars(cls).get(name, _UNSET) is not value:
-            type.__setattr__(cls, name, value)
+            plain_meta(cls).__setattr__(cls, name, value)

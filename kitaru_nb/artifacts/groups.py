@@ -8,7 +8,6 @@ an audited event, so it costs several times more under an audit hook.
 from __future__ import annotations
 
 import builtins
-import gc
 import logging
 import sys
 import threading
@@ -33,6 +32,7 @@ from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.artifacts.tensors import is_storage_class, is_tensor_class, memory_of, parts_of, storage_of
 from kitaru_nb.artifacts.uncollected import uncollected
 from kitaru_nb.artifacts.views import byte_range, is_array, numpy
+from kitaru_nb.model.referents import referents
 
 __all__ = ["Grouping", "alias_groups", "group_names"]
 
@@ -148,7 +148,7 @@ class _Walk:
             self._join(self.rooted[key], index)
             return
         self.rooted[key] = index
-        parts = gc.get_referents(*self._inside([definition], index))
+        parts = referents(*self._inside([definition], index))
         self._reach([part for part in parts if not self._stops(type(part))], index)
 
     def _root(self, index: int) -> int:
@@ -175,10 +175,7 @@ class _Walk:
             if any_resource():
                 level = [stands_for(obj) for obj in level]  # what it holds is its own affair
             kinds = set(map(type, level))
-            if kinds <= _PLAIN:
-                level = gc.get_referents(*level)
-            else:
-                level = gc.get_referents(*self._inside(level, index))
+            level = referents(*(level if kinds <= _PLAIN else self._inside(level, index)))
             kinds = set(map(type, level))
             stopped = {cls for cls in kinds if self._stops(cls)}
             if stopped:
@@ -419,7 +416,7 @@ def _reached(onward: Mapping[int, set[int]], start: int) -> set[int]:
 
 def _look_into_exception(error: Any, _: int, inside: list[Any]) -> None:
     # It is stored without its traceback, whose frames lead to all that ran.
-    inside.append([part for part in gc.get_referents(error) if type(part) is not types.TracebackType])
+    inside.append([part for part in referents(error) if type(part) is not types.TracebackType])
 
 
 def _function_parts(function: types.FunctionType) -> list[Any]:

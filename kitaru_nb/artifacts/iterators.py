@@ -12,12 +12,13 @@ The public names here are part of the stored format.
 from __future__ import annotations
 
 import collections
-import gc
 import itertools
 import operator
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+from kitaru_nb.model.referents import referents
 
 __all__ = ["ITERATORS", "make_dict_iterator", "make_groups", "make_list_iterator", "set_place"]
 
@@ -33,7 +34,7 @@ _KINDS = {type(way({})): name for name, way in _WAYS.items()}
 
 
 def _reduce(iterator: Any) -> Any:
-    held = next((held for held in gc.get_referents(iterator) if type(held) is dict), None)
+    held = next((held for held in referents(iterator) if type(held) is dict), None)
     left = operator.length_hint(iterator)
     if held is None or not left:
         try:
@@ -71,7 +72,8 @@ def make_list_iterator(over: list[Any], backwards: bool) -> Any:  # noqa: FBT001
 
 def set_place(iterator: Any, place: int) -> None:
     """Move an iterator over a list to its place, also where the list is not that long (yet)."""
-    over: list[Any] = iterator.__reduce__()[1][0]
+    # One that goes backwards over an empty list says since Python 3.13 that it is over another one.
+    over = next(held for held in referents(iterator) if isinstance(held, list))
     length = len(over)
     list.extend(over, [None] * (place + 1 - length))
     iterator.__setstate__(place)
@@ -87,7 +89,7 @@ def _reduce_set_iterator(iterator: Any) -> Any:
 def _reduce_groups(groups: Any) -> Any:
     # Its own way forgets which group it is in, once the first of that was taken.
     way, (source, key), *state = groups.__reduce__()
-    held = [part for part in gc.get_referents(groups) if part is not type(groups)]
+    held = [part for part in referents(groups) if part is not type(groups)]
     at = next((at for at, part in enumerate(held) if part is source), None)
     if state or at is None or len(held) - at < 3:
         return (way, (source, key), *state)

@@ -28,6 +28,7 @@ __all__ = [
     "kind_name",
     "may_be_of_process",
     "module_constant",
+    "plain_meta",
     "process_object",
 ]
 
@@ -45,6 +46,7 @@ ATOMS: frozenset[type] = frozenset(
 """Types whose values cannot change and hold nothing that can."""
 
 _HEAP_TYPE = 1 << 9
+_IMMUTABLE_TYPE = 1 << 8  # no `class` statement makes one
 
 
 def is_atom_type(cls: type) -> bool:
@@ -121,7 +123,7 @@ def by_reference(obj: Any) -> bool:
     False for everything defined in the notebook, since ``__main__`` is new in each kernel.
     """
     module_name = _own(obj, "__module__")
-    if issubclass(type(obj), type) and not obj.__flags__ & _HEAP_TYPE:
+    if issubclass(type(obj), type) and _is_built_in(obj):
         return True
     if not isinstance(module_name, str) or module_name in ("__main__", "__mp_main__"):
         return False
@@ -136,6 +138,16 @@ def by_reference(obj: Any) -> bool:
         if found is None:
             return False
     return found is obj
+
+
+def _is_built_in(cls: type) -> bool:
+    return cls.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) != _HEAP_TYPE
+
+
+def plain_meta(cls: type) -> Any:
+    """The metaclass whose ``__setattr__`` sets an attribute of `cls` past all that was written in Python."""
+    meta: Any = type(cls)
+    return next(each for each in meta.__mro__ if _is_built_in(each))
 
 
 def _own(owner: Any, part: str) -> Any:

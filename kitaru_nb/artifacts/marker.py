@@ -7,13 +7,13 @@ replaces raises `UnstorableError` and names the value and the ways on.
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Callable
 from types import FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any, NoReturn, TypeGuard
 
 from kitaru_nb.errors import UnstorableError
+from kitaru_nb.model.referents import referents
 
 __all__ = ["Marker", "any_marker", "is_marker", "marker_details", "marker_in"]
 
@@ -93,7 +93,7 @@ def marker_in(value: object, *, apart: object = None) -> Marker | None:
             if type(obj) is Marker:
                 return obj
         seen.update(map(id, fresh))
-        level = gc.get_referents(*(obj for obj in fresh if not issubclass(type(obj), _OTHERS)))
+        level = referents(*(obj for obj in fresh if not issubclass(type(obj), _OTHERS)))
     return None
 
 

@@ -17,7 +17,6 @@ import collections.abc
 import copyreg
 import enum
 import functools
-import gc
 import importlib
 import io
 import mmap
@@ -79,6 +78,7 @@ from kitaru_nb.artifacts.subclasses import (
 )
 from kitaru_nb.artifacts.typeforms import TYPE_FORMS, is_alias, reduce_alias
 from kitaru_nb.artifacts.views import content, numpy
+from kitaru_nb.model.referents import referents
 
 __all__ = [
     "Unstorable",
@@ -466,7 +466,7 @@ def _reduce_weak_mapping(mapping: Any) -> Any:
 
 def _reduce_mappingproxy(proxy: Any) -> Any:
     # The dict itself, not a copy: a proxy shows later changes of what it stands for.
-    found = gc.get_referents(proxy)
+    found = referents(proxy)
     if (
         found
         and isinstance(found[0], collections.abc.Mapping)
@@ -484,7 +484,7 @@ _DICT_VIEWS: dict[type, str] = {
 
 def _reduce_dict_view(view: Any) -> Any:
     # The dict itself, not a copy: a view shows later changes of what it looks at.
-    (mapping,) = gc.get_referents(view)
+    (mapping,) = referents(view)
     return make_dict_view, (mapping, _DICT_VIEWS[type(view)])
 
 

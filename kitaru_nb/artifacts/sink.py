@@ -48,8 +48,9 @@ class Sink:
 
     @property
     def view(self) -> memoryview:
-        """All of it; nothing more can be written while this is held."""
-        return self._file.getbuffer() if self._room is None else memoryview(self._room)[: self._end]
+        """All of it; nothing more is to be written after this was asked for."""
+        # Not `getbuffer`: since Python 3.13 a file that dies in a cycle with a view of it is an error on stderr.
+        return memoryview(self._file.getvalue() if self._room is None else self._room)[: self._end]
 
     def _room_for(self, size: int) -> Room:
         try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import builtins
 import collections
 import functools
-import gc
 import sys
 import types
 from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ from kitaru_nb.artifacts.functions import globals_of
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.reducers import is_plain_instance
+from kitaru_nb.model.referents import referents
 
 __all__ = ["Trace"]
 
@@ -53,7 +53,7 @@ class Trace:
         self.weak = weak
         self.data = data
         self._objects = objects
-        self._referents = gc.get_referents(*objects)
+        self._referents = referents(*objects)
         # The collector does not see the keys of a dict that are text.
         self._dicts = [*compress(objects, map(_DICTS.__contains__, map(type, objects)))]
         self._keys = list(chain.from_iterable(self._dicts))
@@ -77,7 +77,7 @@ class Trace:
 
     def holds(self) -> bool:
         """Whether nothing in the graph has changed."""
-        return _same(gc.get_referents(*self._objects), self._referents) and _same(
+        return _same(referents(*self._objects), self._referents) and _same(
             list(chain.from_iterable(self._dicts)), self._keys
         )
 
@@ -133,7 +133,7 @@ class _Walk:
             self.objects += fresh
             if len(self.objects) > _MOST:
                 return False
-            level = gc.get_referents(*fresh)
+            level = referents(*fresh)
         return True
 
     @property

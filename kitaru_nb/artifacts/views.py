@@ -359,7 +359,10 @@ def make_objects(
     if fixed:
         root.flags.writeable = True  # the view was made before it was set
     flat = (root if root.flags.c_contiguous else root.T).reshape(-1)
-    made = np.ndarray(shape, root.dtype, buffer=flat, offset=place * root.itemsize, strides=strides)
+    if root.dtype.kind == "T" and len(shape) == 1 and strides[0] > 0:  # numpy 2.5 refuses a buffer of these
+        made = flat[place :: strides[0] // root.itemsize][: shape[0]]
+    else:
+        made = np.ndarray(shape, root.dtype, buffer=flat, offset=place * root.itemsize, strides=strides)
     if fixed:
         root.flags.writeable = False
     if not writeable:

@@ -11,7 +11,6 @@ compared with how the call left it; a difference is an error, never wrong data.
 from __future__ import annotations
 
 import functools
-import gc
 import io
 import itertools
 import sys
@@ -35,6 +34,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.rollback import Kind, kind_of, reached
 from kitaru_nb.engine.tensor_kinds import mark_of, put_back, same_as_mark, state_of
 from kitaru_nb.errors import UnstorableError
+from kitaru_nb.model.referents import referents
 
 __all__ = ["ABSENT", "Effects", "Left", "Place", "objects_in"]
 
@@ -313,7 +313,7 @@ def _used(values: Iterable[object], objects: Mapping[str, Sequence[object]]) -> 
 
 
 def _referents(level: list[object]) -> list[object]:
-    found = gc.get_referents(*level) if level else []
+    found = referents(*level) if level else []
     for obj in level:
         # Asked for its `__dict__` a partial would get one, and pickle otherwise.
         own = None if type(obj) is functools.partial else getattr(obj, "__dict__", None)

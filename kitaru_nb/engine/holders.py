@@ -17,6 +17,7 @@ from typing import Any
 
 from kitaru_nb.analysis.modules import is_local_file, variables_of
 from kitaru_nb.artifacts.digest import is_immutable_atom
+from kitaru_nb.artifacts.kinds import plain_meta
 
 __all__ = ["held_by", "holders_of", "is_project_code", "is_project_file", "variables_in"]
 
@@ -124,10 +125,10 @@ class _Attributes(MutableMapping[str, Any]):
         return vars(self._cls)[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        type.__setattr__(self._cls, name, value)
+        plain_meta(self._cls).__setattr__(self._cls, name, value)
 
     def __delitem__(self, name: str) -> None:
-        type.__delattr__(self._cls, name)
+        plain_meta(self._cls).__delattr__(self._cls, name)
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in list(vars(self._cls)) if name[:2] != "__")

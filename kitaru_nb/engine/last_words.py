@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
 
+from kitaru_nb.artifacts.kinds import plain_meta
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.rollback import last_words_of, reached
 from kitaru_nb.engine.state import State
@@ -55,12 +56,12 @@ def _leads_to(value: Any, classes: AbstractSet[type]) -> bool:
 def _silenced(classes: Iterable[type]) -> Iterator[None]:
     words = {cls: vars(cls)["__del__"] for cls in classes}
     for cls in words:
-        type.__setattr__(cls, "__del__", _say_nothing)
+        plain_meta(cls).__setattr__(cls, "__del__", _say_nothing)
     try:
         yield
     finally:
         for cls, word in words.items():
-            type.__setattr__(cls, "__del__", word)
+            plain_meta(cls).__setattr__(cls, "__del__", word)
 
 
 def _say_nothing(_self: object) -> None:

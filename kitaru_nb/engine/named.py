@@ -9,7 +9,6 @@ a library and speaks of reading, folders and patterns with the files they stand 
 
 from __future__ import annotations
 
-import gc
 import glob
 import os
 import re
@@ -29,6 +28,7 @@ from kitaru_nb.analysis.outline import Outline
 from kitaru_nb.engine.listing import ALL, listing_digest, names_in
 from kitaru_nb.engine.observe import Observed, is_data, now_ns, stamp_of, state_of, unheard
 from kitaru_nb.engine.process import is_secret
+from kitaru_nb.model.referents import referents
 
 __all__ = [
     "MOST_FILES",
@@ -288,7 +288,7 @@ def _add_paths_within(value: object, found: set[str]) -> None:
         left -= len(level)
         if not inner or left <= 0:
             return
-        level = gc.get_referents(*inner)
+        level = referents(*inner)
 
 
 def _paths_of(value: object) -> Iterable[str] | None:

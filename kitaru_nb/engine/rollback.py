@@ -12,7 +12,6 @@ from __future__ import annotations
 import collections
 import copy
 import functools
-import gc
 import itertools
 import operator
 import random
@@ -28,10 +27,11 @@ from typing import Any
 
 import xxhash
 
-from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported, process_object
+from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported, plain_meta, process_object
 from kitaru_nb.artifacts.tensors import is_tensor, parts_of
 from kitaru_nb.engine import frame_kinds
 from kitaru_nb.engine.tensor_kinds import bytes_of, copy_of, put_back, same_as_copy
+from kitaru_nb.model.referents import referents
 
 __all__ = ["COPIED_BYTES", "Kind", "Shadow", "kind_of", "last_words_of", "reached"]
 
@@ -282,7 +282,7 @@ def _opened(level: list[Any]) -> tuple[list[Any], list[Any]]:
     """Those objects of a level, besides plain containers, that are looked into; and what is inside all."""
     opened: list[Any] = []
     plain = [*map(_COPIES.__contains__, map(type, level))]
-    inside = gc.get_referents(*compress(level, plain))
+    inside = referents(*compress(level, plain))
     for obj in () if all(plain) else compress(level, map(operator.not_, plain)):
         parts = _parts(obj)
         if parts is not None:
@@ -343,7 +343,7 @@ def _parts(obj: Any) -> Iterable[Any] | None:
     if is_tensor(obj):
         return [*parts_of(obj).values()]
     own = getattr(obj, "__dict__", None) if not isinstance(obj, dict) else None
-    return gc.get_referents(obj) if not isinstance(own, dict) else [own, type(obj), *_slots(obj).values()]
+    return referents(obj) if not isinstance(own, dict) else [own, type(obj), *_slots(obj).values()]
 
 
 def _is_of_the_front_end(obj: Any) -> bool:
@@ -362,7 +362,7 @@ def _parts_of_function(function: Any) -> list[Any]:
         closed = function.__closure__ or ()
         return [*closed, function.__defaults__, function.__kwdefaults__, function.__dict__]
     # What it has computed: in a plain dict, but with a limit that is not all there is of the cache.
-    held = gc.get_referents(function)
+    held = referents(function)
     plain = [one for one in held if type(one) is not dict or not _has_limit(function)]
     return [function.__dict__, *plain]
 
@@ -525,10 +525,10 @@ def _class_state(cls: type) -> dict[str, Any]:
 
 def _put_class(cls: type, before: Mapping[str, Any]) -> None:
     for name in _class_state(cls).keys() - before.keys():
-        type.__delattr__(cls, name)
+        plain_meta(cls).__delattr__(cls, name)
     for name, value in before.items():
         if vars(cls).get(name, _ABSENT) is not value:
-            type.__setattr__(cls, name, value)
+            plain_meta(cls).__setattr__(cls, name, value)
 
 
 def _cell_content(cell: types.CellType) -> tuple[Any, ...]:

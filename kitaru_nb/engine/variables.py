@@ -311,9 +311,11 @@ def _is_part(package: ModuleType, name: str, value: object) -> bool:
 def _is_data(name: str, value: object) -> bool:
     """Whether a variable holds data: no code, nothing that is to stay secret, no machinery of a library."""
     kind = type(value)
-    if name in OF_MODULES or isinstance(value, CODE) or hasattr(kind, "__get__") or is_secret_name(name):
+    if name in OF_MODULES or isinstance(value, CODE) or is_secret_name(name):
         return False
-    return _is_of_data(str(kind.__module__)) or f"{kind.__module__}.{kind.__qualname__}" in _HOLD
+    if f"{kind.__module__}.{kind.__qualname__}" in _HOLD:
+        return True
+    return not hasattr(kind, "__get__") and _is_of_data(str(kind.__module__))
 
 
 @lru_cache(maxsize=1024)
