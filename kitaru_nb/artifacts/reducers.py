@@ -15,6 +15,7 @@ import asyncio
 import collections
 import collections.abc
 import copyreg
+import dataclasses
 import enum
 import functools
 import gc
@@ -465,6 +466,8 @@ def _reduce_weak_mapping(mapping: Any) -> Any:
 
 
 def _reduce_mappingproxy(proxy: Any) -> Any:
+    if proxy is getattr(dataclasses, "_EMPTY_METADATA", None):  # all fields without any have this one
+        return attribute_of, ("dataclasses", "_EMPTY_METADATA")
     # The dict itself, not a copy: a proxy shows later changes of what it stands for.
     found = gc.get_referents(proxy)
     if (
