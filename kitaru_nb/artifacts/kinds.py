@@ -24,6 +24,7 @@ __all__ = [
     "held_by_matplotlib",
     "home_of",
     "is_atom_type",
+    "is_cached",
     "is_immutable_atom",
     "is_imported",
     "kind_name",
@@ -206,6 +207,12 @@ def _held_by_its_modules(modules: int) -> list[object]:  # noqa: ARG001 - looked
     found += [held for cls in found if isinstance(cls, type) for held in list(vars(cls).values())]
     kinds = {"numpy", *homes}
     return [value for value in found if type(value).__module__ in kinds]
+
+
+def is_cached(cls: type, name: str) -> bool:
+    """Whether an attribute is only the memory of a property that is computed on demand."""
+    found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+    return isinstance(found, functools.cached_property)
 
 
 def _module_of_bare(obj: object) -> tuple[str, str] | None:
