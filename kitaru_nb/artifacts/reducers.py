@@ -79,6 +79,7 @@ from kitaru_nb.artifacts.subclasses import (
     with_cached,
 )
 from kitaru_nb.artifacts.typeforms import TYPE_FORMS, is_alias, reduce_alias
+from kitaru_nb.artifacts.varying import settled
 from kitaru_nb.artifacts.views import content, numpy
 
 __all__ = [
@@ -312,7 +313,7 @@ def _reduce_of_process(obj: Any, cls: type) -> Any:
 def _reduce_stock(obj: Any) -> Any:
     stock = cloudpickle.Pickler.dispatch_table.get(type(obj))
     try:
-        value = stock(obj) if stock is not None else reduce_kind(obj) or obj.__reduce_ex__(5)
+        value = stock(obj) if stock is not None else reduce_kind(obj) or settled(obj).__reduce_ex__(5)
     except RecursionError:
         raise
     except Exception as error:  # a foreign __reduce__ may raise anything; the user reads what it said
