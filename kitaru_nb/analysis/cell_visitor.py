@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -26,7 +27,12 @@ from kitaru_nb.analysis.scopes import Scope, bindings
 __all__ = ["CellVisitor"]
 
 _QUIET_LINE_MAGICS = frozenset({"matplotlib", "pip", "uv", "conda", "mamba", "micromamba"})
-_PYTHON_CELL_MAGICS = frozenset({"time", "capture"})
+_TEXT_CELL_MAGICS = frozenset(
+    {"HTML", "SVG", "bash", "file", "html", "javascript", "js", "latex", "markdown", "sh", "svg", "writefile"}
+)
+_FILES_MAGICS = frozenset({"file", "writefile"})
+_COMMAND = re.compile(rf"^(\s*)(?:!|%(?:{'|'.join(_QUIET_LINE_MAGICS)})\b)[^${{\\]*$", re.MULTILINE)
+"""A line of a magic's body that is no Python, and is known to touch no names."""
 
 _Killed = frozenset[str] | None  # names replaced for certain; None where control never arrives
 
@@ -488,13 +494,28 @@ class CellVisitor(ast.NodeVisitor):
                 return True
             case ("run_line_magic", name, str()):
                 return name in _QUIET_LINE_MAGICS
-            case ("run_cell_magic", name, "", str() as body) if name in _PYTHON_CELL_MAGICS:
+            case ("run_cell_magic", "time", "", str() as body):
                 return self.magic_body(body)
+            case ("run_cell_magic", "capture", str() as line, str() as body):
+                return self.captured(line.split(), body)
+            case ("run_cell_magic", name, str() as line, str()) if name in _TEXT_CELL_MAGICS:
+                return not line or name in _FILES_MAGICS
         return False
+
+    def captured(self, line: list[str], body: str) -> bool:
+        """`%%capture` binds a name, at most, to what its body shows."""
+        names = [word for word in line if not word.startswith("--no-")]
+        if len(names) > 1 or not all(map(str.isidentifier, names)) or not self.magic_body(body):
+            return False
+        for name in names:
+            if body.rstrip().endswith(";"):
+                self.delete(name)
+            self.store(name)
+        return True
 
     def magic_body(self, source: str) -> bool:
         try:
-            tree = ast.parse(source)
+            tree = ast.parse(_COMMAND.sub(r"\1pass", source))
         except (SyntaxError, ValueError):
             return False
         self.guards += 1  # `%%time` shows an exception of its body and goes on

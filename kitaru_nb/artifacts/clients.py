@@ -12,7 +12,6 @@ move or change their meaning.
 from __future__ import annotations
 
 import builtins
-import functools
 import importlib
 import sys
 import weakref
@@ -21,7 +20,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.anew import NOTED, Unstorable
 from kitaru_nb.artifacts.hidden import live_value, why_missing
-from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.kinds import is_cached, kind_name
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.notes import place, say_lost, say_made
 from kitaru_nb.artifacts.vault import VAULT, Ref
@@ -100,7 +99,7 @@ def _reduce_pool(pool: Any) -> Any:
 
 def _reduce_settings(client: Any) -> Any:
     cls = type(client)
-    state = {name: value for name, value in vars(client).items() if not _is_cached(cls, name)}
+    state = {name: value for name, value in vars(client).items() if not is_cached(cls, name)}
     opened: Any = state.get("_state")
     if getattr(opened, "name", None) == "OPENED":
         state["_state"] = type(opened).UNOPENED
@@ -118,12 +117,6 @@ def _reduce_settings(client: Any) -> Any:
                 known[name] = f"{ref.label} {ref.fingerprint}"  # with a space: no secret itself
                 state[name] = None
     return make_client, (cls, secrets, kind_name(client), known), state, None, None, set_client
-
-
-def _is_cached(cls: type, name: str) -> bool:
-    """Whether an attribute is only the memory of a property that is computed on demand."""
-    found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
-    return isinstance(found, functools.cached_property)
 
 
 def keeps_cookies(cls: type) -> bool:

@@ -18,7 +18,7 @@ from types import MemberDescriptorType
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
-from kitaru_nb.artifacts.kinds import by_reference, kind_name
+from kitaru_nb.artifacts.kinds import by_reference, is_cached, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import any_resource, is_resource
 from kitaru_nb.artifacts.subclasses import make_by_base, make_kind
@@ -164,7 +164,8 @@ def portrait(
 
 
 def _attributes(obj: Any) -> dict[str, Any]:
-    found = dict(getattr(obj, "__dict__", None) or {})
+    held = getattr(obj, "__dict__", None) or {}
+    found = {name: value for name, value in held.items() if not is_cached(type(obj), name)}
     for base in type(obj).__mro__:
         for name, member in vars(base).items():
             if type(member) is MemberDescriptorType and name not in found:

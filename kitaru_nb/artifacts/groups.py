@@ -14,6 +14,7 @@ import threading
 import types
 import weakref
 from collections.abc import Container, Iterable, Mapping
+from functools import cached_property
 from itertools import compress, repeat
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from kitaru_nb.artifacts.frames import array_of_index, attributes_set
 from kitaru_nb.artifacts.functions import globals_of
 from kitaru_nb.artifacts.kinds import (
     by_reference,
+    held_by_matplotlib,
     is_atom_type,
     is_immutable_atom,
     is_imported,
@@ -40,6 +42,7 @@ _identity = object.__hash__
 _PLAIN = frozenset([list, dict, tuple, set, frozenset, types.CellType, types.MethodType, slice])
 _VALUES = frozenset([tuple, frozenset, slice])
 _GC_TYPE = 1 << 14
+_WORKED_OUT = frozenset(["_cache", "_id", "_references"])
 
 
 def alias_groups(
@@ -126,6 +129,13 @@ class _Walk:
         if main is not None:
             self.outside.add(_identity(vars(main)))
 
+    @cached_property
+    def of_drawing(self) -> frozenset[int]:
+        """What every figure has from matplotlib itself: who meets it in two figures, has two figures."""
+        found = held_by_matplotlib()
+        self.kept.append(found)
+        return frozenset(map(_identity, found)) - set(map(_identity, self.values.values()))
+
     def groups(self) -> list[frozenset[str]]:
         self.outside |= self.definitions
         for index, name in enumerate(self.names):
@@ -189,7 +199,7 @@ class _Walk:
         if not owner.keys().isdisjoint(found.keys()):
             for key in [key for key in found if key in owner]:
                 obj = found.pop(key)
-                if owner[key] != index and not self._is_value(key, obj):
+                if owner[key] != index and not self._is_value(key, obj) and key not in self.of_drawing:
                     self._join(owner[key], index)
         if not found.keys().isdisjoint(self.outside):  # this way around the shorter one is gone through
             met = self.outside.intersection(found)
@@ -312,7 +322,9 @@ class _Walk:
                 scope = globals_of(function, self.namespace)
                 if isinstance(scope, dict):
                     inside.append([scope])  # the live namespace is outside, a dict of its own is not
-        elif isinstance(function.__self__, (types.ModuleType, type(None))):
+        elif isinstance(function.__self__, (types.ModuleType, type(None))) or (
+            type(function.__self__).__module__ == "pybind11_builtins"  # a method's record: its class has it
+        ):
             self._disown(function)
         else:
             inside.append([function.__self__])
@@ -326,7 +338,10 @@ class _Walk:
             inside.append([*frame.names, *(own.tolist() if own.dtype.kind == "O" else ())])
             return
         if manager is None:
-            inside.append(frame)
+            # Views of an index have these from it; they are not stored, so nobody shares them later.
+            held = getattr(frame, "__dict__", None) or {}
+            is_index = "_id" in held and "_cache" in held
+            inside.append([v for k, v in held.items() if k not in _WORKED_OUT] if is_index else frame)
             return
         self.axes += zip(manager.axes, repeat(index))
         for block in manager.blocks:

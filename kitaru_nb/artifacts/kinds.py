@@ -21,8 +21,10 @@ __all__ = [
     "ATOMS",
     "answers",
     "by_reference",
+    "held_by_matplotlib",
     "home_of",
     "is_atom_type",
+    "is_cached",
     "is_immutable_atom",
     "is_imported",
     "kind_name",
@@ -199,6 +201,30 @@ def process_object(obj: object) -> tuple[str, str] | None:
         if module in sys.modules and getattr(sys.modules[module], name, None) is obj:
             return module, name
     return None
+
+
+def held_by_matplotlib() -> list[object]:
+    """What it keeps once and gives to every figure: lists of its options, the shapes of ticks."""
+    module = sys.modules.get("matplotlib")
+    if module is None:
+        return []
+    options = getattr(module, "rcParams", {})
+    return [*_held_by_its_modules(len(sys.modules)), *(v for v in dict.values(options) if type(v) is list)]
+
+
+@functools.lru_cache(maxsize=1)
+def _held_by_its_modules(modules: int) -> list[object]:  # noqa: ARG001 - looked for anew after an import
+    homes = {home: m for home, m in list(sys.modules.items()) if home.partition(".")[0] == "matplotlib"}
+    found = [value for module in homes.values() for value in list(vars(module).values())]
+    found += [held for cls in found if isinstance(cls, type) for held in list(vars(cls).values())]
+    kinds = {"numpy", *homes}
+    return [value for value in found if type(value).__module__ in kinds]
+
+
+def is_cached(cls: type, name: str) -> bool:
+    """Whether an attribute is only the memory of a property that is computed on demand."""
+    found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+    return isinstance(found, functools.cached_property)
 
 
 def _module_of_bare(obj: object) -> tuple[str, str] | None:

@@ -15,6 +15,7 @@ import asyncio
 import collections
 import collections.abc
 import copyreg
+import dataclasses
 import enum
 import functools
 import importlib
@@ -77,6 +78,7 @@ from kitaru_nb.artifacts.subclasses import (
     with_cached,
 )
 from kitaru_nb.artifacts.typeforms import TYPE_FORMS, is_alias, reduce_alias
+from kitaru_nb.artifacts.varying import settled
 from kitaru_nb.artifacts.views import content, numpy
 from kitaru_nb.model.referents import referents
 
@@ -311,7 +313,7 @@ def _reduce_of_process(obj: Any, cls: type) -> Any:
 def _reduce_stock(obj: Any) -> Any:
     stock = cloudpickle.Pickler.dispatch_table.get(type(obj))
     try:
-        value = stock(obj) if stock is not None else reduce_kind(obj) or obj.__reduce_ex__(5)
+        value = stock(obj) if stock is not None else reduce_kind(obj) or settled(obj).__reduce_ex__(5)
     except RecursionError:
         raise
     except Exception as error:  # a foreign __reduce__ may raise anything; the user reads what it said
@@ -465,6 +467,8 @@ def _reduce_weak_mapping(mapping: Any) -> Any:
 
 
 def _reduce_mappingproxy(proxy: Any) -> Any:
+    if proxy is getattr(dataclasses, "_EMPTY_METADATA", None):  # all fields without any have this one
+        return attribute_of, ("dataclasses", "_EMPTY_METADATA")
     # The dict itself, not a copy: a proxy shows later changes of what it stands for.
     found = referents(proxy)
     if (

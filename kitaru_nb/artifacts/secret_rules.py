@@ -96,6 +96,10 @@ _URL = re.compile(r"[a-zA-Z][\w+.-]*://")
 _IDENTIFIER = re.compile(r"[A-Za-z]+(?:[_. /:-][A-Za-z]+)*")
 _SNAKE = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+_OF_TASK = re.compile(
+    r"(?!key|api|token)[a-z]\w{2,}(?:-[a-z]\w*)*-[0-9a-f]{32}(?![0-9a-f])\w*|__[a-z]+(?:_[a-z]+)*__\d*"
+)
+"""A word and a digest, as dask calls what it will compute, or a word between underscores."""
 _TOKEN_LIKE = re.compile(r"[\w+/=.:~!$%@#*&^-]+")
 
 
@@ -122,6 +126,8 @@ def is_secret_under(name: str, value: str) -> bool:
         return False
     if len(words) > 1:
         return _SNAKE.fullmatch(value) is None or "token" in words or "api" in words
+    if _OF_TASK.fullmatch(value):
+        return False
     return _IDENTIFIER.fullmatch(value) is None and any(character.isdigit() for character in value)
 
 

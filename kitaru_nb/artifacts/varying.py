@@ -15,7 +15,7 @@ from typing import Any
 
 from kitaru_nb.artifacts.kinds import is_immutable_atom
 
-__all__ = ["without_varying"]
+__all__ = ["settled", "without_varying"]
 
 _known: dict[int, tuple[weakref.ref[type], frozenset[str]]] = {}
 _NOTHING: frozenset[str] = frozenset()
@@ -55,6 +55,13 @@ def without_varying(obj: object, value: Any, again: Callable[[Any], Any]) -> Any
     if not found[1]:
         return value
     return (*value[:2], {name: held for name, held in value[2].items() if name not in found[1]}, *value[3:])
+
+
+def settled(obj: Any) -> Any:
+    """`obj`, with what its class fills in once pickle asks any of its kin: xarray's empty attributes."""
+    if type(obj).__module__.startswith("xarray.") and hasattr(type(obj), "_attrs"):
+        _ = obj.attrs
+    return obj
 
 
 def _without_cache(state: Any) -> Any:

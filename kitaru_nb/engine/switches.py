@@ -142,6 +142,27 @@ def _put_backend(module: Any, value: str | None) -> None:
         module.use(value)
 
 
+def _read_letters(module: Any) -> dict[str, Any]:
+    """What ``"k"`` and the other letters stand for, which seaborn's themes change."""
+    return {letter: module.colorConverter.colors[letter] for letter in module.BASE_COLORS}
+
+
+def _put_letters(module: Any, value: Mapping[str, Any]) -> None:
+    for letter, color in value.items():
+        module.colorConverter.colors[letter] = color  # one by one: it clears what it has worked out
+
+
+def _read_pictures(module: Any) -> bool:
+    return getattr(module.configure_inline_support, "current_backend", None) == "inline"
+
+
+def _put_pictures(module: Any, value: Any) -> None:
+    """Have the shell show figures as pictures, which pyplot sees to only when it draws its first one."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if value and shell is not None and not _read_pictures(module):
+        module.configure_inline_support(shell, "inline")
+
+
 def _read_gc(module: Any) -> Any:
     return is_collecting(), module.get_threshold(), module.get_debug()
 
@@ -342,6 +363,12 @@ SWITCHES: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], object
         lambda m, value: m.set_options(**value),
     ),
     "matplotlib backend": ("matplotlib", _read_backend, _put_backend),
+    "matplotlib letters": (
+        "matplotlib.colors",
+        _read_letters,
+        _put_letters,
+    ),
+    "matplotlib pictures": ("matplotlib_inline.backend_inline", _read_pictures, _put_pictures),
     "csv field size": ("csv", lambda m: m.field_size_limit(), lambda m, value: m.field_size_limit(value)),
     "tqdm for pandas": ("tqdm", _read_tqdm, _put_tqdm),
     "log level names": (

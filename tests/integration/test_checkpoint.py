@@ -625,6 +625,20 @@ def test_a_file_the_cell_itself_writes_does_not_make_it_run_again(kernel: Kernel
     assert "restored" in again.said
 
 
+@pytest.mark.parametrize("back", ["%resume", "%%checkpoint draw\n{draw}"])
+def test_a_figure_that_came_back_is_shown_as_a_picture(place: Path, back: str) -> None:
+    draw = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()"
+    with start(place) as first:
+        assert first.run(f"%%checkpoint draw\n{draw}", cell="draw").ok
+        first.kill()
+
+    with start(place) as second:
+        assert second.run(back.format(draw=draw), cell="draw").ok
+        shown = second.run("fig")
+
+    assert "image/png" in shown.outputs[-1]["data"]
+
+
 @pytest.mark.further
 def test_an_ordinary_notebook_pays_for_nothing_again_in_a_new_kernel(place: Path) -> None:
     cells = {

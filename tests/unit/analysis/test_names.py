@@ -123,7 +123,11 @@ def test_words_a_library_may_look_up_count_when_they_are_bound() -> None:
         "get_ipython().run_line_magic('run', 'a.py')",
         "importlib.reload(m)",
         "get_ipython().system('echo {x}')",
-        "get_ipython().run_cell_magic('bash', '', 'ls')",
+        "get_ipython().run_cell_magic('bash', '--out x', 'ls')",
+        "get_ipython().run_cell_magic('writefile', '{name}.py', 'x = 1')",
+        "get_ipython().run_cell_magic('capture', '--out x', 'y')",
+        "get_ipython().run_cell_magic('capture', 'x', '!echo {y}')",
+        "get_ipython().run_cell_magic('capture', 'x', '%run a.py')",
         "ip = get_ipython()",
         "def f(): return globals()",
         "get_ipython().run_cell_magic('time', '', 'x = eval(y)')",
@@ -146,6 +150,9 @@ def test_what_may_touch_any_name_is_dynamic(source: str) -> None:
         "import sys",
         "get_ipython().run_line_magic('matplotlib', 'inline')",
         "get_ipython().system('pip install x')",
+        "get_ipython().run_cell_magic('bash', '', 'ls')",
+        "get_ipython().run_cell_magic('writefile', '-a helper.py', 'x = eval(y)')",
+        "get_ipython().run_cell_magic('capture', '', '%pip install -q x\\nif y:\\n    !ls -l\\n')",
         "from x import y",
     ],
 )
@@ -158,6 +165,14 @@ def test_the_body_of_a_timed_cell_is_read_as_python() -> None:
 
     assert found.reads == {"x", "y"}
     assert found.writes == {"x"}
+    assert not found.dynamic
+
+
+def test_a_capture_binds_its_name_and_its_body_is_read_as_python() -> None:
+    found = names("get_ipython().run_cell_magic('capture', '--no-stderr kept', 'x = y + 1\\n!ls\\n')\nkept")
+
+    assert found.reads == {"y"}
+    assert found.writes == {"x", "kept"}
     assert not found.dynamic
 
 

@@ -156,3 +156,41 @@ def test_groups_equal_those_of_a_plain_walk(seed: int, size: int) -> None:
     values = graphs.random_graph(seed, names=6, size=size)
 
     assert set(alias_groups(values, namespace=globals())) == _brute_force(values)
+
+
+def test_what_pandas_notes_about_views_of_an_index_ties_no_frames_together() -> None:
+    dates = pd.date_range("2013", periods=3)
+    df = pd.DataFrame({"a": [1, 2, 3]}, index=dates)
+    copied = df.copy()
+    rows, more = pd.DataFrame({"a": [1]}).index, pd.RangeIndex(2)
+
+    values = {"dates": dates, "df": df, "copied": copied, "rows": rows, "view": rows.view(), "more": more}
+
+    assert set(alias_groups(values, namespace=globals())) == {
+        frozenset({"dates", "df"}),
+        *(frozenset({name}) for name in ("copied", "rows", "view", "more")),
+    }
+
+
+def test_two_figures_share_nothing_but_what_is_of_matplotlib() -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure  # noqa: PLC0415 - may be missing
+
+    first, second = Figure(), Figure()
+    axes = first.add_subplot()
+    axes.hist([1, 2, 3])
+    second.add_subplot().plot([1, 2])
+
+    values = {"first": first, "axes": axes, "second": second}
+
+    assert set(alias_groups(values, namespace=globals())) == {
+        frozenset({"first", "axes"}),
+        frozenset({"second"}),
+    }
+
+
+def test_a_list_of_the_options_of_matplotlib_under_two_names_is_one() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    limits = matplotlib.rcParams["axes.formatter.limits"]
+
+    assert alias_groups({"a": limits, "b": limits}, namespace=globals()) == [frozenset({"a", "b"})]

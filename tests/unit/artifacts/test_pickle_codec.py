@@ -341,6 +341,19 @@ CASES = {
         "assert fig.axes[0] is ax",
         digest=False,
     ),
+    "dataclasses that name each other": Case(
+        "import dataclasses\n@dataclasses.dataclass\nclass A: x: int = 1\n@dataclasses.dataclass\nclass B: many: list[A]\none, other = dataclasses.fields(A)[0], dataclasses.fields(B)[0]",
+        "assert one.metadata is other.metadata and one.metadata == {} and dataclasses.fields(A)[0] is one",
+    ),
+    "what a figure tells others": Case(
+        "import matplotlib\nmatplotlib.use('agg')\nimport matplotlib.pyplot as plt\nfrom matplotlib.widgets import Slider\nfrom matplotlib.backend_bases import MouseEvent\n"
+        "fig, ax = plt.subplots()\nseen, sc = [], ax.scatter([1, 2], [1, 2], c=[1, 2])\nbar = fig.colorbar(sc)\nax.callbacks.connect('xlim_changed', lambda a: seen.append(a.get_xlim()))\n"
+        "class Cursor:\n    n = 0\n    def move(self, event): self.n += 1\ncursor = Cursor()\ncid = fig.canvas.mpl_connect('motion_notify_event', cursor.move)\n"
+        "slid, slider = [], Slider(plt.subplots()[1], 'a', 0, 9)\nslider.on_changed(slid.append)",
+        "sc.set_clim(0, 9); assert bar.ax.get_ylim() == (0, 9), bar.ax.get_ylim()\nax.set_xlim(0, 5); assert seen[-1:] == [(0, 5)], seen\nslider.set_val(3); assert slid == [3], slid\n"
+        "event = MouseEvent('motion_notify_event', fig.canvas, 1, 1); event._process(); assert cursor.n == 1\nfig.canvas.mpl_disconnect(cid); event._process(); assert cursor.n == 1",
+        digest=False,
+    ),
     "generators of numpy": Case(
         "import numpy as np\nr = np.random.default_rng(3)\nr.random()\nold = np.random.RandomState(1)",
         "assert r.random() == np.random.default_rng(3).random(2)[1]",

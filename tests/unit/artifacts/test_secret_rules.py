@@ -60,6 +60,7 @@ def test_other_names_are_not(name: str) -> None:
         *[
             ("password", "p@ss,w0rd!{}<>"),
             ("key", "9f86d081884c7d659a2f"),
+            ("key", "key-5f4dcc3b5aa765d61d8327deb882cf99"),
             ("api_token", "canary_token_in_it"),
         ],
         ("SECRET_KEY", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"),
@@ -81,6 +82,9 @@ def test_a_value_under_such_a_name_is_a_secret(name: str, value: str) -> None:
         ],
         *[("password", "the words of a sentence"), ("api_key", "xxxxxxxxxxxxxxxx"), ("region", VALUE)],
         ("key_file", "keys/service-account.json"),
+        ("key", "__dask_blockwise__0"),
+        ("key", "open_zarr-5f4dcc3b5aa765d61d8327deb882cf99tas"),
+        ("key", "original-array-5f4dcc3b5aa765d61d8327deb882cf99"),
     ],
 )
 def test_numbers_words_paths_and_placeholders_are_not(name: str, value: str) -> None:

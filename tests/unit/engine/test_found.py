@@ -182,3 +182,36 @@ def test_a_rewind_goes_to_the_step_on_the_way_to_here(start: Start) -> None:
     second.session.rewind("d")
 
     assert second.session.namespace.visible() == {"d": 1}
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pytest.param(
+            "import pandas as pd, xarray as xr\n"
+            "ds = xr.Dataset({'t': ('time', [1., 2.])}, {'time': pd.date_range('2000', periods=2)})\n---\n"
+            "mean = ds.groupby('time.month').mean()\nby = ds.t.groupby('time.season')\n---\n"
+            "da = ds['t']\nda.attrs['name'] = 'temperature'",
+            id="what fills something in when pickle asks it, as groups of xarray do",
+        ),
+        pytest.param(
+            "import pandas as pd\ndates = pd.date_range('2013', periods=3)\n"
+            "df = pd.DataFrame({'a': [1, 2, 3]}, index=dates)\n---\n"
+            "other = df.copy()\nother['a'] = 1\n---\n"
+            "third = df.reindex(index=dates[:2], columns=['a', 'e'])\nthird.loc[dates[0], 'e'] = 1",
+            id="frames that were made of each other",
+        ),
+        pytest.param(
+            "from dataclasses import dataclass\n@dataclass\nclass A: x: int = 1\n"
+            "@dataclass\nclass B: many: list[A]\nb = B([A()])\n---\nb.many.append(A(2))\n---\nn = len(b.many)",
+            id="dataclasses that name each other",
+        ),
+    ],
+)
+def test_in_a_new_kernel_nothing_runs_again(start: Start, cells: str) -> None:
+    first = start()
+    first.cells(*cells.split("\n---\n"))
+
+    second = start()
+
+    assert set(second.cells(*cells.split("\n---\n"))) == {RESTORED}

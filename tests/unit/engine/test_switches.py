@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.colors as mpl_colors
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,6 +85,10 @@ CELLS: dict[str, tuple[str, Callable[[], Any]]] = {
         lambda: resource.getrlimit(resource.RLIMIT_CORE)[0],
     ),
     "numpy errors": ("import numpy as np\nnp.seterr(divide='raise')", lambda: np.geterr()["divide"]),
+    "letters of colors": (
+        "import matplotlib.colors as m\n_ = m.to_rgb('k')\nm.colorConverter.colors['k'] = (0.1, 0.2, 0.3)",
+        lambda: mpl_colors.to_rgb("k"),
+    ),
     "decimal": (
         "import decimal\ndecimal.getcontext().traps[decimal.Inexact] = True\ndecimal.getcontext().Emax = 99",
         lambda: (decimal.getcontext().traps[decimal.Inexact], decimal.getcontext().Emax),

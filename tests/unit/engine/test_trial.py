@@ -79,6 +79,15 @@ GOOD = {
         class Box(list):
             def __reduce__(self): return (Box, (), None, iter(self))
         box = Box([1, 2])""",
+    "what it works out on demand": """
+        import functools
+        class Box:
+            def __init__(self): self.n = 3
+            @functools.cached_property
+            def twice(self): return self.n * 2
+            def __reduce__(self): return (Box, ())
+        box = Box()
+        box.twice""",
     "holds what cannot be stored": """
         class Box:
             def __init__(self): self.gen = (i for i in [1]); self.n = 1
