@@ -229,7 +229,7 @@ class Loader:
         return self._given(digest)
 
     def _given(self, digest: Digest) -> dict[str, object]:
-        """What was loaded for an artifact. Somebody has these objects from now on, so they stay what it holds."""
+        """What was loaded for an artifact. Somebody has these objects from now on, so they stay."""
         self._meeting.discard(digest)
         return self._loaded[digest]
 

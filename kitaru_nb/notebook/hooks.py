@@ -180,6 +180,8 @@ class Hooks:
         else:
             self._saw(raw)
             if len(self._frames) == 1:
+                if self.session is not None:
+                    self.session.is_no_step(self.place_of(frame))
                 self._plain.met(frame)
 
     def visit(self, tree: ast.Module) -> ast.Module:
