@@ -142,10 +142,8 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
     match kind:
         case "names":
             return pending.before.groups.get(tuple(rest.split(","))) == digest
-        case "led":
-            return _led(tuple(rest.split(",")), pending.before) <= set(digest.split(","))
-        case "linked":
-            return _are_linked(pending, rest.split(","), digest)
+        case "led" | "linked":
+            return _is_led_to(pending, kind, tuple(rest.split(",")), digest)
         case "unbound":
             return rest not in pending.before.ids
         case "random":
@@ -210,8 +208,10 @@ def _led(names: Names, state: State) -> set[str]:
     return {name for group in leading_to({names}, state) for name in group}
 
 
-def _are_linked(pending: Pending, definitions: Iterable[str], leading: str) -> bool:
-    """Whether to each of some functions and classes lead the names given of what the step reads."""
+def _is_led_to(pending: Pending, kind: str, definitions: Names, leading: str) -> bool:
+    """Whether only the names given lead to some functions and classes; where the step reads both, they do."""
+    if kind == "led":
+        return _led(definitions, pending.before) <= set(leading.split(","))
     names = frozenset(name for group in pending.needs.reads for name in group.split(","))
     found = linked(names, pending.before)
     return all(found.get(name) == leading for name in definitions)
