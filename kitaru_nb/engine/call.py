@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,8 +39,11 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStat
 
 __all__ = ["Call", "Options", "call_key", "called_name", "load_result", "refuse_unstorable"]
 
-_left: dict[tuple[str, int], str] = {}
-"""By the label and address of a global: its digest as the last recorded call of this process left it."""
+_left: dict[tuple[str, int], tuple[str, tuple[weakref.ref[Any], ...]]] = {}
+"""By the label and address of a global: its digest as the last recorded call of this process left it.
+
+With the run that made that call, where the calls of that run come one after the other.
+"""
 
 _UNBOUND = object()
 _FLOWING = (GeneratorType, AsyncGeneratorType, CoroutineType, map, filter, zip, enumerate, reversed)
@@ -222,19 +227,36 @@ class Call(ProcessBound):
         )
 
     def _is_left(self, name: str) -> bool:
-        """Whether a global is now what recorded calls of this process have made of it."""
-        return _left.get(self._kept_as(name, self._globals[name])) == self._digests[name]
+        """Whether a global is now what recorded calls of this process have made of it, before this run.
+
+        A call that this run has made itself is no reason: one after it finds what that has left.
+        """
+        digest, run = _left.get(self._kept_as(name, self._globals[name]), ("", ()))
+        if digest != self._digests[name]:
+            return False
+        return not run or [each() for each in run] != [*self._run()]
 
     def _kept_as(self, name: str, value: object) -> tuple[str, int]:
         return name, id(self._callee.scope) if is_immutable_atom(value) else id(value)
 
-    def _note_left(self) -> None:
+    def _run(self) -> tuple[Any, ...]:
+        """What makes calls one after the other, this one among them; empty where they may come at once."""
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # no loop runs here
+            task = None
+        if task is not None:
+            return self.scope.root, task
+        return (self.scope.root,) if threading.current_thread() is threading.main_thread() else ()
+
+    def _note_left(self, *, made: bool) -> None:
         """Remember how this call has left what it may change."""
+        run = tuple(map(weakref.ref, self._run())) if made else ()
         for name, value in _globals_of(self._look).items():
             digest = self._digest(value)
             key = self._kept_as(name, value)
             if digest != self._digests.get(name) or key in _left:
-                _remember(key, digest)
+                _remember(key, digest, run)
 
     def _overridden(self, replay: Replay, override: Override) -> Checkpoint:
         """What a replay was told to give in place of this call's result; on record as that.
@@ -301,7 +323,7 @@ class Call(ProcessBound):
         self._outside.put_back(found)
         self._effects.put(called, stored["left"], moved)
         if told.get("changed"):
-            self._note_left()
+            self._note_left(made=False)
         return stored[RESULT]
 
     def _loaded(self, found: Checkpoint) -> Mapping[str, Any]:
@@ -355,7 +377,7 @@ class Call(ProcessBound):
         duration = time.perf_counter() - self._started
         left = self._effects.left(self.options.name)
         if left is not None:
-            self._note_left()
+            self._note_left(made=True)
         data = self._where(self.inner.path)
         entry = Entry(
             StepKind.CALL,
@@ -445,7 +467,7 @@ class Call(ProcessBound):
 
     def failed(self, error: BaseException) -> None:
         """Put on record that the call raised; no later attempt is given that."""
-        self._note_left()
+        self._note_left(made=True)
         did = self._outside.failed()
         if suspended_in(error) is not None:
             return
@@ -473,10 +495,10 @@ def _content(cell: CellType) -> object:
         return _UNBOUND
 
 
-def _remember(key: tuple[str, int], digest: str) -> None:
+def _remember(key: tuple[str, int], digest: str, run: tuple[weakref.ref[Any], ...]) -> None:
     with _left_lock:
         _left.pop(key, None)
-        _left[key] = digest
+        _left[key] = digest, run
         if len(_left) > _MOST_LEFT:  # without the oldest a later attempt here makes its call again
             del _left[next(iter(_left))]
 

@@ -6,6 +6,8 @@ carries conditions, and a step is restored from it only where all of them hold n
 ``names:a,b``     names the step changed in place, or may have bound, hold what they held
 ``led:a,b``       only the names given lead to functions or classes among these, which it changed
                   in place: a restore gives new ones to those names, and others would be left behind
+``linked:f,C``    of what it reads, only the names given lead to these functions and classes that it
+                  reads: one that was defined again is another one, though it be alike
 ``unbound:NAME``  a name that it may delete is not bound, as it was not
 ``file:PATH``     a file it read has that content, or is absent as it was
 ``folder:PATH|*`` a folder that it listed, or named, has these names, or those after it
@@ -34,6 +36,7 @@ from kitaru_nb.analysis.outline import only_set
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.engine.caches import read_through
 from kitaru_nb.engine.computing import COMPUTING, settings_of
+from kitaru_nb.engine.linked import linked
 from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.named import conditions_of_trees
 from kitaru_nb.engine.namespace import Change, Names, State
@@ -84,6 +87,7 @@ def conditions_of(
         f"led:{','.join(names)}": ",".join(sorted(_led(names, pending.before)))
         for names in _redefined(pending, step)
     }
+    found |= {f"linked:{names}": leading for names, leading in pending.needs.links.items()}
     found |= dict.fromkeys((f"unbound:{name}" for name in sorted(_perhaps_deleted(pending))), "")
     if pending.seeded:
         parts = [part for part in drawn(pending.process, after) if part not in pending.unset]
@@ -138,8 +142,8 @@ def holds(pending: Pending, what: str, digest: str) -> bool:
     match kind:
         case "names":
             return pending.before.groups.get(tuple(rest.split(","))) == digest
-        case "led":
-            return _led(tuple(rest.split(",")), pending.before) <= set(digest.split(","))
+        case "led" | "linked":
+            return _is_led_to(pending, kind, tuple(rest.split(",")), digest)
         case "unbound":
             return rest not in pending.before.ids
         case "random":
@@ -202,6 +206,15 @@ def _redefined(pending: Pending, step: Change) -> Iterator[Names]:
 def _led(names: Names, state: State) -> set[str]:
     """The names that lead to functions or classes in a group."""
     return {name for group in leading_to({names}, state) for name in group}
+
+
+def _is_led_to(pending: Pending, kind: str, definitions: Names, leading: str) -> bool:
+    """Whether only the names given lead to some functions and classes; where the step reads both, they do."""
+    if kind == "led":
+        return _led(definitions, pending.before) <= set(leading.split(","))
+    names = frozenset(name for group in pending.needs.reads for name in group.split(","))
+    found = linked(names, pending.before)
+    return all(found.get(name) == leading for name in definitions)
 
 
 def _perhaps_deleted(pending: Pending) -> frozenset[str]:

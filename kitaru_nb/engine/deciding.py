@@ -132,7 +132,9 @@ class Decider:
         """The namespace is as these commits left it."""
         self._live.forget()
         self.lineage.clear()
-        self._seeded = self._seeded or any(seeds(checkpoint.draft.source) for checkpoint in line)
+        self._seeded = self._seeded or any(
+            seeds(each.draft.source) or any(cell.get("seeds") for cell in each.draft.plain) for each in line
+        )
 
     def plan(self, cell: Cell, execution: ExecutionId) -> Restore | Run:
         """Decide whether `cell` runs or is restored. Nothing runs and nothing is changed.

@@ -103,6 +103,10 @@ class Definitions:
             return None
         return None if known.anchor.artifact in self._torn else known.anchor
 
+    def stored_as(self, key: int) -> str:
+        """The name that the definition on record `key` (its id) is stored as."""
+        return self._known[key].anchor.name
+
     def look(self, live: Mapping[str, object]) -> None:
         """Take note of which names have moved on."""
         self._torn = {

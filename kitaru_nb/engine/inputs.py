@@ -6,7 +6,7 @@ import ast
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +29,7 @@ from kitaru_nb.artifacts.marker import any_marker, is_marker, marker_details, ma
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.declared import NOTHING, Declared, declared
+from kitaru_nb.engine.linked import links_of
 from kitaru_nb.engine.named import MOST_FILES
 from kitaru_nb.engine.namespace import Namespace, State
 from kitaru_nb.errors import UnstorableError, UsageError
@@ -57,6 +58,7 @@ class Dependencies:
         variables: Those in code that asks for environment variables.
         may_read: Some of that code speaks of reading.
         declared: What its first line says it depends on.
+        links: Which of `reads` lead to which functions and classes among them, see `links_of`.
     """
 
     keys: tuple[CheckpointKey, ...]
@@ -72,6 +74,7 @@ class Dependencies:
     variables: frozenset[str] = frozenset()
     may_read: bool = False
     declared: Declared = NOTHING
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 class Inputs:
@@ -132,6 +135,7 @@ class Inputs:
             variables=found.variables,
             may_read=found.reads,
             declared=said,
+            links=links_of(reads, before, self._namespace.live, is_data=is_data),
         )
 
     def looked_up(

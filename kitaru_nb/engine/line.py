@@ -186,6 +186,8 @@ class Line:
         keys = {*after.definitions}.union(*known.values())
         twice = {key for key in keys if self.definitions.is_doubled(key, after, self._namespace)}
         own = {after.group_of[after.definitions[key]] for key in twice & after.definitions.keys()}
+        # The other one, too: of a class, what is stored says which one it is.
+        own |= {after.group_of[self.definitions.stored_as(key)] for key in twice} & known.keys()
         doubled = {names for names, refers in known.items() if names in own or not refers.isdisjoint(twice)}
         return doubled | grown_groups(after, known, torn)
 

@@ -21,6 +21,7 @@ from kitaru_nb.analysis.names import names_of
 from kitaru_nb.analysis.outline import Outline, outline_of
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.vault import VAULT
+from kitaru_nb.engine.conditions import seeds
 from kitaru_nb.engine.named import named_environment, named_files
 from kitaru_nb.engine.prefix import source_code
 from kitaru_nb.errors import UsageError
@@ -51,6 +52,7 @@ class Seen:
         certain: Names it binds for certain.
         named: Files and environment variables it names, with digests.
         asks: It asks a person, so another value is a person's doing.
+        seeds: It may set a random generator.
         step: The name of the checkpoint it is; None for a plain cell.
         key: Of a checkpoint.
         source: What the user typed; empty where it comes from a record.
@@ -63,6 +65,7 @@ class Seen:
     certain: frozenset[str] = frozenset()
     named: Mapping[str, str] | None = None
     asks: bool = False
+    seeds: bool = False
     step: str | None = None
     key: str | None = None
     source: str = ""
@@ -123,7 +126,7 @@ class Lineage:
             names = names_of(tree)
             outline = outline_of(tree)
         except (SyntaxError, ValueError, UsageError):  # magics; what they bind is not known
-            return Seen(code, source=source)
+            return Seen(code, seeds=seeds(source), source=source)
         reads = frozenset(self._reached(names.reads))
         values = [self._live[name] for name in names.reads if name in self._live]
         named = {f"file:{path}": digest for path, digest in self._files(outline, values).items()}
@@ -132,7 +135,9 @@ class Lineage:
         asks = not _ASKS.isdisjoint(names.reads) or any(map(_is_widget, values))
         alters = _may_change(tree, names.reads) | (reads - names.reads)
         binds = names.writes | names.deletes
-        return Seen(code, reads, binds, alters, names.certain, named, asks, source=source)
+        return Seen(
+            code, reads, binds, alters, names.certain, named, asks=asks, seeds=seeds(source), source=source
+        )
 
     def _files(self, code: Outline, values: Sequence[object]) -> Mapping[str, str]:
         return named_files(code, values, ignored=self._ignored)
@@ -200,7 +205,7 @@ def _as_json(cell: Seen) -> dict[str, Any]:
         "certain": sorted(cell.certain),
         "named": dict(cell.named or {}),
         "asks": cell.asks,
-    }
+    } | ({"seeds": True} if cell.seeds else {})
 
 
 def _from_json(body: Mapping[str, Any]) -> Seen:
@@ -211,7 +216,8 @@ def _from_json(body: Mapping[str, Any]) -> Seen:
         frozenset(body["alters"]),
         frozenset(body["certain"]),
         body["named"],
-        body["asks"],
+        asks=body["asks"],
+        seeds=body.get("seeds", False),
     )
 
 

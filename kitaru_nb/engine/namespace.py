@@ -27,7 +27,7 @@ __all__ = ["Change", "Names", "Namespace", "State", "changes"]
 
 _INTERPRETER = re.compile(r"_+|_i{1,3}|_i?\d+|_[iod]h|In|Out|exit|quit|get_ipython")
 _FIXED = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
-_RESULTS = re.compile(r"_{1,3}|_\d+|Out")
+_KEPT = re.compile(r"_{1,3}|_\d+|_[io]h|_i{1,3}|_i\d+|In|Out")
 
 
 class Namespace:
@@ -201,7 +201,7 @@ class Namespace:
                 elif rest:
                     found[",".join(rest)] = self._part(rest, group, digest)
         for name in wanted - state.ids.keys():
-            if name in self.live and _RESULTS.fullmatch(name):
+            if name in self.live and _KEPT.fullmatch(name):
                 found[name] = self.digest({name: self.live[name]})
         return dict(sorted(found.items()))
 

@@ -57,6 +57,7 @@ _TEXTS: Mapping[str, str] = {
     "names": "`{}`, which it may change, held another value before it",
     "looked": "`{}`, which it looked up to load a pickle, is another",
     "led": "another name leads to `{}`, which it may change in place",
+    "linked": "`{}` was defined again: what it reads was made with the one before, or was not",
     "unbound": "`{}`, which it may delete, was not bound before it",
     "url": "what is at `{}` has changed since",
     "folder": "what is in the folder `{}` has changed since: files came or went",
@@ -64,7 +65,7 @@ _TEXTS: Mapping[str, str] = {
 
 
 def _named(kind: str, rest: str) -> str:
-    if kind in ("names", "led"):
+    if kind in ("names", "led", "linked"):
         return rest.replace(",", "`, `")
     if kind == "process":
         return rest.rpartition("/")[2]

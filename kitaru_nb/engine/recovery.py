@@ -150,6 +150,7 @@ class Loader:
         self._loaded: dict[Digest, dict[str, object]] = {}
         self._coming: Mapping[str, Group] = {}
         self._loading: set[Digest] = set()
+        self._meeting: set[Digest] = set()  # loaded, and perhaps alike to what names hold
         self._notes: dict[Digest, list[Note]] = {}
         self._came_as: dict[Digest, Digest] = {}
         self._step = False
@@ -217,10 +218,19 @@ class Loader:
                 # Now, since what is made again later may change it.
                 self._came_as[digest] = self._namespace.own_digest(values)
             refers = self._refers[digest]
-            self._loaded[digest] = self._met(values, [found for found, _ in refers.values()])
+            self._loaded[digest] = values
+            self._meeting.add(digest)
+            met = self._met(values, [found for found, _ in refers.values()])
+            if digest in self._meeting:
+                self._loaded[digest] = met
             for value in self._loaded[digest].values():
                 if is_definition(value) and id(value) not in refers:
                     self._leads[id(value)] = refers
+        return self._given(digest)
+
+    def _given(self, digest: Digest) -> dict[str, object]:
+        """What was loaded for an artifact. Somebody has these objects from now on, so they stay."""
+        self._meeting.discard(digest)
         return self._loaded[digest]
 
     def unchanged(self, group: Group) -> dict[str, object]:
@@ -291,7 +301,7 @@ class Loader:
         if group.recipe is not None:
             return self._from_recipe(group)
         if group.artifact in self._loaded:
-            return self._loaded[group.artifact]
+            return self._given(group.artifact)
         live = {name: self._namespace.live.get(name) for name in group.names}
         # What cannot be stored and is what was recorded, in this very process, is still there.
         changed = self._step and self._bound.isdisjoint(group.names)  # where it was, or in what it leads to

@@ -315,6 +315,10 @@ class Session:
         self._own = own
         self._decider.saw(source, has_run=has_run)
 
+    def is_no_step(self, place: str) -> None:
+        """The cell there is none, or not any more: another one may be called what it was called."""
+        self._decider.names.forget([place])
+
     def warning(self, source: str) -> str | None:
         """What to say before a plain cell runs: that what it did is back already; once for each cell."""
         return self._repeating.warning(source)

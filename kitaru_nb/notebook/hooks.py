@@ -180,6 +180,8 @@ class Hooks:
         else:
             self._saw(raw)
             if len(self._frames) == 1:
+                if self.session is not None:
+                    self.session.is_no_step(self.place_of(frame))
                 self._plain.met(frame)
 
     def visit(self, tree: ast.Module) -> ast.Module:
@@ -582,7 +584,7 @@ class Hooks:
             self._end_waiting(result, suspended)
             return
         failure = self._failure(frame, result)
-        if frame.auto and not self._keeps(frame):
+        if frame.auto and not self._keeps(frame, failed=failure is not None):
             self.session.pass_over(frame.plan, failed=failure is not None, count=count)
             return
         if failure is not None:
@@ -616,12 +618,16 @@ class Hooks:
             result.error_in_exec = late
         return late or error
 
-    def _keeps(self, frame: _Frame) -> bool:
-        """Whether a cell that nobody marked took long enough to be a checkpoint."""
+    def _keeps(self, frame: _Frame, *, failed: bool) -> bool:
+        """Whether a cell that nobody marked took long enough to be a checkpoint.
+
+        One that failed is planned again whatever that costs: what it did is undone then.
+        """
         seconds = time.perf_counter() - frame.plan.pending.started
         auto = self.auto or Auto()
         cost = frame.scope.cost if frame.scope is not None else None
-        return auto.keeps(frame.info.raw_cell, seconds=seconds, cost=cost, planning=frame.planning)
+        planning = 0.0 if failed else frame.planning
+        return auto.keeps(frame.info.raw_cell, seconds=seconds, cost=cost, planning=planning)
 
     def _repeat_result(self, checkpoint: Any) -> None:
         value = self.session.result_of(checkpoint)

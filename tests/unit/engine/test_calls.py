@@ -171,6 +171,21 @@ def test_a_counter_that_an_earlier_attempt_in_this_process_moved_makes_no_other_
     assert len(made) == 4
 
 
+def test_a_call_after_one_that_was_made_finds_what_that_has_left(
+    attempts: Attempts,
+) -> None:
+    space = defined("log = []\ndef f(x):\n log.append(x)\n return [*log]\n")
+    f = checkpoint(space["f"])
+    with attempts.attempt(), pytest.raises(ZeroDivisionError):
+        [f(1), f(2), 1 / 0]
+    space["log"].append(5)
+
+    with attempts.attempt():
+        found = [f(1), f(2)]
+
+    assert found == [[1, 2, 5, 1], [1, 2, 5, 1, 2]]
+
+
 def test_an_exception_is_recorded_as_a_failure_and_never_served(attempts: Attempts) -> None:
     broken = [True]
 

@@ -53,6 +53,12 @@ NOTEBOOKS = {
     "a function that calls itself, defined again as it was": (
         "def f(): return 1\na = 1\n---\n# cell def\ndef f(n=3): return f(n - 1) if n else 0\n---\n# plain\nc = [f]\n---\n# cell def\ndef f(n=3): return f(n - 1) if n else 0"
     ),
+    "an instance of a class that was defined again as it was": (
+        "# plain\nclass C: pass\n---\n# plain\nc = C()\n---\na = 1\n---\n# plain\nclass C: pass\n---\nb = isinstance(c, C)"
+    ),
+    "a class derived from one that was defined again as it was": (
+        "# plain\nclass C: pass\n---\n# plain\nclass D(C): pass\n---\na = D()\n---\n# plain\nclass C: pass\n---\nb = isinstance(a, C)\n---\n# plain\nclass D(C): pass\n---\nc = isinstance(a, D), D()"
+    ),
 }
 
 
@@ -215,3 +221,86 @@ def test_in_a_new_kernel_nothing_runs_again(start: Start, cells: str) -> None:
     second = start()
 
     assert set(second.cells(*cells.split("\n---\n"))) == {RESTORED}
+
+
+DEFINED_AGAIN = {
+    "an instance": ("class C: pass", "c = C()", "ok = isinstance(c, C)"),
+    "a class derived from it": (
+        "class C:\n    def __init__(s): s.v = 1",
+        "class D(C): pass",
+        "ok = issubclass(D, C), isinstance(D(), C)",
+    ),
+    "an instance of a class derived from it": (
+        "class C: pass",
+        "class D(C): pass\nc = D()",
+        "ok = isinstance(c, C)",
+    ),
+    "a dict with it as a key": ("def f(): pass", "c = {f: 1}", "ok = f in c"),
+}
+
+
+@pytest.mark.parametrize(
+    ("definition", "made", "asks"), [pytest.param(*cells, id=name) for name, cells in DEFINED_AGAIN.items()]
+)
+def test_what_was_made_before_its_definition_ran_again_belongs_to_the_one_before(
+    start: Start, definition: str, made: str, asks: str
+) -> None:
+    kernel = start()
+    kernel.plain(definition)
+    kernel.plain(made)
+    before = kernel.cell(asks, step="asks"), kernel["ok"]
+
+    kernel.plain(definition)
+    again = kernel.cell(asks, step="asks"), kernel["ok"]
+    kernel = start()
+    kernel.plain(definition)
+    kernel.plain(made)
+    anew = kernel.cell(asks, step="asks"), kernel["ok"]
+
+    assert before[0] == again[0] == RAN
+    assert again[1] != before[1]
+    assert anew == (RESTORED, before[1])
+
+
+@pytest.mark.further
+def test_what_was_found_out_about_the_one_before_says_nothing_of_what_is_made_anew(start: Start) -> None:
+    kernel = start()
+    for source in ("class C: pass", "c = C()", "class C: pass"):
+        kernel.plain(source)
+    kernel.cell("ok = isinstance(c, C)", step="asks")
+    assert kernel["ok"] is False
+
+    kernel = start()
+    kernel.plain("class C: pass")
+    kernel.plain("c = C()")
+    became = kernel.cell("ok = isinstance(c, C)", step="asks")
+
+    assert (became, kernel["ok"]) == (RAN, True)
+
+
+def test_a_class_that_ran_again_is_no_reason_to_run_for_who_does_not_ask_for_it(start: Start) -> None:
+    kernel = start()
+    for source in ("class C:\n    def add(s, n): return n + 1", "c = C()"):
+        kernel.plain(source)
+    kernel.cell("n = c.add(1)", step="adds")
+
+    kernel.plain("class C:\n    def add(s, n): return n + 1")
+
+    assert kernel.cell("n = c.add(1)", step="adds") == RESTORED
+
+
+def test_a_generator_that_a_plain_cell_seeded_is_seeded_where_all_was_put_back(start: Start) -> None:
+    draws = "a = a[:1] + [random.random()]"
+    kernel = start()
+    kernel.plain("import random\nrandom.seed(1)\na = [0]")
+    kernel.cell("b = 1", step="b")
+    kernel = start()
+    kernel.session.resume()
+    kernel.cell(draws, step="draws")
+    first = list(kernel["a"])
+
+    kernel.plain("a = [0]")
+    again = kernel.cell(draws, step="draws")
+
+    assert again == RAN
+    assert kernel["a"] != first

@@ -4,23 +4,17 @@
 few and always the same. ``make machine`` tries 10,000 with each of some seeds.
 """
 
-# ruff: noqa: NPY002 - cells draw from the global generator
-
 from __future__ import annotations
 
 import ast
 import builtins
 import os
-import random
 import shutil
-import string
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
@@ -30,6 +24,7 @@ from kitaru_nb.errors import ConflictError
 from tests.unit.engine.kernel import RESTORED, Kernel, run_source
 from tests.unit.engine.machine_cells import FIRST, cell_source
 from tests.unit.engine.picture import picture
+from tests.unit.engine.surroundings import Surroundings
 
 ASKED = os.environ.get("KITARU_NB_TEST_STEPS")
 STEPS = int(ASKED or 200)
@@ -48,53 +43,6 @@ def run(source: str, live: dict[str, Any]) -> tuple[object, str | None]:
         return run_source(ast.parse(source), live), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever a cell raises
         return None, type(error).__name__
-
-
-class Surroundings:
-    """What cells change in the process, which the kernel and the plain dict share here.
-
-    One of the two has it while its cells run; meanwhile that of the other is kept.
-    """
-
-    def __init__(self) -> None:
-        self.kept = self.begin()
-
-    def begin(self) -> tuple[Any, ...]:
-        """The process as a new one has it; gives that."""
-        self.put((random.Random(0).getstate(), np.random.RandomState(0).get_state(), None, self))
-        return self.take()
-
-    def take(self) -> tuple[Any, ...]:
-        return (
-            random.getstate(),
-            np.random.get_state(),
-            os.environ.get("KT_X"),
-            getattr(string, "kt", self),
-        )
-
-    def put(self, state: tuple[Any, ...]) -> None:
-        drawn, drawn_by_numpy, variable, attribute = state
-        random.setstate(drawn)
-        np.random.set_state(drawn_by_numpy)
-        os.environ.pop("KT_X", None)
-        os.environ.update({"KT_X": variable} if variable is not None else {})
-        vars(string).pop("kt", None)
-        vars(string).update({"kt": attribute} if attribute is not self else {})
-
-    @contextmanager
-    def of_the_other(self) -> Iterator[None]:
-        own = self.take()
-        self.put(self.kept)
-        try:
-            yield
-        finally:
-            self.kept = self.take()
-            self.put(own)
-
-    def shown(self) -> dict[str, object]:
-        drawn, drawn_by_numpy, variable, attribute = self.take()
-        states = {"[random]": repr(drawn), "[numpy]": repr(drawn_by_numpy), "[KT_X]": variable}
-        return states | ({"[string.kt]": attribute} if attribute is not self else {})
 
 
 class Done(NamedTuple):

@@ -431,6 +431,16 @@ def test_an_artifact_is_loaded_once(start: Start) -> None:
     assert loader.load(rows.artifact)["rows"] is loader.load(rows.artifact)["rows"]
 
 
+def test_a_function_that_parted_from_its_class_and_is_set_on_it_anew_is_one_object(start: Start) -> None:
+    kernel = start()
+    kernel.cells("def f(): pass\nclass C: pass", "C.f = staticmethod(f)", "C.f = f")
+    kernel = start()
+
+    kernel.session.resume()
+
+    assert kernel["C"].f is kernel["f"]
+
+
 def test_an_instance_gets_the_stored_class_where_the_live_one_differs(start: Start) -> None:
     first = start()
     first.cells("class Model:\n    kind = 'old'", "model = Model()")

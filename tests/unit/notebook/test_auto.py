@@ -133,6 +133,19 @@ def test_a_failed_short_cell_is_undone_before_it_runs_again_and_is_on_no_record(
     assert steps(shell) == []
 
 
+def test_a_failed_short_cell_is_undone_where_planning_is_costly(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitaru_nb.notebook.auto._COSTLY", 1e-9)
+    shell.run("%checkpoint auto")
+    shell.run("a = [1]")
+    shell.run("a.append(2)\n1 / 0", "c")
+
+    shell.run("a.append(2)\n1 / 0", "c")
+
+    assert shell["a"] == [1, 2]
+
+
 def test_a_name_made_up_for_a_short_cell_is_free_for_a_marked_one(shell: Shell) -> None:
     shell.run("%checkpoint auto --min-seconds 0")
     shell.run("model = None", "a")

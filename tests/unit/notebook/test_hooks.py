@@ -405,3 +405,28 @@ def test_a_result_at_the_disk_limit_is_the_error_where_that_cannot_be_put_on_rec
 
     assert (type(error), getattr(error, "kind", None)) == (StoreError, "disk-limit")
     monkeypatch.undo()
+
+
+def test_a_cell_that_is_marked_no_more_leaves_its_name_to_another(start: Start) -> None:
+    shell = start()
+    shell.run("%%checkpoint load\nx = 1", "one")
+
+    shell.run("x = 1", "one")
+
+    assert shell.run("%%checkpoint load\ny = 1", "other").success
+
+
+@pytest.mark.parametrize("reads", ["In[1]", "_i", "_ih[1]", "_i1"])
+def test_a_cell_that_reads_what_was_typed_is_restored_only_where_that_is_the_same(
+    start: Start, reads: str
+) -> None:
+    cell = f"%%checkpoint z\nz = {reads}"
+    became = []
+
+    for typed in ("5", "5", "7"):
+        shell = start()
+        shell.run(typed)
+        shell.run(cell)
+        became.append((shell.hooks.last_status["status"], shell["z"]))
+
+    assert became == [("completed", "5"), ("restored", "5"), ("completed", "7")]
