@@ -74,7 +74,12 @@ class PostgresJournal(SqlJournal):
         self.session = PostgresSession(
             url, password=password, read_only=read_only, patience=patience, awaited=awaited
         )
-        super().__init__(self.session, lease=lease, clock=clock or self.session.clock)
+        super().__init__(
+            self.session,
+            lease=lease,
+            clock=clock or self.session.clock,
+            listened=self.session.listened if clock is None else None,
+        )
 
     @property
     def url(self) -> str:
@@ -130,4 +135,5 @@ class PostgresJournal(SqlJournal):
     every_tombstone = _again(SqlJournal.every_tombstone)
     sweep = _again(SqlJournal.sweep)
     now = _again(SqlJournal.now)
+    number = _again(SqlJournal.number)
     space = _again(SqlJournal.space)

@@ -98,10 +98,18 @@ class SqlJournal(SqlWaits):
         session: Runs the transactions.
         lease: Seconds without a heartbeat after which an owner on another host is dead.
         clock: Seconds since 1970, UTC, the same for everyone who writes to this journal.
+        listened: From when to when signs of life could be recorded; by default, always.
     """
 
-    def __init__(self, session: Session, *, lease: float, clock: Callable[[], float]) -> None:
-        self._leases = Leases(lease, clock)
+    def __init__(
+        self,
+        session: Session,
+        *,
+        lease: float,
+        clock: Callable[[], float],
+        listened: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        self._leases = Leases(lease, clock, listened)
         self._ordinals: dict[int, int] = {}
         self._footing = Footing()
         self._session = session

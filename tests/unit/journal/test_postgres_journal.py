@@ -6,8 +6,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +19,7 @@ import psycopg
 import pytest
 
 from kitaru_nb.errors import ConflictError, CorruptError, NotFoundError, StoreError, UsageError
-from kitaru_nb.journal import postgres_session
+from kitaru_nb.journal import postgres_errors, postgres_session, sql_journal
 from kitaru_nb.journal.connection import open_to_write
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.journal.postgres_journal import PostgresJournal
@@ -171,6 +173,70 @@ def test_a_commit_that_was_not_answered_is_recorded_once(
     assert [found.seq for found in journal.checkpoints(attempt.execution)] == [step.seq]
     assert [event.kind for event in journal.events(attempt.execution)].count("checkpoint.completed") == 1
     assert journal.verify() == []
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["nobody took over", "somebody took over"])
+def test_a_process_that_stood_still_inside_its_commit_does_it_again_or_says_who_took_over(
+    taken: bool, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends a transaction in which nothing happens, so that the others go on."""
+    settings = postgres_session._SETTINGS.replace(f"'{postgres_errors.BUSY_SECONDS}s'", "'1s'")
+    monkeypatch.setattr(postgres_session, "_SETTINGS", settings)
+    stops = ["inside-commit"]
+
+    def stands_still(point: str) -> None:
+        if stops == [point]:
+            stops.clear()
+            if taken:
+                with closing(PostgresJournal(url, lease=0)) as other:
+                    other.start(IDENTITY, owner=replace(current_owner(), host="third.example"))
+            time.sleep(1.5)
+
+    with closing(PostgresJournal(url)) as journal:
+        attempt, _ = journal.start(IDENTITY, owner=unseen_owner())
+        monkeypatch.setattr(sql_journal, "crash_point", stands_still)
+
+        with pytest.raises(ConflictError, match="third.example") if taken else nullcontext() as refused:
+            journal.commit(attempt, a_draft("train"))
+
+        assert not stops
+        assert [step.draft.name for step in journal.checkpoints(attempt.execution)] == ["train"][taken:]
+        assert not taken or refused.value.kind == "superseded"
+        assert journal.verify() == []
+
+
+def test_an_owner_who_waits_for_the_others_to_record_that_it_lives_is_not_dead(url: str) -> None:
+    with closing(PostgresJournal(url, lease=1)) as journal, closing(PostgresJournal(url)) as slow:
+        journal.start(IDENTITY, owner=unseen_owner())
+
+        with ThreadPoolExecutor(1) as threads, slow.holding():
+            taking = threads.submit(journal.start, IDENTITY, owner=current_owner())
+            time.sleep(1.5)
+            assert not taking.done()
+
+        with pytest.raises(ConflictError) as held:
+            taking.result()
+        assert held.value.kind == "execution-held"
+
+
+def test_an_owner_is_not_dead_because_the_server_was_away() -> None:
+    with started() as server, closing(PostgresJournal(server.url, lease=1)) as journal:
+        attempt, _ = journal.start(IDENTITY, owner=unseen_owner())
+        server.kill()
+        with ThreadPoolExecutor(1) as threads:
+            taking = threads.submit(journal.start, IDENTITY, owner=current_owner())
+            time.sleep(1.5)
+            server.start()
+            with pytest.raises(ConflictError) as held:
+                taking.result()
+        journal.heartbeat(attempt)
+
+        time.sleep(1.5)
+        journal.start(IDENTITY, owner=current_owner())
+
+        assert held.value.kind == "execution-held"
+        with pytest.raises(ConflictError, match="superseded"):
+            journal.heartbeat(attempt)
 
 
 def slept(journal: PostgresJournal, seconds: float) -> None:
