@@ -239,7 +239,7 @@ class PostgresSession:
 
     @contextlib.contextmanager
     def _in_our_words(self) -> Iterator[None]:
-        """Translate what the driver raises; whatever it says of a connection that is gone, that is what counts."""
+        """Translate what the driver raises; where the connection is gone, that is what counts."""
         with translated(self.name):
             try:
                 yield

@@ -196,7 +196,7 @@ def test_a_process_that_stood_still_inside_its_commit_does_it_again_or_says_who_
         attempt, _ = journal.start(IDENTITY, owner=unseen_owner())
         monkeypatch.setattr(sql_journal, "crash_point", stands_still)
 
-        with pytest.raises(ConflictError, match="third.example") if taken else nullcontext() as refused:
+        with pytest.raises(ConflictError, match=r"third\.example") if taken else nullcontext() as refused:
             journal.commit(attempt, a_draft("train"))
 
         assert not stops
