@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
-from kitaru_nb.journal.postgres_errors import LostConnectionError
+from kitaru_nb.journal.lost import LostConnectionError
 from kitaru_nb.journal.postgres_session import PATIENCE, PostgresSession
 from kitaru_nb.journal.sql_journal import SqlJournal
 
@@ -108,6 +108,9 @@ class PostgresJournal(SqlJournal):
     rename = _again(SqlJournal.rename)
     attempts = _again(SqlJournal.attempts)
     find = _again(SqlJournal.find)
+    newest_of_key = _again(SqlJournal.newest_of_key)
+    of_key = _again(SqlJournal.of_key)
+    some_checkpoints = _again(SqlJournal.some_checkpoints)
     checkpoints = _again(SqlJournal.checkpoints)
     checkpoint = _again(SqlJournal.checkpoint)
     line = _again(SqlJournal.line)

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import Connection, Cursor, RawCursor
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PGconn, Ping, TransactionStatus
 
 from kitaru_nb.errors import CorruptError, StoreError, UsageError
 from kitaru_nb.journal.forks import leave_open, minding_forks
@@ -345,7 +345,7 @@ class PostgresSession:
 
     def _connect(self) -> Connection[Any]:
         """A new connection. A server that was there before is waited for."""
-        until = time.monotonic() + (self.patience if self._awaited else 0)
+        began = time.monotonic()
         while True:
             try:
                 return self._connected()
@@ -353,7 +353,8 @@ class PostgresSession:
                 self._unheard = time.monotonic()
                 if error.sqlstate is not None and not error.sqlstate.startswith("57"):
                     raise
-                if time.monotonic() >= until:
+                awaited = self._awaited or PGconn.ping(self._url.encode()) == Ping.REJECT  # it is starting
+                if time.monotonic() >= began + (self.patience if awaited else 0):
                     raise unreachable(self.name, error) from error
             time.sleep(0.1)
 
@@ -362,6 +363,7 @@ class PostgresSession:
         if self._password is not None:
             options["password"] = self._password
         connection: Connection[Any] = Connection.connect(self._url, autocommit=True, **options)
+        self._awaited = True  # it is there: what breaks off from here on comes back
         try:
             connection.execute(_SETTINGS.encode())
             prepare(connection, self._schema, self.name, read_only=self.read_only)
