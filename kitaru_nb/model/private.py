@@ -124,7 +124,8 @@ def partial_of(path: Path) -> Path:
 
 def _last_change(path: Path) -> float:
     inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
-    return max(found.lstat().st_mtime for found in (path, *inside))
+    times: list[float] = [found.lstat().st_mtime for found in (path, *inside)]
+    return max(times)
 
 
 def _remove(path: Path) -> None:
