@@ -122,9 +122,19 @@ class StoreError(KitaruError, OSError):
 
     lacking = 0
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether what is stored may well be whole: it was the place that could not be used."""
+        return self.kind not in ("values-removed", "unloadable-value")
+
 
 class CorruptError(StoreError):
     """Stored bytes do not have the digest they were stored under."""
+
+    @property
+    def may_pass(self) -> bool:
+        """No: damage stays."""
+        return False
 
 
 class UntrustedError(KitaruError, PermissionError):

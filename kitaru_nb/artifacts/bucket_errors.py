@@ -81,6 +81,12 @@ _GARBLED = _Told(
 )
 _FROZEN = _Told("store-read-only", "it only takes reads", "open a store that takes writes")
 
+_ARCHIVED = _Told(
+    "store-archived",
+    "the object was moved to an archive, which a lifecycle rule of the bucket does",
+    "restore it there (aws s3api restore-object), and exempt the store's prefix from that rule",
+)
+
 _EXISTS = _Told(EXISTS, "another object has that name already", "run the cell again")
 _PAST_END = _Told(PAST_END, "the object ends before that", "run the cell again with --fresh")
 _UNSUPPORTED = _Told(UNSUPPORTED, "it cannot do that", "use a service with the S3, GCS or Azure interface")
@@ -90,6 +96,7 @@ _CODES = {
     "InvalidRange": _PAST_END,
     "AuthorizationFailure": _NOT_FROM_HERE,
     "NotImplemented": _UNSUPPORTED,
+    **dict.fromkeys("InvalidObjectState BlobArchived BlobBeingRehydrated".split(), _ARCHIVED),
     **dict.fromkeys(NO_BUCKET, _NO_SUCH),
     **dict.fromkeys(
         "InvalidAccessKeyId SignatureDoesNotMatch AuthenticationFailed InvalidToken InvalidSecurity "
@@ -156,7 +163,7 @@ _DNS = re.compile(r"dns error|failed to lookup address", re.IGNORECASE)
 
 def answer_code(error: BaseException) -> str | None:
     """The error code in the service's answer, such as ``NoSuchBucket``."""
-    found = re.search(r"<Code>(\w+)</Code>", str(error))
+    found = re.search(r"<Code>([\w.]+)</Code>", str(error))
     return found[1] if found else None
 
 

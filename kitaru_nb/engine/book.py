@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from blake3 import blake3
 
@@ -39,6 +39,7 @@ from kitaru_nb.engine.shares import RUNS, Handle, Shares
 from kitaru_nb.engine.trial import Trial
 from kitaru_nb.errors import ConflictError, NotFoundError, StoreError
 from kitaru_nb.journal.forks import minding_forks
+from kitaru_nb.journal.lost import LostConnectionError
 from kitaru_nb.llm.budget import Budget
 from kitaru_nb.llm.prices import Prices
 from kitaru_nb.model.artifact import Digest
@@ -47,6 +48,8 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointKey, CheckpointStat
 from kitaru_nb.model.execution import Attempt, ExecutionId
 
 __all__ = ["Book"]
+
+T = TypeVar("T")
 
 _TRIES = 3
 _LOOK_SECONDS = 0.1
@@ -200,6 +203,17 @@ class Book(ProcessBound):
             self._load()  # not inside: it waits for those who record, and they for this transaction
             with self.noted.together(), self.engine.journal.holding():  # in this order, as everywhere
                 yield
+
+    def together(self, action: Callable[[], T]) -> T:
+        """Do `action` inside `holding`; anew where the connection broke and left nothing of it on record."""
+        until = time.monotonic() + self.engine.settings.patience
+        while True:
+            try:
+                with self.holding():
+                    return action()
+            except LostConnectionError:
+                if self.noted.is_open or time.monotonic() > until:  # the block around it is lost, too
+                    raise
 
     def write(self, job: Callable[[], None]) -> None:
         """Do `job` in the book's own thread and wait for its end; raises what it raises."""

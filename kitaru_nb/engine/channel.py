@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from typing import Any
 
 from blake3 import blake3
@@ -71,9 +72,12 @@ class Channel:
             return {"groups": (Group((MESSAGE,), written.add(stored), digest),)}, written
 
         data = {"channel": self.name}
-        with scope.book.holding():  # both or neither
+
+        def both() -> None:
             scope.record(Entry(StepKind.MESSAGE, self._key, self.name, {"data": data}, store=store))
             scope.record(Entry(StepKind.MESSAGE, mark, self.name, {"data": {"sent": self.name}}))
+
+        scope.book.together(both)  # or neither
 
     def receive(self, timeout: float | None = None) -> Any:
         """The oldest message that nobody has taken; waits for one.
@@ -95,7 +99,7 @@ class Channel:
             return self._value(scope, known)
         until = None if timeout is None else time.monotonic() + timeout
         for pause in itertools.accumulate(itertools.repeat(_SHORTEST), lambda so_far, more: so_far + more):
-            taken = self._take(scope, mark)
+            taken = scope.book.together(partial(self._take, scope, mark))
             if taken is not None:
                 return self._value(scope, taken)
             if until is not None and time.monotonic() >= until:
@@ -106,20 +110,19 @@ class Channel:
         raise AssertionError("it waits for ever")
 
     def _take(self, scope: Scope, mark: CheckpointKey) -> Checkpoint | None:
-        """Take the oldest message that is left, in one transaction.
+        """Take the oldest message that is left; inside one transaction.
 
         What was received is on record here with its value: that of the sender may be removed, and
         where this execution is imported, it is another one's or not there.
         """
         engine = scope.book.engine
-        with scope.book.holding():
-            sent = list(engine.journal.find_anywhere(self._key))
-            for message in reversed(sent):
-                if engine.journal.claim(scope.book.attempt, f"message:{message.seq}"):
-                    engine.trust.require([message])
-                    data = {"received": message.seq, "channel": self.name}
-                    fields = {"data": data, "groups": message.draft.groups}
-                    return scope.record(Entry(StepKind.MESSAGE, mark, self.name, fields))
+        sent = list(engine.journal.find_anywhere(self._key))
+        for message in reversed(sent):
+            if engine.journal.claim(scope.book.attempt, f"message:{message.seq}"):
+                engine.trust.require([message])
+                data = {"received": message.seq, "channel": self.name}
+                fields = {"data": data, "groups": message.draft.groups}
+                return scope.record(Entry(StepKind.MESSAGE, mark, self.name, fields))
         return None
 
     def _value(self, scope: Scope, message: Checkpoint) -> Any:

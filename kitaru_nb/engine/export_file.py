@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +31,7 @@ from typing import IO, Any, Self
 from blake3 import blake3
 
 from kitaru_nb.errors import CorruptError, StoreError, UsageError
-from kitaru_nb.model.private import sync_folder
+from kitaru_nb.model.private import partial_of, sync_folder
 
 __all__ = ["ARTIFACTS", "EXTENTS", "RECORDS", "ExportReader", "ExportWriter", "damaged_file"]
 
@@ -67,7 +66,7 @@ class ExportWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+        self._partial = partial_of(path)
         self._members: dict[str, dict[str, Any]] = {}
         self.key = ""
 

@@ -439,7 +439,7 @@ class Files:
             try:
                 restored.problems += self._put_back(file, end)
             except StoreError as error:
-                restored.damaged[below] = error.message
+                restored.not_read(below, error)
 
     def _put_back(self, file: File, seq: int) -> list[str]:
         below = file.get("below")

@@ -19,6 +19,11 @@ class Noted:
         self._ways: list[Callable[[], None]] | None = None
         self._thread = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this thread is inside a block."""
+        return self._ways is not None and self._thread == threading.get_ident()
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """Where the block raises, all that was noted in it is forgotten, the last of it first."""
@@ -38,5 +43,5 @@ class Noted:
 
     def add(self, back: Callable[[], None]) -> None:
         """Something was noted, and this forgets it again."""
-        if self._ways is not None and self._thread == threading.get_ident():
+        if self._ways is not None and self.is_open:
             self._ways.append(back)

@@ -103,9 +103,10 @@ class Restored:
         lost: Names that could not come back, or with a part that could not, each with the
             reason; a marker stands for it.
         made: Names with something that was made again instead of loaded, each with what and how.
-        damaged: Names whose stored bytes are damaged, each with what was found.
+        damaged: Names whose stored bytes are damaged or could not be read, each with what was found.
         problems: Sentences about other things that were not put back.
         removed: Names among `damaged` whose values are gone because `gc` removed them.
+        unread: Why some of `damaged` could not be read, though they may be whole.
         untrusted: Why something was left out, if nobody who is trusted here has signed it.
         remakable: Names among `lost` that `%resume --remake` can make again, as far as is known.
     """
@@ -116,8 +117,24 @@ class Restored:
     damaged: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     removed: set[str] = field(default_factory=set)
+    unread: StoreError | None = None
     untrusted: UntrustedError | None = None
     remakable: list[str] = field(default_factory=list)
+
+    def not_read(self, name: str, error: KitaruError) -> None:
+        """Take note that what `name` stands for could not be put back for `error`."""
+        self.damaged[name] = error.message
+        if error.kind == "values-removed":
+            self.removed.add(name)
+        if isinstance(error, StoreError) and error.may_pass:
+            self.unread = error
+
+    def add_files(self, files: Restored) -> None:
+        """Add what became of files."""
+        self.problems += files.problems
+        self.damaged |= files.damaged
+        self.removed |= files.removed
+        self.unread = self.unread or files.unread
 
 
 class Loader:
@@ -500,7 +517,10 @@ def _runs_when_loaded(cls: type) -> bool:
 
 def _not_restorable(checkpoint: str, why: KitaruError) -> KitaruError:
     message = f"checkpoint `{checkpoint}` cannot be restored: {why.message}"
-    return type(why)(message, kind=why.kind, hint=f"%%checkpoint {quote(checkpoint)} --fresh (runs it again)")
+    hint = f"%%checkpoint {quote(checkpoint)} --fresh (runs it again)"
+    if isinstance(why, StoreError) and why.may_pass:
+        hint = why.hint  # to run it again might be to pay again, for what is there
+    return type(why)(message, kind=why.kind, hint=hint)
 
 
 def recorded_at(line: Sequence[Checkpoint]) -> Recorded:
@@ -578,9 +598,12 @@ def _numbered(standing: Sequence[Checkpoint], at: str) -> Checkpoint | None:
 def damaged(restored: Restored, checkpoint: Checkpoint) -> StoreError:
     """The error for names that could not be restored as of `checkpoint`."""
     names = ", ".join(f"`{name}`" for name in restored.damaged)
-    reason = next(iter(restored.damaged.values()))
+    unread = restored.unread
+    reason = next(iter(restored.damaged.values())) if unread is None else unread.message
     when = f"as of checkpoint `{checkpoint.draft.name}`"
     message = f"{names} could not be restored {when}: {reason}; everything else is back"
+    if unread is not None:
+        return StoreError(message, kind=unread.kind, hint=unread.hint)
     hint = "run the cell that makes it again, with --fresh"
     if restored.removed >= restored.damaged.keys():
         return StoreError(message, kind="values-removed", hint=hint)
@@ -604,6 +627,7 @@ def put_back(
         wanted = [name for name in group.names if names.get(name) is group]
         if isinstance(values, KitaruError):
             _mark_damaged(namespace, wanted, values, restored)
+            _await(namespace, wanted, group, values)
             continue
         namespace.live.update({name: values[name] for name in wanted})
         notes = [note for note in loader.notes(group) if note.name in wanted]
@@ -678,6 +702,18 @@ def _learn_apart(namespace: Namespace, groups: Iterable[Group], names: Mapping[s
         namespace.learn_apart(g for g in apart if all(names.get(name) is g for name in g.names))
 
 
+def _await(namespace: Namespace, wanted: Sequence[str], group: Group, error: KitaruError) -> None:
+    """Let a group that only could not be read stay on record as it is, so that a later resume puts it back.
+
+    One marker stands for all its names, which keeps them together.
+    """
+    if isinstance(error, StoreError) and error.may_pass and len(wanted) == len(group.names):
+        reason = f"could not be restored: {error.message}; `%resume` puts it back once it can be read"
+        held = dict.fromkeys(wanted, Marker(wanted[0], "", reason))
+        namespace.live.update(held)
+        namespace.learn(namespace.own_digest(held), group.value)
+
+
 def _take_places(values: Iterable[object]) -> None:
     for value in values:
         if type(value) is ModuleType:
@@ -732,7 +768,5 @@ def _mark_damaged(
             namespace.live[name] = Marker(name, "value", error.message)
             restored.lost[name] = error.message
             continue
+        restored.not_read(name, error)
         namespace.live[name] = Marker(name, "", f"could not be restored: {error.message}")
-        restored.damaged[name] = error.message
-        if error.kind == "values-removed":
-            restored.removed.add(name)

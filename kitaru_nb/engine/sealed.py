@@ -120,6 +120,7 @@ def _combined(failed: Sequence[tuple[_Seal, StoreError]]) -> StoreError:
     seal, first = failed[0]
     names = ", ".join(f"`{name}`" for each, _ in failed for name in each.group.names)
     message = f"{names} of checkpoint `{seal.step}` could not be restored: {first.message}"
-    hint = f"run the cell of `{seal.step}` again with --fresh; cells that do not use {names} can run"
+    todo = (first.may_pass and first.hint) or f"run the cell of `{seal.step}` again with --fresh"
+    hint = f"{todo}; cells that do not use {names} can run"
     kind = CorruptError if isinstance(first, CorruptError) else StoreError
     return kind(message, kind=first.kind, hint=hint)

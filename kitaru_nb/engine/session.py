@@ -876,8 +876,7 @@ class Session:
             files.problems += import_again(dict.fromkeys(name for c in line for name in c.draft.imports))
         self._beware_of_modules()
         files.problems += said_versions({k: v for c in line for k, v in c.draft.packages.items()})
-        restored.problems += files.problems
-        restored.damaged |= files.damaged
+        restored.add_files(files)
         restored.problems += self._live.missing(line)
         self._decider.start_from(line)
         self._repeating.start_from(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -81,6 +81,8 @@ def verify(
         places = {place.extent.digest: place for place in journal.every_extent()}
         artifacts = journal.artifacts(journal.artifact_digests())
         removed = journal.removed(users.keys() - artifacts.keys())
+        missing = users.keys() - artifacts.keys() - removed.keys()
+        missing -= journal.artifacts(missing).keys()  # others go on meanwhile: it was stored anew
     except KitaruError as error:
         if Damage(error.message) not in found.damage:  # the check of the records may have met it
             found.damage.append(Damage(error.message))
@@ -95,10 +97,10 @@ def verify(
             continue
         for extent in extents:
             needed.setdefault(extent, []).append(digest)
-    for digest in users.keys() - artifacts.keys() - removed.keys():
+    for digest in missing:
         message = f"the artifact `{digest[:12]}` is not on record"
         found.damage.append(Damage(message, checkpoints=_of(users, [digest])))
-    lost = sorted(needed.keys() - places.keys())
+    lost = _lost(journal, needed, places)
     if lost:
         message = f"the journal has no place for the extent `{lost[0][:12]}`"
         holders = [digest for extent in lost for digest in needed[extent]]
@@ -140,6 +142,16 @@ def _of(users: Mapping[Digest, list[Concerned]], artifacts: Iterable[Digest]) ->
     )
 
 
+def _lost(
+    journal: Journal, needed: Mapping[Digest, Collection[Digest]], places: Mapping[Digest, Location]
+) -> list[Digest]:
+    """Extents without a place that something on record needs; others may have saved and removed meanwhile."""
+    unseen = needed.keys() - places.keys()
+    unseen -= journal.locate(unseen).keys()
+    there = journal.artifacts(holder for extent in unseen for holder in needed[extent]).keys()
+    return sorted(extent for extent in unseen if not there.isdisjoint(needed[extent]))
+
+
 def _read(
     journal: Journal,
     store: ArtifactStore,
@@ -154,7 +166,9 @@ def _read(
         for at in range(0, len(ordered), _MANY):
             some = journal.locate(place.extent.digest for place in ordered[at : at + _MANY])
             for place, error in zip(
-                some.values(), pool.map(lambda place: _error(store, place), some.values()), strict=True
+                some.values(),
+                pool.map(lambda place: _error(journal, store, place), some.values()),
+                strict=True,
             ):
                 found.extents += 1
                 found.bytes += place.extent.length
@@ -163,12 +177,21 @@ def _read(
             progress(found.bytes, total)
 
 
-def _error(store: ArtifactStore, place: Location) -> StoreError | None:
-    try:
-        store.read(place)
-    except StoreError as error:
-        return error
-    return None
+def _error(journal: Journal, store: ArtifactStore, place: Location) -> StoreError | None:
+    """Why an extent cannot be read, though it is on record; `gc` may remove or move it meanwhile."""
+    digest = place.extent.digest
+    while True:
+        try:
+            store.read(place)
+        except StoreError as error:
+            now = journal.locate([digest]).get(digest)
+            if now == place:
+                return error
+            if now is None:
+                return None
+            place = now
+        else:
+            return None
 
 
 def _packs(store: ArtifactStore, places: Iterable[Location], found: Verified) -> None:

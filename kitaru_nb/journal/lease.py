@@ -29,17 +29,19 @@ ENDED_WITHOUT_WARNING = "ended without warning"
 """Reason on record for an attempt whose process died without saying so."""
 
 
-def is_held(attempt: Attempt, *, now: int, lease: float) -> bool:
+def is_held(attempt: Attempt, *, listened: tuple[int, int], lease: float) -> bool:
     """Whether a live owner holds the attempt's lease.
 
     On this host the process itself is looked at. An owner that cannot be seen from here
-    counts as dead `lease` seconds after its last heartbeat; `now` is in microseconds.
+    counts as dead when it was silent for `lease` seconds while its signs of life could be
+    recorded: `listened` says from when to when that was, in microseconds.
     """
     if attempt.ended_at is not None:
         return False
     alive = is_alive(attempt.owner, last_sign=attempt.heartbeat_at)
     if alive is None:
-        return rows.moment(now) - attempt.heartbeat_at <= timedelta(seconds=lease)
+        since, until = map(rows.moment, listened)
+        return until - max(since, attempt.heartbeat_at) <= timedelta(seconds=lease)
     return alive
 
 
@@ -55,10 +57,13 @@ def closed(
 class Leases:
     """Decides who may record, from the rows, the owner's process and the clock."""
 
-    def __init__(self, lease: float, clock: Callable[[], float]) -> None:
-        """`lease` in seconds; `clock` gives seconds since 1970, UTC."""
+    def __init__(
+        self, lease: float, clock: Callable[[], float], listened: Callable[[], tuple[int, int]] | None = None
+    ) -> None:
+        """`lease` in seconds; `clock` gives seconds since 1970, UTC; for `listened` see `is_held`."""
         self._lease = lease
         self._clock = clock
+        self._listened = listened or (lambda: (0, self.now()))
 
     def now(self) -> int:
         """Microseconds since 1970, UTC."""
@@ -140,7 +145,7 @@ class Leases:
         execution, state = ledger.fetch(ExecutionRow, number), ledger.state(number)
         row = ledger.fetch(AttemptRow, state.attempt)
         attempt = rows.attempt_of(row, ExecutionId(execution.id))
-        held = is_held(attempt, now=self.now(), lease=self._lease)
+        held = is_held(attempt, listened=self._listened(), lease=self._lease)
         if held and not leave and not take_over:
             raise _held_error(attempt)
         if row.ended_at is None and not (held and leave):
@@ -186,12 +191,12 @@ class Leases:
     def holds(self, ledger: Ledger, state: State, execution: ExecutionId) -> bool:
         """Whether the execution's newest attempt goes on."""
         attempt = rows.attempt_of(ledger.fetch(AttemptRow, state.attempt), execution)
-        return is_held(attempt, now=self.now(), lease=self._lease)
+        return is_held(attempt, listened=self._listened(), lease=self._lease)
 
     def seen(self, ledger: Ledger, state: State, row: AttemptRow, execution: ExecutionId) -> Attempt:
         """The attempt as it is known from here: one whose owner died has ended."""
         attempt = rows.attempt_of(row, execution)
-        if attempt.ended_at is not None or is_held(attempt, now=self.now(), lease=self._lease):
+        if attempt.ended_at is not None or is_held(attempt, listened=self._listened(), lease=self._lease):
             return attempt
         return replace(
             attempt,

@@ -9,8 +9,9 @@ import psycopg
 
 from kitaru_nb.errors import StoreError
 from kitaru_nb.journal.integrity import damaged
+from kitaru_nb.journal.lost import LostConnectionError
 
-__all__ = ["BUSY_SECONDS", "LostConnectionError", "lost", "read_only_error", "translated", "unreachable"]
+__all__ = ["BUSY_SECONDS", "lost", "read_only_error", "translated", "unreachable"]
 
 BUSY_SECONDS = 60
 """How long a writer waits for another one's transaction."""
@@ -23,10 +24,6 @@ _GOING_DOWN = {"57P01", "57P02", "57P03"}
 _CONNECTION = "08"  # the class of errors of the connection
 # Our statements are fixed and fit the tables: these classes mean that the tables are not as they were made.
 _NOT_AS_MADE = ("22", "23", "42", "XX")
-
-
-class LostConnectionError(StoreError):
-    """The connection broke inside a transaction, and nothing of that transaction is on record."""
 
 
 @contextlib.contextmanager

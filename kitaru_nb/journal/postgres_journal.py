@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
-from kitaru_nb.journal.postgres_errors import LostConnectionError
+from kitaru_nb.journal.lost import LostConnectionError
 from kitaru_nb.journal.postgres_session import PATIENCE, PostgresSession
 from kitaru_nb.journal.sql_journal import SqlJournal
 
@@ -74,7 +74,12 @@ class PostgresJournal(SqlJournal):
         self.session = PostgresSession(
             url, password=password, read_only=read_only, patience=patience, awaited=awaited
         )
-        super().__init__(self.session, lease=lease, clock=clock or self.session.clock)
+        super().__init__(
+            self.session,
+            lease=lease,
+            clock=clock or self.session.clock,
+            listened=self.session.listened if clock is None else None,
+        )
 
     @property
     def url(self) -> str:
@@ -103,6 +108,9 @@ class PostgresJournal(SqlJournal):
     rename = _again(SqlJournal.rename)
     attempts = _again(SqlJournal.attempts)
     find = _again(SqlJournal.find)
+    newest_of_key = _again(SqlJournal.newest_of_key)
+    of_key = _again(SqlJournal.of_key)
+    some_checkpoints = _again(SqlJournal.some_checkpoints)
     checkpoints = _again(SqlJournal.checkpoints)
     checkpoint = _again(SqlJournal.checkpoint)
     line = _again(SqlJournal.line)
@@ -130,4 +138,5 @@ class PostgresJournal(SqlJournal):
     every_tombstone = _again(SqlJournal.every_tombstone)
     sweep = _again(SqlJournal.sweep)
     now = _again(SqlJournal.now)
+    number = _again(SqlJournal.number)
     space = _again(SqlJournal.space)

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import Connection, Cursor, RawCursor
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PGconn, Ping, TransactionStatus
 
 from kitaru_nb.errors import CorruptError, StoreError, UsageError
 from kitaru_nb.journal.forks import leave_open, minding_forks
@@ -42,7 +42,11 @@ PATIENCE = 60.0
 """Seconds for which a server that has gone away is waited for, unless somebody says otherwise."""
 
 _SCHEMA = "kitaru_nb"
-_NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"
+# Now; when the transaction was begun, which may have been long before it got the row; when the server was.
+_NOW = "SELECT " + ", ".join(
+    f"(extract(epoch FROM {moment}()) * 1e6)::bigint"
+    for moment in ("clock_timestamp", "transaction_timestamp", "pg_postmaster_start_time")
+)
 _WRITE = f"BEGIN; SELECT id FROM head WHERE id = 1 FOR UPDATE; {_NOW}"
 _READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_NOW}"
 # A commit that has returned survives a power cut, whatever the server's default. One that froze
@@ -101,6 +105,8 @@ class PostgresSession:
         self._held_head: Head | None = None
         self._numbers: dict[str, int] = {}
         self._server_time = (0, 0.0)
+        self._listened = (0, 0)
+        self._unheard: float | None = None  # when it was tried in vain to connect
         minding_forks(self)
         with self.reading():
             pass  # a journal that cannot be used says so now, not after the first paid step
@@ -114,6 +120,14 @@ class PostgresSession:
         """Seconds since 1970 by the server's clock, the one that all hosts share."""
         at, looked = self._server_time
         return at / 1e6 + (time.monotonic() - looked)
+
+    def listened(self) -> tuple[int, int]:
+        """From when to when signs of life could be recorded, as far as the transaction under way knows.
+
+        Not before the server was started and could be reached from here, and not while the
+        transaction waited for others to end.
+        """
+        return self._listened
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Ledger]:
@@ -207,7 +221,7 @@ class PostgresSession:
     def _begun(self, begin: str) -> Iterator[_Ledger]:
         if self._process != os.getpid():
             self.in_child()  # forked by code that does not tell Python
-        with self._lock, translated(self.name):
+        with self._lock, self._in_our_words():
             if self._held is not None:
                 yield self._held
                 return
@@ -223,12 +237,23 @@ class PostgresSession:
                 self._numbers.clear()  # an execution that was begun here is not there
                 raise
 
+    @contextlib.contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        """Translate what the driver raises; where the connection is gone, that is what counts."""
+        with translated(self.name):
+            try:
+                yield
+            except psycopg.Error as error:
+                if self._connection is not None and _broken(self._connection):
+                    raise lost(self.name) from error
+                raise
+
     def _begin(self, statement: str) -> _Ledger:
         """A transaction. One that the server's restart kept from beginning is begun on a new connection."""
         connection = self._open()
         try:
             cursor = self._ask(connection, statement)
-        except psycopg.OperationalError:
+        except psycopg.Error:
             if not _broken(connection):
                 self._undo()
                 raise
@@ -238,7 +263,11 @@ class PostgresSession:
             pass
         row = cursor.fetchone()
         assert row is not None
-        self._server_time = (int(row[0]), time.monotonic())
+        now, begun, started = map(int, row)
+        since, self._server_time = self._listened[0], (now, time.monotonic())
+        if self._unheard is not None:
+            since, self._unheard = now - int((time.monotonic() - self._unheard) * 1e6), None
+        self._listened = (max(since, started), begun)
         return _Ledger(connection, self.name, self._numbers)
 
     def _ask(self, connection: Connection[Any], statement: str) -> Cursor[Any]:
@@ -250,7 +279,7 @@ class PostgresSession:
         connection = ledger.connection
         try:
             done = connection.execute("COMMIT").statusmessage
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             if not _broken(connection):
                 self._undo()
                 raise
@@ -316,14 +345,16 @@ class PostgresSession:
 
     def _connect(self) -> Connection[Any]:
         """A new connection. A server that was there before is waited for."""
-        until = time.monotonic() + (self.patience if self._awaited else 0)
+        began = time.monotonic()
         while True:
             try:
                 return self._connected()
             except psycopg.OperationalError as error:
+                self._unheard = time.monotonic()
                 if error.sqlstate is not None and not error.sqlstate.startswith("57"):
                     raise
-                if time.monotonic() >= until:
+                awaited = self._awaited or PGconn.ping(self._url.encode()) == Ping.REJECT  # it is starting
+                if time.monotonic() >= began + (self.patience if awaited else 0):
                     raise unreachable(self.name, error) from error
             time.sleep(0.1)
 
@@ -332,6 +363,7 @@ class PostgresSession:
         if self._password is not None:
             options["password"] = self._password
         connection: Connection[Any] = Connection.connect(self._url, autocommit=True, **options)
+        self._awaited = True  # it is there: what breaks off from here on comes back
         try:
             connection.execute(_SETTINGS.encode())
             prepare(connection, self._schema, self.name, read_only=self.read_only)

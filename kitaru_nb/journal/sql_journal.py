@@ -98,10 +98,18 @@ class SqlJournal(SqlWaits):
         session: Runs the transactions.
         lease: Seconds without a heartbeat after which an owner on another host is dead.
         clock: Seconds since 1970, UTC, the same for everyone who writes to this journal.
+        listened: From when to when signs of life could be recorded; by default, always.
     """
 
-    def __init__(self, session: Session, *, lease: float, clock: Callable[[], float]) -> None:
-        self._leases = Leases(lease, clock)
+    def __init__(
+        self,
+        session: Session,
+        *,
+        lease: float,
+        clock: Callable[[], float],
+        listened: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        self._leases = Leases(lease, clock, listened)
         self._ordinals: dict[int, int] = {}
         self._footing = Footing()
         self._session = session
@@ -365,17 +373,17 @@ class SqlJournal(SqlWaits):
 
     def every_checkpoint(self, *, after: int = 0) -> Iterator[Checkpoint]:
         """Every step on record with a number above `after`, oldest first."""
-        ids: dict[int, ExecutionId] = {}
-        while True:
-            with self._session.reading() as ledger:
-                last = min(ledger.head().checkpoints, after + _PAGE)
-                found = [ledger.step(seq) for seq in range(after + 1, last + 1)]
-                for number in {row.execution for row in found} - ids.keys():
-                    ids[number] = ledger.execution_id(number)
-            if not found:
-                return
-            yield from (rows.checkpoint_of(row, ids[row.execution]) for row in found)
-            after = last
+        while found := self.some_checkpoints(after):
+            yield from found
+            after = found[-1].seq
+
+    def some_checkpoints(self, after: int) -> list[Checkpoint]:
+        """The first of those steps with a number above `after`; none where there are no more."""
+        with self._session.reading() as ledger:
+            last = min(ledger.head().checkpoints, after + _PAGE)
+            found = [ledger.step(seq) for seq in range(after + 1, last + 1)]
+            ids = {number: ledger.execution_id(number) for number in {row.execution for row in found}}
+        return [rows.checkpoint_of(row, ids[row.execution]) for row in found]
 
     def artifact_digests(self) -> frozenset[Digest]:
         """The artifacts on record."""
@@ -567,16 +575,23 @@ class SqlJournal(SqlWaits):
 
     def find_anywhere(self, key: CheckpointKey) -> Iterator[Checkpoint]:
         """Completed steps with this key in any execution but guests, newest first."""
-        with self._session.reading() as ledger:
-            seq = ledger.newest("key:" + key)
+        seq = self.newest_of_key(key)
         while seq is not None:
-            with self._session.reading() as ledger:
-                step = ledger.step(seq)
-                found = rows.checkpoint_of(step, ledger.execution_id(step.execution))
-                visiting = found.execution in Guests(ledger)
-            if not visiting:
+            found, is_guest, seq = self.of_key(seq)
+            if not is_guest:
                 yield found
-            seq = step.previous_of_key
+
+    def newest_of_key(self, key: CheckpointKey) -> int | None:
+        """The number of the newest completed step with this key."""
+        with self._session.reading() as ledger:
+            return ledger.newest("key:" + key)
+
+    def of_key(self, seq: int) -> tuple[Checkpoint, bool, int | None]:
+        """A step, whether it is a guest's, and the number of the one with its key before it."""
+        with self._session.reading() as ledger:
+            step = ledger.step(seq)
+            found = rows.checkpoint_of(step, ledger.execution_id(step.execution))
+            return found, found.execution in Guests(ledger), step.previous_of_key
 
     def checkpoints(self, execution: ExecutionId) -> list[Checkpoint]:
         """Every step on record for the execution, in the order they were recorded."""

@@ -1,4 +1,4 @@
-"""Folders and small files for their owner alone, and names that survive a power cut.
+"""Folders and small files for their owner alone, names that survive a power cut, and files in the making.
 
 A file's bytes are synced with the file, its name with the folder that it is in; so is a folder's.
 """
@@ -8,13 +8,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
+import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _KNOWS_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 """How a file system says that a folder cannot be synced, as SMB does: it keeps names in a way of its own."""
 
-__all__ = ["make_durable", "make_private", "sync_folder", "write_private"]
+_PARTIAL = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.part")
+_NOBODYS = 24 * 3600.0
+"""Seconds since its last change after which nobody writes to what was to be a file any more."""
+
+__all__ = ["changing", "make_durable", "make_private", "partial_of", "sync_folder", "write_private"]
 
 
 def make_durable(folder: Path) -> None:
@@ -79,3 +87,50 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Alone in changing the file at `path`: what is read inside the block is what is there at its end.
+
+    Makes the folder where it is missing. Where a file system knows no locks, nobody is kept out.
+    """
+    make_durable(path.parent)
+    try:
+        import fcntl  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        yield
+        return
+    handle = os.open(path.parent, os.O_RDONLY)  # the file itself is replaced by each change
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def partial_of(path: Path) -> Path:
+    """What is written until it is whole, and then becomes `path`; nothing is there yet.
+
+    What others left beside it, who were killed before they had finished, goes after a day.
+    """
+    with contextlib.suppress(OSError):
+        for found in path.parent.iterdir():
+            if _PARTIAL.fullmatch(found.name) and time.time() - _last_change(found) > _NOBODYS:
+                _remove(found)
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+
+
+def _last_change(path: Path) -> float:
+    inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    times: list[float] = [found.lstat().st_mtime for found in (path, *inside)]
+    return max(times)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from kitaru_nb.errors import StoreError
-from kitaru_nb.model.private import make_durable, write_private
+from kitaru_nb.errors import StoreError, UsageError
+from kitaru_nb.model.private import changing, write_private
 
 __all__ = ["add_stack", "remove_stack", "set_use"]
 
@@ -21,34 +23,37 @@ _TABLE = re.compile(r"^\s*\[", re.MULTILINE)
 
 def add_stack(path: Path, name: str, table: Mapping[str, Any]) -> None:
     """Put a stack at the end of the file, which is made when it is missing."""
-    text = _read(path)
     key = name if re.fullmatch(r"[\w-]+", name) else json.dumps(name)
     lines = [f"[stacks.{key}]", *_lines(table)]
     for inner in ("options", "settings"):
         if table.get(inner):
             lines += [f"\n[stacks.{key}.{inner}]", *_lines(table[inner])]
-    _write(path, (text.rstrip() + "\n\n" if text.strip() else "") + "\n".join(lines) + "\n")
+    with _changed(path) as edit:
+        text = edit.text.rstrip()
+        edit.text = (text + "\n\n" if text else "") + "\n".join(lines) + "\n"
 
 
 def remove_stack(path: Path, name: str) -> None:
     """Take a stack out of the file."""
     key = f"(?:{re.escape(name)}|{re.escape(json.dumps(name))})"
     header = re.compile(rf"^\s*\[\s*stacks\s*\.\s*{key}\s*[.\]]")
-    kept, inside = [], False
-    for line in _read(path).splitlines(keepends=True):
-        if _TABLE.match(line):
-            inside = header.match(line) is not None
-        if not inside:
-            kept.append(line)
-    _write(path, "".join(kept))
+    with _changed(path) as edit:
+        kept, inside = [], False
+        for line in edit.text.splitlines(keepends=True):
+            if _TABLE.match(line):
+                inside = header.match(line) is not None
+            if not inside:
+                kept.append(line)
+        edit.text = "".join(kept)
 
 
 def set_use(path: Path, name: str) -> None:
     """Say in the file which stack is used."""
-    text = _read(path)
-    first = _TABLE.search(text)
-    top, rest = (text, "") if first is None else (text[: first.start()], text[first.start() :])
-    _write(path, f"use = {json.dumps(name)}\n" + _USE.sub("", top) + rest)
+    with _changed(path) as edit:
+        text = edit.text
+        first = _TABLE.search(text)
+        top, rest = (text, "") if first is None else (text[: first.start()], text[first.start() :])
+        edit.text = f"use = {json.dumps(name)}\n" + _USE.sub("", top) + rest
 
 
 def _lines(table: Mapping[str, Any]) -> list[str]:
@@ -63,22 +68,49 @@ def _value(value: object) -> str:
     return json.dumps(value)  # a JSON string, number or boolean is one of TOML too
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
+@dataclass(slots=True)
+class _Edit:
+    """The content of a file, and what it is to become."""
+
+    text: str
 
 
-def _write(path: Path, text: str) -> None:
-    """All or nothing, also in a power cut, and only what can be read again."""
-    tomllib.loads(text)
+@contextlib.contextmanager
+def _changed(path: Path) -> Iterator[_Edit]:
+    """The file, alone; written at the end all or nothing, also in a power cut.
+
+    Raises:
+        UsageError: kind ``duplicate-stack``: what it was to become cannot be read again, since another
+            process has added the same meanwhile.
+        StoreError: kind ``stack-file-not-written``.
+    """
     try:
-        make_durable(path.parent)
-        write_private(path, text.encode(), replace=True)
+        with changing(path):
+            edit = _Edit(_read(path))
+            yield edit
+            _refuse_unreadable(path, edit.text)
+            write_private(path, edit.text.encode(), replace=True)
     except OSError as error:
         raise StoreError(
             f"the file of stacks {path} could not be written: {error.strerror or error}",
             kind="stack-file-not-written",
             hint=f"ls -ld {quote(str(path.parent))}",
         ) from error
+
+
+def _refuse_unreadable(path: Path, text: str) -> None:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"{path} was changed by another process meanwhile: {error}; nothing was written",
+            kind="duplicate-stack",
+            hint="kitaru-nb stack list",
+        ) from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""

@@ -22,7 +22,7 @@ import platformdirs
 
 from kitaru_nb.errors import NotFoundError, StoreError, UsageError
 from kitaru_nb.model.bound import ProcessBound
-from kitaru_nb.model.private import make_durable, write_private
+from kitaru_nb.model.private import changing, make_durable, write_private
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -269,13 +269,16 @@ class Keyring(ProcessBound):
             raise _unreadable(self.folder / name, error) from error
 
     def _append(self, name: str, lines: list[str]) -> None:
-        text = "".join(f"{line}\n" for line in [*self._lines(name), *lines])
+        path = self.folder / name
         try:
-            make_durable(self.folder)
-            write_private(self.folder / name, text.encode(), replace=True)
+            with changing(path):
+                text = "".join(f"{line}\n" for line in [*self._lines(name), *lines])
+                write_private(path, text.encode(), replace=True)
+        except StoreError:
+            raise
         except OSError as error:
             raise StoreError(
-                f"`{self.folder / name}` could not be written: {error.strerror or error}",
+                f"`{path}` could not be written: {error.strerror or error}",
                 kind="config-not-writable",
                 hint=f"make `{self.folder}` writable, or set {CONFIG} to a folder that is",
             ) from error

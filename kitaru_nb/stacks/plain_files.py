@@ -8,7 +8,6 @@ never replaced, since it could hold something else.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import warnings
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from typing import Any
 from kitaru_nb.artifacts.marker import marker_details, marker_in
 from kitaru_nb.engine.refs import Found
 from kitaru_nb.errors import StoreError, UnstorableError, UsageError
-from kitaru_nb.model.private import sync_folder
+from kitaru_nb.model.private import partial_of, sync_folder
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import load_stored
 from kitaru_nb.stacks.plain_forms import FORMS, NotThisFormError, forms_of
@@ -167,7 +166,7 @@ def _write_text(partial: Path, value: str | bytes | bytearray) -> None:
 
 def _wholly(path: Path, write: Callable[[Path], None]) -> int:
     """Let `write` make a file or folder beside `path`, and put it there when it is whole; its bytes."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    partial = partial_of(path)
     try:
         write(partial)
         size = _synced(partial)

@@ -324,6 +324,8 @@ AWS = "Generic S3 error: Error performing PUT https://b.s3.amazonaws.com/x?X-Amz
         ("status code: 403 Forbidden: ", "store-denied"),
         ("status code: 400 Bad Request: <Code>ExpiredToken</Code>", "store-credentials"),
         ("status code: 401 Unauthorized: ", "store-credentials"),
+        ("status code: 403 Forbidden: <Code>InvalidObjectState</Code>", "store-archived"),
+        ("status code: 400 Bad Request: <Code>KMS.DisabledException</Code>", "store-refused"),
         ("status code: 301 Moved Permanently: <Code>PermanentRedirect</Code>", "store-region"),
         ("status code: 400 Bad Request: <Code>AuthorizationHeaderMalformed</Code>", "store-region"),
         ("status code: 404 Not Found: <Code>NoSuchBucket</Code>", "no-such-bucket"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kitaru_nb.artifacts.bucket import Bucket
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.engine.prefix import matching_prefix, record_restored, restored_draft, source_code
 from kitaru_nb.engine.recovery import Loader, Recorded, furthest, put_back, recorded_at
@@ -19,9 +22,10 @@ from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Group
 from kitaru_nb.model.execution import ExecutionId, Identity, current_owner
+from kitaru_nb.model.stack import Stack
 from kitaru_nb.stacks.keys import Keyring
 from kitaru_nb.testing import a_draft, digest_of
-from tests.unit.engine.kernel import Start
+from tests.unit.engine.kernel import Kernel, Start
 
 COMPLETED, RESTORED, FAILED = CheckpointStatus.COMPLETED, CheckpointStatus.RESTORED, CheckpointStatus.FAILED
 
@@ -665,3 +669,72 @@ def test_what_only_a_lost_generator_held_together_is_read_apart(start: Start) ->
     start().cells(*cells)
 
     assert start().cells(*cells) == ["restored"] * 2
+
+
+PAID = "from random import Random\npaid = Random(1).randbytes(300_000)"
+
+
+@contextmanager
+def credentials_ended() -> Iterator[None]:
+    """While entered a bucket gives nothing, and what it has is whole."""
+
+    def refuse(bucket: Bucket, *_: object) -> None:
+        raise StoreError(f"no credentials for `{bucket.url}`", kind="store-credentials", hint="renew them")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bucket, "get", refuse)
+        yield
+
+
+@pytest.fixture
+def bucket_kernel(tmp_path: Path) -> Iterator[Callable[[], Kernel]]:
+    """Starts a kernel whose values are in a bucket."""
+    pytest.importorskip("obstore", reason="obstore is not installed", exc_type=ImportError)
+    stack = Stack("team", store=f"memory://{tmp_path.name}", source=str(tmp_path))
+    kernels: list[Kernel] = []
+
+    def start() -> Kernel:
+        kernels.append(
+            Kernel(tmp_path / "home", settings={"place": stack, "stack": "team", "paranoid": False})
+        )
+        return kernels[-1].take_over()
+
+    yield start
+    for kernel in kernels:
+        kernel.stop()
+
+
+def test_a_step_that_cannot_be_read_for_a_while_is_not_told_to_run_again(
+    bucket_kernel: Callable[[], Kernel],
+) -> None:
+    bucket_kernel().cell(PAID, step="1")
+    kernel = bucket_kernel()
+
+    with credentials_ended(), pytest.raises(StoreError) as refused:
+        kernel.cell(PAID, step="1")
+
+    assert (refused.value.kind, refused.value.hint) == ("store-credentials", "renew them")
+    assert not isinstance(refused.value, CorruptError)
+    assert kernel.cell(PAID, step="1") == "restored"
+
+
+def test_what_cannot_be_read_for_a_while_is_no_damage_and_stays_on_record(
+    bucket_kernel: Callable[[], Kernel],
+) -> None:
+    first = bucket_kernel()
+    first.cell(PAID, step="1")
+    first.cell("both = [Random(2).randbytes(300_000)]\nalias = both", step="2")
+    kernel = bucket_kernel()
+
+    with credentials_ended():
+        with pytest.raises(StoreError) as refused:
+            kernel.session.resume()
+        kernel.cell("after = 1", step="3")  # its commit holds what was there before, too
+    again = bucket_kernel()
+    again.session.resume()
+
+    assert (refused.value.kind, refused.value.hint) == ("store-credentials", "renew them")
+    assert not isinstance(refused.value, CorruptError)
+    assert again["paid"] == Random(1).randbytes(300_000)
+    assert again["both"] is again["alias"]
+    assert (len(again["both"][0]), again["after"]) == (300_000, 1)

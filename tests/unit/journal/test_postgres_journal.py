@@ -6,8 +6,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -15,17 +17,28 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import PGconn, Ping
 
-from kitaru_nb.errors import ConflictError, CorruptError, NotFoundError, StoreError, UsageError
-from kitaru_nb.journal import postgres_session
+from kitaru_nb import channel
+from kitaru_nb.errors import (
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    StoreError,
+    TimedOutError,
+    UsageError,
+)
+from kitaru_nb.journal import postgres_errors, postgres_session, sql_journal
 from kitaru_nb.journal.connection import open_to_write
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.journal.postgres_journal import PostgresJournal
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
+from kitaru_nb.model.stack import Stack
 from kitaru_nb.model.wait import Question, binding_of
 from kitaru_nb.testing import JournalSuite
 from kitaru_nb.testing.examples import a_draft, a_stored_value, unseen_owner
 from tests.postgres_server import PostgresServer, started
+from tests.unit.engine.turns import Attempts
 
 IDENTITY = Identity(notebook="/home/ana/train.ipynb")
 
@@ -173,6 +186,70 @@ def test_a_commit_that_was_not_answered_is_recorded_once(
     assert journal.verify() == []
 
 
+@pytest.mark.parametrize("taken", [False, True], ids=["nobody took over", "somebody took over"])
+def test_a_process_that_stood_still_inside_its_commit_does_it_again_or_says_who_took_over(
+    taken: bool, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends a transaction in which nothing happens, so that the others go on."""
+    settings = postgres_session._SETTINGS.replace(f"'{postgres_errors.BUSY_SECONDS}s'", "'1s'")
+    monkeypatch.setattr(postgres_session, "_SETTINGS", settings)
+    stops = ["inside-commit"]
+
+    def stands_still(point: str) -> None:
+        if stops == [point]:
+            stops.clear()
+            if taken:
+                with closing(PostgresJournal(url, lease=0)) as other:
+                    other.start(IDENTITY, owner=replace(current_owner(), host="third.example"))
+            time.sleep(1.5)
+
+    with closing(PostgresJournal(url)) as journal:
+        attempt, _ = journal.start(IDENTITY, owner=unseen_owner())
+        monkeypatch.setattr(sql_journal, "crash_point", stands_still)
+
+        with pytest.raises(ConflictError, match=r"third\.example") if taken else nullcontext() as refused:
+            journal.commit(attempt, a_draft("train"))
+
+        assert not stops
+        assert [step.draft.name for step in journal.checkpoints(attempt.execution)] == ["train"][taken:]
+        assert not taken or refused.value.kind == "superseded"
+        assert journal.verify() == []
+
+
+def test_an_owner_who_waits_for_the_others_to_record_that_it_lives_is_not_dead(url: str) -> None:
+    with closing(PostgresJournal(url, lease=1)) as journal, closing(PostgresJournal(url)) as slow:
+        journal.start(IDENTITY, owner=unseen_owner())
+
+        with ThreadPoolExecutor(1) as threads, slow.holding():
+            taking = threads.submit(journal.start, IDENTITY, owner=current_owner())
+            time.sleep(1.5)
+            assert not taking.done()
+
+        with pytest.raises(ConflictError) as held:
+            taking.result()
+        assert held.value.kind == "execution-held"
+
+
+def test_an_owner_is_not_dead_because_the_server_was_away() -> None:
+    with started() as server, closing(PostgresJournal(server.url, lease=1)) as journal:
+        attempt, _ = journal.start(IDENTITY, owner=unseen_owner())
+        server.kill()
+        with ThreadPoolExecutor(1) as threads:
+            taking = threads.submit(journal.start, IDENTITY, owner=current_owner())
+            time.sleep(1.5)
+            server.start()
+            with pytest.raises(ConflictError) as held:
+                taking.result()
+        journal.heartbeat(attempt)
+
+        time.sleep(1.5)
+        journal.start(IDENTITY, owner=current_owner())
+
+        assert held.value.kind == "execution-held"
+        with pytest.raises(ConflictError, match="superseded"):
+            journal.heartbeat(attempt)
+
+
 def slept(journal: PostgresJournal, seconds: float) -> None:
     """The laptop slept: its own count of the time since the server last said it stood still."""
     at, looked = journal.session._server_time
@@ -221,6 +298,76 @@ def test_a_wait_is_asked_and_answered_once_though_the_connection_broke(
     assert (asked, answered.answered_by) == (True, "ana")
     kinds = [event.kind for event in journal.events(attempt.execution)]
     assert (kinds.count("wait.asked"), kinds.count("wait.answered")) == (1, 1)
+
+
+@contextmanager
+def broken_at(statement: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The connection dies once, inside a transaction, where it is to run what begins like this."""
+    original, left = postgres_session._Statements.execute, [statement]
+
+    def execute(statements: Any, text: str, *args: Any) -> Any:
+        if left and text.startswith(left[0]):
+            left.clear()
+            with psycopg.connect(server.url, autocommit=True) as other:
+                pid = statements._connection.info.backend_pid
+                other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+        return original(statements, text, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_session._Statements, "execute", execute)
+        yield
+    assert not left
+
+
+def test_reading_goes_on_after_the_connection_broke(
+    journal: PostgresJournal, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt, _ = journal.start(IDENTITY, owner=current_owner())
+    steps = [journal.commit(attempt, a_draft("train")) for _ in range(2)]
+
+    with broken_at("SELECT * FROM checkpoints", postgres_server, monkeypatch):
+        every = list(journal.every_checkpoint())
+    with broken_at("SELECT * FROM checkpoints", postgres_server, monkeypatch):
+        found = list(journal.find_anywhere(steps[0].draft.key))
+
+    assert every == steps
+    assert found == steps[::-1]
+
+
+def test_a_message_is_sent_and_taken_once_though_the_connection_broke(
+    url: str, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is two records in one transaction: both are done again."""
+    stack = Stack("team", journal=url, source=str(tmp_path))
+    attempts = Attempts(tmp_path / "home", place=stack, stack="team")
+    with attempts.attempt_at("tests:sender"):
+        with broken_at("INSERT INTO checkpoints", postgres_server, monkeypatch):
+            channel("box").send("one")
+        channel("box").send("two")
+
+    with attempts.attempt():
+        with broken_at("INSERT INTO checkpoints", postgres_server, monkeypatch):
+            first = channel("box").receive(timeout=0)
+        second = channel("box").receive(timeout=0)
+        with pytest.raises(TimedOutError):
+            channel("box").receive(timeout=0)
+
+    assert (first, second) == ("one", "two")
+    attempts.engine.close()
+
+
+def test_a_server_that_is_starting_is_waited_for() -> None:
+    with started() as server:
+        PostgresJournal(server.url).close()
+        server.kill()
+        with ThreadPoolExecutor(1) as threads:
+            starting = threads.submit(server.start)
+            while PGconn.ping(server.url.encode()) == Ping.NO_RESPONSE:
+                time.sleep(0.001)
+
+            PostgresJournal(server.url).close()
+
+            starting.result()
 
 
 def test_an_older_copy_of_the_database_is_noticed(journal: PostgresJournal) -> None:

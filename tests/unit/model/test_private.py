@@ -5,12 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from kitaru_nb.model.private import make_durable, make_private, sync_folder, write_private
+from kitaru_nb.model.private import (
+    changing,
+    make_durable,
+    make_private,
+    partial_of,
+    sync_folder,
+    write_private,
+)
 
 
 @pytest.fixture(params=[0, 0o777], autouse=True)
@@ -98,3 +108,41 @@ def test_names_that_could_not_be_synced_are_an_error(tmp_path: Path, monkeypatch
 
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         sync_folder(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks of this kind")
+def test_who_changes_a_file_is_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "list"
+
+    def add(number: int) -> None:
+        with changing(path):
+            there = path.read_text() if path.exists() else ""
+            time.sleep(0.002)
+            write_private(path, f"{there}{number}\n".encode(), replace=True)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, range(8)))
+
+    assert sorted(map(int, path.read_text().split())) == list(range(8))
+    assert [found.name for found in path.parent.iterdir()] == ["list"]
+
+
+def test_what_a_killed_process_left_of_a_file_goes_after_a_day_and_nothing_else(tmp_path: Path) -> None:
+    old, young, folder = (tmp_path / f".{n}.part" for n in ("a.7.0123abcd", "a.8.0123abcd", "b.7.0123abcd"))
+    others = [tmp_path / name for name in ("a.part", ".a.part", ".a.7.0123abcd", "a.7.0123abcd.part")]
+    busy = tmp_path / ".c.7.0123abcd.part"
+    for each in (folder, busy):
+        each.mkdir()
+    for each in (old, young, folder / "chunk", busy / "chunk", *others):
+        each.write_text("half")
+    ago = time.time() - 25 * 3600
+    for each in (old, folder / "chunk", folder, busy, *others):
+        os.utime(each, (ago, ago))
+
+    partial = partial_of(tmp_path / "a")
+
+    assert not partial.exists()
+    assert partial_of(tmp_path / "a") != partial
+    assert not old.exists()
+    assert not folder.exists()
+    assert all(each.exists() for each in (young, busy / "chunk", *others))

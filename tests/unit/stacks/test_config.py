@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -233,3 +235,16 @@ def test_a_place_of_no_known_kind_is_refused(
         open_engine(settings)
 
     assert caught.value.kind == kind
+
+
+def test_stacks_that_are_added_at_once_are_all_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "kitaru_nb.toml"
+    names = [f"stack-{number}" for number in range(8)]
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda name: add_stack(path, name, {"store": f"s3://b/{name}"}), names))
+    with pytest.raises(UsageError) as twice:  # another process was first, after this one had looked
+        add_stack(path, names[0], {"store": "s3://b/other"})
+
+    assert set(tomllib.loads(path.read_text())["stacks"]) == set(names)
+    assert twice.value.kind == "duplicate-stack"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,13 @@ def test_verifying_makes_no_key_where_there_is_none(tmp_path: Path) -> None:
 
     assert Keyring(tmp_path / "nobody").is_valid(signature, STATEMENT)
     assert not (tmp_path / "nobody").exists()
+
+
+def test_keys_that_are_trusted_at_once_are_all_trusted(tmp_path: Path) -> None:
+    keys = [f"ed25519:{number:064x}" for number in range(8)]
+    rings = [Keyring(tmp_path) for _ in keys]
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(Keyring.trust, rings, keys))
+
+    assert set(Keyring(tmp_path).trusted) == set(keys)
