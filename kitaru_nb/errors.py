@@ -182,7 +182,7 @@ class Suspended(BaseException):
 _TYPED = re.compile(
     r"""(?P<shell>!?(?:\b[A-Z_]+=(?:'[^']*'|[^\s'])+\ )+)kitaru-nb\ (?=[a-z])
     | (?<!%env\ )\b(?:export\ )?(?P<setting>KITARU_NB_[A-Z_]+=)
-    | (?<![\w%/-])(?P<command>kitaru-nb\ )(?=[a-z])
+    | (?<![\w%/-])(?P<command>kitaru-nb\ )(?=[a-z]|--help\b)
     | (?<!-m\ )(?<![\w%])(?P<pip>pip\ install)""",
     re.VERBOSE,
 )

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeGuard
 from kitaru_nb.errors import UnstorableError
 from kitaru_nb.model.referents import referents
 
-__all__ = ["Marker", "any_marker", "is_marker", "marker_details", "marker_in"]
+__all__ = ["Marker", "any_marker", "is_marker", "marker_details", "marker_hint", "marker_in"]
 
 _OTHERS = (type, FunctionType, ModuleType, FrameType, TracebackType)
 _MOST = 300_000
@@ -30,17 +30,20 @@ class Marker:
             value was stored and something else keeps it away.
         reason: Why it could not be stored; without a kind what keeps it away, as the end of a
             sentence that begins with the name: ``could not be restored: ...``.
+        hint: What to type to have it, where that is not to run its cell again.
 
     Safe on a marker: ``repr``, ``str``, ``type``, ``isinstance``, ``is``, ``hash``, pickling,
     copying, and the probes a display makes (attributes starting with an underscore raise
     `AttributeError`). Everything else raises `UnstorableError`.
     """
 
-    __slots__ = ("__weakref__", "_details")
+    __slots__ = ("__weakref__", "_details", "_hint")
     _details: tuple[str, str, str]
+    _hint: str
 
-    def __init__(self, name: str, kind: str, reason: str) -> None:
+    def __init__(self, name: str, kind: str, reason: str, hint: str = "") -> None:
         object.__setattr__(self, "_details", (name, kind, reason))
+        object.__setattr__(self, "_hint", hint)
         _THERE.add(self)
 
     def __repr__(self) -> str:
@@ -48,7 +51,7 @@ class Marker:
         return f"<{name}: {kind} could not be stored>" if kind else f"<{name}: {reason.partition(': ')[0]}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Marker, self._details
+        return Marker, (*self._details, self._hint) if self._hint else self._details
 
     def __hash__(self) -> int:
         return object.__hash__(self)
@@ -79,6 +82,11 @@ def marker_details(marker: Marker) -> tuple[str, str, str]:
     return marker._details
 
 
+def marker_hint(marker: Marker) -> str:
+    """What to type to have the value, where that is not to run its cell again; else nothing."""
+    return marker._hint
+
+
 def marker_in(value: object, *, apart: object = None) -> Marker | None:
     """A marker that `value` is or leads to, the nearest; None where there is none.
 
@@ -103,7 +111,8 @@ def _refuse(marker: Marker) -> NoReturn:
     raise UnstorableError(
         f"`{name}` was a {kind}, which could not be stored: {reason}" if kind else f"`{name}` {reason}",
         kind="unstorable-value",
-        hint=(f"%resume --remake {root}, or " if kind else "")
+        hint=marker._hint
+        or (f"%resume --remake {root}, or " if kind else "")
         + f"run the cell that makes `{root}` again, with --fresh if it is a checkpoint",
     )
 

@@ -88,7 +88,7 @@ def _print(found: ExecutionDiff) -> None:
                 print(_coloured(f"    {clean(line)}", colour=colour, mark=line[:1]))
     same = sum(step.same for step in found.steps)
     if same:
-        print(f"\n{same} steps are the same")
+        print("\n1 step is the same" if same == 1 else f"\n{same} steps are the same")
 
 
 def _coloured(line: str, *, colour: bool, mark: str | None = None) -> str:

@@ -33,6 +33,7 @@ from kitaru_nb.model.execution import Execution, ExecutionStatus
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.model.stack import LOCAL
 from kitaru_nb.model.wait import WaitStatus, asks_again, asks_again_from
+from kitaru_nb.stacks.grid_rows import measured
 from kitaru_nb.stacks.open import chosen_stack, open_engine
 from kitaru_nb.stacks.parts import journal_at
 from kitaru_nb.stacks.settings import begun_after, resolve
@@ -61,7 +62,7 @@ def executions(
         json: Print one JSON document.
     """
     if limit is not None and limit < 1:
-        raise UsageError(f"--limit is {limit}", kind="bad-limit", hint="--limit 20")
+        raise UsageError(f"--limit is {limit}, and 1 is the least", kind="bad-limit", hint="--limit 20")
     moment = None if since is None else begun_after(since)
     settings = resolve()
     try:
@@ -147,8 +148,11 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
     returned = result_ref(journal, execution)
     if returned is not None:
         print(clean(f"result kitaru-nb artifact {quote(returned)}"))
+    noted, _ = measured(journal, execution.id)
+    if noted:
+        print(clean("logged " + ", ".join(f"{name}={value!r}" for name, value in noted.items())))
     if not found:
-        print("\nno checkpoints yet")
+        print("\nno checkpoints" if execution.ended_at else "\nno checkpoints yet")
         return
     print()
     wanted = {group.artifact for step in found for group in step.draft.groups}

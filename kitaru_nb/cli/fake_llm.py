@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_text
 import shlex
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from kitaru_nb.testing.llm.server import FakeLLM
 from kitaru_nb.testing.llm.server import fake_llm as started
 
 __all__ = ["fake_llm"]
+
+_EXAMPLE = """--answers FILE, with JSON such as ["hi", "there"] in it"""
 
 
 def fake_llm(
@@ -48,6 +51,10 @@ def fake_llm(
         gzip: Compress answers for clients that take it.
         json: Print one JSON document.
     """
+    for option, seconds in (("--latency", latency), ("--chunk-latency", chunk_latency)):
+        if not 0 <= seconds < float("inf"):
+            message = f"{option} is {seconds:g}, which is no number of seconds"
+            raise UsageError(message, kind="bad-latency", hint=f"{option} 0.5")
     given = None if answers is None else _read(answers)
     try:
         model = started(given, latency=latency, chunk_latency=chunk_latency, gzip=gzip, host=host, port=port)
@@ -55,7 +62,9 @@ def fake_llm(
         raise UsageError(
             f"the fake model cannot listen on `{host}:{port}`: {error}",
             kind="cannot-listen",
-            hint="leave `--port` out for a free port",
+            hint="leave `--host` out for this machine"
+            if isinstance(error, socket.gaierror)
+            else "leave `--port` out for a free port",
         ) from error
     with model, _ends_well():
         _tell(model, as_json=json)
@@ -71,11 +80,14 @@ def _read(path: Path) -> Answers:
     try:
         return answers_from_json(json_text.loads(path.read_bytes()))
     except FileNotFoundError as error:
-        raise NotFoundError(f"`{path}` does not exist", kind="no-such-file") from error
+        raise NotFoundError(f"`{path}` does not exist", kind="no-such-file", hint=_EXAMPLE) from error
+    except OSError as error:
+        why = error.strerror or error
+        raise NotFoundError(f"`{path}` cannot be read: {why}", kind="no-such-file", hint=_EXAMPLE) from error
     except UsageError:
         raise
     except ValueError as error:
-        raise UsageError(f"`{path}` is not JSON: {error}", kind="bad-answer") from error
+        raise UsageError(f"`{path}` is not JSON: {error}", kind="bad-answer", hint=_EXAMPLE) from error
 
 
 def _tell(model: FakeLLM, *, as_json: bool) -> None:

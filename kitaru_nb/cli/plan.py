@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from kitaru_nb.cli.output import Json, clean, duration, print_json, print_table
+from kitaru_nb.cli.output import Json, clean, duration, money, print_json, print_table
 from kitaru_nb.engine.plan import CellPlan, Fate, totals
 from kitaru_nb.engine.plan import as_json as cell_json
 from kitaru_nb.engine.renamed import as_recorded
@@ -78,7 +78,7 @@ def print_plan(rows: Sequence[CellPlan]) -> None:
             row.fate.value,
             row.name or "",
             duration(row.duration),
-            "" if row.cost is None else f"${row.cost:.2f}",
+            money(row.cost),
             row.reason,
             row.cell.source.strip().splitlines()[0][:60],
         )
@@ -109,7 +109,7 @@ def _sums(rows: Sequence[CellPlan]) -> str:
         if not total.cells:
             continue
         details = [duration(total.duration)] if total.duration else []
-        details += [f"${total.cost:.2f}"] if total.cost is not None else []
+        details += [money(total.cost)] if total.cost is not None else []
         if total.unknown and fate in (Fate.RUN, Fate.MAYBE):
             details.append(f"{total.unknown} never timed")
         saved = "saves " if fate is Fate.RESTORED else ""

@@ -229,7 +229,9 @@ def on_wait_of(text: str) -> OnWait:
         return OnWait(hold=parse_duration(span, what="--on-wait hold"))
     if text not in ("suspend", "fail"):
         raise UsageError(
-            f"--on-wait is `{text}`", kind="bad-on-wait", hint="--on-wait suspend, hold=10m or fail"
+            f"--on-wait is `{text}`, which it does not take",
+            kind="bad-on-wait",
+            hint="--on-wait suspend, hold=10m or fail",
         )
     return OnWait(fail=text == "fail")
 
@@ -241,7 +243,11 @@ def check_exit(code: int | None) -> None:
         UsageError: kind ``bad-exit``.
     """
     if code is not None and not 0 <= code <= _LARGEST_EXIT:
-        raise UsageError(f"--suspend-exit is {code}", kind="bad-exit", hint="--suspend-exit 0")
+        raise UsageError(
+            f"--suspend-exit is {code}, which is no exit code: 0 to {_LARGEST_EXIT}",
+            kind="bad-exit",
+            hint="--suspend-exit 0",
+        )
 
 
 def code_of(outcome: Outcome, suspend_exit: int | None) -> int:
@@ -484,7 +490,7 @@ def check_workers(workers: int) -> None:
         UsageError: kind ``bad-jobs``.
     """
     if workers < 1:
-        raise UsageError(f"-j is {workers}", kind="bad-jobs", hint="-j 4")
+        raise UsageError(f"-j is {workers}, and 1 is the least", kind="bad-jobs", hint="-j 4")
 
 
 def _check_retries(retries: int) -> None:

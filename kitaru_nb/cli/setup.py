@@ -118,9 +118,9 @@ def _journal(journal: dict[str, Any]) -> str:
     if not journal["exists"]:
         return "nothing recorded yet"
     checked = "every record checked" if journal["checked"] else "not checked"
-    return (
-        f"format {journal['format']}, {journal['executions']} executions, {size(journal['bytes'])}, {checked}"
-    )
+    number = journal["executions"]
+    executions = "1 execution" if number == 1 else f"{number} executions"
+    return f"format {journal['format']}, {executions}, {size(journal['bytes'])}, {checked}"
 
 
 def _kernel(kernel: dict[str, Any]) -> str:

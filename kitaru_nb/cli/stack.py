@@ -57,7 +57,7 @@ def stack(
             sqlite:////an/absolute/file.
         journal_password: With create: secret:env:NAME.
         signing_key: With create: secret:env:NAME, the secret that the team signs with.
-        launcher: With create: local.
+        launcher: With create: local, dask, slurm, ssh or kubernetes; its own options are written in the file.
         option: With create: an option of the store, such as region eu-west-1. May be given many times.
         project: With create and use: write to the project's file instead of the user's.
         json: Print one JSON document.

@@ -5,8 +5,16 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Collection
+from enum import Enum
+from typing import get_args
 
-from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from cyclopts import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 from cyclopts.exceptions import RepeatArgumentError, UnknownCommandError
 
 from kitaru_nb.errors import UsageError
@@ -28,6 +36,8 @@ def usage_error(error: CycloptsError, *, verbs: Collection[str]) -> UsageError:
         case UnusedCliTokensError():
             extra = " ".join(error.unused_tokens or ())
             return UsageError(f"`{verb}` does not take `{extra}`", kind="unexpected-argument", hint=help_line)
+        case CoercionError():
+            return _unfit(error, verb, help_line)
         case RepeatArgumentError():
             return UsageError(_plain(error), kind="repeated-option", hint=help_line)
     return UsageError(_plain(error), kind="bad-argument", hint=help_line)
@@ -55,6 +65,27 @@ def _unknown_option(error: UnknownOptionError, verb: str, help_line: str) -> Usa
         kind="unknown-option",
         hint=f"{close[0]}, or {help_line}" if close else help_line,
     )
+
+
+def _unfit(error: CoercionError, verb: str, help_line: str) -> UsageError:
+    """A value of another kind than the option or argument takes."""
+    if error.token is None:
+        return UsageError(_plain(error), kind="bad-argument", hint=help_line)
+    option, value = (error.token.keyword or "").partition("=")[0], error.token.value
+    if option and error.target_type in _NUMBERS:
+        what, example = _NUMBERS[error.target_type]
+        message = f"{option} is `{value}`, which is no {what}"
+        return UsageError(message, kind="bad-argument", hint=f"{option} {example}")
+    kind = error.target_type
+    choices = [*map(str, kind if isinstance(kind, type) and issubclass(kind, Enum) else get_args(kind))]
+    if not choices:
+        return UsageError(_plain(error), kind="bad-argument", hint=help_line)
+    *others, last = difflib.get_close_matches(value, choices, n=1) or choices
+    hint = f"{', '.join(others)} or {last}" if others else last
+    return UsageError(_plain(error), kind="bad-argument", hint=f"{option or f'kitaru-nb {verb}'} {hint}")
+
+
+_NUMBERS: dict[object, tuple[str, str]] = {int: ("whole number", "2"), float: ("number", "0.5")}
 
 
 def _pair(error: MissingArgumentError) -> str:

@@ -19,7 +19,7 @@ from blake3 import blake3
 from kitaru_nb.artifacts.digest import digest_by_kind, digest_values, opaque_in
 from kitaru_nb.artifacts.foreign import judging
 from kitaru_nb.artifacts.kinds import ATOMS, is_immutable_atom, kind_name
-from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
+from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details, marker_hint
 from kitaru_nb.artifacts.pickle_codec import referring
 from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.artifacts.values import Stored
@@ -150,9 +150,13 @@ class Call(ProcessBound):
     def _refuse_markers(self) -> None:
         for name, value in self._look.data.items():
             if is_marker(value):
-                reason = marker_details(value)[2]
-                message = f"`{self.options.name}` reads `{name}`, which could not be stored: {reason}"
-                hint = f"%resume --remake {name}, or run its cell again"
+                _, kind, reason = marker_details(value)
+                what = f"could not be stored: {reason}" if kind else reason
+                message = f"`{self.options.name}` reads `{name}`, which {what}"
+                hint = (
+                    marker_hint(value)
+                    or (f"%resume --remake {name}, or " if kind else "") + "run its cell again"
+                )
                 raise UnstorableError(message, kind="reads-marker", hint=hint)
 
     def _refuse_flowing(self, given: Mapping[str, object]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kitaru_nb.engine.trust import Trust
-from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UnstorableError, UntrustedError
+from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UnstorableError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.artifact import Anchor, Artifact, Digest
 from kitaru_nb.model.bound import ProcessBound
@@ -119,12 +119,7 @@ class Engine(ProcessBound):
 
         artifact = self.artifact(digest)
         if not self.trust.may_load(artifact):
-            raise UntrustedError(
-                f"the value `{digest[:12]}` is not loaded: doing so can run code, and no record that you "
-                "trust holds it",
-                kind="untrusted-value",
-                hint="kitaru-nb trust KEY, or for this once kitaru_nb.load(REF, trust=True), %resume --trust",
-            )
+            raise self.trust.refusal_to_load(digest)
         try:
             return load_values(
                 artifact,

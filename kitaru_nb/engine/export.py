@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 from kitaru_nb.artifacts.refers import refers_to
 from kitaru_nb.artifacts.values import checked_buffers, extent_reader
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.export_file import ARTIFACTS, EXTENTS, RECORDS, ExportWriter
-from kitaru_nb.errors import CorruptError, KitaruError, StoreError
+from kitaru_nb.errors import CorruptError, KitaruError, StoreError, UsageError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.journal.portable import artifact_text, event_text, run_text, step_text
 from kitaru_nb.journal.taking_in import IMPORTED
@@ -67,6 +68,7 @@ def export_execution(engine: Engine, execution: ExecutionId, path: Path, *, valu
     Raises:
         StoreError: kind ``values-removed``: `gc` removed some of its values; kind
             ``file-not-written``: the disk refused. Nothing is left of it.
+        UsageError: kind ``file-is-folder``.
         CorruptError: something stored is damaged.
         UntrustedError: kinds ``forged-record``, ``unsigned-record``.
     """
@@ -77,6 +79,13 @@ def export_execution(engine: Engine, execution: ExecutionId, path: Path, *, valu
         _refuse_removed(engine, execution, missing)
     chosen = engine.journal.execution(execution)
     others = tuple(sorted(needed))
+    if path.is_dir():
+        inside = path / f"{execution}.kitaru"
+        raise UsageError(
+            f"`{path}` is a folder",
+            kind="file-is-folder",
+            hint=f"kitaru-nb export {execution} {quote(str(inside))}",
+        )
     try:
         with ExportWriter(path) as writer:
             _write_records(engine, (execution, *others), steps, writer)

@@ -25,7 +25,7 @@ from kitaru_nb.analysis.names import CellNames, names_of
 from kitaru_nb.analysis.normal import code_digest, ends_quietly
 from kitaru_nb.analysis.reach import Reach, reach
 from kitaru_nb.artifacts.digest import opaque_in
-from kitaru_nb.artifacts.marker import any_marker, is_marker, marker_details, marker_in
+from kitaru_nb.artifacts.marker import any_marker, is_marker, marker_details, marker_hint, marker_in
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.declared import NOTHING, Declared, declared
@@ -259,6 +259,7 @@ class Inputs:
             hint = (f"%resume --remake {read}, or " if kind else "") + "run its cell with --fresh"
             if headless:
                 hint = f"tag the cell that makes `{read}` with no-checkpoint, or declare it with @kt.resource"
+            hint = marker_hint(live[read]) or hint
             raise UnstorableError(message, kind="reads-marker", hint=hint)
         for read in needs.values if any_marker() else ():
             marker = marker_in(live.get(read), apart=live)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitaru_nb.engine.capture import Output
-from kitaru_nb.engine.describe import time_json
+from kitaru_nb.engine.describe import is_saved, time_json
 from kitaru_nb.engine.live_outputs import SHOWN, TOLD, noted_in
 from kitaru_nb.engine.progress import PLANNED
 from kitaru_nb.engine.refs import FLOW
@@ -16,6 +16,7 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, StepKind, error_line
 from kitaru_nb.model.event import AWAITED, Event
 from kitaru_nb.model.execution import ExecutionId
+from kitaru_nb.model.served import unranged
 from kitaru_nb.model.words import duration
 
 __all__ = ["Line", "Log", "log_of"]
@@ -111,6 +112,10 @@ def _fate(step: Checkpoint) -> str:
     said = f"{draft.name} {draft.status.value}"
     if draft.error is not None:
         return f"{said}: {error_line(draft.error.get('ename', 'error'), draft.error.get('evalue', ''))}"
+    if draft.kind is StepKind.VALUE and isinstance(noted := draft.data.get("log"), dict):
+        return "logged " + ", ".join(f"{name}={value!r}" for name, value in noted.items())
+    if is_saved(step):
+        return f"{draft.name} saved"
     return f"{said} ({duration(draft.duration)})"
 
 
@@ -133,6 +138,9 @@ def _told(event: Event) -> str:
         return f"waits for {data.get('checkpoint')}, which {data.get('runs_in')} runs"
     if event.kind == PLANNED:
         return f"attempt planned: {data.get('cells', 'no')} cells"
+    if event.kind == "served":
+        number = len(unranged(data.get("steps", ())))
+        return "1 recorded result was served" if number == 1 else f"{number} recorded results were served"
     if event.kind.startswith("wait."):
         said = f"{event.kind.replace('.', ' ')}: {data.get('address', 'of no address')}"
         return f"{said} by {data['by']}" if "by" in data else said

@@ -166,7 +166,7 @@ def idempotency_key(name: str) -> str:
 
 
 def log(**values: object) -> None:
-    """Note values on the running cell, flow or checkpoint; `show` and the panel tell them.
+    """Note values on the running cell, flow or checkpoint; `show`, `logs` and a grid's table tell them.
 
     What is noted again by a later attempt of the same place is there once. Values that are no JSON
     are noted as text. Outside any execution nothing is noted.

@@ -869,8 +869,10 @@ class Session:
         restored = self._line.restore(line, exact=exact)
         say_emptied(restored, line, self.namespace.live)
         restored.untrusted = sifted.error
-        for name, reason in sifted.refused.items():
-            self.namespace.live[name] = Marker(name, "value", reason)
+        for name, (reason, hint) in sifted.refused.items():
+            self.namespace.live[name] = Marker(
+                name, "", f"is not restored: {reason}", f"{hint}, then %resume"
+            )
             restored.lost[name] = reason
         with self._process.importing():
             files.problems += import_again(dict.fromkeys(name for c in line for name in c.draft.imports))

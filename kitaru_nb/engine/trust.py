@@ -39,6 +39,9 @@ HARMLESS = frozenset({"scalar", "zarr"})
 
 _CONTEXT = b"kitaru_nb checkpoint 1\n"
 _UNSIGNED = frozenset({"parent", "origin", "signature"})
+_OTHERWISE = (
+    "for this once --trust with %resume, %%checkpoint or kitaru-nb run; %%checkpoint --fresh runs it anew"
+)
 _canonical = json_writer(sort_keys=True)
 
 
@@ -88,12 +91,12 @@ class Sifted:
 
     Attributes:
         line: The records; of those that are not trusted only what runs nothing is left.
-        refused: For each name that holds a marker therefore: why.
+        refused: For each name that holds a marker therefore: why, and what to type.
         error: What to tell, when anything was left out.
     """
 
     line: list[Checkpoint]
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     error: UntrustedError | None = None
 
 
@@ -311,15 +314,16 @@ class Trust(ProcessBound):
     def sift(self, line: Sequence[Checkpoint]) -> Sifted:
         """What of a line of records (oldest first) may be acted upon."""
         found: list[Checkpoint] = []
-        refused: dict[str, str] = {}
+        refused: dict[str, tuple[str, str]] = {}
         error: UntrustedError | None = None
         for checkpoint in line:
             standing = self.standing(checkpoint)
             if standing is not Standing.TRUSTED:
                 if holds_something(checkpoint.draft):
                     error = error or self.refusal(checkpoint)
+                told = self._reason(checkpoint, standing), self._way_on(checkpoint, standing)
                 checkpoint, lost = self._harmless(checkpoint)  # noqa: PLW2901 - from here on only that counts
-                refused.update(dict.fromkeys(lost, self._reason(checkpoint, standing)))
+                refused.update(dict.fromkeys(lost, told))
             for name in [*checkpoint.draft.deleted, *(n for g in checkpoint.draft.groups for n in g.names)]:
                 if name not in checkpoint.draft.deleted or standing is Standing.TRUSTED:
                     refused.pop(name, None)
@@ -338,17 +342,34 @@ class Trust(ProcessBound):
 
     def refusal(self, checkpoint: Checkpoint) -> UntrustedError:
         """What to tell whoever wants to act upon a record that is not trusted."""
-        standing, key = self.standing(checkpoint), (checkpoint.draft.signature or {}).get("key", "")
-        why = self._reason(checkpoint, standing)
+        standing = self.standing(checkpoint)
+        why, hint = self._reason(checkpoint, standing), self._way_on(checkpoint, standing)
         message = f"checkpoint `{checkpoint.draft.name}` cannot be restored: {why}"
         if standing is Standing.FORGED:
-            hint = f"%%checkpoint {quote(checkpoint.draft.name)} --fresh (runs it again)"
             return UntrustedError(message, kind="forged-record", hint=hint)
-        kind, whose = (
-            ("unsigned-record", "unsigned") if standing is Standing.UNSIGNED else ("untrusted-key", key)
+        kind = "unsigned-record" if standing is Standing.UNSIGNED else "untrusted-key"
+        return UntrustedError(message, kind=kind, hint=f"{hint}; {_OTHERWISE}")
+
+    def refusal_to_load(self, digest: Digest) -> UntrustedError:
+        """What to tell whoever wants a value that no trusted record holds; it names one that holds it."""
+        what, why, hint = (
+            f"the value `{digest[:12]}`",
+            "no record that you trust holds it",
+            "kitaru-nb trust KEY",
         )
-        hint = f"kitaru-nb trust {whose} if you know whose it is; --trust for this once; --fresh runs it anew"
-        return UntrustedError(message, kind=kind, hint=hint)
+        for checkpoint in self._journal.every_checkpoint():
+            draft, standing = checkpoint.draft, self.standing(checkpoint)
+            if digest not in draft.stored or standing is Standing.TRUSTED:
+                continue
+            names = [name for group in draft.groups if group.artifact == digest for name in group.names]
+            what = f"{', '.join(f'`{name}`' for name in names) or 'a value'} of checkpoint `{draft.name}`"
+            why, hint = self._reason(checkpoint, standing), self._way_on(checkpoint, standing)
+            break
+        return UntrustedError(
+            f"{what} is not loaded, since that can run code: {why}",
+            kind="untrusted-value",
+            hint=f"{hint}; kitaru_nb.load(REF, trust=True) for this once",
+        )
 
     def marks(self, line: Sequence[Checkpoint]) -> list[str]:
         """The mark of each record of a whole line (oldest first)."""
@@ -362,6 +383,13 @@ class Trust(ProcessBound):
         if standing is Standing.UNSIGNED:
             return "its record carries no signature (an early version of kitaru_nb made it, or somebody else)"
         return f"it was signed with a key that you do not trust, {(checkpoint.draft.signature or {})['key']}"
+
+    def _way_on(self, checkpoint: Checkpoint, standing: Standing) -> str:
+        if standing is Standing.FORGED:
+            return f"%%checkpoint {quote(checkpoint.draft.name)} --fresh (runs it again)"
+        signature = checkpoint.draft.signature or {}
+        whose = "unsigned" if standing is Standing.UNSIGNED else signature.get("key", "")
+        return f"kitaru-nb trust {whose} if you know whose it is"
 
     def _harmless(self, checkpoint: Checkpoint) -> tuple[Checkpoint, list[str]]:
         """The record with nothing left that could run, and the names that it leaves without a value."""

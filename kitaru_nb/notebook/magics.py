@@ -23,6 +23,7 @@ from kitaru_nb.notebook.interrupts import Shield
 from kitaru_nb.notebook.opening import session_to_read
 from kitaru_nb.notebook.shown import as_html
 from kitaru_nb.notebook.variables import filled_words
+from kitaru_nb.notebook.words import words_of
 from kitaru_nb.stacks.open import open_engine
 from kitaru_nb.stacks.outcome import Exit
 
@@ -47,7 +48,7 @@ def checkpoint_cell(_hooks: Hooks, line: str, _cell: str) -> None:
 
 def checkpoint_line(hooks: Hooks, line: str) -> None:
     """`%checkpoint auto [OPTIONS] | off | status`; anything else has one percent sign too few."""
-    match shlex.split(line):
+    match words_of("%checkpoint", line):
         case ["off"] | ["auto", "off"]:
             hooks.auto = None
             _say(hooks, "kitaru: auto is off; marked cells are checkpoints")
@@ -70,7 +71,7 @@ def _say(hooks: Hooks, text: str) -> None:
 
 def resume_line(hooks: Hooks, line: str) -> None:
     """`%resume [EXECUTION] [--at CHECKPOINT] [--remake a,b] [--take-over] [--trust]`."""
-    execution, at, again, take_over, trust = _resume_arguments(shlex.split(line))
+    execution, at, again, take_over, trust = _resume_arguments(words_of("%resume", line))
     unwritable: StoreError | None = None
     try:
         session = hooks.open_session()
@@ -102,7 +103,7 @@ def resume_line(hooks: Hooks, line: str) -> None:
 
 def rewind_line(hooks: Hooks, line: str) -> None:
     """`%rewind CHECKPOINT | --undo | --keep`."""
-    words = shlex.split(line)
+    words = words_of("%rewind", line)
     if len(words) != 1:
         raise UsageError("`%rewind` takes one thing", kind="bad-option", hint=_REWIND)
     session = hooks.open_session()
@@ -157,7 +158,7 @@ def replay_line(hooks: Hooks, line: str) -> object:
 def why_line(hooks: Hooks, line: str) -> None:
     """`%why [CHECKPOINT]`."""
     session = hooks.open_session()
-    name = " ".join(shlex.split(line)) or None
+    name = " ".join(words_of("%why", line)) or None
     stored = stored_values(lambda: open_engine(session.engine.settings, read_only=True))
     display.say(hooks.shell, explain_step(session, name, stored=stored))
 
@@ -168,7 +169,7 @@ def kitaru_line(hooks: Hooks, line: str) -> None:
     Raises:
         KitaruError: what the verb failed with, so that Run All stops there.
     """
-    arguments = filled_words(shlex.split(line), hooks.shell.user_ns)
+    arguments = filled_words(words_of("%kitaru", line), hooks.shell.user_ns)
     if arguments == ["new"]:
         _begin_anew(hooks)
         return

@@ -16,6 +16,7 @@ from kitaru_nb.model.cost import small_dollars
 from kitaru_nb.notebook import display
 from kitaru_nb.notebook.replay_control import ReplayControl, steps_of, what_to_type
 from kitaru_nb.notebook.variables import filled
+from kitaru_nb.notebook.words import without_comment
 from kitaru_nb.stacks.flows import Here
 from kitaru_nb.stacks.replay_notebook import Wanted
 from kitaru_nb.stacks.replaying import NotebookHandle, replay_notebook
@@ -47,7 +48,7 @@ def parse_line(line: str) -> Asked:
     Raises:
         UsageError: kind ``bad-option``.
     """
-    first, *rest = _OPTION.split(line.strip())
+    first, *rest = _OPTION.split(without_comment(line).strip())
     asked = Asked()
     words = first.split()
     if len(words) > 1:

@@ -226,6 +226,8 @@ def _run(module: ModuleType, code: CodeType, folder: str, argv: Told) -> Mapping
         defining.on = True
         try:
             exec(code, vars(module))  # noqa: S102 - the user's own script
+        except ImportError as error:
+            raise _lacks(code.co_filename, error) from error
         finally:
             defining.on = False
     return vars(module)
@@ -262,6 +264,15 @@ def _imported(module: str, folder: str, argv: Told | None) -> Mapping[str, Any]:
             return vars(importlib.import_module(module))
         except ImportError as error:
             raise _not_importable(module, folder, error) from error
+
+
+def _lacks(file: str, error: ImportError) -> NotFoundError:
+    """A package that the script was begun with, and that the Python of this command has not."""
+    message = f"`{file}`, which defines the flow, cannot be loaded by {sys.executable}: {error}"
+    missing = (error.name or "").partition(".")[0]
+    install = f"{quote(sys.executable)} -m pip install {missing}" if missing else "install what it imports"
+    hint = f"{install}, or the command of the environment that it ran in"
+    return NotFoundError(message, kind="unknown-flow", hint=hint)
 
 
 def _not_importable(module: str, folder: str, error: Exception) -> NotFoundError:

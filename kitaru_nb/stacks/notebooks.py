@@ -10,6 +10,7 @@ import json
 import os
 import re
 import stat
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -77,7 +78,10 @@ def read_notebook(path: str) -> NotebookNode:
     try:
         if not is_remote(path) and os.path.isdir(path):  # noqa: PTH112 - papermill would warn about its extension first
             raise IsADirectoryError
-        text = papermill_io.read(path)
+        with warnings.catch_warnings():
+            # papermill's, of a name with another ending: what is wrong with it is said below
+            warnings.simplefilter("ignore", UserWarning)
+            text = papermill_io.read(path)
     except FileNotFoundError:
         raise UsageError(
             f"there is no notebook `{path}`", kind="no-notebook", hint=_nearby(Path(path))

@@ -270,6 +270,9 @@ def load(
     A function comes with what it reads, as of its checkpoint. A value that could not be
     stored comes as a marker that says why.
     """
+    if not isinstance(name_or_ref, str):
+        message = f"`load` takes a name or a reference, and got {type(name_or_ref).__name__}"
+        raise UsageError(message, kind="bad-ref", hint="kitaru_nb.load('latest/train/model')")
     if execution is None and name_or_ref.isidentifier():
         from kitaru_nb.engine.primitives import last_saved  # noqa: PLC0415 - only for a bare name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = [
 STORE_FOLDER = "store"
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql", "postgres")
+_ALMOST_A_URL = re.compile(r"[a-z][a-z0-9]+:/?[^/]")  # `s3:/bucket`, which would be a folder called `s3:`
 _OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "memory")
 
 
@@ -84,7 +86,7 @@ def store_folder(settings: Settings, stack: Stack) -> Path | None:
             return _beside(settings, stack, stack.journal) / STORE_FOLDER
         return file.parent / (STORE_FOLDER if file.name == JOURNAL_FILE else f"{file.stem}-{STORE_FOLDER}")
     scheme, colon, rest = stack.store.partition("://")
-    if not colon:
+    if not colon and not _ALMOST_A_URL.match(stack.store):
         return _absolute(stack.store, stack)
     if scheme in _OBJECTS:
         return None
@@ -260,7 +262,11 @@ def as_typed_in(here: Path, place: str, folder: Path) -> str:
     """
     scheme = _SQLITE if place.startswith(_SQLITE) else ""
     path = place.removeprefix(scheme)
-    if (not scheme and "://" in path) or path.startswith(("/", "~")) or not path:
+    if (
+        (not scheme and ("://" in path or _ALMOST_A_URL.match(path)))
+        or path.startswith(("/", "~"))
+        or not path
+    ):
         return place
     if scheme:
         _check_slashes(place, here)

@@ -106,20 +106,28 @@ def _writer(value: object, suffix: str, path: Path) -> Callable[[Path, Any], Non
     if suffix in _AS_IT_IS:
         return FORMS[".npy" if ".npy" in forms_of(value) else ".pkl"]
     raise UsageError(
-        f"`{path.name}` names no form that a {type(value).__name__} can be written in",
+        f"`{path.name}` names no form that {_a(value)} can be written in",
         kind="unknown-form",
         hint=_fitting(value, path),
     )
+
+
+def _a(value: object) -> str:
+    name = type(value).__name__
+    return f"an {name}" if name == "ndarray" or name[:1] in "aeioAEIO" else f"a {name}"
 
 
 def _write_value(partial: Path, value: object, write: Callable[[Path, Any], None], path: Path) -> None:
     try:
         write(partial, value)
     except NotThisFormError as error:
-        message = f"a {type(value).__name__} cannot be written as `{path.suffix}`: {error}"
+        message = f"{_a(value)} cannot be written as `{path.suffix}`: {error}"
         raise UsageError(message, kind="not-this-form", hint=_fitting(value, path)) from error
     except ImportError as error:
-        name = (error.name or str(error)).partition(".")[0]
+        name = (error.name or "").partition(".")[0]
+        if not name:  # a library that has looked for it by itself says so in its own words
+            message = f"`{path.suffix}` cannot be written here: {str(error).rstrip('.')}"
+            raise UsageError(message, kind="missing-package", hint=_fitting(value, path)) from error
         message = f"writing `{path.suffix}` needs the package `{name}`"
         raise UsageError(message, kind="missing-package", hint=f"pip install {name}") from error
 

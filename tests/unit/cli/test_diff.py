@@ -71,7 +71,7 @@ def test_the_terminal_says_where_they_part_and_what_differs(
     assert "it reads another rate" in said
     assert "output picture 1" in said
     assert re.search(r"^more  only in the second \(completed, .* s\)$", said, re.MULTILINE)
-    assert "1 steps are the same" in said
+    assert "1 step is the same" in said
     assert "\x1b" not in said, "no colours into a pipe"
 
 

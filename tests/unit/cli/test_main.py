@@ -15,7 +15,7 @@ import pytest
 from kitaru_nb.cli import executions
 from kitaru_nb.cli.main import app, main
 from kitaru_nb.errors import UsageError
-from kitaru_nb.model.checkpoint import CheckpointStatus, Group
+from kitaru_nb.model.checkpoint import CheckpointStatus, Group, StepKind
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks.open import open_engine
@@ -105,6 +105,20 @@ def test_show_tells_what_happened_and_what_to_type(execution: str, capsys) -> No
     assert f"kitaru-nb resume {execution}" in out
 
 
+def test_show_tells_what_was_logged_and_that_nothing_more_is_to_come(capsys) -> None:
+    with closing(open_engine(Settings(home=Path(os.environ["KITARU_NB_HOME"])))) as engine:
+        attempt, _ = engine.journal.start(Identity(flow="a:b"), owner=current_owner())
+        noted = a_draft("log", kind=StepKind.VALUE, scope="flow", data={"log": {"loss": 0.3}})
+        engine.journal.commit(attempt, noted)
+        engine.journal.finish(attempt, ExecutionStatus.COMPLETED)
+
+    shown, logs = run(capsys, "show")[1], run(capsys, "logs")[1]
+
+    assert "logged loss=0.3" in shown
+    assert shown.endswith("\nno checkpoints\n")
+    assert "  logged loss=0.3\n" in logs
+
+
 def test_show_takes_the_start_of_an_id(execution: str, capsys) -> None:
     code, out, _ = run(capsys, "show", execution[:10], "--json")
 
@@ -166,7 +180,10 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(execution: str, cap
             "KITARU_NB_STACK=NAME kitaru-nb executions",
         ),
         (["executions", "--limt", "3"], "`executions` has no option `--limt`", "--limit, or"),
-        (["executions", "--limit", "x"], "unable to convert", "kitaru-nb executions --help"),
+        (["executions", "--limit", "x"], "--limit is `x`, which is no whole number", "--limit 2"),
+        (["run", "a.ipynb", "--budget", "free"], "--budget is `free`, which is no number", "--budget 0.5"),
+        (["executions", "--status", "complete"], "--status", "--status completed"),
+        (["store", "verifyy"], "invalid value `verifyy`", "kitaru-nb store verify"),
         (["executions", "--limit", "0"], "--limit is 0", "--limit 20"),
         (["executions", "--limit", "1", "--limit", "2"], "multiple times", "kitaru-nb executions --help"),
         (["executions", "--since", "yesterday"], "neither a length of time nor a date", "--since 2h"),
@@ -192,6 +209,10 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(execution: str, cap
             "of a kind that does not exist",
             'journal = "sqlite:////a/j.db"',
         ),
+        (["stack", "create", "x", "--store", "s3:/b"], "of a kind that does not exist", "s3://bucket"),
+        (["fake-llm", "--latency=-1"], "--latency is -1, which is no number of seconds", "--latency 0.5"),
+        (["fake-llm", "--host", "no.such.host.invalid"], "cannot listen", "--host"),
+        (["fake-llm", "--answers", "/dev/null"], "is not JSON", "--answers FILE"),
         (["artifact", "a/b"], "`a/b` does not name a stored value", "latest/train/model"),
     ],
 )

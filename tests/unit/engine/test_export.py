@@ -26,6 +26,7 @@ from kitaru_nb.errors import (
     NotFoundError,
     StoreError,
     UntrustedError,
+    UsageError,
 )
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner
 from kitaru_nb.model.settings import Settings
@@ -66,8 +67,11 @@ def test_what_nobody_trusted_signed_is_looked_at_and_not_loaded(people: People) 
     assert main(["artifacts", theirs, "--json"]) == 0
     assert kitaru_nb.load("number", execution=theirs) == 7
     assert kitaru_nb.load("array", execution=theirs)[-1] == 199_999
-    with pytest.raises(UntrustedError, match="not loaded"):
+    key = people.be("ana").public
+    people.be("ben")
+    with pytest.raises(UntrustedError, match="`rows` of checkpoint `load` is not loaded") as refused:
         kitaru_nb.load("rows", execution=theirs)
+    assert f"kitaru-nb trust {key}" in refused.value.hint
     assert kitaru_nb.load("rows", execution=theirs, trust=True) == [[1], [2]]
 
 
@@ -117,6 +121,17 @@ def test_the_same_execution_gives_the_same_file_also_from_where_it_was_imported(
     assert first.read_bytes() == (people.folder / "z.kitaru").read_bytes()
     assert first.stat().st_mode & 0o777 == 0o600
     assert not list(people.folder.glob(".*part"))
+
+
+def test_a_folder_is_no_file_to_export_into(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = people.runs("ana", *CELLS)
+    monkeypatch.chdir(people.folder)
+
+    for folder in (".", "..", "ana"):
+        with pytest.raises(UsageError, match="is a folder") as refused:
+            people.exports("ana", theirs, to=str(people.folder / folder))
+        assert f"/{theirs}.kitaru" in refused.value.hint
+    assert main(["export", theirs, "."]) == 2
 
 
 def test_importing_twice_is_harmless(people: People) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -17,7 +18,7 @@ import kitaru_nb
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.cli.main import main
 from kitaru_nb.engine.trust import Standing, Trust, statement_of
-from kitaru_nb.errors import CorruptError, UntrustedError
+from kitaru_nb.errors import CorruptError, UnstorableError, UntrustedError
 from kitaru_nb.journal.integrity import checksum
 from kitaru_nb.journal.sqlite_journal import SqliteJournal
 from kitaru_nb.model.artifact import Digest
@@ -173,6 +174,27 @@ def test_a_hostile_store_runs_nothing_on_the_way_back(
     for name in ("rows", "made", "pay"):
         assert is_marker(kernel[name])
     assert "antigravity" not in __import__("sys").modules
+
+
+def test_a_name_that_is_kept_back_says_whom_to_trust_and_not_that_it_was_never_stored(
+    tmp_path: Path, be: Callable[[str], Keyring]
+) -> None:
+    key = be("ana")
+    notebook(tmp_path / "home", "%%checkpoint load\nrows = [[1], [2]]\nalso = rows[0]")
+    be("ben")
+    kernel = Kernel(tmp_path / "home", settings={"paranoid": False})
+    with pytest.raises(UntrustedError):
+        kernel.session.resume()
+
+    with pytest.raises(UnstorableError, match="`rows` is not restored: it was signed with a key") as used:
+        len(kernel["rows"])
+    with pytest.raises(UnstorableError, match="which is not restored") as read:
+        kernel.cell("%%checkpoint use\ntotal = len(rows)", step="c1")
+
+    assert repr(kernel["rows"]) == "<rows: is not restored>"
+    way_on = f"kitaru-nb trust {key.public} if you know whose it is, then %resume"
+    assert (used.value.hint, read.value.hint) == (way_on, way_on)
+    assert repr(pickle.loads(pickle.dumps(kernel["rows"]))) == "<rows: is not restored>"
 
 
 def test_trust_for_once_puts_it_all_back(tmp_path: Path, be: Callable[[str], Keyring]) -> None:

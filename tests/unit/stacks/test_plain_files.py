@@ -29,7 +29,7 @@ from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.model.execution import Identity, current_owner
 from kitaru_nb.model.settings import Settings
 from kitaru_nb.stacks import plain_files
-from kitaru_nb.stacks.open import open_engine
+from kitaru_nb.stacks.open import load, open_engine
 from kitaru_nb.stacks.plain_files import write_plain
 from kitaru_nb.testing import a_draft
 from tests.unit.engine.kernel import Kernel
@@ -411,3 +411,25 @@ def test_a_value_kept_as_a_recipe_says_how_to_get_it(home: Path, monkeypatch: py
     assert "is not stored: it is made again by the cell" in refused.value.message
     assert "%%checkpoint load --all --fresh" in refused.value.hint
     assert not (home.parent / "out.npy").exists()
+
+
+def test_a_library_that_looks_for_its_own_package_says_so_in_its_own_words(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*_: object) -> None:
+        raise ImportError("No module named 'h5py', backend not available. Please install 'h5py'.")
+
+    monkeypatch.setitem(plain_files.FORMS, ".nc", without)
+
+    with pytest.raises(UsageError, match="cannot be written here: No module named 'h5py'") as caught:
+        written(home, DATASET, "a.nc")
+
+    assert caught.value.kind == "missing-package"
+    assert "pip install No" not in caught.value.hint
+
+
+def test_what_is_no_name_at_all_is_refused(home: Path) -> None:
+    keep(home, 1)
+
+    with pytest.raises(UsageError, match="takes a name or a reference, and got int"):
+        load(3)  # type: ignore[arg-type]
