@@ -471,7 +471,9 @@ def _give_bases(cls: type, bases: tuple[Any, ...]) -> None:
     if current_tie() is not Tie.RESTORED or getattr(trying, "on", False) or len(bases) != len(cls.__bases__):
         return
     # Of libraries' some are none in the end: TypedDict stands where dict comes to be.
-    other = [base for pair in zip(cls.__bases__, bases, strict=True) if pair[0] is not pair[1] for base in pair]
+    other = [
+        base for pair in zip(cls.__bases__, bases, strict=True) if pair[0] is not pair[1] for base in pair
+    ]
     if other and not any(map(by_reference, other)):
         cls.__bases__ = bases
 

@@ -625,17 +625,26 @@ def _stateless(cls: type) -> bool:
     return home_of(cls) != "__main__" and cls.__module__ in sys.modules and not cls.__dictoffset__
 
 
+_DEEPEST = 20  # objects that are tried within each other
+_MOST_TRIED = 2 << 20  # bytes of pickles: in a large graph each object leads to all the others
+
+
 class _Cautious:
     """Second pass of a group with markers: an object that cannot be rebuilt with one becomes one."""
 
     def __init__(self, context: _Context) -> None:
         self.context = context
         self.verdicts: dict[int, str] = {}
+        self.clean: set[int] = set()  # what leads to nothing that could not be stored
         self.kept: list[object] = []
+        self.depth = self.spent = 0
+        self.lost = ""
 
     def check(self, obj: object, value: tuple[Any, ...]) -> None:
         """Raise `Unstorable` if rebuilding `obj` from its stored arguments fails."""
         if value[0].__name__ == "__newobj__" or str(value[0].__module__).startswith("kitaru_nb."):
+            return
+        if id(obj) in self.clean:
             return
         if id(obj) not in self.verdicts:
             self.verdicts[id(obj)] = ""  # also ends the recursion where an object leads to itself
@@ -645,9 +654,23 @@ class _Cautious:
             raise Unstorable(self.verdicts[id(obj)])
 
     def _verdict(self, value: tuple[Any, ...]) -> str:
-        part = _pass({"": value[1]}, self.context, {}, self)
-        if not part.markers:
-            return ""
+        if self.spent <= _MOST_TRIED:
+            part = _pass({"": value[1]}, self.context, {})
+            if not part.markers:
+                met = part.memo.copy()
+                self.clean.update(met)
+                self.kept.append(met)
+                return ""
+            _, kind, reason = part.markers[0]
+            self.spent += len(part.stream)
+            self.lost = f"it leads to a {kind}, which could not be stored: {reason}"
+        if self.depth > _DEEPEST or self.spent > _MOST_TRIED:
+            return self.lost
+        self.depth += 1
+        try:
+            part = _pass({"": value[1]}, self.context, {}, self)
+        finally:
+            self.depth -= 1
         _, kind, reason = part.markers[0]
         trying.on = True
         try:

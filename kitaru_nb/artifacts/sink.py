@@ -49,7 +49,7 @@ class Sink:
     @property
     def view(self) -> memoryview:
         """All of it; nothing more is to be written after this was asked for."""
-        # Not `getbuffer`: since Python 3.13 a file that dies in a cycle with a view of it is an error on stderr.
+        # Not `getbuffer`: Python 3.13 tells stderr of a file that dies in a cycle with a view of it.
         return memoryview(self._file.getvalue() if self._room is None else self._room)[: self._end]
 
     def _room_for(self, size: int) -> Room:

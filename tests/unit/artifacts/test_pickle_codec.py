@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kitaru_nb.artifacts import pickle_codec
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
@@ -458,6 +459,47 @@ def test_an_object_that_cannot_be_rebuilt_around_a_marker_becomes_one() -> None:
 
     assert is_marker(back["m"][0])
     assert back["m"][1] == 7
+
+
+class _Hub:
+    """Objects that each lead to all the others, as those of a figure do."""
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+        self.parts = [_Part(self) for _ in range(100)]
+        self.told = [part.tell for part in self.parts]
+
+
+@dataclass(eq=False)
+class _Part:
+    hub: _Hub
+
+    def tell(self) -> int:
+        return len(self.hub.parts)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_graph_beside_what_cannot_be_stored_is_not_walked_once_for_each_of_its_objects(
+    monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    connection = sqlite3.connect(":memory:")
+    hub = _Hub(connection if together else None)
+    sizes: list[int] = []
+    plain = pickle_codec._pass
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        done = plain(*arguments, **options)
+        sizes.append(len(done.stream))
+        return done
+
+    monkeypatch.setattr(pickle_codec, "_pass", counted)
+    monkeypatch.setattr(pickle_codec, "_MOST_TRIED", 10_000)
+    found = PickleCodec().encode({"hub": hub, "connection": connection}, namespace=globals())
+
+    assert "connection" in found.unstorable
+    assert ("hub" in found.unstorable) is together
+    assert len(sizes) < 80
+    connection.close()
 
 
 def test_looking_for_what_cannot_be_stored_leaves_live_classes_alone() -> None:
