@@ -35,6 +35,7 @@ from kitaru_nb.artifacts.kinds import (
     is_immutable_atom,
     kind_name,
     module_constant,
+    package_of,
 )
 from kitaru_nb.artifacts.marker import Marker, marker_details
 from kitaru_nb.artifacts.owners import owner_of, reduce_over
@@ -123,7 +124,7 @@ class Parts:
             return _cell(obj)
         if is_array(obj):
             return self._array(obj)
-        if cls.__module__.partition(".")[0] == "pandas" and hasattr(obj, "_mgr"):
+        if package_of(cls) == "pandas" and hasattr(obj, "_mgr"):
             return self._frame(obj)
         if (own := array_of_index(obj)) is not None:
             self.framed.add(id(own))
@@ -235,7 +236,7 @@ def told_decorators(value: Any) -> Any:
 
     The functions that they decorate are attributes of the class, too.
     """
-    if type(value).__name__ != "DecoratorInfos" or not type(value).__module__.startswith("pydantic."):
+    if type(value).__name__ != "DecoratorInfos" or not str(type(value).__module__).startswith("pydantic."):
         return value
     return [
         (kind, name, decorator.info)
@@ -358,7 +359,7 @@ def _caches(cls: type) -> bool:
 
 def _is_plain(cls: type) -> bool:
     try:
-        return is_plain_instance(cls) and not (cls.__module__.startswith("pandas.") and _caches(cls))
+        return is_plain_instance(cls) and not (str(cls.__module__).startswith("pandas.") and _caches(cls))
     except Exception:  # noqa: BLE001 - its metaclass may do anything
         return False
 

@@ -92,7 +92,7 @@ def reduce_client(client: Any) -> Any:
 def _reduce_pool(pool: Any) -> Any:
     state = {**vars(pool), "_connections": [], "_requests": []}
     lock: Any = state.get("_optional_thread_lock")
-    if type(lock).__module__.startswith("httpcore"):  # it may belong to a loop
+    if str(type(lock).__module__).startswith("httpcore"):  # it may belong to a loop
         state["_optional_thread_lock"] = type(lock)()
     return make_client, (type(pool), {}, kind_name(pool)), state, None, None, set_client
 

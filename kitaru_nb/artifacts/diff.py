@@ -14,7 +14,7 @@ from typing import Any
 from kitaru_nb.artifacts.diff_arrays import array_lines, as_array, differing, is_array, labelled, number
 from kitaru_nb.artifacts.diff_figures import drawn, is_figure
 from kitaru_nb.artifacts.diff_tables import is_table, table_lines
-from kitaru_nb.artifacts.kinds import kind_name
+from kitaru_nb.artifacts.kinds import kind_name, package_of
 
 __all__ = ["ValueDiff", "diff_text", "diff_values"]
 
@@ -222,7 +222,7 @@ def _text_lines(before: Any, after: Any) -> Sequence[str]:
 
 
 def _module(value: object) -> str:
-    return type(value).__module__.partition(".")[0]
+    return package_of(type(value))
 
 
 def _is_labelled(value: object) -> bool:

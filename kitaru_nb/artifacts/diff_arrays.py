@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kitaru_nb.artifacts.kinds import package_of
+
 __all__ = ["array_lines", "as_array", "differing", "is_array", "labelled", "number"]
 
 _FEW = 60  # characters of one element
@@ -14,7 +16,7 @@ _FEW = 60  # characters of one element
 
 def is_array(value: object) -> bool:
     """Whether it is an array or a number of numpy's, or a tensor of torch's."""
-    module = type(value).__module__.partition(".")[0]
+    module = package_of(type(value))
     if module == "torch":
         return hasattr(value, "detach") and hasattr(value, "shape")
     return module == "numpy" and hasattr(value, "dtype") and hasattr(value, "shape")

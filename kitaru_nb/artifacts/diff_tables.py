@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitaru_nb.artifacts.diff_arrays import number
+from kitaru_nb.artifacts.kinds import package_of
 
 __all__ = ["is_table", "table_lines"]
 
@@ -38,7 +39,7 @@ def is_table(value: object) -> bool:
 
 
 def _library(value: object) -> str:
-    return type(value).__module__.partition(".")[0]
+    return package_of(type(value))
 
 
 def table_lines(before: Any, after: Any) -> Iterator[str]:

@@ -116,8 +116,8 @@ def makes_itself(cls: type) -> bool:
     return getattr(cls, "__new__", inherited) is not inherited
 
 
-def _root(module: str | None) -> str:
-    return (module or "builtins").partition(".")[0]
+def _root(module: object) -> str:
+    return str(module or "builtins").partition(".")[0]
 
 
 def _is_own(cls: type, way: str, obj: object) -> bool:

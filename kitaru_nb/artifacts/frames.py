@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 from typing import Any
 
+from kitaru_nb.artifacts.kinds import package_of
 from kitaru_nb.artifacts.views import is_array
 
 __all__ = [
@@ -28,7 +29,7 @@ _WORTH_IT = 64 << 10  # bytes; a smaller one is stored as polars stores it
 
 def is_polars(cls: type) -> bool:
     """Whether `cls` is polars' own DataFrame or Series."""
-    return cls.__module__.partition(".")[0] == "polars" and cls.__name__ in ("DataFrame", "Series")
+    return package_of(cls) == "polars" and cls.__name__ in ("DataFrame", "Series")
 
 
 def reduce_polars(obj: Any, *, least: int = _WORTH_IT) -> tuple[Any, ...] | None:
@@ -76,7 +77,7 @@ def array_of_index(obj: Any) -> Any:
     cannot look behind both of them each has its own.
     """
     cls = type(obj)
-    if cls.__name__ != "Index" or cls.__module__.partition(".")[0] != "pandas":
+    if cls.__name__ != "Index" or package_of(cls) != "pandas":
         return None
     data = getattr(obj, "_data", None)
     return data if is_array(data) else None

@@ -27,6 +27,7 @@ from kitaru_nb.artifacts.kinds import (
     is_immutable_atom,
     is_imported,
     may_be_of_process,
+    package_of,
     process_object,
 )
 from kitaru_nb.artifacts.reducers import singleton_class
@@ -268,7 +269,7 @@ class _Walk:
             return _look_into_exception
         if cls in (types.FunctionType, types.BuiltinFunctionType):
             return self._look_into_function
-        if cls.__module__.partition(".")[0] == "pandas":
+        if package_of(cls) == "pandas":
             return self._look_into_frame
         if issubclass(cls, logging.Logger) or hasattr(cls, "_instance") or may_be_of_process(cls):
             return self._look_into_singleton

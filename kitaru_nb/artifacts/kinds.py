@@ -30,6 +30,7 @@ __all__ = [
     "kind_name",
     "may_be_of_process",
     "module_constant",
+    "package_of",
     "plain_meta",
     "process_object",
 ]
@@ -101,6 +102,14 @@ def home_of(obj: Any) -> Any:
 def home_name(module: Any) -> Any:
     """The name of a module, as `home_of` has it."""
     return "__main__" if module == "__mp_main__" else module
+
+
+def package_of(cls: type) -> str:
+    """The package or module at the top of the one that a class is of.
+
+    Not all say that with a text: Cython's functions once had a class whose ``__module__`` is a descriptor.
+    """
+    return str(cls.__module__).partition(".")[0]
 
 
 def is_imported(module: types.ModuleType) -> bool:

@@ -388,7 +388,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     def _reduce(self, obj: Any, cls: type) -> Any:
         if cls is Marker:
             self.markers.append(marker_details(obj))
-        if cls.__module__.startswith("pandas.core.internals"):
+        if str(cls.__module__).startswith("pandas.core.internals"):
             self._note_frame(obj)
         if cls in self.refused:
             raise Unstorable(self.refused[cls])

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from kitaru_nb.artifacts.kinds import package_of
 from kitaru_nb.artifacts.secret_rules import is_secret_name
 from kitaru_nb.artifacts.vault import VAULT
 
@@ -26,7 +27,7 @@ _TABLES = frozenset(["DataFrame", "Series", "Table", "RecordBatch"])
 
 def is_table(cls: type) -> bool:
     """Whether `cls` is a table, or a column with a name, of a library that is known here."""
-    return cls.__name__ in _TABLES and cls.__module__.partition(".")[0] in _ROOTS
+    return cls.__name__ in _TABLES and package_of(cls) in _ROOTS
 
 
 def notice_columns(table: Any) -> None:
@@ -43,7 +44,7 @@ def notice_columns(table: Any) -> None:
 
 def _labelled(table: Any) -> Iterator[tuple[str, Any]]:
     """Values in rows with a secret's name: a row that was taken out of a table, or a table of settings."""
-    if type(table).__module__.partition(".")[0] != "pandas" or len(table.index) > MOST:
+    if package_of(type(table)) != "pandas" or len(table.index) > MOST:
         return
     for number, name in enumerate(table.index):
         if type(name) is str and is_secret_name(name):
@@ -53,7 +54,7 @@ def _labelled(table: Any) -> Iterator[tuple[str, Any]]:
 
 def _columns(table: Any) -> Iterator[tuple[str, Any]]:
     """The columns with a secret's name, of which there is mostly none."""
-    root = type(table).__module__.partition(".")[0]
+    root = package_of(type(table))
     if root == "pandas":
         for number, name in enumerate(table.index.names):
             if type(name) is str and is_secret_name(name):
@@ -76,7 +77,7 @@ def _column(table: Any, number: int, root: str) -> Any:
 
 def _values(column: Any) -> Iterable[Any]:
     """The different texts of a column; none where it does not hold text."""
-    root = type(column).__module__.partition(".")[0]
+    root = package_of(type(column))
     if root == "pandas":
         if column.dtype.kind not in "OSU" and str(column.dtype) != "category":
             return []

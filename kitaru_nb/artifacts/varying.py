@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kitaru_nb.artifacts.kinds import is_immutable_atom
+from kitaru_nb.artifacts.kinds import is_immutable_atom, package_of
 
 __all__ = ["settled", "without_varying"]
 
@@ -31,11 +31,11 @@ def without_varying(obj: object, value: Any, again: Callable[[Any], Any]) -> Any
         again: Gives another one.
     """
     cls = type(obj)
-    if cls.__module__.startswith("pandas.") and isinstance(value, tuple) and len(value) > 2:
+    if str(cls.__module__).startswith("pandas.") and isinstance(value, tuple) and len(value) > 2:
         value = (*value[:2], _without_cache(value[2]), *value[3:])
     if not (isinstance(value, tuple) and len(value) > 2 and type(value[2]) is dict):
         return value
-    if value[2].get("_readonly") is False and cls.__module__.startswith("pandas."):
+    if value[2].get("_readonly") is False and str(cls.__module__).startswith("pandas."):
         # A view of an array of pandas says so once more in the instance; the class does so anyway.
         state = {name: held for name, held in value[2].items() if name != "_readonly"}
         value = (*value[:2], state, *value[3:])
@@ -46,7 +46,7 @@ def without_varying(obj: object, value: Any, again: Callable[[Any], Any]) -> Any
             {name: held for name, held in value[2].items() if name != "_parents"},
             *value[3:],
         )
-    if cls.__module__.partition(".")[0] in _WORKERS or not _answers_itself(cls):
+    if package_of(cls) in _WORKERS or not _answers_itself(cls):
         return value
     found = _known.get(id(cls))
     if found is None or found[0]() is not cls:
@@ -59,7 +59,7 @@ def without_varying(obj: object, value: Any, again: Callable[[Any], Any]) -> Any
 
 def settled(obj: Any) -> Any:
     """`obj`, with what its class fills in once pickle asks any of its kin: xarray's empty attributes."""
-    if type(obj).__module__.startswith("xarray.") and hasattr(type(obj), "_attrs"):
+    if str(type(obj).__module__).startswith("xarray.") and hasattr(type(obj), "_attrs"):
         _ = obj.attrs
     return obj
 

@@ -276,7 +276,9 @@ def is_array_subclass(obj: object) -> bool:
     if np is None or cls is np.ndarray or not issubclass(cls, np.ndarray) or issubclass(cls, np.memmap):
         return False
     own = ("__reduce__", "__reduce_ex__", "__setstate__")
-    masked = cls.__module__.startswith("numpy.ma") and cls.__name__ == "MaskedArray"  # which would be copied
+    masked = (
+        str(cls.__module__).startswith("numpy.ma") and cls.__name__ == "MaskedArray"
+    )  # which would be copied
     return (masked or all(getattr(cls, name) is getattr(np.ndarray, name) for name in own)) and is_raw(obj)
 
 
@@ -306,8 +308,10 @@ def set_subclass(array: Any, attributes: dict[str, Any]) -> None:
 
 def reduce_objects(array: Any) -> tuple[Any, ...] | None:
     """How an array of objects that looks into another one is stored; None where that is not so."""
+    if array.base is None or _is_all_of(array):
+        return None
     root = array.base
-    if root is None or not is_array(root) or root.dtype != array.dtype or not array.size:
+    if not is_array(root) or root.dtype != array.dtype or not array.size:
         return None
     while is_array(root.base):
         root = root.base
@@ -318,13 +322,25 @@ def reduce_objects(array: Any) -> tuple[Any, ...] | None:
     return make_objects, (root, place, array.shape, array.strides, array.flags.writeable)
 
 
+def _is_all_of(array: Any) -> bool:
+    """Whether an array shows the whole of one that nothing else leads to, so that it is as good as that.
+
+    Pickle leaves an index of pandas 2 so.
+    """
+    root = array.base
+    if not is_array(root) or root.base is not None or sys.getrefcount(root) > 3:  # array, here, argument
+        return False
+    same = (root.shape, root.strides, root.dtype) == (array.shape, array.strides, array.dtype)
+    return same and root.flags.writeable == array.flags.writeable
+
+
 def reduce_hollow(array: Any) -> tuple[Any, ...] | None:
     """How an array of objects with memory of its own is stored; None where that is not so.
 
     Its shape first, its items later: among them may be one that looks into it.
     """
     order = layout(array)[0]
-    if array.base is not None or array.dtype != object or order == "S":
+    if (array.base is not None and not _is_all_of(array)) or array.dtype != object or order == "S":
         return None
     items = array.ravel("K").tolist()
     return make_hollow, (array.shape, order, array.flags.writeable), items, None, None, set_items

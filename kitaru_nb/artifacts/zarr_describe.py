@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kitaru_nb.artifacts.kinds import package_of
 from kitaru_nb.artifacts.tensors import array_of, is_tensor
 from kitaru_nb.artifacts.zarr_document import NoZarrFormError
 
@@ -130,7 +131,7 @@ def described(value: Any, *, saving: int = 0, depth: int = 0) -> Leaf | Branch:
     np = sys.modules.get("numpy")
     if np is not None and isinstance(value, np.ndarray):
         return _array(value, np, saving=saving)
-    package = type(value).__module__.partition(".")[0]
+    package = package_of(type(value))
     if package in _TABLES:
         from kitaru_nb.artifacts import zarr_tables  # noqa: PLC0415 - no frame, no need
 
@@ -144,7 +145,7 @@ def described(value: Any, *, saving: int = 0, depth: int = 0) -> Leaf | Branch:
     if package == "torch":
         return _tensor(value)
     for base in type(value).__mro__[1:]:  # a subclass of a frame, say, is one
-        if base.__module__.partition(".")[0] in _TABLES and base.__name__ in _FRAMES:
+        if package_of(base) in _TABLES and base.__name__ in _FRAMES:
             from kitaru_nb.artifacts import zarr_tables  # noqa: PLC0415 - no frame, no need
 
             return zarr_tables.described_table(value, saving=saving)

@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kitaru_nb.artifacts.kinds import package_of
 from kitaru_nb.artifacts.views import byte_range
 from kitaru_nb.artifacts.zarr_describe import (
     NUMBERS,
@@ -74,7 +75,7 @@ def arrays_record(values: Mapping[str, object], buffers: Sequence[memoryview]) -
 
 def _is_frame(value: object) -> bool:
     kind = type(value)
-    return kind.__name__ in {"DataFrame", "Series"} and kind.__module__.partition(".")[0] in {
+    return kind.__name__ in {"DataFrame", "Series"} and package_of(kind) in {
         "pandas",
         "polars",
     }

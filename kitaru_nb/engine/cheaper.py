@@ -22,7 +22,7 @@ from shlex import quote
 from types import FunctionType
 from typing import Any
 
-from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name
+from kitaru_nb.artifacts.kinds import is_immutable_atom, kind_name, package_of
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.engine.commit import Written, write_groups
 from kitaru_nb.engine.engine import Engine
@@ -61,7 +61,7 @@ _speeds: dict[str, float] = {}
 
 def size_of(value: object) -> int:
     """Bytes of a value that is large in one piece: an array, a frame or a table; 0 for others."""
-    root = type(value).__module__.partition(".")[0]
+    root = package_of(type(value))
     if root == "numpy" and type(value).__name__ == "ndarray" and not value.dtype.hasobject:  # type: ignore[attr-defined] # an array
         return int(value.nbytes)  # type: ignore[attr-defined] # the same
     if root == "pandas" and hasattr(value, "memory_usage"):

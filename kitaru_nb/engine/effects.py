@@ -25,7 +25,7 @@ import xxhash
 
 from kitaru_nb.artifacts.anew import RUNTIME, is_shared
 from kitaru_nb.artifacts.clients import is_client
-from kitaru_nb.artifacts.kinds import is_immutable_atom
+from kitaru_nb.artifacts.kinds import is_immutable_atom, package_of
 from kitaru_nb.artifacts.pickle_codec import referring
 from kitaru_nb.artifacts.tensors import is_tensor, parts_of, storage_of
 from kitaru_nb.artifacts.values import Stored
@@ -334,7 +334,7 @@ def is_closed(cls: type) -> bool:
     """
     if cls in _IN_MEMORY:
         return False
-    module = cls.__module__.partition(".")[0]
+    module = package_of(cls)
     return module in _MACHINERY or is_client(cls) or cls in RUNTIME or is_shared(cls)
 
 
@@ -398,7 +398,7 @@ def _is_frame(obj: object) -> bool:
 def _apart(kind: Kind, obj: Any) -> Any:
     """The content of an object, as an object of its own that can be stored."""
     if kind is _ARRAY:
-        if type(obj).__module__.partition(".")[0] != "numpy" or obj.dtype.kind not in "biufc":
+        if package_of(type(obj)) != "numpy" or obj.dtype.kind not in "biufc":
             return obj.copy()
         # The same memory, and yet no view of `obj`, which would be stored as one.
         return sys.modules["numpy"].asarray(memoryview(obj))

@@ -46,8 +46,14 @@ def may_show(words: AbstractSet[str]) -> bool:
 
 
 def is_seen(frame: Any) -> bool:
-    """Whether something else than frames and series refers to the memory of its elements."""
-    return any(map(_block_is_seen, _blocks(frame)))
+    """Whether something else than copies that pandas makes sees what is written to its elements."""
+    return _writes_in_place() or any(map(_block_is_seen, _blocks(frame)))
+
+
+def _writes_in_place() -> bool:
+    """Whether pandas writes into what frames share, as it does before version 3 where nobody has it copy."""
+    pandas = sys.modules["pandas"]
+    return int(pandas.__version__.partition(".")[0]) < 3 and pandas.options.mode.copy_on_write is not True
 
 
 def bytes_of(frame: Any) -> int:

@@ -20,6 +20,7 @@ from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.analysis.names import names_of
 from kitaru_nb.analysis.outline import Outline, outline_of
 from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.kinds import package_of
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.conditions import seeds
 from kitaru_nb.engine.named import named_environment, named_files
@@ -254,7 +255,7 @@ def _only_looks(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
 
 
 def _is_widget(value: object) -> bool:
-    return any(base.__module__.partition(".")[0] == "ipywidgets" for base in type(value).__mro__)
+    return any(package_of(base) == "ipywidgets" for base in type(value).__mro__)
 
 
 def iter_changed(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:

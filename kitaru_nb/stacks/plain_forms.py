@@ -58,7 +58,7 @@ def _is_arrow(value: object) -> bool:
 
 
 def _is_sparse(value: object) -> bool:
-    return type(value).__module__.startswith("scipy.sparse") and hasattr(value, "tocsr")
+    return str(type(value).__module__).startswith("scipy.sparse") and hasattr(value, "tocsr")
 
 
 # --- one function for each form -----------------------------------------------------------

@@ -99,7 +99,6 @@ def test_the_answer_alone_makes_a_detached_run_go_on(tmp_path: Path, engine: Eng
     assert notebook.ticks() == ["a", "b"]
 
 
-@pytest.mark.further
 def test_a_detached_run_is_cancelled_with_its_process(tmp_path: Path, engine: Engine) -> None:
     notebook = Notebook(tmp_path, [f"tick('a')\n{GO}"])
     execution = detached(notebook)

@@ -131,7 +131,6 @@ def ssh() -> Iterator[SshServer]:
         yield server
 
 
-@pytest.mark.further
 def test_a_run_behind_ssh_outlasts_its_connection_and_30_s_without_journal_and_store(
     team: Callable[..., Bench], cable: Cable, postgres_server: PostgresServer, ssh: SshServer
 ) -> None:

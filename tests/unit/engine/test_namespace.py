@@ -206,7 +206,7 @@ def test_names_that_are_not_there_are_not_read() -> None:
 def test_earlier_results_are_read_though_they_are_not_the_users() -> None:
     namespace = a_namespace(_=[1], _3=2, Out={}, In=["a"])
 
-    assert read(namespace, "_", "_3", "Out", "In").keys() == {"_", "_3", "Out"}
+    assert read(namespace, "_", "_3", "Out", "In").keys() == {"_", "_3", "Out", "In"}
 
 
 # What was learnt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -240,6 +241,18 @@ def test_a_frame_that_only_frames_share_is_not_copied(made: str) -> None:
     exec(made, live)
 
     assert not frame_kinds.is_seen(live["x"])
+
+
+@pytest.mark.parametrize(
+    ("version", "copies", "seen"), [("2.3.3", False, True), ("2.3.3", True, False), ("3.1.1", False, False)]
+)
+def test_where_pandas_writes_in_place_the_elements_are_copied(
+    monkeypatch: pytest.MonkeyPatch, version: str, copies: bool, seen: bool
+) -> None:
+    monkeypatch.setattr(pd, "__version__", version)
+    monkeypatch.setattr(pd, "options", SimpleNamespace(mode=SimpleNamespace(copy_on_write=copies)))
+
+    assert frame_kinds.is_seen(pd.DataFrame({"a": [1.0]})) is seen
 
 
 @pytest.mark.parametrize("limit", [None, 4])
