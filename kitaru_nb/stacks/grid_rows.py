@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kitaru_nb.errors import KitaruError
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, StepKind
 from kitaru_nb.model.execution import Execution, ExecutionId, ExecutionStatus
-from kitaru_nb.stacks.grid import Point
 from kitaru_nb.stacks.outcome import Exit, Outcome, exit_code_of
+
+if TYPE_CHECKING:
+    from kitaru_nb.stacks.grid import Point
 
 __all__ = ["PENDING", "Row", "counted", "exit_of", "measured", "status_of"]
 
