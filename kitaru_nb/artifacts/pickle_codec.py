@@ -48,6 +48,7 @@ from kitaru_nb.artifacts.owners import owner_of, reduce_over, reduce_within
 from kitaru_nb.artifacts.reducers import (
     Unstorable,
     hashed_by_value,
+    is_made_bare,
     is_plain_instance,
     reduce_hashed,
     reduce_object,
@@ -401,10 +402,10 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             own = hasattr(cls, "__setstate__") or makes_itself(cls)
             if (not stock or own) and is_foreign(obj, value):
                 self.foreign.setdefault(cls, obj)
-            if stock and hashed_by_value(cls):
+            if (stock or (is_plain_instance(cls) and is_made_bare(value))) and hashed_by_value(cls):
                 self.hashed.add(cls)
             self.plain[cls] = stock and cls not in self.hashed and not secret_fields(cls)
-        if cls in self.hashed and value[0].__name__ == "__newobj__" and len(value) < 6:
+        if cls in self.hashed and is_made_bare(value):
             value = reduce_hashed(obj, value)
         if self.cautious is not None and isinstance(value, tuple):
             self.cautious.check(obj, value)

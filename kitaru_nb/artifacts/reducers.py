@@ -53,7 +53,7 @@ from kitaru_nb.artifacts.functions import (
     reduce_lru,
 )
 from kitaru_nb.artifacts.images import is_image, pixels_beside
-from kitaru_nb.artifacts.instances import reduce_instance
+from kitaru_nb.artifacts.instances import reduce_instance, share_state
 from kitaru_nb.artifacts.iterators import ITERATORS
 from kitaru_nb.artifacts.kinds import (
     by_reference,
@@ -87,6 +87,7 @@ __all__ = [
     "attribute_of",
     "broken_when_restored",
     "hashed_by_value",
+    "is_made_bare",
     "is_plain_instance",
     "make_dict_view",
     "make_exception",
@@ -199,7 +200,12 @@ def reduce_hashed(obj: Any, value: Any) -> Any:
     early = {name: held for name, held in attributes.items() if is_immutable_atom(held)}
     if not early or len(early) == len(attributes):
         return value
-    return make_hashed, (cls, early), attributes, None, None, set_attributes
+    return make_hashed, (cls, early), attributes, None, None, value[5] if len(value) > 5 else set_attributes
+
+
+def is_made_bare(value: tuple[Any, ...]) -> bool:
+    """Whether what is stored so is made without attributes, and given all of them by nobody's own method."""
+    return value[0].__name__ == "__newobj__" and (len(value) < 6 or value[5] is share_state)
 
 
 def make_hashed(cls: Any, early: dict[str, Any]) -> Any:

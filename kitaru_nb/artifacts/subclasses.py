@@ -115,7 +115,10 @@ def reduce_kind(obj: Any) -> Any:
     given: tuple[Any, ...] = (_LENGTH.__get__(obj),) if kind.base is collections.deque else ()
     if kind.put is None:
         given, content = (content,), None
-    own = shares_dict(cls) or type(attributes) not in (dict, types.NoneType)
+    own = shares_dict(cls) and cls.__dictoffset__ != 0
+    if own:  # another object may have it, also while it is empty
+        attributes = object.__getattribute__(obj, "__dict__")
+    own = own or type(attributes) not in (dict, types.NoneType)
     return make_kind, (cls, kind.base, *given), (content, attributes, slots, own), None, None, fill_kind
 
 

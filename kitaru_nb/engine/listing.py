@@ -5,8 +5,12 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from fnmatch import fnmatch
+from functools import partial
 from types import FrameType
+from typing import Any
 
 from blake3 import blake3
 
@@ -14,6 +18,9 @@ __all__ = ["ALL", "listed_by", "listing_digest", "names_in"]
 
 ALL = "*"
 """The pattern of a listing that asks for every name."""
+
+_REGEX = "/regex/"
+"""What a pattern begins with that is a regular expression; none of a name holds a slash."""
 
 _NOISE = frozenset({"__pycache__", ".ipynb_checkpoints", ".DS_Store", ".git", ".nfs"})
 _NOISE_STARTS = (".~", ".nfs", ".goutputstream", ".kitaru-nb-")
@@ -25,7 +32,11 @@ def names_in(folder: str, pattern: str = ALL) -> set[str]:
         names = os.listdir(folder)
     except OSError:
         return set()
-    return {name for name in names if not _is_noise(name) and (pattern == ALL or fnmatch(name, pattern))}
+    if pattern.startswith(_REGEX):
+        fits: Callable[[str], object] = re.compile(pattern.removeprefix(_REGEX)).match
+    else:
+        fits = partial(fnmatch, pat=pattern)
+    return {name for name in names if not _is_noise(name) and (pattern == ALL or fits(name))}
 
 
 def listing_digest(names: set[str] | frozenset[str]) -> str:
@@ -42,8 +53,18 @@ def listed_by(frame: FrameType | None) -> str:
         if frame.f_code.co_name in ("_glob1", "glob1"):
             pattern = frame.f_locals.get("pattern")
             return pattern if isinstance(pattern, str) else ALL
+        if frame.f_code.co_name == "select_wildcard":
+            return _pattern_of_selector(frame.f_locals.get("match"))
         frame = frame.f_back
     return _pattern_of_path(frame)
+
+
+def _pattern_of_selector(match: Any) -> str:
+    """The pattern of `Path.glob` since Python 3.13, which lists with what it has compiled that to."""
+    regex = getattr(match, "__self__", None)
+    if not isinstance(regex, re.Pattern) or not isinstance(regex.pattern, str) or regex.flags & re.IGNORECASE:
+        return ALL
+    return f"{_REGEX}{regex.pattern}"
 
 
 def _pattern_of_path(frame: FrameType | None) -> str:

@@ -414,7 +414,7 @@ class Hooks:
 
     def place_of(self, frame: _Frame) -> str:
         """Where a plain cell is: the front end's id of it, else its source."""
-        cell_id = getattr(frame.info, "cell_id", None)
+        cell_id = self._cell_id(frame)
         return f"cell:{cell_id}" if cell_id else f"code:{source_digest(frame.info.raw_cell or '')}"
 
     # -- the parts ---------------------------------------------------------------------
@@ -465,6 +465,13 @@ class Hooks:
         else:
             self._seen.append(raw)
 
+    def _cell_id(self, frame: _Frame) -> str | None:
+        """The front end's id of a cell, which IPython tells since 8.3."""
+        if hasattr(frame.info, "cell_id"):
+            return frame.info.cell_id  # type: ignore[no-any-return] # IPython is untyped here
+        outermost = not self._frames or self._frames[0] is frame
+        return self._metadata().get("cellId") if outermost else None
+
     def _metadata(self) -> Mapping[str, Any]:
         kernel = getattr(self.shell, "kernel", None)
         parent = kernel.get_parent("shell") if kernel is not None else {}
@@ -494,7 +501,7 @@ class Hooks:
             )
         began = time.perf_counter()
         session = self.open_session()
-        cell_id = getattr(frame.info, "cell_id", None)
+        cell_id = self._cell_id(frame)
         cell = self._late.Cell(raw, body, directive, f"cell:{cell_id}" if cell_id else None)
         gone = [f"cell:{gone}" for gone in self._metadata().get("deletedCells") or ()]
         try:

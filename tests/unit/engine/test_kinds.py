@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from kitaru_nb.artifacts import instances
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.errors import ConflictError
 from tests.unit.engine.kernel import RESTORED, Start, run_source
@@ -266,6 +267,17 @@ ROWS: dict[str, tuple[str, str]] = {
     "__new__ that counts": ("made = []\nclass C:\n    def __new__(c): made.append(c.__name__); return super().__new__(c)\nc = C()", "made, type(c) is C"),
     "borg": ("class B:\n    shared = {}\n    def __init__(s): s.__dict__ = s.shared\na = B()\n---\nb = B()\n---\na.x = 1", "b.x, vars(a) is vars(b) is B.shared"),
     "__dict__ of another": ("class A: pass\na = A(); b = A(); a.x = [1]\nb.__dict__ = a.__dict__\n---\nb.y = 2", "a.y, b.x is a.x, vars(a) is vars(b)"),
+    "hash by value where dicts are shared": (
+        "class A: pass\na = A(); b = A(); b.__dict__ = a.__dict__\n"
+        "class K:\n    def __init__(s, n): s.n = n\n    def __hash__(s): return hash(s.n)\n"
+        "    def __eq__(s, o): return s.n == o.n\nk = K(1)\nk.own = {k: [k]}",
+        "k.own[K(1)][0] is k",
+    ),
+    "dict with methods where dicts are shared": (
+        "class A: pass\na = A(); b = A(); b.__dict__ = a.__dict__\n"
+        "class D(dict):\n    def __setitem__(s, k, v): super().__setitem__(k, v * 2)\nd = D(); d['a'] = 1; e = D()\ne.__dict__ = d.__dict__",
+        "type(d) is D, dict(d), (setattr(d, 'x', 1), e.x)[1]",
+    ),
     "__getattr__": ("class P:\n    def __init__(s): s.d = {'x': 1}\n    def __getattr__(s, n):\n        try: return s.__dict__['d'][n]\n        except KeyError: raise AttributeError(n)\np = P()", "p.x, hasattr(p, 'y')"),
     "__getattr__ that recurses": ("class P:\n    def __init__(s, o): s.o = o\n    def __getattr__(s, n): return getattr(s.o, n)\np = P([1])", "p.copy()"),
     "__setattr__ that refuses": ("class F:\n    def __init__(s): object.__setattr__(s, 'x', [1])\n    def __setattr__(s, n, v): raise AttributeError(n)\nf = F()\ny = f.x", "f.x is y"),
@@ -467,6 +479,11 @@ def _rows() -> Iterator[Any]:
         for name, (source, expression) in rows.items():
             cells = (_HEADS.get(module, "") + source).split("\n---\n")
             yield pytest.param(cells, expression, id=f"{module} {name}".strip())
+
+
+@pytest.fixture(autouse=True)
+def _no_dict_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instances._Given, "dicts", False)
 
 
 @pytest.fixture(autouse=True)
