@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from kitaru_nb.artifacts.frames import array_of_index, attributes_set
 from kitaru_nb.artifacts.functions import globals_of
+from kitaru_nb.artifacts.instances import shares_dict
 from kitaru_nb.artifacts.kinds import (
     by_reference,
     held_by_matplotlib,
@@ -35,7 +36,7 @@ from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.artifacts.tensors import is_storage_class, is_tensor_class, memory_of, parts_of, storage_of
 from kitaru_nb.artifacts.uncollected import uncollected
 from kitaru_nb.artifacts.views import byte_range, is_array, numpy
-from kitaru_nb.model.referents import referents
+from kitaru_nb.model.referents import EMBEDDED, referents
 
 __all__ = ["Grouping", "alias_groups", "group_names"]
 
@@ -245,7 +246,7 @@ class _Walk:
         except Exception:  # noqa: BLE001 - its metaclass may do anything; the collector sees what it holds
             return None
 
-    def _look(self, cls: type) -> Any:  # noqa: C901 - one line for each kind
+    def _look(self, cls: type) -> Any:  # noqa: C901, PLR0912 - one line for each kind
         """How to look into objects of a type; None: the collector sees all there is."""
         if cls in _PLAIN:
             return None
@@ -273,6 +274,8 @@ class _Walk:
             return self._look_into_frame
         if issubclass(cls, logging.Logger) or hasattr(cls, "_instance") or may_be_of_process(cls):
             return self._look_into_singleton
+        if EMBEDDED and shares_dict(cls):
+            return _look_into_holder
         return None if cls.__flags__ & _GC_TYPE else self._look_into_stored
 
     def _look_into_class(self, cls: type, _: int, inside: list[Any]) -> None:
@@ -428,6 +431,11 @@ def _reached(onward: Mapping[int, set[int]], start: int) -> set[int]:
         found |= new
         waiting += new
     return found
+
+
+def _look_into_holder(obj: Any, _: int, inside: list[Any]) -> None:
+    """Into an instance, and its ``__dict__``, which others may have: the collector sees past it."""
+    inside += (obj, [object.__getattribute__(obj, "__dict__")])
 
 
 def _look_into_exception(error: Any, _: int, inside: list[Any]) -> None:

@@ -8,7 +8,7 @@ import sys
 from itertools import chain, compress, repeat
 from typing import Any
 
-__all__ = ["referents"]
+__all__ = ["EMBEDDED", "referents"]
 
 
 def _with_embedded(*objects: object) -> list[Any]:
@@ -23,5 +23,8 @@ def _with_embedded(*objects: object) -> list[Any]:
     return found
 
 
-referents = _with_embedded if sys.version_info >= (3, 13) else gc.get_referents
+EMBEDDED = sys.version_info >= (3, 13)
+"""Whether an object may hold the values of its ``__dict__`` itself."""
+
+referents = _with_embedded if EMBEDDED else gc.get_referents
 """The objects that `objects` refer to, one after the other, in no promised order; one may come twice."""
