@@ -74,6 +74,19 @@ TORCH := torch==2.13.0
 test-torch: .venv-torch/.made ## models, optimizers and tensors in calls and cells (installs torch, which may be gigabytes)
 	.venv-torch/bin/python -m pytest -q --timeout 900 tests/torch
 
+# The locks hold the newest packages and one Python; users have others. `make PYTHON=/path/to/python3.13
+# OTHERS= test-others` tries the newest ones under another Python.
+OTHERS := "ipython<8.13" "ipykernel<7" "numpy<2.3" "pandas<3" "cyclopts<5.1"
+QUIET := -W ignore::ResourceWarning -W ignore::DeprecationWarning -W ignore::pytest.PytestUnraisableExceptionWarning
+
+.PHONY: test-others
+test-others: .venv/.made ## values, cells and kernels with packages of other versions, in a Python of its own (no lock)
+	$(PYTHON) -m venv .venv-others
+	.venv-others/$(PIP:.venv/%=%) --editable ".[demo,html,lab,postgres,s3,widgets]" $(OTHERS) \
+		hypothesis pillow polars pyarrow pytest pytest-timeout pytest-xdist scipy xarray
+	.venv-others/bin/python -m pytest -q -n 3 $(QUIET) -m "not slow" \
+		tests/unit/engine/test_kinds.py tests/unit/notebook tests/integration/test_checkpoint.py tests/integration/test_crash.py
+
 .PHONY: llm
 llm: $(LLM) ## the two Pythons with model clients that tests of model calls use
 
@@ -155,7 +168,7 @@ lock: .venv/.ring-lock ## resolve requirements/*.in into requirements/*.txt agai
 
 .PHONY: clean
 clean: ## remove .venv and everything built
-	rm -rf .venv .venv-llm2 .venv-llm3 .venv-torch benchmarks/.venv tests/azure/node_modules build dist docs/_build kitaru-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-llm2 .venv-llm3 .venv-torch .venv-others benchmarks/.venv tests/azure/node_modules build dist docs/_build kitaru-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find kitaru_nb tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp comes last: a .venv whose making was cut short is made again.
