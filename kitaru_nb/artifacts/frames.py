@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 from typing import Any
 
-from kitaru_nb.artifacts.kinds import package_of
+from kitaru_nb.artifacts.kinds import by_reference, package_of
 from kitaru_nb.artifacts.views import is_array
 
 __all__ = [
@@ -66,8 +66,14 @@ def with_attributes(obj: Any, value: Any) -> Any:
     """
     if not hasattr(type(obj), "_internal_names_set") or not isinstance(value, tuple) or len(value) < 3:
         return value
-    state, own = value[2], attributes_set(obj)
-    return (*value[:2], state | own, *value[3:]) if own and type(state) is dict else value
+    cls, state, own = type(obj), value[2], attributes_set(obj)
+    if type(state) is not dict:
+        return value
+    if not by_reference(cls) and state.get("_metadata") is getattr(cls, "_metadata", None):
+        # The class is the notebook's and stored, too; pandas 2 would give the instance a list of its own.
+        own = {name: held for name, held in (state | own).items() if name != "_metadata"}
+        return (*value[:2], own, *value[3:])
+    return (*value[:2], state | own, *value[3:]) if own else value
 
 
 def array_of_index(obj: Any) -> Any:
