@@ -27,6 +27,7 @@ NOT_OURS = {
     ".venv",
     ".venv-llm2",
     ".venv-llm3",
+    ".venv-others",
     ".venv-torch",
     "__pycache__",
     "_build",
