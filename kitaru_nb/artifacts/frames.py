@@ -71,8 +71,8 @@ def with_attributes(obj: Any, value: Any) -> Any:
         return value
     if not by_reference(cls) and state.get("_metadata") is getattr(cls, "_metadata", None):
         # The class is the notebook's and stored, too; pandas 2 would give the instance a list of its own.
-        own = {name: held for name, held in (state | own).items() if name != "_metadata"}
-        return (*value[:2], own, *value[3:])
+        state = {name: held for name, held in state.items() if name != "_metadata"}
+        return (*value[:2], state | own, *value[3:])
     return (*value[:2], state | own, *value[3:]) if own else value
 
 

@@ -276,9 +276,8 @@ def is_array_subclass(obj: object) -> bool:
     if np is None or cls is np.ndarray or not issubclass(cls, np.ndarray) or issubclass(cls, np.memmap):
         return False
     own = ("__reduce__", "__reduce_ex__", "__setstate__")
-    masked = (
-        str(cls.__module__).startswith("numpy.ma") and cls.__name__ == "MaskedArray"
-    )  # which would be copied
+    # It would be copied.
+    masked = str(cls.__module__).startswith("numpy.ma") and cls.__name__ == "MaskedArray"
     return (masked or all(getattr(cls, name) is getattr(np.ndarray, name) for name in own)) and is_raw(obj)
 
 
@@ -327,8 +326,10 @@ def _is_all_of(array: Any) -> bool:
 
     Pickle leaves an index of pandas 2 so.
     """
+    if sys.getrefcount(array.base) > 2:  # by the array and by the question
+        return False
     root = array.base
-    if not is_array(root) or root.base is not None or sys.getrefcount(root) > 3:  # array, here, argument
+    if not is_array(root) or root.base is not None:
         return False
     same = (root.shape, root.strides, root.dtype) == (array.shape, array.strides, array.dtype)
     return same and root.flags.writeable == array.flags.writeable

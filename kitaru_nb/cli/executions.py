@@ -22,7 +22,7 @@ from kitaru_nb.cli.output import (
     size,
     tidy_path,
 )
-from kitaru_nb.engine.describe import execution_json, result_ref, show_json
+from kitaru_nb.engine.describe import execution_json, noted_text, result_ref, show_json
 from kitaru_nb.engine.refs import FLOW, LATEST, checkpoint_names, find_execution, steps
 from kitaru_nb.engine.replays import replays_of
 from kitaru_nb.engine.stops import stop_as_wait
@@ -150,7 +150,7 @@ def _print_execution(journal: Journal, execution: Execution) -> None:
         print(clean(f"result kitaru-nb artifact {quote(returned)}"))
     noted, _ = measured(journal, execution.id)
     if noted:
-        print(clean("logged " + ", ".join(f"{name}={value!r}" for name, value in noted.items())))
+        print(clean(noted_text(noted)))
     if not found:
         print("\nno checkpoints" if execution.ended_at else "\nno checkpoints yet")
         return

@@ -27,6 +27,7 @@ __all__ = [
     "checkpoints_json",
     "execution_json",
     "is_saved",
+    "noted_text",
     "result_ref",
     "show_json",
     "time_json",
@@ -136,6 +137,11 @@ def is_saved(step: Checkpoint) -> bool:
     draft = step.draft
     names = [group.names for group in draft.groups]
     return draft.kind is StepKind.VALUE and names == [(draft.name,)] and "qualname" not in draft.data
+
+
+def noted_text(noted: Mapping[str, Any]) -> str:
+    """What code has noted with ``log``, in a line."""
+    return "logged " + ", ".join(f"{name}={value!r}" for name, value in noted.items())
 
 
 def artifact_json(ref: str, names: Sequence[str], artifact: Artifact) -> dict[str, Any]:

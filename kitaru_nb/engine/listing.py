@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable
 from fnmatch import fnmatch
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from blake3 import blake3
 
-__all__ = ["ALL", "listed_by", "listing_digest", "names_in"]
+__all__ = ["ALL", "listed_by", "listing_digest", "names_in", "told"]
 
 ALL = "*"
 """The pattern of a listing that asks for every name."""
@@ -37,6 +38,11 @@ def names_in(folder: str, pattern: str = ALL) -> set[str]:
     else:
         fits = partial(fnmatch, pat=pattern)
     return {name for name in names if not _is_noise(name) and (pattern == ALL or fits(name))}
+
+
+def told(folder: str, pattern: str) -> str:
+    """A folder and what was asked for in it, as a person reads it."""
+    return folder if pattern == ALL or pattern.startswith(_REGEX) else str(Path(folder, pattern))
 
 
 def listing_digest(names: set[str] | frozenset[str]) -> str:
@@ -62,9 +68,10 @@ def listed_by(frame: FrameType | None) -> str:
 def _pattern_of_selector(match: Any) -> str:
     """The pattern of `Path.glob` since Python 3.13, which lists with what it has compiled that to."""
     regex = getattr(match, "__self__", None)
-    if not isinstance(regex, re.Pattern) or not isinstance(regex.pattern, str) or regex.flags & re.IGNORECASE:
+    if not isinstance(regex, re.Pattern) or not isinstance(regex.pattern, str):
         return ALL
-    return f"{_REGEX}{regex.pattern}"
+    plain = not regex.flags & re.IGNORECASE and "|" not in regex.pattern  # which ends a folder in a condition
+    return f"{_REGEX}{regex.pattern}" if plain else ALL
 
 
 def _pattern_of_path(frame: FrameType | None) -> str:

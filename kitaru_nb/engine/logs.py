@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitaru_nb.engine.capture import Output
-from kitaru_nb.engine.describe import is_saved, time_json
+from kitaru_nb.engine.describe import is_saved, noted_text, time_json
 from kitaru_nb.engine.live_outputs import SHOWN, TOLD, noted_in
 from kitaru_nb.engine.progress import PLANNED
 from kitaru_nb.engine.refs import FLOW
@@ -113,7 +113,7 @@ def _fate(step: Checkpoint) -> str:
     if draft.error is not None:
         return f"{said}: {error_line(draft.error.get('ename', 'error'), draft.error.get('evalue', ''))}"
     if draft.kind is StepKind.VALUE and isinstance(noted := draft.data.get("log"), dict):
-        return "logged " + ", ".join(f"{name}={value!r}" for name, value in noted.items())
+        return noted_text(noted)
     if is_saved(step):
         return f"{draft.name} saved"
     return f"{said} ({duration(draft.duration)})"

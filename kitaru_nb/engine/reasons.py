@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from kitaru_nb.engine.listing import ALL
+from kitaru_nb.engine.listing import told
 from kitaru_nb.engine.live import is_live, reason_of
 from kitaru_nb.engine.observe import ABSENT, FOLDER
 from kitaru_nb.model.checkpoint import Draft
@@ -71,7 +70,7 @@ def _named(kind: str, rest: str) -> str:
         return rest.rpartition("/")[2]
     if kind == "folder":
         folder, _, pattern = rest.rpartition("|")
-        return folder if pattern == ALL else str(Path(folder) / pattern)
+        return told(folder, pattern)
     return rest
 
 

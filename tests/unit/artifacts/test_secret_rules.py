@@ -61,6 +61,8 @@ def test_other_names_are_not(name: str) -> None:
             ("password", "p@ss,w0rd!{}<>"),
             ("key", "9f86d081884c7d659a2f"),
             ("key", "key-5f4dcc3b5aa765d61d8327deb882cf99"),
+            ("key", "secret-5f4dcc3b5aa765d61d8327deb882cf99"),
+            ("key", "acme-live-5f4dcc3b5aa765d61d8327deb882cf99"),
             ("api_token", "canary_token_in_it"),
         ],
         ("SECRET_KEY", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"),

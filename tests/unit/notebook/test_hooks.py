@@ -6,6 +6,7 @@ import ast
 import os
 import signal
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
@@ -207,6 +208,17 @@ def test_a_cell_id_makes_the_step(start: Start) -> None:
     shell.run("%%checkpoint\nx = 1", cell_id="abc")
 
     assert shell.hooks.session.last.draft.step == "cell:abc"
+
+
+def test_where_ipython_tells_no_id_of_a_cell_its_message_does(start: Start) -> None:
+    shell = start()
+    shell.ip.kernel = SimpleNamespace(get_parent=lambda _channel: {"metadata": {"cellId": "abc"}})
+    cell, within = (SimpleNamespace(info=SimpleNamespace(raw_cell=source)) for source in ("x = 1", "y = 2"))
+    shell.hooks._frames = [cell]  # type: ignore[list-item] # as far as it is looked at
+
+    assert shell.hooks.place_of(cell) == "cell:abc"
+    assert shell.hooks.place_of(within).startswith("code:")
+    shell.hooks._frames = []
 
 
 def test_what_was_seen_before_the_first_step_counts(start: Start) -> None:
