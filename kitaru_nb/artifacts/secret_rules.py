@@ -97,7 +97,8 @@ _IDENTIFIER = re.compile(r"[A-Za-z]+(?:[_. /:-][A-Za-z]+)*")
 _SNAKE = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _OF_TASK = re.compile(
-    r"(?![\w-]*(?:key|api|token|secret|pass|auth|cred|live|prod|test))[a-z]\w{2,}(?:-[a-z]\w*)*-[0-9a-f]{32}(?![0-9a-f])\w*|__[a-z]+(?:_[a-z]+)*__\d*"
+    r"(?!(?:[\w-]*[_-])?(?:key|api|token|secret|pass|password|auth|cred|credentials)[_-]|[\w-]*-(?:live|prod|test)-[0-9a-f]{32})"
+    r"[a-z]\w{2,}(?:-[a-z]\w*)*-[0-9a-f]{32}(?![0-9a-f])\w*|__[a-z]+(?:_[a-z]+)*__\d*"
 )
 """A word and a digest, as dask calls what it will compute, or a word between underscores."""
 _TOKEN_LIKE = re.compile(r"[\w+/=.:~!$%@#*&^-]+")

@@ -63,6 +63,7 @@ def test_other_names_are_not(name: str) -> None:
             ("key", "key-5f4dcc3b5aa765d61d8327deb882cf99"),
             ("key", "secret-5f4dcc3b5aa765d61d8327deb882cf99"),
             ("key", "acme-live-5f4dcc3b5aa765d61d8327deb882cf99"),
+            ("key", "acme_api-5f4dcc3b5aa765d61d8327deb882cf99"),
             ("api_token", "canary_token_in_it"),
         ],
         ("SECRET_KEY", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"),
@@ -86,7 +87,17 @@ def test_a_value_under_such_a_name_is_a_secret(name: str, value: str) -> None:
         ("key_file", "keys/service-account.json"),
         ("key", "__dask_blockwise__0"),
         ("key", "open_zarr-5f4dcc3b5aa765d61d8327deb882cf99tas"),
-        ("key", "original-array-5f4dcc3b5aa765d61d8327deb882cf99"),
+        *[
+            ("key", f"{task}-5f4dcc3b5aa765d61d8327deb882cf99")
+            for task in (
+                "original-array",
+                "prod-aggregate",
+                "tokenize",
+                "train_test_split",
+                "latest",
+                "bypass",
+            )
+        ],
     ],
 )
 def test_numbers_words_paths_and_placeholders_are_not(name: str, value: str) -> None:
