@@ -64,12 +64,15 @@ class Grouping(NamedTuple):
         refers: For names of definitions that are stored by themselves: the other such
             definitions (by `object.__hash__`) that they lead to.
         meets: The same for all other names.
+        spans: For each array met the addresses `[low, high)` of its elements, and the number of
+            a name that leads to it.
     """
 
     groups: list[frozenset[str]]
     owned: dict[int, int]
     refers: dict[str, set[int]]
     meets: dict[str, set[int]]
+    spans: list[tuple[int, int, int]]
 
 
 def group_names(
@@ -105,7 +108,7 @@ def group_names(
         rooted = set(walk.rooted.values())
         refers = {walk.names[index]: keys for index, keys in walk.refers.items() if index in rooted}
         meets = {walk.names[index]: keys for index, keys in walk.refers.items() if index not in rooted}
-        return Grouping(groups, walk.owner, refers, meets)
+        return Grouping(groups, walk.owner, refers, meets, walk.spans)
 
 
 class _Walk:
@@ -123,6 +126,7 @@ class _Walk:
         self.owner: dict[int, int] = {}
         self.kept: list[object] = []
         self.arrays: list[tuple[Any, int, bool]] = []
+        self.spans: list[tuple[int, int, int]] = []
         self.axes: list[tuple[Any, int]] = []
         self.stops: dict[type, bool] = {}
         self.constant: dict[int, bool] = {}
@@ -391,9 +395,8 @@ class _Walk:
 
     def _join_arrays(self) -> None:
         """Join the names whose arrays look into the same memory."""
-        if len(self.arrays) < 2:
-            return
         spans = sorted((*byte_range(a), n) for n, (a, _, _) in enumerate(self.arrays) if a.size)
+        self.spans = [(low, high, self.arrays[n][1]) for low, high, n in spans]
         run: list[int] = []
         end = -1
         for low, high, n in [*spans, (sys.maxsize, sys.maxsize, -1)]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["set_observed", "with_observers"]
+__all__ = ["may_be_observed", "set_observed", "with_observers"]
 
 _ALL = None  # stands for `traitlets.All`
 
 
 def with_observers(obj: Any, value: Any) -> Any:
     """`value`, what pickle makes of `obj`, with what `obj.observe` or `obj.connect` has been given."""
-    if type(obj).__name__ == "CallbackRegistry" and type(obj).__module__ == "matplotlib.cbook":
+    if _is_registry(type(obj)):
         return _with_callbacks(obj, value)
     observers = _observers(obj) if type(value) is tuple and value[3:] in ((), (None, None)) else []
     return (*value[:2], (value[2], observers), None, None, set_observed) if observers else value
+
+
+def may_be_observed(cls: type) -> bool:
+    """Whether `with_observers` may have something to add for instances of `cls`."""
+    return _is_registry(cls) or hasattr(cls, "observe")
 
 
 def set_observed(obj: Any, state: tuple[Any, list[tuple[str | None, str | None, Any]]]) -> None:
@@ -26,6 +31,10 @@ def set_observed(obj: Any, state: tuple[Any, list[tuple[str | None, str | None, 
     obj.__setstate__(attributes)
     for name, kind, handler in observers:
         obj._add_notifiers(handler, All if name is _ALL else name, All if kind is _ALL else kind)
+
+
+def _is_registry(cls: type) -> bool:
+    return cls.__name__ == "CallbackRegistry" and cls.__module__ == "matplotlib.cbook"
 
 
 def _with_callbacks(registry: Any, value: Any) -> Any:

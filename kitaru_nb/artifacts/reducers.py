@@ -88,6 +88,7 @@ __all__ = [
     "broken_when_restored",
     "hashed_by_value",
     "is_made_bare",
+    "is_made_of_state",
     "is_plain_instance",
     "make_dict_view",
     "make_exception",
@@ -162,10 +163,14 @@ def reduce_object(obj: Any, namespace: dict[str, Any]) -> Any:
 
 def is_plain_instance(cls: type) -> bool:
     """Whether instances of `cls` are stored as their class and their attributes, nothing else."""
+    return _inherited(cls, "__getstate__") and is_made_of_state(cls)
+
+
+def is_made_of_state(cls: type) -> bool:
+    """Whether instances of `cls` are stored as their class and what they give as their state."""
     return (
         _inherited(cls, "__reduce_ex__")
         and _inherited(cls, "__reduce__")
-        and _inherited(cls, "__getstate__")
         and not hasattr(cls, "__getnewargs__")
         and not hasattr(cls, "__getnewargs_ex__")
         and cls.__flags__ & 1 << 9 != 0

@@ -17,6 +17,7 @@ from kitaru_nb.artifacts.digest import is_immutable_atom
 from kitaru_nb.artifacts.groups import Grouping, group_names
 from kitaru_nb.artifacts.trace import Trace
 from kitaru_nb.engine.bound import Bound
+from kitaru_nb.engine.spans import Spans
 from kitaru_nb.engine.state import Names, State
 from kitaru_nb.model.artifact import Digest
 
@@ -63,6 +64,7 @@ class Look:
         self._whole: Trace | None = None  # all of them in one
         self._owners: dict[int, Names] = {}  # of the objects in traced groups, and some of the past
         self._most_owners = _SPARE
+        self._spans: Spans[Names] = Spans()  # of the arrays in traced groups
         self._untraceable: dict[Names, Digest] = {}
         self._before: object = None  # the last look
         self._shown: State | None = None  # what it gave
@@ -86,6 +88,7 @@ class Look:
         if definitions - self._definitions.keys():
             # Who refers to a definition that was stored by itself and is not any more may share it now.
             self._traces.clear()
+            self._spans.clear()
             self._whole = None
             self._regroup(live, {name for names in self._mutable for name in names})
         return self._seen(had)
@@ -190,6 +193,7 @@ class Look:
             definitions, grouping = self._grouped(values, live)
             met = {*map(self._owners.__getitem__, self._owners.keys() & grouping.owned.keys())}
             met |= self._referred(grouping, live)  # they may lead back
+            met |= self._spans.met_by((low, high) for low, high, _ in grouping.spans)
             met = (met & self._traces.keys()) - still
             if not met:
                 break
@@ -269,6 +273,13 @@ class Look:
 
     def _own(self, traced: set[Names], values: Mapping[str, object], grouping: Grouping) -> None:
         """Take note of the objects in groups that have a trace: one pass, however many groups there are."""
+        if traced and grouping.spans:
+            of = [*values]
+            spans: dict[Names, list[tuple[int, int]]] = {}
+            for low, high, number in grouping.spans:
+                spans.setdefault(self._group_of[of[number]], []).append((low, high))
+            for names in traced & spans.keys():
+                self._spans.put(names, spans[names])
         if len(traced) == 1 and len(names := next(iter(traced))) == len(values):
             self._owners.update(dict.fromkeys(grouping.owned, names))
         elif traced:
@@ -279,6 +290,7 @@ class Look:
 
     def _drop_trace(self, names: Names) -> None:
         if self._traces.pop(names, None) is not None:
+            self._spans.drop(names)
             self._whole = None
 
     def _put(self, names: Names, digest: Digest) -> None:

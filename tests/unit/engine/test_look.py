@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -20,6 +20,25 @@ from kitaru_nb.artifacts.trace import Trace
 from kitaru_nb.engine import namespace as namespace_module
 from kitaru_nb.engine.namespace import Namespace
 from kitaru_nb.engine.state import changed_groups, differing, grown_groups
+
+
+class Says:
+    """As objects of libraries do: what is stored of them is made when they are asked."""
+
+    def __init__(self, *held: Any) -> None:
+        self.held = list(held)
+        self.drawn = iter([])  # could not be stored
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"held": [*self.held], "count": len(self.held), "note": getattr(self, "note", None)}
+
+
+class Pair(NamedTuple):
+    """A tuple of a library."""
+
+    one: Any
+    other: Any
+
 
 _START = """
 import collections, functools
@@ -39,6 +58,7 @@ _NAMES = "a b c d e g h".split()
 
 def a_namespace(source: str = "") -> Namespace:
     live: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins, "np": np}
+    live |= {"Says": Says, "Pair": Pair}
     exec(source, live)
     return Namespace(live)
 
@@ -82,6 +102,9 @@ def _statement(chosen: random.Random) -> str:
             *(f"{one}.clear()", f"C.shared = {other}", f"f.note = {other}", f"{one} += 1"),
             *("def f(x=1, y=[]): return x", "class C:\n def __init__(self, held): self.held = held"),
             f"{one}.__dict__ = {{'held': {other}}}",
+            *(f"{one}[:] = {other}", f"{one} *= 3", f"{one}.shape = (3, 1)", f"{one}.dtype = 'f8'"),
+            *(f"{one}.flags.writeable = False", f"{one}.resize(5, refcheck=False)", f"{one}.note = {other}"),
+            f"{one}.held[0] = {other}",
         ]
     )
 
@@ -94,6 +117,9 @@ def _expression(chosen: random.Random) -> str:
             *(name, f"[{name}, 1]", f"{{'k': {name}}}", f"({name},)", f"C({name})", f"closure({name})"),
             *(f"collections.defaultdict(list, a={name})", f"(lambda x={name}: x)"),
             f"functools.partial(f, {name})",
+            *(f"{name}[1:]", f"[{name}[:2]]", f"Says({name})", f"Says(np.arange(4), {name})"),
+            *(f"np.array([{name}, None], object)", f"np.ma.array({name}, mask=[0, 1, 0])", f"{name}.held"),
+            *("collections.OrderedDict(k=[], l=np.zeros(2))", f"Pair({name}, 1)", f"Says({name}.held)"),
         ]
     )
 
@@ -119,6 +145,21 @@ _GRAPHS = {
     ),
     "function attribute": ("def x(): return 1", "x.note = 1"),
     "partial": ("import functools\nx = functools.partial(max, [1])", "x.args[0].append(2)"),
+    "order": ("import collections\nx = collections.OrderedDict(a=1, b=1)", "x.move_to_end('a')"),
+    "elements": ("x = [np.zeros(3)]", "x[0][1] = -0.0"),
+    "many elements": ("x = [np.zeros(3000)]", "x[0][2999] = 1"),
+    "shape": ("x = [np.zeros(4)]", "x[0].shape = 2, 2"),
+    "memory order": ("x = [np.zeros((2, 2))]", "x[0] = np.zeros((2, 2), order='F')"),
+    "dtype": ("x = [np.zeros(4)]", "x[0].dtype = 'i8'"),
+    "writeable": ("x = [np.zeros(4)]", "x[0].flags.writeable = False"),
+    "objects in an array": ("x = [np.array([[1], None], object)]", "x[0][0].append(2)"),
+    "object of an array": ("x = [np.array([[1], None], object)]", "x[0][1] = 1"),
+    "mask": ("x = [np.ma.array([1, 2], mask=[0, 1])]", "x[0].mask[0] = True"),
+    "masked element": ("x = [np.ma.array([1, 2], mask=[0, 1])]", "x[0][0] = 5"),
+    "what it answers": ("x = Says([1])", "x.held[0].append(2)"),
+    "what it makes to answer": ("x = Says(1)", "x.held.append(2)"),
+    "element of a named tuple": ("x = Pair([1], 2)", "x.one.append(2)"),
+    "list of a bound method": ("x = Says([1].append)", "x.held[0](2)"),
 }
 
 
@@ -127,6 +168,7 @@ def test_a_trace_holds_until_something_is_touched(source: str, change: str) -> N
     namespace = a_namespace(source)
     trace = Trace.of([namespace.live["x"]], namespace.live)
     assert trace is not None
+    trace = Trace.merged([trace])
 
     before = trace.holds()
     exec(change, namespace.live)
@@ -137,9 +179,12 @@ def test_a_trace_holds_until_something_is_touched(source: str, change: str) -> N
 @pytest.mark.parametrize(
     "source",
     [
-        "x = np.arange(3)",
+        "x = [np.zeros(600_000)]",
+        "import mmap\nx = [np.frombuffer(mmap.mmap(-1, 8))]",
+        "x = [np.zeros(2, dtype=[('a', object)])]",
+        "class S:\n def __getstate__(self): return {}\nx = S()",
+        "x = Says([iter([])])",
         "x = [bytearray(b'1')]",
-        "import collections\nx = collections.OrderedDict(a=1)",
         "import collections\nx = collections.Counter('ab')",
         "import io\nx = io.StringIO('a')",
         "class D(dict): pass\nx = D(a=1)",
