@@ -56,7 +56,7 @@ class Asked:
 
     @staticmethod
     def can_be(kind: type) -> bool:
-        """Whether instances of `kind` are all they are by their attributes, and say themselves what counts."""
+        """Whether instances of `kind` are what their attributes are, and say themselves what counts."""
         room = object.__basicsize__
         room += _POINTER * ((kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0))
         return (
@@ -79,10 +79,10 @@ class Asked:
         """Whether two answers say the same, with the same objects."""
         return _agree(now, before, None)
 
-    def held(self, obj: Any) -> list[Any] | None:
-        """The objects that `obj` gives as parts of its state; None where that cannot be told."""
+    def held(self, obj: Any, answer: Any) -> list[Any] | None:
+        """The objects that `obj` gives in its `answer`; None where that cannot be told."""
         found: list[Any] = []
-        if self._unfit or not _agree(self.answer(obj), self.answer(obj), found):
+        if self._unfit or not _agree(self.answer(obj), answer, found):
             return None
         return found
 

@@ -79,7 +79,7 @@ class Trace:
         weak: bool,
         data: bool = False,
         arrays: Iterable[Any] = (),
-        asked: Iterable[tuple[Asked, Any]] = (),
+        asked: Iterable[tuple[Asked, Any, Any]] = (),
     ) -> None:
         self.weak = weak
         self.data = data
@@ -88,7 +88,6 @@ class Trace:
         self._forms = [*map(_form, self._arrays)]
         self._held = [*map(_elements, self._arrays)]
         self._asked = [*asked]
-        self._answers = [way.answer(obj) for way, obj in self._asked]
         self._objects = objects
         self._referents = referents(*objects)
         # The collector does not see the keys of a dict that are text.
@@ -115,8 +114,6 @@ class Trace:
             if all(map(is_array, values)) or not walk.over(values):
                 return None
             return cls(walk.objects, weak=walk.weak, data=walk.data, arrays=walk.arrays, asked=walk.asked)
-        except Exception:  # noqa: BLE001 - what a library answers for the second time may be an error
-            return None
         finally:
             walk.forget()
 
@@ -138,10 +135,7 @@ class Trace:
 
     def _answers_hold(self) -> bool:
         try:
-            return all(
-                way.agrees(way.answer(obj), before)
-                for (way, obj), before in zip(self._asked, self._answers, strict=True)
-            )
+            return all(way.agrees(way.answer(obj), before) for way, obj, before in self._asked)
         except Exception:  # noqa: BLE001 - the object's class may do anything
             return False
 
@@ -156,7 +150,6 @@ class Trace:
         self._forms += other._forms
         self._held += other._held
         self._asked += other._asked
-        self._answers += other._answers
         self.weak = self.weak or other.weak
 
 
@@ -181,7 +174,7 @@ class _Walk:
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.objects: list[Any] = []
         self.arrays: list[Any] = []
-        self.asked: list[tuple[Asked, Any]] = []
+        self.asked: list[tuple[Asked, Any, Any]] = []
         self._room = _MOST_BYTES
         self.weak = False
         self._namespace = namespace
@@ -260,6 +253,8 @@ class _Walk:
         np = numpy()
         if np is not None and issubclass(kind, np.ndarray):
             return self._array
+        if np is not None and kind is np.ufunc:
+            return lambda ufunc: () if getattr(np, ufunc.__name__, None) is ufunc else None
         if issubclass(kind, tuple) and _is_plain_tuple(kind):
             return self._instance if kind.__dictoffset__ else lambda obj: (obj,)
         return self._ask if Asked.can_be(kind) else lambda _: None
@@ -292,14 +287,18 @@ class _Walk:
     def _ask(self, obj: Any) -> Sequence[Any] | None:
         kind = type(obj)
         way = self._ways.get(kind)
-        if way is None:
-            way = self._ways[kind] = Asked(obj, self._namespace)
-        held = way.held(obj)
+        try:
+            if way is None:
+                way = self._ways[kind] = Asked(obj, self._namespace)
+            answer = way.answer(obj)
+            held = way.held(obj, answer)
+            self.shallow.append(vars(obj))
+        except Exception:  # noqa: BLE001 - its class may do anything when it is asked
+            return None
         if held is None:
             return None
         self.weak = True
-        self.asked.append((way, obj))
-        self.shallow.append(vars(obj))
+        self.asked.append((way, obj, answer))
         return (held,)
 
     def _function(self, function: types.FunctionType) -> Sequence[Any] | None:
