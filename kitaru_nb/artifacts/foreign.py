@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import MemberDescriptorType
 from typing import Any
 
-from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.digest import digest_by_kind
 from kitaru_nb.artifacts.kinds import by_reference, is_cached, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import any_resource, is_resource
@@ -159,7 +159,8 @@ def portrait(
         aspects["its text"] = repr(obj)
     for aspect, value in aspects.items():
         only = kinds_only is not None and aspect in kinds_only
-        found[aspect] = "any" if only or is_marker(value) else digest_values({"": value}, namespace=namespace)
+        unseen = only or is_marker(value)
+        found[aspect] = "any" if unseen else digest_by_kind({"": value}, namespace=namespace)
     return found
 
 

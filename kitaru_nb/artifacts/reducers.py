@@ -63,6 +63,7 @@ from kitaru_nb.artifacts.kinds import (
     may_be_of_process,
     module_constant,
     process_object,
+    within_extension,
 )
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.observers import with_observers
@@ -512,7 +513,9 @@ def _reduce_lru(wrapper: Any) -> Any:
 
 def _reduce_module(module: types.ModuleType) -> Any:
     if is_imported(module):
-        return importlib.import_module, (module.__name__,)
+        if sys.modules.get(module.__name__) is module:
+            return importlib.import_module, (module.__name__,)
+        return attribute_of, within_extension(module)
     name = vars(module).get("__name__")  # `%run` takes it out of the module that a script was run in
     registered = name is not None and sys.modules.get(name) is module
     # What is in it afterwards: it may lead back to it.

@@ -9,6 +9,7 @@ user changed in between is theirs and is left alone.
 
 from __future__ import annotations
 
+import array
 import collections
 import copy
 import functools
@@ -29,7 +30,7 @@ import xxhash
 
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported, plain_meta, process_object
 from kitaru_nb.artifacts.tensors import is_tensor, parts_of
-from kitaru_nb.engine import frame_kinds
+from kitaru_nb.engine import frame_kinds, stated_kinds
 from kitaru_nb.engine.tensor_kinds import bytes_of, copy_of, put_back, same_as_copy
 from kitaru_nb.model.referents import referents
 
@@ -42,6 +43,7 @@ _MANY = 500_000  # containers; beyond it a step is not shadowed
 _ABSENT = object()
 _identity = object.__hash__
 _LRU = functools._lru_cache_wrapper  # noqa: SLF001 - the only name of that type
+_HOLDERS = (dict, list, set, frozenset, tuple, collections.deque)
 _STOP = (
     types.CodeType,
     types.FrameType,
@@ -342,8 +344,13 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return [obj.attrs]
     if is_tensor(obj):
         return [*parts_of(obj).values()]
-    own = getattr(obj, "__dict__", None) if not isinstance(obj, dict) else None
-    return referents(obj) if not isinstance(own, dict) else [own, type(obj), *_slots(obj).values()]
+    if stated_kinds.has_state(type(obj)):
+        return referents(obj)  # many get a `__dict__` when they are asked for it, and pickle otherwise
+    own = getattr(obj, "__dict__", None)
+    if not isinstance(own, dict):
+        return referents(obj)
+    items = referents(obj) if isinstance(obj, _HOLDERS) else ()
+    return [own, type(obj), *_slots(obj).values(), *items]
 
 
 def _is_of_the_front_end(obj: Any) -> bool:
@@ -414,6 +421,8 @@ def kind_of(obj: Any) -> Kind | None:
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None and isinstance(obj, numpy_random.Generator):
         return _GENERATOR
+    if stated_kinds.has_state(type(obj)):
+        return _STATED
     return _SLOTTED if _slots(obj) else None
 
 
@@ -556,6 +565,10 @@ def _put_generator(generator: Any, before: Mapping[str, Any]) -> None:
     generator.bit_generator.state = before
 
 
+def _same_bytes(one: array.array[Any], other: array.array[Any]) -> bool:
+    return one.tobytes() == other.tobytes()
+
+
 def _same_length(one: Any, other: Any) -> bool:
     return len(one) == len(other) and _same_items(one, other)
 
@@ -613,6 +626,7 @@ _TENSOR = Kind(copy_of, same_as_copy, lambda tensor, before: put_back(tensor, be
 _CLASS = Kind(_class_state, _same_class, _put_class)
 _SLOTTED = Kind(_slots, _same_slots, _put_slots)
 _GENERATOR = Kind(_generator_state, _same_generator, _put_generator)
+_STATED = Kind(stated_kinds.state_of, stated_kinds.same_state, stated_kinds.put_back)
 _DICT = Kind(dict, _same_dict, _put_dict)
 _LIST = Kind(list, _same_length, _put_slice)
 _SET = Kind(set, _same_set, _put_set)
@@ -620,6 +634,7 @@ _SIZES: dict[Kind, Callable[[Any], int]] = {
     _ARRAY: operator.attrgetter("nbytes"),
     _ELEMENTS: frame_kinds.bytes_of,
     _TENSOR: bytes_of,
+    _STATED: stated_kinds.size_of,
 }
 # The plain containers, of which there are many, are copied and looked into all at once.
 _COPIES: dict[type, tuple[Callable[[Any], Any] | None, Kind | None]] = {
@@ -636,6 +651,7 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
     (set, _SET),
     (collections.deque, Kind(list, _same_length, _put_deque)),
     (bytearray, Kind(bytes, operator.eq, _put_slice)),
+    (array.array, Kind(copy.copy, _same_bytes, _put_slice)),
     (types.CellType, Kind(_cell_content, _same_cell, _put_cell)),
     (types.FunctionType, Kind(_function_state, _same_function, _put_function)),
     # One with a limit forgets all it has computed; the next call computes it anew.

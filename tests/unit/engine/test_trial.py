@@ -88,6 +88,13 @@ GOOD = {
             def __reduce__(self): return (Box, ())
         box = Box()
         box.twice""",
+    "makes what cannot be stored": """
+        class Handle:
+            def __reduce__(self): raise TypeError
+        class Box:
+            def __init__(self): self.handle = {'h': Handle()}; self.n = 1
+            def __reduce__(self): return (Box, ())
+        box = Box()""",
     "holds what cannot be stored": """
         class Box:
             def __init__(self): self.gen = (i for i in [1]); self.n = 1
