@@ -14,15 +14,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import MemberDescriptorType
+from types import FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_by_kind
-from kitaru_nb.artifacts.kinds import by_reference, is_cached, kind_name
+from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_cached, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import any_resource, is_resource
 from kitaru_nb.artifacts.subclasses import make_by_base, make_kind
 from kitaru_nb.artifacts.views import numpy
+from kitaru_nb.model.referents import referents
 
 __all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "makes_itself", "portrait"]
 
@@ -66,6 +67,9 @@ _GENERIC = frozenset(
         *("torch", "sklearn", "lightning", "pytorch_lightning", "matplotlib", "networkx", "sympy"),
     ]
 )
+_FAR = 1000  # objects of libraries
+_CODE = (FunctionType, ModuleType, type)
+_identity = object.__hash__
 _WAYS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs_ex__", "__getnewargs__")
 
 
@@ -159,9 +163,32 @@ def portrait(
         aspects["its text"] = repr(obj)
     for aspect, value in aspects.items():
         only = kinds_only is not None and aspect in kinds_only
-        unseen = only or is_marker(value)
+        unseen = only or is_marker(value) or _leads_far(value)
         found[aspect] = "any" if unseen else digest_by_kind({"": value}, namespace=namespace)
     return found
+
+
+def _leads_far(value: Any) -> bool:
+    """Whether it leads into the machinery of a library: to more of its objects than an object holds.
+
+    So a compiled function leads to all that its compiler knows. To digest that takes longer than
+    anything it could tell, and what the compiler has learnt meanwhile is no loss.
+    """
+    seen, far, level = {_identity(sys.modules)}, 0, [value]
+    while level:
+        fresh = {_identity(one): one for one in level if not _is_closed(type(one))}
+        for known in seen & fresh.keys():
+            del fresh[known]
+        seen.update(fresh)
+        far += sum(map(_is_of_library, map(type, fresh.values())))
+        if far > _FAR:
+            return True
+        level = referents(*fresh.values())
+    return False
+
+
+def _is_closed(cls: type) -> bool:
+    return issubclass(cls, _CODE) or is_atom_type(cls)
 
 
 def _attributes(obj: Any) -> dict[str, Any]:

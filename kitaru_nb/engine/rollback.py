@@ -28,6 +28,8 @@ from typing import Any
 
 import xxhash
 
+from kitaru_nb.artifacts.census import watchers_of
+from kitaru_nb.artifacts.compiled import is_compiled, made_of
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported, plain_meta, process_object
 from kitaru_nb.artifacts.tensors import is_tensor, parts_of
 from kitaru_nb.engine import frame_kinds, stated_kinds
@@ -181,7 +183,7 @@ class Shadow:
         Weak references to it show that, and code of its class that runs when it dies.
         """
         gone = [value for name, value in self._bound.items() if self.live.get(name) is not value]
-        if any(weakref.getweakrefcount(value) or last_words_of(type(value)) for value in gone):
+        if any(watchers_of(value) or last_words_of(type(value)) for value in gone):
             return True
         return self._last_words and bool(gone or self.changed())
 
@@ -307,7 +309,7 @@ def _are_watched(level: list[Any], own: AbstractSet[type]) -> bool:
 
     Asked of instances of the notebook's `own` classes: libraries refer weakly to much of theirs.
     """
-    return bool(own) and any(type(obj) in own and weakref.getweakrefcount(obj) for obj in level)
+    return bool(own) and any(type(obj) in own and watchers_of(obj) for obj in level)
 
 
 def _new(level: list[Any], seen: set[int]) -> list[Any]:
@@ -344,6 +346,10 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return [obj.attrs]
     if is_tensor(obj):
         return [*parts_of(obj).values()]
+    return [made_of(obj)] if is_compiled(type(obj)) else _parts_of_instance(obj)
+
+
+def _parts_of_instance(obj: Any) -> Iterable[Any]:
     if stated_kinds.has_state(type(obj)):
         return referents(obj)  # many get a `__dict__` when they are asked for it, and pickle otherwise
     own = getattr(obj, "__dict__", None)
@@ -418,9 +424,6 @@ def kind_of(obj: Any) -> Kind | None:
         return _TENSOR
     if isinstance(obj, type):
         return _CLASS
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None and isinstance(obj, numpy_random.Generator):
-        return _GENERATOR
     if stated_kinds.has_state(type(obj)):
         return _STATED
     return _SLOTTED if _slots(obj) else None
@@ -561,10 +564,6 @@ def _put_slots(obj: Any, before: Mapping[str, Any]) -> None:
         object.__setattr__(obj, name, value)
 
 
-def _put_generator(generator: Any, before: Mapping[str, Any]) -> None:
-    generator.bit_generator.state = before
-
-
 def _same_bytes(one: array.array[Any], other: array.array[Any]) -> bool:
     return one.tobytes() == other.tobytes()
 
@@ -597,14 +596,6 @@ def _same_slots(obj: Any, before: Mapping[str, Any]) -> bool:
     return _same_dict(_slots(obj), before)
 
 
-def _generator_state(generator: Any) -> Any:
-    return generator.bit_generator.state
-
-
-def _same_generator(generator: Any, before: Any) -> bool:
-    return repr(_generator_state(generator)) == repr(before)
-
-
 def _same_random(generator: random.Random, before: Any) -> bool:
     return bool(generator.getstate() == before)
 
@@ -625,7 +616,6 @@ _ELEMENTS = Kind(frame_kinds.elements_of, frame_kinds.same_elements, frame_kinds
 _TENSOR = Kind(copy_of, same_as_copy, lambda tensor, before: put_back(tensor, before[0]))
 _CLASS = Kind(_class_state, _same_class, _put_class)
 _SLOTTED = Kind(_slots, _same_slots, _put_slots)
-_GENERATOR = Kind(_generator_state, _same_generator, _put_generator)
 _STATED = Kind(stated_kinds.state_of, stated_kinds.same_state, stated_kinds.put_back)
 _DICT = Kind(dict, _same_dict, _put_dict)
 _LIST = Kind(list, _same_length, _put_slice)

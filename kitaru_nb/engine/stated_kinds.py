@@ -86,7 +86,9 @@ def _alike(one: Any, other: Any) -> bool:
     if type(one) is dict:
         return [*one] == [*other] and all(map(_alike, one.values(), other.values()))
     if is_array(one):
-        return bool(one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes())
+        return bool(
+            one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+        )
     if type(one) is float and math.isnan(one):
         return math.isnan(other)
     return type(one) in (int, float, complex, str, bytes, bytearray) and bool(one == other)

@@ -101,7 +101,10 @@ def test_a_value_under_such_a_name_is_a_secret(name: str, value: str) -> None:
                 "bypass",
             )
         ],
-        *[("key", f"{task}-60f25444-e3e5-4526-989d-8de811318417") for task in ("inc", "f", "_load", "lambda")],
+        *[
+            ("key", f"{task}-60f25444-e3e5-4526-989d-8de811318417")
+            for task in ("inc", "f", "_load", "lambda")
+        ],
     ],
 )
 def test_numbers_words_paths_and_placeholders_are_not(name: str, value: str) -> None:

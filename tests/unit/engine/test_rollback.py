@@ -150,7 +150,11 @@ CHANGES: dict[str, tuple[str, str, str]] = {
     ),
     "older generator of numpy": ("import numpy as np\nx = np.random.RandomState(1)", "x.rand()", "x.rand()"),
     "bits of numpy": ("import numpy as np\nx = np.random.MT19937(1)", "x.random_raw()", "x.random_raw()"),
-    "array of the standard library": ("import array\nx = array.array('i', [1])", "x.append(2)", "x.append(3)"),
+    "array of the standard library": (
+        "import array\nx = array.array('i', [1])",
+        "x.append(2)",
+        "x.append(3)",
+    ),
     "bytes in memory": ("import io\nx = io.BytesIO(b'abc')", "x.read(1); x.write(b'z')", "x.read(1)"),
     "text in memory": ("import io\nx = io.StringIO('abc')", "x.read(1); x.write('z')", "x.read(1)"),
     "iterator": ("x = iter([1, 2, 3])", "next(x)", "next(x)"),
