@@ -25,7 +25,7 @@ from kitaru_nb.artifacts.subclasses import make_by_base, make_kind
 from kitaru_nb.artifacts.views import numpy
 from kitaru_nb.model.referents import referents
 
-__all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "makes_itself", "portrait"]
+__all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "left_out", "makes_itself", "portrait"]
 
 Judge = Callable[[Mapping[type, object], dict[str, Any]], Mapping[type, str]]
 """Gives for classes, each with an instance, why some of them must not be stored."""
@@ -59,6 +59,9 @@ KNOWN = frozenset(
     ]
 )
 """Libraries whose own classes are known to come back as they were; the standard library is, too."""
+
+_OTHERS = frozenset({"PIL.ImageFont", "lightgbm.basic"})
+"""Modules of these whose objects do not: they lead to a file, or leave out what they were trained with."""
 
 # Their ways of pickling keep what subclasses add.
 _GENERIC = frozenset(
@@ -106,12 +109,25 @@ def is_foreign(obj: Any, value: Any) -> bool:
         any_resource() and is_resource(obj)
     ):
         return False
-    if _root(cls.__module__) in KNOWN or _root(cls.__module__) in sys.stdlib_module_names:
+    taken_at_its_word = _root(cls.__module__) in KNOWN | sys.stdlib_module_names
+    if taken_at_its_word and cls.__module__ not in _OTHERS:
         return False
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return False
     ways = (*_WAYS, "__new__") if value[0] is copyreg.__newobj__ else _WAYS  # type: ignore[attr-defined] # typeshed lacks it
     return cls in copyreg.dispatch_table or any(_is_own(cls, way, obj) for way in ways)
+
+
+def left_out(obj: Any, value: Any) -> tuple[str, ...]:
+    """The public attributes of `obj` that it leaves out of `value`, which it is reduced to.
+
+    One object of a class may leave out what another one does not have.
+    """
+    state = value[2] if isinstance(value, tuple) and len(value) > 2 else None
+    held = getattr(obj, "__dict__", None) if type(state) is dict else None
+    if not held or held.keys() <= state.keys():
+        return ()
+    return tuple(name for name in held if name not in state and not (name[:1] == "_" or is_cached(type(obj), name)))
 
 
 def makes_itself(cls: type) -> bool:
