@@ -127,7 +127,9 @@ def left_out(obj: Any, value: Any) -> tuple[str, ...]:
     held = getattr(obj, "__dict__", None) if type(state) is dict else None
     if not held or held.keys() <= state.keys():
         return ()
-    return tuple(name for name in held if name not in state and not (name[:1] == "_" or is_cached(type(obj), name)))
+    return tuple(
+        name for name in held if name not in state and not (name[:1] == "_" or is_cached(type(obj), name))
+    )
 
 
 def makes_itself(cls: type) -> bool:
