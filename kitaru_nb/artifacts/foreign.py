@@ -124,12 +124,13 @@ def left_out(obj: Any, value: Any) -> tuple[str, ...]:
     One object of a class may leave out what another one does not have.
     """
     state = value[2] if isinstance(value, tuple) and len(value) > 2 else None
-    held = getattr(obj, "__dict__", None) if type(state) is dict else None
-    if not held or held.keys() <= state.keys():
+    if type(state) is not dict:
         return ()
-    return tuple(
-        name for name in held if name not in state and not (name[:1] == "_" or is_cached(type(obj), name))
-    )
+    held = getattr(obj, "__dict__", None) or {}
+    if held.keys() <= state.keys():
+        return ()
+    missing = (name for name in held if name not in state and name[:1] != "_")
+    return tuple(name for name in missing if not is_cached(type(obj), name))
 
 
 def makes_itself(cls: type) -> bool:
