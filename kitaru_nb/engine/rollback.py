@@ -437,6 +437,27 @@ def _same_dict(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
     return len(one) == len(other) and _same_items(one, other) and _same_items(one.values(), other.values())
 
 
+def _raw_dict(obj: dict[Any, Any]) -> dict[Any, Any]:
+    return dict(dict.items(obj))  # whatever a subclass says that it holds
+
+
+def _same_raw_dict(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
+    whole = dict.__len__(one) == len(other) and _same_items(dict.keys(one), other)
+    return whole and _same_items(dict.values(one), other.values())
+
+
+def _raw_list(obj: list[Any]) -> list[Any]:
+    return [*list.__iter__(obj)]
+
+
+def _same_raw_list(one: list[Any], other: list[Any]) -> bool:
+    return list.__len__(one) == len(other) and _same_items(list.__iter__(one), other)
+
+
+def _put_list(obj: list[Any], before: list[Any]) -> None:
+    list.__setitem__(obj, slice(None), before)
+
+
 def _put_dict(obj: dict[Any, Any], before: Mapping[Any, Any]) -> None:
     leaving = [*filter(_takes_itself_out, dict.items(obj))]
     dict.clear(obj)
@@ -573,7 +594,7 @@ def _same_length(one: Any, other: Any) -> bool:
 
 
 def _same_set(one: set[Any], other: set[Any]) -> bool:
-    return {id(item) for item in one} == {id(item) for item in other}
+    return {id(item) for item in set.__iter__(one)} == {id(item) for item in other}
 
 
 def _same_objects(array: Any, before: tuple[Any, None]) -> bool:
@@ -617,8 +638,8 @@ _TENSOR = Kind(copy_of, same_as_copy, lambda tensor, before: put_back(tensor, be
 _CLASS = Kind(_class_state, _same_class, _put_class)
 _SLOTTED = Kind(_slots, _same_slots, _put_slots)
 _STATED = Kind(stated_kinds.state_of, stated_kinds.same_state, stated_kinds.put_back)
-_DICT = Kind(dict, _same_dict, _put_dict)
-_LIST = Kind(list, _same_length, _put_slice)
+_DICT = Kind(_raw_dict, _same_raw_dict, _put_dict)
+_LIST = Kind(_raw_list, _same_raw_list, _put_list)
 _SET = Kind(set, _same_set, _put_set)
 _SIZES: dict[Kind, Callable[[Any], int]] = {
     _ARRAY: operator.attrgetter("nbytes"),

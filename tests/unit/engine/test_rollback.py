@@ -168,6 +168,18 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "x.note.append(2); x['a'].append(2); x.more = 1",
         "x.note.clear(); x.more = 2; x['a'].clear()",
     ),
+    "subclasses with an order of their own": (
+        """
+class D(dict):
+    def __iter__(s): return iter(sorted(s.keys()))
+class L(list):
+    def __iter__(s): return iter(sorted(s[:]))
+    def __setitem__(s, at, v): raise TypeError
+x = D(b=1, a=2), L([2, 1])
+""",
+        "x[0]['c'] = 1; x[1].append(0)",
+        "x[0].clear(); x[1].clear()",
+    ),
     "name bound anew": ("x = [1]", "x = [2]", "x = [3]"),
     "name that went": ("x = [1]", "del x", "x = [3]"),
     "name that came": ("x = 1", "late = [2]", "late = [3]"),
