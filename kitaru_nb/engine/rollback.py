@@ -36,7 +36,7 @@ from kitaru_nb.engine import frame_kinds, stated_kinds
 from kitaru_nb.engine.tensor_kinds import bytes_of, copy_of, put_back, same_as_copy
 from kitaru_nb.model.referents import referents
 
-__all__ = ["COPIED_BYTES", "Kind", "Shadow", "kind_of", "last_words_of", "reached"]
+__all__ = ["COPIED_BYTES", "STATED", "Kind", "Shadow", "kind_of", "last_words_of", "reached"]
 
 COPIED_BYTES = 256 << 20
 """Arrays, tensors and frames are copied up to this many bytes in all; beyond it they cannot be undone."""
@@ -425,7 +425,7 @@ def kind_of(obj: Any) -> Kind | None:
     if isinstance(obj, type):
         return _CLASS
     if stated_kinds.has_state(type(obj)):
-        return _STATED
+        return STATED
     return _SLOTTED if _slots(obj) else None
 
 
@@ -637,7 +637,8 @@ _ELEMENTS = Kind(frame_kinds.elements_of, frame_kinds.same_elements, frame_kinds
 _TENSOR = Kind(copy_of, same_as_copy, lambda tensor, before: put_back(tensor, before[0]))
 _CLASS = Kind(_class_state, _same_class, _put_class)
 _SLOTTED = Kind(_slots, _same_slots, _put_slots)
-_STATED = Kind(stated_kinds.state_of, stated_kinds.same_state, stated_kinds.put_back)
+STATED = Kind(stated_kinds.state_of, stated_kinds.same_state, stated_kinds.put_back)
+"""Of objects whose content only they themselves can tell."""
 _DICT = Kind(_raw_dict, _same_raw_dict, _put_dict)
 _LIST = Kind(_raw_list, _same_raw_list, _put_list)
 _SET = Kind(set, _same_set, _put_set)
@@ -645,7 +646,7 @@ _SIZES: dict[Kind, Callable[[Any], int]] = {
     _ARRAY: operator.attrgetter("nbytes"),
     _ELEMENTS: frame_kinds.bytes_of,
     _TENSOR: bytes_of,
-    _STATED: stated_kinds.size_of,
+    STATED: stated_kinds.size_of,
 }
 # The plain containers, of which there are many, are copied and looked into all at once.
 _COPIES: dict[type, tuple[Callable[[Any], Any] | None, Kind | None]] = {
