@@ -292,8 +292,11 @@ class _Walk:
         else:
             self.see_class(kind)
             flags = type.__dict__["__flags__"].__get__(kind)
-            if _home(kind).partition(".")[0] in _MACHINERY or not flags & _TPFLAGS_HAVE_GC:
+            package = _home(kind).partition(".")[0]
+            if package in _MACHINERY or not flags & _TPFLAGS_HAVE_GC:
                 handle = None
+            elif package == "numba":
+                handle = _Walk.see_compiled
         self.kinds[_address(kind)] = handle
 
     # One kind of value each
@@ -339,6 +342,10 @@ class _Walk:
         self.modules |= found.imports
         self.reads = self.reads or found.reads
         self.see_texts(found.texts, found.asks)
+
+    def see_compiled(self, function: Any) -> None:
+        """A function that numba compiles: what it wraps, and not the compiler that it leads to."""
+        self.waiting.append(getattr(function, "__wrapped__", None))
 
     def see_generator(self, generator: Any) -> None:
         for prefix in ("gi", "cr", "ag"):

@@ -12,6 +12,7 @@ import functools
 import operator
 import os
 import pickle
+import sys
 import threading
 import types
 import uuid
@@ -66,6 +67,7 @@ __all__ = [
     "set_surface",
     "told_decorators",
     "touched_opaque",
+    "watchers_of",
 ]
 
 _identity = object.__hash__
@@ -283,11 +285,29 @@ def _serial(obj: Any) -> tuple[Any, ...]:
             held: Any = weakref.ref(obj, lambda _: _opaque.pop(key, None))
         except TypeError:
             held = obj  # kept alive, or its identity could be taken over by another object
+            _let_go()
         _opaque[key] = (uuid.uuid4().int, held)
     OPAQUE_MET.keys.add(key)
     if OPAQUE_MET.by_kind:
         return ("opaque", kind_name(obj))
     return ("opaque", kind_name(obj), _process[1], _opaque[key][0])
+
+
+def _let_go() -> None:
+    """Forget the objects that are only kept alive here: nobody can meet them again."""
+    for key, (_, held) in list(_opaque.items()):
+        if type(held) is not weakref.ref and sys.getrefcount(held) <= _OURS:
+            del _opaque[key]
+
+
+_OURS = 3  # references while one is looked at: of the entry, of the loop and of the call
+
+
+def watchers_of(obj: Any) -> int:
+    """How many weak references others have to an object."""
+    known = _opaque.get(_identity(obj))
+    own = known is not None and type(known[1]) is weakref.ref and known[1]() is obj
+    return weakref.getweakrefcount(obj) - own
 
 
 class _OpaqueMet(threading.local):

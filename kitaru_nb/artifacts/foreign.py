@@ -14,17 +14,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import MemberDescriptorType
+from types import FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
-from kitaru_nb.artifacts.digest import digest_values
-from kitaru_nb.artifacts.kinds import by_reference, is_cached, kind_name
+from kitaru_nb.artifacts.digest import digest_by_kind
+from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_cached, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import any_resource, is_resource
 from kitaru_nb.artifacts.subclasses import make_by_base, make_kind
 from kitaru_nb.artifacts.views import numpy
+from kitaru_nb.model.referents import referents
 
-__all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "makes_itself", "portrait"]
+__all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "left_out", "makes_itself", "portrait"]
 
 Judge = Callable[[Mapping[type, object], dict[str, Any]], Mapping[type, str]]
 """Gives for classes, each with an instance, why some of them must not be stored."""
@@ -59,6 +60,9 @@ KNOWN = frozenset(
 )
 """Libraries whose own classes are known to come back as they were; the standard library is, too."""
 
+_OTHERS = frozenset({"PIL.ImageFont", "lightgbm.basic"})
+"""Modules of these whose objects do not: they lead to a file, or leave out what they were trained with."""
+
 # Their ways of pickling keep what subclasses add.
 _GENERIC = frozenset(
     [
@@ -66,6 +70,9 @@ _GENERIC = frozenset(
         *("torch", "sklearn", "lightning", "pytorch_lightning", "matplotlib", "networkx", "sympy"),
     ]
 )
+_FAR = 1000  # objects of libraries
+_CODE = (FunctionType, ModuleType, type)
+_identity = object.__hash__
 _WAYS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs_ex__", "__getnewargs__")
 
 
@@ -102,12 +109,28 @@ def is_foreign(obj: Any, value: Any) -> bool:
         any_resource() and is_resource(obj)
     ):
         return False
-    if _root(cls.__module__) in KNOWN or _root(cls.__module__) in sys.stdlib_module_names:
+    taken_at_its_word = _root(cls.__module__) in KNOWN | sys.stdlib_module_names
+    if taken_at_its_word and cls.__module__ not in _OTHERS:
         return False
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return False
     ways = (*_WAYS, "__new__") if value[0] is copyreg.__newobj__ else _WAYS  # type: ignore[attr-defined] # typeshed lacks it
     return cls in copyreg.dispatch_table or any(_is_own(cls, way, obj) for way in ways)
+
+
+def left_out(obj: Any, value: Any) -> tuple[str, ...]:
+    """The public attributes of `obj` that it leaves out of `value`, which it is reduced to.
+
+    One object of a class may leave out what another one does not have.
+    """
+    state = value[2] if isinstance(value, tuple) and len(value) > 2 else None
+    if type(state) is not dict:
+        return ()
+    held = getattr(obj, "__dict__", None) or {}
+    if held.keys() <= state.keys():
+        return ()
+    missing = (name for name in held if name not in state and name[:1] != "_")
+    return tuple(name for name in missing if not is_cached(type(obj), name))
 
 
 def makes_itself(cls: type) -> bool:
@@ -159,8 +182,32 @@ def portrait(
         aspects["its text"] = repr(obj)
     for aspect, value in aspects.items():
         only = kinds_only is not None and aspect in kinds_only
-        found[aspect] = "any" if only or is_marker(value) else digest_values({"": value}, namespace=namespace)
+        unseen = only or is_marker(value) or _leads_far(value)
+        found[aspect] = "any" if unseen else digest_by_kind({"": value}, namespace=namespace)
     return found
+
+
+def _leads_far(value: Any) -> bool:
+    """Whether it leads into the machinery of a library: to more of its objects than an object holds.
+
+    So a compiled function leads to all that its compiler knows. To digest that takes longer than
+    anything it could tell, and what the compiler has learnt meanwhile is no loss.
+    """
+    seen, far, level = {_identity(sys.modules)}, 0, [value]
+    while level:
+        fresh = {_identity(one): one for one in level if not _is_closed(type(one))}
+        for known in seen & fresh.keys():
+            del fresh[known]
+        seen.update(fresh)
+        far += sum(map(_is_of_library, map(type, fresh.values())))
+        if far > _FAR:
+            return True
+        level = referents(*fresh.values())
+    return False
+
+
+def _is_closed(cls: type) -> bool:
+    return issubclass(cls, _CODE) or is_atom_type(cls)
 
 
 def _attributes(obj: Any) -> dict[str, Any]:

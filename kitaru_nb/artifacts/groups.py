@@ -18,6 +18,7 @@ from functools import cached_property
 from itertools import compress, repeat
 from typing import Any, NamedTuple
 
+from kitaru_nb.artifacts.compiled import is_compiled, made_of
 from kitaru_nb.artifacts.frames import array_of_index, attributes_set
 from kitaru_nb.artifacts.functions import globals_of
 from kitaru_nb.artifacts.instances import shares_dict
@@ -278,6 +279,8 @@ class _Walk:
             return self._look_into_frame
         if issubclass(cls, logging.Logger) or hasattr(cls, "_instance") or may_be_of_process(cls):
             return self._look_into_singleton
+        if is_compiled(cls):
+            return self._look_into_compiled
         if EMBEDDED and shares_dict(cls):
             return _look_into_holder
         return None if cls.__flags__ & _GC_TYPE else self._look_into_stored
@@ -366,6 +369,12 @@ class _Walk:
             self._disown(obj)
         else:
             inside.append(obj)
+
+    def _look_into_compiled(self, function: Any, _: int, inside: list[Any]) -> None:
+        if by_reference(function):
+            self._disown(function)
+        else:
+            inside.append(made_of(function))
 
     def _look_into_stored(self, obj: Any, _: int, inside: list[Any]) -> None:
         # A type the collector does not know may still hold objects: ask what it would store.

@@ -15,6 +15,7 @@ import re
 import sys
 import types
 import uuid
+from importlib.machinery import ExtensionFileLoader
 from typing import Any
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "package_of",
     "plain_meta",
     "process_object",
+    "within_extension",
 ]
 
 ATOMS: frozenset[type] = frozenset(
@@ -121,11 +123,31 @@ def is_imported(module: types.ModuleType) -> bool:
     attributes = module.__dict__
     name = attributes.get("__name__")
     if not isinstance(name, str) or sys.modules.get(name) is not module:
-        return False
+        return within_extension(module) is not None
     if attributes.get("__spec__") is not None or name in ("__main__", "__mp_main__"):
         return True
     package = sys.modules.get(name.rpartition(".")[0])  # a library may register what it makes
     return package is not None and getattr(package, "__spec__", None) is not None
+
+
+def within_extension(module: types.ModuleType) -> tuple[str, str] | None:
+    """Module and name under which a compiled module holds `module`, which only its import makes.
+
+    So do those written in Rust: their parts are modules that `sys.modules` does not know.
+    """
+    found = _within_extensions(len(sys.modules)).get(id(module))
+    return found[:2] if found is not None and found[2] is module else None
+
+
+@functools.lru_cache(maxsize=1)
+def _within_extensions(modules: int) -> dict[int, tuple[str, str, object]]:  # noqa: ARG001 - looked for anew after an import
+    return {
+        id(value): (home, name, value)
+        for home, module in list(sys.modules.items())
+        if isinstance(getattr(getattr(module, "__spec__", None), "loader", None), ExtensionFileLoader)
+        for name, value in list(vars(module).items())
+        if type(value) is types.ModuleType and value.__spec__ is None
+    }
 
 
 def by_reference(obj: Any) -> bool:

@@ -24,7 +24,7 @@ from cloudpickle import cloudpickle
 from kitaru_nb.artifacts.arrow_text import is_arrow_array, reduce_arrow_text, text_buffers
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.depth import deep_containers
-from kitaru_nb.artifacts.foreign import current_judge, is_foreign, makes_itself
+from kitaru_nb.artifacts.foreign import current_judge, is_foreign, left_out, makes_itself
 from kitaru_nb.artifacts.frames import array_of_index, is_polars, reduce_polars
 from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.hidden import (
@@ -405,6 +405,8 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
             if (stock or (is_plain_instance(cls) and is_made_bare(value))) and hashed_by_value(cls):
                 self.hashed.add(cls)
             self.plain[cls] = stock and cls not in self.hashed and not secret_fields(cls)
+        elif cls in self.foreign and left_out(obj, value):
+            self.foreign[cls] = obj
         if cls in self.hashed and is_made_bare(value):
             value = reduce_hashed(obj, value)
         if self.cautious is not None and isinstance(value, tuple):

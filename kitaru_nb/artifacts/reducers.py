@@ -44,6 +44,7 @@ from kitaru_nb.artifacts.anew import (
 )
 from kitaru_nb.artifacts.clients import is_client, keeps_cookies, reduce_client, reduce_cookies
 from kitaru_nb.artifacts.closed import is_closed_file, reduce_closed_file
+from kitaru_nb.artifacts.compiled import is_compiled, reduce_compiled
 from kitaru_nb.artifacts.frames import is_polars, reduce_polars, with_attributes
 from kitaru_nb.artifacts.functions import (
     make_module,
@@ -63,6 +64,7 @@ from kitaru_nb.artifacts.kinds import (
     may_be_of_process,
     module_constant,
     process_object,
+    within_extension,
 )
 from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.observers import with_observers
@@ -298,16 +300,24 @@ def _reduce_by_role(obj: Any) -> Any:
     of_process = _reduce_of_process(obj, cls)
     if of_process is not None:
         return of_process
-    if is_polars(cls):
-        return reduce_polars(obj)
-    np = numpy()
-    if np is not None and isinstance(obj, np.memmap) and obj._mmap is not None:
-        return _reduce_memmap(obj)
+    of_library = _reduce_of_library(obj, cls)
+    if of_library is not None:
+        return of_library
     if cls is object or (is_plain_instance(cls) and not vars(obj) and by_reference(cls)):
         constant = module_constant(obj)
         if constant is not None:
             return attribute_of, constant
     return None
+
+
+def _reduce_of_library(obj: Any, cls: type) -> Any:
+    if is_polars(cls):
+        return reduce_polars(obj)
+    if is_compiled(cls):
+        return reduce_compiled(obj)
+    np = numpy()
+    is_mapped = np is not None and isinstance(obj, np.memmap) and obj._mmap is not None
+    return _reduce_memmap(obj) if is_mapped else None
 
 
 def _reduce_of_process(obj: Any, cls: type) -> Any:
@@ -517,7 +527,9 @@ def _reduce_lru(wrapper: Any) -> Any:
 
 def _reduce_module(module: types.ModuleType) -> Any:
     if is_imported(module):
-        return importlib.import_module, (module.__name__,)
+        if sys.modules.get(module.__name__) is module:
+            return importlib.import_module, (module.__name__,)
+        return attribute_of, within_extension(module)
     name = vars(module).get("__name__")  # `%run` takes it out of the module that a script was run in
     registered = name is not None and sys.modules.get(name) is module
     # What is in it afterwards: it may lead back to it.

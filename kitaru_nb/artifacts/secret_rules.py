@@ -98,9 +98,10 @@ _SNAKE = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _OF_TASK = re.compile(
     r"(?!(?:[\w-]*[_-])?(?:key|api|token|secret|pass|password|auth|cred|credentials)[_-]|[\w-]*-(?:live|prod|test)-[0-9a-f]{32})"
-    r"[a-z]\w{2,}(?:-[a-z]\w*)*-[0-9a-f]{32}(?![0-9a-f])\w*|__[a-z]+(?:_[a-z]+)*__\d*"
+    r"(?:[a-z]\w{2,}(?:-[a-z]\w*)*-[0-9a-f]{32}(?![0-9a-f])\w*|[a-z_]\w*-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    r"|__[a-z]+(?:_[a-z]+)*__\d*"
 )
-"""A word and a digest, as dask calls what it will compute, or a word between underscores."""
+"""A word and a digest or UUID, as dask calls what it will compute, or a word between underscores."""
 _TOKEN_LIKE = re.compile(r"[\w+/=.:~!$%@#*&^-]+")
 
 
@@ -177,7 +178,8 @@ _PEM = (
     r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----"
     r"(?:[\s\S]*?-----END (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----|[\s\S]*)"
 )
-_IN_URL = r"""(?<=://)[^\s:/@"'<>]{0,200}:(?P<url>[^\s/"'<>{}]{12,})@"""
+# What cannot stand before the password in a URL stands there in patterns that match URLs.
+_IN_URL = r"""(?<=://)[^\s:/@"'<>?#\[\]\\^|]{0,200}:(?P<url>[^\s/"'<>{}]{12,})@"""
 _IN_HEADER = r"(?i:\bbearer|\bbasic)\s+(?P<header>[A-Za-z0-9._~+/=-]{16,})"
 SHAPES = re.compile(
     r"(?<![A-Za-z0-9])(?:"

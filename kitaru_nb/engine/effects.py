@@ -31,7 +31,7 @@ from kitaru_nb.artifacts.tensors import is_tensor, parts_of, storage_of
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.callee import Look, members_of, variable
 from kitaru_nb.engine.engine import Engine
-from kitaru_nb.engine.rollback import Kind, kind_of, reached
+from kitaru_nb.engine.rollback import STATED, Kind, kind_of, reached
 from kitaru_nb.engine.tensor_kinds import mark_of, put_back, same_as_mark, state_of
 from kitaru_nb.errors import UnstorableError
 from kitaru_nb.model.referents import referents
@@ -374,7 +374,11 @@ def _kind_of(obj: Any) -> Kind | None:
         return _ARRAY
     if is_tensor(obj):
         return _TENSOR
-    return _MEMORY if type(obj) in _IN_MEMORY else kind_of(obj)
+    if type(obj) in _IN_MEMORY:
+        return _MEMORY
+    kind = kind_of(obj)
+    # An iterator within another one (`enumerate`) is not all that this is: what a call reads on is an error.
+    return kind if kind is not STATED or package_of(type(obj)) == "numpy" else None
 
 
 def _position(file: Any) -> int | None:

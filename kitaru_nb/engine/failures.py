@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from kitaru_nb.artifacts.digest import opaque_in
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.namespace import Change, Names, Namespace, State, changes
 from kitaru_nb.engine.process import Process, ProcessState
@@ -36,6 +37,12 @@ class Failures:
         self._namespace = namespace
         self._process = process
         self._failed: dict[str, _Failure] = {}
+        self._said: list[str] = []
+
+    def hear(self) -> list[str]:
+        """What is to be said about what was undone; each sentence is given once."""
+        said, self._said = list(dict.fromkeys(self._said)), []
+        return said
 
     def add(self, pending: Pending, *, count: int | None = None) -> None:
         """The step has failed just now; `count` is the number of its cell's run (``In [n]``)."""
@@ -112,6 +119,7 @@ class Failures:
             message = f"`{pending.name}` failed half-way after changing {listed}, which cannot be put back"
             raise ConflictError(message, kind="half-done", hint="%rewind --keep, or %resume --at CHECKPOINT")
         self._undo_process(failure)
+        self._said += _not_seen(pending)
 
     def _not_back_in_modules(self, failure: _Failure, now: ProcessState) -> list[str]:
         """Variables of the project's modules that the failure changed and that do not hold what they held."""
@@ -141,6 +149,17 @@ class Failures:
 
 def _place(cell: Cell, name: str) -> str:
     return cell.step or f"name:{name}"
+
+
+def _not_seen(pending: Pending) -> list[str]:
+    """A sentence for each name whose value the failed step could reach and nobody can look into."""
+    before = pending.before
+    reached = pending.needs.touched & before.group_of.keys()
+    closed = {name for name in reached if opaque_in(before.groups[before.group_of[name]])}
+    return [
+        f"`{name}` may hold what the failed run of `{pending.name}` did: it cannot be looked into, nor undone"
+        for name in sorted(closed)
+    ]
 
 
 def _refuse_mixed(pending: Pending, failed: State, since: Change, now: State) -> None:

@@ -570,7 +570,7 @@ def _owner(value: object, path: tuple[str, ...]) -> str | None:
     for name in path:
         value = vars(value).get(name) if isinstance(value, ModuleType | type) else None
     if isinstance(value, ModuleType):  # one that was made by hand is a value of the notebook's
-        return value.__name__ if is_imported(value) else None
+        return value.__name__ if is_imported(value) and value.__name__ in sys.modules else None
     if isinstance(value, type) and value.__module__ != "__main__" and value.__module__ in sys.modules:
         return f"{value.__module__}|{value.__qualname__}"
     return None

@@ -9,6 +9,7 @@ user changed in between is theirs and is left alone.
 
 from __future__ import annotations
 
+import array
 import collections
 import copy
 import functools
@@ -27,13 +28,15 @@ from typing import Any
 
 import xxhash
 
+from kitaru_nb.artifacts.census import watchers_of
+from kitaru_nb.artifacts.compiled import is_compiled, made_of
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported, plain_meta, process_object
 from kitaru_nb.artifacts.tensors import is_tensor, parts_of
-from kitaru_nb.engine import frame_kinds
+from kitaru_nb.engine import frame_kinds, stated_kinds
 from kitaru_nb.engine.tensor_kinds import bytes_of, copy_of, put_back, same_as_copy
 from kitaru_nb.model.referents import referents
 
-__all__ = ["COPIED_BYTES", "Kind", "Shadow", "kind_of", "last_words_of", "reached"]
+__all__ = ["COPIED_BYTES", "STATED", "Kind", "Shadow", "kind_of", "last_words_of", "reached"]
 
 COPIED_BYTES = 256 << 20
 """Arrays, tensors and frames are copied up to this many bytes in all; beyond it they cannot be undone."""
@@ -42,6 +45,7 @@ _MANY = 500_000  # containers; beyond it a step is not shadowed
 _ABSENT = object()
 _identity = object.__hash__
 _LRU = functools._lru_cache_wrapper  # noqa: SLF001 - the only name of that type
+_HOLDERS = (dict, list, set, frozenset, tuple, collections.deque)
 _STOP = (
     types.CodeType,
     types.FrameType,
@@ -179,7 +183,7 @@ class Shadow:
         Weak references to it show that, and code of its class that runs when it dies.
         """
         gone = [value for name, value in self._bound.items() if self.live.get(name) is not value]
-        if any(weakref.getweakrefcount(value) or last_words_of(type(value)) for value in gone):
+        if any(watchers_of(value) or last_words_of(type(value)) for value in gone):
             return True
         return self._last_words and bool(gone or self.changed())
 
@@ -305,7 +309,7 @@ def _are_watched(level: list[Any], own: AbstractSet[type]) -> bool:
 
     Asked of instances of the notebook's `own` classes: libraries refer weakly to much of theirs.
     """
-    return bool(own) and any(type(obj) in own and weakref.getweakrefcount(obj) for obj in level)
+    return bool(own) and any(type(obj) in own and watchers_of(obj) for obj in level)
 
 
 def _new(level: list[Any], seen: set[int]) -> list[Any]:
@@ -342,8 +346,17 @@ def _parts(obj: Any) -> Iterable[Any] | None:
         return [obj.attrs]
     if is_tensor(obj):
         return [*parts_of(obj).values()]
-    own = getattr(obj, "__dict__", None) if not isinstance(obj, dict) else None
-    return referents(obj) if not isinstance(own, dict) else [own, type(obj), *_slots(obj).values()]
+    return [made_of(obj)] if is_compiled(type(obj)) else _parts_of_instance(obj)
+
+
+def _parts_of_instance(obj: Any) -> Iterable[Any]:
+    if stated_kinds.has_state(type(obj)):
+        return referents(obj)  # many get a `__dict__` when they are asked for it, and pickle otherwise
+    own = getattr(obj, "__dict__", None)
+    if not isinstance(own, dict):
+        return referents(obj)
+    items = referents(obj) if isinstance(obj, _HOLDERS) else ()
+    return [own, type(obj), *_slots(obj).values(), *items]
 
 
 def _is_of_the_front_end(obj: Any) -> bool:
@@ -411,9 +424,8 @@ def kind_of(obj: Any) -> Kind | None:
         return _TENSOR
     if isinstance(obj, type):
         return _CLASS
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None and isinstance(obj, numpy_random.Generator):
-        return _GENERATOR
+    if stated_kinds.has_state(type(obj)):
+        return STATED
     return _SLOTTED if _slots(obj) else None
 
 
@@ -423,6 +435,27 @@ def _same_items(one: Iterable[Any], other: Iterable[Any]) -> bool:
 
 def _same_dict(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
     return len(one) == len(other) and _same_items(one, other) and _same_items(one.values(), other.values())
+
+
+def _raw_dict(obj: dict[Any, Any]) -> dict[Any, Any]:
+    return dict(dict.items(obj))  # whatever a subclass says that it holds
+
+
+def _same_raw_dict(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
+    whole = dict.__len__(one) == len(other) and _same_items(dict.keys(one), other)
+    return whole and _same_items(dict.values(one), other.values())
+
+
+def _raw_list(obj: list[Any]) -> list[Any]:
+    return [*list.__iter__(obj)]
+
+
+def _same_raw_list(one: list[Any], other: list[Any]) -> bool:
+    return list.__len__(one) == len(other) and _same_items(list.__iter__(one), other)
+
+
+def _put_list(obj: list[Any], before: list[Any]) -> None:
+    list.__setitem__(obj, slice(None), before)
 
 
 def _put_dict(obj: dict[Any, Any], before: Mapping[Any, Any]) -> None:
@@ -552,8 +585,8 @@ def _put_slots(obj: Any, before: Mapping[str, Any]) -> None:
         object.__setattr__(obj, name, value)
 
 
-def _put_generator(generator: Any, before: Mapping[str, Any]) -> None:
-    generator.bit_generator.state = before
+def _same_bytes(one: array.array[Any], other: array.array[Any]) -> bool:
+    return one.tobytes() == other.tobytes()
 
 
 def _same_length(one: Any, other: Any) -> bool:
@@ -561,7 +594,7 @@ def _same_length(one: Any, other: Any) -> bool:
 
 
 def _same_set(one: set[Any], other: set[Any]) -> bool:
-    return {id(item) for item in one} == {id(item) for item in other}
+    return {id(item) for item in set.__iter__(one)} == {id(item) for item in other}
 
 
 def _same_objects(array: Any, before: tuple[Any, None]) -> bool:
@@ -584,14 +617,6 @@ def _same_slots(obj: Any, before: Mapping[str, Any]) -> bool:
     return _same_dict(_slots(obj), before)
 
 
-def _generator_state(generator: Any) -> Any:
-    return generator.bit_generator.state
-
-
-def _same_generator(generator: Any, before: Any) -> bool:
-    return repr(_generator_state(generator)) == repr(before)
-
-
 def _same_random(generator: random.Random, before: Any) -> bool:
     return bool(generator.getstate() == before)
 
@@ -612,14 +637,16 @@ _ELEMENTS = Kind(frame_kinds.elements_of, frame_kinds.same_elements, frame_kinds
 _TENSOR = Kind(copy_of, same_as_copy, lambda tensor, before: put_back(tensor, before[0]))
 _CLASS = Kind(_class_state, _same_class, _put_class)
 _SLOTTED = Kind(_slots, _same_slots, _put_slots)
-_GENERATOR = Kind(_generator_state, _same_generator, _put_generator)
-_DICT = Kind(dict, _same_dict, _put_dict)
-_LIST = Kind(list, _same_length, _put_slice)
+STATED = Kind(stated_kinds.state_of, stated_kinds.same_state, stated_kinds.put_back)
+"""Of objects whose content only they themselves can tell."""
+_DICT = Kind(_raw_dict, _same_raw_dict, _put_dict)
+_LIST = Kind(_raw_list, _same_raw_list, _put_list)
 _SET = Kind(set, _same_set, _put_set)
 _SIZES: dict[Kind, Callable[[Any], int]] = {
     _ARRAY: operator.attrgetter("nbytes"),
     _ELEMENTS: frame_kinds.bytes_of,
     _TENSOR: bytes_of,
+    STATED: stated_kinds.size_of,
 }
 # The plain containers, of which there are many, are copied and looked into all at once.
 _COPIES: dict[type, tuple[Callable[[Any], Any] | None, Kind | None]] = {
@@ -636,6 +663,7 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
     (set, _SET),
     (collections.deque, Kind(list, _same_length, _put_deque)),
     (bytearray, Kind(bytes, operator.eq, _put_slice)),
+    (array.array, Kind(copy.copy, _same_bytes, _put_slice)),
     (types.CellType, Kind(_cell_content, _same_cell, _put_cell)),
     (types.FunctionType, Kind(_function_state, _same_function, _put_function)),
     # One with a limit forgets all it has computed; the next call computes it anew.

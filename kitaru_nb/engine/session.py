@@ -245,7 +245,7 @@ class Session:
 
     def notes(self) -> list[str]:
         """Sentences about the last commit that its user should read, each given once."""
-        heard = (self._decider.inputs, self._files, self._line.trial, self.engine)
+        heard = (self._decider.inputs, self._files, self._line.trial, self.engine, self.failures)
         return [sentence for each in heard for sentence in each.hear()]
 
     @property

@@ -21,7 +21,7 @@ from typing import Any
 
 from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.artifacts.digest import digest_values
-from kitaru_nb.artifacts.foreign import judging, portrait
+from kitaru_nb.artifacts.foreign import judging, left_out, portrait
 from kitaru_nb.artifacts.hidden import revealing
 from kitaru_nb.artifacts.kinds import home_of, is_immutable_atom, kind_name
 from kitaru_nb.artifacts.pickle_codec import PickleCodec, referring
@@ -87,7 +87,7 @@ class Trial:
 
     def _verdict(self, cls: type, obj: object, namespace: dict[str, Any]) -> str:
         known = self._known()
-        version = _version(cls, namespace)
+        version = _version(cls, namespace) + _left_out(obj)
         if version in known:
             return known[version]
         try:
@@ -168,6 +168,13 @@ def _version(cls: type, namespace: dict[str, Any]) -> str:
         except OSError:
             code = ""
     return f"{_FORMAT} {sys.version_info[:2]} {cls.__module__}.{cls.__qualname__} {code}"
+
+
+def _left_out(obj: object) -> str:
+    """The attributes that this very object leaves out, as others of its class may not."""
+    with contextlib.suppress(Exception):  # how it is reduced is its own affair, and is tried in a moment
+        return " ".join(("", *left_out(obj, obj.__reduce_ex__(5))))
+    return ""
 
 
 def _is_users(cls: type) -> bool:

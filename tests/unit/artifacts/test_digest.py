@@ -7,6 +7,7 @@ import functools
 import gc
 import os
 import random
+import re
 import subprocess
 import sys
 import types
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kitaru_nb.artifacts import census
 from kitaru_nb.artifacts import digest as digest_module
 from kitaru_nb.artifacts.digest import digest_values, is_immutable_atom, walk_digest
 from kitaru_nb.artifacts.marker import Marker
@@ -493,3 +495,14 @@ def test_a_frozen_class_of_attrs_has_the_same_digest_in_every_process() -> None:
     ]
 
     assert found[0] == found[1] != found[2]
+
+
+def test_what_cannot_be_stored_is_let_go_when_nobody_else_has_it() -> None:
+    def look() -> int:
+        scanner = re.compile("a").scanner("aa")  # no weak reference can see it die
+        digest_values({"s": scanner}, namespace={})
+        return id(scanner)
+
+    seen = {look() for _ in range(3)}
+
+    assert len(census._opaque.keys() & seen) <= 1

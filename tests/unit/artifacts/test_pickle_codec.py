@@ -9,7 +9,9 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+import types
 from dataclasses import dataclass
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -517,6 +519,18 @@ def test_a_marker_stays_a_marker() -> None:
     back = _round_trip(conn=Marker("conn", "sqlite3.Connection", "no"))
 
     assert is_marker(back["conn"])
+
+
+def test_a_module_within_a_compiled_one_is_that_of_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, part = types.ModuleType("compiled"), types.ModuleType("part")
+    compiled.__spec__ = ModuleSpec("compiled", ExtensionFileLoader("compiled", "compiled.so"))
+    compiled.part = part  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "compiled", compiled)
+    codec = PickleCodec()
+
+    done = codec.encode({"p": part}, namespace={})
+
+    assert codec.decode(done.meta, done.buffers.__getitem__, namespace={})["p"] is part
 
 
 def test_a_class_restored_twice_is_one_class() -> None:

@@ -64,6 +64,9 @@ def test_other_names_are_not(name: str) -> None:
             ("key", "secret-5f4dcc3b5aa765d61d8327deb882cf99"),
             ("key", "acme-live-5f4dcc3b5aa765d61d8327deb882cf99"),
             ("key", "acme_api-5f4dcc3b5aa765d61d8327deb882cf99"),
+            ("key", "secret-60f25444-e3e5-4526-989d-8de811318417"),
+            ("key", "pat-na1-60f25444-e3e5-4526-989d-8de811318417"),
+            ("key", "60f25444-e3e5-4526-989d-8de811318417"),
             ("api_token", "canary_token_in_it"),
         ],
         ("SECRET_KEY", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"),
@@ -97,6 +100,10 @@ def test_a_value_under_such_a_name_is_a_secret(name: str, value: str) -> None:
                 "latest",
                 "bypass",
             )
+        ],
+        *[
+            ("key", f"{task}-60f25444-e3e5-4526-989d-8de811318417")
+            for task in ("inc", "f", "_load", "lambda")
         ],
     ],
 )
@@ -166,7 +173,14 @@ def test_the_secret_beside_an_aws_key_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["task-specific-performance-metrics", "a basic understanding-of-the-thing", "me@host"]
+    "text",
+    [
+        "task-specific-performance-metrics",
+        "a basic understanding-of-the-thing",
+        "me@host",
+        r"(?:(?:[\w\+\-\.]{2,})://)?(?:\S+(?::\S*)?@)?(?:\w+)",
+        "https?://([^:]+):([^@]+)@",
+    ],
 )
 def test_prose_has_no_shape(text: str) -> None:
     assert shapes_in(text) == []

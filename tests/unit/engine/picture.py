@@ -278,7 +278,12 @@ _LOOKS: list[tuple[Any, Callable[[Drawing, Any], Any]]] = [
     (staticmethod | classmethod, lambda drawing, value: drawing.draw(value.__func__)),
     (types.MappingProxyType | type({}.keys()) | type({}.values()) | type({}.items()), Drawing._view),
     (random.Random, lambda _, value: repr(value.getstate())),
-    (np.random.Generator, lambda _, value: repr(value.bit_generator.state)),
+    (np.random.Generator, lambda drawing, value: drawing.draw(value.bit_generator)),
+    (
+        np.random.BitGenerator,
+        lambda _, value: repr((value.state, getattr(value.seed_seq, "n_children_spawned", None))),
+    ),
+    (np.random.RandomState, lambda _, value: repr(value.get_state(legacy=False))),
     (io.StringIO | io.BytesIO, _stream),
     (types.SimpleNamespace, lambda drawing, value: drawing.draw(vars(value))),
     (itertools.count, lambda _, value: repr(value)),

@@ -40,6 +40,30 @@ def test_a_name_bound_anew_where_nothing_was_kept_is_not_passed_over(start: Star
         kernel.plan("w; n += 1; 1/0", step="q")
 
 
+def test_what_cannot_be_stored_does_not_keep_the_rest_from_being_undone(start: Start) -> None:
+    kernel = start()
+    kernel.cell("class C:\n    def __reduce__(self): raise TypeError\nc = C(); c.n = [0]; read = []")
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell("c.n[0] += 1; read.append(c.n[0]); 1/0", step="q")
+
+    kernel.cell("c.n[0] += 1; read.append(c.n[0])", step="q")
+
+    assert kernel["read"] == [1]
+
+
+def test_what_cannot_be_looked_into_is_named_where_a_failed_step_may_have_changed_it(start: Start) -> None:
+    kernel = start()
+    kernel.cell("import re\nfound = re.compile('a').scanner('aaaa'); other = [1]")
+    with pytest.raises(ZeroDivisionError):
+        kernel.cell("found.search(); other.append(2); 1/0", step="q")
+
+    kernel.cell("found.search(); other.append(2)", step="q")
+
+    (said,) = kernel.session.notes()
+    assert said.startswith("`found` may hold what the failed run of ")
+    assert kernel["other"] == [1, 2]
+
+
 def test_looking_at_a_partial_before_a_step_leaves_it_as_it_was(start: Start) -> None:
     kernel = start()
     kernel.plain("import functools\nhalf = functools.partial(int, base=2)")

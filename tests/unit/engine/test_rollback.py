@@ -143,6 +143,43 @@ CHANGES: dict[str, tuple[str, str, str]] = {
     ),
     "random": ("import random\nx = random.Random(1)", "x.random()", "x.random()"),
     "generator of numpy": ("import numpy as np\nx = np.random.default_rng(1)", "x.random()", "x.random()"),
+    "generator of numpy that made others": (
+        "import numpy as np\nx = np.random.default_rng(1)",
+        "x.spawn(2)",
+        "x.spawn(1)",
+    ),
+    "older generator of numpy": ("import numpy as np\nx = np.random.RandomState(1)", "x.rand()", "x.rand()"),
+    "bits of numpy": ("import numpy as np\nx = np.random.MT19937(1)", "x.random_raw()", "x.random_raw()"),
+    "array of the standard library": (
+        "import array\nx = array.array('i', [1])",
+        "x.append(2)",
+        "x.append(3)",
+    ),
+    "bytes in memory": ("import io\nx = io.BytesIO(b'abc')", "x.read(1); x.write(b'z')", "x.read(1)"),
+    "text in memory": ("import io\nx = io.StringIO('abc')", "x.read(1); x.write('z')", "x.read(1)"),
+    "iterator": ("x = iter([1, 2, 3])", "next(x)", "next(x)"),
+    "list within a subclass of a list": (
+        "class L(list): pass\nx = L([[1]]); x.note = 1",
+        "x[0].append(2)",
+        "x[0].clear()",
+    ),
+    "attribute of a subclass of a dict": (
+        "class D(dict): pass\nx = D(a=[1]); x.note = [1]",
+        "x.note.append(2); x['a'].append(2); x.more = 1",
+        "x.note.clear(); x.more = 2; x['a'].clear()",
+    ),
+    "subclasses with an order of their own": (
+        """
+class D(dict):
+    def __iter__(s): return iter(sorted(s.keys()))
+class L(list):
+    def __iter__(s): return iter(sorted(s[:]))
+    def __setitem__(s, at, v): raise TypeError
+x = D(b=1, a=2), L([2, 1])
+""",
+        "x[0]['c'] = 1; x[1].append(0)",
+        "x[0].clear(); x[1].clear()",
+    ),
     "name bound anew": ("x = [1]", "x = [2]", "x = [3]"),
     "name that went": ("x = [1]", "del x", "x = [3]"),
     "name that came": ("x = 1", "late = [2]", "late = [3]"),

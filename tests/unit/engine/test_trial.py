@@ -88,6 +88,13 @@ GOOD = {
             def __reduce__(self): return (Box, ())
         box = Box()
         box.twice""",
+    "makes what cannot be stored": """
+        class Handle:
+            def __reduce__(self): raise TypeError
+        class Box:
+            def __init__(self): self.handle = {'h': Handle()}; self.n = 1
+            def __reduce__(self): return (Box, ())
+        box = Box()""",
     "holds what cannot be stored": """
         class Box:
             def __init__(self): self.gen = (i for i in [1]); self.n = 1
@@ -105,6 +112,25 @@ def test_what_comes_back_right_is_stored_without_a_word(start: Start, kind: str)
     kernel = start()
     kernel.session.resume()
     assert type(kernel["box"]) is kernel["Box"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [("box = Box()", "other = Box(); other.data = [1]"), ("box = Box(); other = Box(); other.data = [1]",)],
+)
+def test_what_another_object_of_a_class_leaves_out_is_not_lost_without_a_word(
+    start: Start, cells: tuple[str, ...]
+) -> None:
+    define = (
+        "class Box:\n    def __getstate__(self): return {'n': 1}\n"
+        "    def __setstate__(self, state): vars(self).update(state)"
+    )
+    first = start()
+    first.cells(define, *cells)
+
+    assert any("without `.data`" in said for said in first.session.notes())
+    kernel = start()
+    assert "other" in kernel.session.resume().restored.lost
 
 
 def test_attributes_of_an_array_subclass_come_back(start: Start) -> None:
