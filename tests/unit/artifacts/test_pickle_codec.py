@@ -602,14 +602,14 @@ def test_what_every_stream_begins_with_is_made_once() -> None:
     assert codec.decode(again.meta, again.buffers.__getitem__, namespace=namespace)["y"][0] is namespace
 
 
-class _Refuses(Exception):
+class _RefusesError(Exception):
     def __reduce__(self) -> Any:
         raise TypeError("no")
 
 
 def test_an_error_whose_cause_cannot_be_stored_comes_back_with_one_that_says_so() -> None:
-    kept, group = KeyError(1), ExceptionGroup("both", [_Refuses(2), ValueError(3)])
-    kept.__cause__ = _Refuses(2)
+    kept, group = KeyError(1), ExceptionGroup("both", [_RefusesError(2), ValueError(3)])
+    kept.__cause__ = _RefusesError(2)
     done = PickleCodec().encode({"kept": kept, "group": group}, namespace={})
     back = PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace={})
 
