@@ -32,9 +32,11 @@ from kitaru_nb.analysis.modules import is_local_file
 from kitaru_nb.analysis.outline import REGISTRARS
 from kitaru_nb.analysis.registrations import KEEPS, REGISTERS, Registration, registrations_of
 from kitaru_nb.artifacts.functions import abstract_classes
+from kitaru_nb.artifacts.kinds import is_atom_type, package_of
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.loggers import LOGGERS, described, is_kept_filter
 from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.referents import referents
 
 __all__ = ["REMOVED", "Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again", "reason_of"]
 
@@ -55,6 +57,15 @@ _DEEP = 4
 _SEEN_ELSEWHERE = frozenset({"IPython", "atexit", "kitaru_nb"})
 """Packages that the notebook registers code with in ways that are looked at themselves."""
 _CODE = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+_CALLED = (type, types.FunctionType, types.MethodType)
+_FEW = 500
+_PROCESS = frozenset(
+    [
+        *("IPython", "asyncio", "comm", "concurrent", "ipykernel", "ipywidgets", "kitaru_nb", "logging"),
+        *("_asyncio", "multiprocessing", "tornado", "traitlets", "zmq"),
+    ]
+)
+"""Packages whose objects lead to all that there is in the process."""
 _LOGGED = frozenset({"log handler", "log filter"})
 
 
@@ -209,8 +220,20 @@ class Live:
             if str(getattr(target, "__module__", "")).startswith("concurrent.futures"):
                 continue  # a pool makes its own threads, when there is work
             arguments = getattr(thread, "_args", None) or ()
-            if any(self._reaches(part) for part in (type(thread), target, *arguments)):
+            own = any(self._reaches(part) for part in (type(thread), target, *arguments))
+            if own or self._was_given(getattr(target, "__self__", thread)):
                 yield f"thread:{_name_of(thread.name, target)}", thread.is_alive
+
+    def _was_given(self, holder: object) -> bool:
+        """Whether an object whose method runs holds code of the notebook, as a server its handler."""
+        level, seen = [holder], set[int]()
+        for _ in range(_DEEP):
+            level = [obj for obj in level if _identity(obj) not in seen and _may_hold_code(obj)]
+            seen.update(map(_identity, level))
+            level = referents(*level[:_FEW])
+            if any(isinstance(obj, _CALLED) and self._reaches(obj) for obj in level):
+                return True
+        return False
 
     def _new_processes(self) -> Iterator[tuple[str, Callable[[], bool]]]:
         module = sys.modules.get("multiprocessing.process")
@@ -363,6 +386,14 @@ class Live:
             found = name.endswith(".py") and is_local_file(name, [self._folder])
             self._project_files[name] = found
         return found
+
+
+def _may_hold_code(obj: object) -> bool:
+    """Whether what an object refers to may be code that it was given to call."""
+    kind = type(obj)
+    return not (
+        isinstance(obj, (*_CODE, types.FrameType)) or is_atom_type(kind) or package_of(kind) in _PROCESS
+    )
 
 
 def is_live(what: str) -> bool:

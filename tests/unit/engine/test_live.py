@@ -64,6 +64,24 @@ def test_a_cell_that_started_a_thread_runs_again_in_a_new_kernel_and_says_so(hom
         kernel["stop"].set()
 
 
+def test_a_thread_of_a_library_that_was_given_code_of_the_notebook_counts(home: Path) -> None:
+    source = (
+        "import http.server, threading\n"
+        "class Answer(http.server.BaseHTTPRequestHandler): pass\n"
+        "server = http.server.HTTPServer(('127.0.0.1', 0), Answer)\n"
+        "thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True)\n"
+        "thread.start()"
+    )
+    first = Kernel(home)
+    first.cell(source)
+
+    plan = Kernel(home).take_over().plan(source)
+
+    assert ran_again(plan.pending.unmet) == ("it started thread `serve_forever`, which cannot be stored",)
+    first["server"].shutdown()
+    first["server"].server_close()
+
+
 def test_a_cell_whose_thread_still_runs_is_restored_in_the_same_kernel(home: Path) -> None:
     kernel = Kernel(home)
     kernel.cell(WORKER, step="a")
