@@ -47,6 +47,8 @@ Callbacks = Callable[[], dict[str, Any]]
 """Gives lists and dicts of the callbacks that a front end keeps, by what they are called."""
 
 _PREFIX = "live:"
+_ENDED = "ended:"
+_SLOTS = ("sys.e", "sys.d", "sys.u", "sys.s", "threading.", "warnings.", "signal.")  # one callback at a time
 _NUMBERED = re.compile(r"(?:Thread|Process|Task|ForkProcess|SpawnProcess)-\d+")
 # The C function: the other makes an enum of each answer, at ten times the price.
 _getsignal: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001
@@ -130,7 +132,30 @@ class Live:
             token = secrets.token_hex(8)
             self._in_place[token] = check
             found[_PREFIX + what] = token
-        return found
+        return found | {_ENDED + what: str(self._count(what)) for what in self._taken(before, now, cell)}
+
+    def _taken(self, before: _Seen, now: _Seen, cell: Cell) -> Iterator[str]:
+        """Of what kinds the step took away something that another one had registered."""
+        if now.callbacks is not before.callbacks:
+            for name, registered in before.callbacks.items():
+                gone = _added(now.callbacks.get(name, ()), registered) if not name.startswith(_SLOTS) else ()
+                if any(map(self._reaches, gone)):
+                    yield f"callback:{name}"
+        if before.attached - now.attached and "andler" in cell.source:
+            yield "log handler"
+
+    def _count(self, what: str) -> int:
+        """How much of a kind is registered now."""
+        if what == "log handler":
+            return len([*self._added_handlers(frozenset(), "Handler")])
+        registered = self._registered().get(what.removeprefix("callback:"), ())
+        return [*map(self._reaches, _each(registered))].count(True)
+
+    def holds(self, what: str, digest: str) -> bool:
+        """Whether an effect that is on record is still there, or what was taken away is still gone."""
+        if what.startswith(_ENDED):
+            return self._count(what.removeprefix(_ENDED)) <= int(digest)
+        return self.is_in_place(digest)
 
     def is_in_place(self, token: str) -> bool:
         """Whether an effect that is on record is still there, in this very process."""
@@ -401,6 +426,11 @@ def is_live(what: str) -> bool:
     return what.startswith(_PREFIX)
 
 
+def of_process(what: str) -> bool:
+    """Whether only a process can tell if a condition holds."""
+    return what.startswith((_PREFIX, _ENDED))
+
+
 def has_live(checkpoint: Checkpoint) -> bool:
     """Whether the step left something that lives in one process."""
     return any(map(is_live, checkpoint.draft.conditions))
@@ -424,11 +454,14 @@ def ran_again(unmet: Iterable[str]) -> tuple[str, ...]:
     listed = list(unmet)
     if len(listed) == 1 and listed[0].startswith(REMOVED):
         return (f"its values were {listed[0].removeprefix(REMOVED)}",)
-    return tuple(map(reason_of, listed)) if all(map(is_live, listed)) else ()
+    return tuple(map(reason_of, listed)) if all(map(of_process, listed)) else ()
 
 
 def reason_of(what: str) -> str:
     """What the effect in the condition `what` is, in words."""
+    if what.startswith(_ENDED):
+        name = what.removeprefix(_ENDED).removeprefix("callback:")
+        return f"it takes away what is registered with `{name}` again"
     kind, _, name = what.removeprefix(_PREFIX).partition(":")
     if kind == "callback":
         return f"it registered code of the notebook with `{name}`, which cannot be stored"
