@@ -141,7 +141,7 @@ class Live:
                 gone = _added(now.callbacks.get(name, ()), registered) if not name.startswith(_SLOTS) else ()
                 if any(map(self._reaches, gone)):
                     yield f"callback:{name}"
-        if before.attached - now.attached and "andler" in cell.source:
+        if before.attached - now.attached and "handler" in cell.source.lower():
             yield "log handler"
 
     def _count(self, what: str) -> int:
