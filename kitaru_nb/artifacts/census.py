@@ -31,6 +31,7 @@ from kitaru_nb.artifacts.functions import class_state, globals_of, make_module, 
 from kitaru_nb.artifacts.kinds import (
     ATOMS,
     by_reference,
+    class_of_attributes,
     home_of,
     is_atom_type,
     is_immutable_atom,
@@ -43,7 +44,7 @@ from kitaru_nb.artifacts.owners import owner_of, reduce_over
 from kitaru_nb.artifacts.reducers import Unstorable, is_plain_instance, reduce_object
 from kitaru_nb.artifacts.resource import any_resource, is_resource, make_resource
 from kitaru_nb.artifacts.tensors import reduce_torch
-from kitaru_nb.artifacts.typeforms import make_variable
+from kitaru_nb.artifacts.typeforms import make_variable, make_written_variable
 from kitaru_nb.artifacts.varying import without_varying
 from kitaru_nb.artifacts.views import (
     bare,
@@ -177,7 +178,8 @@ class Parts:
         return (
             *("function", function.__name__, function.__qualname__, home_of(function), where),
             *(code_token(function.__code__), function.__defaults__, function.__kwdefaults__),
-            *(function.__annotations__, function.__doc__, function.__closure__, function.__dict__),
+            *(function.__annotations__, function.__doc__, _closure(function), function.__dict__),
+            *getattr(function, "__type_params__", ()),
         )
 
     def _array(self, array: Any) -> tuple[Any, ...]:
@@ -214,6 +216,15 @@ class Parts:
         self.arrays += raw
         self.framed.update(map(id, raw))
         return ("frame", self.digest(reduced))
+
+
+def _closure(function: types.FunctionType) -> Any:
+    """Its cells; nobody can tell which cell it is that leads to the attributes of a class."""
+    closure = function.__closure__
+    if not closure or "__classdict__" not in function.__code__.co_freevars:
+        return closure
+    classes = [class_of_attributes(_cell(cell)[-1]) for cell in closure]
+    return tuple(("attributes", c) if c else cell for c, cell in zip(classes, closure, strict=True))
 
 
 def _cell(cell: types.CellType) -> tuple[Any, ...]:
@@ -271,7 +282,7 @@ def _untouched(obj: Any, value: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 # An identity that is another one in each run; whether imports find a module that was made by hand.
-_NAMED = {_identity(make_variable): 2, _identity(make_module): 1}
+_NAMED = {_identity(make_variable): 2, _identity(make_written_variable): 2, _identity(make_module): 1}
 
 
 def _serial(obj: Any) -> tuple[Any, ...]:

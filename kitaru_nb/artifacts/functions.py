@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import enum
 import functools
 import gc
 import importlib
@@ -20,13 +21,21 @@ import marshal
 import sys
 import threading
 import types
+import typing
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cloudpickle import cloudpickle
 
-from kitaru_nb.artifacts.kinds import by_reference, home_of, is_imported, plain_meta
+from kitaru_nb.artifacts.kinds import (
+    attributes_of,
+    by_reference,
+    class_of_attributes,
+    home_of,
+    is_imported,
+    plain_meta,
+)
 from kitaru_nb.artifacts.notes import say_made
 from kitaru_nb.artifacts.ties import (
     Tie,
@@ -59,6 +68,7 @@ __all__ = [
     "remake_of",
     "set_cell",
     "set_class",
+    "set_class_cell",
     "set_function",
     "set_lru",
     "take_place",
@@ -299,6 +309,9 @@ def reduce_cell(cell: types.CellType) -> tuple[Any, ...]:
         contents = cell.cell_contents
     except ValueError:
         return make_cell, ()
+    cls = class_of_attributes(contents)
+    if cls is not None:
+        return make_cell, (), (cls,), None, None, set_class_cell
     return make_cell, (), (contents,), None, None, set_cell
 
 
@@ -310,6 +323,11 @@ def make_cell() -> types.CellType:
 def set_cell(cell: types.CellType, state: tuple[Any]) -> None:
     """Fill a closure cell."""
     (cell.cell_contents,) = state
+
+
+def set_class_cell(cell: types.CellType, state: tuple[type]) -> None:
+    """Fill a closure cell with the attributes of a class: these very ones, which change with it."""
+    cell.cell_contents = attributes_of(*state)
 
 
 def reduce_lru(wrapper: Any) -> tuple[Any, ...]:
@@ -369,7 +387,8 @@ def reduce_class(cls: type) -> tuple[Any, ...]:
     # Some have to see the bases as they were written: Generic[T], TypedDict. NamedTuple must not.
     bases = vars(cls).get("__orig_bases__", cls.__bases__)
     if type(cls) is type and types.resolve_bases(bases) != cls.__bases__:
-        bases = cls.__bases__
+        written = {typing.get_origin(base): base for base in bases}
+        bases = tuple(written.get(base, base) for base in cls.__bases__)
     return (
         make_class,
         (type(cls), cls.__name__, bases, body, identity, definition),
@@ -514,6 +533,8 @@ def make_enum(  # noqa: PLR0917 - stored format
     known = class_there(qualname, identity, definition)
     if known is not None:
         return known
+    # As the notebook said: a function or class is no member by itself.
+    members = {label: enum.member(value) if callable(value) else value for label, value in members.items()}
     tracked_as = None if current_tie() is Tie.APART else identity
     made = cloudpickle._make_skeleton_enum(bases, name, qualname, members, module, tracked_as, None)
     return _tracked(made, identity)

@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import types
+import typing
 import weakref
 from collections.abc import Container, Iterable, Mapping
 from functools import cached_property
@@ -35,6 +36,7 @@ from kitaru_nb.artifacts.kinds import (
 from kitaru_nb.artifacts.reducers import singleton_class
 from kitaru_nb.artifacts.resource import any_resource, stands_for
 from kitaru_nb.artifacts.tensors import is_storage_class, is_tensor_class, memory_of, parts_of, storage_of
+from kitaru_nb.artifacts.typeforms import TYPE_VARIABLES, written_parts
 from kitaru_nb.artifacts.uncollected import uncollected
 from kitaru_nb.artifacts.views import byte_range, is_array, numpy
 from kitaru_nb.model.referents import EMBEDDED, referents
@@ -483,7 +485,15 @@ def _proxy_target(proxy: Any) -> list[Any]:
         return []
 
 
+def _type_parts(made: Any) -> list[object]:
+    """What is stored of a type variable or alias: not what the code of its parts has given meanwhile."""
+    codes = [*written_parts(made).values()]
+    return [*codes, *getattr(made, "__type_params__", ())] if codes else referents(made)
+
+
 _LOOK: dict[type, Any] = {
+    getattr(typing, "TypeAliasType", typing.TypeVar): _type_parts,
+    **dict.fromkeys(TYPE_VARIABLES.values(), _type_parts),
     types.GeneratorType: _generator_parts,
     types.CoroutineType: _generator_parts,
     types.AsyncGeneratorType: _generator_parts,

@@ -10,6 +10,7 @@ import decimal
 import enum
 import fractions
 import functools
+import gc
 import pathlib
 import re
 import sys
@@ -21,7 +22,9 @@ from typing import Any
 __all__ = [
     "ATOMS",
     "answers",
+    "attributes_of",
     "by_reference",
+    "class_of_attributes",
     "held_by_matplotlib",
     "home_of",
     "is_atom_type",
@@ -175,6 +178,21 @@ def by_reference(obj: Any) -> bool:
 
 def _is_built_in(cls: type) -> bool:
     return cls.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) != _HEAP_TYPE
+
+
+def attributes_of(cls: type) -> dict[str, Any]:
+    """The very dict of a class's attributes, which code in the class that runs late looks names up in."""
+    (found,) = gc.get_referents(vars(cls))
+    return found  # type: ignore[no-any-return] # what a mapping proxy stands for
+
+
+def class_of_attributes(attributes: object) -> type | None:
+    """The class whose `attributes_of` this is, if it is those of one."""
+    if type(attributes) is not dict or not {"__module__", "__doc__"} <= attributes.keys():
+        return None
+    own = attributes.get("__dict__") or attributes.get("__weakref__")
+    found = [own.__objclass__] if type(own) is types.GetSetDescriptorType else gc.get_referrers(attributes)
+    return next((c for c in found if isinstance(c, type) and attributes_of(c) is attributes), None)
 
 
 def plain_meta(cls: type) -> Any:

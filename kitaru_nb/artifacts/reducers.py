@@ -27,6 +27,7 @@ import sys
 import tempfile
 import threading
 import types
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -66,7 +67,7 @@ from kitaru_nb.artifacts.kinds import (
     process_object,
     within_extension,
 )
-from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.observers import with_observers
 from kitaru_nb.artifacts.owners import make_ctypes_array, reduce_part
 from kitaru_nb.artifacts.resource import any_resource, reduce_resource
@@ -82,6 +83,7 @@ from kitaru_nb.artifacts.subclasses import (
 from kitaru_nb.artifacts.typeforms import TYPE_FORMS, is_alias, reduce_alias
 from kitaru_nb.artifacts.varying import settled
 from kitaru_nb.artifacts.views import content, numpy
+from kitaru_nb.errors import UnstorableError
 from kitaru_nb.model.referents import referents
 
 __all__ = [
@@ -138,6 +140,15 @@ def reduce_object(obj: Any, namespace: dict[str, Any]) -> Any:
     Raises:
         Unstorable: nothing can stand for it.
     """
+    try:
+        return _reduce(obj, namespace)
+    except Warning:  # the notebook has made errors of warnings; what we do is no business of its code
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _reduce(obj, namespace)
+
+
+def _reduce(obj: Any, namespace: dict[str, Any]) -> Any:
     if any_resource():
         made = reduce_resource(obj)
         if made is not None:
@@ -335,7 +346,7 @@ def _reduce_stock(obj: Any) -> Any:
     stock = cloudpickle.Pickler.dispatch_table.get(type(obj))
     try:
         value = stock(obj) if stock is not None else reduce_kind(obj) or settled(obj).__reduce_ex__(5)
-    except RecursionError:
+    except (RecursionError, Warning):
         raise
     except Exception as error:  # a foreign __reduce__ may raise anything; the user reads what it said
         raise Unstorable(f"{error}" or type(error).__name__) from error
@@ -430,6 +441,8 @@ def _is_member(cls: type, name: str) -> bool:
 
 def make_exception(cls: Any, args: tuple[Any, ...]) -> BaseException:
     """The exception again, without calling an ``__init__`` that may want other arguments."""
+    if issubclass(cls, BaseExceptionGroup):
+        args = (args[0], [*map(_raisable, args[1])])
     made: BaseException = cls.__new__(cls, *args)
     builtin = next(base for base in cls.__mro__ if base.__module__ == "builtins")
     builtin.__init__(made, *args)
@@ -445,7 +458,17 @@ def set_exception(error: BaseException, state: tuple[Any, ...]) -> None:
     for name, held in members.items():
         setattr(error, name, held)
     put_attributes(error, None, slots)
-    error.__cause__, error.__context__, error.__suppress_context__ = cause, context, suppress
+    error.__cause__, error.__context__ = _raisable(cause), _raisable(context)
+    error.__suppress_context__ = suppress
+
+
+def _raisable(error: Any) -> Any:
+    """`error`; the error that says so where it could not be stored, since Python takes nothing else there."""
+    try:
+        _ = is_marker(error) and bool(error)
+    except UnstorableError as instead:
+        return instead.with_traceback(None)
+    return error
 
 
 def _reduce_memmap(array: Any) -> Any:

@@ -28,7 +28,7 @@ from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import Dependencies, Inputs, opaque_read
 from kitaru_nb.engine.lineage import Lineage
-from kitaru_nb.engine.live import REMOVED, Live, is_live, is_untouched
+from kitaru_nb.engine.live import REMOVED, Live, is_untouched, of_process
 from kitaru_nb.engine.moved_files import MovedFiles
 from kitaru_nb.engine.named import (
     Tree,
@@ -248,8 +248,8 @@ class Decider:
         )
 
     def _holds(self, pending: Pending, what: str, digest: str) -> bool:
-        if is_live(what):
-            return self._live.is_in_place(digest)
+        if of_process(what):
+            return self._live.holds(what, digest)
         kind, _, rest = what.partition(":")
         if kind == "names":
             return self._namespace.holds(tuple(rest.split(",")), Digest(digest), pending.before)

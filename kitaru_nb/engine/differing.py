@@ -16,6 +16,7 @@ from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_immutable_a
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import is_resource
 from kitaru_nb.artifacts.views import shared_blocks
+from kitaru_nb.errors import UnstorableError
 
 __all__ = ["Place", "first_difference"]
 
@@ -95,7 +96,8 @@ class _Pairs:
     ) -> str | None:
         if a is self.spaces[0] or b is self.spaces[1]:
             return None if a is self.spaces[0] and b is self.spaces[1] else "has other globals"
-        if is_marker(b) and not is_marker(a):
+        stands_in = type(b) is UnstorableError and isinstance(a, BaseException)  # in a chain of errors
+        if (is_marker(b) or stands_in) and type(a) is not type(b):
             return None if excused or is_resource(a) else "could not be stored, which nobody was told"
         if not self._same_type(path, type(a), type(b), stack):
             return f"is a {kind_name(a)}, and would be a {kind_name(b)}"

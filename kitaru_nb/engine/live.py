@@ -32,9 +32,11 @@ from kitaru_nb.analysis.modules import is_local_file
 from kitaru_nb.analysis.outline import REGISTRARS
 from kitaru_nb.analysis.registrations import KEEPS, REGISTERS, Registration, registrations_of
 from kitaru_nb.artifacts.functions import abstract_classes
+from kitaru_nb.artifacts.kinds import is_atom_type, package_of
 from kitaru_nb.engine.cell import Cell
 from kitaru_nb.engine.loggers import LOGGERS, described, is_kept_filter
 from kitaru_nb.model.checkpoint import Checkpoint
+from kitaru_nb.model.referents import referents
 
 __all__ = ["REMOVED", "Callbacks", "Live", "has_live", "is_live", "is_untouched", "ran_again", "reason_of"]
 
@@ -45,6 +47,8 @@ Callbacks = Callable[[], dict[str, Any]]
 """Gives lists and dicts of the callbacks that a front end keeps, by what they are called."""
 
 _PREFIX = "live:"
+_ENDED = "ended:"
+_SLOTS = ("sys.e", "sys.d", "sys.u", "sys.s", "threading.", "warnings.", "signal.")  # one callback at a time
 _NUMBERED = re.compile(r"(?:Thread|Process|Task|ForkProcess|SpawnProcess)-\d+")
 # The C function: the other makes an enum of each answer, at ten times the price.
 _getsignal: Callable[[int], object] = signal._signal.getsignal  # type: ignore[attr-defined] # noqa: SLF001
@@ -55,6 +59,15 @@ _DEEP = 4
 _SEEN_ELSEWHERE = frozenset({"IPython", "atexit", "kitaru_nb"})
 """Packages that the notebook registers code with in ways that are looked at themselves."""
 _CODE = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+_CALLED = (type, types.FunctionType, types.MethodType)
+_FEW = 500
+_PROCESS = frozenset(
+    [
+        *("IPython", "asyncio", "comm", "concurrent", "ipykernel", "ipywidgets", "kitaru_nb", "logging"),
+        *("_asyncio", "multiprocessing", "tornado", "traitlets", "zmq"),
+    ]
+)
+"""Packages whose objects lead to all that there is in the process."""
 _LOGGED = frozenset({"log handler", "log filter"})
 
 
@@ -119,7 +132,30 @@ class Live:
             token = secrets.token_hex(8)
             self._in_place[token] = check
             found[_PREFIX + what] = token
-        return found
+        return found | {_ENDED + what: str(self._count(what)) for what in self._taken(before, now, cell)}
+
+    def _taken(self, before: _Seen, now: _Seen, cell: Cell) -> Iterator[str]:
+        """Of what kinds the step took away something that another one had registered."""
+        if now.callbacks is not before.callbacks:
+            for name, registered in before.callbacks.items():
+                gone = _added(now.callbacks.get(name, ()), registered) if not name.startswith(_SLOTS) else ()
+                if any(map(self._reaches, gone)):
+                    yield f"callback:{name}"
+        if before.attached - now.attached and "handler" in cell.source.lower():
+            yield "log handler"
+
+    def _count(self, what: str) -> int:
+        """How much of a kind is registered now."""
+        if what == "log handler":
+            return len([*self._added_handlers(frozenset(), "Handler")])
+        registered = self._registered().get(what.removeprefix("callback:"), ())
+        return [*map(self._reaches, _each(registered))].count(True)
+
+    def holds(self, what: str, digest: str) -> bool:
+        """Whether an effect that is on record is still there, or what was taken away is still gone."""
+        if what.startswith(_ENDED):
+            return self._count(what.removeprefix(_ENDED)) <= int(digest)
+        return self.is_in_place(digest)
 
     def is_in_place(self, token: str) -> bool:
         """Whether an effect that is on record is still there, in this very process."""
@@ -209,8 +245,20 @@ class Live:
             if str(getattr(target, "__module__", "")).startswith("concurrent.futures"):
                 continue  # a pool makes its own threads, when there is work
             arguments = getattr(thread, "_args", None) or ()
-            if any(self._reaches(part) for part in (type(thread), target, *arguments)):
+            own = any(self._reaches(part) for part in (type(thread), target, *arguments))
+            if own or self._was_given(getattr(target, "__self__", thread)):
                 yield f"thread:{_name_of(thread.name, target)}", thread.is_alive
+
+    def _was_given(self, holder: object) -> bool:
+        """Whether an object whose method runs holds code of the notebook, as a server its handler."""
+        level, seen = [holder], set[int]()
+        for _ in range(_DEEP):
+            level = [obj for obj in level if _identity(obj) not in seen and _may_hold_code(obj)]
+            seen.update(map(_identity, level))
+            level = referents(*level[:_FEW])
+            if any(isinstance(obj, _CALLED) and self._reaches(obj) for obj in level):
+                return True
+        return False
 
     def _new_processes(self) -> Iterator[tuple[str, Callable[[], bool]]]:
         module = sys.modules.get("multiprocessing.process")
@@ -365,9 +413,22 @@ class Live:
         return found
 
 
+def _may_hold_code(obj: object) -> bool:
+    """Whether what an object refers to may be code that it was given to call."""
+    kind = type(obj)
+    return not (
+        isinstance(obj, (*_CODE, types.FrameType)) or is_atom_type(kind) or package_of(kind) in _PROCESS
+    )
+
+
 def is_live(what: str) -> bool:
     """Whether a condition is on an effect that lives in one process."""
     return what.startswith(_PREFIX)
+
+
+def of_process(what: str) -> bool:
+    """Whether only a process can tell if a condition holds."""
+    return what.startswith((_PREFIX, _ENDED))
 
 
 def has_live(checkpoint: Checkpoint) -> bool:
@@ -393,11 +454,14 @@ def ran_again(unmet: Iterable[str]) -> tuple[str, ...]:
     listed = list(unmet)
     if len(listed) == 1 and listed[0].startswith(REMOVED):
         return (f"its values were {listed[0].removeprefix(REMOVED)}",)
-    return tuple(map(reason_of, listed)) if all(map(is_live, listed)) else ()
+    return tuple(map(reason_of, listed)) if all(map(of_process, listed)) else ()
 
 
 def reason_of(what: str) -> str:
     """What the effect in the condition `what` is, in words."""
+    if what.startswith(_ENDED):
+        name = what.removeprefix(_ENDED).removeprefix("callback:")
+        return f"it takes away what is registered with `{name}` again"
     kind, _, name = what.removeprefix(_PREFIX).partition(":")
     if kind == "callback":
         return f"it registered code of the notebook with `{name}`, which cannot be stored"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kitaru_nb.engine.listing import told
-from kitaru_nb.engine.live import is_live, reason_of
+from kitaru_nb.engine.live import of_process, reason_of
 from kitaru_nb.engine.observe import ABSENT, FOLDER
 from kitaru_nb.model.checkpoint import Draft
 
@@ -24,7 +24,7 @@ def condition_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
         if what not in new.unmet and (now is None or now == before):
             continue
         kind, _, rest = what.partition(":")
-        if is_live(what):
+        if of_process(what):
             yield "input", rest, f"{reason_of(what)}, so it runs again in each kernel", before, now
         elif kind == "file":
             yield "file", rest, _file(rest, old, new, before, now), before, now

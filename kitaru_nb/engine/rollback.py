@@ -30,7 +30,14 @@ import xxhash
 
 from kitaru_nb.artifacts.census import watchers_of
 from kitaru_nb.artifacts.compiled import is_compiled, made_of
-from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported, plain_meta, process_object
+from kitaru_nb.artifacts.kinds import (
+    by_reference,
+    class_of_attributes,
+    is_atom_type,
+    is_imported,
+    plain_meta,
+    process_object,
+)
 from kitaru_nb.artifacts.tensors import is_tensor, parts_of
 from kitaru_nb.engine import frame_kinds, stated_kinds
 from kitaru_nb.engine.tensor_kinds import bytes_of, copy_of, put_back, same_as_copy
@@ -459,6 +466,10 @@ def _put_list(obj: list[Any], before: list[Any]) -> None:
 
 
 def _put_dict(obj: dict[Any, Any], before: Mapping[Any, Any]) -> None:
+    cls = class_of_attributes(obj)
+    if cls is not None:  # Python keeps what it has found there, until it is told
+        _put_class(cls, {name: value for name, value in before.items() if name not in _OF_TYPE})
+        return
     leaving = [*filter(_takes_itself_out, dict.items(obj))]
     dict.clear(obj)
     dict.update(obj, before)
@@ -552,8 +563,11 @@ def _put_function(function: Any, before: tuple[Any, ...]) -> None:
     function.__code__, function.__defaults__, function.__kwdefaults__ = before
 
 
+_OF_TYPE = ("__dict__", "__weakref__")
+
+
 def _class_state(cls: type) -> dict[str, Any]:
-    return {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    return {name: value for name, value in vars(cls).items() if name not in _OF_TYPE}
 
 
 def _put_class(cls: type, before: Mapping[str, Any]) -> None:

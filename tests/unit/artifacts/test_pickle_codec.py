@@ -614,3 +614,20 @@ def test_what_every_stream_begins_with_is_made_once() -> None:
     assert opening == bytes(first.buffers[0][: first.grows_from])
     assert called.count("reducer_override") == 2  # asked which name comes next, and nothing else
     assert codec.decode(again.meta, again.buffers.__getitem__, namespace=namespace)["y"][0] is namespace
+
+
+class _RefusesError(Exception):
+    def __reduce__(self) -> Any:
+        raise TypeError("no")
+
+
+def test_an_error_whose_cause_cannot_be_stored_comes_back_with_one_that_says_so() -> None:
+    kept, group = KeyError(1), ExceptionGroup("both", [_RefusesError(2), ValueError(3)])
+    kept.__cause__ = _RefusesError(2)
+    done = PickleCodec().encode({"kept": kept, "group": group}, namespace={})
+    back = PickleCodec().decode(done.meta, lambda i: done.buffers[i], namespace={})
+
+    assert set(done.unstorable) == {"kept", "group"}
+    assert type(back["kept"].__cause__) is UnstorableError
+    assert back["kept"].args == (1,)
+    assert [type(each) for each in back["group"].exceptions] == [UnstorableError, ValueError]

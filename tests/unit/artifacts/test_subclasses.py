@@ -6,6 +6,7 @@ import itertools
 import pathlib
 import sys
 import types
+import warnings
 from collections import Counter, OrderedDict, defaultdict, deque
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -283,6 +284,7 @@ def test_an_instance_of_another_class_than_it_says_is_named() -> None:
     assert list(done.unstorable) == ["wrong"]
 
 
+@pytest.mark.filterwarnings("ignore:Pickle, copy:DeprecationWarning")  # from Python 3.12 on
 @pytest.mark.parametrize("within", range(4))
 def test_a_groupby_goes_on_in_the_group_it_was_in(within: int) -> None:
     def begun() -> list[Any]:
@@ -297,6 +299,24 @@ def test_a_groupby_goes_on_in_the_group_it_was_in(within: int) -> None:
 
     assert rest(_round_trip(begun())) == rest(begun())
     assert list(_round_trip(begun())[1]) == list(begun()[1])
+
+
+def test_a_value_is_stored_whatever_the_notebook_makes_of_warnings() -> None:
+    class Loud:
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+        def __reduce__(self) -> Any:
+            warnings.warn("it will not be pickled any more", DeprecationWarning, stacklevel=1)
+            return Loud, (self.n,)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        filters = warnings.filters.copy()
+
+        assert _round_trip(Loud(3)).n == 3
+        assert next(_round_trip(itertools.count(2))) == 2
+        assert warnings.filters == filters
 
 
 @attrs.define

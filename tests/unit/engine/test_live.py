@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import logging
 import signal
 import sys
 import threading
@@ -62,6 +63,25 @@ def test_a_cell_that_started_a_thread_runs_again_in_a_new_kernel_and_says_so(hom
     assert ran_again(plan.pending.unmet) == ("it started thread `work`, which cannot be stored",)
     for kernel in (first, again):
         kernel["stop"].set()
+
+
+def test_a_thread_of_a_library_that_was_given_code_of_the_notebook_counts(home: Path) -> None:
+    source = (
+        "import http.server, threading\n"
+        "class Answer(http.server.BaseHTTPRequestHandler): pass\n"
+        "server = http.server.HTTPServer(('127.0.0.1', 0), Answer)\n"
+        "run = {'target': server.serve_forever, 'kwargs': {'poll_interval': 0.01}, 'daemon': True}\n"
+        "thread = threading.Thread(**run)\n"
+        "thread.start()"
+    )
+    first = Kernel(home)
+    first.cell(source)
+
+    plan = Kernel(home).take_over().plan(source)
+
+    assert ran_again(plan.pending.unmet) == ("it started thread `serve_forever`, which cannot be stored",)
+    first["server"].shutdown()
+    first["server"].server_close()
 
 
 def test_a_cell_whose_thread_still_runs_is_restored_in_the_same_kernel(home: Path) -> None:
@@ -155,6 +175,40 @@ def test_a_callback_that_reaches_the_notebook_is_named(
     assert ran_again(plan.pending.unmet) == (
         f"it registered code of the notebook with `{what}`, which cannot be stored",
     )
+
+
+@pytest.mark.parametrize(
+    ("adds", "takes"),
+    [
+        ("import gc\ndef look(*_): pass\ngc.callbacks.append(look)", "gc.callbacks.remove(look)"),
+        (
+            "import logging\nlog = logging.getLogger('taken')\nclass Own(logging.Handler): pass\n"
+            "own = Own()\nlog.addHandler(own)",
+            "log.removeHandler(own)",
+        ),
+    ],
+    ids=["callback", "log handler"],
+)
+def test_a_cell_that_takes_away_a_callback_runs_again_where_that_is_in_place_again(
+    home: Path, adds: str, takes: str
+) -> None:
+    first = Kernel(home)
+    first.cells(adds, takes)
+
+    again = Kernel(home).take_over()
+    became = again.cells(adds, takes, takes)
+    resumed = Kernel(home).take_over()
+    resumed.session.resume()
+
+    assert became == [RAN, RAN, RESTORED]
+    assert _callbacks() == 0
+    assert resumed.cell(takes) == RESTORED
+
+
+def _callbacks() -> int:
+    """How many of the notebook's are registered."""
+    registered = [*gc.callbacks, *logging.getLogger("taken").handlers]
+    return sum(getattr(each, "__module__", "") == "__main__" for each in registered)
 
 
 def test_what_a_library_starts_and_registers_does_not_count(home: Path) -> None:

@@ -21,6 +21,7 @@ from kitaru_nb.model.artifact import Digest
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
 
 _numbers = itertools.count()
+BUILT_IN = "_symtable"
 
 LIB = """
 import random
@@ -201,7 +202,7 @@ def test_other_finders_keep_their_rank(tmp_path: Path, monkeypatch: pytest.Monke
     for folder, said in (("files", "plain"), ("hook", "transformed")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{name}.py").write_text(f"SAID = {said!r}\n")
-    (tmp_path / "files" / "xxsubtype.py").write_text("SAID = 'shadow'\n")
+    (tmp_path / "files" / f"{BUILT_IN}.py").write_text("SAID = 'shadow'\n")
 
     class Hook(MetaPathFinder):
         def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
@@ -209,18 +210,18 @@ def test_other_finders_keep_their_rank(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(sys, "meta_path", [Hook(), *sys.meta_path])
     monkeypatch.syspath_prepend(str(tmp_path / "files"))
-    monkeypatch.delitem(sys.modules, "xxsubtype", raising=False)
+    monkeypatch.delitem(sys.modules, BUILT_IN, raising=False)
     variables = Variables()
 
     variables.install()
 
     try:
         assert importlib.import_module(name).SAID == "transformed"
-        assert not hasattr(importlib.import_module("xxsubtype"), "SAID")
+        assert not hasattr(importlib.import_module(BUILT_IN), "SAID")
     finally:
         variables.remove()
         monkeypatch.delitem(sys.modules, name, raising=False)
-        monkeypatch.delitem(sys.modules, "xxsubtype", raising=False)
+        monkeypatch.delitem(sys.modules, BUILT_IN, raising=False)
 
 
 def test_a_large_value_is_read_once_for_each_look_and_a_change_in_place_is_seen(
