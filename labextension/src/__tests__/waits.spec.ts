@@ -2,7 +2,8 @@ import { expect, test, vi } from 'vitest';
 import { ApiError, IWait } from '../api';
 import { WaitsModel } from '../waits/model';
 import { Queue } from '../waits/queue';
-import { drawable, errorsAt, fits, given, isYesOrNo, uiOf } from '../waits/schema';
+import { nullTranslator } from '@jupyterlab/translation';
+import { drawable, errorsAt, fits, given, isOpen, isUntouched, isYesOrNo, uiOf } from '../waits/schema';
 import { kindOf } from '../waits/show';
 import { FakeNews, api, storage, wait } from './fakes';
 
@@ -253,6 +254,67 @@ test('long texts are typed into an area', () => {
   expect(uiOf({ type: 'object', properties: { essay: { type: 'string', maxLength: 5000 }, n: { type: 'integer' } } })).toEqual(
     { essay: { 'ui:widget': 'textarea', 'ui:options': { rows: 4 } }, n: {} }
   );
+});
+
+test('a list whose places are different is drawn place by place', () => {
+  const point = { type: 'array', prefixItems: [{ type: 'number' }, { type: 'string' }], minItems: 2, maxItems: 2 };
+
+  expect(drawable(point)).toEqual({
+    type: 'array',
+    items: [{ type: 'number' }, { type: 'string' }],
+    additionalItems: false,
+    minItems: 2,
+    maxItems: 2
+  });
+});
+
+test.each([
+  [{}, true],
+  [{ title: 'Anything' }, true],
+  [{ type: 'array' }, true],
+  [{ type: 'object', additionalProperties: true }, true],
+  [{ type: ['integer', 'string'] }, true],
+  [{ type: 'array', items: { type: 'string' } }, false],
+  [{ type: 'object', additionalProperties: { type: 'number' } }, false],
+  [{ type: 'object', properties: {} }, false],
+  [{ enum: [1, 'a'] }, false],
+  [{ type: 'integer' }, false]
+])('%j says too little for a field: %s', (schema, expected) => {
+  expect(isOpen(schema as any)).toBe(expected);
+});
+
+test('what says too little is typed as JSON wherever it stands, also behind a reference to itself', () => {
+  const tree = {
+    $ref: '#/$defs/Tree',
+    $defs: { Tree: { type: 'object', properties: { data: {}, below: { type: 'array', items: { $ref: '#/$defs/Tree' } } } } }
+  };
+
+  const ui: any = uiOf(tree as any);
+
+  expect(ui.data).toEqual({ 'ui:field': 'JsonField' });
+  expect(ui.below.items.data).toEqual({ 'ui:field': 'JsonField' });
+});
+
+test('alternatives and bounds are said in words', () => {
+  const schema = { type: 'object', properties: { a: { anyOf: [{ type: 'integer' }, { type: 'string' }] }, b: { type: 'integer', minimum: 0, maximum: 9 } } };
+
+  expect(uiOf(schema, nullTranslator.load(''))).toEqual({
+    a: { anyOf: [{ 'ui:title': 'a whole number' }, { 'ui:title': 'a text' }] },
+    b: { 'ui:placeholder': '0 to 9' }
+  });
+});
+
+test.each([
+  [{}, undefined, true],
+  [{}, null, false],
+  [{ type: 'integer' }, undefined, true],
+  [{ type: ['integer', 'null'] }, undefined, true],
+  [{ anyOf: [{ type: 'integer' }, { type: 'null' }] }, undefined, false],
+  [{ enum: ['a'], type: 'string' }, undefined, true],
+  [{ type: 'string' }, undefined, false],
+  [{ type: 'null' }, undefined, false]
+])('of %j %j is no answer: %s', (schema, value, expected) => {
+  expect(isUntouched(schema as any, value)).toBe(expected);
 });
 
 test.each([
