@@ -295,13 +295,20 @@ test('what says too little is typed as JSON wherever it stands, also behind a re
   expect(ui.below.items.data).toEqual({ 'ui:field': 'JsonField' });
 });
 
-test('alternatives and bounds are said in words', () => {
-  const schema = { type: 'object', properties: { a: { anyOf: [{ type: 'integer' }, { type: 'string' }] }, b: { type: 'integer', minimum: 0, maximum: 9 } } };
+test('alternatives are called by what they are', () => {
+  const schema = { anyOf: [{ type: 'integer' }, { type: 'string', title: 'Word' }, { const: 3 }] };
 
-  expect(uiOf(schema, nullTranslator.load(''))).toEqual({
-    a: { anyOf: [{ 'ui:title': 'a whole number' }, { 'ui:title': 'a text' }] },
-    b: { 'ui:placeholder': '0 to 9' }
-  });
+  const drawn: any = drawable(schema, nullTranslator.load(''));
+
+  expect(drawn.anyOf.map((each: any) => each.title)).toEqual(['a whole number', 'Word', '3']);
+});
+
+test.each([
+  [{ minimum: 0, maximum: 9 }, '0 to 9'],
+  [{ minimum: 1 }, 'at least 1'],
+  [{ exclusiveMinimum: 0, maximum: 5 }, 'more than 0, at most 5']
+])('bounds %j are said in the field', (bounds, said) => {
+  expect(uiOf({ type: 'integer', ...bounds }, nullTranslator.load(''))).toEqual({ 'ui:placeholder': said });
 });
 
 test.each([

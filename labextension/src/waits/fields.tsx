@@ -43,7 +43,7 @@ export interface IFieldsProps {
 export function Fields(props: IFieldsProps): JSX.Element {
   const { trans } = props;
   const prefix = `kitaru${React.useId().replace(/:/g, '')}`;
-  const schema = React.useMemo(() => drawable(props.schema), [props.schema]);
+  const schema = React.useMemo(() => drawable(props.schema, trans), [props.schema, trans]);
   const ui = React.useMemo(() => uiOf(schema as JSONValue, trans), [schema, trans]);
   const fields = React.useMemo(() => ({ NumberField, JsonField: jsonWith(trans) }), [trans]);
   const [value, setValue] = React.useState<JSONValue | undefined>(undefined);
@@ -90,7 +90,10 @@ export function Fields(props: IFieldsProps): JSX.Element {
       showErrorList={false}
       showModifiedFromDefault={false}
       compact
-      onChange={(event: IChangeEvent) => setValue(event.formData)}
+      onChange={(event: IChangeEvent) => {
+        setValue(event.formData);
+        setIsMissing(false);
+      }}
       onSubmit={(event: IChangeEvent, { target }: React.FormEvent) => submit(event.formData, target as HTMLElement)}
     >
       <div className="jp-kitaru-buttons">{props.children}</div>

@@ -27,8 +27,8 @@ export function isYesOrNo(schema: Schema | null): boolean {
  * Python's `X | None` is two alternatives in a schema; as a form that would be a choice between
  * two forms, where an empty field says as much.
  */
-export function drawable(schema: Schema): RJSFSchema {
-  return simplified(schema) as RJSFSchema;
+export function drawable(schema: Schema, trans?: Words): RJSFSchema {
+  return simplified(schema, trans) as RJSFSchema;
 }
 
 /**
@@ -79,7 +79,7 @@ export function uiOf(schema: JSONValue | undefined, trans?: Words, root: JSONVal
   const several = Array.isArray(schema.anyOf) ? 'anyOf' : Array.isArray(schema.oneOf) ? 'oneOf' : null;
   if (several !== null) {
     const alternatives = schema[several] as JSONValue[];
-    return { [several]: alternatives.map(each => ({ ...calledBy(each, trans), ...inside(each) })) };
+    return { [several]: alternatives.map(inside) };
   }
   const bounds = trans ? boundsOf(schema, trans) : '';
   if (bounds) {
@@ -109,10 +109,10 @@ function boundsOf(schema: JSONObject, trans: Words): string {
   return [least, most].filter(Boolean).join(', ');
 }
 
-/** What an alternative without a title is called, where it can be told in a word. */
-function calledBy(schema: JSONValue, trans?: Words): UiSchema {
-  const word = trans && isObject(schema) && schema.title === undefined && schema.$ref === undefined ? wordFor(schema, trans) : '';
-  return word ? { 'ui:title': word } : {};
+/** An alternative, called by what it is where it has no title. */
+function titled(schema: JSONValue, trans: Words): JSONValue {
+  const word = isObject(schema) && schema.title === undefined && schema.$ref === undefined ? wordFor(schema, trans) : '';
+  return word ? { ...(schema as JSONObject), title: word } : schema;
 }
 
 function wordFor(schema: JSONObject, trans: Words): string {
@@ -215,9 +215,9 @@ export function fits(schema: JSONValue | undefined, value: JSONValue | undefined
   );
 }
 
-function simplified(schema: JSONValue | undefined): JSONValue | undefined {
+function simplified(schema: JSONValue | undefined, trans?: Words): JSONValue | undefined {
   if (Array.isArray(schema)) {
-    return schema.map(each => simplified(each)!);
+    return schema.map(each => simplified(each, trans)!);
   }
   if (!isObject(schema)) {
     return schema;
@@ -227,24 +227,32 @@ function simplified(schema: JSONValue | undefined): JSONValue | undefined {
     const rest = any.filter(each => !(isObject(each) && each.type === 'null'));
     if (rest.length === 1 && isObject(rest[0])) {
       const { anyOf: _, default: preset, ...others } = schema;
-      return simplified({ ...rest[0], ...others, ...(preset === undefined || preset === null ? {} : { default: preset }) });
+      return simplified({ ...rest[0], ...others, ...(preset === undefined || preset === null ? {} : { default: preset }) }, trans);
     }
   }
   if (Array.isArray(schema.prefixItems)) {
     // The form knows the older words for a list whose places are different.
     const { prefixItems, items = true, ...others } = schema;
     const closed = schema.maxItems !== undefined && Number(schema.maxItems) <= prefixItems.length;
-    return simplified({ ...others, items: prefixItems, additionalItems: isObject(items) && !closed ? items : false });
+    return simplified({ ...others, items: prefixItems, additionalItems: isObject(items) && !closed ? items : false }, trans);
   }
-  const found = Object.entries(schema).map(([key, each]) => [
-    key,
-    KEPT.has(key) ? each : NAMED.has(key) && isObject(each) ? simplifiedEach(each) : simplified(each)!
-  ]);
+  const found = Object.entries(schema).map(([key, each]): [string, JSONValue] => {
+    if (KEPT.has(key)) {
+      return [key, each];
+    }
+    if (NAMED.has(key) && isObject(each)) {
+      return [key, simplifiedEach(each, trans)];
+    }
+    const simple = simplified(each, trans)!;
+    const isChoice = (key === 'anyOf' || key === 'oneOf') && Array.isArray(simple);
+    return [key, isChoice && trans ? simple.map(one => titled(one, trans)) : simple];
+  });
   return found.length ? Object.fromEntries(found) : ANYTHING;
 }
 
-function simplifiedEach(schemas: JSONObject): JSONObject {
-  return Object.fromEntries(Object.entries(schemas).map(([name, each]) => [name, each === true ? ANYTHING : simplified(each)!]));
+function simplifiedEach(schemas: JSONObject, trans?: Words): JSONObject {
+  const found = Object.entries(schemas).map(([name, each]) => [name, each === true ? ANYTHING : simplified(each, trans)!]);
+  return Object.fromEntries(found);
 }
 
 /** The form draws nothing at all where a schema says nothing at all. */

@@ -1070,7 +1070,7 @@ pre.jp-kitaru-Diff {
   font-weight: 600;
 }
 
-.jp-kitaru-Field > .jp-kitaru-Group:not(:empty) {
+.jp-kitaru-Group .jp-kitaru-Group {
   border-left: 2px solid var(--jp-border-color2);
   gap: 8px;
   padding-left: 10px;
