@@ -4,7 +4,7 @@ import { WaitsModel } from '../waits/model';
 import { Queue } from '../waits/queue';
 import { nullTranslator } from '@jupyterlab/translation';
 import { drawable, errorsAt, fits, given, isOpen, isUntouched, isYesOrNo, uiOf } from '../waits/schema';
-import { kindOf } from '../waits/show';
+import { isAligned, kindOf } from '../waits/show';
 import { FakeNews, api, storage, wait } from './fakes';
 
 const settled = () => new Promise(resolve => setTimeout(resolve, 0));
@@ -366,4 +366,14 @@ test.each([
   [[], 'json']
 ])('%j is shown as %s', (value, kind) => {
   expect(kindOf(value as any)).toBe(kind);
+});
+
+test.each([
+  ['    a    b\n0   1    2\n1   3    4', true],
+  ['    a    b\n0   1    2\n1   3    4\n\n[900 rows x 2 columns]', true],
+  ['a line of prose\nand one  more\nand  a third, longer one', false],
+  ['one\ntwo\nsix', false],
+  ['a  b', false]
+])('%j is a table in letters: %s', (text, expected) => {
+  expect(isAligned(text)).toBe(expected);
 });
