@@ -188,6 +188,21 @@ test('what was wrong is said until the field is mended, and the first of them ha
   expect(screen.getAllByRole('alert')).toHaveLength(1);
 });
 
+const PAIR = { type: 'array', prefixItems: [{ type: 'number' }, { type: 'string' }], minItems: 2, maxItems: 2 };
+
+test.each([
+  [{ type: 'object', properties: { at: PAIR, n: { type: 'integer', default: 1 } } }, { n: 1 }],
+  [{ $defs: { M: { type: 'object', properties: { at: PAIR } } }, type: 'object', properties: { m: { $ref: '#/$defs/M' } } }, { m: {} }],
+  [{ anyOf: [PAIR, { type: 'null' }] }, null]
+])('a list of different places that need not be there may be left empty: %j', async (schema, answer) => {
+  const onAnswer = vi.fn(async () => undefined);
+  render(<WaitCard wait={wait({ schema: schema as any })} trans={trans} onAnswer={onAnswer} />);
+
+  fireEvent.click(screen.getByText('Send answer'));
+
+  await waitFor(() => expect(onAnswer).toHaveBeenCalledWith(answer, undefined));
+});
+
 test('what nobody sees is written out where something is approved', () => {
   const show = '--- a\n+++ b\n+if \u202eadmin\u2066:';
   const { container } = render(<WaitCard wait={wait({ question: 'Pay \u202e001$?', show })} trans={trans} onAnswer={vi.fn()} />);

@@ -6,7 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Button, FormComponent } from '@jupyterlab/ui-components';
 import { visible } from '../format';
 import { parsed, typedNumber, written } from '../json';
-import { drawable, errorsAt, fits, given, isOpen, isUntouched, same, uiOf, valueAt } from './schema';
+import { drawable, errorsAt, fits, given, isOpen, isUntouched, same, typedOf, uiOf, valueAt } from './schema';
 
 /** The server judges answers: the form only has to choose among alternatives. */
 const CHOOSER: ValidatorType = {
@@ -63,9 +63,11 @@ export function Fields(props: IFieldsProps): JSX.Element {
     found.sort((one, other) => (one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1));
     found[0]?.focus();
   }, [props.errors, isMissing]);
-  const submit = (typed: JSONValue | undefined, form: HTMLElement) => {
+  const submit = (filled: JSONValue | undefined, form: HTMLElement) => {
+    const root = props.schema as JSONValue;
+    const typed = typedOf(schema as JSONValue, filled, fits(root, null, root));
     const broken = form.querySelector<HTMLElement>(`.${BROKEN}`);
-    setSent(typed);
+    setSent(filled);
     setIsMissing(!broken && isUntouched(props.schema, typed));
     if (broken) {
       broken.focus(); // what is wrong with it stands below it

@@ -160,6 +160,24 @@ export function valueAt(value: JSONValue | undefined, pointer: string): JSONValu
   return at;
 }
 
+/**
+ * What was typed, without the lists that need not be there and in which nobody has typed anything.
+ *
+ * A list whose places are different has its fields from the beginning, so it looks as if it were there.
+ */
+export function typedOf(schema: JSONValue | undefined, value: JSONValue | undefined, mayMiss: boolean, root = schema): JSONValue | undefined {
+  const drawn = isObject(schema) && typeof schema.$ref === 'string' ? referred(schema.$ref, root!) : schema;
+  if (mayMiss && isObject(drawn) && Array.isArray(drawn.items) && Array.isArray(value) && value.every(each => each == null)) {
+    return undefined;
+  }
+  if (!isObject(drawn) || !isObject(drawn.properties) || !isObject(value)) {
+    return value;
+  }
+  const [properties, required] = [drawn.properties, Array.isArray(drawn.required) ? drawn.required : []];
+  const found = Object.entries(value).map(([name, each]) => [name, typedOf(properties[name], each, !required.includes(name), root)] as const);
+  return Object.fromEntries(found.filter(([, each]) => each !== undefined)) as JSONObject;
+}
+
 /** Whether a form that nobody has touched is no answer: what it would send is not typed by anybody. */
 export function isUntouched(schema: Schema, value: JSONValue | undefined): boolean {
   return value === undefined && (isOpen(schema as JSONValue) || !fits(schema as JSONValue, given(schema, undefined), schema as JSONValue));
