@@ -11,9 +11,10 @@ import itertools
 import math
 import warnings
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.artifacts.plain_stream import MOST_BYTES, NotPlainError, Opaque, plain_names
 from kitaru_nb.artifacts.values import checked_buffers, extents_reader
 from kitaru_nb.artifacts.zarr_tree import ArrayNode, GroupNode, Node, Tree
@@ -33,6 +34,7 @@ _LARGEST = 1 << 53  # of the whole numbers that JavaScript can hold
 _IMAGE = 4 << 20  # bytes of a picture that are sent
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 _TABLE = "dataframe"
+_MARKER = f"{Marker.__module__}.{Marker.__qualname__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,13 @@ def preview_of(engine: Engine, found: Found, *, title: str) -> Preview:
     tree, notes = _tree(engine, found, title)
     if tree is not None:
         return _of_node(tree, notes)
-    return _of_value(plain_value(engine, found))
+    value = plain_value(engine, found)
+    preview = _of_value(value)
+    if not found.lost:
+        return preview
+    left_out = [*preview.fields.get("left_out", ()), f"not stored: {found.lost}"]
+    marker = {"marker": True} if isinstance(value, Opaque) and value.name == _MARKER else {}
+    return replace(preview, fields={**preview.fields, **marker, "left_out": left_out})
 
 
 def _tree(engine: Engine, found: Found, title: str) -> tuple[Tree | None, list[str]]:

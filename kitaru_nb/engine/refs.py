@@ -79,6 +79,7 @@ class Found:
         recipe: Whether it is kept as a recipe, and markers are in the artifact.
         step: What the checkpoint is called.
         unstorable: For the result of a call: why it, or a part of it, could not be stored by itself.
+        lost: Why it, or a part of it, could not be stored, whoever made it.
     """
 
     artifact: Artifact
@@ -88,6 +89,7 @@ class Found:
     recipe: bool = False
     step: str | None = None
     unstorable: str = ""
+    lost: str = ""
 
     def pick(self, values: Mapping[str, object]) -> object:
         """Of the artifact's `values` the one asked for; by digest the only one, or all of them."""
@@ -307,8 +309,10 @@ def find_artifact(journal: Journal, text: str, *, execution: str = LATEST) -> Fo
 
 def _found(journal: Journal, step: Checkpoint, group: Group, name: str) -> Found:
     artifact = _artifact(journal, group.artifact)
-    unstorable = group.unstorable.get(name, "") if step.draft.kind is StepKind.CALL else ""
-    return Found(artifact, group.names, name, step.seq, group.recipe is not None, step.draft.name, unstorable)
+    lost = group.unstorable.get(name, "")
+    unstorable = lost if step.draft.kind is StepKind.CALL else ""
+    recipe = group.recipe is not None
+    return Found(artifact, group.names, name, step.seq, recipe, step.draft.name, unstorable, lost)
 
 
 def value_refs(execution: ExecutionId, checkpoint_name: str, group: Group) -> list[str]:

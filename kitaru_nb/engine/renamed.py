@@ -15,7 +15,7 @@ from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.execution import Identity, default_output
 from kitaru_nb.model.file_mark import FileMark, mark_of
 
-__all__ = ["as_recorded", "file_of", "follow"]
+__all__ = ["as_recorded", "file_of", "follow", "recorded_name"]
 
 _SUFFIX = ".ipynb"  # what an editor calls `NAME.ipynb~` or `NAME.ipynb.bak` is not the notebook
 
@@ -28,7 +28,7 @@ def file_of(identity: Identity) -> FileMark | None:
 def as_recorded(journal: Journal, identity: Identity) -> Identity:
     """What is about to be run, as the record calls it so far: for whoever only reads. See `follow`."""
     name = identity.notebook
-    known = name if name is None else _recorded_name(journal, name)
+    known = name if name is None else recorded_name(journal, name)
     if name is None or known is None or known == name:
         return identity
     return _renaming(name, known)(identity)
@@ -50,7 +50,7 @@ def follow(journal: Journal, identity: Identity) -> Identity:
     mark = mark_of(name)
     if mark is not None:
         _leave(journal, name, mark)
-    known = _recorded_name(journal, name)
+    known = recorded_name(journal, name)
     if known == name:
         return identity
     if mark is None:
@@ -59,8 +59,11 @@ def follow(journal: Journal, identity: Identity) -> Identity:
     return identity
 
 
-def _recorded_name(journal: Journal, notebook: str) -> str:
-    """What a notebook is called on record: as it is called now, or as it was before it was renamed."""
+def recorded_name(journal: Journal, notebook: str) -> str:
+    """What a notebook is called on record: as it is called now, or as it was before it was renamed.
+
+    The record learns of a new name when the notebook is next run; whoever reads it before asks here.
+    """
     if journal.executions(notebook=notebook, limit=1):
         return notebook
     mark = mark_of(notebook)
@@ -90,7 +93,7 @@ def _leave(journal: Journal, name: str, mark: FileMark) -> None:
         if other is None or journal.name_of_file(other) != name:
             continue
         if journal.number_of_file(path) == mark.number:  # the two have swapped names
-            aside = f"{path}.{mark.number}"  # found there by the file, see `_recorded_name`
+            aside = f"{path}.{mark.number}"  # found there by the file, see `recorded_name`
             journal.rename(path, aside, _renaming(path, aside))
         journal.rename(name, path, _renaming(name, path))
 

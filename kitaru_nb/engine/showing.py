@@ -13,7 +13,7 @@ from kitaru_nb.artifacts.digest import digest_values, opaque_in
 from kitaru_nb.artifacts.kinds import kind_name
 from kitaru_nb.errors import UsageError
 
-__all__ = ["PNG", "as_words", "digest_shown", "displayed", "is_picture"]
+__all__ = ["PNG", "as_words", "digest_shown", "displayed", "is_whole"]
 
 PNG = "image/png"
 """Under this name the JSON of a picture has its PNG in base64, and its text under ``text/plain``."""
@@ -22,6 +22,7 @@ _LONGEST = 50_000  # characters of it that are kept with the question
 _LARGEST = 100_000  # bytes of a picture as PNG that are kept with it
 _SIDES = (1000, 700, 400, 200, 100)  # pixels of the longer side, tried in turn until it is small enough
 _DPI = 72
+_ROWS, _COLUMNS = 200, 100  # of a table
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -43,7 +44,7 @@ def displayed(value: object) -> Any:
             if len(text) <= _LONGEST:
                 return value if type(value) is str else json.loads(text)
     else:
-        text = str(value)
+        text = _text(value)
     if len(text) <= _LONGEST:
         return text
     return f"{text[:_LONGEST]}\n… ({len(text):,} characters in all)"
@@ -71,14 +72,29 @@ def as_words(shown: Any) -> str:
     """What `displayed` gave, where only text can be displayed."""
     if isinstance(shown, str):
         return shown
-    if is_picture(shown):
+    if _is_picture(shown):
         return f"a picture: {shown.get('text/plain', '')}"
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
-def is_picture(shown: Any) -> bool:
-    """Whether what `displayed` gave is a picture."""
+def is_whole(shown: Any, value: object) -> bool:
+    """Whether `shown`, which `displayed` gave, shows `value` as well as anything could."""
+    # What is no plain data may compare to anything: a table compares cell by cell, and has no truth.
+    return _is_picture(shown) or (_is_plain(value) and shown == value)
+
+
+def _is_picture(shown: Any) -> bool:
     return isinstance(shown, Mapping) and isinstance(shown.get(PNG), str)
+
+
+def _text(value: object) -> str:
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(value, (pandas.DataFrame, pandas.Series)):
+        return str(value)
+    # It is read in a form that scrolls, not in a terminal, where lines are broken and most is left out.
+    rows = ("display.max_rows", _ROWS, "display.min_rows", _ROWS)
+    with pandas.option_context(*rows, "display.max_columns", _COLUMNS, "display.expand_frame_repr", False):
+        return str(value)
 
 
 def _picture(value: object) -> bytes | None:

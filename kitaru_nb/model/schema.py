@@ -62,10 +62,31 @@ def misfits(answer: Any, schema: Mapping[str, Any]) -> dict[str, str]:
                 missing = (name for name in error.validator_value if name not in error.instance)
                 found |= {f"{path}/{_in_pointer(name)}": "is required" for name in missing}
             else:
-                found.setdefault(path, error.message)
+                found.setdefault(path, _of_field(error))
     except Unresolvable as unknown:
         found[""] = f"its schema refers to `{unknown.ref}`, which is nowhere in it"
     return found
+
+
+def _of_field(error: Any) -> str:
+    """What is wrong, for whoever filled in that field: nothing there comes as null."""
+    if error.instance is None and error.validator in ("type", "enum"):
+        return "is required"
+    limit = error.validator_value
+    match error.validator:
+        case "minLength":
+            return f"needs at least {limit} {'character' if limit == 1 else 'characters'}"
+        case "maxLength":
+            return f"may have at most {limit} {'character' if limit == 1 else 'characters'}"
+        case "minItems":
+            return f"needs at least {limit} of them"
+        case "maxItems":
+            return f"may have at most {limit} of them"
+        case "pattern":
+            return f"does not have the form {limit}"
+        case "format":
+            return f"is not a valid {limit}"
+    return str(error.message)
 
 
 def _faults(answer: Any, schema: Mapping[str, Any]) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kitaru_nb.engine.addresses import how_to_answer
 from kitaru_nb.engine.context import current_scope
-from kitaru_nb.engine.showing import is_picture
+from kitaru_nb.engine.showing import is_whole
 from kitaru_nb.engine.stops import awaited_by
 from kitaru_nb.errors import Suspended, typed_in_a_cell
 from kitaru_nb.model.wait import OnWait, Wait, WaitKind
@@ -48,7 +48,7 @@ class NotebookFront:
         if self._hooks.quiet:
             return
         shell = self._hooks.shell
-        if show is not None and not (self._hooks.in_lab and (wait.show == show or is_picture(wait.show))):
+        if show is not None and not (self._hooks.in_lab and is_whole(wait.show, show)):
             data, metadata = shell.display_formatter.format(show)
             shell.display_pub.publish({"text/plain": show} if type(show) is str else data, metadata)
         then = f"  this cell holds on for {display.duration(held)}" if held else "  then run this cell again"

@@ -7,6 +7,8 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado.web import authenticated
 
+from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.renamed import recorded_name
 from kitaru_nb.errors import UsageError
 from kitaru_nb.server.handler import KitaruHandler, below, checked
 
@@ -38,9 +40,12 @@ class Cells(KitaruHandler):
 
         nothing: dict[str, Any] = {"execution": None, "cells": {}, "dead": None}
 
+        def look(engine: Engine) -> dict[str, Any]:
+            return cell_states(engine, recorded_name(engine.journal, known_as), cells)
+
         def work() -> dict[str, Any]:
             place = places.of_notebook(notebook)
-            return place.found(lambda engine: cell_states(engine, known_as, cells), nothing, inert=False)
+            return place.found(look, nothing, inert=False)
 
         self.reply(await self.service.in_thread(work))
 

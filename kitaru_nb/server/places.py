@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.pages import ExecutionList, Page, Wanted
 from kitaru_nb.engine.progress import Progress, ProgressList
 from kitaru_nb.engine.refs import LATEST
+from kitaru_nb.engine.renamed import recorded_name
 from kitaru_nb.engine.suspensions import is_own_stop
 from kitaru_nb.engine.wait_list import WaitList
 from kitaru_nb.errors import CorruptError, KitaruError, NotFoundError, StoreError, UsageError
@@ -89,9 +91,12 @@ class Place:
 
     def page(self, wanted: Wanted, *, limit: int) -> Page:
         """The first executions that are wanted, see `engine.pages`."""
-        return self.found(
-            lambda engine: self._executions.page(_sql(engine), wanted, limit=limit), Page((), more=False)
-        )
+
+        def look(engine: Engine) -> Page:
+            name = None if wanted.notebook is None else recorded_name(engine.journal, wanted.notebook)
+            return self._executions.page(_sql(engine), replace(wanted, notebook=name), limit=limit)
+
+        return self.found(look, Page((), more=False))
 
     def progress(self, executions: Iterable[Execution]) -> dict[ExecutionId, Progress]:
         """How far those are that run or wait, see `engine.progress`."""

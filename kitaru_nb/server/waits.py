@@ -11,6 +11,7 @@ from tornado.web import authenticated
 from kitaru_nb.engine.answer import give_answer
 from kitaru_nb.engine.describe import wait_json
 from kitaru_nb.engine.engine import Engine
+from kitaru_nb.engine.renamed import recorded_name
 from kitaru_nb.errors import UsageError
 from kitaru_nb.model.execution import ExecutionId
 from kitaru_nb.model.schema import misfits
@@ -60,7 +61,8 @@ class Waits(KitaruHandler):
 
 def _of_notebook(place: Place, notebook: str) -> set[ExecutionId]:
     def look(engine: Engine) -> set[ExecutionId]:
-        return {each.id for each in engine.journal.executions(notebook=notebook)}
+        name = recorded_name(engine.journal, notebook)
+        return {each.id for each in engine.journal.executions(notebook=name)}
 
     return place.found(look, set())
 

@@ -163,6 +163,8 @@ export interface IDescription {
   readonly index?: string | null;
   readonly columns?: readonly { readonly path: string; readonly name: string; readonly dtype: string }[];
   readonly members?: Readonly<Record<string, IMember>>;
+  /** Nothing of it could be stored: `left_out` says why. */
+  readonly marker?: boolean;
   /** What of it is not shown, and why. */
   readonly left_out?: readonly string[];
   readonly preview?: JSONValue;

@@ -12,6 +12,7 @@ import { VirtualList } from './executions/virtual';
 import { kitaruIcon } from './icons';
 import { Problem } from './problem';
 import { wordOf } from './status';
+import { useTicking } from './ticking';
 import type { IKitaru } from './tokens';
 import { WaitCard } from './waits/card';
 
@@ -158,6 +159,7 @@ function Card({ kitaru, actions, wait }: IInboxProps & { wait: IWait }): JSX.Ele
 }
 
 function All({ model, trans }: { model: ExecutionsModel; trans: TranslationBundle }): JSX.Element {
+  useTicking();
   const { filter, list } = model;
   const open = React.useCallback((id: string) => void model.select(id), [model]);
   return (
@@ -215,7 +217,7 @@ function All({ model, trans }: { model: ExecutionsModel; trans: TranslationBundl
               execution={list[index]}
               isNamed={filter.scope === 'all'}
               focused={focused}
-              minute={Math.floor(Date.now() / 60_000)}
+              moment={Math.floor(Date.now() / 10_000)}
               trans={trans}
               onOpen={open}
             />

@@ -48,7 +48,7 @@ function hintOf(error: ApiError, trans: TranslationBundle): string {
     return trans.__('What is on record is safe. See that the server runs and can be reached, then try again.');
   }
   if (error.status === 401 || error.status === 403) {
-    return error.hint || trans.__('Reload the page and log in again.');
+    return error.hint || trans.__('Reload the page and log in again. Where it stays so, you may only look here.');
   }
   return error.hint || trans.__('Try again; where it stays so, the log of the Jupyter server says why.');
 }

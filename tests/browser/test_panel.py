@@ -221,6 +221,31 @@ def test_a_replay_with_another_value_runs_and_is_compared(lab: Site, context: Br
     expect(compared).to_contain_text("input scale")
     before, after = re.findall(r"^[-+] (-?\d+\.\d+)$", compared.inner_text(), re.MULTILINE)
     assert float(after) == pytest.approx(float(before) / 2 * 5)
+    found = lab.api("executions?notebook=replayed.ipynb")["executions"]
+    assert len([each for each in found if each["parent"]]) == 1  # to compare begins no other one
+
+
+def test_a_notebook_that_is_renamed_while_it_runs_shows_what_is_on_record(
+    lab: Site, context: BrowserContext
+) -> None:
+    gate = lab.root / "named.gate"
+    until = f"while not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.1)"
+    slow = f"%%checkpoint slow\nimport pathlib, time\n{until}"
+    notebook = lab.open(context, lab.write("named.ipynb", LOAD, "%%checkpoint one\none = 1", slow))
+    notebook.run_all()
+    panel = panel_of(notebook)
+    expect(panel.locator('.jp-kitaru-Row[aria-label*="named.ipynb"]')).to_be_visible()
+
+    notebook.page.evaluate(
+        "() => window.jupyterapp.serviceManager.contents.rename('named.ipynb', 'called.ipynb')"
+    )
+
+    line = notebook.cell(1).locator(".jp-kitaru-Badge-line")
+    with notebook.page.expect_response("**/cells*"):
+        notebook.set_source(1, "%%checkpoint one\none = 2")  # asks how the cells stand, under the new name
+    expect(line).to_have_attribute("data-status", "stale")
+    expect(panel.locator('.jp-kitaru-Row[aria-label*="named.ipynb"]')).to_be_visible()
+    gate.touch()
 
 
 def test_a_request_of_ours_that_fails_is_told_in_the_panel_and_covers_nothing(

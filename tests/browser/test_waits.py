@@ -99,6 +99,32 @@ def test_what_is_no_answer_is_said_at_its_field(lab: Site, context: BrowserConte
     expect(notebook.output(2)).to_contain_text("got 25 high None")
 
 
+def test_what_no_single_field_holds_is_asked_place_by_place_or_as_json(
+    lab: Site, context: BrowserContext
+) -> None:
+    asks = ("at = kt.wait('Where?', tuple[float, float]); print('at', at)",)
+    more = ("any = kt.wait('What?', {}); print('got', any)",)
+    notebook = waiting(lab, context, "shapes", *asks, *more)
+    card = notebook.card(2)
+
+    card.get_by_label("Number 1").fill("1.5")
+    card.get_by_role("button", name="Send answer").click()
+    expect(card.get_by_role("alert")).to_have_text("is required")
+    card.get_by_label("Number 2").fill("-2")
+    card.get_by_role("button", name="Send answer").click()
+
+    expect(notebook.output(2)).to_contain_text("at (1.5, -2.0)")
+    card = notebook.card(3)
+    card.get_by_role("button", name="Send answer").click()
+    expect(card.get_by_role("alert")).to_have_text("is required")
+    card.get_by_label("Answer").fill('{"a": [1, null')
+    card.get_by_role("button", name="Send answer").click()
+    expect(card).to_contain_text("This is no JSON yet")
+    card.get_by_label("Answer").fill('{"a": [1, null]}')
+    card.get_by_role("button", name="Send answer").click()
+    expect(notebook.output(3)).to_contain_text("got {'a': [1, None]}")
+
+
 def test_the_wait_is_still_there_after_a_reload(site: Site, context: BrowserContext) -> None:
     notebook = waiting(site, context, "reload")
     notebook.save()

@@ -118,6 +118,20 @@ def test_what_the_form_cannot_show_is_shown_above_it(lab: LabKernel) -> None:
     assert waiting(ran)
 
 
+@pytest.mark.parametrize(
+    "show",
+    ["numpy.arange(6).reshape(2, 3)", "pandas.DataFrame({'n': [1, 2]})", "pandas.Series([1.5, None])"],
+)
+def test_what_has_no_truth_is_shown_and_asked_about(lab: LabKernel, show: str) -> None:
+    lab.run("import kitaru_nb as kt, numpy, pandas", cell="a")
+
+    ran = lab.run(f"kt.wait('Publish?', show={show}, name='publish')", cell="b")
+
+    assert "text/plain" in ran.outputs[0]["data"]
+    assert waiting(ran)
+    assert (ran.status, ran.ename) == ("error", "Suspended")
+
+
 def test_a_picture_is_shown_once_by_the_form(lab: LabKernel) -> None:
     lab.run("import kitaru_nb as kt, PIL.Image", cell="a")
 

@@ -129,6 +129,80 @@ test('a list is put together entry by entry, and names of one’s own are typed'
   await waitFor(() => expect(onAnswer).toHaveBeenCalledWith({ tags: ['kept'], sizes: { small: 3 } }, undefined));
 });
 
+test('a list that is the answer has a name for each of its fields', () => {
+  render(<WaitCard wait={wait({ schema: { type: 'array', items: { type: 'integer' } } })} trans={trans} onAnswer={vi.fn()} />);
+
+  fireEvent.click(screen.getByText('Add one'));
+
+  expect(screen.getByLabelText('Number 1')).toHaveProperty('type', 'number');
+});
+
+test('a list whose places are different has a field for each', async () => {
+  const onAnswer = vi.fn(async () => undefined);
+  const schema = { type: 'array', prefixItems: [{ type: 'number' }, { type: 'string' }], minItems: 2, maxItems: 2 };
+  render(<WaitCard wait={wait({ schema })} trans={trans} onAnswer={onAnswer} />);
+
+  fireEvent.change(screen.getByLabelText('Number 1'), { target: { value: '1.5' } });
+  fireEvent.change(screen.getByLabelText('Number 2'), { target: { value: 'x' } });
+  fireEvent.click(screen.getByText('Send answer'));
+
+  await waitFor(() => expect(onAnswer).toHaveBeenCalledWith([1.5, 'x'], undefined));
+});
+
+test.each([
+  [{}, '{"a": [1, 9007199254740993]}', { a: [1, 9007199254740993n] }],
+  [{ title: 'Any' }, 'null', null],
+  [{ type: ['integer', 'string'] }, '"x"', 'x']
+])('what %j takes is typed as JSON, and nothing is sent that is none', async (schema, typed, answer) => {
+  const onAnswer = vi.fn(async () => undefined);
+  render(<WaitCard wait={wait({ schema: schema as any })} trans={trans} onAnswer={onAnswer} />);
+  const field = screen.getByLabelText(/Answer|Any/);
+
+  fireEvent.click(screen.getByText('Send answer'));
+  expect((await screen.findByRole('alert')).textContent).toBe('is required');
+  fireEvent.change(field, { target: { value: '{oops' } });
+  fireEvent.click(screen.getByText('Send answer'));
+  await waitFor(() => expect(document.activeElement).toBe(field));
+  expect(field.getAttribute('aria-invalid')).toBe('true');
+  expect(onAnswer).not.toHaveBeenCalled();
+  fireEvent.change(field, { target: { value: typed } });
+  fireEvent.click(screen.getByText('Send answer'));
+
+  await waitFor(() => expect(onAnswer).toHaveBeenCalledWith(answer, undefined));
+});
+
+test('what was wrong is said until the field is mended, and the first of them has the keyboard', async () => {
+  const schema = {
+    type: 'object',
+    required: ['a', 'b'],
+    properties: { a: { type: 'string', title: 'A' }, b: { type: 'string', title: 'B' } }
+  };
+  const refused = new ApiError('no', 422, 'invalid-answer', '', { '/b': 'is required', '/a': 'is required' });
+  render(<WaitCard wait={wait({ schema })} trans={trans} onAnswer={vi.fn(() => Promise.reject(refused))} />);
+
+  fireEvent.click(screen.getByText('Send answer'));
+  await waitFor(() => expect(screen.getAllByRole('alert')).toHaveLength(2));
+  await waitFor(() => expect(document.activeElement).toBe(screen.getByLabelText('A')));
+  fireEvent.change(screen.getByLabelText('A'), { target: { value: 'x' } });
+
+  expect(screen.getAllByRole('alert')).toHaveLength(1);
+});
+
+const PAIR = { type: 'array', prefixItems: [{ type: 'number' }, { type: 'string' }], minItems: 2, maxItems: 2 };
+
+test.each([
+  [{ type: 'object', properties: { at: PAIR, n: { type: 'integer', default: 1 } } }, { n: 1 }],
+  [{ $defs: { M: { type: 'object', properties: { at: PAIR } } }, type: 'object', properties: { m: { $ref: '#/$defs/M' } } }, { m: {} }],
+  [{ anyOf: [PAIR, { type: 'null' }] }, null]
+])('a list of different places that need not be there may be left empty: %j', async (schema, answer) => {
+  const onAnswer = vi.fn(async () => undefined);
+  render(<WaitCard wait={wait({ schema: schema as any })} trans={trans} onAnswer={onAnswer} />);
+
+  fireEvent.click(screen.getByText('Send answer'));
+
+  await waitFor(() => expect(onAnswer).toHaveBeenCalledWith(answer, undefined));
+});
+
 test('what nobody sees is written out where something is approved', () => {
   const show = '--- a\n+++ b\n+if \u202eadmin\u2066:';
   const { container } = render(<WaitCard wait={wait({ question: 'Pay \u202e001$?', show })} trans={trans} onAnswer={vi.fn()} />);
@@ -325,7 +399,9 @@ test('a replay is asked for with what was changed, and then compared', async () 
   expect(server.replay).not.toHaveBeenCalled();
   fireEvent.click(screen.getByRole('button', { name: 'Replay' }));
   fireEvent.click(await screen.findByText('Compare with the original'));
+  fireEvent.click(screen.getByText('Show it'));
 
+  expect(server.replay).toHaveBeenCalledTimes(1); // to look at it begins no other one
   expect(server.replay).toHaveBeenCalledWith('ex_1', { from: 'train', inputs: { lr: { expr: '0.5' } } });
   expect(actions.compare).toHaveBeenCalledWith('ex_1', 'ex_2');
 });
@@ -374,7 +450,7 @@ test('an answer that does not reach the server says what to do', async () => {
 
 test('a row is called by its notebook, and among those of one notebook by when it began', () => {
   const row = (isNamed: boolean) => (
-    <ExecutionRow execution={execution(1)} focused isNamed={isNamed} minute={0} trans={trans} onOpen={() => undefined} />
+    <ExecutionRow execution={execution(1)} focused isNamed={isNamed} moment={0} trans={trans} onOpen={() => undefined} />
   );
   const { container, rerender } = render(row(true));
   const title = () => container.querySelector('.jp-kitaru-Row-title')!.textContent;
@@ -388,7 +464,7 @@ test('a row is called by its notebook, and among those of one notebook by when i
 
 const row = (more: object) =>
   render(
-    <ExecutionRow execution={execution(1, { ...more })} focused isNamed minute={0} trans={trans} onOpen={() => undefined} />
+    <ExecutionRow execution={execution(1, { ...more })} focused isNamed moment={0} trans={trans} onOpen={() => undefined} />
   );
 
 test('an execution that runs shows how far it is, in words and as a bar beside its button', () => {

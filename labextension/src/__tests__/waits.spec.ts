@@ -2,8 +2,9 @@ import { expect, test, vi } from 'vitest';
 import { ApiError, IWait } from '../api';
 import { WaitsModel } from '../waits/model';
 import { Queue } from '../waits/queue';
-import { drawable, errorsAt, fits, given, isYesOrNo, uiOf } from '../waits/schema';
-import { kindOf } from '../waits/show';
+import { nullTranslator } from '@jupyterlab/translation';
+import { drawable, errorsAt, fits, given, isOpen, isUntouched, isYesOrNo, uiOf } from '../waits/schema';
+import { isAligned, kindOf } from '../waits/show';
 import { FakeNews, api, storage, wait } from './fakes';
 
 const settled = () => new Promise(resolve => setTimeout(resolve, 0));
@@ -255,6 +256,74 @@ test('long texts are typed into an area', () => {
   );
 });
 
+test('a list whose places are different is drawn place by place', () => {
+  const point = { type: 'array', prefixItems: [{ type: 'number' }, { type: 'string' }], minItems: 2, maxItems: 2 };
+
+  expect(drawable(point)).toEqual({
+    type: 'array',
+    items: [{ type: 'number' }, { type: 'string' }],
+    additionalItems: false,
+    minItems: 2,
+    maxItems: 2
+  });
+});
+
+test.each([
+  [{}, true],
+  [{ title: 'Anything' }, true],
+  [{ type: 'array' }, true],
+  [{ type: 'object', additionalProperties: true }, true],
+  [{ type: ['integer', 'string'] }, true],
+  [{ type: 'array', items: { type: 'string' } }, false],
+  [{ type: 'object', additionalProperties: { type: 'number' } }, false],
+  [{ type: 'object', properties: {} }, false],
+  [{ enum: [1, 'a'] }, false],
+  [{ type: 'integer' }, false]
+])('%j says too little for a field: %s', (schema, expected) => {
+  expect(isOpen(schema as any)).toBe(expected);
+});
+
+test('what says too little is typed as JSON wherever it stands, also behind a reference to itself', () => {
+  const tree = {
+    $ref: '#/$defs/Tree',
+    $defs: { Tree: { type: 'object', properties: { data: {}, below: { type: 'array', items: { $ref: '#/$defs/Tree' } } } } }
+  };
+
+  const ui: any = uiOf(tree as any);
+
+  expect(ui.data).toEqual({ 'ui:field': 'JsonField' });
+  expect(ui.below.items.data).toEqual({ 'ui:field': 'JsonField' });
+});
+
+test('alternatives are called by what they are', () => {
+  const schema = { anyOf: [{ type: 'integer' }, { type: 'string', title: 'Word' }, { const: 3 }] };
+
+  const drawn: any = drawable(schema, nullTranslator.load(''));
+
+  expect(drawn.anyOf.map((each: any) => each.title)).toEqual(['a whole number', 'Word', '3']);
+});
+
+test.each([
+  [{ minimum: 0, maximum: 9 }, '0 to 9'],
+  [{ minimum: 1 }, 'at least 1'],
+  [{ exclusiveMinimum: 0, maximum: 5 }, 'more than 0, at most 5']
+])('bounds %j are said in the field', (bounds, said) => {
+  expect(uiOf({ type: 'integer', ...bounds }, nullTranslator.load(''))).toEqual({ 'ui:placeholder': said });
+});
+
+test.each([
+  [{}, undefined, true],
+  [{}, null, false],
+  [{ type: 'integer' }, undefined, true],
+  [{ type: ['integer', 'null'] }, undefined, true],
+  [{ anyOf: [{ type: 'integer' }, { type: 'null' }] }, undefined, false],
+  [{ enum: ['a'], type: 'string' }, undefined, true],
+  [{ type: 'string' }, undefined, false],
+  [{ type: 'null' }, undefined, false]
+])('of %j %j is no answer: %s', (schema, value, expected) => {
+  expect(isUntouched(schema as any, value)).toBe(expected);
+});
+
 test.each([
   [{ type: 'string' }, ''],
   [{ type: 'object' }, {}],
@@ -297,4 +366,14 @@ test.each([
   [[], 'json']
 ])('%j is shown as %s', (value, kind) => {
   expect(kindOf(value as any)).toBe(kind);
+});
+
+test.each([
+  ['    a    b\n0   1    2\n1   3    4', true],
+  ['    a    b\n0   1    2\n1   3    4\n\n[900 rows x 2 columns]', true],
+  ['a line of prose\nand one  more\nand  a third, longer one', false],
+  ['one\ntwo\nsix', false],
+  ['a  b', false]
+])('%j is a table in letters: %s', (text, expected) => {
+  expect(isAligned(text)).toBe(expected);
 });

@@ -93,7 +93,7 @@ interface IBodyProps {
   trans: TranslationBundle;
 }
 
-function Body({ api, value, trans }: IBodyProps): JSX.Element {
+function Body({ api, value, trans }: IBodyProps): JSX.Element | null {
   switch (value.kind) {
     case 'text':
     case 'json':
@@ -125,7 +125,7 @@ function Body({ api, value, trans }: IBodyProps): JSX.Element {
         </>
       );
     default:
-      return (
+      return value.marker ? null : (
         <div className="jp-kitaru-dim">
           {trans.__('It is kept as a pickle, which is never opened here. In a notebook:')}{' '}
           <code className="jp-kitaru-command">{`kt.load("${value.ref}")`}</code>

@@ -7,6 +7,7 @@ import type { IApi, IExecutionDetail, IWait } from '../api';
 import { ago, cost, duration, joined, moment, saving, titleOf, visible } from '../format';
 import { StatusMark, StatusWord } from '../status';
 import { written } from '../json';
+import { useTicking } from '../ticking';
 import { isYesOrNo } from '../waits/schema';
 import type { INews } from '../tokens';
 import { Log } from './log';
@@ -28,6 +29,7 @@ export interface IDetailProps {
 }
 
 export function Detail(props: IDetailProps): JSX.Element {
+  useTicking();
   const { execution, trans } = props;
   const tokens = execution.tokens ? trans._n('%1 token', '%1 tokens', execution.tokens) : '';
   const saved = saving(execution.saved_duration, execution.saved_cost);
@@ -35,7 +37,8 @@ export function Detail(props: IDetailProps): JSX.Element {
   const restored = execution.checkpoints.filter(each => each.status === 'restored').length;
   const [began, took] = [ago(execution.started_at, trans), duration(lengthOf(execution))];
   const isRunning = execution.status === 'running';
-  const far = progressOf(execution.progress, trans);
+  // Where no end is known it is the number of checkpoints, which stands above.
+  const far = execution.progress?.total == null ? '' : progressOf(execution.progress, trans);
   return (
     <div className="jp-kitaru-Detail">
       <h3 className="jp-kitaru-Detail-title">{titleOf(execution)}</h3>

@@ -8,12 +8,20 @@ import { ProgressBar, progressOf } from './progress';
 
 export const ROW_HEIGHT = 46;
 
+/** When each answer of the server was first drawn. */
+const drawn = new WeakMap<IExecution, number>();
+
 /** How long it has run, or ran. */
 export function lengthOf(execution: IExecution, now: number = Date.now()): number | null {
-  if (execution.duration !== null || execution.status !== 'running') {
+  if (execution.status !== 'running') {
     return execution.duration;
   }
-  return (now - Date.parse(execution.started_at)) / 1000;
+  if (execution.duration === null) {
+    return (now - Date.parse(execution.started_at)) / 1000;
+  }
+  const first = drawn.get(execution) ?? now;
+  drawn.set(execution, first);
+  return execution.duration + (now - first) / 1000;
 }
 
 export interface IRowProps {
@@ -21,8 +29,8 @@ export interface IRowProps {
   focused: boolean;
   /** Whether it needs its name: where all have the same one, it is called by when it began. */
   isNamed: boolean;
-  /** The minute in which it is drawn: what is told of times is true for about as long. */
-  minute: number;
+  /** The moment in which it is drawn, coarsely: what is told of times is true for about as long. */
+  moment: number;
   trans: TranslationBundle;
   onOpen: (id: string) => void;
 }

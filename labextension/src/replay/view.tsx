@@ -4,9 +4,11 @@ import { ReactWidget } from '@jupyterlab/apputils';
 import { Button } from '@jupyterlab/ui-components';
 import { IExecution, IExecutionDetail, IInput, asApiError } from '../api';
 import { cost, duration, joined, titleOf } from '../format';
+import { lengthOf } from '../executions/row';
 import { replayIcon } from '../icons';
 import { Problem } from '../problem';
 import { StatusWord } from '../status';
+import { useTicking } from '../ticking';
 import type { IChange, IKitaru, INews } from '../tokens';
 import { IChangeRow, beginnings, mistakes, requestOf, rowsFor } from './model';
 
@@ -177,6 +179,7 @@ interface IBegunProps {
 
 /** The replay as it runs: it follows the news. */
 function Begun({ kitaru, original, id, actions }: IBegunProps): JSX.Element {
+  useTicking();
   const { api, news, trans } = kitaru;
   const [execution, setExecution] = React.useState<IExecution | null>(null);
   React.useEffect(() => {
@@ -198,13 +201,13 @@ function Begun({ kitaru, original, id, actions }: IBegunProps): JSX.Element {
       <div className="jp-kitaru-Detail-facts">
         {execution ? <StatusWord status={execution.status} trans={trans} /> : trans.__('begun')}
         <code>{id}</code>
-        {execution && <span>{joined(duration(execution.duration), cost(execution.cost))}</span>}
+        {execution && <span>{joined(duration(lengthOf(execution)), cost(execution.cost))}</span>}
       </div>
       <div className="jp-kitaru-buttons">
-        <Button className="jp-mod-styled" onClick={() => actions.open(id)}>
+        <Button type="button" className="jp-mod-styled" onClick={() => actions.open(id)}>
           {trans.__('Show it')}
         </Button>
-        <Button className="jp-mod-styled" onClick={() => actions.compare(original, id)}>
+        <Button type="button" className="jp-mod-styled" onClick={() => actions.compare(original, id)}>
           {trans.__('Compare with the original')}
         </Button>
       </div>

@@ -6,6 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { IExecution, IWait, asApiError } from '../api';
 import { ago, cost, duration, joined, moment, span, titleOf, visible } from '../format';
 import { wordsOf } from '../problem';
+import { useTicking } from '../ticking';
 import { Fields } from './fields';
 import { isYesOrNo } from './schema';
 import { Show } from './show';
@@ -156,7 +157,7 @@ function Ended({ wait, trans, onGoOn }: ICardProps): JSX.Element {
   if (wait.status === 'expired') {
     return (
       <div className="jp-kitaru-Wait-ended" role="status">
-        {trans.__('Nobody answered in time. Run the cell again to ask in a new execution.')}
+        {trans.__('Nobody answered in time. To ask anew, change the question and run the cell again.')}
       </div>
     );
   }
@@ -190,6 +191,7 @@ function Answer({ wait, trans }: { wait: IWait; trans: TranslationBundle }): JSX
 }
 
 function Footnote({ wait, trans, execution, onReveal }: ICardProps): JSX.Element {
+  useTicking();
   const [so, setSo] = React.useState<IExecution | null>(null);
   React.useEffect(() => {
     let gone = false;
@@ -204,7 +206,8 @@ function Footnote({ wait, trans, execution, onReveal }: ICardProps): JSX.Element
   }, [wait.address, wait.asked_at]);
   const asked = ago(wait.asked_at, trans);
   const left = wait.deadline ? (Date.parse(wait.deadline) - Date.now()) / 1000 : null;
-  const sum = so ? joined(duration(so.duration), cost(so.cost)) : '';
+  // A notebook whose kernel is there runs on, whatever waits: how long says nothing of the question.
+  const sum = so ? joined(so.status === 'running' ? '' : duration(so.duration), cost(so.cost)) : '';
   const parts = joined(
     asked && trans.__('asked %1', asked),
     left !== null && (left > 0 ? trans.__('open for %1 more', span(left, trans)) : trans.__('the time is up')),

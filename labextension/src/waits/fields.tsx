@@ -5,8 +5,8 @@ import type { JSONValue } from '@lumino/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Button, FormComponent } from '@jupyterlab/ui-components';
 import { visible } from '../format';
-import { typedNumber } from '../json';
-import { drawable, errorsAt, fits, given, uiOf } from './schema';
+import { parsed, typedNumber, written } from '../json';
+import { drawable, errorsAt, fits, given, isOpen, isUntouched, same, typedOf, uiOf, valueAt } from './schema';
 
 /** The server judges answers: the form only has to choose among alternatives. */
 const CHOOSER: ValidatorType = {
@@ -22,7 +22,7 @@ const AnyForm = FormComponent as React.FunctionComponent<any>;
 /** In the schema of a property whose name is typed, as the form marks it. */
 const NAMED_HERE = '__additional_property';
 
-const FIELDS = { NumberField };
+const BROKEN = 'jp-kitaru-Json-broken';
 
 interface IChangeEvent {
   formData?: JSONValue;
@@ -43,18 +43,38 @@ export interface IFieldsProps {
 export function Fields(props: IFieldsProps): JSX.Element {
   const { trans } = props;
   const prefix = `kitaru${React.useId().replace(/:/g, '')}`;
-  const schema = React.useMemo(() => drawable(props.schema), [props.schema]);
-  const ui = React.useMemo(() => uiOf(schema as JSONValue), [schema]);
+  const schema = React.useMemo(() => drawable(props.schema, trans), [props.schema, trans]);
+  const ui = React.useMemo(() => uiOf(schema as JSONValue, trans), [schema, trans]);
+  const fields = React.useMemo(() => ({ NumberField, JsonField: jsonWith(trans) }), [trans]);
   const [value, setValue] = React.useState<JSONValue | undefined>(undefined);
+  const [sent, setSent] = React.useState<JSONValue | undefined>(undefined);
+  const [isMissing, setIsMissing] = React.useState(false);
+  const said = isMissing ? { '': trans.__('is required') } : props.errors;
+  // What was wrong with a field is not said of what stands there now.
+  const errors = Object.fromEntries(
+    Object.entries(said).filter(([pointer]) => same(valueAt(value, pointer), valueAt(sent, pointer)))
+  );
   const templates = React.useMemo(() => (
     { FieldTemplate: fieldWith(trans), ObjectFieldTemplate: groupWith(trans), ArrayFieldTemplate: listWith(trans) }
   ), [trans]);
   React.useEffect(() => {
-    const [wrong] = Object.keys(props.errors);
-    if (wrong !== undefined) {
-      document.getElementById([prefix, ...wrong.split('/').slice(1)].join('_'))?.focus();
+    const ids = Object.keys(said).map(wrong => [prefix, ...wrong.split('/').slice(1)].join('_'));
+    const found = ids.flatMap(id => document.getElementById(id) ?? []);
+    found.sort((one, other) => (one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1));
+    found[0]?.focus();
+  }, [props.errors, isMissing]);
+  const submit = (filled: JSONValue | undefined, form: HTMLElement) => {
+    const root = props.schema as JSONValue;
+    const typed = typedOf(schema as JSONValue, filled, fits(root, null, root));
+    const broken = form.querySelector<HTMLElement>(`.${BROKEN}`);
+    setSent(filled);
+    setIsMissing(!broken && isUntouched(props.schema, typed));
+    if (broken) {
+      broken.focus(); // what is wrong with it stands below it
+    } else if (!isUntouched(props.schema, typed)) {
+      props.onSubmit(given(props.schema, typed));
     }
-  }, [props.errors]);
+  };
   return (
     <AnyForm
       className="jp-kitaru-Form"
@@ -62,18 +82,21 @@ export function Fields(props: IFieldsProps): JSX.Element {
       uiSchema={ui}
       validator={CHOOSER}
       templates={templates}
-      fields={FIELDS}
+      fields={fields}
       idPrefix={prefix}
       formData={value}
-      extraErrors={errorsAt(props.errors)}
+      extraErrors={errorsAt(errors)}
       disabled={props.busy}
       noValidate
       noHtml5Validate
       showErrorList={false}
       showModifiedFromDefault={false}
       compact
-      onChange={(event: IChangeEvent) => setValue(event.formData)}
-      onSubmit={(event: IChangeEvent) => props.onSubmit(given(props.schema, event.formData))}
+      onChange={(event: IChangeEvent) => {
+        setValue(event.formData);
+        setIsMissing(false);
+      }}
+      onSubmit={(event: IChangeEvent, { target }: React.FormEvent) => submit(event.formData, target as HTMLElement)}
     >
       <div className="jp-kitaru-buttons">{props.children}</div>
     </AnyForm>
@@ -86,13 +109,13 @@ function fieldWith(trans: TranslationBundle): React.FunctionComponent<FieldTempl
     if (hidden) {
       return <div hidden>{props.children}</div>;
     }
-    const isGroup = schema.type === 'object' || schema.type === 'array';
+    const isGroup = (schema.type === 'object' || schema.type === 'array') && !isOpen(schema as JSONValue);
     const isBox = schema.type === 'boolean'; // it comes with a label of its own
     const isRoot = !id.includes('_');
     const item = /_(\d+)$/.exec(id); // of a list, where each counts
     const place = item === null ? 0 : Number(item[1]) + 1;
-    const isUntitled = place > 0 && (label.endsWith(`-${place}`) || label.endsWith(`-${place - 1}`)); // the form's own words
-    const called = isUntitled ? trans.__('Number %1', place) : visible(isRoot ? schema.title ?? trans.__('Answer') : label);
+    const isUntitled = place > 0 && (!label || label.endsWith(`-${place}`) || label.endsWith(`-${place - 1}`)); // the form's own words
+    const called = isUntitled ? trans.__('Number %1', place) : visible(isRoot ? label || schema.title || trans.__('Answer') : label);
     const wrong = rawErrors?.length ? rawErrors : null;
     return (
       <div className={`jp-kitaru-Field${wrong ? ' jp-mod-wrong' : ''}`}>
@@ -104,7 +127,7 @@ function fieldWith(trans: TranslationBundle): React.FunctionComponent<FieldTempl
             )}
           </label>
         )}
-        {isGroup && (!isRoot || schema.type === 'array') && <div className="jp-kitaru-Field-label">{called}</div>}
+        {isGroup && (!isRoot || schema.type === 'array') && <div className="jp-kitaru-Field-label jp-mod-group">{called}</div>}
         {NAMED_HERE in schema && (
           <div className="jp-kitaru-Named">
             <input
@@ -179,6 +202,49 @@ function listWith(trans: TranslationBundle): React.FunctionComponent<ArrayFieldT
       </div>
     );
   };
+}
+
+/** What no other field can hold, typed as JSON. What is none is not sent, and not taken for a text. */
+function jsonWith(trans: TranslationBundle): React.FunctionComponent<FieldProps> {
+  return function JsonField(props: FieldProps): JSX.Element {
+    const { idSchema, formData, disabled } = props;
+    const [text, setText] = React.useState(formData === undefined ? '' : written(formData, 2));
+    const isBroken = text.trim() !== '' && jsonOf(text) === undefined;
+    const id = idSchema.$id;
+    const change = (typed: string) => {
+      setText(typed);
+      props.onChange(jsonOf(typed) as any);
+    };
+    return (
+      <>
+        <textarea
+          id={id}
+          className={`jp-kitaru-Json${isBroken ? ` ${BROKEN}` : ''}`}
+          rows={2}
+          value={text}
+          placeholder={trans.__('JSON')}
+          spellCheck={false}
+          disabled={disabled}
+          aria-invalid={isBroken}
+          aria-describedby={`${id}__json ${id}__error ${id}__description`}
+          onChange={event => change(event.target.value)}
+        />
+        {isBroken && (
+          <div className="jp-kitaru-Field-error" id={`${id}__json`}>
+            {trans.__('This is no JSON yet, such as 12, "text" or ["a", "b"].')}
+          </div>
+        )}
+      </>
+    );
+  };
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return parsed(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** A number as it is typed: the form's own field would round it, and send null for one that is too large. */

@@ -40,7 +40,7 @@ export function Show({ value }: { value: JSONValue }): JSX.Element {
     case 'diff':
       return <Diff text={value as string} />;
     case 'text':
-      return <pre className="jp-kitaru-Show">{visible(value as string)}</pre>;
+      return <pre className={`jp-kitaru-Show${isAligned(value as string) ? ' jp-mod-aligned' : ''}`}>{visible(value as string)}</pre>;
     case 'table':
       return <Grid {...gridOf(value as JSONObject[])} />;
     case 'fields':
@@ -132,6 +132,12 @@ function Pairs({ value }: { value: JSONObject }): JSX.Element {
       ))}
     </dl>
   );
+}
+
+/** Whether a text is a table, as pandas writes one: lines of one width, with columns. Broken lines could not be read. Pure. */
+export function isAligned(value: string): boolean {
+  const lines = value.split('\n', 3);
+  return lines.length === 3 && lines.every(line => line.length === lines[0].length && line.includes('  '));
 }
 
 function isDiff(value: string): boolean {

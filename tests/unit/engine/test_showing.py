@@ -32,6 +32,15 @@ def test_anything_else_is_shown_as_its_text() -> None:
     assert displayed({1: "a"}) == "{1: 'a'}"
 
 
+def test_of_a_wide_and_long_table_no_line_is_broken_and_little_is_left_out() -> None:
+    table = pd.DataFrame(np.arange(150 * 40).reshape(150, 40))
+
+    shown = displayed(table)
+
+    assert len(shown.splitlines()) == 151
+    assert all(str(number) in shown.split() for number in table.to_numpy().flat)
+
+
 def png_of(shown: Any) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(shown["image/png"])))
 

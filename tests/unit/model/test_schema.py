@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kitaru_nb.model.schema import misfit, schema_fault, wanted
+from kitaru_nb.model.schema import misfit, misfits, schema_fault, wanted
 
 PERSON: dict[str, Any] = {
     "type": "object",
@@ -93,3 +93,23 @@ def test_a_schema_that_is_very_deep_is_said_in_few_words() -> None:
         schema = {"type": "array", "items": schema}
 
     assert wanted(schema).endswith("each JSON")
+
+
+@pytest.mark.parametrize(
+    ("answer", "schema", "said"),
+    [
+        (None, {"type": "integer"}, "is required"),
+        (None, {"enum": ["a"]}, "is required"),
+        ("x", {"minLength": 2}, "needs at least 2 characters"),
+        ("xx", {"maxLength": 1}, "may have at most 1 character"),
+        ([], {"minItems": 1}, "needs at least 1 of them"),
+        ([1, 2], {"maxItems": 1}, "may have at most 1 of them"),
+        ("ab", {"pattern": "^[A-Z]+$"}, "does not have the form ^[A-Z]+$"),
+        ("no", {"format": "email"}, "is not a valid email"),
+        (2.5, {"type": "integer"}, "2.5 is not of type 'integer'"),
+    ],
+)
+def test_what_is_wrong_at_a_field_is_said_to_whoever_filled_it_in(
+    answer: Any, schema: dict[str, Any], said: str
+) -> None:
+    assert misfits(answer, schema) == {"": said}

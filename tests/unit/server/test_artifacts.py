@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from kitaru_nb.artifacts.marker import Marker
 from kitaru_nb.model.checkpoint import Group
 from kitaru_nb.testing import a_draft
 from tests.served import Api
@@ -28,13 +30,15 @@ class Trap:
         return os.system, (f"touch {self.path}",)
 
 
-def stored(recorder: Recorder, **values: Any) -> str:
+def stored(recorder: Recorder, *, why: Mapping[str, str] | None = None, **values: Any) -> str:
     """The start of a ref of each of `values`, stored each by itself and signed with the user's own key."""
     attempt = recorder.begin()
     groups, artifacts, locations = [], [], []
     for name, value in values.items():
         found = recorder.engine.put({name: value}, namespace={})
-        groups.append(Group((name,), found.artifact.digest, found.artifact.digest, written=True))
+        lost = {name: why[name]} if why and name in why else {}
+        digest = found.artifact.digest
+        groups.append(Group((name,), digest, digest, written=True, unstorable=lost))
         artifacts.append(found.artifact)
         locations += found.locations
     recorder.engine.store.flush()
@@ -247,6 +251,16 @@ def test_a_column_that_arrays_cannot_hold_is_named(api: Api, recorder: Recorder)
 
     assert [each["name"] for each in found["columns"]] == ["n"]
     assert any("`between`" in each for each in found["left_out"])
+
+
+def test_of_what_could_not_be_stored_the_reason_is_told(api: Api, recorder: Recorder) -> None:
+    why = "generator: a generator lives only in its own process"
+    ref = stored(recorder, why={"lines": why}, lines=Marker("lines", "generator", why), rows=[1])
+
+    lost, kept = api.found("artifacts", ref=ref + "lines"), api.found("artifacts", ref=ref + "rows")
+
+    assert (lost["kind"], lost["marker"], lost["left_out"]) == ("opaque", True, [f"not stored: {why}"])
+    assert not {"marker", "left_out"} & kept.keys()
 
 
 @pytest.mark.parametrize(

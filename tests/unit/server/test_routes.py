@@ -14,6 +14,7 @@ from jupyter_server.auth.identity import User
 
 from kitaru_nb.cli.main import main
 from kitaru_nb.model.execution import ExecutionStatus, Identity, current_owner, owner_of
+from kitaru_nb.model.file_mark import mark_of
 from kitaru_nb.model.wait import WaitStatus
 from kitaru_nb.server.handler import MAX_BODY, name_of
 from kitaru_nb.testing import a_draft
@@ -94,6 +95,27 @@ def test_executions_are_filtered_by_all_that_is_asked(api: Api, recorder: Record
     assert ids(since="1h") == [failed.execution, nightly]
     assert ids(since=(datetime.now(UTC) + timedelta(hours=1)).isoformat()) == []
     assert ids(status="failed", tag="nightly") == []
+
+
+def test_a_notebook_that_was_renamed_since_it_ran_is_found_by_its_new_name(
+    api: Api, recorder: Recorder, root: Path
+) -> None:
+    (root / "old.ipynb").write_text("{}")
+    name = str(root / "old.ipynb")
+    attempt, _ = recorder.journal.start(
+        Identity(notebook=name), owner=current_owner(), new=True, file=mark_of(name)
+    )
+    asked = recorder.ask(attempt)
+
+    (root / "old.ipynb").rename(root / "new.ipynb")  # its kernel is there and has run nothing since
+
+    cells = [{"id": "a", "source": "%%checkpoint load\nx = 1"}]
+    told = api.post("cells", {"notebook": "new.ipynb", "cells": cells}).json()
+    assert [each["id"] for each in api.found("executions", notebook="new.ipynb")["executions"]] == [
+        attempt.execution
+    ]
+    assert [each["address"] for each in api.found("waits", notebook="new.ipynb")["waits"]] == [asked.address]
+    assert told["execution"] == attempt.execution
 
 
 def test_a_notebook_is_found_by_what_its_kernel_calls_it(api: Api, recorder: Recorder) -> None:

@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
+"use strict";(self.rspackChunkkitaru_nb_labextension=self.rspackChunkkitaru_nb_labextension||[]).push([[700],{475(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* What every view of ours shares. Colours are the theme's, always. */
 
 .jp-kitaru-Panel,
 .jp-kitaru-Resume,
@@ -149,7 +149,7 @@
 .jp-kitaru-Problem .jp-mod-styled {
   align-self: flex-start;
 }
-`,""]),e.d(a,{},{A:p})},33(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* The line below a checkpoint cell's source. */
+`,""]),e.d(a,{},{A:p})},33(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* The line below a checkpoint cell's source. */
 
 .jp-kitaru-Badge {
   box-sizing: border-box;
@@ -215,7 +215,7 @@
 .jp-kitaru-Resume .jp-mod-styled {
   margin: 0;
 }
-`,""]),e.d(a,{},{A:p})},505(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* The side panel: waits on top, executions below. */
+`,""]),e.d(a,{},{A:p})},505(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* The side panel: waits on top, executions below. */
 
 .jp-kitaru-Panel {
   background: var(--jp-layout-color1);
@@ -538,6 +538,10 @@
   padding: 2px 4px;
 }
 
+.jp-kitaru-back > span {
+  display: inline-flex; /* an icon stands on the line of the words */
+}
+
 .jp-kitaru-back:hover {
   background: var(--jp-layout-color2);
 }
@@ -750,8 +754,8 @@
 .jp-kitaru-Log [data-stream='stderr'] {
   color: var(--jp-error-color1);
 }
-`,""]),e.d(a,{},{A:p})},646(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=e.n(i),n=e(475),l=e(192),d=e(505),u=e(33),s=e(40),c=p()(o());c.i(n.A),c.i(l.A),c.i(d.A),c.i(u.A),c.i(s.A),c.push([r.id,`
-`,""]),e.d(a,{},{A:c})},40(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
+`,""]),e.d(a,{},{A:p})},646(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=e.n(o),n=e(475),l=e(192),d=e(505),u=e(33),s=e(40),c=p()(i());c.i(n.A),c.i(l.A),c.i(d.A),c.i(u.A),c.i(s.A),c.push([r.id,`
+`,""]),e.d(a,{},{A:c})},40(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* What opens in the main area: the replay form and the comparison. */
 
 .jp-kitaru-View {
   background: var(--jp-layout-color1);
@@ -828,7 +832,7 @@
   font-family: var(--jp-code-font-family);
   font-size: var(--jp-ui-font-size0);
 }
-`,""]),e.d(a,{},{A:p})},192(r,a,e){var t=e(601),o=e.n(t),i=e(314),p=(e.n(i))()(o());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
+`,""]),e.d(a,{},{A:p})},192(r,a,e){var t=e(601),i=e.n(t),o=e(314),p=(e.n(o))()(i());p.push([r.id,`/* A wait: in a cell's output and in the panel's inbox. */
 
 .jp-kitaru-Renderer {
   padding: 4px 0;
@@ -857,6 +861,21 @@
   font-weight: 600;
   overflow-wrap: anywhere;
   white-space: pre-wrap;
+}
+
+/* What people write goes in the direction of its script, whatever that of the page is. */
+.jp-kitaru-Wait-question,
+.jp-kitaru-Wait-ended,
+pre.jp-kitaru-Show,
+.jp-kitaru-Show th,
+.jp-kitaru-Show td,
+.jp-kitaru-Pairs dt,
+.jp-kitaru-Pairs dd,
+.jp-kitaru-Asked span,
+.jp-kitaru-Step-error,
+.jp-kitaru-Field input:not([type='number']),
+.jp-kitaru-Field textarea {
+  unicode-bidi: plaintext;
 }
 
 .jp-kitaru-Wait-ended {
@@ -917,6 +936,12 @@ pre.jp-kitaru-Show {
   overflow-wrap: anywhere;
   padding: 8px 12px;
   white-space: pre-wrap;
+}
+
+.jp-kitaru-Renderer pre.jp-kitaru-Show.jp-mod-aligned,
+pre.jp-kitaru-Show.jp-mod-aligned {
+  overflow-wrap: normal;
+  white-space: pre; /* it scrolls sideways sooner than that a row is broken */
 }
 
 .jp-kitaru-Renderer pre.jp-kitaru-Diff,
@@ -1046,6 +1071,17 @@ pre.jp-kitaru-Diff {
   overflow-wrap: anywhere;
 }
 
+/* What stands inside another: under its name, and a little to the right. */
+.jp-kitaru-Field-label.jp-mod-group {
+  font-weight: 600;
+}
+
+.jp-kitaru-Group .jp-kitaru-Group {
+  border-left: 2px solid var(--jp-border-color2);
+  gap: 8px;
+  padding-left: 10px;
+}
+
 /* For a screen reader alone: beside it stands the name as it is typed. */
 .jp-kitaru-Field-label.jp-mod-unseen {
   clip-path: inset(50%);
@@ -1062,6 +1098,10 @@ pre.jp-kitaru-Diff {
   align-items: end;
   display: flex;
   gap: 8px;
+}
+
+.jp-kitaru-Item:has(.jp-kitaru-Group) {
+  align-items: start; /* what takes all of it away stands beside its name */
 }
 
 .jp-kitaru-Item > :first-child,
@@ -1085,10 +1125,18 @@ pre.jp-kitaru-Diff {
   border-color: var(--jp-error-color1);
 }
 
+.jp-kitaru-Field textarea {
+  resize: vertical;
+}
+
+.jp-kitaru-Field textarea.jp-kitaru-Json {
+  font-family: var(--jp-code-font-family);
+}
+
 .jp-kitaru-Field .checkbox label {
   align-items: center;
   cursor: pointer;
   display: flex;
   gap: 6px;
 }
-`,""]),e.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var e="",t=void 0!==a[5];return a[4]&&(e+="@supports (".concat(a[4],") {")),a[2]&&(e+="@media ".concat(a[2]," {")),t&&(e+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),e+=r(a),t&&(e+="}"),a[2]&&(e+="}"),a[4]&&(e+="}"),e}).join("")},a.i=function(r,e,t,o,i){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(t)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var d=0;d<r.length;d++){var u=[].concat(r[d]);t&&p[u[0]]||(void 0!==i&&(void 0===u[5]||(u[1]="@layer".concat(u[5].length>0?" ".concat(u[5]):""," {").concat(u[1],"}")),u[5]=i),e&&(u[2]&&(u[1]="@media ".concat(u[2]," {").concat(u[1],"}")),u[2]=e),o&&(u[4]?(u[1]="@supports (".concat(u[4],") {").concat(u[1],"}"),u[4]=o):u[4]="".concat(o)),a.push(u))}},a}},601(r){r.exports=function(r){return r[1]}},72(r){var a=[];function e(r){for(var e=-1,t=0;t<a.length;t++)if(a[t].identifier===r){e=t;break}return e}function t(r,t){for(var o={},i=[],p=0;p<r.length;p++){var n=r[p],l=t.base?n[0]+t.base:n[0],d=o[l]||0,u="".concat(l," ").concat(d);o[l]=d+1;var s=e(u),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var j=function(r,a){var e=a.domAPI(a);return e.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&e.update(r=a):e.remove()}}(c,t);t.byIndex=p,a.splice(p,0,{identifier:u,updater:j,references:1})}i.push(u)}return i}r.exports=function(r,o){var i=t(r=r||[],o=o||{});return function(r){r=r||[];for(var p=0;p<i.length;p++){var n=e(i[p]);a[n].references--}for(var l=t(r,o),d=0;d<i.length;d++){var u=e(i[d]);0===a[u].references&&(a[u].updater(),a.splice(u,1))}i=l}}},659(r){var a={};r.exports=function(r,e){var t=function(r){if(void 0===a[r]){var e=document.querySelector(r);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(r){e=null}a[r]=e}return a[r]}(r);if(!t)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");t.appendChild(e)}},540(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,e){r.exports=function(r){var a=e.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(e){var t,o,i;t="",e.supports&&(t+="@supports (".concat(e.supports,") {")),e.media&&(t+="@media ".concat(e.media," {")),(o=void 0!==e.layer)&&(t+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),t+=e.css,o&&(t+="}"),e.media&&(t+="}"),e.supports&&(t+="}"),(i=e.sourceMap)&&"u">typeof btoa&&(t+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(i))))," */")),r.styleTagTransform(t,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,e){var t=e(72),o=e.n(t),i=e(825),p=e.n(i),n=e(659),l=e.n(n),d=e(56),u=e.n(d),s=e(540),c=e.n(s),j=e(113),f=e.n(j),k=e(646),x={};x.styleTagTransform=f(),x.setAttributes=u(),x.insert=l().bind(null,"head"),x.domAPI=p(),x.insertStyleElement=c(),o()(k.A,x),k.A&&k.A.locals&&k.A.locals}}]);
+`,""]),e.d(a,{},{A:p})},314(r){r.exports=function(r){var a=[];return a.toString=function(){return this.map(function(a){var e="",t=void 0!==a[5];return a[4]&&(e+="@supports (".concat(a[4],") {")),a[2]&&(e+="@media ".concat(a[2]," {")),t&&(e+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),e+=r(a),t&&(e+="}"),a[2]&&(e+="}"),a[4]&&(e+="}"),e}).join("")},a.i=function(r,e,t,i,o){"string"==typeof r&&(r=[[null,r,void 0]]);var p={};if(t)for(var n=0;n<this.length;n++){var l=this[n][0];null!=l&&(p[l]=!0)}for(var d=0;d<r.length;d++){var u=[].concat(r[d]);t&&p[u[0]]||(void 0!==o&&(void 0===u[5]||(u[1]="@layer".concat(u[5].length>0?" ".concat(u[5]):""," {").concat(u[1],"}")),u[5]=o),e&&(u[2]&&(u[1]="@media ".concat(u[2]," {").concat(u[1],"}")),u[2]=e),i&&(u[4]?(u[1]="@supports (".concat(u[4],") {").concat(u[1],"}"),u[4]=i):u[4]="".concat(i)),a.push(u))}},a}},601(r){r.exports=function(r){return r[1]}},72(r){var a=[];function e(r){for(var e=-1,t=0;t<a.length;t++)if(a[t].identifier===r){e=t;break}return e}function t(r,t){for(var i={},o=[],p=0;p<r.length;p++){var n=r[p],l=t.base?n[0]+t.base:n[0],d=i[l]||0,u="".concat(l," ").concat(d);i[l]=d+1;var s=e(u),c={css:n[1],media:n[2],sourceMap:n[3],supports:n[4],layer:n[5]};if(-1!==s)a[s].references++,a[s].updater(c);else{var j=function(r,a){var e=a.domAPI(a);return e.update(r),function(a){a?(a.css!==r.css||a.media!==r.media||a.sourceMap!==r.sourceMap||a.supports!==r.supports||a.layer!==r.layer)&&e.update(r=a):e.remove()}}(c,t);t.byIndex=p,a.splice(p,0,{identifier:u,updater:j,references:1})}o.push(u)}return o}r.exports=function(r,i){var o=t(r=r||[],i=i||{});return function(r){r=r||[];for(var p=0;p<o.length;p++){var n=e(o[p]);a[n].references--}for(var l=t(r,i),d=0;d<o.length;d++){var u=e(o[d]);0===a[u].references&&(a[u].updater(),a.splice(u,1))}o=l}}},659(r){var a={};r.exports=function(r,e){var t=function(r){if(void 0===a[r]){var e=document.querySelector(r);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(r){e=null}a[r]=e}return a[r]}(r);if(!t)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");t.appendChild(e)}},540(r){r.exports=function(r){var a=document.createElement("style");return r.setAttributes(a,r.attributes),r.insert(a,r.options),a}},56(r,a,e){r.exports=function(r){var a=e.nc;a&&r.setAttribute("nonce",a)}},825(r){r.exports=function(r){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=r.insertStyleElement(r);return{update:function(e){var t,i,o;t="",e.supports&&(t+="@supports (".concat(e.supports,") {")),e.media&&(t+="@media ".concat(e.media," {")),(i=void 0!==e.layer)&&(t+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),t+=e.css,i&&(t+="}"),e.media&&(t+="}"),e.supports&&(t+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(t+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),r.styleTagTransform(t,a,r.options)},remove:function(){var r;null===(r=a).parentNode||r.parentNode.removeChild(r)}}}},113(r){r.exports=function(r,a){if(a.styleSheet)a.styleSheet.cssText=r;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(r))}}},959(r,a,e){var t=e(72),i=e.n(t),o=e(825),p=e.n(o),n=e(659),l=e.n(n),d=e(56),u=e.n(d),s=e(540),c=e.n(s),j=e(113),f=e.n(j),k=e(646),h={};h.styleTagTransform=f(),h.setAttributes=u(),h.insert=l().bind(null,"head"),h.domAPI=p(),h.insertStyleElement=c(),i()(k.A,h),k.A&&k.A.locals&&k.A.locals}}]);
