@@ -204,7 +204,7 @@ class Call(ProcessBound):
         override = None if replay is None else replay.override(self.options.name, self.place)
         if replay is not None and override is not None:
             return self._overridden(replay, override)
-        found = self.scope.find(self.key, self._fits)
+        found = self.scope.find(self.key, self.fits)
         if found is None and self.options.reuse and not (replay is not None and replay.is_named(self.place)):
             found = self._elsewhere()
         if found is not None:
@@ -217,7 +217,7 @@ class Call(ProcessBound):
         if "counts" not in draft.data or draft.result:  # early versions kept what is tied in its place
             self.scope.book.note_held(found)
 
-    def _fits(self, found: Checkpoint) -> bool:
+    def fits(self, found: Checkpoint) -> bool:
         """Whether what the call reads besides its arguments is as it was then.
 
         What it changed itself, such as a counter, may also be as recorded calls have left it: a later
@@ -292,7 +292,7 @@ class Call(ProcessBound):
     def _elsewhere(self) -> Checkpoint | None:
         """The newest result of this call in any other execution, from now on on record in this one."""
         book = self.scope.book
-        found = book.elsewhere(self.key, lambda each: each.draft.kind is StepKind.CALL and self._fits(each))
+        found = book.elsewhere(self.key, lambda each: each.draft.kind is StepKind.CALL and self.fits(each))
         if found is None:
             return None
         book.engine.trust.require([found])
@@ -344,11 +344,6 @@ class Call(ProcessBound):
         self.scope.refuse_stopped()
         self._effects.take()
         self._after = self.scope.book.newest
-        return self.aside()
-
-    def aside(self) -> Scope:
-        """The scope of what happens in the call, which itself is not put on record."""
-        self.scope.refuse_stopped()
         self.inner = self.scope.inner(self.options.name, self._label, place=self.place)
         return self.inner
 
@@ -400,6 +395,14 @@ class Call(ProcessBound):
         self._outside.recorded(checkpoint)
         self._note_held(checkpoint)
         return checkpoint
+
+    def met(self, result: object) -> dict[str, Any]:
+        """For the record of a flow that is its body: what it reads, and whether its result says all of it."""
+        try:
+            tied = self._effects.left(self.options.name) or self._effects.shared(result)
+        except UnstorableError:  # whoever has called it says so, where that matters
+            return {"reads": self._read(), "data": {"alone": False}}
+        return {"reads": self._read(), "data": {"alone": tied is None}}
 
     def _where(self, path: str) -> dict[str, Any]:
         """The scope of what happened in the call, its place, and what was on record before it."""
