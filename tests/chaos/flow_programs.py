@@ -15,11 +15,12 @@ __all__ = ["Program", "program"]
 KINDS = ("list", "dict", "arr", "df", "obj")
 
 HEAD = '''
-import asyncio, functools, multiprocessing, os, threading
+import asyncio, collections, contextvars, copy, dataclasses, enum, functools, itertools, multiprocessing
+import os, pathlib, random, threading
 from concurrent.futures import ThreadPoolExecutor, ProcessPoolExecutor
 import numpy as np
 import pandas as pd
-from tests.chaos.flow_told import acall, call, end, failing, here, note, num, tell
+from tests.chaos.flow_told import aask, acall, ask, call, end, failing, here, note, num, tell
 if os.environ.get("FUZZ_PLAIN"):
     import tests.chaos.flow_plain as kt
 else:
@@ -143,6 +144,291 @@ async def apush(xs, n):
     xs.append(inner)
     return xs
 
+K = 3
+
+@kt.checkpoint
+def scaled(x):
+    note("scaled")
+    return x * K + less(x)
+
+def less(x):
+    return K - x
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    path: list = dataclasses.field(default_factory=list)
+    colour: Colour = Colour.RED
+
+    @property
+    def far(self):
+        return self.x + len(self.path)
+
+class Slotted:
+    __slots__ = ("a", "b")
+    def __init__(self, a):
+        self.a = a
+        self.b = [a]
+
+class Deep(Node):
+    made = 0
+    names = []
+
+    def __init__(self, tag):
+        super().__init__(tag)
+        self.more = collections.deque([tag], maxlen=4)
+        self.by = collections.defaultdict(list)
+
+    @kt.checkpoint
+    def step(self, n):
+        note("Deep.step")
+        Deep.made += 1
+        Deep.names.append(n)
+        self.more.append(n)
+        self.by[n % 2].append(self.more)
+        super().step(n)
+        return self
+
+def logged(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        GD.setdefault("calls", []).append(function.__name__)
+        return function(*args, **kwargs)
+    return wrapper
+
+@kt.checkpoint
+@logged
+def wrapped(x, *more, **named):
+    note("wrapped")
+    if more:
+        more[0].append(x)
+    for each in named.values():
+        each.append(len(named))
+    return [more, named]
+
+@logged
+@kt.checkpoint
+def wrapped2(x):
+    note("wrapped2")
+    return {x: GL}
+
+@kt.checkpoint
+def remember(x, seen=[]):
+    note("remember")
+    seen.append(x)
+    return len(seen), seen
+
+@kt.checkpoint
+def tally(x):
+    note("tally")
+    tally2.calls = getattr(tally2, "calls", 0) + x
+    tally2.seen = [*getattr(tally2, "seen", []), x]
+    return tally2.calls
+
+def tally2():
+    return getattr(tally2, "calls", None)
+
+@kt.checkpoint
+def points(p, n):
+    note("points")
+    p.x += n
+    p.path.append(n)
+    p.colour = Colour.BLUE if n % 2 else Colour.RED
+    p.extra = Point(n, p.path)
+    return dataclasses.replace(p) if n == 2 else p
+
+@kt.checkpoint
+def slotted(s, n):
+    note("slotted")
+    s.a += n
+    s.b.append(s.a)
+    if n == 2:
+        s.b = [s]
+    return [s, s.b]
+
+@kt.checkpoint
+def drawn(n):
+    note("drawn")
+    return [random.random() for _ in range(n)] + [float(np.random.rand())]
+
+@kt.checkpoint
+def drawn_by(rng, n):
+    note("drawn_by")
+    return rng.integers(0, 100, n)
+
+@kt.checkpoint
+def drawn_by2(rng, n):
+    note("drawn_by2")
+    return [rng.random() for _ in range(n)], rng
+
+@kt.checkpoint
+def wrote(name, text):
+    note("wrote")
+    path = pathlib.Path(f"out-{name}.txt")
+    path.write_text(text)
+    return path
+
+@kt.checkpoint
+def appended(name, text):
+    note("appended")
+    with open(f"log-{name}.txt", "a") as file:
+        file.write(text)
+    return len(text)
+
+@kt.checkpoint
+def adder(xs, n):
+    note("adder")
+    def add(m):
+        xs.append(n + m)
+        return xs
+    xs.append("made")
+    return add
+
+@kt.checkpoint
+def applied(function, x):
+    note("applied")
+    return [function(x), function]
+
+@kt.checkpoint
+def spoiled(xs, n):
+    xs.append(n)
+    GL.append("spoiled")
+    inner = call("square", square, n)
+    raise KeyError(inner)
+
+@kt.checkpoint(retries=3)
+def insists(xs, n):
+    xs.append(n)
+    v = call("square", square, len(xs))
+    if len(xs) % 3:
+        raise ValueError("again")
+    note("insists")
+    return [xs, v]
+
+@kt.checkpoint
+def memory(a, b):
+    note("memory")
+    a += 1
+    b *= 2
+    return a[:2], b
+
+@kt.checkpoint
+def sets(s, d, q):
+    note("sets")
+    s.add(len(s))
+    s.discard(1)
+    d.update({len(s): s})
+    q.appendleft(d)
+    q.rotate(1)
+    return s | {99}, q
+
+@kt.checkpoint
+def swapped():
+    global GL, GD
+    note("swapped")
+    old = GL
+    GL = [old, len(GL)]
+    GD = dict(GD)
+    return old
+
+@kt.checkpoint
+def unbound(x):
+    global LATER
+    note("unbound")
+    LATER = [x, GL]
+    return LATER
+
+@kt.checkpoint
+def frames(df, n):
+    note("frames")
+    part = df[df["a"] > n]
+    df["sum"] = df["a"].cumsum()
+    df.attrs["n"] = n
+    return part, df["a"], df
+
+@kt.checkpoint
+def grouped(df):
+    note("grouped")
+    return df.groupby("a").size(), df.index
+
+@kt.checkpoint
+def errors(n):
+    note("errors")
+    try:
+        raise ValueError([n, GL])
+    except ValueError as error:
+        return error
+
+@kt.checkpoint(timeout=0.3, retries=1)
+def slow(n, tag):
+    import time
+    try:
+        failing(f"slow{tag}", 1)
+    except ValueError:
+        time.sleep(5)
+    note("slow")
+    return [n]
+
+@kt.checkpoint
+def asked(x, xs):
+    note("asked")
+    xs.append(ask(f"first {x}"))
+    here()
+    xs.append(ask(f"second {x} {len(xs)}"))
+    return [ask("same") for _ in range(2)]
+
+@kt.checkpoint
+async def aasked(x):
+    note("aasked")
+    return await asyncio.gather(*[aask(f"at once {x} {i}") for i in range(3)])
+
+def chat(n):
+    messages = []
+    for i in range(n):
+        messages.append(ask(f"{i} {messages}"))
+        here()
+    return messages
+
+@kt.checkpoint
+async def aouter(xs, n):
+    note("aouter")
+    xs.append(n)
+    ys = await asyncio.gather(*[acall("asquare", asquare, i) for i in range(2)])
+    if n == 2:
+        GL.append(xs)
+    return [xs, ys]
+
+@kt.checkpoint
+async def abad(n):
+    await asyncio.sleep(0)
+    raise LookupError(n)
+
+async def acaught(xs, n):
+    try:
+        async with asyncio.TaskGroup() as group:
+            a = group.create_task(acall("aouter", aouter, xs, n))
+            b = group.create_task(abad(n)) if n else None
+    except* LookupError:
+        pass
+    return await acall("asquare", asquare, n)
+
+async def amapped(n):
+    return list(await asquare.map(range(n)))
+
+@kt.flow
+async def achild(n):
+    GL.append(n)
+    v = await acall("asquare", asquare, n)
+    w = await acall("aouter", aouter, [n], 1)
+    return [v, w, GL]
+
+async def afamily(n):
+    return await asyncio.gather(*[achild(0) for i in range(1)])
+
 async def together(n):
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(acall("asquare", asquare, i % 2)) for i in range(n)]
@@ -236,6 +522,33 @@ PARTS = {
 GLOBALS = {"list": "GL", "dict": "GD", "arr": "GA", "obj": "GO"}
 
 
+END = """
+end(result=result, GL=GL, GD=GD, GN=GN, GA=GA, GO=GO, HELD=HELD,
+add=[c.cell_contents for c in add.__wrapped__.__closure__ if c.cell_contents is not kt],
+seen=remember.__wrapped__.__defaults__, calls=sorted(vars(tally2).items()), names=Deep.names, made=Deep.made,
+later=globals().get("LATER"), state=[random.random(), float(np.random.rand())],
+files=[[p.name, p.read_text()] for p in sorted(pathlib.Path(".").glob("*.txt"))])
+"""
+
+
+def cells_of(lines: list[str], rng: random.Random) -> list[str]:
+    """Statements of a flow as the cells of a notebook."""
+    statements: list[list[str]] = []
+    for line in lines:
+        inner = line.startswith((" ", "except", "finally", "else")) and statements
+        if inner:
+            statements[-1].append(line)
+        else:
+            statements.append([line])
+    cells: list[list[str]] = []
+    for statement in statements:
+        if cells and rng.random() < 0.4:
+            cells[-1] += statement
+        else:
+            cells.append(list(statement))
+    return [("%%checkpoint\n" if rng.random() < 0.5 else "") + "\n".join(cell) for cell in cells]
+
+
 @dataclass
 class Function:
     """A recorded function: what it takes, and of what kind its result is."""
@@ -259,10 +572,29 @@ class Program:
     """
 
     functions: dict[str, Function] = field(default_factory=dict)
+    cells: list[str] = field(default_factory=list)
     flows: list[str] = field(default_factory=list)
     tail: str = ""
     body: str = ""
     calls: int = 0
+
+    def notebook(self, *, around: int = 0, edited: tuple[str, ...] = ()) -> list[str]:
+        """Its text as cells, which do what the main flow does."""
+        whole = self.source(around=around, edited=edited)
+        head = whole[: whole.index("@kt.flow\ndef main")]
+        rng = random.Random(around)
+        remark = f"# remark {around}\n" if around else ""
+        cells = []
+        for cell in self.cells:
+            lines = []
+            for line in cell.splitlines():
+                if line.strip() == "#AROUND":
+                    if around:
+                        lines.append(line.replace("#AROUND", rng.choice(["unused = 1", "# remark", "assert True"])))
+                else:
+                    lines.append(line)
+            cells.append(remark + "\n".join(lines))
+        return [head, *cells]
 
     def source(self, *, around: int = 0, edited: tuple[str, ...] = ()) -> str:
         """Its text; with edits of code around the calls, and of functions that are recorded."""
@@ -281,17 +613,21 @@ class Program:
             lines.append(line)
         if around:
             functions = [f"# {around}\n{each}" for each in functions]
-        return "\n".join([HEAD, *functions, *lines, self.tail])
+        head = HEAD.replace("\nK = 3\n", "\nK = 5\n") if "K" in edited else HEAD
+        return "\n".join([head, *functions, *lines, self.tail])
 
 
-def program(seed: int, *, size: int = 8, features: frozenset[str] | None = None) -> Program:
+IN_CELLS = {"wait", "child", "mapchild", "steps", "key"}
+
+
+def program(seed: int, *, size: int = 8, features: frozenset[str] | None = None, cells: bool = False) -> Program:
     """The program of that seed."""
-    return _Maker(random.Random(seed), size, features).made()
+    return _Maker(random.Random(seed), size, features, cells).made()
 
 
 class _Maker:
-    def __init__(self, rng: random.Random, size: int, features: frozenset[str] | None) -> None:
-        self.rng, self.size, self.features = rng, size, features
+    def __init__(self, rng: random.Random, size: int, features: frozenset[str] | None, cells: bool) -> None:
+        self.rng, self.size, self.features, self.in_cells = rng, size, features, cells
         self.program = Program()
         self.fresh = 0
         self.in_child = False
@@ -303,16 +639,14 @@ class _Maker:
         if rng.random() < 0.6:
             self.program.flows.append(self.flow("child", "n=0, xs=None", 3, child=True))
         self.program.flows.append(self.flow("main", "n=0", self.size))
-        self.program.tail = textwrap.dedent(
-            """
-            if __name__ == "__main__":
-                result = main(3)
-                tell("completed", "main")
-                end(result=result, GL=GL, GD=GD, GN=GN, GA=GA, GO=GO, HELD=HELD,
-                    add=[c.cell_contents for c in add.__wrapped__.__closure__ if c.cell_contents is not kt])
-            """
+        self.program.tail = (
+            'if __name__ == "__main__":\n    result = main(3)\n    tell("completed", "main")\n'
+            + textwrap.indent(self.program_end(), "    ")
         )
         return self.program
+
+    def program_end(self) -> str:
+        return END
 
     def name(self, prefix: str = "v") -> str:
         self.fresh += 1
@@ -418,7 +752,12 @@ class _Maker:
         shown = self.rng.sample(self.pool, min(6, len(self.pool)))
         named = sorted({each for each, _ in shown})
         result = f"return [{', '.join(named)}]"
-        body = "\n".join(["global GN", *self.lines, "#AROUND", result])
+        seeded = [] if child else ["random.seed(1)", "np.random.seed(1)"]
+        if not child:
+            ending = self.program_end()
+            self.program.cells = cells_of([*seeded, *self.lines, f"result = [{', '.join(named)}]"], self.rng)
+            self.program.cells.append(ending.replace("kt]", "kt]"))
+        body = "\n".join(["global GN", *seeded, *self.lines, "#AROUND", result])
         return f"@kt.flow\ndef {name}({takes}):\n" + textwrap.indent(body, "    ")
 
     def statement(self, depth: int, indent: str = "") -> None:
@@ -427,10 +766,12 @@ class _Maker:
             "map": 1, "once": 1, "saved": 1, "channel": 1, "stream": 0.7, "wait": 0.7, "child": 1,
             "threads": 0.6, "processes": 0.3, "async": 1.2, "steps": 0.7, "method": 1.5, "partial": 0.7,
             "recursion": 0.7, "closure": 1.2, "flaky": 0.5, "log": 0.5, "bad": 0.6, "part": 2, "global": 1,
-            "key": 0.4, "mapchild": 0.3,
+            "key": 0.4, "mapchild": 0.3, "more": 8,
         }
         if self.features is not None:
             kinds = {k: v for k, v in kinds.items() if k in self.features}
+        if self.in_cells:
+            kinds = {k: v for k, v in kinds.items() if k not in IN_CELLS}
         chosen = self.rng.choices(list(kinds), list(kinds.values()))[0]
         before = len(self.lines)
         getattr(self, f"_{chosen}")(depth)
@@ -644,6 +985,82 @@ class _Maker:
                 f"{new} = call('Node.paired', Node.paired, {self.rng.choice(lists)}, {self.rng.randint(1, 2)})"
             )
             self.pool.append((new, "dict"))
+
+    def _more(self, depth: int) -> None:
+        rng, new = self.rng, self.name()
+        n, m = rng.randint(0, 3), rng.randint(0, 2)
+        lists = [name for name, kind in self.pool if kind == "list"]
+        dicts = [name for name, kind in self.pool if kind == "dict"]
+        frames = [name for name, kind in self.pool if kind == "df"]
+        objs = [name for name, kind in self.pool if kind == "obj"]
+        xs, ys = rng.choice(lists), rng.choice(lists)
+        anything = rng.choice(self.pool)[0]
+        points = [name for name, kind in self.pool if kind == "point"]
+        deeps = [name for name, kind in self.pool if kind == "deep"]
+        slots = [name for name, kind in self.pool if kind == "slot"]
+        functions = [name for name, kind in self.pool if kind == "function"]
+        rngs = [name for name, kind in self.pool if kind == "rng"]
+        choices = [
+            ("any", f"call('scaled', scaled, {n})"),
+            ("list", f"call('wrapped', wrapped, {n})"),
+            ("list", f"call('wrapped', wrapped, {n}, {xs})"),
+            ("list", f"call('wrapped', wrapped, {n}, {xs}, a={ys}, b={xs})"),
+            ("dict", f"call('wrapped2', wrapped2, {n})"),
+            ("any", f"call('remember', remember, {n})"),
+            ("any", f"call('remember', remember, {n}, {xs})"),
+            ("any", f"call('tally', tally, {n})"),
+            ("point", f"Point({n}, {xs})"),
+            ("deep", f"Deep({n})"),
+            ("slot", f"Slotted({n})"),
+            ("any", f"call('drawn', drawn, {m})"),
+            ("any", f"random.seed({n}) or np.random.seed({n})"),
+            ("rng", f"np.random.default_rng({n})"),
+            ("rng", f"random.Random({n})"),
+            ("any", f"call('wrote', wrote, '{m}', 'text{n}').read_text()"),
+            ("any", f"call('appended', appended, '{m}', 'line{n}')"),
+            ("function", f"call('adder', adder, {xs}, {n})"),
+            ("any", f"call('applied', applied, {rng.choice([*functions, 'str', 'len', 'helper', 'tally2'])}, {xs if rng.random() < 0.5 else rng.choice(['()', repr('ab')])})"),
+            ("list", f"call('insists', insists, {xs}, {n})"),
+            ("any", f"call('sets', sets, {{1, {n}}}, {rng.choice(dicts)}, collections.deque([{n}]))"),
+            ("list", "call('swapped', swapped)"),
+            ("list", f"call('unbound', unbound, {n})"),
+            ("any", f"call('frames', frames, {rng.choice(frames)}, {n})"),
+            ("any", f"call('grouped', grouped, {rng.choice(frames)})"),
+            ("any", f"call('errors', errors, {n})"),
+            ("any", f"call('wrapped', wrapped, 1, a={xs}, b=copy.deepcopy({xs}))"),
+            ("list", f"asyncio.run(acall('aouter', aouter, {xs}, {m}))"),
+            ("any", f"asyncio.run(acaught({xs}, {m}))"),
+            ("list", f"asyncio.run(amapped({n}))"),
+            ("any", f"call('f*', max, [{n}, 1])"),
+        ]
+        choices += [
+            ("list", f"call('asked', asked, {n}, {xs})"),
+            ("list", f"chat({n + 1})"),
+            ("list", f"[ask('three') for _ in range({n})]"),
+            ("list", f"asyncio.run(acall('aasked', aasked, {n}))"),
+            ("list", "call('ask', lambda: list(ThreadPoolExecutor(2).map(ask, ['x', 'y', 'x'])))"),
+        ] * 2
+        if not self.in_child and not self.in_cells:
+            choices += [("any", f"call('achild', lambda: asyncio.run(afamily({n})))")]
+        choices += [("any", f"call('points', points, {p}, {n})") for p in points]
+        choices += [("any", f"{p}.path") for p in points]
+        choices += [("deep", f"call('Deep.step', {p}.step, {n})") for p in deeps * 2]
+        choices += [("any", f"{p}.by") for p in deeps]
+        choices += [("any", f"call('slotted', slotted, {p}, {m})") for p in slots * 2]
+        choices += [("any", f"call('drawn_by', drawn_by, {p}, {n})") for p in rngs if "default" in "".join(self.lines)] if False else []
+        choices += [("any", f"call('drawn_by2', drawn_by2, {p}, {m})") for p in rngs]
+        choices += [("any", f"{p}({m})") for p in functions]
+        kind, text = rng.choice(choices)
+        self.lines.append(f"{new} = {text}")
+        self.pool.append((new, kind))
+        if rng.random() < 0.15:
+            self.lines += ["try:", f"    call('spoiled', spoiled, {xs}, {n})", "except KeyError as error:", f"    {xs}.append(str(error))"]
+        if rng.random() < 0.04 and not depth:
+            self.lines.append(f"{self.name()} = call('slow', slow, {n}, {new!r})")
+        if rng.random() < 0.12:
+            base = self.name()
+            self.lines += [f"{base} = np.arange(6)", f"{base}m = call('memory', memory, {base}, {base}[{m}:])", f"{base}[0] += 5"]
+            self.pool += [(base, "arr"), (f"{base}m", "any")]
 
     def _partial(self, depth: int) -> None:
         lists = [name for name, kind in self.pool if kind == "list"]

@@ -31,6 +31,9 @@ POINTS = ("before-commit", "inside-commit", "after-commit", "before-extent-write
           "before-flush", "after-flush", "after-ask")
 
 
+LLM: Any = None
+
+
 class Wrong(Exception):
     """What a program did that it should not."""
 
@@ -38,19 +41,26 @@ class Wrong(Exception):
 class Case:
     """One program in a folder of its own."""
 
-    def __init__(self, folder: Path, seed: int, *, real: bool = False, edits: bool = True, size: int = 8) -> None:
+    def __init__(self, folder: Path, seed: int, *, real: bool = False, edits: bool = True, size: int = 8, cells: bool = False) -> None:
         self.folder, self.seed, self.real = folder, seed, real
         self.rng = random.Random(seed * 7 + 1)
-        self.program: Program = program(seed, size=size)
+        self.program: Program = program(seed, size=size, cells=cells)
+        self.cells = cells
         self.path = folder / "my_flow.py"
         self.attempt = 0
         self.edits = edits
         self.around, self.edited = 0, ()
         self.ever_edited: set[str] = set()
         self.log: list[str] = []
+        self.asked = {"plain": 0, "real": 0}
 
     def write(self) -> None:
-        self.path.write_text(self.program.source(around=self.around, edited=self.edited))
+        if self.cells:
+            cells = self.program.notebook(around=self.around, edited=self.edited)
+            (self.folder / "cells.json").write_text(json.dumps(cells))
+            self.path.write_text("\n\n".join(cells))
+        else:
+            self.path.write_text(self.program.source(around=self.around, edited=self.edited))
 
     def environ(self, plain: bool) -> dict[str, str]:
         name = "plain" if plain else "real"
@@ -59,6 +69,8 @@ class Case:
             "FUZZ_TOLD": str(self.folder / f"{name}.told"),
             "FUZZ_END": str(self.folder / f"{name}.end"),
             "FUZZ_ATTEMPT": str(self.attempt),
+            "FUZZ_LLM": LLM.openai_url,
+            "KITARU_NB_NOTEBOOK": str(self.folder / "work.ipynb") if self.cells else "",
         }
         if plain:
             found["FUZZ_PLAIN"] = "1"
@@ -67,6 +79,7 @@ class Case:
     def run(self, more: dict[str, str], *, plain: bool = False, kill_after: tuple[float, int] | None = None) -> int:
         """One attempt; its exit status as `subprocess` tells it."""
         environ = {**self.environ(plain), **more}
+        before = LLM.requests
         out = self.folder / ("plain.out" if plain else f"out.{self.attempt}")
         if self.real and not plain:
             with out.open("w") as file:
@@ -76,7 +89,7 @@ class Case:
                 )
             pid = began.pid
         else:
-            pid = fork(self.path, out, environ)
+            pid = fork(self.path, out, environ, cells=self.cells)
         until = time.monotonic() + LONGEST
         kill_at = None if kill_after is None else time.monotonic() + kill_after[0]
         while True:
@@ -97,15 +110,21 @@ class Case:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(status)
+        self.asked["plain" if plain else "real"] += LLM.requests - before
         if self.real and not plain:
             began.returncode = code
         return code
 
     def plain(self) -> Any:
+        self.asked["plain"] = 0
         for name in ("plain.told", "plain.end"):
             (self.folder / name).unlink(missing_ok=True)
+        for path in self.folder.glob("*.txt"):
+            path.unlink()
         if self.run({}, plain=True):
             raise Wrong("plain: " + (self.folder / "plain.out").read_text()[-1500:])
+        for path in self.folder.glob("*.txt"):
+            path.unlink()
         return json.loads((self.folder / "plain.end").read_text())
 
     def told(self, name: str = "real") -> list[list[str]]:
@@ -137,7 +156,7 @@ class Case:
                 if self.edits and self.attempt > 1 and rng.random() < 0.3:
                     self.around = rng.randint(1, 1000)
                 if self.edits and self.attempt > 1 and rng.random() < 0.15:
-                    self.edited = (rng.choice(list(self.program.functions)),)
+                    self.edited = (rng.choice([*self.program.functions, "K"]),)
                     self.ever_edited |= set(self.edited)
             self.write()
             began = time.monotonic()
@@ -192,8 +211,13 @@ class Case:
                 )
         if not self.ever_edited and did.keys() - wanted.keys():
             raise Wrong(f"done and not to be: {did.keys() - wanted.keys()}")
+        if self.asked["real"] - self.asked["plain"] not in range(under_way_of_llm(told, self.attempt) + 1) and not self.ever_edited:
+            raise Wrong(f"asked {self.asked}, under way {under_way_of_llm(told, self.attempt)}")
         keys = {label for _, kind, label in told if kind == "key"}
-        self.shown()
+        if len(keys) > 1:
+            raise Wrong(f"keys {keys}")
+        if not self.cells:
+            self.shown()
 
     def shown(self) -> None:
         out = self.folder / "shown"
@@ -213,6 +237,14 @@ class Case:
         return True
 
 
+def under_way_of_llm(told: list[list[str]], attempts: int) -> int:
+    total = 0
+    for number in range(1, attempts):
+        kinds = [kind for n, kind, label in told if int(n) == number and label == "llm"]
+        total += kinds.count("begun") - kinds.count("ended")
+    return total
+
+
 def differences(right: Any, found: Any, at: str = "") -> list[str]:
     if right == found:
         return []
@@ -225,7 +257,7 @@ def differences(right: Any, found: Any, at: str = "") -> list[str]:
     return [f"at {at}: right {str(right)[:300]}\n    found {str(found)[:300]}"]
 
 
-def fork(path: Path, out: Path, environ: dict[str, str]) -> int:
+def fork(path: Path, out: Path, environ: dict[str, str], *, cells: bool = False) -> int:
     sys.stdout.flush()
     pid = os.fork()
     if pid:
@@ -250,7 +282,10 @@ def fork(path: Path, out: Path, environ: dict[str, str]) -> int:
     sys.modules["__main__"] = main
     code = 0
     try:
-        exec(compile(path.read_text(), str(path), "exec"), main.__dict__)
+        if cells:
+            run_cells(json.loads((path.parent / "cells.json").read_text()))
+        else:
+            exec(compile(path.read_text(), str(path), "exec"), main.__dict__)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except KeyboardInterrupt:
@@ -270,6 +305,25 @@ def fork(path: Path, out: Path, environ: dict[str, str]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def run_cells(cells: list[str]) -> None:
+    if os.environ.get("FUZZ_PLAIN"):
+        main = sys.modules["__main__"]
+        for cell in cells:
+            exec(cell.replace("%%checkpoint\n", ""), main.__dict__)
+        return
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    sys.modules["__main__"] = shell.user_module
+    shell.run_line_magic("load_ext", "kitaru_nb")
+    for number, cell in enumerate(cells):
+        ran = shell.run_cell(cell, store_history=True, cell_id=f"c{number}")
+        error = ran.error_before_exec or ran.error_in_exec
+        if error is not None:
+            raise error
+    from IPython import get_ipython  # noqa: F401
 
 
 def forked(work: Any) -> int:
@@ -357,11 +411,15 @@ def main() -> None:
     folder, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     flags = set(sys.argv[4:])
     warm()
+    global LLM
+    from kitaru_nb.testing import fake_llm
+    import zlib
+    LLM = fake_llm(answers=lambda call: f"a{zlib.crc32(json.dumps(call.body['messages']).encode()) % 1000}").__enter__()
     tally: Counter[str] = Counter()
     for seed in range(first, first + count):
         place = folder / str(seed)
         shutil.rmtree(place, ignore_errors=True)
-        result, case = run_case(place, seed, real="real" in flags, edits="noedits" not in flags)
+        result, case = run_case(place, seed, real="real" in flags, edits="noedits" not in flags, size=24 if "big" in flags else 8, cells="cells" in flags)
         tally[result.split()[0]] += 1
         if result.startswith("WRONG"):
             print(f"--- {seed}: {result}\n" + "\n".join(case.log), flush=True)
