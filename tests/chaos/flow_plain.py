@@ -41,7 +41,7 @@ class _Future:
         self._error: Exception | None = None
         try:
             self._value = make()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised where the result is asked for
             self._error = error
 
     def result(self) -> Any:
@@ -50,7 +50,13 @@ class _Future:
         return self._value
 
 
-def checkpoint(function: Any = None, /, **options: Any) -> Any:
+def _execution() -> _Execution:
+    if _current.get(None) is None:
+        _current.set(_Execution())
+    return _current.get()
+
+
+def checkpoint(function: Any = None, /, **options: Any) -> Any:  # noqa: C901 - one of each kind
     if function is None:
         return functools.partial(checkpoint, **options)
     retries = options.get("retries", 0)
@@ -64,6 +70,7 @@ def checkpoint(function: Any = None, /, **options: Any) -> Any:
                 except Exception:
                     if not left:
                         raise
+            return None
 
         async def begun(make: Any) -> Any:
             return await make
@@ -120,14 +127,16 @@ def flow(function: Any) -> Any:
 
 def gather(*futures: Any) -> Any:
     if futures and inspect.isawaitable(futures[0]):
+
         async def all_() -> Any:
             return list(await asyncio.gather(*futures))
+
         return all_()
     return [each.result() for each in futures]
 
 
 def once(key: str, fn: Any, *args: Any) -> Any:
-    known = _current.get().once
+    known = _execution().once
     if key not in known:
         result = fn(*args)
         known[key] = _copy(result)
@@ -144,11 +153,11 @@ def log(**values: Any) -> None:
 
 
 def save(name: str, value: Any) -> None:
-    _current.get().saved[name] = _copy(value)
+    _execution().saved[name] = _copy(value)
 
 
 def load(name: str) -> Any:
-    return _copy(_current.get().saved[name])
+    return _copy(_execution().saved[name])
 
 
 def channel(name: str) -> Any:
@@ -158,7 +167,7 @@ def channel(name: str) -> Any:
 
 
 def stream(name: str) -> Any:
-    return _current.get().streams[name]
+    return _execution().streams[name]
 
 
 def wait(question: str, schema: Any = int, *, name: str, **options: Any) -> Any:

@@ -9,444 +9,24 @@ from __future__ import annotations
 import random
 import textwrap
 from dataclasses import dataclass, field
+from pathlib import Path
 
 __all__ = ["Program", "program"]
 
 KINDS = ("list", "dict", "arr", "df", "obj")
 
-HEAD = '''
-import asyncio, collections, contextvars, copy, dataclasses, enum, functools, itertools, multiprocessing
-import os, pathlib, random, threading
-from concurrent.futures import ThreadPoolExecutor, ProcessPoolExecutor
-import numpy as np
-import pandas as pd
-from tests.chaos.flow_told import aask, acall, ask, call, end, failing, here, note, num, tell
-if os.environ.get("FUZZ_PLAIN"):
-    import tests.chaos.flow_plain as kt
-else:
-    import kitaru_nb as kt
-
-
-class Node:
-    count = 0
-
-    def __init__(self, tag):
-        self.tag = tag
-        self.items = [tag]
-        self.link = None
-        self.arr = np.arange(4) + tag
-
-    @kt.checkpoint
-    def step(self, n):
-        note("Node.step")
-        self.tag += n
-        self.items.append(self.tag)
-        return self.items
-
-    @classmethod
-    @kt.checkpoint
-    def make(cls, n):
-        note("Node.make")
-        return cls(n)
-
-    @staticmethod
-    @kt.checkpoint
-    def paired(a, n):
-        note("Node.paired")
-        a.append(n)
-        return {"of": a, "n": n}
-
-GL = [1, 2]
-GD = {"k0": 1}
-GN = 0
-GA = np.arange(5)
-GO = Node(3)
-HELD = {}
-
-def helper(x):
-    return num(x) % 17
-
-def counted(start):
-    total = start
-    seen = []
-
-    @kt.checkpoint
-    def add(n):
-        nonlocal total
-        note("add")
-        total += n
-        seen.append(total)
-        return seen if n % 2 else total
-    return add
-add = counted(10)
-
-def charge(n):
-    note("charge")
-    return {"paid": n, "of": [n]}
-
-@kt.checkpoint
-def square(x):
-    note("square")
-    return x * x + helper(x)
-
-@kt.checkpoint
-def pushed(xs):
-    note("pushed")
-    xs.append(len(xs))
-    return xs
-
-@kt.checkpoint
-def picky(x):
-    if x % 3 == 0:
-        raise ValueError(f"no {x}")
-    note("picky")
-    return [x]
-
-@kt.checkpoint
-def bad(x):
-    raise KeyError(x)
-
-@kt.checkpoint(retries=2)
-def flaky(x, tag):
-    failing(f"flaky{tag}", 2)
-    note("flaky")
-    return {"x": x}
-
-@kt.checkpoint
-def down(n, acc):
-    note("down")
-    acc.append(n)
-    if n <= 0:
-        return [acc]
-    return call("down", down, n - 1, acc) + [n]
-
-def partly(a, b, n):
-    return n
-@kt.checkpoint
-def scale(k, a):
-    note("scale")
-    a.append(k)
-    return len(a) * k
-twice = functools.partial(scale, 2)
-
-@kt.checkpoint
-async def asquare(x):
-    note("asquare")
-    await asyncio.sleep(0)
-    return x * 3
-
-@kt.checkpoint
-async def apush(xs, n):
-    note("apush")
-    xs.append(n)
-    await asyncio.sleep(0)
-    inner = await acall("asquare", asquare, n)
-    xs.append(inner)
-    return xs
-
-K = 3
-
-@kt.checkpoint
-def scaled(x):
-    note("scaled")
-    return x * K + less(x)
-
-def less(x):
-    return K - x
-
-class Colour(enum.Enum):
-    RED = 1
-    BLUE = 2
-
-@dataclasses.dataclass
-class Point:
-    x: int
-    path: list = dataclasses.field(default_factory=list)
-    colour: Colour = Colour.RED
-
-    @property
-    def far(self):
-        return self.x + len(self.path)
-
-class Slotted:
-    __slots__ = ("a", "b")
-    def __init__(self, a):
-        self.a = a
-        self.b = [a]
-
-class Deep(Node):
-    made = 0
-    names = []
-
-    def __init__(self, tag):
-        super().__init__(tag)
-        self.more = collections.deque([tag], maxlen=4)
-        self.by = collections.defaultdict(list)
-
-    @kt.checkpoint
-    def step(self, n):
-        note("Deep.step")
-        Deep.made += 1
-        Deep.names.append(n)
-        self.more.append(n)
-        self.by[n % 2].append(self.more)
-        super().step(n)
-        return self
-
-def logged(function):
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        GD.setdefault("calls", []).append(function.__name__)
-        return function(*args, **kwargs)
-    return wrapper
-
-@kt.checkpoint
-@logged
-def wrapped(x, *more, **named):
-    note("wrapped")
-    if more:
-        more[0].append(x)
-    for each in named.values():
-        each.append(len(named))
-    return [more, named]
-
-@logged
-@kt.checkpoint
-def wrapped2(x):
-    note("wrapped2")
-    return {x: GL}
-
-@kt.checkpoint
-def remember(x, seen=[]):
-    note("remember")
-    seen.append(x)
-    return len(seen), seen
-
-@kt.checkpoint
-def tally(x):
-    note("tally")
-    tally2.calls = getattr(tally2, "calls", 0) + x
-    tally2.seen = [*getattr(tally2, "seen", []), x]
-    return tally2.calls
-
-def tally2():
-    return getattr(tally2, "calls", None)
-
-@kt.checkpoint
-def points(p, n):
-    note("points")
-    p.x += n
-    p.path.append(n)
-    p.colour = Colour.BLUE if n % 2 else Colour.RED
-    p.extra = Point(n, p.path)
-    return dataclasses.replace(p) if n == 2 else p
-
-@kt.checkpoint
-def slotted(s, n):
-    note("slotted")
-    s.a += n
-    s.b.append(s.a)
-    if n == 2:
-        s.b = [s]
-    return [s, s.b]
-
-@kt.checkpoint
-def drawn(n):
-    note("drawn")
-    return [random.random() for _ in range(n)] + [float(np.random.rand())]
-
-@kt.checkpoint
-def drawn_by(rng, n):
-    note("drawn_by")
-    return rng.integers(0, 100, n)
-
-@kt.checkpoint
-def drawn_by2(rng, n):
-    note("drawn_by2")
-    return [rng.random() for _ in range(n)], rng
-
-@kt.checkpoint
-def wrote(name, text):
-    note("wrote")
-    path = pathlib.Path(f"out-{name}.txt")
-    path.write_text(text)
-    return path
-
-@kt.checkpoint
-def appended(name, text):
-    note("appended")
-    with open(f"log-{name}.txt", "a") as file:
-        file.write(text)
-    return len(text)
-
-@kt.checkpoint
-def adder(xs, n):
-    note("adder")
-    def add(m):
-        xs.append(n + m)
-        return xs
-    xs.append("made")
-    return add
-
-@kt.checkpoint
-def applied(function, x):
-    note("applied")
-    return [function(x), function]
-
-@kt.checkpoint
-def spoiled(xs, n):
-    xs.append(n)
-    GL.append("spoiled")
-    inner = call("square", square, n)
-    raise KeyError(inner)
-
-@kt.checkpoint(retries=3)
-def insists(xs, n):
-    xs.append(n)
-    v = call("square", square, len(xs))
-    if len(xs) % 3:
-        raise ValueError("again")
-    note("insists")
-    return [xs, v]
-
-@kt.checkpoint
-def memory(a, b):
-    note("memory")
-    a += 1
-    b *= 2
-    return a[:2], b
-
-@kt.checkpoint
-def sets(s, d, q):
-    note("sets")
-    s.add(len(s))
-    s.discard(1)
-    d.update({len(s): s})
-    q.appendleft(d)
-    q.rotate(1)
-    return s | {99}, q
-
-@kt.checkpoint
-def swapped():
-    global GL, GD
-    note("swapped")
-    old = GL
-    GL = [old, len(GL)]
-    GD = dict(GD)
-    return old
-
-@kt.checkpoint
-def unbound(x):
-    global LATER
-    note("unbound")
-    LATER = [x, GL]
-    return LATER
-
-@kt.checkpoint
-def frames(df, n):
-    note("frames")
-    part = df[df["a"] > n]
-    df["sum"] = df["a"].cumsum()
-    df.attrs["n"] = n
-    return part, df["a"], df
-
-@kt.checkpoint
-def grouped(df):
-    note("grouped")
-    return df.groupby("a").size(), df.index
-
-@kt.checkpoint
-def errors(n):
-    note("errors")
-    try:
-        raise ValueError([n, GL])
-    except ValueError as error:
-        return error
-
-@kt.checkpoint(timeout=0.3, retries=1)
-def slow(n, tag):
-    import time
-    try:
-        failing(f"slow{tag}", 1)
-    except ValueError:
-        time.sleep(5)
-    note("slow")
-    return [n]
-
-@kt.checkpoint
-def asked(x, xs):
-    note("asked")
-    xs.append(ask(f"first {x}"))
-    here()
-    xs.append(ask(f"second {x} {len(xs)}"))
-    return [ask("same") for _ in range(2)]
-
-@kt.checkpoint
-async def aasked(x):
-    note("aasked")
-    return await asyncio.gather(*[aask(f"at once {x} {i}") for i in range(3)])
-
-def chat(n):
-    messages = []
-    for i in range(n):
-        messages.append(ask(f"{i} {messages}"))
-        here()
-    return messages
-
-@kt.checkpoint
-async def aouter(xs, n):
-    note("aouter")
-    xs.append(n)
-    ys = await asyncio.gather(*[acall("asquare", asquare, i) for i in range(2)])
-    if n == 2:
-        GL.append(xs)
-    return [xs, ys]
-
-@kt.checkpoint
-async def abad(n):
-    await asyncio.sleep(0)
-    raise LookupError(n)
-
-async def acaught(xs, n):
-    try:
-        async with asyncio.TaskGroup() as group:
-            a = group.create_task(acall("aouter", aouter, xs, n))
-            b = group.create_task(abad(n)) if n else None
-    except* LookupError:
-        pass
-    return await acall("asquare", asquare, n)
-
-async def amapped(n):
-    return list(await asquare.map(range(n)))
-
-@kt.flow
-async def achild(n):
-    GL.append(n)
-    v = await acall("asquare", asquare, n)
-    w = await acall("aouter", aouter, [n], 1)
-    return [v, w, GL]
-
-async def afamily(n):
-    return await asyncio.gather(*[achild(0) for i in range(1)])
-
-async def together(n):
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(acall("asquare", asquare, i % 2)) for i in range(n)]
-    return [task.result() for task in tasks]
-
-async def agathered(n):
-    return list(await kt.gather(*[acall("asquare", asquare, i) for i in range(n)]))
-
-async def apushed(xs, n):
-    ys = await acall("apush", apush, xs, n)
-    ys.append("caller")
-    return ys
-'''
+HEAD = (Path(__file__).parent / "flow_head.txt").read_text(encoding="utf-8")
+"""What every program begins with: recorded functions of all kinds."""
 
 NEW = {
     "list": ("[{n}, [{n}]]", "[]", "[{n}, {n}, {n}]", "[[1], {{'a': {n}}}]"),
     "dict": ("{{'k0': {n}}}", "{{}}", "{{'l': [{n}], 'm': {{}}}}"),
-    "arr": ("np.arange({n} + 3)", "np.ones(({n} % 2 + 2, 3))", "np.arange(12).reshape(3, 4)", "np.zeros(4, 'i2')"),
+    "arr": (
+        "np.arange({n} + 3)",
+        "np.ones(({n} % 2 + 2, 3))",
+        "np.arange(12).reshape(3, 4)",
+        "np.zeros(4, 'i2')",
+    ),
     "df": (
         "pd.DataFrame({{'a': [{n}, 2, 3], 'b': [1.5, 2.5, {n}]}})",
         "pd.DataFrame({{'a': range({n} + 2), 's': ['x', 'y'] + ['z'] * {n}}})",
@@ -590,10 +170,12 @@ class Program:
             for line in cell.splitlines():
                 if line.strip() == "#AROUND":
                     if around:
-                        lines.append(line.replace("#AROUND", rng.choice(["unused = 1", "# remark", "assert True"])))
+                        lines.append(
+                            line.replace("#AROUND", rng.choice(["unused = 1", "# remark", "assert True"]))
+                        )
                 else:
                     lines.append(line)
-            cells.append(remark + "\n".join(lines))
+            cells.append(remark + "\n".join([*lines, "pass"]))
         return [head, *cells]
 
     def source(self, *, around: int = 0, edited: tuple[str, ...] = ()) -> str:
@@ -620,7 +202,9 @@ class Program:
 IN_CELLS = {"wait", "child", "mapchild", "steps", "key"}
 
 
-def program(seed: int, *, size: int = 8, features: frozenset[str] | None = None, cells: bool = False) -> Program:
+def program(
+    seed: int, *, size: int = 8, features: frozenset[str] | None = None, cells: bool = False
+) -> Program:
     """The program of that seed."""
     return _Maker(random.Random(seed), size, features, cells).made()
 
@@ -641,12 +225,9 @@ class _Maker:
         self.program.flows.append(self.flow("main", "n=0", self.size))
         self.program.tail = (
             'if __name__ == "__main__":\n    result = main(3)\n    tell("completed", "main")\n'
-            + textwrap.indent(self.program_end(), "    ")
+            + textwrap.indent(END, "    ")
         )
         return self.program
-
-    def program_end(self) -> str:
-        return END
 
     def name(self, prefix: str = "v") -> str:
         self.fresh += 1
@@ -754,19 +335,44 @@ class _Maker:
         result = f"return [{', '.join(named)}]"
         seeded = [] if child else ["random.seed(1)", "np.random.seed(1)"]
         if not child:
-            ending = self.program_end()
             self.program.cells = cells_of([*seeded, *self.lines, f"result = [{', '.join(named)}]"], self.rng)
-            self.program.cells.append(ending.replace("kt]", "kt]"))
+            self.program.cells.append(END)
         body = "\n".join(["global GN", *seeded, *self.lines, "#AROUND", result])
         return f"@kt.flow\ndef {name}({takes}):\n" + textwrap.indent(body, "    ")
 
     def statement(self, depth: int, indent: str = "") -> None:
         kinds = {
-            "call": 10, "do": 6, "new": 2, "loop": 1.5, "three": 1, "try": 1, "branch": 1, "submit": 1,
-            "map": 1, "once": 1, "saved": 1, "channel": 1, "stream": 0.7, "wait": 0.7, "child": 1,
-            "threads": 0.6, "processes": 0.3, "async": 1.2, "steps": 0.7, "method": 1.5, "partial": 0.7,
-            "recursion": 0.7, "closure": 1.2, "flaky": 0.5, "log": 0.5, "bad": 0.6, "part": 2, "global": 1,
-            "key": 0.4, "mapchild": 0.3, "more": 8,
+            "call": 10,
+            "do": 6,
+            "new": 2,
+            "loop": 1.5,
+            "three": 1,
+            "try": 1,
+            "branch": 1,
+            "submit": 1,
+            "map": 1,
+            "once": 1,
+            "saved": 1,
+            "channel": 1,
+            "stream": 0.7,
+            "wait": 0.7,
+            "child": 1,
+            "threads": 0.6,
+            "processes": 0.3,
+            "async": 1.2,
+            "steps": 0.7,
+            "method": 1.5,
+            "partial": 0.7,
+            "recursion": 0.7,
+            "closure": 1.2,
+            "flaky": 0.5,
+            "log": 0.5,
+            "bad": 0.6,
+            "part": 2,
+            "global": 1,
+            "key": 0.4,
+            "mapchild": 0.3,
+            "more": 8,
         }
         if self.features is not None:
             kinds = {k: v for k, v in kinds.items() if k in self.features}
@@ -814,7 +420,7 @@ class _Maker:
             self.pool.append((new, "list"))
 
     def _global(self, depth: int) -> None:
-        name, kind = self.rng.choice(self.pool)
+        name, _ = self.rng.choice(self.pool)
         self.lines.append(f"HELD[{self.rng.choice('abc')!r}] = {name}")
         if self.rng.random() < 0.3:
             self.lines.append("GN += 5")
@@ -921,7 +527,10 @@ class _Maker:
 
     def _stream(self, depth: int) -> None:
         new, label = self.name(), f"tokens{self.rng.randint(0, 1)}"
-        self.lines += [f"kt.stream({label!r}).append({self.rng.randint(0, 2)})", f"{new} = list(kt.stream({label!r}))"]
+        self.lines += [
+            f"kt.stream({label!r}).append({self.rng.randint(0, 2)})",
+            f"{new} = list(kt.stream({label!r}))",
+        ]
         self.pool.append((new, "list"))
 
     def _wait(self, depth: int) -> None:
@@ -956,16 +565,19 @@ class _Maker:
 
     def _processes(self, depth: int) -> None:
         new = self.name()
+        items = self.rng.choice(["range(4)", "[1, 1, 2]"])
         self.lines += [
             "with multiprocessing.get_context('fork').Pool(2) as pool:",
-            f"    {new} = call('square*4', pool.map, square, {self.rng.choice(['range(4)', '[1, 1, 2]'])}, chunksize=1)",
+            f"    {new} = call('square*4', pool.map, square, {items}, chunksize=1)",
         ]
         self.pool.append((new, "list"))
 
     def _async(self, depth: int) -> None:
         new = self.name()
         lists = [name for name, kind in self.pool if kind == "list"]
-        work = self.rng.choice(["together(4)", "agathered(3)", f"apushed({self.rng.choice(lists)}, {self.rng.randint(0, 2)})"])
+        work = self.rng.choice(
+            ["together(4)", "agathered(3)", f"apushed({self.rng.choice(lists)}, {self.rng.randint(0, 2)})"]
+        )
         self.lines.append(f"{new} = asyncio.run({work})")
         self.pool.append((new, "list"))
 
@@ -975,15 +587,15 @@ class _Maker:
         lists = [name for name, kind in self.pool if kind == "list"]
         which = self.rng.random()
         if which < 0.6:
-            self.lines.append(f"{new} = call('Node.step', {self.rng.choice(nodes)}.step, {self.rng.randint(1, 2)})")
+            self.lines.append(
+                f"{new} = call('Node.step', {self.rng.choice(nodes)}.step, {self.rng.randint(1, 2)})"
+            )
             self.pool.append((new, "list"))
         elif which < 0.8:
             self.lines.append(f"{new} = call('Node.make', Node.make, {self.rng.randint(1, 2)})")
             self.pool.append((new, "obj"))
         else:
-            self.lines.append(
-                f"{new} = call('Node.paired', Node.paired, {self.rng.choice(lists)}, {self.rng.randint(1, 2)})"
-            )
+            self.lines.append(f"{new} = call('Node.paired', Node.paired, {self.rng.choice(lists)}, 1)")
             self.pool.append((new, "dict"))
 
     def _more(self, depth: int) -> None:
@@ -992,9 +604,7 @@ class _Maker:
         lists = [name for name, kind in self.pool if kind == "list"]
         dicts = [name for name, kind in self.pool if kind == "dict"]
         frames = [name for name, kind in self.pool if kind == "df"]
-        objs = [name for name, kind in self.pool if kind == "obj"]
         xs, ys = rng.choice(lists), rng.choice(lists)
-        anything = rng.choice(self.pool)[0]
         points = [name for name, kind in self.pool if kind == "point"]
         deeps = [name for name, kind in self.pool if kind == "deep"]
         slots = [name for name, kind in self.pool if kind == "slot"]
@@ -1019,7 +629,12 @@ class _Maker:
             ("any", f"call('wrote', wrote, '{m}', 'text{n}').read_text()"),
             ("any", f"call('appended', appended, '{m}', 'line{n}')"),
             ("function", f"call('adder', adder, {xs}, {n})"),
-            ("any", f"call('applied', applied, {rng.choice([*functions, 'str', 'len', 'helper', 'tally2'])}, {xs if rng.random() < 0.5 else rng.choice(['()', repr('ab')])})"),
+            (
+                "any",
+                f"call('applied', applied, {rng.choice([*functions, 'str', 'len', 'helper'])}, "
+                + (xs if rng.random() < 0.5 else rng.choice(["()", "'ab'"]))
+                + ")",
+            ),
             ("list", f"call('insists', insists, {xs}, {n})"),
             ("any", f"call('sets', sets, {{1, {n}}}, {rng.choice(dicts)}, collections.deque([{n}]))"),
             ("list", "call('swapped', swapped)"),
@@ -1047,19 +662,27 @@ class _Maker:
         choices += [("deep", f"call('Deep.step', {p}.step, {n})") for p in deeps * 2]
         choices += [("any", f"{p}.by") for p in deeps]
         choices += [("any", f"call('slotted', slotted, {p}, {m})") for p in slots * 2]
-        choices += [("any", f"call('drawn_by', drawn_by, {p}, {n})") for p in rngs if "default" in "".join(self.lines)] if False else []
         choices += [("any", f"call('drawn_by2', drawn_by2, {p}, {m})") for p in rngs]
         choices += [("any", f"{p}({m})") for p in functions]
         kind, text = rng.choice(choices)
         self.lines.append(f"{new} = {text}")
         self.pool.append((new, kind))
         if rng.random() < 0.15:
-            self.lines += ["try:", f"    call('spoiled', spoiled, {xs}, {n})", "except KeyError as error:", f"    {xs}.append(str(error))"]
+            self.lines += [
+                "try:",
+                f"    call('spoiled', spoiled, {xs}, {n})",
+                "except KeyError as error:",
+                f"    {xs}.append(str(error))",
+            ]
         if rng.random() < 0.04 and not depth:
             self.lines.append(f"{self.name()} = call('slow', slow, {n}, {new!r})")
         if rng.random() < 0.12:
             base = self.name()
-            self.lines += [f"{base} = np.arange(6)", f"{base}m = call('memory', memory, {base}, {base}[{m}:])", f"{base}[0] += 5"]
+            self.lines += [
+                f"{base} = np.arange(6)",
+                f"{base}m = call('memory', memory, {base}, {base}[{m}:])",
+                f"{base}[0] += 5",
+            ]
             self.pool += [(base, "arr"), (f"{base}m", "any")]
 
     def _partial(self, depth: int) -> None:

@@ -19,13 +19,33 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 
-__all__ = ["call", "end", "failing", "here", "note", "num", "picture", "tell"]
+__all__ = [
+    "aask",
+    "acall",
+    "ask",
+    "begin",
+    "call",
+    "end",
+    "failing",
+    "here",
+    "note",
+    "num",
+    "picture",
+    "tell",
+]
 
 _places = itertools.count(1)
 _pid = os.getpid()
+
+
+def begin() -> None:
+    """An attempt begins in this process."""
+    global _places, _pid
+    _places, _pid = itertools.count(1), os.getpid()
 
 
 def here() -> None:
@@ -97,14 +117,16 @@ def _body(text: str, *, stream: bool = False) -> dict[str, Any]:
 
 def ask(text: str) -> str:
     """Ask the model; every other question has its answer streamed."""
-    import httpx
-
     here()
     tell("begun", "llm")
     url = f"{os.environ['FUZZ_LLM']}/chat/completions"
     with httpx.Client() as client:
         if len(text) % 2:
-            answer = client.post(url, json=_body(text)).raise_for_status().json()["choices"][0]["message"]["content"]
+            answer = (
+                client.post(url, json=_body(text))
+                .raise_for_status()
+                .json()["choices"][0]["message"]["content"]
+            )
         else:
             answer = ""
             with client.stream("POST", url, json=_body(text, stream=True)) as reply:
@@ -119,8 +141,6 @@ def ask(text: str) -> str:
 
 async def aask(text: str) -> str:
     """As `ask`, in an event loop."""
-    import httpx
-
     here()
     tell("begun", "llm")
     url = f"{os.environ['FUZZ_LLM']}/chat/completions"
@@ -143,18 +163,18 @@ def end(**values: object) -> None:
 
 def picture(value: object) -> Any:
     """What a value holds, and which parts of it are one object."""
-    return _picture(value, {}, [])
+    return _picture(value, {}, [], {})
 
 
-def _picture(value: Any, seen: dict[int, int], kept: list[Any]) -> Any:
+def _picture(value: Any, seen: dict[int, int], kept: list[Any], memory: dict[int, int]) -> Any:  # noqa: C901, PLR0912 - one of each kind
     if isinstance(value, (int, float, str, bytes, bool, type(None), complex, np.generic)):
         return repr(value)
     if isinstance(value, tuple):
-        return ["tuple", *(_picture(each, seen, kept) for each in value)]
+        return ["tuple", *(_picture(each, seen, kept, memory) for each in value)]
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         cells = getattr(value, "__closure__", None)
         held = [c.cell_contents for c in cells or () if value.__name__ == "add"]
-        return ["code", value.__qualname__, *(_picture(each, seen, kept) for each in held)]
+        return ["code", value.__qualname__, *(_picture(each, seen, kept, memory) for each in held)]
     if id(value) in seen:
         return f"#{seen[id(value)]}"
     seen[id(value)] = len(seen)
@@ -165,7 +185,7 @@ def _picture(value: Any, seen: dict[int, int], kept: list[Any]) -> Any:
         while isinstance(root.base, np.ndarray):
             root = root.base
         kept.append(root)
-        number = seen.setdefault(id(root), len(seen))
+        number = memory.setdefault(id(root), len(memory))
         return [name, str(value.dtype), list(value.shape), repr(value.tolist()), f"in {number}"]
     if isinstance(value, pd.DataFrame):
         columns = [[str(n), str(value[n].dtype), repr(value[n].tolist())] for n in value.columns]
@@ -173,24 +193,28 @@ def _picture(value: Any, seen: dict[int, int], kept: list[Any]) -> Any:
     if isinstance(value, pd.Series):
         return [name, str(value.dtype), repr(value.tolist()), repr(list(value.index))]
     if isinstance(value, dict):
-        return [name, *([repr(k), _picture(v, seen, kept)] for k, v in value.items())]
+        return [name, *([repr(k), _picture(v, seen, kept, memory)] for k, v in value.items())]
     if isinstance(value, (set, frozenset)):
         return [name, *sorted(repr(each) for each in value)]
     if isinstance(value, BaseException):
-        return [name, *(_picture(each, seen, kept) for each in value.args)]
+        return [name, *(_picture(each, seen, kept, memory) for each in value.args)]
     if isinstance(value, Enum):
         return repr(value)
     if isinstance(value, (random.Random, np.random.Generator)):
         state = value.getstate() if isinstance(value, random.Random) else value.bit_generator.state
         return [name, zlib.crc32(repr(state).encode())]
     if isinstance(value, deque):
-        return [name, value.maxlen, *(_picture(each, seen, kept) for each in value)]
+        return [name, value.maxlen, *(_picture(each, seen, kept, memory) for each in value)]
     if name == "list_iterator":
         return [name, repr(list(copy.copy(value)))]
-    if hasattr(type(value), "__slots__") and not hasattr(value, "__dict__") and type(value).__module__ == "__main__":
-        return [name, *([k, _picture(getattr(value, k), seen, kept)] for k in type(value).__slots__)]
+    if (
+        hasattr(type(value), "__slots__")
+        and not hasattr(value, "__dict__")
+        and type(value).__module__ == "__main__"
+    ):
+        return [name, *([k, _picture(getattr(value, k), seen, kept, memory)] for k in type(value).__slots__)]
     if isinstance(value, list):
-        return [name, *(_picture(each, seen, kept) for each in value)]
+        return [name, *(_picture(each, seen, kept, memory) for each in value)]
     if hasattr(value, "__dict__"):
-        return [name, *([k, _picture(v, seen, kept)] for k, v in sorted(vars(value).items()))]
+        return [name, *([k, _picture(v, seen, kept, memory)] for k, v in sorted(vars(value).items()))]
     return [name, repr(value)]
