@@ -251,7 +251,9 @@ def main(folder: Path, first: int, count: int, options: Sequence[str]) -> None:
     warm()
     told = 0
     # Equal questions have equal answers, so that a run is the same each time.
-    with fake_llm(answers=lambda call: f"a{zlib.crc32(json.dumps(call.body["messages"]).encode()) % 1000}") as llm:
+    with fake_llm(
+        answers=lambda call: f"a{zlib.crc32(json.dumps(call.body['messages']).encode()) % 1000}"
+    ) as llm:
         for seed in range(first, first + count):
             place = folder / str(seed)
             shutil.rmtree(place, ignore_errors=True)

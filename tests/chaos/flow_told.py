@@ -190,6 +190,8 @@ def _picture(value: Any, seen: dict[int, int], kept: list[Any], memory: dict[int
     if isinstance(value, pd.DataFrame):
         columns = [[str(n), str(value[n].dtype), repr(value[n].tolist())] for n in value.columns]
         return [name, repr(list(value.index)), columns]
+    if isinstance(value, pd.Index):
+        return [name, str(value.dtype), repr(list(value))]
     if isinstance(value, pd.Series):
         return [name, str(value.dtype), repr(value.tolist()), repr(list(value.index))]
     if isinstance(value, dict):
