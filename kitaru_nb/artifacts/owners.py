@@ -14,14 +14,18 @@ import ctypes
 import importlib
 import math
 import struct
+from collections.abc import Iterable
 from typing import Any
 
-from kitaru_nb.artifacts.views import is_array, is_array_subclass, numpy
+from kitaru_nb.artifacts.views import byte_range, is_array, is_array_subclass, numpy
 
 __all__ = [
+    "looked_into",
     "make_ctypes_array",
     "make_over",
     "make_part",
+    "make_within",
+    "memory_of",
     "owner_of",
     "reduce_over",
     "reduce_part",
@@ -88,21 +92,56 @@ def make_over(  # noqa: PLR0917 - stored format
     return made
 
 
-def reduce_within(array: Any, present: Any) -> tuple[Any, ...] | None:
-    """How an array is stored that looks into one of `present`, which is there when it is loaded."""
-    base = array.base
+def memory_of(array: Any) -> Any:
+    """The array at the end of what an array looks into: itself, where that is no other array."""
     np = numpy()
-    while isinstance(base, np.ndarray):
-        if any(each is base for each in present):
-            if not base.flags.c_contiguous or not array.size or array.dtype.hasobject:
-                return None
-            offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
-            return make_over, (
-                *(base, offset, array.dtype, array.shape, array.strides),
-                array.flags.writeable,
-            )
-        base = base.base
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def looked_into(array: Any, present: Iterable[Any]) -> Any:
+    """The first of `present` in whose memory all of an array lies; None where there is none.
+
+    What they both look into may be an array that nothing else leads to. Where they are stored by
+    themselves it is not kept, so nothing can be told by that.
+    """
+    np = numpy()
+    if not array.size or array.dtype.hasobject:
+        return None
+    memory, (low, high) = memory_of(array), byte_range(array)
+    if not (memory.flags.c_contiguous or memory.flags.f_contiguous):
+        return None
+    for each in present:
+        if isinstance(each, np.ndarray) and memory_of(each) is memory:
+            start, end = byte_range(each)
+            if start <= low and high <= end:
+                return each
     return None
+
+
+def reduce_within(array: Any, present: Iterable[Any]) -> tuple[Any, ...] | None:
+    """How an array is stored that looks into one of `present`, which is there when it is loaded."""
+    there = looked_into(array, present)
+    if there is None:
+        return None
+    offset = array.__array_interface__["data"][0] - there.__array_interface__["data"][0]
+    return make_within, (there, offset, array.dtype, array.shape, array.strides, array.flags.writeable)
+
+
+def make_within(  # noqa: PLR0917 - stored format
+    there: Any,
+    offset: int,
+    dtype: Any,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    writeable: bool,  # noqa: FBT001 - stored format
+) -> Any:
+    """An array that looks into the memory of another one, `offset` bytes from its first element on."""
+    memory = memory_of(there)
+    start = there.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+    flat = (memory if memory.flags.c_contiguous else memory.T).reshape(-1)
+    return make_over(flat.view("u1"), start + offset, dtype, shape, strides, writeable)
 
 
 # --- memoryviews --------------------------------------------------------------------------

@@ -438,7 +438,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         if owner is not None:
             return reduce_over(array, owner)
         present = getattr(_decoding, "present", ())
-        within = reduce_within(array, present) if present and array.base is not None else None
+        within = reduce_within(array, present) if present else None
         if within is not None:
             return within
         self.arrays.append(array)

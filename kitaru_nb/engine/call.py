@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.artifacts.values import Stored
 from kitaru_nb.engine.callee import Callee, Look, callee_of, variable
 from kitaru_nb.engine.commit import Written
+from kitaru_nb.engine.context import turn_now, turn_of
 from kitaru_nb.engine.effects import Effects, Left, objects_in
 from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.outside import Outside
@@ -42,7 +44,8 @@ __all__ = ["Call", "Options", "call_key", "called_name", "load_result", "refuse_
 _left: dict[tuple[str, int], tuple[str, tuple[weakref.ref[Any], ...]]] = {}
 """By the label and address of a global: its digest as the last recorded call of this process left it.
 
-With the run that made that call, where the calls of that run come one after the other.
+With the flow or cell that call was in and the thread or task it was made in; nothing where it was left
+as an attempt before has made it.
 """
 
 _UNBOUND = object()
@@ -204,7 +207,7 @@ class Call(ProcessBound):
         override = None if replay is None else replay.override(self.options.name, self.place)
         if replay is not None and override is not None:
             return self._overridden(replay, override)
-        found = self.scope.find(self.key, self._fits)
+        found = self.scope.find(self.key, self.fits)
         if found is None and self.options.reuse and not (replay is not None and replay.is_named(self.place)):
             found = self._elsewhere()
         if found is not None:
@@ -217,7 +220,7 @@ class Call(ProcessBound):
         if "counts" not in draft.data or draft.result:  # early versions kept what is tied in its place
             self.scope.book.note_held(found)
 
-    def _fits(self, found: Checkpoint) -> bool:
+    def fits(self, found: Checkpoint) -> bool:
         """Whether what the call reads besides its arguments is as it was then.
 
         What it changed itself, such as a counter, may also be as recorded calls have left it: a later
@@ -233,34 +236,31 @@ class Call(ProcessBound):
     def _is_left(self, name: str) -> bool:
         """Whether a global is now what recorded calls of this process have made of it, before this run.
 
-        A call that this run has made itself is no reason: one after it finds what that has left.
+        A call that this run has made, or was given, is no reason: one after it finds what that has left.
         """
-        digest, run = _left.get(self._kept_as(name, self._globals[name]), ("", ()))
+        digest, by = _left.get(self._kept_as(name, self._globals[name]), ("", ()))
         if digest != self._digests[name]:
             return False
-        return not run or [each() for each in run] != [*self._run()]
+        return not by or not self._comes_after(*(each() for each in by))
 
     def _kept_as(self, name: str, value: object) -> tuple[str, int]:
         return name, id(self._callee.scope) if is_immutable_atom(value) else id(value)
 
-    def _run(self) -> tuple[Any, ...]:
-        """What makes calls one after the other, this one among them; empty where they may come at once."""
-        try:
-            task = asyncio.current_task()
-        except RuntimeError:  # no loop runs here
-            task = None
-        if task is not None:
-            return self.scope.root, task
-        return (self.scope.root,) if threading.current_thread() is threading.main_thread() else ()
+    def _comes_after(self, root: object, turn: object) -> bool:
+        """Whether a call of this run, made in a thread or task, comes before this one in each attempt."""
+        if root is not self.scope.root:
+            return False
+        here, body = turn_now(), turn_of(self.scope.root)
+        return here is body or turn is body or (turn is here and isinstance(here, asyncio.Task))
 
-    def _note_left(self, *, made: bool) -> None:
-        """Remember how this call has left what it may change."""
-        run = tuple(map(weakref.ref, self._run())) if made else ()
+    def _note_left(self, moved: AbstractSet[str] = frozenset()) -> None:
+        """Remember how this call has left what it may change, but for what an earlier attempt has `moved`."""
+        by = weakref.ref(self.scope.root), weakref.ref(turn_now())
         for name, value in _globals_of(self._look).items():
             digest = self._digest(value)
             key = self._kept_as(name, value)
-            if digest != self._digests.get(name) or key in _left:
-                _remember(key, digest, run)
+            if digest != self._digests.get(name) or _left.get(key, (digest,))[0] != digest:
+                _remember(key, digest, () if name in moved else by)
 
     def _overridden(self, replay: Replay, override: Override) -> Checkpoint:
         """What a replay was told to give in place of this call's result; on record as that.
@@ -292,7 +292,7 @@ class Call(ProcessBound):
     def _elsewhere(self) -> Checkpoint | None:
         """The newest result of this call in any other execution, from now on on record in this one."""
         book = self.scope.book
-        found = book.elsewhere(self.key, lambda each: each.draft.kind is StepKind.CALL and self._fits(each))
+        found = book.elsewhere(self.key, lambda each: each.draft.kind is StepKind.CALL and self.fits(each))
         if found is None:
             return None
         book.engine.trust.require([found])
@@ -327,7 +327,7 @@ class Call(ProcessBound):
         self._outside.put_back(found)
         self._effects.put(called, stored["left"], moved)
         if told.get("changed"):
-            self._note_left(made=False)
+            self._note_left(moved)
         return stored[RESULT]
 
     def _loaded(self, found: Checkpoint) -> Mapping[str, Any]:
@@ -344,11 +344,6 @@ class Call(ProcessBound):
         self.scope.refuse_stopped()
         self._effects.take()
         self._after = self.scope.book.newest
-        return self.aside()
-
-    def aside(self) -> Scope:
-        """The scope of what happens in the call, which itself is not put on record."""
-        self.scope.refuse_stopped()
         self.inner = self.scope.inner(self.options.name, self._label, place=self.place)
         return self.inner
 
@@ -381,7 +376,7 @@ class Call(ProcessBound):
         duration = time.perf_counter() - self._started
         left = self._effects.left(self.options.name)
         if left is not None:
-            self._note_left(made=True)
+            self._note_left()
         data = self._where(self.inner.path)
         entry = Entry(
             StepKind.CALL,
@@ -400,6 +395,14 @@ class Call(ProcessBound):
         self._outside.recorded(checkpoint)
         self._note_held(checkpoint)
         return checkpoint
+
+    def met(self, result: object) -> dict[str, Any]:
+        """For the record of a flow that is its body: what it reads, and whether its result says all of it."""
+        try:
+            tied = self._effects.left(self.options.name) or self._effects.shared(result)
+        except UnstorableError:  # whoever has called it says so, where that matters
+            return {"reads": self._read(), "data": {"alone": False}}
+        return {"reads": self._read(), "data": {"alone": tied is None}}
 
     def _where(self, path: str) -> dict[str, Any]:
         """The scope of what happened in the call, its place, and what was on record before it."""
@@ -471,7 +474,7 @@ class Call(ProcessBound):
 
     def failed(self, error: BaseException) -> None:
         """Put on record that the call raised; no later attempt is given that."""
-        self._note_left(made=True)
+        self._note_left()
         did = self._outside.failed()
         if suspended_in(error) is not None:
             return
@@ -499,10 +502,10 @@ def _content(cell: CellType) -> object:
         return _UNBOUND
 
 
-def _remember(key: tuple[str, int], digest: str, run: tuple[weakref.ref[Any], ...]) -> None:
+def _remember(key: tuple[str, int], digest: str, by: tuple[weakref.ref[Any], ...]) -> None:
     with _left_lock:
         _left.pop(key, None)
-        _left[key] = digest, run
+        _left[key] = digest, by
         if len(_left) > _MOST_LEFT:  # without the oldest a later attempt here makes its call again
             del _left[next(iter(_left))]
 

@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -33,16 +33,19 @@ __all__ = [
     "provide",
     "provide_front",
     "scope_in_use",
+    "turn_now",
+    "turn_of",
 ]
 
 Ask = Callable[[], "Scope | None"]
 
 
 class _Running(NamedTuple):
-    """A flow that runs: its thread, and whether it began outside any other."""
+    """A flow that runs: its thread, the task or thread of its body, whether it began outside any other."""
 
     scope: Scope
     thread: int
+    turn: object
     alone: bool
 
 
@@ -113,6 +116,20 @@ def innermost() -> Scope | None:
     return _scope.get()
 
 
+def turn_now() -> object:
+    """What makes calls one after the other, this one among them: the task that runs, else the thread."""
+    events = sys.modules.get("asyncio")
+    if events is not None:
+        with suppress(RuntimeError):  # no loop runs here
+            return events.current_task() or threading.current_thread()
+    return threading.current_thread()
+
+
+def turn_of(root: Scope) -> object:
+    """The task or thread in which the body of a flow runs; of a cell, the main thread."""
+    return next((flow.turn for flow in list(_flows) if flow.scope is root), threading.main_thread())
+
+
 def provide(provider: Ask | None, in_use: Ask | None = None) -> None:
     """Let the front end say which cell runs, where nothing else does; None takes it back.
 
@@ -159,7 +176,7 @@ def inside(scope: Scope) -> Iterator[Scope]:
     _follow()
     around = _scope.get()
     token = _scope.set(scope)
-    flow = _Running(scope, threading.get_ident(), around is None or around.book.ended)
+    flow = _Running(scope, threading.get_ident(), turn_now(), around is None or around.book.ended)
     if scope.parent is None:
         _flows.append(flow)
     try:

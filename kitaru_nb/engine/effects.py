@@ -26,6 +26,7 @@ import xxhash
 from kitaru_nb.artifacts.anew import RUNTIME, is_shared
 from kitaru_nb.artifacts.clients import is_client
 from kitaru_nb.artifacts.kinds import is_immutable_atom, package_of
+from kitaru_nb.artifacts.owners import looked_into
 from kitaru_nb.artifacts.pickle_codec import referring
 from kitaru_nb.artifacts.tensors import is_tensor, parts_of, storage_of
 from kitaru_nb.artifacts.values import Stored
@@ -289,6 +290,7 @@ def _used(values: Iterable[object], objects: Mapping[str, Sequence[object]]) -> 
     """Places of those objects that `values` refer to, other than through one another."""
     known: dict[int, Place] = {}
     kept: list[object] = []
+    arrays = [obj for found in objects.values() for obj in found if _is_array(obj)]
     for root, found in objects.items():
         for number, obj in enumerate(found):
             known.setdefault(_identity(obj), (root, number))
@@ -308,6 +310,9 @@ def _used(values: Iterable[object], objects: Mapping[str, Sequence[object]]) -> 
             elif key not in seen and not is_immutable_atom(obj):
                 seen.add(key)
                 inside.append(obj)
+                there = looked_into(obj, arrays) if arrays and _is_array(obj) else None
+                if there is not None:
+                    places.add(known[_identity(there)])
         level = _referents(inside)
     return sorted(places)
 

@@ -119,6 +119,9 @@ class Turn(ProcessBound):
         around: The scope of the execution that calls this one.
         tags: Tags of a new execution.
         argv: What the script that the flow comes from was begun with; what this process was, without it.
+
+    Attributes:
+        asked: The call of the execution around this one that it is the body of.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Turn(ProcessBound):
         argv: Told | None = None,
     ) -> None:
         self.flow = flow
+        self.asked: Call | None = None
         self.argv = argv
         self._called = around is not None
         parent = None if around is None else around.book.execution
@@ -260,7 +264,9 @@ class Turn(ProcessBound):
             written = Written()
             return {"groups": (Group((RESULT,), written.add(stored), value),)}, written
 
-        fields = {"cost": self.scope.cost, "tokens": self.scope.tokens}
+        fields: dict[str, Any] = {"cost": self.scope.cost, "tokens": self.scope.tokens}
+        if self.asked is not None:
+            fields |= self.asked.met(result)
         return self.scope.record(
             Entry(StepKind.RESULT, result_key(self.flow, self.identity), self.flow.name, fields, store=store)
         )
@@ -342,11 +348,11 @@ def call_flow(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return asked.serve(found)
     inner = asked.begin()
     with asked.running():
-        known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
-        if known is not None:
-            result = known[1]
+        known = _known(flow, asked, args, kwargs)
+        if isinstance(known, _Given):
+            result = known.result
         else:
-            turn = _child(flow, scope, inner, args, kwargs)
+            turn = _child(flow, asked, args, kwargs, known)
             with _inside_of(scope, inner, turn):
                 result = turn.run()
         asked.commit(result)
@@ -367,11 +373,11 @@ async def call_flow_async(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, A
         return asked.serve(found)
     inner = asked.begin()
     with asked.running():
-        known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
-        if known is not None:
-            result = known[1]
+        known = _known(flow, asked, args, kwargs)
+        if isinstance(known, _Given):
+            result = known.result
         else:
-            turn = _child(flow, scope, inner, args, kwargs)
+            turn = _child(flow, asked, args, kwargs, known)
             with _inside_of(scope, inner, turn):
                 result = await turn.run_async()
         asked.commit(result)
@@ -389,28 +395,50 @@ def _within(scope: Scope, inner: Scope) -> str:
     return f"{scope.book.execution}/{inner.path}"
 
 
-def _child(flow: Flow, scope: Scope, inner: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Turn:
-    turn = flow.turn(args, kwargs, within=_within(scope, inner), around=inner)
-    _learn_spent(scope, turn)
+def _child(
+    flow: Flow, asked: Call, args: tuple[Any, ...], kwargs: dict[str, Any], known: ExecutionId | None
+) -> Turn:
+    inner = asked.inner
+    assert inner is not None
+    turn = flow.turn(args, kwargs, execution=known, within=_within(asked.scope, inner), around=inner)
+    turn.asked = asked
+    _learn_spent(asked.scope, turn)
     return turn
 
 
-def _completed(
-    flow: Flow, asked: Call, inner: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[ExecutionId, Any] | None:
-    """A child that had completed when its caller died, and its result."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A child that is not run again, and its result."""
+
+    execution: ExecutionId
+    result: Any
+
+
+def _known(
+    flow: Flow, asked: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> _Given | ExecutionId | None:
+    """A child that had completed when its caller died.
+
+    It is gone on with, and what it has called is given, where its result alone would not do: it was
+    edited, it reads something else now, or its caller sees more of it, such as a list that it has changed.
+    """
+    inner = asked.inner
+    if inner is None or asked.scope.repeated:
+        return None
     journal = inner.book.engine.journal
     inputs = callee_of(flow.function).arguments(args, kwargs)
     identity = identity_of(flow, inputs, within=_within(asked.scope, inner))
-    known = journal.executions(identity=identity, limit=1)
-    if not known or known[0].status is not ExecutionStatus.COMPLETED:
+    newest = journal.executions(identity=identity, limit=1)
+    if not newest or newest[0].status is not ExecutionStatus.COMPLETED:
         return None
-    key = result_key(flow, identity)
-    for step in reversed(journal.steps_within(known[0].id)):
+    execution, key = newest[0].id, result_key(flow, identity)
+    for step in reversed(journal.steps_within(execution)):
         if step.draft.kind is StepKind.RESULT and step.draft.key == key:
+            if not step.draft.data.get("alone") or not asked.fits(step):
+                break
             inner.book.engine.trust.require([step])
-            return known[0].id, load_result(inner, step, namespace=flow.function.__globals__)[RESULT]
-    return None
+            return _Given(execution, load_result(inner, step, namespace=flow.function.__globals__)[RESULT])
+    return execution
 
 
 @contextmanager
@@ -550,11 +578,11 @@ def _begin(flow: Flow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FlowHan
             message, kind="bad-place", hint=f"{flow.name}(...) there, or {flow.name}.run in the flow"
         )
     asked = Call(scope, flow.function, Options(flow.name), args, kwargs)
-    inner = asked.aside()
-    known = None if scope.repeated else _completed(flow, asked, inner, args, kwargs)
-    if known is not None:
-        return FlowHandle(flow, scope.book.engine, known[0], result=known[1])
-    turn = _child(flow, scope, inner, args, kwargs)
+    inner = asked.begin()
+    known = _known(flow, asked, args, kwargs)
+    if isinstance(known, _Given):
+        return FlowHandle(flow, scope.book.engine, known.execution, result=known.result)
+    turn = _child(flow, asked, args, kwargs, known)
     scope.book.under_way[turn] = lambda: None  # its own thread makes it
     return in_background(turn, lambda: _beside(scope, inner, turn))
 

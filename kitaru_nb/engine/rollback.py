@@ -278,15 +278,23 @@ def reached(root: Any, closed: Callable[[type], bool]) -> Iterator[Any]:
     """What `root` leads to and can change or hold what can, each object once.
 
     Equal graphs are met in the same order, whichever process they are in. Objects of a type that
-    is `closed` are met and not looked into.
+    is `closed` are met and not looked into, and arrays of numbers neither.
     """
     seen = {_identity(sys.modules)}
     level = [root]
     while level:
         fresh = _new(level, seen)
         yield from fresh
-        shut = {cls for cls in set(map(type, fresh)) if closed(cls)}
-        level = _opened([obj for obj in fresh if type(obj) not in shut] if shut else fresh)[1]
+        kinds = set(map(type, fresh))
+        shut, arrays = {*filter(closed, kinds)}, {*filter(_is_array_type, kinds)}
+        if shut or arrays:
+            # The memory that an array of numbers looks into is there or not, as the array was made.
+            fresh = [
+                obj
+                for obj in fresh
+                if type(obj) not in shut and (type(obj) not in arrays or obj.dtype.hasobject)
+            ]
+        level = _opened(fresh)[1]
 
 
 def _opened(level: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -408,6 +416,11 @@ def _slots(obj: Any) -> dict[str, Any]:
 def _is_array(obj: object) -> bool:
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(obj, numpy.ndarray)
+
+
+def _is_array_type(cls: type) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and issubclass(cls, numpy.ndarray)
 
 
 def _is_frame(obj: object) -> bool:

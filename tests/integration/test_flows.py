@@ -286,6 +286,79 @@ print(parent())
     assert {child["parent"] for child in by_flow["my_agent:child"]} == {parent["id"]}
 
 
+CHILD = """
+SEEN = []
+RATE = 2
+
+@kt.checkpoint
+def work(x):
+    note(f"work{x}")
+    return x
+
+@kt.flow
+def child(x):
+    found = work(x) * RATE
+    SEEN.append(found)
+    return SEEN if SEEN_IS_GIVEN else found
+
+@kt.flow
+def parent():
+    found = [CALLED for x in range(2)]
+    note("end")
+    SEEN.append("parent")
+    return found, SEEN, found[0] is SEEN
+
+if __name__ == "__main__":
+    print(parent())
+"""
+BEGUN = "child.run(x).result()"
+
+
+def child_of(called: str, *, given: bool) -> str:
+    return CHILD.replace("CALLED", called).replace("SEEN_IS_GIVEN", str(given))
+
+
+@pytest.mark.parametrize("given", [False, further(True)])
+@pytest.mark.parametrize("called", [BEGUN, further("child(x)")])
+def test_what_a_flow_in_a_flow_has_changed_is_changed_in_the_next_attempt(
+    tmp_path: Path, called: str, given: bool
+) -> None:
+    script = Script(tmp_path, child_of(called, given=given))
+    right = {False: "([0, 2], [0, 2, 'parent'], False)\n"}
+    right[True] = "([[0, 2, 'parent'], [0, 2, 'parent']], [0, 2, 'parent'], True)\n"
+
+    script.run(kill_at="end", expect=KILLED)
+
+    assert script.run() == right[given]
+    assert script.notes() == ["work0", "work1", "end", "end"]
+    assert len(script.executions()) == 3
+
+
+@pytest.mark.parametrize("called", ["child(x)", further(BEGUN)])
+def test_an_edit_of_a_flow_in_a_flow_makes_no_call_in_it_again(tmp_path: Path, called: str) -> None:
+    source = child_of(called, given=False)
+    script = Script(tmp_path, source)
+    script.run(kill_at="end", expect=KILLED)
+
+    script.write(source.replace("    SEEN.append(found)", "    assert True\n    SEEN.append(-found)"))
+
+    assert script.run() == "([0, 2], [0, -2, 'parent'], False)\n"
+    assert script.notes() == ["work0", "work1", "end", "end"]
+    assert len(script.executions()) == 3
+
+
+@pytest.mark.parametrize("called", [BEGUN, further("child(x)")])
+def test_a_flow_in_a_flow_that_reads_another_value_is_run_again(tmp_path: Path, called: str) -> None:
+    source = child_of(called, given=False).replace("    SEEN.append(found)\n", "")
+    script = Script(tmp_path, source)
+    script.run(kill_at="end", expect=KILLED)
+
+    script.write(source.replace("RATE = 2", "RATE = 5"))
+
+    assert script.run() == "([0, 5], ['parent'], False)\n"
+    assert script.notes() == ["work0", "work1", "end", "end"]
+
+
 def test_processes_that_were_forked_lose_and_double_nothing(tmp_path: Path) -> None:
     source = """
 import multiprocessing

@@ -27,6 +27,7 @@ from kitaru_nb.engine.engine import Engine
 from kitaru_nb.errors import KitaruError, StoreError, TimedOutError, UnstorableError, UsageError
 from kitaru_nb.model.checkpoint import CheckpointStatus, Group, StepKind
 from kitaru_nb.stacks.open import load_stored
+from tests.further import further
 from tests.unit.engine.kernel import Start
 from tests.unit.engine.turns import Attempts
 
@@ -184,6 +185,79 @@ def test_a_call_after_one_that_was_made_finds_what_that_has_left(
         found = [f(1), f(2)]
 
     assert found == [[1, 2, 5, 1], [1, 2, 5, 1, 2]]
+
+
+HELD = """import numpy as np
+def made():
+    return MADE
+def step(state):
+    state["log"].append(2)
+    state["a"] += 1
+    return PART
+"""
+
+
+@pytest.mark.parametrize("part", ["state['a'][1:]", further("state['a'].T[::-1]"), further("[state]")])
+@pytest.mark.parametrize(
+    "made",
+    [
+        "np.arange(12.0).reshape(3, 4)",
+        further("np.arange(24).reshape(3, 8)[:, 2::2]"),
+        further("np.arange(12).astype('m8[s]').reshape(3, 4).T"),
+        further("np.arange(200_000.0).reshape(2, -1)"),
+        further("np.frombuffer(bytearray(32), 'i4').reshape(2, 4)"),
+    ],
+)
+def test_an_array_is_served_to_the_next_call_whatever_it_looked_into(
+    attempts: Attempts, made: str, part: str
+) -> None:
+    ends = []
+    for _ in range(2):
+        space = defined(HELD.replace("MADE", made).replace("PART", part))
+        with contextlib.suppress(InterruptedError), attempts.attempt():
+            state = {"log": [1], "a": checkpoint(space["made"])()}
+            found = checkpoint(space["step"])(state)
+            held = found[0]["a"] if isinstance(found, list) else found
+            held[...] = held[::-1].copy()
+            ends.append(
+                (state["log"], state["a"].tolist(), held.tolist(), np.shares_memory(held, state["a"]))
+            )
+            raise InterruptedError
+
+    assert ends[0] == ends[1]
+    assert ends[0][-1]
+
+
+RATED = "rate = [1]\ndef to(x):\n rate[0] = x\n return x\ndef f():\n rate.append(0)\n return rate[0] * 10\n"
+
+
+@pytest.mark.parametrize("beside", [False, further(True)])
+def test_a_call_after_one_that_was_served_finds_what_that_has_left(attempts: Attempts, beside: bool) -> None:
+    for x in (1, 2, 2):  # each time in what is a new process for the globals
+        space = defined(RATED)
+        to, f = checkpoint(space["to"]), checkpoint(space["f"])
+        with contextlib.suppress(InterruptedError), attempts.attempt():
+            to.submit(x).result() if beside else to(x)
+            found = f()
+            raise InterruptedError
+
+        assert found == x * 10
+        assert space["rate"] == [x, 0]
+
+
+@pytest.mark.further
+def test_a_call_after_tasks_finds_what_those_have_left(attempts: Attempts) -> None:
+    async def flow(x: int) -> list[int]:
+        space = defined(RATED + "async def ato(x):\n rate[0] = x\n return x\n")
+        ato, f = checkpoint(space["ato"]), checkpoint(space["f"])
+        found = []
+        with contextlib.suppress(InterruptedError), attempts.attempt():
+            await asyncio.gather(ato(x))
+            found.append(f())
+            raise InterruptedError
+        return found
+
+    assert [asyncio.run(flow(x)) for x in (1, 2, 2)] == [[10], [20], [20]]
 
 
 def test_an_exception_is_recorded_as_a_failure_and_never_served(attempts: Attempts) -> None:
