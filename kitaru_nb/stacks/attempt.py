@@ -190,14 +190,14 @@ class AttemptRun:
         self._manager.notebook_start()
         if self._taken.unlike:
             self._leave_what_saw_otherwise()
-        restored, first = self._taken.shown, self._taken.first
+        filled, first = {**self._taken.failed, **self._taken.shown}, self._taken.first
         kept = sum(not step.plain for step in steps.values())
         self._engine.journal.record_event(self._attempt.execution, PLANNED, {"cells": kept})
         commits = record_restored(self._engine, self._attempt, self._taken.line)
         crash_point("worker-restored")
         for index, cell in enumerate(self._nb.cells[:first]):
-            if index in restored:
-                self._fill_in(steps[index], restored[index], len([i for i in restored if i <= index]))
+            if index in filled:
+                self._fill_in(steps[index], filled[index], len([i for i in filled if i <= index]))
             else:
                 if index in steps:  # a replay begins after it, and nothing is on record of it
                     cell.outputs, cell.execution_count = [], None
@@ -241,6 +241,8 @@ class AttemptRun:
         learn_from(checkpoint.draft.source, cell.source)
         self._client.show_record(cell, step.index, checkpoint.draft.outputs, count)
         self._manager.cell_restored(cell, ran)
+        if checkpoint.draft.status is CheckpointStatus.FAILED:
+            return
         self._restored += 1
         self._saved += ran.draft.duration
         if self._manager.log_output:
@@ -296,7 +298,8 @@ class AttemptRun:
             "replay": self._taken.replay,
             "reuse": self._reuse,
         }
-        code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)
+        count = len(commits) + len(self._taken.failed) + 1
+        code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=count)
         if report := self._tell(kernel, code, report=_REPORT):
             logger.warning("%s", report)
 

@@ -477,6 +477,15 @@ def test_papermill_and_a_replay_say_once_what_is_no_parameter(tmp_path: Path) ->
     assert again.stderr.splitlines().count(line) == 1, again.stderr
 
 
+def test_papermills_last_line_says_how_it_ended_also_where_a_cell_may_raise(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["1 / 0", "tick('a')"], tags={0: ["raises-exception"]})
+
+    ended = notebook.papermill()
+
+    assert ended.code == 1, ended.stderr  # papermill's own doing, with every engine
+    assert ended.last_line == f"kitaru: completed execution={notebook.executions()[0].id}"
+
+
 @pytest.mark.further
 def test_the_papermill_engine_of_a_plain_notebook_is_left_alone(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')"])
