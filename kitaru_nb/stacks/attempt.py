@@ -170,6 +170,7 @@ class AttemptRun:
         self._step_now: Step | None = None
         self._restored = self._ran = 0
         self._saved = 0.0
+        self._said: set[str] = set()
 
     def run(self) -> tuple[Outcome, BaseException | None]:
         """Do it all; how it ended, and the error to raise when that is not one a run may end with."""
@@ -301,7 +302,14 @@ class AttemptRun:
         count = len(commits) + len(self._taken.failed) + 1
         code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=count)
         if report := self._tell(kernel, code, report=_REPORT):
-            logger.warning("%s", report)
+            self._say(report.splitlines())
+
+    def _say(self, lines: Sequence[str]) -> None:
+        """What is not back; each line once, though it may hold for many cells."""
+        for line in lines:
+            if line not in self._said:
+                logger.warning("%s", line)
+        self._said.update(lines)
 
     def _tell(self, kernel: HeadlessKernel, code: str, *, report: str) -> Any:
         """Run our own `code` in the kernel; what `report` is afterwards."""
@@ -349,6 +357,7 @@ class AttemptRun:
             learn_from(draft.source, self._nb.cells[step.index].source)
             self._client.show_record(self._nb.cells[step.index], step.index, draft.outputs, reply.count)
             self._saved += draft.duration if reply.restored else 0.0
+        self._say(reply.said)
         self._restored += reply.restored
         self._ran += not reply.restored
 

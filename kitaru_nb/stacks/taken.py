@@ -110,9 +110,7 @@ def taken_by_replay(engine: Engine, execution: ExecutionId, replay: Replay, nb: 
     above = [step for step in steps if step.index < first]
     shown = _shown(above, base)
     failed = {
-        step.index: failures[step.step]
-        for step in above
-        if step.index not in shown and step.step in failures
+        step.index: failures[step.step] for step in above if step.index not in shown and step.step in failures
     }
     for index, commit in (shown | failed).items():
         if source_code(nb.cells[index].source) != source_code(commit.draft.source):

@@ -497,6 +497,26 @@ def test_the_papermill_engine_of_a_plain_notebook_is_left_alone(tmp_path: Path) 
     assert notebook.ticks() == ["a"]
 
 
+def test_what_is_not_back_of_a_cell_below_an_edited_one_is_said(tmp_path: Path) -> None:
+    cells = [
+        "first = 1",
+        "tick('write')\nopen('rows.txt', 'w').write('1')\nlines = (line for line in [])",
+        "1 / 0",
+    ]
+    notebook = Notebook(tmp_path, cells)
+    notebook.kitaru("run", "work.ipynb", "--no-progress")
+    (tmp_path / "rows.txt").write_text("by hand")
+    notebook.edit(0, "first = 2")
+    notebook.edit(2, "print(first)")
+
+    ended = notebook.kitaru("run", "work.ipynb", "--no-progress")
+
+    assert (ended.code, notebook.ticks()) == (0, ["write"]), ended.stderr
+    assert "`rows.txt` was changed by something else since, and was left as it is" in ended.stderr
+    assert ended.stderr.count("not back: `lines` (generator: ") == 1
+    assert (tmp_path / "rows.txt").read_text() == "by hand"
+
+
 @pytest.mark.further
 def test_an_ended_run_leaves_no_sockets_behind(tmp_path: Path) -> None:
     runtime = tmp_path / "r"
