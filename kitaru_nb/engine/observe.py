@@ -183,7 +183,7 @@ class Observed:
                 self.before.setdefault(path, self.prior[path])  # what was there before is part of it
 
     def writes(self, path: str, *, reads: bool = False, adds: bool = False) -> None:
-        """A file is opened for writing; `reads` says that its content counts as well, `adds` that it grows."""
+        """A file is opened for writing; if `reads`, its content counts as well; if `adds`, it only grows."""
         if not adds:
             self.added.discard(path)
         elif path not in self.written:
