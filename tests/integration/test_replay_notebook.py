@@ -447,6 +447,20 @@ def ended(notebook: Notebook) -> Execution:
 
 
 @pytest.mark.further
+def test_what_a_plain_cell_had_bound_to_what_the_named_cell_binds_anew_is_there(tmp_path: Path) -> None:
+    cells = ["rows = [1]\nkept = rows", "a = 0", "tick('plain')\na = rows", "rows = 5", "print(a, a is kept)"]
+    notebook = Notebook(tmp_path, cells, tags={2: ["no-checkpoint"]})
+    assert notebook.kitaru("run", "work.ipynb", "--no-progress").code == 0
+    ticks(notebook)
+
+    done = replayed(notebook, "--from", "rows-2")
+
+    assert texts(output_of(notebook))["c4"] == "[1] True"
+    assert ticks(notebook) == ["plain"]
+    assert "run again: not all that the named one began with is on record" in done.stderr
+
+
+@pytest.mark.further
 def test_by_hand_what_plain_cells_had_changed_before_the_named_cell_is_there(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, BY_HAND)
     with Kernel(resolve().home, notebook=notebook.path, cwd=tmp_path) as kernel:
