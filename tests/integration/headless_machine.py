@@ -661,7 +661,7 @@ class Headless:
         for _ in range(6):
             if done.code == -9 and self._call("recorded")[0]["status"] == "completed":
                 done.code = 0  # killed after its end
-            if done.code not in (-9, 138, 75):
+            if done.code not in (-9, 138, 75) and "Broken pipe" not in done.err:
                 break
             if done.code == 75:
                 self.answer(done.wait)
