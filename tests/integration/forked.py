@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from kitaru_nb.stacks.orphans import end_with_parent
+
 __all__ = ["Forks", "Running"]
 
 _ROOT = Path(__file__).parents[2]
@@ -170,9 +172,11 @@ class _Spare:
 
     def __init__(self) -> None:
         mine, its = socket.socketpair()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             mine.close()
+            end_with_parent(parent)  # ipykernel looks for its parent when it is imported, which it has been
             _become_kernel(its)
         its.close()
         self._told = mine
