@@ -51,6 +51,7 @@ the same time may have written it), or ``why`` it was not stored.
 
 _TICK_NS = 10_000_000  # how far behind the clock a file may be stamped
 _LARGE = 64 << 20
+_END = 4096  # bytes at the end of a file by which it is known again after it has grown
 _MOST = 5000  # names that a look for files which nobody announced goes through
 _WRITERS = re.compile(r"save|write|dump|export|persist|\bto_\w|\.File\b|download|!|system|subprocess")
 _CHANGED = frozenset({"written", "deleted"})
@@ -167,7 +168,8 @@ class Files:
         real = os.path.realpath(path) if Path(path).is_symlink() else path
         below = self._below(real)
         if below is None:
-            return {**file, "why": "it is outside the notebook's folder"}
+            end = {"end": _end_digest(path, file["bytes"])} if path in observed.added else {}
+            return {**file, **end, "why": "it is outside the notebook's folder"}
         if (shown := VAULT.mask(below)) != below:
             self._said.append(f"the file `{shown}` is not stored: there is a secret in its name")
             return {**file, "path": VAULT.mask(path), "why": "there is a secret in its name"}
@@ -349,7 +351,8 @@ class Files:
         below, wanted = file.get("below"), file["digest"] or ABSENT
         path = file["path"] if below is None else str(self._folder / below)
         if file["mode"] == "written" and file["digest"] is None:
-            return _is_as_stamped(file, path)  # its content was not looked at
+            # its content was not looked at, but for the end of one that the step only added to
+            return _is_as_stamped(file, path) or file.get("end", ABSENT) == _end_digest(path, file["bytes"])
         now = _digest_now(file, path)
         if wanted in (now, state_of(path)):
             return True
@@ -572,6 +575,17 @@ def _is_as_stamped(file: File, path: str) -> bool:
     except OSError:
         return False
     return (found.st_size, found.st_mtime_ns) == (file["bytes"], file.get("mtime"))
+
+
+def _end_digest(path: str, size: int) -> str | None:
+    """The digest of what stands before the place in a file where its end was when it had `size` bytes."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, size - _END))
+            end = file.read(min(size, _END))
+    except OSError:
+        return None
+    return str(blake3(end).hexdigest()) if len(end) == min(size, _END) else None
 
 
 def _may_be_named(below: str | None) -> TypeGuard[str]:

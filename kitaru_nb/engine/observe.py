@@ -75,6 +75,7 @@ class Observed:
         relative: A file was opened by a path relative to the working folder.
         created: Those of `written` that were not there before the step.
         whole: Those of `written` that it wrote from their beginning, whatever was there.
+        added: Those of `written` that it only added to, at their end.
         removed: Files that were there before the step and that it removed or moved away.
         before: Files that it read and then changed: the digest of what it read.
         prior: Small files that it changed: the digest before that.
@@ -105,6 +106,7 @@ class Observed:
     prior: dict[str, str] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)
+    added: set[str] = field(default_factory=set)
     cleared: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     databases: dict[str, str] = field(default_factory=dict)
@@ -180,8 +182,12 @@ class Observed:
             if path in self.written and path not in self.whole and path in self.prior:
                 self.before.setdefault(path, self.prior[path])  # what was there before is part of it
 
-    def writes(self, path: str, *, reads: bool = False) -> None:
-        """A file is opened for writing; `reads` says that its content counts as well."""
+    def writes(self, path: str, *, reads: bool = False, adds: bool = False) -> None:
+        """A file is opened for writing; if `reads`, its content counts as well; if `adds`, it only grows."""
+        if not adds:
+            self.added.discard(path)
+        elif path not in self.written:
+            self.added.add(path)
         if path not in self.written:
             there = os.path.lexists(path)
             if not there:
@@ -508,7 +514,7 @@ def _hear_open(observed: Observed, args: tuple[Any, ...]) -> None:
     access = flags if isinstance(flags, int) else 0
     if access & (os.O_WRONLY | os.O_RDWR) or (access & os.O_CREAT and not os.path.lexists(name)):
         updates = bool(access & os.O_RDWR) and not access & (os.O_TRUNC | os.O_CREAT)
-        observed.writes(name, reads=updates)
+        observed.writes(name, reads=updates, adds=bool(access & os.O_APPEND) and not access & os.O_TRUNC)
         if access & (os.O_TRUNC | os.O_EXCL):
             observed.whole.add(name)
     else:

@@ -23,6 +23,7 @@ from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, Draft
 from kitaru_nb.model.execution import Attempt
 
 __all__ = [
+    "bound_names",
     "is_same_source",
     "matching_prefix",
     "record_restored",
@@ -137,12 +138,25 @@ def source_code(source: str) -> str:
 
 def used_names(source: str) -> frozenset[str]:
     """The names that a cell reads or binds, magics aside; every word where the rest is no Python."""
-    text = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
+    text = _without_magics(source)
     try:
         names = names_of(ast.parse(text))
     except (SyntaxError, ValueError):
         return frozenset(_WORD.findall(text))
     return names.reads | names.writes
+
+
+def bound_names(source: str) -> frozenset[str]:
+    """The names that a cell's own code binds or deletes, magics aside; none where the rest is no Python."""
+    try:
+        names = names_of(ast.parse(_without_magics(source)))
+    except (SyntaxError, ValueError):
+        return frozenset()
+    return names.writes | names.deletes
+
+
+def _without_magics(source: str) -> str:
+    return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
 
 
 def record_restored(engine: Engine, attempt: Attempt, prefix: Sequence[Checkpoint]) -> list[Checkpoint]:

@@ -129,6 +129,12 @@ class Restored:
         if isinstance(error, StoreError) and error.may_pass:
             self.unread = error
 
+    def said(self) -> list[str]:
+        """What is not back, a line for each, for a person who reads it in a terminal."""
+        return [
+            f"not back: `{name}` ({reason})" for name, reason in sorted(self.lost.items())
+        ] + self.problems
+
     def add_files(self, files: Restored) -> None:
         """Add what became of files."""
         self.problems += files.problems

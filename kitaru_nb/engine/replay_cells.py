@@ -16,6 +16,7 @@ from kitaru_nb.artifacts.ties import Tie, tied
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.history import origin_of
 from kitaru_nb.engine.namespace import Namespace
+from kitaru_nb.engine.prefix import bound_names
 from kitaru_nb.engine.process import Process
 from kitaru_nb.engine.recovery import Loader, Recorded, Restored, put_back, recorded_at
 from kitaru_nb.engine.refs import steps
@@ -153,7 +154,7 @@ def line_told(journal: Journal, told: Sequence[Any] | None) -> list[Checkpoint]:
 def is_known_before(
     cell: Checkpoint, recorded: Recorded, *, bound: Collection[str] = (), ran_plainly: bool = False
 ) -> bool:
-    """Whether what a cell read is on record as it was before the cell.
+    """Whether what a cell read or passed on is on record as it was before the cell.
 
     What plain cells changed since the last commit is in the cell's own, except for what the cell
     has changed itself: of that its commit holds what it was afterwards.
@@ -178,7 +179,8 @@ def is_known_before(
         whole = recorded.whole.get(group)
         if not untouched and (whole is None or whole.value != digest):
             return False
-    return True
+    read = {name for names in draft.reads for name in names.split(",")}
+    return written <= read | bound_names(draft.source) | set(bound)  # else it shared what the cell bound anew
 
 
 class CellReplay:

@@ -132,7 +132,10 @@ def report() -> str:
 
 
 def last() -> dict[str, Any]:
-    """What became of the cell that just ran: its `seq` and status, both None for a plain cell."""
+    """What became of the cell that just ran: its `seq` and status, both None for a plain cell.
+
+    Of one that was restored, ``said`` is what is not back.
+    """
     hooks = extension.hooks()
     status, hooks.last_status = hooks.last_status, {"seq": None, "status": None}
     return status
@@ -158,8 +161,7 @@ def _follow(session: Session, process: Process, *, carry: bool, reached: bool) -
     session.follow(replay)
     if carry:
         restored = replay.carry()
-        _not_back.extend(f"not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items()))
-        _not_back.extend(restored.problems)
+        _not_back.extend(restored.said())
 
 
 def _restore(session: Session, seq: int | None) -> dict[str, Any]:
@@ -170,6 +172,5 @@ def _restore(session: Session, seq: int | None) -> dict[str, Any]:
         raise restored.untrusted
     if restored.damaged:
         raise damaged(restored, line[-1])
-    _not_back[:] = [f"not back: `{name}` ({reason})" for name, reason in sorted(restored.lost.items())]
-    _not_back.extend(restored.problems)
+    _not_back[:] = restored.said()
     return {"lost": restored.lost, "problems": restored.problems}

@@ -221,6 +221,8 @@ class Hooks:
             self.sink.repeat(plan.checkpoint.draft.outputs)
             self._repeat_result(plan.checkpoint)
         self.last_status = {"seq": self.session.last.seq, "status": "restored"}
+        if self.quiet and (outcome.lost or outcome.problems):  # the worker says it
+            self.last_status["said"] = outcome.said()
         if self._says(bool(outcome.lost or outcome.problems)):
             from kitaru_nb.notebook import display  # noqa: PLC0415 - only when something is said
 

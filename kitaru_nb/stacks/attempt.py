@@ -170,6 +170,7 @@ class AttemptRun:
         self._step_now: Step | None = None
         self._restored = self._ran = 0
         self._saved = 0.0
+        self._said: set[str] = set()
 
     def run(self) -> tuple[Outcome, BaseException | None]:
         """Do it all; how it ended, and the error to raise when that is not one a run may end with."""
@@ -190,14 +191,14 @@ class AttemptRun:
         self._manager.notebook_start()
         if self._taken.unlike:
             self._leave_what_saw_otherwise()
-        restored, first = self._taken.shown, self._taken.first
+        filled, first = {**self._taken.failed, **self._taken.shown}, self._taken.first
         kept = sum(not step.plain for step in steps.values())
         self._engine.journal.record_event(self._attempt.execution, PLANNED, {"cells": kept})
         commits = record_restored(self._engine, self._attempt, self._taken.line)
         crash_point("worker-restored")
         for index, cell in enumerate(self._nb.cells[:first]):
-            if index in restored:
-                self._fill_in(steps[index], restored[index], len([i for i in restored if i <= index]))
+            if index in filled:
+                self._fill_in(steps[index], filled[index], len([i for i in filled if i <= index]))
             else:
                 if index in steps:  # a replay begins after it, and nothing is on record of it
                     cell.outputs, cell.execution_count = [], None
@@ -241,6 +242,8 @@ class AttemptRun:
         learn_from(checkpoint.draft.source, cell.source)
         self._client.show_record(cell, step.index, checkpoint.draft.outputs, count)
         self._manager.cell_restored(cell, ran)
+        if checkpoint.draft.status is CheckpointStatus.FAILED:
+            return
         self._restored += 1
         self._saved += ran.draft.duration
         if self._manager.log_output:
@@ -296,9 +299,17 @@ class AttemptRun:
             "replay": self._taken.replay,
             "reuse": self._reuse,
         }
-        code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=len(commits) + 1)
+        count = len(commits) + len(self._taken.failed) + 1
+        code = _BOOT.format(pid=os.getpid(), start=json.dumps(turn), count=count)
         if report := self._tell(kernel, code, report=_REPORT):
-            logger.warning("%s", report)
+            self._say(report.splitlines())
+
+    def _say(self, lines: Sequence[str]) -> None:
+        """What is not back; each line once, though it may hold for many cells."""
+        for line in lines:
+            if line not in self._said:
+                logger.warning("%s", line)
+        self._said.update(lines)
 
     def _tell(self, kernel: HeadlessKernel, code: str, *, report: str) -> Any:
         """Run our own `code` in the kernel; what `report` is afterwards."""
@@ -346,6 +357,7 @@ class AttemptRun:
             learn_from(draft.source, self._nb.cells[step.index].source)
             self._client.show_record(self._nb.cells[step.index], step.index, draft.outputs, reply.count)
             self._saved += draft.duration if reply.restored else 0.0
+        self._say(reply.said)
         self._restored += reply.restored
         self._ran += not reply.restored
 

@@ -48,6 +48,7 @@ class Reply:
         seq: The checkpoint the cell became, None when it is not on record.
         restored: Whether the kernel restored the cell instead of running it.
         exits: Whether the cell called IPython's ``exit()``, so that the kernel is about to end.
+        said: What is not back of a cell that was restored.
     """
 
     ok: bool
@@ -57,6 +58,7 @@ class Reply:
     seq: int | None = None
     restored: bool = False
     exits: bool = False
+    said: tuple[str, ...] = ()
 
 
 class CellClient(PapermillNotebookClient):  # type: ignore[misc] # papermill has no types
@@ -287,7 +289,12 @@ def _as_reply(message: Mapping[str, Any]) -> Reply:
     restored = record.get("status") == "restored"
     exits = any(item.get("source") == "ask_exit" for item in content.get("payload", ()))
     return Reply(
-        ok=True, count=content["execution_count"], seq=record.get("seq"), restored=restored, exits=exits
+        ok=True,
+        count=content["execution_count"],
+        seq=record.get("seq"),
+        restored=restored,
+        exits=exits,
+        said=tuple(record.get("said", ())),
     )
 
 

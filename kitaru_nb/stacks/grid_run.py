@@ -187,6 +187,8 @@ class GridRun:
     def _lost(self, row: Row, pool: Pool) -> Row:
         """Its process died; how far it came is on record."""
         found = self._begun(row.point.number) or row.execution
+        if found is None and pool.stopped is not None:
+            return row  # ended with the grid before there was anything to end: it is still to be run
         if found is None:
             message = f"the process of the point died before it began: {row.lost}"
             return replace(row, error=KitaruError(message, kind="no-process", hint="the same command again"))

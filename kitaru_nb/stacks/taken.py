@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nbformat import NotebookNode
@@ -34,6 +34,7 @@ class Taken:
         line: The commits, oldest first; the kernel's namespace is as of the last one.
         shown: By index of the notebook's cells: the commit that a cell is shown as.
         first: Index of the first cell that runs; None where none is left.
+        failed: By index, the failure on record of a cell above a replay's beginning that was let raise.
         replay: For the kernel of a replay, see `notebook.headless.start`.
         unlike: By its place in `line`, an environment variable that a step saw otherwise than it is in
             this process. A new kernel may have it as the step did: it runs code of its own at its start.
@@ -44,13 +45,15 @@ class Taken:
     first: int | None = None
     replay: Mapping[str, Any] | None = None
     unlike: Mapping[int, str] = field(default_factory=dict)
+    failed: Mapping[int, Checkpoint] = field(default_factory=dict)
 
     def up_to(self, count: int) -> Taken:
         """The same, but for what comes after the first `count` commits."""
         kept = {step.seq for step in self.line[:count]}
         left = [index for index, commit in self.shown.items() if commit.seq not in kept]
         shown = {index: commit for index, commit in self.shown.items() if commit.seq in kept}
-        return Taken(self.line[:count], shown, min(left, default=self.first), self.replay)
+        first = min(left, default=self.first)
+        return replace(self, line=self.line[:count], shown=shown, first=first, unlike={})
 
 
 def taken_over(steps: Sequence[Step], recorded: Sequence[Checkpoint]) -> Taken:
@@ -95,21 +98,46 @@ def taken_by_replay(engine: Engine, execution: ExecutionId, replay: Replay, nb: 
     more = replay.more
     base = line_told(engine.journal, more["parent"])
     own = engine.journal.checkpoints(execution)
-    engine.trust.require([*base, *own])  # not even the files that they name are looked at before
+    failures = _failures(engine, replay, base)
+    # not even the files that they name are looked at before
+    engine.trust.require([*base, *own, *failures.values()])
     after: list[int | None] = [None]
     if base:
         last = origin_of(base[-1])
         after = [each.seq for each in own if _stands(each) and origin_of(each) == last]
     left = [step for step in steps if step.index >= first]
     matched = matching_prefix(leading_cells(left), own, after=after)
-    shown = _shown([step for step in steps if step.index < first], base)
-    for index, commit in shown.items():
+    above = [step for step in steps if step.index < first]
+    shown = _shown(above, base)
+    failed = {
+        step.index: failures[step.step] for step in above if step.index not in shown and step.step in failures
+    }
+    for index, commit in (shown | failed).items():
         if source_code(nb.cells[index].source) != source_code(commit.draft.source):
             nb.cells[index].source = commit.draft.source
     shown |= dict(zip((step.index for step in left), matched, strict=False))
     next_one = next((step.index for step in left if step.index not in shown), None)
     reached = any(each.draft.step == more["named"] for each in matched)
-    return Taken([*base, *matched], shown, next_one, {"carry": not matched, "reached": reached})
+    told = {"carry": not matched, "reached": reached}
+    return Taken([*base, *matched], shown, next_one, told, failed=failed)
+
+
+def _failures(engine: Engine, replay: Replay, base: Sequence[Checkpoint]) -> dict[str | None, Checkpoint]:
+    """By step, how it failed last in what is replayed, while the commits of `base` were made."""
+    from kitaru_nb.engine.replay import replay_of  # noqa: PLC0415 - as above
+
+    journal = engine.journal
+    origins = {origin_of(each) for each in base}
+    found: dict[str | None, Checkpoint] = {}
+    following: Replay | None = replay
+    while following is not None:
+        of = ExecutionId(following.of)
+        for each in reversed(journal.checkpoints(of)):
+            parent = each.draft.parent
+            if not _stands(each) and (parent is None or origin_of(journal.checkpoint(parent)) in origins):
+                found.setdefault(each.draft.step, each)
+        following = replay_of(journal, of)
+    return found
 
 
 def beginning_in(steps: Sequence[Step], replay: Replay) -> int:

@@ -362,8 +362,9 @@ def _announce(outcome: Outcome, error: BaseException | None, run: RunOptions) ->
     """Hand the outcome to whoever asked for it, else print the status line as stderr's last."""
     if run.report is not None:
         run.report(outcome)
-    elif outcome.exit is Exit.FAILED and error is None and _in_papermill_command():
-        atexit.register(print, status_line(outcome), file=sys.stderr)  # papermill prints a traceback before
+    elif outcome.exit in (Exit.COMPLETED, Exit.FAILED) and error is None and _in_papermill_command():
+        # papermill prints a traceback before, also of a cell that may raise
+        atexit.register(print, status_line(outcome), file=sys.stderr)
     elif not isinstance(error, KitaruError) or not _in_papermill_command():
         if _in_papermill_command():
             _say_why(outcome)

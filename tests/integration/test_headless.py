@@ -477,6 +477,15 @@ def test_papermill_and_a_replay_say_once_what_is_no_parameter(tmp_path: Path) ->
     assert again.stderr.splitlines().count(line) == 1, again.stderr
 
 
+def test_papermills_last_line_says_how_it_ended_also_where_a_cell_may_raise(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path, ["1 / 0", "tick('a')"], tags={0: ["raises-exception"]})
+
+    ended = notebook.papermill()
+
+    assert ended.code == 1, ended.stderr  # papermill's own doing, with every engine
+    assert ended.last_line == f"kitaru: completed execution={notebook.executions()[0].id}"
+
+
 @pytest.mark.further
 def test_the_papermill_engine_of_a_plain_notebook_is_left_alone(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path, ["tick('a')"])
@@ -486,6 +495,26 @@ def test_the_papermill_engine_of_a_plain_notebook_is_left_alone(tmp_path: Path) 
     assert ended.code == 0
     assert not Path(os.environ["KITARU_NB_HOME"]).exists()
     assert notebook.ticks() == ["a"]
+
+
+def test_what_is_not_back_of_a_cell_below_an_edited_one_is_said(tmp_path: Path) -> None:
+    cells = [
+        "first = 1",
+        "tick('write')\nopen('rows.txt', 'w').write('1')\nlines = (line for line in [])",
+        "1 / 0",
+    ]
+    notebook = Notebook(tmp_path, cells)
+    notebook.kitaru("run", "work.ipynb", "--no-progress")
+    (tmp_path / "rows.txt").write_text("by hand")
+    notebook.edit(0, "first = 2")
+    notebook.edit(2, "print(first)")
+
+    ended = notebook.kitaru("run", "work.ipynb", "--no-progress")
+
+    assert (ended.code, notebook.ticks()) == (0, ["write"]), ended.stderr
+    assert "`rows.txt` was changed by something else since, and was left as it is" in ended.stderr
+    assert ended.stderr.count("not back: `lines` (generator: ") == 1
+    assert (tmp_path / "rows.txt").read_text() == "by hand"
 
 
 @pytest.mark.further

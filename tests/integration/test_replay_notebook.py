@@ -215,6 +215,21 @@ def test_a_replay_whose_worker_is_killed_in_the_named_cell_goes_on_with_what_it_
     assert newest(notebook).attempts == 2
 
 
+def test_a_cell_before_that_was_let_raise_is_shown_as_it_failed(tmp_path: Path) -> None:
+    cells = ["print('seen')\n1 / 0", *CELLS]
+    notebook = Notebook(tmp_path, ["rate = 1", *cells], tags={1: ["raises-exception"]})
+    assert notebook.kitaru("run", "work.ipynb", "--no-progress").code == 0
+    original = notebook.result().cells
+
+    replayed(notebook, "--from", "model", "--set", "rate=10")
+    again = notebook.kitaru("replay", "latest", "--from", list(statuses(newest(notebook)))[-1])
+    shown = output_of(notebook).cells
+
+    assert again.code == 0, again.stderr
+    assert (shown[2].outputs, shown[2].execution_count) == (original[2].outputs, 3)
+    assert [cell.execution_count for cell in shown if cell.cell_type == "code"] == [*range(1, 8)]
+
+
 @pytest.mark.further
 def test_edited_cells_before_are_taken_over_as_they_ran_and_the_others_run_as_they_are(
     tmp_path: Path,
@@ -429,6 +444,20 @@ def ended(notebook: Notebook) -> Execution:
     """The newest execution, once it has ended."""
     until(lambda: newest(notebook).status is not ExecutionStatus.RUNNING)
     return newest(notebook)
+
+
+@pytest.mark.further
+def test_what_a_plain_cell_had_bound_to_what_the_named_cell_binds_anew_is_there(tmp_path: Path) -> None:
+    cells = ["rows = [1]\nkept = rows", "a = 0", "tick('plain')\na = rows", "rows = 5", "print(a, a is kept)"]
+    notebook = Notebook(tmp_path, cells, tags={2: ["no-checkpoint"]})
+    assert notebook.kitaru("run", "work.ipynb", "--no-progress").code == 0
+    ticks(notebook)
+
+    done = replayed(notebook, "--from", "rows-2")
+
+    assert texts(output_of(notebook))["c4"] == "[1] True"
+    assert ticks(notebook) == ["plain"]
+    assert "run again: not all that the named one began with is on record" in done.stderr
 
 
 @pytest.mark.further

@@ -172,8 +172,11 @@ def test_a_file_that_is_as_the_cell_left_it_or_missing_is_shared(point: Point, t
     assert file.read_text() == "10"
 
 
-def test_a_file_that_all_points_add_to_keeps_no_cell_from_being_shared(point: Point, tmp_path: Path) -> None:
-    file = tmp_path / "log.txt"
+@pytest.mark.parametrize("below", [True, False])
+def test_a_file_that_all_points_add_to_keeps_no_cell_from_being_shared(
+    below: bool, point: Point, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = (tmp_path if below else tmp_path_factory.mktemp("elsewhere")) / "log.txt"
     log = f"with open({str(file)!r}, 'a') as log:\n    _ = log.write('base ')"
     fates = []
     for x in (1, 2):
@@ -201,6 +204,20 @@ def test_a_file_elsewhere_that_nobody_touched_is_shared(
     third = point(3).cell(write, step="write")
 
     assert (second, third) == (RESTORED, RAN)
+
+
+def test_a_file_elsewhere_that_a_cell_did_not_only_add_to_may_not_have_grown(
+    point: Point, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.mktemp("elsewhere") / "log.txt"
+    write = f"with open({str(file)!r}, 'w') as log:\n    _ = log.write('base ')"
+    add = write.replace("'w'", "'a'")
+    first = point(1)
+    first.cell(f"{write}\n{add}", step="base")
+    first.cell("x = 1", step="injected")
+    first.cell(add, step="x")
+
+    assert point(2).cell(f"{write}\n{add}", step="base") == RAN
 
 
 def test_what_a_point_read_before_it_changed_it_is_not_taken_for_what_is_there(

@@ -1,0 +1,55 @@
+"""Notebooks that run headless, die, are edited, go on and are replayed end as in a plain kernel.
+
+``KITARU_NB_TEST_STEPS`` sets about how many cells are tried, at random; without it a few are, and always
+the same.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.further import further
+from tests.integration.forked import Forks
+from tests.integration.headless_machine import Headless
+
+ASKED = os.environ.get("KITARU_NB_TEST_STEPS")
+LENGTH = 50  # cells that a session runs, more or less
+BEGIN = random.randrange(1 << 30) if ASKED else 0
+SEEDS = range(BEGIN, BEGIN + max(1, int(ASKED or 0) // LENGTH))
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    made = Forks({**os.environ, "PYTHONWARNINGS": "ignore", "JUPYTER_PLATFORM_DIRS": "1"})
+    yield made
+    made.close()
+
+
+@pytest.mark.timeout(0 if ASKED else 600)
+@pytest.mark.parametrize("seed", [*SEEDS, *(() if ASKED else map(further, range(1, 5)))])
+def test_a_notebook_that_runs_headless_ends_as_in_a_plain_kernel(
+    seed: int, forks: Forks, tmp_path: Path
+) -> None:
+    notebook = Headless(forks, tmp_path / "machine", seed)
+
+    try:
+        notebook.session()
+    finally:
+        print("\n".join(notebook.said))
+
+
+@pytest.mark.further
+@pytest.mark.timeout(0 if ASKED else 600)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_point_of_a_grid_ends_as_in_a_plain_kernel(seed: int, forks: Forks, tmp_path: Path) -> None:
+    notebook = Headless(forks, tmp_path / "machine", seed)
+
+    try:
+        notebook.grid()
+    finally:
+        print("\n".join(notebook.said))
