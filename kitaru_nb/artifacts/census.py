@@ -25,7 +25,7 @@ import xxhash
 from kitaru_nb.artifacts.anew import NOTED
 from kitaru_nb.artifacts.arrow import arrow_parts
 from kitaru_nb.artifacts.code_digest import code_token
-from kitaru_nb.artifacts.frames import array_of_index, with_attributes
+from kitaru_nb.artifacts.frames import array_of_index, arrays_within, is_frame, is_manager, with_attributes
 from kitaru_nb.artifacts.functions import class_state, globals_of, make_module, remake_of
 from kitaru_nb.artifacts.kinds import (
     ATOMS,
@@ -35,7 +35,6 @@ from kitaru_nb.artifacts.kinds import (
     is_immutable_atom,
     kind_name,
     module_constant,
-    package_of,
 )
 from kitaru_nb.artifacts.marker import Marker, marker_details
 from kitaru_nb.artifacts.owners import owner_of, reduce_over
@@ -71,6 +70,7 @@ __all__ = [
 _identity = object.__hash__
 _PLAIN = frozenset([list, dict, tuple])
 _SETS = frozenset([set, frozenset])
+_VALUES = frozenset([tuple, slice])
 _LEAVES = frozenset([bytearray])
 _LEVELS = 24  # nesting between two objects that are digested on their own
 _TEXT = frozenset([str, bytes, int, bool])
@@ -124,8 +124,10 @@ class Parts:
             return _cell(obj)
         if is_array(obj):
             return self._array(obj)
-        if package_of(cls) == "pandas" and hasattr(obj, "_mgr"):
+        if is_frame(cls):
             return self._frame(obj)
+        if is_manager(cls):
+            self.framed.update(map(id, arrays_within(obj)))
         if (own := array_of_index(obj)) is not None:
             self.framed.add(id(own))
         if isinstance(obj, types.GeneratorType):
@@ -186,7 +188,7 @@ class Parts:
         owner = owner_of(array) if is_raw(array) else None
         if owner is not None:
             return ("over", *reduce_over(array, owner)[1])
-        part = None if is_raw(array) else reduce_objects(array)
+        part = None if is_raw(array) or id(array) in self.framed else reduce_objects(array)
         if part is not None:
             return ("part", *part[1])
         if not is_raw(array):
@@ -254,9 +256,22 @@ def _reduced(obj: Any, value: Any) -> tuple[Any, ...]:
     place = NOTED.get(_identity(value[0])) or _NAMED.get(_identity(value[0]))
     if place is not None:  # how things stood is no part of what it is
         value = (value[0], (*value[1][:place], *value[1][place + 1 :]), *value[2:])
-    value = _untouched(obj, value)
+    value = _in_order(obj, _untouched(obj, value))
     rest = [list(part) if hasattr(part, "__next__") else part for part in value[1:5]]
     return ("made", value[0], *rest)
+
+
+def _in_order(obj: Any, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`value` with a state that is the same in each process.
+
+    A class with slots may put its state together from a set of their names.
+    """
+    state = value[2] if len(value) > 2 else None
+    if type(state) is not dict or state is getattr(obj, "__dict__", None):
+        return value
+    if not any(vars(base).get("__slots__") for base in type(obj).__mro__) or set(map(type, state)) != {str}:
+        return value
+    return (*value[:2], dict(sorted(state.items())), *value[3:])
 
 
 def _untouched(obj: Any, value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -463,7 +478,7 @@ class Census:
     def _is_constant(self, key: int, obj: Any) -> bool:
         if type(obj) in _SETS:
             return True  # every set has a number of its own
-        if type(obj) is not tuple and not isinstance(
+        if type(obj) not in _VALUES and not isinstance(
             obj, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
         ):
             return False

@@ -22,7 +22,7 @@ from kitaru_nb.artifacts.kinds import by_reference, is_cached, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import any_resource, is_resource
 from kitaru_nb.artifacts.subclasses import make_by_base, make_kind
-from kitaru_nb.artifacts.views import numpy
+from kitaru_nb.artifacts.views import make_subclass, numpy, says_itself
 
 __all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "makes_itself", "portrait"]
 
@@ -98,6 +98,8 @@ def is_foreign(obj: Any, value: Any) -> bool:
         return False
     if value[0] in (make_kind, make_by_base):
         return _is_of_library(cls)  # it may keep more than can be seen of it
+    if value[0] is make_subclass:
+        return says_itself(cls)
     if str(getattr(value[0], "__module__", "")).startswith("kitaru_nb.") or (
         any_resource() and is_resource(obj)
     ):
@@ -180,6 +182,8 @@ def _content(obj: Any) -> Any:
     """What an instance of a builtin or array type holds, asked of that type and not of its class."""
     if isinstance(obj, dict):
         base: Any = OrderedDict if isinstance(obj, OrderedDict) else dict
+        if type(obj).__iter__ is not base.__iter__ and by_reference(type(obj)):
+            return [(key, base.__getitem__(obj, key)) for key in obj]  # the order that its class gives it
         return list(base.items(obj))
     for ordered in (list, tuple):
         if isinstance(obj, ordered):

@@ -22,6 +22,7 @@ __all__ = [
     "answers",
     "by_reference",
     "held_by_matplotlib",
+    "home_name",
     "home_of",
     "is_atom_type",
     "is_cached",

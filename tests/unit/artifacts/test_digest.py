@@ -493,3 +493,35 @@ def test_a_frozen_class_of_attrs_has_the_same_digest_in_every_process() -> None:
     ]
 
     assert found[0] == found[1] != found[2]
+
+
+class _Slots:
+    """Hands out what is in its slots in another order each time, as one that goes through a set does."""
+
+    __slots__ = ("a", "b", "turn")
+
+    def __init__(self) -> None:
+        self.a, self.b, self.turn = 1, [2], [False]
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.turn[0] = not self.turn[0]
+        names = ("a", "b") if self.turn[0] else ("b", "a")
+        return {name: getattr(self, name) for name in names}
+
+
+def test_the_order_in_which_a_class_names_its_slots_is_no_part_of_a_digest() -> None:
+    value = _Slots()
+
+    found = {digest_values({"": value}, namespace=globals()) for _ in range(2)}
+
+    assert len(found) == 1
+    value.b.append(3)
+    assert digest_values({"": value}, namespace=globals()) not in found
+
+
+def test_a_slice_that_two_have_is_as_good_as_two() -> None:
+    one = slice(0, 2)
+
+    shared = digest_values({"a": [one], "b": [one]}, namespace=globals())
+
+    assert shared == digest_values({"a": [slice(0, 2)], "b": [slice(0, 2)]}, namespace=globals())
