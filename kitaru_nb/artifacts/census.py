@@ -74,6 +74,7 @@ _VALUES = frozenset([tuple, slice])
 _LEAVES = frozenset([bytearray])
 _LEVELS = 24  # nesting between two objects that are digested on their own
 _TEXT = frozenset([str, bytes, int, bool])
+_NEAR = _TEXT | {float, type(None)}
 _attributes = operator.attrgetter("__dict__")
 _opaque: dict[int, tuple[int, Any]] = {}
 _process: list[Any] = [0, ""]
@@ -405,6 +406,7 @@ class Census:
         self.kept: list[object] = []
         self.atoms: dict[type, bool] = {}
         self.constants: dict[int, bool] = {}
+        self.near: dict[type, bool] = {}
         self._walk(root)
 
     def _walk(self, root: list[Any]) -> None:
@@ -429,10 +431,36 @@ class Census:
             elif self.digest is None:
                 self.sets[key] = (found, set_surface(found))
             else:
-                ordered = sorted(found, key=self._element_key)
+                ordered = self._ordered(found)
                 self.sets[key] = (found, ordered)
                 elements += ordered
         return self._new(elements, depth) if elements else []
+
+    def _ordered(self, found: Any) -> list[Any]:
+        """The elements in canonical order. Only those that look alike from near are looked into further.
+
+        Where objects lead to each other, each look would be at all of them.
+        """
+        alike: dict[str, list[Any]] = {}
+        for item in found:
+            alike.setdefault(self._near(item), []).append(item)
+        groups = (alike[near] for near in sorted(alike))
+        return [
+            item
+            for group in groups
+            for item in (sorted(group, key=self._element_key) if len(group) > 1 else group)
+        ]
+
+    def _near(self, item: Any) -> str:
+        """What an element is, without what it leads to."""
+        cls = type(item)
+        if self._constant(item):
+            return repr(self._constant_key(item))
+        if cls not in self.near:
+            self.near[cls] = _is_plain(cls)
+        held = item.__dict__ if self.near[cls] else {}
+        atoms = sorted((name, repr(value)) for name, value in held.items() if type(value) in _NEAR)
+        return f"{cls.__module__} {cls.__qualname__} {atoms}"
 
     def _constant(self, item: Any) -> bool:
         return type(item) in ATOMS or (type(item) is tuple and is_immutable_atom(item))
@@ -494,11 +522,10 @@ class Census:
 
     def _inside(self, level: list[Any]) -> list[Any]:
         inside: list[Any] = []
-        kinds = list(map(type, level))
-        for cls in dict.fromkeys(kinds):
-            same = (
-                level if len(level) == 1 else [o for o, kind in zip(level, kinds, strict=True) if kind is cls]
-            )
+        kinds: dict[type, list[Any]] = {}
+        for obj in level:
+            kinds.setdefault(type(obj), []).append(obj)
+        for cls, same in kinds.items():
             if cls in _PLAIN:
                 inside += same
             elif cls in _SETS:

@@ -525,3 +525,44 @@ def test_a_slice_that_two_have_is_as_good_as_two() -> None:
     shared = digest_values({"a": [one], "b": [one]}, namespace=globals())
 
     assert shared == digest_values({"a": [slice(0, 2)], "b": [slice(0, 2)]}, namespace=globals())
+
+
+class _Node:
+    """One of many that lead to each other."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.others: set[_Node] = set()
+
+
+def test_a_set_of_objects_that_lead_to_each_other_is_not_gone_through_for_each_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = [_Node(f"n{number}") for number in range(40)]
+    for node in nodes:
+        node.others = {*nodes}
+    asked: list[object] = []
+    whole = digest_module._written
+    monkeypatch.setattr(
+        digest_module, "_written", lambda root, *rest: (asked.append(root), whole(root, *rest))[1]
+    )
+
+    found = digest_values({"": nodes}, namespace=globals())
+
+    assert len(asked) < 5
+    nodes[3].name = "other"
+    assert digest_values({"": nodes}, namespace=globals()) != found
+
+
+def test_elements_that_look_alike_are_told_from_each_other() -> None:
+    def pair(*values: int) -> set[Any]:
+        found = [_Node("n") for _ in values]
+        for node, value in zip(found, values, strict=True):
+            node.others = {("held", value)}  # type: ignore[arg-type] # anything that tells them apart
+        return {*found}
+
+    def digest(value: object) -> str:
+        return digest_values({"": value}, namespace=globals())
+
+    assert digest(pair(1, 2)) == digest(pair(2, 1))
+    assert digest(pair(1, 2)) != digest(pair(1, 3))
