@@ -18,6 +18,7 @@ from types import MemberDescriptorType
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.functions import make_class
 from kitaru_nb.artifacts.kinds import by_reference, is_cached, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import any_resource, is_resource
@@ -95,8 +96,10 @@ def current_judge() -> Judge | None:
 def is_foreign(obj: Any, value: Any) -> bool:
     """Whether `obj`, reduced to `value`, is only as complete as its own class made it."""
     cls = type(obj)
-    if isinstance(value, str) or isinstance(obj, type):
+    if isinstance(value, str):
         return False
+    if isinstance(obj, type):
+        return value[0] is make_class and _is_of_library(cls)  # its metaclass may want what nobody stores
     if value[0] in (make_kind, make_by_base):
         return _is_of_library(cls)  # it may keep more than can be seen of it
     if value[0] is make_subclass:
@@ -154,6 +157,8 @@ def portrait(
         kinds_only: Aspects of which only the kind counts, since they lead to what cannot be stored.
     """
     found: dict[str, str] = {"type": kind_name(obj)}
+    if isinstance(obj, type):
+        return found  # what classes say of themselves names other classes
     aspects: dict[str, Any] = {f".{name}": value for name, value in _attributes(obj).items()}
     content = _content(obj)
     if content is not None:

@@ -408,20 +408,28 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         notice_fields(obj)
         value = self._reduce_subclass(obj) if is_array_subclass(obj) else self._reduce_other(obj, cls)
         if cls not in self.plain:
-            # Asked only once the first instance went through: the stock way works for the type.
-            stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and len(value) < 6
-            stock = stock and not _stateless(cls)
-            own = hasattr(cls, "__setstate__") or makes_itself(cls)
-            if (not stock or own) and is_foreign(obj, value):
-                self.foreign.setdefault(cls, obj)
-            if (stock or (is_plain_instance(cls) and is_made_bare(value))) and hashed_by_value(cls):
-                self.hashed.add(cls)
-            self.plain[cls] = stock and cls not in self.hashed and not secret_fields(cls)
+            self._learn(obj, cls, value)
         if cls in self.hashed and is_made_bare(value):
             value = reduce_hashed(obj, value)
         if self.cautious is not None and isinstance(value, tuple):
             self.cautious.check(obj, value)
         return value
+
+    def _learn(self, obj: Any, cls: type, value: Any) -> None:
+        """Know how instances of `cls` are stored, now that this one is stored as `value`."""
+        if isinstance(obj, type):
+            if cls not in self.foreign and is_foreign(obj, value):
+                self.foreign[cls] = obj
+            return  # each class is another one
+        # Asked only once the first instance went through: the stock way works for the type.
+        stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and len(value) < 6
+        stock = stock and not _stateless(cls)
+        own = hasattr(cls, "__setstate__") or makes_itself(cls)
+        if (not stock or own) and is_foreign(obj, value):
+            self.foreign.setdefault(cls, obj)
+        if (stock or (is_plain_instance(cls) and is_made_bare(value))) and hashed_by_value(cls):
+            self.hashed.add(cls)
+        self.plain[cls] = stock and cls not in self.hashed and not secret_fields(cls)
 
     def _reduce_subclass(self, array: Any) -> Any:
         if id(array) not in self.bare:

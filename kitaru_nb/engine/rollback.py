@@ -547,9 +547,15 @@ def _put_cell(cell: types.CellType, before: tuple[Any, ...]) -> None:
 
 def _put_slots(obj: Any, before: Mapping[str, Any]) -> None:
     for name in _slots(obj).keys() - before.keys():
-        object.__delattr__(obj, name)
+        _slot(obj, name).__delete__(obj)
     for name, value in before.items():
-        object.__setattr__(obj, name, value)
+        _slot(obj, name).__set__(obj, value)
+
+
+def _slot(obj: Any, name: str) -> Any:
+    # The member itself: a kind that is written in C may refuse `object.__setattr__`.
+    found = (vars(kind).get(name) for kind in type(obj).__mro__)
+    return next(slot for slot in found if isinstance(slot, types.MemberDescriptorType))
 
 
 def _put_generator(generator: Any, before: Mapping[str, Any]) -> None:

@@ -70,6 +70,11 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "x.v = 2; x.w = 3",
         "del x.v",
     ),
+    "slots of a kind that is written in C": (
+        "import decimal\nclass C(decimal.Context):\n    __slots__ = ('v', 'w')\nx = C(); x.v = 1",
+        "x.v = 2; x.w = 3",
+        "x.v = 9",
+    ),
     "slot that was removed": ("class C:\n    __slots__ = 'v'\nx = C(); x.v = 1", "del x.v", "x.v = 4"),
     "class": ("class x:\n    a = 1", "x.a = 2; x.b = 3", "x.a = 5"),
     "attribute that a class lost": ("class x:\n    a = 1", "del x.a", "x.a = 5"),
