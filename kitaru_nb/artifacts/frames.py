@@ -82,7 +82,7 @@ def with_attributes(obj: Any, value: Any) -> Any:
 
 def is_frame(cls: type) -> bool:
     """Whether `cls` is pandas' DataFrame or Series, or derives from one, as geopandas' frames do."""
-    return hasattr(cls, "_internal_names_set")
+    return hasattr(cls, "_AXIS_ORDERS")
 
 
 def is_manager(cls: type) -> bool:
@@ -106,6 +106,7 @@ def with_own_values(manager: Any) -> Any:
     pickle keeps: what comes back as one object would be written through.
     """
     made = manager.copy(deep=False)
+    made.axes = manager.axes  # the very ones, which names may be bound to
     for block in made.blocks:
         held = getattr(block.values, "__dict__", {})
         block.values = block.values[:]

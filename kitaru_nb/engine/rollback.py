@@ -284,7 +284,10 @@ def _opened(level: list[Any]) -> tuple[list[Any], list[Any]]:
     plain = [*map(_COPIES.__contains__, map(type, level))]
     inside = referents(*compress(level, plain))
     for obj in () if all(plain) else compress(level, map(operator.not_, plain)):
-        parts = _parts(obj)
+        try:
+            parts = _parts(obj)
+        except Exception:  # noqa: BLE001 - asked for its class a dead proxy raises, and others may anything
+            parts = None
         if parts is not None:
             opened.append(obj)
             inside += parts

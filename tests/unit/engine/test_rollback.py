@@ -459,3 +459,16 @@ def test_what_a_thread_leads_to_in_the_front_end_is_left_as_it_is(monkeypatch: p
     shadow.undo()
 
     assert stream.lines == 5
+
+
+def test_a_proxy_of_what_is_dead_keeps_nothing_from_being_undone() -> None:
+    live: dict[str, Any] = {"__name__": "__main__"}
+    exec("import weakref\nclass C: pass\nx = [weakref.proxy(C()), [1]]", live)
+    shadow = Shadow(live, ["x"])
+    shadow.take()
+
+    live["x"][1].append(2)
+    shadow.settle()
+    shadow.undo()
+
+    assert live["x"][1] == [1]
