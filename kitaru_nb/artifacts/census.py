@@ -26,7 +26,7 @@ import xxhash
 from kitaru_nb.artifacts.anew import NOTED
 from kitaru_nb.artifacts.arrow import arrow_parts
 from kitaru_nb.artifacts.code_digest import code_token
-from kitaru_nb.artifacts.frames import array_of_index, with_attributes
+from kitaru_nb.artifacts.frames import array_of_index, arrays_within, is_frame, is_manager, with_attributes
 from kitaru_nb.artifacts.functions import class_state, globals_of, make_module, remake_of
 from kitaru_nb.artifacts.kinds import (
     ATOMS,
@@ -37,7 +37,6 @@ from kitaru_nb.artifacts.kinds import (
     is_immutable_atom,
     kind_name,
     module_constant,
-    package_of,
 )
 from kitaru_nb.artifacts.marker import Marker, marker_details
 from kitaru_nb.artifacts.owners import owner_of, reduce_over
@@ -74,9 +73,11 @@ __all__ = [
 _identity = object.__hash__
 _PLAIN = frozenset([list, dict, tuple])
 _SETS = frozenset([set, frozenset])
+_VALUES = frozenset([tuple, slice])
 _LEAVES = frozenset([bytearray])
 _LEVELS = 24  # nesting between two objects that are digested on their own
 _TEXT = frozenset([str, bytes, int, bool])
+_NEAR = _TEXT | {float, type(None)}
 _attributes = operator.attrgetter("__dict__")
 _opaque: dict[int, tuple[int, Any]] = {}
 _process: list[Any] = [0, ""]
@@ -127,8 +128,10 @@ class Parts:
             return _cell(obj)
         if is_array(obj):
             return self._array(obj)
-        if package_of(cls) == "pandas" and hasattr(obj, "_mgr"):
+        if is_frame(cls):
             return self._frame(obj)
+        if is_manager(cls):
+            self.framed.update(map(id, arrays_within(obj)))
         if (own := array_of_index(obj)) is not None:
             self.framed.add(id(own))
         if isinstance(obj, types.GeneratorType):
@@ -190,7 +193,7 @@ class Parts:
         owner = owner_of(array) if is_raw(array) else None
         if owner is not None:
             return ("over", *reduce_over(array, owner)[1])
-        part = None if is_raw(array) else reduce_objects(array)
+        part = None if is_raw(array) or id(array) in self.framed else reduce_objects(array)
         if part is not None:
             return ("part", *part[1])
         if not is_raw(array):
@@ -267,9 +270,22 @@ def _reduced(obj: Any, value: Any) -> tuple[Any, ...]:
     place = NOTED.get(_identity(value[0])) or _NAMED.get(_identity(value[0]))
     if place is not None:  # how things stood is no part of what it is
         value = (value[0], (*value[1][:place], *value[1][place + 1 :]), *value[2:])
-    value = _untouched(obj, value)
+    value = _in_order(obj, _untouched(obj, value))
     rest = [list(part) if hasattr(part, "__next__") else part for part in value[1:5]]
     return ("made", value[0], *rest)
+
+
+def _in_order(obj: Any, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`value` with a state that is the same in each process.
+
+    A class with slots may put its state together from a set of their names.
+    """
+    state = value[2] if len(value) > 2 else None
+    if type(state) is not dict or state is getattr(obj, "__dict__", None):
+        return value
+    if not any(vars(base).get("__slots__") for base in type(obj).__mro__) or set(map(type, state)) != {str}:
+        return value
+    return (*value[:2], dict(sorted(state.items())), *value[3:])
 
 
 def _untouched(obj: Any, value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -421,6 +437,7 @@ class Census:
         self.kept: list[object] = []
         self.atoms: dict[type, bool] = {}
         self.constants: dict[int, bool] = {}
+        self.near: dict[type, bool] = {}
         self._walk(root)
 
     def _walk(self, root: list[Any]) -> None:
@@ -445,10 +462,36 @@ class Census:
             elif self.digest is None:
                 self.sets[key] = (found, set_surface(found))
             else:
-                ordered = sorted(found, key=self._element_key)
+                ordered = self._ordered(found)
                 self.sets[key] = (found, ordered)
                 elements += ordered
         return self._new(elements, depth) if elements else []
+
+    def _ordered(self, found: Any) -> list[Any]:
+        """The elements in canonical order. Only those that look alike from near are looked into further.
+
+        Where objects lead to each other, each look would be at all of them.
+        """
+        alike: dict[str, list[Any]] = {}
+        for item in found:
+            alike.setdefault(self._near(item), []).append(item)
+        groups = (alike[near] for near in sorted(alike))
+        return [
+            item
+            for group in groups
+            for item in (sorted(group, key=self._element_key) if len(group) > 1 else group)
+        ]
+
+    def _near(self, item: Any) -> str:
+        """What an element is, without what it leads to."""
+        cls = type(item)
+        if self._constant(item):
+            return repr(self._constant_key(item))
+        if cls not in self.near:
+            self.near[cls] = _is_plain(cls)
+        held = item.__dict__ if self.near[cls] else {}
+        atoms = sorted((name, repr(value)) for name, value in held.items() if type(value) in _NEAR)
+        return f"{cls.__module__} {cls.__qualname__} {atoms}"
 
     def _constant(self, item: Any) -> bool:
         return type(item) in ATOMS or (type(item) is tuple and is_immutable_atom(item))
@@ -494,7 +537,7 @@ class Census:
     def _is_constant(self, key: int, obj: Any) -> bool:
         if type(obj) in _SETS:
             return True  # every set has a number of its own
-        if type(obj) is not tuple and not isinstance(
+        if type(obj) not in _VALUES and not isinstance(
             obj, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
         ):
             return False
@@ -510,11 +553,10 @@ class Census:
 
     def _inside(self, level: list[Any]) -> list[Any]:
         inside: list[Any] = []
-        kinds = list(map(type, level))
-        for cls in dict.fromkeys(kinds):
-            same = (
-                level if len(level) == 1 else [o for o, kind in zip(level, kinds, strict=True) if kind is cls]
-            )
+        kinds: dict[type, list[Any]] = {}
+        for obj in level:
+            kinds.setdefault(type(obj), []).append(obj)
+        for cls, same in kinds.items():
             if cls in _PLAIN:
                 inside += same
             elif cls in _SETS:

@@ -61,7 +61,7 @@ _ways: weakref.WeakKeyDictionary[type, Callable[[Any], Any] | None] = weakref.We
 
 def _way_of(cls: type) -> Callable[[Any], Any] | None:
     for base in cls.__mro__:
-        module, name = base.__module__, base.__qualname__
+        module, name = str(base.__module__), base.__qualname__
         root = module.partition(".")[0]
         if root.startswith("httpcore") and name.endswith(("ConnectionPool", "HTTPProxy")):
             return _reduce_pool

@@ -18,11 +18,12 @@ from types import FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from kitaru_nb.artifacts.digest import digest_by_kind
+from kitaru_nb.artifacts.functions import make_class
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_cached, kind_name
 from kitaru_nb.artifacts.marker import is_marker
 from kitaru_nb.artifacts.resource import any_resource, is_resource
 from kitaru_nb.artifacts.subclasses import make_by_base, make_kind
-from kitaru_nb.artifacts.views import numpy
+from kitaru_nb.artifacts.views import make_subclass, numpy, says_itself
 from kitaru_nb.model.referents import referents
 
 __all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "left_out", "makes_itself", "portrait"]
@@ -33,7 +34,8 @@ Judge = Callable[[Mapping[type, object], dict[str, Any]], Mapping[type, str]]
 KNOWN = frozenset(
     [
         *("numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch", "matplotlib", "PIL", "xarray"),
-        *("networkx", "sympy", "statsmodels", "xgboost", "lightgbm", "joblib", "dateutil", "pytz", "tzdata"),
+        *("networkx", "sympy", "statsmodels", "xgboost", "lightgbm", "joblib", "numba", "dateutil", "pytz"),
+        "tzdata",
         *(
             "attr",
             "attrs",
@@ -101,10 +103,14 @@ def current_judge() -> Judge | None:
 def is_foreign(obj: Any, value: Any) -> bool:
     """Whether `obj`, reduced to `value`, is only as complete as its own class made it."""
     cls = type(obj)
-    if isinstance(value, str) or isinstance(obj, type):
+    if isinstance(value, str):
         return False
+    if isinstance(obj, type):
+        return value[0] is make_class and _is_of_library(cls)  # its metaclass may want what nobody stores
     if value[0] in (make_kind, make_by_base):
         return _is_of_library(cls)  # it may keep more than can be seen of it
+    if value[0] is make_subclass:
+        return says_itself(cls)
     if str(getattr(value[0], "__module__", "")).startswith("kitaru_nb.") or (
         any_resource() and is_resource(obj)
     ):
@@ -174,6 +180,8 @@ def portrait(
         kinds_only: Aspects of which only the kind counts, since they lead to what cannot be stored.
     """
     found: dict[str, str] = {"type": kind_name(obj)}
+    if isinstance(obj, type):
+        return found  # what classes say of themselves names other classes
     aspects: dict[str, Any] = {f".{name}": value for name, value in _attributes(obj).items()}
     content = _content(obj)
     if content is not None:
@@ -227,6 +235,8 @@ def _content(obj: Any) -> Any:
     """What an instance of a builtin or array type holds, asked of that type and not of its class."""
     if isinstance(obj, dict):
         base: Any = OrderedDict if isinstance(obj, OrderedDict) else dict
+        if type(obj).__iter__ is not base.__iter__ and by_reference(type(obj)):
+            return [(key, base.__getitem__(obj, key)) for key in obj]  # the order that its class gives it
         return list(base.items(obj))
     for ordered in (list, tuple):
         if isinstance(obj, ordered):

@@ -16,12 +16,16 @@ from kitaru_nb.artifacts.views import is_array
 
 __all__ = [
     "array_of_index",
+    "arrays_within",
     "attributes_set",
+    "is_frame",
+    "is_manager",
     "is_polars",
     "make_frame",
     "make_series",
     "reduce_polars",
     "with_attributes",
+    "with_own_values",
 ]
 
 _WORTH_IT = 64 << 10  # bytes; a smaller one is stored as polars stores it
@@ -64,7 +68,7 @@ def with_attributes(obj: Any, value: Any) -> Any:
 
     Pandas itself gives them back.
     """
-    if not hasattr(type(obj), "_internal_names_set") or not isinstance(value, tuple) or len(value) < 3:
+    if not is_frame(type(obj)) or not isinstance(value, tuple) or len(value) < 3:
         return value
     cls, state, own = type(obj), value[2], attributes_set(obj)
     if type(state) is not dict:
@@ -74,6 +78,41 @@ def with_attributes(obj: Any, value: Any) -> Any:
         state = {name: held for name, held in state.items() if name != "_metadata"}
         return (*value[:2], state | own, *value[3:])
     return (*value[:2], state | own, *value[3:]) if own else value
+
+
+def is_frame(cls: type) -> bool:
+    """Whether `cls` is pandas' DataFrame or Series, or derives from one, as geopandas' frames do."""
+    return hasattr(cls, "_AXIS_ORDERS")
+
+
+def is_manager(cls: type) -> bool:
+    """Whether instances of `cls` hold the columns of a frame or series of pandas."""
+    return str(cls.__module__) == "pandas.core.internals.managers"
+
+
+def arrays_within(manager: Any) -> list[Any]:
+    """The arrays in the blocks of a frame's manager, also those within pandas' own kinds of columns."""
+    found: list[Any] = []
+    for values in (block.values for block in manager.blocks):
+        held = values, getattr(values, "_ndarray", None), *(getattr(values, "__dict__", None) or {}).values()
+        found += filter(is_array, held)
+    return found
+
+
+def with_own_values(manager: Any) -> Any:
+    """`manager` with other objects for the same columns.
+
+    Frames have them in common until one of them writes. Who writes is told by pandas, which no
+    pickle keeps: what comes back as one object would be written through.
+    """
+    made = manager.copy(deep=False)
+    made.axes = manager.axes  # the very ones, which names may be bound to
+    for block in made.blocks:
+        held = getattr(block.values, "__dict__", {})
+        block.values = block.values[:]
+        for name in getattr(block.values, "__dict__", {}).keys() - held.keys():  # how the part was taken
+            delattr(block.values, name)
+    return made
 
 
 def array_of_index(obj: Any) -> Any:

@@ -446,7 +446,18 @@ def abstract_classes() -> Iterator[Any]:
 
 
 def _registered_with(cls: type) -> list[Any]:
-    return [base for base in abstract_classes() if any(ref() is cls for ref in abc._get_dump(base)[0])]  # type: ignore[attr-defined] # typeshed lacks it
+    known = _registrations(abc.get_cache_token(), len(sys.modules))
+    return [base for ref, base in known.get(id(cls), ()) if ref() is cls]
+
+
+@functools.lru_cache(maxsize=1)
+def _registrations(token: object, modules: int) -> dict[int, list[tuple[Any, Any]]]:  # noqa: ARG001 - until one is added
+    """By the address of a class: with which abstract classes it is registered."""
+    found: dict[int, list[tuple[Any, Any]]] = {}
+    for base in abstract_classes():
+        for ref in abc._get_dump(base)[0]:  # type: ignore[attr-defined] # typeshed lacks it
+            found.setdefault(id(ref()), []).append((ref, base))
+    return found
 
 
 _bare: dict[int, type | types.FunctionType] = {}

@@ -20,7 +20,7 @@ from itertools import compress, repeat
 from typing import Any, NamedTuple
 
 from kitaru_nb.artifacts.compiled import is_compiled, made_of
-from kitaru_nb.artifacts.frames import array_of_index, attributes_set
+from kitaru_nb.artifacts.frames import array_of_index, attributes_set, is_frame
 from kitaru_nb.artifacts.functions import globals_of
 from kitaru_nb.artifacts.instances import shares_dict
 from kitaru_nb.artifacts.kinds import (
@@ -277,7 +277,7 @@ class _Walk:
             return _look_into_exception
         if cls in (types.FunctionType, types.BuiltinFunctionType):
             return self._look_into_function
-        if package_of(cls) == "pandas":
+        if package_of(cls) == "pandas" or is_frame(cls):
             return self._look_into_frame
         if issubclass(cls, logging.Logger) or hasattr(cls, "_instance") or may_be_of_process(cls):
             return self._look_into_singleton

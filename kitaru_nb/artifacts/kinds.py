@@ -26,6 +26,7 @@ __all__ = [
     "by_reference",
     "class_of_attributes",
     "held_by_matplotlib",
+    "home_name",
     "home_of",
     "is_atom_type",
     "is_cached",

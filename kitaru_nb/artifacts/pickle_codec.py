@@ -25,7 +25,14 @@ from kitaru_nb.artifacts.arrow_text import is_arrow_array, reduce_arrow_text, te
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.depth import deep_containers
 from kitaru_nb.artifacts.foreign import current_judge, is_foreign, left_out, makes_itself
-from kitaru_nb.artifacts.frames import array_of_index, is_polars, reduce_polars
+from kitaru_nb.artifacts.frames import (
+    array_of_index,
+    arrays_within,
+    is_manager,
+    is_polars,
+    reduce_polars,
+    with_own_values,
+)
 from kitaru_nb.artifacts.functions import reduce_code, trying
 from kitaru_nb.artifacts.hidden import (
     KIND,
@@ -141,6 +148,8 @@ class PickleCodec:
             if refused:
                 context = context._replace(refused=refused)
                 done = _encode(values, context)
+            if done.markers:
+                values, done = _with_loadable(values, done, context)
             if not is_revealing() and _may_hold_secret(values, done):
                 context = context._replace(secrets=True)
                 values, done = _without_secrets(values, context)
@@ -339,9 +348,12 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.at = ""
         self.sources: dict[str, str | None] = {}
         self.arrays: list[Any] = []
+        self.objects: list[Any] = []  # arrays of objects
+        self.roots: set[int] = set()  # those that others look into
         self.private: set[int] = set()
         self.markers: list[tuple[str, str, str]] = []
         self.kept: list[object] = []
+        self.of_block: dict[int, Any] = {}
         self.plain: dict[type, bool] = {}
         self.hashed: set[type] = set()
         self.anchored: set[Digest] = set()
@@ -389,22 +401,14 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
     def _reduce(self, obj: Any, cls: type) -> Any:
         if cls is Marker:
             self.markers.append(marker_details(obj))
-        if str(cls.__module__).startswith("pandas.core.internals"):
-            self._note_frame(obj)
+        if is_manager(cls):
+            obj = self._note_frame(obj)
         if cls in self.refused:
             raise Unstorable(self.refused[cls])
         notice_fields(obj)
         value = self._reduce_subclass(obj) if is_array_subclass(obj) else self._reduce_other(obj, cls)
         if cls not in self.plain:
-            # Asked only once the first instance went through: the stock way works for the type.
-            stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and len(value) < 6
-            stock = stock and not _stateless(cls)
-            own = hasattr(cls, "__setstate__") or makes_itself(cls)
-            if (not stock or own) and is_foreign(obj, value):
-                self.foreign.setdefault(cls, obj)
-            if (stock or (is_plain_instance(cls) and is_made_bare(value))) and hashed_by_value(cls):
-                self.hashed.add(cls)
-            self.plain[cls] = stock and cls not in self.hashed and not secret_fields(cls)
+            self._learn(obj, cls, value)
         elif cls in self.foreign and left_out(obj, value):
             self.foreign[cls] = obj
         if cls in self.hashed and is_made_bare(value):
@@ -412,6 +416,22 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         if self.cautious is not None and isinstance(value, tuple):
             self.cautious.check(obj, value)
         return value
+
+    def _learn(self, obj: Any, cls: type, value: Any) -> None:
+        """Know how instances of `cls` are stored, now that this one is stored as `value`."""
+        if isinstance(obj, type):
+            if cls not in self.foreign and is_foreign(obj, value):
+                self.foreign[cls] = obj
+            return  # each class is another one
+        # Asked only once the first instance went through: the stock way works for the type.
+        stock = is_plain_instance(cls) and value[0].__name__ == "__newobj__" and len(value) < 6
+        stock = stock and not _stateless(cls)
+        own = hasattr(cls, "__setstate__") or makes_itself(cls)
+        if (not stock or own) and is_foreign(obj, value):
+            self.foreign.setdefault(cls, obj)
+        if (stock or (is_plain_instance(cls) and is_made_bare(value))) and hashed_by_value(cls):
+            self.hashed.add(cls)
+        self.plain[cls] = stock and cls not in self.hashed and not secret_fields(cls)
 
     def _reduce_subclass(self, array: Any) -> Any:
         if id(array) not in self.bare:
@@ -432,8 +452,7 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
 
     def _reduce_array(self, array: Any) -> Any:
         if not is_raw(array):
-            strings = self._reduce_strings(array)
-            return strings or reduce_objects(array) or reduce_hollow(array) or array.__reduce_ex__(5)
+            return self._reduce_strings(array) or self._reduce_objects(array)
         owner = owner_of(array)
         if owner is not None:
             return reduce_over(array, owner)
@@ -448,6 +467,15 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
                 return reduced
         block = self.blocks.get(id(array))
         return reduce_array(array) if block is None else reduce_view(array, block)
+
+    def _reduce_objects(self, array: Any) -> Any:
+        # A frame's own copies on write: looking into another one it would be written through.
+        apart = id(array) in self.private and id(array) not in self.blocks
+        within = None if apart else reduce_objects(array)
+        if within is not None:
+            self.roots.add(id(within[1][0]))
+        self.objects.append(array)
+        return within or reduce_hollow(array) or array.__reduce_ex__(5)
 
     def _reduce_text(self, array: Any) -> Any:
         self.texts.append(array)
@@ -482,9 +510,15 @@ class _Encoding(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is unt
         self.beside += text_buffers(array)
         return reduce_object(array, self.namespace)
 
-    def _note_frame(self, manager: Any) -> None:
-        for block in getattr(manager, "blocks", ()):
-            self._note_private(block.values)
+    def _note_frame(self, manager: Any) -> Any:
+        """The manager of a frame, or one like it with its own columns: another frame may have these, too."""
+        owners = [self.of_block.setdefault(id(block.values), manager) for block in manager.blocks]
+        if any(owner is not manager for owner in owners):
+            manager = with_own_values(manager)
+            self.kept.append(manager)
+        for values in arrays_within(manager):
+            self._note_private(values)
+        return manager
 
     def _note_private(self, values: Any) -> None:
         self.private.add(id(values))
@@ -714,12 +748,55 @@ def _encode(values: Mapping[str, object], context: _Context) -> _Encoding:
         # Innermost containers first: what is written already is only referred to by what holds it.
         first = deep_containers(values)
         done = _pass(values, context, {}, first=first)
-    blocks = shared_blocks(done.arrays, done.private)
+    blocks = shared_blocks(done.arrays, done.private) | _framed_objects(done, values)
     if blocks:
         done = _pass(values, context, blocks, first=first)
     if any(not is_marker(value) for value in values.values()) and done.markers:
         done = _pass(values, context, blocks, _Cautious(context), first)
     return done
+
+
+def _with_loadable(
+    values: Mapping[str, object], done: _Encoding, context: _Context
+) -> tuple[Mapping[str, object], _Encoding]:
+    """A pass that can be loaded; a value that cannot be with a marker in it is a marker as a whole.
+
+    Its class may look at what it is given back (``__setstate__``), and then all of the group were lost.
+    """
+    if not _why_unloadable(done, context):
+        return values, done
+    kept = dict(values)
+    for name, value in values.items():
+        alone = _encode({name: value}, context)
+        if alone.markers and not is_marker(value) and _why_unloadable(alone, context):
+            _, kind, reason = alone.markers[0]
+            why = f"it needs a {kind}, which could not be stored: {reason}"
+            kept[name] = Marker(name, kind_name(value), why)
+    return kept, _encode(kept, context)
+
+
+def _why_unloadable(done: _Encoding, context: _Context) -> str:
+    """What is raised when the pass is loaded; nothing where that works, or is not to be tried."""
+    if any(home_of(cls) == "__main__" and hasattr(cls, "__del__") for cls in done.plain):
+        return ""  # what was made for the trial would die
+    buffers = [buffer.toreadonly() for buffer in done.buffers]
+    trying.on = True
+    try:
+        _decode(done.stream, buffers, context.namespace, lambda anchor: context.namespace[anchor.name])
+    except Exception as error:  # noqa: BLE001 - whatever a foreign class raises when it is handed a marker
+        return str(error) or type(error).__name__
+    finally:
+        trying.on = False
+    return ""
+
+
+def _framed_objects(done: _Encoding, values: Mapping[str, object]) -> dict[int, Block]:
+    """The arrays of objects in frames whose memory somebody can write to past their frame."""
+    if done.private.isdisjoint(map(id, done.objects)):
+        return {}
+    only_looked_into = done.roots - set(map(id, values.values()))
+    met = [array for array in done.objects if id(array) not in only_looked_into]
+    return {key: block for key, block in shared_blocks(met, done.private).items() if key in done.private}
 
 
 def _reaching(values: Mapping[str, object], context: _Context) -> dict[str, str]:

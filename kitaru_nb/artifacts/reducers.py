@@ -59,6 +59,7 @@ from kitaru_nb.artifacts.instances import reduce_instance, share_state
 from kitaru_nb.artifacts.iterators import ITERATORS
 from kitaru_nb.artifacts.kinds import (
     by_reference,
+    home_name,
     is_immutable_atom,
     is_imported,
     kind_name,
@@ -350,6 +351,8 @@ def _reduce_stock(obj: Any) -> Any:
         raise
     except Exception as error:  # a foreign __reduce__ may raise anything; the user reads what it said
         raise Unstorable(f"{error}" or type(error).__name__) from error
+    if isinstance(value, str) and home_name(getattr(obj, "__module__", None)) == "__main__":
+        value = _reduce_named(obj)
     value = with_cached(obj, with_attributes(obj, reduce_instance(obj, value)))
     value = value if stock is not None else reduce_by_base(obj, value)
     if isinstance(value, tuple) and value[0] is type(obj) and (len(value) == 2 or value[2] is None):
@@ -363,6 +366,17 @@ def _reduce_stock(obj: Any) -> Any:
     elif value[0] is copyreg.__newobj__ and value[1][:1] != (obj.__class__,):  # type: ignore[attr-defined] # typeshed lacks it
         raise Unstorable("its `__reduce_ex__` gives an object of another class")
     return value
+
+
+def _reduce_named(obj: Any) -> Any:
+    """How an object is stored whose class says that it is found under a name of the notebook.
+
+    A decorator has put it there in place of a function; by that name it is found again once it is back.
+    """
+    inherited: Any = object.__new__
+    if type(obj).__new__ is not inherited:
+        raise Unstorable("its class stores it as a name of the notebook, under which it is not yet there")
+    return copyreg.__newobj__, (type(obj),), object.__getstate__(obj)  # type: ignore[attr-defined] # typeshed lacks both
 
 
 def _with_attributes(obj: Any, value: tuple[Any, ...]) -> tuple[Any, ...]:

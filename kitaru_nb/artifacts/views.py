@@ -11,6 +11,7 @@ import itertools
 import mmap
 import pickle
 import sys
+import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,12 +42,15 @@ __all__ = [
     "reduce_objects",
     "reduce_subclass",
     "reduce_view",
+    "says_itself",
     "set_items",
     "set_subclass",
     "shared_blocks",
 ]
 
 _LARGE = 1 << 20
+_OWN = ("__reduce__", "__reduce_ex__", "__setstate__")
+_ADDING = ("__reduce__", "__setstate__")
 _RAW_KINDS = frozenset("biufcSUVmM")
 
 
@@ -275,10 +279,24 @@ def is_array_subclass(obj: object) -> bool:
     cls = type(obj)
     if np is None or cls is np.ndarray or not issubclass(cls, np.ndarray) or issubclass(cls, np.memmap):
         return False
-    own = ("__reduce__", "__reduce_ex__", "__setstate__")
-    # It would be copied.
-    masked = str(cls.__module__).startswith("numpy.ma") and cls.__name__ == "MaskedArray"
-    return (masked or all(getattr(cls, name) is getattr(np.ndarray, name) for name in own)) and is_raw(obj)
+    if str(cls.__module__).startswith("numpy.ma") and cls.__name__ == "MaskedArray":
+        return is_raw(obj)  # it would be copied
+    return (not says_itself(cls) or _adds_state(cls)) and is_raw(obj)
+
+
+def says_itself(cls: type) -> bool:
+    """Whether a subclass of numpy's array says itself how it is pickled."""
+    array = numpy().ndarray
+    return any(getattr(cls, name) is not getattr(array, name) for name in _OWN)
+
+
+def _adds_state(cls: type) -> bool:
+    """Whether a class written in Python hands its attributes on beside those of the array, as quantities do.
+
+    It does so because numpy's own way forgets them; where attributes are stored, nothing is missing.
+    """
+    ways = [next(vars(base)[name] for base in cls.__mro__ if name in vars(base)) for name in _ADDING]
+    return {type(way) for way in ways} == {types.FunctionType} and not issubclass(cls, numpy().ma.MaskedArray)
 
 
 def bare(array: Any) -> Any:

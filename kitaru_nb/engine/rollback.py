@@ -303,7 +303,10 @@ def _opened(level: list[Any]) -> tuple[list[Any], list[Any]]:
     plain = [*map(_COPIES.__contains__, map(type, level))]
     inside = referents(*compress(level, plain))
     for obj in () if all(plain) else compress(level, map(operator.not_, plain)):
-        parts = _parts(obj)
+        try:
+            parts = _parts(obj)
+        except Exception:  # noqa: BLE001 - asked for its class a dead proxy raises, and others may anything
+            parts = None
         if parts is not None:
             opened.append(obj)
             inside += parts
@@ -607,9 +610,15 @@ def _put_cell(cell: types.CellType, before: tuple[Any, ...]) -> None:
 
 def _put_slots(obj: Any, before: Mapping[str, Any]) -> None:
     for name in _slots(obj).keys() - before.keys():
-        object.__delattr__(obj, name)
+        _slot(obj, name).__delete__(obj)
     for name, value in before.items():
-        object.__setattr__(obj, name, value)
+        _slot(obj, name).__set__(obj, value)
+
+
+def _slot(obj: Any, name: str) -> Any:
+    # The member itself: a kind that is written in C may refuse `object.__setattr__`.
+    found = (vars(kind).get(name) for kind in type(obj).__mro__)
+    return next(slot for slot in found if isinstance(slot, types.MemberDescriptorType))
 
 
 def _same_bytes(one: array.array[Any], other: array.array[Any]) -> bool:

@@ -463,7 +463,7 @@ class Session:
         run.pending.started = time.perf_counter()
         self._touched.begin(run.pending)
 
-    def _shadow(self, pending: Pending) -> Shadow | None:
+    def _shadow(self, pending: Pending) -> Shadow:
         shows = may_show(pending.cell.outline.words)
         names = pending.needs.names
         shadow = Shadow(self.namespace.live, pending.needs.touched, names.deletes, shows=shows)
@@ -474,7 +474,7 @@ class Session:
         try:
             shadow.take()
         except Exception:  # noqa: BLE001 - a foreign object may raise anything; the step runs all the same
-            return None
+            shadow.give_up()  # and a failure of it is not taken for undone
         taken = weakref.ref(shadow)  # which ends with the step, and with it what only it still has
 
         def loaded(module: ModuleType) -> None:

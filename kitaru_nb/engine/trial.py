@@ -71,7 +71,8 @@ class Trial:
             reason = self._verdict(cls, obj, namespace)
             if reason:
                 bad[cls] = reason
-                self.said.append(f"`{kind_name(obj)}` is not stored: {reason}")
+                name = obj.__qualname__ if isinstance(obj, type) else kind_name(obj)
+                self.said.append(f"`{name}` is not stored: {reason}")
         return bad
 
     def close(self) -> None:

@@ -506,3 +506,76 @@ def test_what_cannot_be_stored_is_let_go_when_nobody_else_has_it() -> None:
     seen = {look() for _ in range(3)}
 
     assert len(census._opaque.keys() & seen) <= 1
+
+
+class _Slots:
+    """Hands out what is in its slots in another order each time, as one that goes through a set does."""
+
+    __slots__ = ("a", "b", "turn")
+
+    def __init__(self) -> None:
+        self.a, self.b, self.turn = 1, [2], [False]
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.turn[0] = not self.turn[0]
+        names = ("a", "b") if self.turn[0] else ("b", "a")
+        return {name: getattr(self, name) for name in names}
+
+
+def test_the_order_in_which_a_class_names_its_slots_is_no_part_of_a_digest() -> None:
+    value = _Slots()
+
+    found = {digest_values({"": value}, namespace=globals()) for _ in range(2)}
+
+    assert len(found) == 1
+    value.b.append(3)
+    assert digest_values({"": value}, namespace=globals()) not in found
+
+
+def test_a_slice_that_two_have_is_as_good_as_two() -> None:
+    one = slice(0, 2)
+
+    shared = digest_values({"a": [one], "b": [one]}, namespace=globals())
+
+    assert shared == digest_values({"a": [slice(0, 2)], "b": [slice(0, 2)]}, namespace=globals())
+
+
+class _Node:
+    """One of many that lead to each other."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.others: set[_Node] = set()
+
+
+def test_a_set_of_objects_that_lead_to_each_other_is_not_gone_through_for_each_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = [_Node(f"n{number}") for number in range(40)]
+    for node in nodes:
+        node.others = {*nodes}
+    asked: list[object] = []
+    whole = digest_module._written
+    monkeypatch.setattr(
+        digest_module, "_written", lambda root, *rest: (asked.append(root), whole(root, *rest))[1]
+    )
+
+    found = digest_values({"": nodes}, namespace=globals())
+
+    assert len(asked) < 5
+    nodes[3].name = "other"
+    assert digest_values({"": nodes}, namespace=globals()) != found
+
+
+def test_elements_that_look_alike_are_told_from_each_other() -> None:
+    def pair(*values: int) -> set[Any]:
+        found = [_Node("n") for _ in values]
+        for node, value in zip(found, values, strict=True):
+            node.others = {("held", value)}  # type: ignore[arg-type] # anything that tells them apart
+        return {*found}
+
+    def digest(value: object) -> str:
+        return digest_values({"": value}, namespace=globals())
+
+    assert digest(pair(1, 2)) == digest(pair(2, 1))
+    assert digest(pair(1, 2)) != digest(pair(1, 3))

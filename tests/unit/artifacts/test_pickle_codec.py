@@ -20,6 +20,7 @@ import pytest
 
 from kitaru_nb.artifacts import pickle_codec
 from kitaru_nb.artifacts.digest import digest_values
+from kitaru_nb.artifacts.groups import alias_groups
 from kitaru_nb.artifacts.marker import Marker, is_marker
 from kitaru_nb.artifacts.pickle_codec import PickleCodec
 from kitaru_nb.errors import UnstorableError
@@ -443,6 +444,89 @@ def test_an_array_from_read_only_bytes_comes_back_writable() -> None:
 
     back["a"][0] = 5  # type: ignore[index] # an array
     assert back["a"][0] == 5  # type: ignore[index] # an array
+
+
+COLUMNS: dict[str, tuple[list[object], object]] = {
+    "object": ([[1], [2]], [3]),
+    "Int64": ([1, 2], 3),
+    "category": (["a", "b"], "b"),
+    "str": (["a", "b"], "c"),
+    "boolean": ([True, True], False),
+}
+
+
+def _of_copy_on_write() -> Any:
+    pd = pytest.importorskip("pandas")
+    if int(pd.__version__.partition(".")[0]) < 3:
+        pytest.skip("only from pandas 3 on is no frame written through another")
+    return pd
+
+
+@pytest.mark.parametrize("dtype", COLUMNS)
+def test_who_writes_to_a_column_after_a_restore_changes_no_other_frame(dtype: str) -> None:
+    pd = _of_copy_on_write()
+    values, other = COLUMNS[dtype]
+    frame = pd.DataFrame({"a": pd.Series(values, dtype=dtype), "b": [[0], [0]]})
+    group = {"frame": frame, "column": frame["a"], "again": frame[:]}
+    before = digest_values(group, namespace=globals())
+
+    back = _round_trip(**group)
+    after = digest_values(back, namespace=globals())
+    back["column"].iat[0] = other
+    back["frame"].iat[1, 0] = other
+
+    assert after == before
+    assert [back["column"][0], back["frame"]["a"][1]] == [other, other]
+    assert [back["column"][1], back["frame"]["a"][0], *back["again"]["a"]] == [*values[::-1], *values]
+
+
+def test_a_frame_of_another_library_shares_nothing_with_its_columns_that_is_seen() -> None:
+    pd = _of_copy_on_write()
+
+    class Map(pd.DataFrame):  # type: ignore[name-defined, misc] # of whichever pandas there is
+        @property
+        def _constructor(self) -> Any:
+            return Map
+
+    frame = Map({"a": np.arange(3), "b": pd.array([1, 2, 3], "Int64")})
+    group = {"frame": frame, "a": frame["a"], "b": frame["b"]}
+
+    assert digest_values(group, namespace=globals()) == digest_values(
+        _round_trip(**group), namespace=globals()
+    )
+    assert {"frame"} in alias_groups(group, namespace=globals())
+
+
+def test_an_array_of_objects_is_still_the_one_that_its_frame_looks_into() -> None:
+    pd = _of_copy_on_write()
+    array = np.empty((1, 2), object)
+    array[0, 0], array[0, 1] = [1], [2]
+    frame = pd.DataFrame(array, copy=False)
+
+    back = _round_trip(array=array, frame=frame)
+    back["array"][0, 0] = 9
+
+    assert back["frame"].iat[0, 0] == 9
+
+
+class _Looks:
+    """Looks at what it is given back."""
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.rows = len(self.held)  # type: ignore[arg-type] # a marker has no length
+
+
+def test_what_cannot_be_loaded_around_a_marker_is_one_and_the_rest_of_its_group_is_back() -> None:
+    kept = [1]
+
+    back = _round_trip(looks=[_Looks(iter(()) for _ in kept), kept], kept=kept)
+
+    assert is_marker(back["looks"])
+    assert back["kept"] == [1]
 
 
 def test_what_cannot_be_stored_is_named_for_every_name_that_leads_to_it() -> None:

@@ -70,6 +70,11 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "x.v = 2; x.w = 3",
         "del x.v",
     ),
+    "slots of a kind that is written in C": (
+        "import decimal\nclass C(decimal.Context):\n    __slots__ = ('v', 'w')\nx = C(); x.v = 1",
+        "x.v = 2; x.w = 3",
+        "x.v = 9",
+    ),
     "slot that was removed": ("class C:\n    __slots__ = 'v'\nx = C(); x.v = 1", "del x.v", "x.v = 4"),
     "class": ("class x:\n    a = 1", "x.a = 2; x.b = 3", "x.a = 5"),
     "attribute that a class lost": ("class x:\n    a = 1", "del x.a", "x.a = 5"),
@@ -491,3 +496,16 @@ def test_what_a_thread_leads_to_in_the_front_end_is_left_as_it_is(monkeypatch: p
     shadow.undo()
 
     assert stream.lines == 5
+
+
+def test_a_proxy_of_what_is_dead_keeps_nothing_from_being_undone() -> None:
+    live: dict[str, Any] = {"__name__": "__main__"}
+    exec("import weakref\nclass C: pass\nx = [weakref.proxy(C()), [1]]", live)
+    shadow = Shadow(live, ["x"])
+    shadow.take()
+
+    live["x"][1].append(2)
+    shadow.settle()
+    shadow.undo()
+
+    assert live["x"][1] == [1]

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -131,6 +132,33 @@ def test_what_another_object_of_a_class_leaves_out_is_not_lost_without_a_word(
     assert any("without `.data`" in said for said in first.session.notes())
     kernel = start()
     assert "other" in kernel.session.resume().restored.lost
+
+
+META = """
+class Meta(type):
+    def __new__(cls, name, bases, body):
+        columns = body.pop("columns") if bases else ()
+        return super().__new__(cls, name, bases, body | {"made": len(columns)})
+
+class Table(metaclass=Meta): pass
+"""
+
+
+def test_a_class_whose_metaclass_wants_what_is_not_stored_is_a_marker_and_the_rest_is_back(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tables_of_a_library.py").write_text(META)
+    monkeypatch.syspath_prepend(tmp_path)
+    first = start()
+    first.cells("from tables_of_a_library import Table\nclass C(Table):\n    columns = [1]\nx = [1]")
+
+    (said,) = first.session.notes()
+    assert said == "`C` is not stored: a trial load failed: KeyError: 'columns'"
+    kernel = start()
+    restored = kernel.session.resume().restored
+    assert is_marker(kernel["C"])
+    assert "C" in restored.lost
+    assert kernel["x"] == [1]
 
 
 def test_attributes_of_an_array_subclass_come_back(start: Start) -> None:
