@@ -18,7 +18,7 @@ import types
 import uuid
 import weakref
 from collections.abc import Callable, Iterable
-from itertools import compress
+from itertools import compress, count
 from typing import Any
 
 import xxhash
@@ -434,10 +434,12 @@ class Census:
         self.plain: set[type] = set()
         self.live = {_identity(d): d for d in (parts.namespace, vars(builtins))}
         self.seen: set[int] = set()
-        self.kept: list[object] = []
+        self.kept: list[list[Any]] = []
         self.atoms: dict[type, bool] = {}
         self.constants: dict[int, bool] = {}
         self.near: dict[type, bool] = {}
+        self.places: dict[int, int] = {}
+        self.placed = 0  # how many of those kept have a place
         self._walk(root)
 
     def _walk(self, root: list[Any]) -> None:
@@ -499,11 +501,19 @@ class Census:
     def _constant_key(self, item: Any) -> Any:
         return (type(item).__name__, repr(item)) if type(item) is not float else ("float", item.hex())
 
-    def _element_key(self, item: Any) -> tuple[int, Any]:
-        if _identity(item) in self.seeds:
-            return 0, list(self.seeds).index(_identity(item))
+    def _element_key(self, item: Any) -> tuple[int, Any, int]:
+        key = _identity(item)
+        if key in self.seeds:
+            return 0, list(self.seeds).index(key), 0
         assert self.digest is not None  # else the elements are left out
-        return 1, self.digest(item)
+        return 1, self.digest(item), self._place(key) if key in self.seen else sys.maxsize
+
+    def _place(self, key: int) -> int:
+        """When an object was met: of two that are alike, one may be held by somebody else, too."""
+        for level in self.kept[self.placed :]:
+            self.places.update(zip(map(_identity, level), count(len(self.places)), strict=False))
+        self.placed = len(self.kept)
+        return self.places.get(key, sys.maxsize)
 
     def _new(self, level: list[Any], depth: int) -> list[Any]:
         """The objects of a level met for the first time; what is met again becomes a seed."""

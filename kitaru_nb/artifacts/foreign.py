@@ -34,7 +34,7 @@ Judge = Callable[[Mapping[type, object], dict[str, Any]], Mapping[type, str]]
 KNOWN = frozenset(
     [
         *("numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch", "matplotlib", "PIL", "xarray"),
-        *("networkx", "sympy", "statsmodels", "xgboost", "lightgbm", "joblib", "numba", "dateutil", "pytz"),
+        *("networkx", "sympy", "statsmodels", "xgboost", "lightgbm", "joblib", "dateutil", "pytz"),
         "tzdata",
         *(
             "attr",
