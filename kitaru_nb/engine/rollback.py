@@ -514,8 +514,16 @@ def _put_set(obj: set[Any], before: set[Any]) -> None:
 
 
 def _put_deque(obj: collections.deque[Any], before: list[Any]) -> None:
+    if _are_waiters(before) and _are_waiters(obj):
+        return  # tasks wait there: those of then have gone on, and those of now are to be woken
     obj.clear()
     obj.extend(before)
+
+
+def _are_waiters(items: Iterable[Any]) -> bool:
+    """Whether all of them are what tasks wait for, as a queue or a lock of asyncio keeps them."""
+    events = sys.modules.get("asyncio")
+    return events is not None and all(type(item) is events.Future for item in items)
 
 
 def _put_slice(obj: Any, before: Any) -> None:

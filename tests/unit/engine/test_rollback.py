@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from types import SimpleNamespace
 from typing import Any
@@ -364,6 +365,36 @@ def test_what_takes_itself_out_of_a_registry_does_so_after_the_undo_too() -> Non
     del shadow, made  # an error in the callback would fail this test
 
     assert registry == before
+
+
+def test_a_task_that_waits_for_a_queue_is_woken_after_the_undo_too() -> None:
+    async def steps() -> list[int]:
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        done: list[int] = []
+
+        async def work() -> None:
+            while True:
+                done.append(await queue.get())
+
+        async def step() -> None:
+            queue.put_nowait(10)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        shadow = Shadow({"queue": queue, "done": done}, ["queue", "done"])
+        shadow.take()
+        await step()
+        assert done == [10]
+        shadow.settle()
+        shadow.undo()
+        assert done == []
+        await step()
+        task.cancel()
+        return done
+
+    assert asyncio.run(steps()) == [10]
 
 
 def test_an_array_too_large_to_copy_cannot_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
