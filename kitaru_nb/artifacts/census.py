@@ -564,8 +564,11 @@ class Census:
     def _inside(self, level: list[Any]) -> list[Any]:
         inside: list[Any] = []
         kinds: dict[type, list[Any]] = {}
-        for obj in level:
-            kinds.setdefault(type(obj), []).append(obj)
+        if len(set(map(type, level))) == 1:
+            kinds[type(level[0])] = level
+        else:
+            for obj in level:
+                kinds.setdefault(type(obj), []).append(obj)
         for cls, same in kinds.items():
             if cls in _PLAIN:
                 inside += same
