@@ -632,7 +632,7 @@ def _sections() -> Iterator[tuple[str, dict[str, tuple[str, str]]]]:
     found: dict[str, dict[str, tuple[str, str]]] = {}
     title = ""
     for heading, name in headings:
-        title = heading.capitalize() or title
+        title = heading[:1].upper() + heading[1:] or title
         if name in ROWS:
             found.setdefault(title, {})[name] = ROWS[name]
     assert sum(map(len, found.values())) == len(ROWS)
