@@ -18,7 +18,7 @@ import types
 import uuid
 import weakref
 from collections.abc import Callable, Iterable
-from itertools import compress, count
+from itertools import compress
 from typing import Any
 
 import xxhash
@@ -80,7 +80,7 @@ _TEXT = frozenset([str, bytes, int, bool])
 _NEAR = _TEXT | {float, type(None)}
 _attributes = operator.attrgetter("__dict__")
 _opaque: dict[int, tuple[int, Any]] = {}
-_process: list[Any] = [0, ""]
+_process: list[Any] = [0, "", 0]  # its number, its own word, how many opaque objects are let grow
 
 
 class Parts:
@@ -304,7 +304,7 @@ _NAMED = {_identity(make_variable): 2, _identity(make_written_variable): 2, _ide
 def _serial(obj: Any) -> tuple[Any, ...]:
     """A token that stands for one live object of this process and never for another."""
     if _process[0] != os.getpid():
-        _process[:] = os.getpid(), uuid.uuid4().hex
+        _process[:] = os.getpid(), uuid.uuid4().hex, 0
         _opaque.clear()
     key = _identity(obj)
     if key not in _opaque:
@@ -321,10 +321,16 @@ def _serial(obj: Any) -> tuple[Any, ...]:
 
 
 def _let_go() -> None:
-    """Forget the objects that are only kept alive here: nobody can meet them again."""
+    """Forget the objects that are only kept alive here: nobody can meet them again.
+
+    They are gone through when there are half as many more of all than were left the last time.
+    """
+    if len(_opaque) < _process[2]:
+        return
     for key, (_, held) in list(_opaque.items()):
         if type(held) is not weakref.ref and sys.getrefcount(held) <= _OURS:
             del _opaque[key]
+    _process[2] = len(_opaque) * 3 // 2
 
 
 _OURS = 3  # references while one is looked at: of the entry, of the loop and of the call
@@ -493,7 +499,7 @@ class Census:
             self.near[cls] = _is_plain(cls)
         held = item.__dict__ if self.near[cls] else {}
         atoms = sorted((name, repr(value)) for name, value in held.items() if type(value) in _NEAR)
-        return f"{cls.__module__} {cls.__qualname__} {atoms}"
+        return f"{home_of(cls)} {cls.__qualname__} {atoms}"
 
     def _constant(self, item: Any) -> bool:
         return type(item) in ATOMS or (type(item) is tuple and is_immutable_atom(item))
@@ -511,7 +517,8 @@ class Census:
     def _place(self, key: int) -> int:
         """When an object was met: of two that are alike, one may be held by somebody else, too."""
         for level in self.kept[self.placed :]:
-            self.places.update(zip(map(_identity, level), count(len(self.places)), strict=False))
+            for obj in level:
+                self.places.setdefault(_identity(obj), len(self.places))
         self.placed = len(self.kept)
         return self.places.get(key, sys.maxsize)
 

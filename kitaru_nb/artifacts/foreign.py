@@ -26,7 +26,17 @@ from kitaru_nb.artifacts.subclasses import make_by_base, make_kind
 from kitaru_nb.artifacts.views import make_subclass, numpy, says_itself
 from kitaru_nb.model.referents import referents
 
-__all__ = ["KNOWN", "Judge", "current_judge", "is_foreign", "judging", "left_out", "makes_itself", "portrait"]
+__all__ = [
+    "KNOWN",
+    "Judge",
+    "current_judge",
+    "is_foreign",
+    "is_of_library",
+    "judging",
+    "left_out",
+    "makes_itself",
+    "portrait",
+]
 
 Judge = Callable[[Mapping[type, object], dict[str, Any]], Mapping[type, str]]
 """Gives for classes, each with an instance, why some of them must not be stored."""
@@ -34,8 +44,7 @@ Judge = Callable[[Mapping[type, object], dict[str, Any]], Mapping[type, str]]
 KNOWN = frozenset(
     [
         *("numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch", "matplotlib", "PIL", "xarray"),
-        *("networkx", "sympy", "statsmodels", "xgboost", "lightgbm", "joblib", "dateutil", "pytz"),
-        "tzdata",
+        *("networkx", "sympy", "statsmodels", "xgboost", "lightgbm", "joblib", "dateutil", "pytz", "tzdata"),
         *(
             "attr",
             "attrs",
@@ -106,9 +115,9 @@ def is_foreign(obj: Any, value: Any) -> bool:
     if isinstance(value, str):
         return False
     if isinstance(obj, type):
-        return value[0] is make_class and _is_of_library(cls)  # its metaclass may want what nobody stores
+        return value[0] is make_class and is_of_library(cls)  # its metaclass may want what nobody stores
     if value[0] in (make_kind, make_by_base):
-        return _is_of_library(cls)  # it may keep more than can be seen of it
+        return is_of_library(cls)  # it may keep more than can be seen of it
     if value[0] is make_subclass:
         return says_itself(cls)
     if str(getattr(value[0], "__module__", "")).startswith("kitaru_nb.") or (
@@ -154,7 +163,7 @@ def _is_own(cls: type, way: str, obj: object) -> bool:
     for base in cls.__mro__:
         if way not in vars(base):
             continue
-        if base is object or (way == "__new__" and not _is_of_library(base)):
+        if base is object or (way == "__new__" and not is_of_library(base)):
             return False  # one of the notebook's own is not called, see `instances`
         home = _root(getattr(vars(base)[way], "__module__", None) or base.__module__)
         if home in _GENERIC or _root(base.__module__) in _GENERIC:
@@ -165,7 +174,8 @@ def _is_own(cls: type, way: str, obj: object) -> bool:
     return False
 
 
-def _is_of_library(cls: type) -> bool:
+def is_of_library(cls: type) -> bool:
+    """Whether a class can be imported, and is of a library that is not taken at its word."""
     return by_reference(cls) and _root(cls.__module__) not in KNOWN | sys.stdlib_module_names
 
 
@@ -207,7 +217,7 @@ def _leads_far(value: Any) -> bool:
         for known in seen & fresh.keys():
             del fresh[known]
         seen.update(fresh)
-        far += sum(map(_is_of_library, map(type, fresh.values())))
+        far += sum(map(is_of_library, map(type, fresh.values())))
         if far > _FAR:
             return True
         level = referents(*fresh.values())

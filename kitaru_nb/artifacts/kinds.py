@@ -32,6 +32,7 @@ __all__ = [
     "is_cached",
     "is_immutable_atom",
     "is_imported",
+    "is_users",
     "kind_name",
     "may_be_of_process",
     "module_constant",
@@ -179,6 +180,12 @@ def by_reference(obj: Any) -> bool:
 
 def _is_built_in(cls: type) -> bool:
     return cls.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) != _HEAP_TYPE
+
+
+def is_users(cls: type) -> bool:
+    """Whether a class belongs to the notebook or the project, not to something installed."""
+    path = str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
+    return home_of(cls) == "__main__" or (path != "" and not path.startswith((sys.prefix, sys.base_prefix)))
 
 
 def attributes_of(cls: type) -> dict[str, Any]:

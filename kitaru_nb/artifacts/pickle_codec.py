@@ -24,7 +24,7 @@ from cloudpickle import cloudpickle
 from kitaru_nb.artifacts.arrow_text import is_arrow_array, reduce_arrow_text, text_buffers
 from kitaru_nb.artifacts.codec import NO_ANCHORS, Anchors, Encoded, ReadBuffer, Resolve
 from kitaru_nb.artifacts.depth import deep_containers
-from kitaru_nb.artifacts.foreign import current_judge, is_foreign, left_out, makes_itself
+from kitaru_nb.artifacts.foreign import current_judge, is_foreign, is_of_library, left_out, makes_itself
 from kitaru_nb.artifacts.frames import (
     array_of_index,
     arrays_within,
@@ -48,7 +48,7 @@ from kitaru_nb.artifacts.hidden import (
     why_missing,
 )
 from kitaru_nb.artifacts.instances import beside
-from kitaru_nb.artifacts.kinds import home_of, kind_name
+from kitaru_nb.artifacts.kinds import home_of, is_users, kind_name
 from kitaru_nb.artifacts.marker import Marker, is_marker, marker_details
 from kitaru_nb.artifacts.notes import now_at, say_lost
 from kitaru_nb.artifacts.owners import owner_of, reduce_over, reduce_within
@@ -663,6 +663,7 @@ def _stateless(cls: type) -> bool:
 
 
 _DEEPEST = 20  # objects that are tried within each other
+_MOST_LOADED = 16 << 20  # bytes that are loaded to see whether that works
 _MOST_TRIED = 2 << 20  # bytes of pickles: in a large graph each object leads to all the others
 
 
@@ -762,6 +763,7 @@ def _with_loadable(
     """A pass that can be loaded; a value that cannot be with a marker in it is a marker as a whole.
 
     Its class may look at what it is given back (``__setstate__``), and then all of the group were lost.
+    Classes that are not taken at their word are tried in a process of their own, before.
     """
     if not _why_unloadable(done, context):
         return values, done
@@ -777,8 +779,8 @@ def _with_loadable(
 
 def _why_unloadable(done: _Encoding, context: _Context) -> str:
     """What is raised when the pass is loaded; nothing where that works, or is not to be tried."""
-    if any(home_of(cls) == "__main__" and hasattr(cls, "__del__") for cls in done.plain):
-        return ""  # what was made for the trial would die
+    if not _may_trip(done):
+        return ""
     buffers = [buffer.toreadonly() for buffer in done.buffers]
     trying.on = True
     try:
@@ -788,6 +790,26 @@ def _why_unloadable(done: _Encoding, context: _Context) -> str:
     finally:
         trying.on = False
     return ""
+
+
+def _may_trip(done: _Encoding) -> bool:
+    """Whether a class of a library may look at a marker that it is given back.
+
+    It is tried here, so not where code of the notebook would run as well, or something that is
+    made only to be dropped would have a last word.
+    """
+    if len(done.stream) + sum(buffer.nbytes for buffer in done.buffers) > _MOST_LOADED:
+        return False
+    run = [cls for cls in done.plain if _runs_code(cls)]
+    last_words = any(hasattr(cls, "__del__") for cls in done.plain)
+    return any(map(is_of_library, run)) and not last_words and not any(map(is_users, run))
+
+
+def _runs_code(cls: type) -> bool:
+    """Whether a class has code of its own that runs when an instance is loaded."""
+    ways = ("__reduce_ex__", "__reduce__", "__getstate__")
+    own = any(getattr(cls, way, None) is not getattr(object, way, None) for way in ways)
+    return own or makes_itself(cls) or hasattr(cls, "__setstate__")
 
 
 def _framed_objects(done: _Encoding, values: Mapping[str, object]) -> dict[int, Block]:

@@ -25,6 +25,7 @@ from kitaru_nb.artifacts.asked import Asked
 from kitaru_nb.artifacts.functions import globals_of
 from kitaru_nb.artifacts.kinds import by_reference, is_atom_type, is_imported
 from kitaru_nb.artifacts.marker import Marker
+from kitaru_nb.artifacts.owners import memory_of
 from kitaru_nb.artifacts.reducers import is_plain_instance
 from kitaru_nb.artifacts.views import bare, content, is_array, is_array_subclass, is_raw, numpy
 from kitaru_nb.model.referents import referents
@@ -57,18 +58,7 @@ class Trace:
     """
 
     __slots__ = (
-        *(
-            "_answers",
-            "_arrays",
-            "_asked",
-            "_dicts",
-            "_dtypes",
-            "_forms",
-            "_held",
-            "_keys",
-            "_objects",
-            "_referents",
-        ),
+        *("_arrays", "_asked", "_dicts", "_dtypes", "_forms", "_held", "_keys", "_objects", "_referents"),
         *("data", "weak"),
     )
 
@@ -261,28 +251,16 @@ class _Walk:
 
     def _array(self, array: Any) -> Sequence[Any] | None:
         """An array that has its elements to itself, or with other arrays."""
-        np = numpy()
-        root = array
-        while isinstance(root.base, np.ndarray):
-            root = root.base
+        plain, objects = is_array(array), array.dtype == object
         self._room -= array.nbytes
-        own = type(array) is np.ndarray
-        if (
-            self._room < 0
-            or type(root.base) not in (type(None), bytes)
-            or not (own or is_array_subclass(array))
-        ):
+        if self._room < 0 or type(memory_of(array).base) not in (type(None), bytes):
+            return None  # what else is behind an array may be written to from elsewhere, or read from a file
+        if not (plain or is_array_subclass(array)) or not (objects or is_raw(array)):
             return None
         self.weak = True
         self.arrays.append(array)
-        inside: list[Any] = [] if own else [array]
-        if not own:
-            vars(array)
-        if array.dtype == object:
-            inside.append(bare(array).ravel().tolist())
-        elif not is_raw(array):
-            return None
-        return inside
+        inside = [] if plain else [array, vars(array)]
+        return [*inside, bare(array).ravel().tolist()] if objects else inside
 
     def _ask(self, obj: Any) -> Sequence[Any] | None:
         kind = type(obj)

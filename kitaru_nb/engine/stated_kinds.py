@@ -48,7 +48,7 @@ def _takes_state(cls: type) -> bool:
 
 
 def size_of(obj: Any) -> int:
-    """About how many bytes a copy of its state takes."""
+    """How many bytes its type says that it takes; some say less, and tell much when they are asked."""
     return sys.getsizeof(obj)
 
 

@@ -23,7 +23,7 @@ from kitaru_nb.analysis.code_names import function_names
 from kitaru_nb.artifacts.digest import digest_values
 from kitaru_nb.artifacts.foreign import judging, left_out, portrait
 from kitaru_nb.artifacts.hidden import revealing
-from kitaru_nb.artifacts.kinds import home_of, is_immutable_atom, kind_name
+from kitaru_nb.artifacts.kinds import home_of, is_immutable_atom, is_users, kind_name
 from kitaru_nb.artifacts.pickle_codec import PickleCodec, referring
 from kitaru_nb.errors import UnstorableError
 
@@ -118,7 +118,7 @@ class Trial:
             raise UnstorableError(f"the trial had no `{answer['missing']}`")
         if answer["error"]:
             return f"a trial load failed: {answer['error']}"
-        return _difference(before, answer["portrait"], strict=_is_users(cls))
+        return _difference(before, answer["portrait"], strict=is_users(cls))
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._unusable or os.getpid() != self._pid:
@@ -176,12 +176,6 @@ def _left_out(obj: object) -> str:
     with contextlib.suppress(Exception):  # how it is reduced is its own affair, and is tried in a moment
         return " ".join(("", *left_out(obj, obj.__reduce_ex__(5))))
     return ""
-
-
-def _is_users(cls: type) -> bool:
-    """Whether the class belongs to the notebook or the project, not to something installed."""
-    path = str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
-    return home_of(cls) == "__main__" or (path != "" and not path.startswith((sys.prefix, sys.base_prefix)))
 
 
 def _support(cls: type, namespace: dict[str, Any]) -> dict[str, Any]:

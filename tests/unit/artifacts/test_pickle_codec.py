@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import sqlite3
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
@@ -480,6 +482,16 @@ def test_who_writes_to_a_column_after_a_restore_changes_no_other_frame(dtype: st
     assert [back["column"][1], back["frame"]["a"][0], *back["again"]["a"]] == [*values[::-1], *values]
 
 
+def test_a_column_has_the_index_that_a_name_holds_after_a_restore_too() -> None:
+    pd = _of_copy_on_write()
+    frame = pd.DataFrame({"a": ["x", "y"]})
+    column = frame["a"]
+
+    back = _round_trip(frame=frame, column=column, index=column.index)
+
+    assert back["column"].index is back["index"]
+
+
 def test_a_frame_of_another_library_shares_nothing_with_its_columns_that_is_seen() -> None:
     pd = _of_copy_on_write()
 
@@ -509,24 +521,58 @@ def test_an_array_of_objects_is_still_the_one_that_its_frame_looks_into() -> Non
     assert back["frame"].iat[0, 0] == 9
 
 
-class _Looks:
-    """Looks at what it is given back."""
-
-    def __init__(self, held: object) -> None:
+LOOKS = """
+made = []
+class Looks:
+    def __init__(self, held):
         self.held = held
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state):
+        made.append(1)
         self.__dict__.update(state)
-        self.rows = len(self.held)  # type: ignore[arg-type] # a marker has no length
+        self.rows = len(self.held)  # a marker has no length
+class LastWord(Looks):
+    def __del__(self):
+        made.append(2)
+"""
 
 
-def test_what_cannot_be_loaded_around_a_marker_is_one_and_the_rest_of_its_group_is_back() -> None:
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A module of a library whose classes look at what they are given back."""
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    (tmp_path / "looks_of_a_library.py").write_text(LOOKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("looks_of_a_library")
+    del sys.modules["looks_of_a_library"]
+
+
+def test_what_cannot_be_loaded_around_a_marker_is_one_and_the_rest_of_its_group_is_back(looks: Any) -> None:
     kept = [1]
 
-    back = _round_trip(looks=[_Looks(iter(()) for _ in kept), kept], kept=kept)
+    back = _round_trip(looks=[looks.Looks(iter(()) for _ in kept), kept], kept=kept)
 
     assert is_marker(back["looks"])
     assert back["kept"] == [1]
+
+
+class _OfTheNotebook:
+    loaded = 0
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _OfTheNotebook.loaded += 1
+
+
+@pytest.mark.parametrize("beside", [_OfTheNotebook, lambda: bytes(17 << 20), lambda: None])
+def test_nothing_is_loaded_for_a_try_that_has_an_effect_or_much_memory(
+    looks: Any, beside: Callable[[], Any]
+) -> None:
+    value = beside()
+    cls = looks.Looks if value is not None else looks.LastWord
+    values = {"x": [cls(iter(()) for _ in [1]), value]}
+
+    PickleCodec().encode(values, namespace=globals())
+
+    assert (_OfTheNotebook.loaded, looks.made) == (0, [])
 
 
 def test_what_cannot_be_stored_is_named_for_every_name_that_leads_to_it() -> None:
