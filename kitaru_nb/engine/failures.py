@@ -157,7 +157,8 @@ def _not_seen(pending: Pending) -> list[str]:
     reached = pending.needs.touched & before.group_of.keys()
     closed = {name for name in reached if opaque_in(before.groups[before.group_of[name]])}
     return [
-        f"`{name}` may hold what the failed run of `{pending.name}` did: it cannot be looked into, nor undone"
+        f"`{name}` may hold what the failed run of `{pending.name}` did, which nobody can see or undo: "
+        "where that matters, run the cell that makes it again"
         for name in sorted(closed)
     ]
 
