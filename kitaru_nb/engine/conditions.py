@@ -10,6 +10,8 @@ carries conditions, and a step is restored from it only where all of them hold n
                   reads: one that was defined again is another one, though it be alike
 ``unbound:NAME``  a name that it may delete is not bound, as it was not
 ``file:PATH``     a file it read has that content, or is absent as it was
+``database:PATH`` an SQLite file that it connected to and changed is as it was before or after that, or
+                  as steps below have left it
 ``folder:PATH|*`` a folder that it listed, or named, has these names, or those after it
 ``url:ADDRESS``   what is at an address that it says it depends on is what it was
 ``module:PATH``   a project module it reached has that source
@@ -116,6 +118,11 @@ def conditions_of(
         if path not in observed.written
         and (before != ABSENT or not path.endswith("-wal"))
         and is_data(path, ignored)
+    }
+    found |= {
+        f"database:{path}": _either(before, state_of(path))
+        for path, before in observed.databases.items()
+        if path in observed.written and not path.endswith("-wal") and is_data(path, ignored)
     }
     for (folder, pattern), names in observed.listed.items():
         if is_data(f"{folder}{os.sep}", ignored):

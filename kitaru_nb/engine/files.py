@@ -28,7 +28,7 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.file_bytes import BATCH, load_file, store_file
-from kitaru_nb.engine.history import History, history_of, origin_of
+from kitaru_nb.engine.history import History, history_of, origin_of, place_of
 from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.observe import ABSENT, FOLDER, Observed, has_written, is_data, now_ns, state_of
 from kitaru_nb.engine.recovery import Restored
@@ -78,6 +78,7 @@ class Files:
         self._copies: dict[str, int] = {}  # by path below: the call whose unsure copy is what is there
         self._last: dict[str, int] = {}  # by path: the step that this kernel last ran or restored
         self._known: History | None = None
+        self._met: set[str] = set()  # see `History.met`
         self._stored: dict[str, tuple[tuple[int, ...], str, Artifact, tuple[Location, ...]]] = {}
         self._open: dict[str, tuple[int, ...]] = {}  # by path: when it was seen to hold no secret
         self._said: list[str] = []
@@ -274,6 +275,7 @@ class Files:
         """A step of this session is on record: what it left in files is the notebook's doing."""
         if self._known is not None:
             self._known.add(checkpoint)
+        self._met.add(place_of(checkpoint))
         changed = [file["path"] for file in checkpoint.draft.files if file["mode"] in _CHANGED]
         self._last.update(dict.fromkeys(changed, origin_of(checkpoint)))
         if checkpoint.draft.status is CheckpointStatus.RESTORED:
@@ -317,23 +319,25 @@ class Files:
         )
 
     def excuses(self, checkpoint: Checkpoint, what: str) -> bool:
-        """Whether a file or folder differs only by what steps recorded after `checkpoint` did.
+        """Whether a file or folder differs only by what steps below `checkpoint` did after it.
 
         Never for what was changed since this session began: then it is the state that the
-        cells of this kernel see.
+        cells of this kernel see. But a database that the step itself has changed may be what any
+        step below made of it: what a step does to one is often not to be done twice.
         """
         kind, _, path = what.partition(":")
-        seq = origin_of(checkpoint)
         if kind == "file":
             below = self._below(path)
             return (
                 below is not None
                 and self._is_old(path)
-                and self._history().is_later(below, state_of(path), seq)
+                and self._history().is_left_below(below, state_of(path), checkpoint)
             )
+        if kind == "database":
+            return not self._history().is_changed_above(self._below(path) or path, checkpoint)
         if kind == "folder":
             folder, _, pattern = path.rpartition("|")
-            own = self._folder_without_later(folder, pattern, seq)
+            own = self._folder_as_below(folder, pattern, checkpoint)
             return listing_digest(own) in checkpoint.draft.conditions[what].split("|")
         return False
 
@@ -370,19 +374,20 @@ class Files:
         except OSError:
             return True
 
-    def _folder_without_later(self, folder: str, pattern: str, seq: int) -> frozenset[str]:
+    def _folder_as_below(self, folder: str, pattern: str, checkpoint: Checkpoint) -> frozenset[str]:
+        """The names in a folder without those that steps below `checkpoint` have made since."""
         history = self._history()
         return frozenset(
             name
             for name in names_in(folder, pattern)
-            if (below := self._below(os.path.join(folder, name))) is None
-            or not history.came_later(below, seq)
-            or below in self._here
+            if (below := self._below(path := os.path.join(folder, name))) is None
+            or not history.is_made_below(below, checkpoint)
+            or (below in self._here and not self._is_old(path))
         )
 
     def _history(self) -> History:
         if self._known is None:
-            self._known = history_of(self._engine.journal, self._identity)
+            self._known = history_of(self._engine.journal, self._identity, met=self._met)
         return self._known
 
     # Restoring
@@ -434,6 +439,7 @@ class Files:
     def put_back_line(self, line: Sequence[Checkpoint], restored: Restored) -> None:
         """Put back the files as of the last commit of `line`, and say in `restored` what came of it."""
         last: dict[str, File] = {}
+        self._met.update(map(place_of, line))
         for checkpoint in line:
             if checkpoint.draft.status is not CheckpointStatus.FAILED:
                 last.update({file["below"]: file for file in checkpoint.draft.files if file.get("below")})

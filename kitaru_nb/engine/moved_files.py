@@ -10,7 +10,7 @@ from kitaru_nb.journal.journal import Journal
 __all__ = ["MovedFiles"]
 
 Holds = Callable[[str, str], bool]
-_ON_FILES = frozenset({"file", "folder", "module"})
+_ON_FILES = frozenset({"file", "folder", "module", "database"})
 
 
 class MovedFiles:

@@ -30,7 +30,7 @@ def condition_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
             yield "file", rest, _file(rest, old, new, before, now), before, now
         else:
             text = _TEXTS.get(kind, "`{}` is not as it was").format(_named(kind, rest))
-            yield "file" if kind in ("module", "folder", "url") else "input", rest, text, before, now
+            yield "file" if kind in _OF_FILES else "input", rest, text, before, now
     for what in new.unmet:
         if what not in old.conditions and what.startswith("process:"):  # a record from before it was set
             kind, _, rest = what.partition(":")
@@ -47,6 +47,7 @@ def version_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
 
 
 _TEXTS: Mapping[str, str] = {
+    "database": "the database `{}` has been changed since by a cell above",
     "module": "the source of `{}` has changed since",
     "process": "{} of the process was different",
     "settings": "settings of `{}` that change what it computes were different",
@@ -61,6 +62,8 @@ _TEXTS: Mapping[str, str] = {
     "url": "what is at `{}` has changed since",
     "folder": "what is in the folder `{}` has changed since: files came or went",
 }
+
+_OF_FILES = frozenset({"module", "folder", "url", "database"})
 
 
 def _named(kind: str, rest: str) -> str:

@@ -60,10 +60,19 @@ class Ended:
 
 
 class Headless:
-    """The notebook, its runs and what is expected of them."""
+    """The notebook, its runs and what is expected of them.
 
-    def __init__(self, forks: Forks, base: Path, seed: int) -> None:
+    Args:
+        forks: Starts the commands.
+        base: A folder for all of it.
+        seed: What chance is made of.
+        timed: Whether commands and kernels are also killed after some time, wherever they are then, and
+            not only where a cell begins or ends. What such a run meets is not the same each time.
+    """
+
+    def __init__(self, forks: Forks, base: Path, seed: int, *, timed: bool) -> None:
         self.forks = forks
+        self.timed = timed
         self.chance = random.Random(seed)
         self.base = base
         self.folder, self.outside = base / "nb", base / "outside"
@@ -105,6 +114,9 @@ class Headless:
 
     def pick(self, among: Sequence[Any]) -> Any:
         return self.chance.choice(list(among))
+
+    def _kill_of(self, *among: str) -> str:
+        return self.pick(among) if self.timed else ""
 
     def say(self, *words: object) -> None:
         self.said.append(" ".join(map(str, words)))
@@ -297,7 +309,7 @@ class Headless:
         before = self._call("recorded")
         plan = self._plan() if disturb else ""
         kill = (
-            self.pick(["", "", "", "kernel", "worker", "SIGTERM", "SIGINT"]) if disturb and not plan else ""
+            self._kill_of("", "", "", "kernel", "worker", "SIGTERM", "SIGINT") if disturb and not plan else ""
         )
         after = self.chance.uniform(0.2, 1.6)
         words = self._words(more, before)
@@ -462,7 +474,7 @@ class Headless:
         plain = self.plain.shows(with_first(cells, at, first) if first else cells)
         numbered = shown.is_numbered(as_ran)
         for number, (id_, cell) in enumerate(zip(shown.ids, shown.cells, strict=True)):
-            if not shown.compared(number, failed=code == 1) or (id_ not in plain and number < shown.begins):
+            if not shown.compared(number, code=code) or (id_ not in plain and number < shown.begins):
                 continue
             mine, expected = text_of(cell), plain[id_]
             if not numbered:
@@ -564,7 +576,7 @@ class Headless:
             self.pick(["1", "2"]),
         ]
         for number in range(5):
-            kill = self.pick(["", "worker", "SIGTERM"]) if number < 2 else ""
+            kill = self._kill_of("", "worker", "SIGTERM") if number < 2 else ""
             done = self._command(words, kill=kill, after=self.chance.uniform(0.5, 5))
             self.say(
                 f"#{self.commands}", *words[1:], f"kill={kill} ->", done.code, done.err[-300:], done.ticks
@@ -641,7 +653,7 @@ class Headless:
             first = f"{change[0]} = {change[1]!r}"
         self.number += 1
         self.save()
-        kill = self.pick(["", "", "kernel", "worker"])
+        kill = self._kill_of("", "", "kernel", "worker")
         known = [each["id"] for each in self._call("recorded")]
         done = self._command(words, kill=kill, after=self.chance.uniform(0.2, 1.6))
         self._say_command(words, kill, done)

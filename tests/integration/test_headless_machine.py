@@ -1,7 +1,7 @@
 """Notebooks that run headless, die, are edited, go on and are replayed end as in a plain kernel.
 
-``KITARU_NB_TEST_STEPS`` sets about how many cells are tried, at random; without it a few are, and always
-the same.
+``KITARU_NB_TEST_STEPS`` sets about how many cells are tried, at random, killed at any moment; without it
+a few are, always the same, and killed where a cell begins or ends.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def forks() -> Iterator[Forks]:
 def test_a_notebook_that_runs_headless_ends_as_in_a_plain_kernel(
     seed: int, forks: Forks, tmp_path: Path
 ) -> None:
-    notebook = Headless(forks, tmp_path / "machine", seed)
+    notebook = Headless(forks, tmp_path / "machine", seed, timed=bool(ASKED))
 
     try:
         notebook.session()
@@ -47,7 +47,7 @@ def test_a_notebook_that_runs_headless_ends_as_in_a_plain_kernel(
 @pytest.mark.timeout(0 if ASKED else 600)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_point_of_a_grid_ends_as_in_a_plain_kernel(seed: int, forks: Forks, tmp_path: Path) -> None:
-    notebook = Headless(forks, tmp_path / "machine", seed)
+    notebook = Headless(forks, tmp_path / "machine", seed, timed=bool(ASKED))
 
     try:
         notebook.grid()

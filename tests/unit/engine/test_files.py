@@ -747,3 +747,106 @@ def test_two_equal_cells_that_add_to_a_file_are_both_restored(folder: Path) -> N
     assert ran == [RAN, RAN]
     assert [again.cell(add, step=step) for step in "ab"] == [RESTORED, RESTORED]
     assert (again["n"], (folder / "n").read_text()) == (2, "2")
+
+
+OPEN_DB = "import sqlite3\nc = sqlite3.connect('rows.db')\n"
+MAKE_ROW = (
+    "c.execute('drop table if exists t')\nc.execute('create table t (x)')\n"
+    "c.execute('insert into t values ({})')"
+)
+ADD_ROW = "n = str(c.execute('select x from t').fetchone()[0])\nc.execute('insert into t values (0)')"
+CLOSE_DB = "\nc.commit(); c.close(); del c"
+SEEN_BY = {
+    "reads": ("open('f', 'w').write('{}')", "n = open('f').read()"),
+    "changes": (
+        "open('f', 'w').write('{}')",
+        "with open('f', 'r+') as f:\n    n = f.read(); _ = f.write('x')\ndel f",
+    ),
+    "lists": (
+        "import os, shutil\nshutil.rmtree('d', ignore_errors=True)\nos.mkdir('d')\nopen('d/{}', 'w').close()",
+        "n = os.listdir('d')[0]",
+    ),
+    "database": (OPEN_DB + MAKE_ROW + CLOSE_DB, OPEN_DB + ADD_ROW + CLOSE_DB),
+    "database elsewhere": (
+        OPEN_DB.replace("rows", "../rows") + MAKE_ROW + CLOSE_DB,
+        OPEN_DB.replace("rows", "../rows") + ADD_ROW + CLOSE_DB,
+    ),
+}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["here", "in a new process"])
+@pytest.mark.parametrize("way", SEEN_BY)
+def test_what_a_cell_above_leaves_in_files_once_it_was_edited_is_seen_below(
+    folder: Path, way: str, again: bool
+) -> None:
+    above, below = SEEN_BY[way]
+    notebook = kernel(folder)
+    notebook.cell(above.format(1), step="cell:a")
+    notebook.cell(below, step="cell:b")
+    assert notebook.cell(above.format(22), step="cell:a") == RAN
+
+    notebook = kernel(folder) if again else notebook
+    if again:
+        assert notebook.cell(above.format(22), step="cell:a") == RESTORED
+
+    assert notebook.cell(below, step="cell:b") == RAN
+    assert notebook["n"] == "22"
+    notebook = kernel(folder)
+    assert notebook.cell(above.format(22), step="cell:a") == RESTORED
+    assert notebook.cell(below, step="cell:b") == RESTORED
+    assert notebook["n"] == "22"
+
+
+@pytest.mark.parametrize("way", SEEN_BY)
+def test_what_a_cell_that_was_put_in_above_leaves_in_files_is_seen_below(folder: Path, way: str) -> None:
+    above, below = SEEN_BY[way]
+    notebook = kernel(folder)
+    notebook.cell(above.format(1), step="cell:a")
+    notebook.cell(below, step="cell:b")
+    notebook.cell(above.format(22), step="cell:between")
+
+    notebook = kernel(folder)
+    assert notebook.cell(above.format(1), step="cell:a") == RESTORED
+    assert notebook.cell(above.format(22), step="cell:between") == RESTORED
+
+    assert notebook.cell(below, step="cell:b") == RAN
+    assert notebook["n"] == "22"
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("way", SEEN_BY)
+def test_what_a_cell_below_has_left_in_files_keeps_none_above_from_being_restored(
+    folder: Path, way: str, resumed: bool
+) -> None:
+    above, below = SEEN_BY[way]
+    later = "open('d/22', 'w').close()" if way == "lists" else above.format(22)
+    cells = {"cell:a": above.format(1), "cell:b": below, "cell:c": f"{later}\nlast = 1"}
+    notebook = kernel(folder)
+    for step, source in cells.items():
+        assert notebook.cell(source, step=step) == RAN
+
+    notebook = kernel(folder)
+    if resumed:
+        notebook.session.resume()
+    for _ in range(2):
+        for step, source in cells.items():
+            assert notebook.cell(source, step=step) == RESTORED, step
+    assert notebook["n"] == "1"
+
+
+def test_cells_that_change_a_database_one_after_the_other_do_so_once(folder: Path) -> None:
+    cells = {
+        "cell:a": OPEN_DB + "c.execute('create table t (x)')" + CLOSE_DB,
+        "cell:b": OPEN_DB + "c.execute('insert into t values (1)')" + CLOSE_DB,
+        "cell:c": OPEN_DB + "c.execute('update t set x = x + 1')" + CLOSE_DB,
+    }
+    notebook = kernel(folder)
+    for step, source in cells.items():
+        assert notebook.cell(source, step=step) == RAN
+
+    for number in range(3):
+        notebook = kernel(folder) if number else notebook
+        for step, source in cells.items():
+            assert notebook.cell(source, step=step) == RESTORED, step
+    with sqlite3.connect(folder / "rows.db") as rows:
+        assert rows.execute("select x from t").fetchall() == [(2,)]
