@@ -28,6 +28,7 @@ from kitaru_nb.engine.failures import Failures
 from kitaru_nb.engine.files import Files
 from kitaru_nb.engine.inputs import Dependencies, Inputs, opaque_read
 from kitaru_nb.engine.lineage import Lineage
+from kitaru_nb.engine.listing import listing_digest
 from kitaru_nb.engine.live import REMOVED, Live, is_untouched, of_process
 from kitaru_nb.engine.moved_files import MovedFiles
 from kitaru_nb.engine.named import (
@@ -255,6 +256,9 @@ class Decider:
             return self._namespace.holds(tuple(rest.split(",")), Digest(digest), pending.before)
         if kind == "file" and (stands := self._files.stands_at(rest)) is not None:
             return stands in digest.split("|")
+        if kind == "folder" and self._files.is_ahead:
+            folder, _, pattern = rest.rpartition("|")
+            return listing_digest(self._files.names_standing(folder, pattern)) in digest.split("|")
         if kind == "looked":
             return rest in pending.before.ids and self.inputs.held_by(rest, pending.before) == digest
         return self._moved_files().holds(what, digest, lambda what, digest: holds(pending, what, digest))
@@ -276,7 +280,7 @@ class Decider:
             if same_step(pending.cell.step, checkpoint.draft.step):
                 left = unmet(checkpoint, lambda what, digest: self._holds(pending, what, digest))
                 mine = (what for what in left if not self._files.excuses(checkpoint, what))
-                return (*mine, *untold(checkpoint, pending))
+                return (*mine, *untold(checkpoint, pending), *self._files.added_elsewhere(checkpoint))
         return ()
 
     def _pending(self, cell: Cell) -> Pending:
@@ -434,6 +438,7 @@ class Decider:
             )
             and is_untouched(found, pending.before.groups)
             and not untold(found, pending)
+            and not self._files.added_elsewhere(found)
             and not (strict and changed_versions(found.draft.packages, load=True))
         )
 

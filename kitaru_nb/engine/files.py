@@ -75,6 +75,7 @@ class Files:
         self._began = now_ns() if began is None else began
         self._here: dict[str, str] = {}
         self._ahead: dict[str, tuple[File, int, str]] = {}  # as a step left it, its number, and what is there
+        self._anew: dict[str, set[int]] = {}  # by path below: see `_takes_part`
         self._copies: dict[str, int] = {}  # by path below: the call whose unsure copy is what is there
         self._last: dict[str, int] = {}  # by path: the step that this kernel last ran or restored
         self._known: History | None = None
@@ -161,7 +162,8 @@ class Files:
         for path in sorted(observed.made):
             below = self._below(path)
             if _may_be_named(below) and is_data(path, ignored) and Path(path).is_dir():
-                files.append({"path": path, "mode": FOLDER, "digest": FOLDER, "bytes": 0, "below": below})
+                made: File = {"path": path, "mode": FOLDER, "digest": FOLDER, "bytes": 0, "below": below}
+                files.append({**made, "anew": True} if path in observed.cleared else made)
         return files
 
     def _store(self, file: File, observed: Observed, written: Written | None) -> File:
@@ -205,6 +207,7 @@ class Files:
             "whole": path in observed.whole,
             "unsure": path in observed.unsure,
             "before": observed.prior.get(path),
+            **({"start": observed.added[path]} if path in observed.added else {}),
         }
 
     def _bytes_of(self, path: str, below: str, found: os.stat_result) -> tuple[str, Stored]:
@@ -285,6 +288,20 @@ class Files:
                 self._here[file["below"]] = file["digest"] or ABSENT
                 self._copies.pop(file["below"], None)
                 self._ahead.pop(file["below"], None)
+                self._takes_part(file["below"], file, origin_of(checkpoint))
+
+    def _takes_part(self, below: str, file: File, seq: int) -> None:
+        """The step with number `seq` is part of what stands in a file that a step of this process wrote anew.
+
+        What stands there is what that one wrote, changed by each of these steps, once. Of a file that is not
+        told of here, nobody knows which steps are in it.
+        """
+        if file["mode"] != "written" or file.get("whole", False):
+            self._anew.pop(below, None)
+        if file.get("whole", False):
+            self._anew[below] = {seq}
+        elif below in self._anew:
+            self._anew[below].add(seq)
 
     # Conditions
 
@@ -302,6 +319,13 @@ class Files:
         file, _, there = self._ahead.get(below or "", ({}, 0, ""))
         return file["digest"] if file and content_digest(path) == there else None
 
+    def names_standing(self, folder: str, pattern: str) -> frozenset[str]:
+        """The names in a folder that the cell which comes now finds there, see `stands_at`."""
+        gone = {
+            self._folder / below for below, (file, *_) in self._ahead.items() if file["mode"] == "deleted"
+        }
+        return frozenset(name for name in names_in(folder, pattern) if Path(folder, name) not in gone)
+
     def went_on(self, checkpoint: Checkpoint) -> bool:
         """Whether the step changed a file that it read, and nothing here has touched that file since.
 
@@ -315,7 +339,7 @@ class Files:
             self._last.get(path) == origin_of(checkpoint) and state_of(path) != digest.split("|")[0]
             for what, digest in checkpoint.draft.conditions.items()
             for kind, _, path in [what.partition(":")]
-            if kind == "file" and "|" in digest
+            if kind == "file" and "|" in digest and not digest.endswith(ABSENT)
         )
 
     def excuses(self, checkpoint: Checkpoint, what: str) -> bool:
@@ -330,6 +354,7 @@ class Files:
             below = self._below(path)
             return (
                 below is not None
+                and self.stands_at(path) is None  # else it is known what the step would find
                 and self._is_old(path)
                 and self._history().is_left_below(below, state_of(path), checkpoint)
             )
@@ -340,6 +365,30 @@ class Files:
             own = self._folder_as_below(folder, pattern, checkpoint)
             return listing_digest(own) in checkpoint.draft.conditions[what].split("|")
         return False
+
+    def added_elsewhere(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """The files that the step only added to, where another content stands now, as ``added:PATH``.
+
+        Another one that steps of this process have left: one of them wrote it from its beginning. What a
+        file was that nobody wrote anew does not count: a log grows.
+        """
+        seq = origin_of(checkpoint)
+        files = (file for file in checkpoint.draft.files if file.get("start") is not None)
+        return tuple(
+            f"added:{file['path']}"
+            for file in files
+            if seq not in self._anew.get(below := file["below"], {seq})
+            and self._is_another(file, below, str(self._folder / below))
+        )
+
+    def _is_another(self, file: File, below: str, path: str) -> bool:
+        """Whether what stands in a file is not what a step added to, and left as `file` says."""
+        now = content_digest(path)
+        ahead, _, there = self._ahead.get(below, ({}, 0, ""))
+        if not ahead or there != now:
+            return now == self._here.get(below) and now != file.get("before")
+        before = file.get("before")
+        return ahead["digest"] != before if before else ahead["bytes"] != file["start"]
 
     def come_back(self, checkpoint: Checkpoint) -> bool:
         """Whether a restore leaves each file as the step left it, as running it again would.
@@ -379,7 +428,7 @@ class Files:
         history = self._history()
         return frozenset(
             name
-            for name in names_in(folder, pattern)
+            for name in self.names_standing(folder, pattern)
             if (below := self._below(path := os.path.join(folder, name))) is None
             or not history.is_made_below(below, checkpoint)
             or (below in self._here and not self._is_old(path))
@@ -404,7 +453,7 @@ class Files:
         said: list[str] = []
         for file in checkpoint.draft.files:
             try:
-                sentences = self._put_back(file, origin_of(checkpoint))
+                sentences = self._put_back(file, origin_of(checkpoint), checkpoint)
                 if not problems or self._here.get(file.get("below") or "") != (file["digest"] or ABSENT):
                     said += sentences
             except CorruptError as error:
@@ -431,7 +480,10 @@ class Files:
         for below, (file, seq, there) in list(self._ahead.items()):
             path = str(self._folder / below)
             if content_digest(path) == there:
-                self._write(file, below, path, seq, replace=True)
+                if file["mode"] == "deleted":
+                    self._remove(path, below)
+                else:
+                    self._write(file, below, path, seq, replace=True)
                 changed = True
         self._ahead.clear()
         return changed
@@ -449,38 +501,44 @@ class Files:
                 restored.problems += self._put_back(file, end)
             except StoreError as error:
                 restored.not_read(below, error)
+        for checkpoint in line:
+            for file in checkpoint.draft.files:
+                if file.get("below") is not None and checkpoint.draft.status is not CheckpointStatus.FAILED:
+                    self._takes_part(file["below"], file, origin_of(checkpoint))
 
-    def _put_back(self, file: File, seq: int) -> list[str]:
+    def _put_back(self, file: File, seq: int, of: Checkpoint | None = None) -> list[str]:
         below = file.get("below")
         if below is None:
             return []
         path = str(self._folder / below)
         if os.path.isabs(below) or self._below(path) != os.path.normpath(below):
             return [f"`{below}` was not put back: it would lie outside the notebook's folder"]
-        text = self._put_back_one(file, below, path, seq)
+        text = self._put_back_one(file, below, path, seq, of)
         return [text] if text else []
 
-    def _put_back_one(self, file: File, below: str, path: str, seq: int) -> str:
+    def _put_back_one(self, file: File, below: str, path: str, seq: int, of: Checkpoint | None) -> str:
         wanted = file["digest"] or ABSENT
         now = _digest_now(file, path)
         here = now == self._here.get(below)
         if now == wanted:
             self._left(below, file, seq)
+            if file.get("anew", False):
+                self._empty(below, seq)
             return ""
         if file["mode"] == FOLDER:
             return self._make_folder(path, below) if now == ABSENT else ""
         if file["mode"] == "deleted":
             if here or now == file.get("before"):
-                with suppress(OSError):  # a folder that somebody has put something into stays
-                    (os.rmdir if now == FOLDER else os.remove)(path)
-                    self._here[below] = ABSENT
+                self._remove(path, below)
             return ""
         if "artifact" not in file:
             return f"`{below}` is not back: {file.get('why', 'it was not stored')}" if now == ABSENT else ""
         # What a step added to a file counts for the content it was added to, and for no other.
         # A copy that an earlier call kept of what this one may have been about to write counts for none.
         newer = self._copies.get(below, seq) < seq
-        known = now == file.get("before") or (here and (file.get("whole", False) or newer))
+        whole = file.get("whole", False)
+        known = now == file.get("before") or (here and (whole or newer))
+        known = known or (whole and of is not None and self._is_left_above(below, now, of))
         if not known and now != ABSENT:
             if here or has_written(path) or self._is_ahead(file, below, seq, now):
                 return ""
@@ -489,19 +547,42 @@ class Files:
             return f"`{below}` was changed by something else since, and was left as it is"
         return self._write(file, below, path, seq, replace=now != ABSENT)
 
+    def _remove(self, path: str, below: str) -> None:
+        with suppress(OSError):  # a folder that somebody has put something into stays
+            (os.rmdir if Path(path).is_dir() else os.remove)(path)
+            self._here[below] = ABSENT
+
+    def _empty(self, folder: str, seq: int) -> None:
+        """What other steps have made in a folder is not there once the one with number `seq` made it anew."""
+        for below, left in self._history().left.items():
+            if not below.startswith(f"{folder}{os.sep}") or below in self._ahead:
+                continue
+            path = str(self._folder / below)
+            now = content_digest(path)
+            own = any(at == seq and digest == now for at, digest, _ in left)
+            if now != ABSENT and not own and self._history().is_known(below, now):
+                self._ahead[below] = _deleted(path, below, None), seq, now
+
     def _is_ahead(self, file: File, below: str, seq: int, now: str) -> bool:
-        """Whether a file is as a step after the one with number `seq` left it."""
-        if not self._history().is_later(below, now, seq):
-            return False
-        if file["bytes"] <= _LARGE and self._history().is_rewritten(below, seq):
+        """Whether a file is as another step left it that may come after the one with number `seq`."""
+        history = self._history()
+        anew = file.get("whole", False) or below in self._ahead or history.is_rewritten(below, seq)
+        if anew and file["bytes"] <= _LARGE and history.is_known(below, now):
             self._ahead[below] = file, seq, now
-        return True
+            self._takes_part(below, file, seq)
+            return True
+        return history.is_later(below, now, seq)
+
+    def _is_left_above(self, below: str, now: str, of: Checkpoint) -> bool:
+        history = self._history()
+        return history.is_known(below, now) and history.is_left_above(below, now, of)
 
     def _left(self, below: str, file: File, seq: int) -> None:
         """What is there is what the step with number `seq` left there."""
         self._here[below] = file["digest"] or ABSENT
         self._copies.pop(below, None)
         self._ahead.pop(below, None)
+        self._takes_part(below, file, seq)
         if file.get("unsure", False):
             self._copies[below] = seq
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kitaru_nb.engine.observe import ABSENT, FOLDER
 from kitaru_nb.journal.journal import Journal
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, StepKind
 from kitaru_nb.model.execution import Execution, Identity
 
 __all__ = ["History", "history_of", "last_executions", "left_later", "origin_of", "place_of"]
 
 _LOOKED_AT = 20
+
+
+class Turn(NamedTuple):
+    """A step that ran or was restored: its `seq`, in which attempt, where it stands, and what it follows."""
+
+    seq: int
+    attempt: tuple[str, int]
+    place: str
+    parent: int | None
+    is_cell: bool
 
 
 @dataclass(slots=True)
@@ -21,27 +33,39 @@ class History:
 
     Attributes:
         left: For each path, (`seq` of the step, digest after it, where it stands), oldest first.
+        lost: What is nowhere else than in the file: (path, digest) that a step left which has failed.
         created: For each path that a step made, (`seq`, where it stands) of those steps.
         rewritten: (path, `seq`) of each step that wrote a file from its beginning.
         first: Where steps stand (see `place_of`), each with the `seq` under which it is first on record.
+        turns: Each step that ran or was restored, oldest first.
         met: Where those stand that this process has run or restored.
     """
 
     left: dict[str, list[tuple[int, str, str]]] = field(default_factory=dict)
     created: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     rewritten: set[tuple[str, int]] = field(default_factory=set)
+    lost: set[tuple[str, str]] = field(default_factory=set)
     first: dict[str, int] = field(default_factory=dict)
+    turns: list[Turn] = field(default_factory=list)
     met: set[str] = field(default_factory=set)
 
     def add(self, checkpoint: Checkpoint) -> None:
         """Take in one step. A restored one left nothing new."""
         place = place_of(checkpoint)
         self.first.setdefault(place, checkpoint.seq)
-        if checkpoint.draft.status is CheckpointStatus.RESTORED:
+        attempt = checkpoint.execution, checkpoint.epoch
+        draft = checkpoint.draft
+        self.turns.append(Turn(checkpoint.seq, attempt, place, draft.parent, draft.kind is StepKind.CELL))
+        if draft.status is CheckpointStatus.RESTORED:
             return
-        for file in checkpoint.draft.files:
+        for file in draft.files:
             below = file.get("below") or file["path"]
-            self.left.setdefault(below, []).append((checkpoint.seq, file["digest"] or ABSENT, place))
+            digest = file["digest"] or ABSENT
+            self.left.setdefault(below, []).append((checkpoint.seq, digest, place))
+            if draft.status is CheckpointStatus.FAILED:
+                self.lost.add((below, digest))
+            else:
+                self.lost.discard((below, digest))
             if file.get("whole"):
                 self.rewritten.add((below, checkpoint.seq))
             if file.get("created") or file["mode"] == FOLDER:
@@ -50,6 +74,11 @@ class History:
     def is_later(self, below: str, digest: str, seq: int) -> bool:
         """Whether a step after `seq` left the file with that digest."""
         return any(at > seq and left == digest for at, left, _ in self.left.get(below, ()))
+
+    def is_known(self, below: str, digest: str) -> bool:
+        """Whether any step left the file with that digest, and to replace it is no loss."""
+        known = any(left == digest for _, left, _ in self.left.get(below, ()))
+        return known and (below, digest) not in self.lost
 
     def is_rewritten(self, below: str, seq: int) -> bool:
         """Whether the first step after `seq` that changed the file wrote it from its beginning.
@@ -60,10 +89,16 @@ class History:
         return (below, following) in self.rewritten
 
     def is_left_below(self, below: str, digest: str, checkpoint: Checkpoint) -> bool:
-        """Whether a step that stands below `checkpoint` left the file with that digest, after it."""
+        """Whether steps below `checkpoint` left the file with that digest after it, and none above."""
+        seq = origin_of(checkpoint)
+        places = {place for at, left, place in self.left.get(below, ()) if at > seq and left == digest}
+        return bool(places) and not any(self._is_above(place, checkpoint) for place in places)
+
+    def is_left_above(self, below: str, digest: str, checkpoint: Checkpoint) -> bool:
+        """Whether a step that stands above `checkpoint` left the file with that digest, after it."""
         seq = origin_of(checkpoint)
         return any(
-            at > seq and left == digest and not self._is_above(place, checkpoint)
+            at > seq and left == digest and self._is_above(place, checkpoint)
             for at, left, place in self.left.get(below, ())
         )
 
@@ -84,15 +119,39 @@ class History:
     def _is_above(self, place: str, checkpoint: Checkpoint) -> bool:
         """Whether the step there comes before the one of `checkpoint`, which may see what it leaves.
 
-        A cell that was edited ran before the other did, when both were new. One that was put in since
-        then has its turn before the other in a new kernel.
+        It does where it came before the other when that was recorded, and when both were new. One that was
+        put in since then has its turn before the other in a new kernel.
         """
         own = place_of(checkpoint)
         if place == own:
             return False
-        if self.first.get(place, checkpoint.seq) < self.first.get(own, checkpoint.seq):
+        if place in self.met and own not in self.met:
             return True
-        return place in self.met and own not in self.met
+        new = self.first.get(place, checkpoint.seq) < self.first.get(own, checkpoint.seq)
+        return new and self._came_before(place, origin_of(checkpoint))
+
+    def _came_before(self, place: str, seq: int) -> bool:
+        """Whether the step there has had its turn before `seq` in its kernel, or one that it went on from."""
+        number = self._turn(seq)
+        if number < 0:
+            return True  # it is on no record any more what came before
+        first = self.turns[number]  # of the steps of its attempt that were looked at
+        while number > 0:
+            number -= 1
+            if self.turns[number].attempt != first.attempt:
+                number = -1 if first.parent is None else self._turn(first.parent)
+                if number < 0:
+                    return False
+            turn = self.turns[number]
+            if turn.place == place:
+                return True
+            first = turn if turn.is_cell else first
+        return False
+
+    def _turn(self, seq: int) -> int:
+        """The place of a step in `turns`, -1 where it is not there."""
+        number = bisect_left(self.turns, seq, key=lambda turn: turn.seq)
+        return number if number < len(self.turns) and self.turns[number].seq == seq else -1
 
 
 def place_of(checkpoint: Checkpoint) -> str:

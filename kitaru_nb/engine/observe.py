@@ -75,7 +75,7 @@ class Observed:
         relative: A file was opened by a path relative to the working folder.
         created: Those of `written` that were not there before the step.
         whole: Those of `written` that it wrote from their beginning, whatever was there.
-        added: Those of `written` that it only added to, at their end.
+        added: Those of `written` that it only added to, at their end: how many bytes were there before.
         removed: Files that were there before the step and that it removed or moved away.
         before: Files that it read and then changed: the digest of what it read.
         prior: Small files that it changed: the digest before that.
@@ -106,7 +106,7 @@ class Observed:
     prior: dict[str, str] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)
-    added: set[str] = field(default_factory=set)
+    added: dict[str, int] = field(default_factory=dict)
     cleared: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     databases: dict[str, str] = field(default_factory=dict)
@@ -185,14 +185,14 @@ class Observed:
     def writes(self, path: str, *, reads: bool = False, adds: bool = False) -> None:
         """A file is opened for writing; if `reads`, its content counts as well; if `adds`, it only grows."""
         if not adds:
-            self.added.discard(path)
-        elif path not in self.written:
-            self.added.add(path)
+            self.added.pop(path, None)
         if path not in self.written:
-            there = os.path.lexists(path)
+            there, found = os.path.lexists(path), _stat(path)
+            if adds:
+                self.added[path] = 0 if found is None else found.st_size
             if not there:
                 self.created.add(path)
-            elif (found := _stat(path)) is not None and found.st_size <= _SMALL:
+            elif found is not None and found.st_size <= _SMALL:
                 self.prior.setdefault(path, state_of(path))
             if (path in self.read or (reads and there)) and path not in self.before:
                 self.before[path] = state_of(path)
@@ -241,6 +241,8 @@ class Observed:
             for path in _files_below(source):
                 self.moves(path, target + path[len(source) :])
             return
+        if source not in self.written:
+            self.reads(source)  # what stands there is what comes to stand in `target`
         self.writes(target)
         self.whole.add(target)
         self.removes(source)
@@ -513,7 +515,7 @@ def _hear_open(observed: Observed, args: tuple[Any, ...]) -> None:
     observed.relative = observed.relative or not Path(given).is_absolute()
     access = flags if isinstance(flags, int) else 0
     if access & (os.O_WRONLY | os.O_RDWR) or (access & os.O_CREAT and not os.path.lexists(name)):
-        updates = bool(access & os.O_RDWR) and not access & (os.O_TRUNC | os.O_CREAT)
+        updates = bool(access & os.O_RDWR) and not access & (os.O_TRUNC | os.O_EXCL)
         observed.writes(name, reads=updates, adds=bool(access & os.O_APPEND) and not access & os.O_TRUNC)
         if access & (os.O_TRUNC | os.O_EXCL):
             observed.whole.add(name)
@@ -577,6 +579,11 @@ def _hear_truncate(observed: Observed, args: tuple[Any, ...]) -> None:
 
 
 def _hear_link(observed: Observed, args: tuple[Any, ...]) -> None:
+    observed.reads(_absolute(args[0]))
+    observed.writes(_absolute(args[1]))
+
+
+def _hear_symlink(observed: Observed, args: tuple[Any, ...]) -> None:
     observed.writes(_absolute(args[1]))
 
 
@@ -648,7 +655,7 @@ _HEARD: dict[str, Callable[[Observed, tuple[Any, ...]], None]] = {
     "os.rename": _hear_rename,
     "os.truncate": _hear_truncate,
     "os.link": _hear_link,
-    "os.symlink": _hear_link,
+    "os.symlink": _hear_symlink,
     "os.mkdir": _hear_folder,
     "os.rmdir": _hear_folder_removed,
     "os.listdir": _hear_listing,

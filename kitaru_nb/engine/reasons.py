@@ -32,10 +32,10 @@ def condition_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
             text = _TEXTS.get(kind, "`{}` is not as it was").format(_named(kind, rest))
             yield "file" if kind in _OF_FILES else "input", rest, text, before, now
     for what in new.unmet:
-        if what not in old.conditions and what.startswith("process:"):  # a record from before it was set
-            kind, _, rest = what.partition(":")
+        kind, _, rest = what.partition(":")
+        if what not in old.conditions and kind in _NOT_TOLD:
             text = _TEXTS[kind].format(_named(kind, rest))
-            yield "input", rest, text, None, new.conditions.get(what)
+            yield "file" if kind in _OF_FILES else "input", rest, text, None, new.conditions.get(what)
 
 
 def version_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
@@ -47,6 +47,7 @@ def version_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
 
 
 _TEXTS: Mapping[str, str] = {
+    "added": "the file `{}`, which it adds to, is another one now",
     "database": "the database `{}` has been changed since by a cell above",
     "module": "the source of `{}` has changed since",
     "process": "{} of the process was different",
@@ -63,7 +64,8 @@ _TEXTS: Mapping[str, str] = {
     "folder": "what is in the folder `{}` has changed since: files came or went",
 }
 
-_OF_FILES = frozenset({"module", "folder", "url", "database"})
+_OF_FILES = frozenset({"module", "folder", "url", "database", "added"})
+_NOT_TOLD = frozenset({"process", "added"})  # where a record is from before it was set, or never says it
 
 
 def _named(kind: str, rest: str) -> str:

@@ -850,3 +850,77 @@ def test_cells_that_change_a_database_one_after_the_other_do_so_once(folder: Pat
             assert notebook.cell(source, step=step) == RESTORED, step
     with sqlite3.connect(folder / "rows.db") as rows:
         assert rows.execute("select x from t").fetchall() == [(2,)]
+
+
+def run_all(notebook: Kernel, *sources: str) -> list[str]:
+    """Run or restore cells from the top on; the first of them is `cell:0`."""
+    return [notebook.cell(source, step=f"cell:{number}") for number, source in enumerate(sources)]
+
+
+HEADER = "with open('f', 'w') as f: f.write('{}')\ndel f"
+ADD = "with open('f', 'a') as f: f.write('{}')\ndel f"
+
+
+def test_what_an_edited_cell_adds_is_added_to_what_the_cells_above_left(folder: Path) -> None:
+    run_all(kernel(folder), HEADER.format("1"), ADD.format("old"))
+
+    assert run_all(kernel(folder), HEADER.format("1"), ADD.format("new")) == [RESTORED, RAN]
+
+    assert (folder / "f").read_text() == "1new"
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["here", "in a new process"])
+def test_a_cell_adds_anew_to_a_file_that_was_written_anew(folder: Path, again: bool) -> None:
+    notebook = kernel(folder)
+    run_all(notebook, HEADER.format("1"), ADD.format("row"), "n = open('f').read()")
+
+    notebook = kernel(folder) if again else notebook
+    assert run_all(notebook, HEADER.format("2"), ADD.format("row"), "n = open('f').read()") == [RAN] * 3
+
+    assert notebook["n"] == "2row"
+    assert run_all(notebook, HEADER.format("2"), ADD.format("row")) == [RESTORED] * 2
+    assert (folder / "f").read_text() == "2row"
+
+
+def test_a_cell_that_adds_to_a_log_is_restored_whatever_others_have_added(folder: Path) -> None:
+    run_all(kernel(folder), ADD.format("one"), ADD.format("two"))
+
+    assert run_all(kernel(folder), ADD.format("three"), ADD.format("two")) == [RAN, RESTORED]
+
+    assert (folder / "f").read_text() == "onetwothree"
+
+
+def test_what_a_failed_cell_has_added_to_a_file_is_not_lost(folder: Path) -> None:
+    notebook = kernel(folder)
+    run_all(notebook, HEADER.format("1"))
+    with pytest.raises(ZeroDivisionError):
+        notebook.cell(ADD.format("an hour of work") + "\n1 / 0", step="cell:1")
+
+    assert run_all(kernel(folder), HEADER.format("1"), "other = 1") == [RESTORED, RAN]
+
+    assert (folder / "f").read_text() == "1an hour of work"
+
+
+@pytest.mark.parametrize("how", ["os.replace('f', 'g')", "os.link('f', 'g')", "open('f', 'a+').seek(0)"])
+def test_what_a_cell_renames_links_or_may_read_is_an_input_of_it(folder: Path, how: str) -> None:
+    run_all(kernel(folder), HEADER.format("1"), f"import os\n{how}")
+    (folder / "g").unlink(missing_ok=True)
+
+    assert run_all(kernel(folder), HEADER.format("2"), f"import os\n{how}") == [RAN, RAN]
+    assert run_all(kernel(folder), HEADER.format("2"), f"import os\n{how}") == [RESTORED] * 2
+    assert (folder / ("f" if "a+" in how else "g")).read_text() == "2"
+
+
+def test_files_of_former_cells_are_not_in_a_folder_that_a_restored_cell_made_anew(folder: Path) -> None:
+    anew = "import os, shutil\nshutil.rmtree('parts', ignore_errors=True)\nos.mkdir('parts')"
+    write = "for n in range({}):\n    with open(f'parts/{{n}}', 'w') as f: f.write('x')\ndel f, n"
+    read = "names = sorted(os.listdir('parts'))"
+    notebook = kernel(folder)
+    run_all(notebook, anew, write.format(3), read)
+    assert notebook["names"] == ["0", "1", "2"]
+    (folder / "parts" / "mine").touch()
+
+    notebook = kernel(folder)
+    assert run_all(notebook, anew, write.format(2), read) == [RESTORED, RAN, RAN]
+
+    assert notebook["names"] == ["0", "1", "mine"]
