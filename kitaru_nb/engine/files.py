@@ -388,7 +388,7 @@ class Files:
         if not ahead or there != now:
             return now == self._here.get(below) and now != file.get("before")
         before = file.get("before")
-        return ahead["digest"] != before if before else ahead["bytes"] != file["start"]
+        return bool(ahead["digest"] != before if before else ahead["bytes"] != file["start"])
 
     def come_back(self, checkpoint: Checkpoint) -> bool:
         """Whether a restore leaves each file as the step left it, as running it again would.
