@@ -108,7 +108,7 @@ def conditions_of(
         if file["mode"] in ("read", "absent") and file["digest"] is not None:
             found[f"file:{file['path']}"] = file["digest"]
     found |= {
-        f"file:{path}": _either(before, state_of(path))
+        f"file:{path}": _either(before, state_of(path)) + (f"|{ABSENT}" if path in observed.unheard else "")
         for path, before in observed.before.items()
         if is_data(path, ignored)
     }

@@ -28,7 +28,7 @@ from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine.commit import Written
 from kitaru_nb.engine.engine import Engine
 from kitaru_nb.engine.file_bytes import BATCH, load_file, store_file
-from kitaru_nb.engine.history import History, history_of, origin_of, place_of
+from kitaru_nb.engine.history import History, history_of, origin_of, place_of, says_all
 from kitaru_nb.engine.listing import listing_digest, names_in
 from kitaru_nb.engine.observe import ABSENT, FOLDER, Observed, has_written, is_data, now_ns, state_of
 from kitaru_nb.engine.recovery import Restored
@@ -74,6 +74,7 @@ class Files:
         self._identity = identity
         self._began = now_ns() if began is None else began
         self._here: dict[str, str] = {}
+        self._sizes: dict[str, int] = {}  # of these files, in bytes
         self._ahead: dict[str, tuple[File, int, str]] = {}  # as a step left it, its number, and what is there
         self._anew: dict[str, set[int]] = {}  # by path below: see `_takes_part`
         self._copies: dict[str, int] = {}  # by path below: the call whose unsure copy is what is there
@@ -126,13 +127,20 @@ class Files:
             if path in others:
                 continue
             observed.written.add(path)
+            below = self._below(path) or ""
+            left = self._here.get(below, named.get(path, ABSENT))
+            if left == ABSENT:
+                observed.created.add(path)
+            else:
+                observed.prior.setdefault(path, left)
             if unsure:
                 observed.unsure.add(path)
-            left = self._here.get(self._below(path) or "", ABSENT)
-            if left != ABSENT:  # what a step of this process left there is what this one found
-                observed.prior.setdefault(path, left)
-            elif named.get(path, ABSENT) == ABSENT:
-                observed.created.add(path)
+            elif left == ABSENT:
+                observed.whole.add(path)
+            elif below in self._sizes and _begins_with({"bytes": self._sizes[below], "digest": left}, path):
+                observed.added[path] = self._sizes[below]
+            else:
+                observed.changes_unheard(path, left)
         for path, before in observed.databases.items():
             if state_of(path) != before:
                 observed.written.add(path)
@@ -205,6 +213,7 @@ class Files:
             "mtime": found.st_mtime_ns,
             "created": path in observed.created,
             "whole": path in observed.whole,
+            **({"exact": True} if path in observed.before else {}),
             "unsure": path in observed.unsure,
             "before": observed.prior.get(path),
             **({"start": observed.added[path]} if path in observed.added else {}),
@@ -285,10 +294,13 @@ class Files:
             return  # what is there now is known from putting it back
         for file in checkpoint.draft.files:
             if file.get("below") is not None:
-                self._here[file["below"]] = file["digest"] or ABSENT
+                self._stands(file["below"], file)
                 self._copies.pop(file["below"], None)
                 self._ahead.pop(file["below"], None)
                 self._takes_part(file["below"], file, origin_of(checkpoint))
+
+    def _stands(self, below: str, file: File) -> None:
+        self._here[below], self._sizes[below] = file["digest"] or ABSENT, file["bytes"]
 
     def _takes_part(self, below: str, file: File, seq: int) -> None:
         """The step with number `seq` is part of what stands in a file that a step of this process wrote anew.
@@ -296,9 +308,9 @@ class Files:
         What stands there is what that one wrote, changed by each of these steps, once. Of a file that is not
         told of here, nobody knows which steps are in it.
         """
-        if file["mode"] != "written" or file.get("whole", False):
+        if file["mode"] != "written" or says_all(file):
             self._anew.pop(below, None)
-        if file.get("whole", False):
+        if says_all(file):
             self._anew[below] = {seq}
         elif below in self._anew:
             self._anew[below].add(seq)
@@ -413,7 +425,7 @@ class Files:
             return False
         if now in (ABSENT, file.get("before")):
             return True
-        if file.get("whole"):
+        if says_all(file):
             return now == self._here.get(below or "")
         return file["mode"] == "written" and _begins_with(file, path)
 
@@ -536,7 +548,7 @@ class Files:
         # What a step added to a file counts for the content it was added to, and for no other.
         # A copy that an earlier call kept of what this one may have been about to write counts for none.
         newer = self._copies.get(below, seq) < seq
-        whole = file.get("whole", False)
+        whole = says_all(file)
         known = now == file.get("before") or (here and (whole or newer))
         known = known or (whole and of is not None and self._is_left_above(below, now, of))
         if not known and now != ABSENT:
@@ -566,7 +578,7 @@ class Files:
     def _is_ahead(self, file: File, below: str, seq: int, now: str) -> bool:
         """Whether a file is as another step left it that may come after the one with number `seq`."""
         history = self._history()
-        anew = file.get("whole", False) or below in self._ahead or history.is_rewritten(below, seq)
+        anew = says_all(file) or below in self._ahead or history.is_rewritten(below, seq)
         if anew and file["bytes"] <= _LARGE and history.is_known(below, now):
             self._ahead[below] = file, seq, now
             self._takes_part(below, file, seq)
@@ -579,7 +591,7 @@ class Files:
 
     def _left(self, below: str, file: File, seq: int) -> None:
         """What is there is what the step with number `seq` left there."""
-        self._here[below] = file["digest"] or ABSENT
+        self._stands(below, file)
         self._copies.pop(below, None)
         self._ahead.pop(below, None)
         self._takes_part(below, file, seq)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kitaru_nb.engine.observe import ABSENT, FOLDER
 from kitaru_nb.journal.journal import Journal
 from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, StepKind
 from kitaru_nb.model.execution import Execution, Identity
 
-__all__ = ["History", "history_of", "last_executions", "left_later", "origin_of", "place_of"]
+__all__ = ["History", "history_of", "last_executions", "left_later", "origin_of", "place_of", "says_all"]
 
 _LOOKED_AT = 20
 
@@ -35,7 +35,7 @@ class History:
         left: For each path, (`seq` of the step, digest after it, where it stands), oldest first.
         lost: What is nowhere else than in the file: (path, digest) that a step left which has failed.
         created: For each path that a step made, (`seq`, where it stands) of those steps.
-        rewritten: (path, `seq`) of each step that wrote a file from its beginning.
+        rewritten: (path, `seq`) of each step whose record says all that is in a file after it.
         first: Where steps stand (see `place_of`), each with the `seq` under which it is first on record.
         turns: Each step that ran or was restored, oldest first.
         met: Where those stand that this process has run or restored.
@@ -66,7 +66,7 @@ class History:
                 self.lost.add((below, digest))
             else:
                 self.lost.discard((below, digest))
-            if file.get("whole"):
+            if says_all(file):
                 self.rewritten.add((below, checkpoint.seq))
             if file.get("created") or file["mode"] == FOLDER:
                 self.created.setdefault(below, []).append((checkpoint.seq, place))
@@ -81,7 +81,7 @@ class History:
         return known and (below, digest) not in self.lost
 
     def is_rewritten(self, below: str, seq: int) -> bool:
-        """Whether the first step after `seq` that changed the file wrote it from its beginning.
+        """Whether the record of the first step after `seq` that changed the file says all that is in it.
 
         That step leaves the same again, whatever is there when it is restored.
         """
@@ -152,6 +152,14 @@ class History:
         """The place of a step in `turns`, -1 where it is not there."""
         number = bisect_left(self.turns, seq, key=lambda turn: turn.seq)
         return number if number < len(self.turns) and self.turns[number].seq == seq else -1
+
+
+def says_all(file: Mapping[str, Any]) -> bool:
+    """Whether the record of a step says what stands in a file after it, and not only what it did to that.
+
+    The step wrote it from its beginning, or the record only counts for what was there before.
+    """
+    return bool(file.get("whole", False) or file.get("exact", False))
 
 
 def place_of(checkpoint: Checkpoint) -> str:

@@ -78,6 +78,8 @@ class Observed:
         added: Those of `written` that it only added to, at their end: how many bytes were there before.
         removed: Files that were there before the step and that it removed or moved away.
         before: Files that it read and then changed: the digest of what it read.
+        unheard: Those of `before` that something changed which Python was not heard to open: they may
+            be gone as well, and are put back.
         prior: Small files that it changed: the digest before that.
         made: Folders it made.
         cleared: Folders it removed with all that was in them.
@@ -103,6 +105,7 @@ class Observed:
     created: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     before: dict[str, str] = field(default_factory=dict)
+    unheard: set[str] = field(default_factory=set)
     prior: dict[str, str] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)
@@ -197,6 +200,12 @@ class Observed:
             if (path in self.read or (reads and there)) and path not in self.before:
                 self.before[path] = state_of(path)
             self.written.add(path)
+
+    def changes_unheard(self, path: str, left: str) -> None:
+        """A file that held what has the digest `left` is another one now; the step may have read it."""
+        if path not in self.before and path not in self.whole:
+            self.before[path] = left
+            self.unheard.add(path)
 
     def starts_process(self) -> None:
         """Another program is started: what it makes and the step then reads is no input of the step."""

@@ -479,7 +479,8 @@ class Headless:
             mine, expected = text_of(cell), plain[id_]
             if not numbered:
                 mine, expected = without_numbers(mine), without_numbers(expected)
-            assert mine == expected, f"{id_} shows\n{mine}\nnot\n{expected}\n{self._parted(mine, expected)}"
+            parted = self._parted(mine, expected)
+            assert mine == expected, f"{id_} shows\n{mine}\nnot\n{expected}\nin {shown.statuses}\n{parted}"
         if code == 0:
             self.plain.same_files(self.folder)
         self.count(f"compared {code}")

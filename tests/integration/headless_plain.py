@@ -64,6 +64,9 @@ class Shown:
         self.statuses = [each.metadata.get("papermill", {}).get("status") for each in self.cells]
         self.begins = self.ids.index(at) if at in self.ids else 0
         self.ends = next((n for n in range(self.begins, len(self.cells)) if self._ends(n)), len(self.cells))
+        # The last before that to have had its turn.
+        ran = [n for n in range(self.ends) if self.statuses[n] not in (None, "pending")]
+        self.last = ran[-1] if ran else 0
 
     def as_cells(self) -> list[Cell]:
         """Its cells, as a kernel without the extension can run them."""
@@ -78,22 +81,23 @@ class Shown:
             )  # else nothing is on record of it
         if number == self.ends:
             return code == 1 and status == "failed" and "asked to" not in str(cell.outputs)
-        if number == self.ends - 1 and status == "failed" and code in (130, 143):
-            return False  # a signal may have met it while it showed its own error
+        if code not in (0, 1, 75) and number == self.last:
+            return False  # it may have been met while it showed an error that it may raise
         return number < self.ends
 
     def is_numbered(self, as_ran: Sequence[Cell]) -> bool:
         """Whether the numbers of its cells are those of a run: not where some above are on no record."""
-        above = self.cells[: self.begins]
-        same = [each.id for each in as_ran[: self.begins]] == self.ids[: self.begins]
-        return not self.begins or (same and all(each.execution_count is not None for each in above))
+        if not self.begins:
+            return True
+        ran = [each.id for each in as_ran]
+        same = ran[: ran.index(self.ids[self.begins])] == self.ids[: self.begins]
+        return same and all(each.execution_count is not None for each in self.cells[: self.begins])
 
     def _ends(self, number: int) -> bool:
         cell = self.cells[number]
-        may_raise = "raises-exception" in _tags(cell)
-        return "DeadKernelError" in str(cell.outputs) or (
-            self.statuses[number] != "completed" and not may_raise
-        )
+        may_raise, status = "raises-exception" in _tags(cell), self.statuses[number]
+        ends = status == "pending" or (status != "completed" and not may_raise)
+        return ends or "DeadKernelError" in str(cell.outputs)
 
 
 class Plain:

@@ -26,7 +26,7 @@ __all__ = ["Filed", "Pick"]
 
 Pick = Callable[[Sequence[Any]], Any]
 
-_FIRST = "import os, shutil, sqlite3\nfrom pathlib import Path\na = b = c = '0'"
+_FIRST = "import os, shutil, sqlite3, subprocess\nfrom pathlib import Path\na = b = c = '0'"
 
 _DB = "con = sqlite3.connect('{db}')\n{work}\ncon.commit(); con.close(); del con"
 
@@ -36,6 +36,7 @@ _MAKES = [
     "Path('{f}').write_text({x})",
     "Path('tmp').write_text({x} + '{n}')\nos.replace('tmp', '{f}')",
     "shutil.copy('{g}', '{f}')",
+    "subprocess.run(['sh', '-c', 'echo {n} > {f}'])",
     "{y} = open('{g}').read()\nopen('{f}', 'w').write({y} + '{n}')",
     "shutil.rmtree('d', ignore_errors=True)\nos.mkdir('d')\nopen('d/{n}', 'w').close()",
     _DB.format(
@@ -50,6 +51,11 @@ _WORKS = [
     "os.stat('{g}')\nwith open('{g}', 'a') as out:\n    out.write('{n}')\ndel out",
     "with open('{g}', 'r+') as out:\n    {x} = out.read()[:5]\n    out.write('{n}')\ndel out",
     "with open('{g}', 'r+') as out:\n    out.write('{n}')\ndel out",
+    "os.stat('{g}')\nsubprocess.run(['sh', '-c', 'echo {n} >> {g}'])",
+    "subprocess.run(['sed', '-i', 's/^/{n}/', '{g}'], check=True)",
+    "to = 'f' + '{g}'[1:]\nos.stat(to)\nsubprocess.run(['sh', '-c', 'echo {n} >> ' + to])\ndel to",
+    "subprocess.run(['sed', '-i', 's/^/{n}/', 'f' + '{g}'[1:]], check=True)",
+    "{x} = subprocess.run(['cat', '{g}'], check=True, capture_output=True, text=True).stdout[:4]",
     "os.remove('{g}')",
     "os.replace('{g}', '{f}')",
     "{x} = str(os.path.getsize('{g}'))",
@@ -175,7 +181,7 @@ class Filed:
     def die(self) -> None:
         """The process dies when a cell has done everything but to commit, or as it is."""
         cell = self.pick(self.cells)
-        if self.pick([True, False]) or re.search(r"'w'|'a'|r\+|write_|rm|os\.re|con|copy", cell.source):
+        if self.pick([True, False]) or re.search(r"'w'|subp|'a'|r\+|write_|rm|os\.re|con|copy", cell.source):
             self._begin()
             return
         with suppress(KitaruError):

@@ -924,3 +924,61 @@ def test_files_of_former_cells_are_not_in_a_folder_that_a_restored_cell_made_ane
     assert run_all(notebook, anew, write.format(2), read) == [RESTORED, RAN, RAN]
 
     assert notebook["names"] == ["0", "1", "mine"]
+
+
+SHELL = "import subprocess\nsubprocess.run(['sh', '-c', '{}'])"
+
+
+def test_what_another_program_wrote_over_a_file_is_written_anew_once_a_cell_above_is_edited(
+    folder: Path,
+) -> None:
+    notebook = kernel(folder)
+    cells = SHELL.format("echo over > f"), "n = open('f').read()"
+    run_all(notebook, SHELL.format("echo 1 > f"), *cells)
+
+    assert run_all(notebook, SHELL.format("echo 2 > f"), *cells) == [RAN, RAN, RESTORED]
+
+    assert notebook["n"] == "over\n"
+
+
+def test_what_another_program_added_to_a_file_is_added_anew_once_a_cell_above_is_edited(folder: Path) -> None:
+    notebook = kernel(folder)
+    cells = SHELL.format("echo more >> f"), "n = open('f').read()"
+    run_all(notebook, SHELL.format("echo 1 > f"), *cells)
+
+    assert run_all(notebook, SHELL.format("echo 2 > f"), *cells) == [RAN] * 3
+
+    assert notebook["n"] == "2\nmore\n"
+
+
+def test_an_edited_cell_reads_what_another_program_wrote_for_it_and_not_what_came_later(folder: Path) -> None:
+    first, last = SHELL.format("echo 1 > f"), SHELL.format("echo 9 > f")
+    run_all(kernel(folder), first, "n = open('f').read()", last)
+
+    notebook = kernel(folder)
+    assert run_all(notebook, first, "n = open('f').read() + '!'", last) == [RESTORED, RAN, RESTORED]
+
+    assert notebook["n"] == "1\n!"
+    assert (folder / "f").read_text() == "9\n"
+
+
+def test_a_log_that_other_programs_add_to_makes_no_cell_run_again(folder: Path) -> None:
+    cells = SHELL.format("echo one >> log"), SHELL.format("echo two >> log")
+    notebook = kernel(folder)
+    run_all(notebook, *cells)
+
+    for again in range(3):
+        notebook = kernel(folder) if again else notebook
+        assert run_all(notebook, *cells) == [RESTORED] * 2
+    assert (folder / "log").read_text() == "one\ntwo\n"
+
+
+def test_a_file_that_another_program_changed_is_put_back(folder: Path) -> None:
+    (folder / "f").write_text("a\n")
+    cell = SHELL.format("sed -i s/a/b/ f")
+    run_all(kernel(folder), cell)
+    (folder / "f").unlink()
+
+    assert run_all(kernel(folder), cell) == [RESTORED]
+
+    assert (folder / "f").read_text() == "b\n"
