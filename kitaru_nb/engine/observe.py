@@ -250,8 +250,9 @@ class Observed:
             for path in _files_below(source):
                 self.moves(path, target + path[len(source) :])
             return
-        if source not in self.written:
-            self.reads(source)  # what stands there is what comes to stand in `target`
+        found = _stat(source)
+        if source not in self.written and found is not None and found.st_mtime_ns <= self.since:
+            self.reads(source)  # it is not the step's own, and what stands there comes to stand in `target`
         self.writes(target)
         self.whole.add(target)
         self.removes(source)

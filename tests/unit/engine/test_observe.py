@@ -260,3 +260,19 @@ def test_what_kitaru_nb_does_itself_in_a_thread_is_not_heard_of(observed: Observ
     (tmp_path / "theirs.csv").touch()
 
     assert observed.written == {str(tmp_path / "theirs.csv")}
+
+
+def test_a_file_that_is_renamed_is_read_unless_the_step_has_made_it(
+    observed: Observed, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    with observe.unheard():
+        old.write_text("x")
+        os.utime(old, (1, 1))
+        new.write_text("what a program makes that is not heard")
+        os.utime(new, ns=(observed.since + 1, observed.since + 1))
+
+    old.rename(tmp_path / "one")
+    new.rename(tmp_path / "two")
+
+    assert observed.before.keys() == {str(old)}
