@@ -378,6 +378,25 @@ class Files:
             return listing_digest(own) in checkpoint.draft.conditions[what].split("|")
         return False
 
+    def read_otherwise(self, call: Checkpoint) -> list[str]:
+        """The files below the folder that a recorded call has read, and that hold something else now.
+
+        Not where the cell or flow that it is in has left them so, or a step below: that the call would
+        not find.
+        """
+        found = []
+        for file in call.draft.files:
+            below = self._below(file["path"]) if file["mode"] == "read" else None
+            now = ABSENT if below is None else state_of(file["path"])
+            if below is None or now in (ABSENT, file["digest"]):
+                continue
+            history = self._history()
+            if history.is_left_by(below, now, place_of(call)):
+                continue
+            if not (self._is_old(file["path"]) and history.is_left_below(below, now, call)):
+                found.append(below)
+        return found
+
     def added_elsewhere(self, checkpoint: Checkpoint) -> tuple[str, ...]:
         """The files that the step only added to, where another content stands now, as ``added:PATH``.
 

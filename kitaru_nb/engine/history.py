@@ -59,6 +59,8 @@ class History:
         if draft.status is CheckpointStatus.RESTORED:
             return
         for file in draft.files:
+            if file["mode"] in ("read", "absent"):
+                continue
             below = file.get("below") or file["path"]
             digest = file["digest"] or ABSENT
             self.left.setdefault(below, []).append((checkpoint.seq, digest, place))
@@ -101,6 +103,10 @@ class History:
             at > seq and left == digest and self._is_above(place, checkpoint)
             for at, left, place in self.left.get(below, ())
         )
+
+    def is_left_by(self, below: str, digest: str, place: str) -> bool:
+        """Whether the step that stands there, or a call in it, left the file with that digest."""
+        return any(left == digest and by == place for _, left, by in self.left.get(below, ()))
 
     def is_made_below(self, below: str, checkpoint: Checkpoint) -> bool:
         """Whether a step that stands below `checkpoint` made the file, after it."""

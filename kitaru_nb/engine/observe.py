@@ -60,6 +60,7 @@ _MAPPED = 1 << 20  # files above this size are mapped, not read
 _FRESH_NS = 50_000_000  # a file this young may change again with the same time stamp
 _COARSE_NS = 2_000_000_000  # the same for a file system that counts in seconds
 _SMALL = 4 << 20  # a file up to this size is read before it is changed
+_READ = 100  # files that one recorded call opens for reading which are looked at
 _MANY = 1000  # listed folders, or files of a moved folder, that are looked at
 
 
@@ -489,9 +490,10 @@ def _hear(event: str, args: tuple[Any, ...], state: type[_State] = _State) -> No
     try:
         if state.observed is not None:
             hear(state.observed, args)
-        if state.around is not None and event in _CHANGING and (event != "open" or _is_writing(args)):
+        if state.around is not None and event in _CHANGING:
+            of_call = hear if event != "open" or _is_writing(args) else _hear_read_of_call
             for observed in state.around():
-                hear(observed, args)
+                of_call(observed, args)
     except (OSError, ValueError, TypeError, AttributeError, IndexError):
         return  # an error here would be the user's: the call that is heard of would fail
     finally:
@@ -534,6 +536,13 @@ def _hear_open(observed: Observed, args: tuple[Any, ...]) -> None:
         if observed.codes:
             for code in observed.codes.intersection(_codes_that_run()):
                 observed.cached.setdefault(code, set()).add(name)
+
+
+def _hear_read_of_call(observed: Observed, args: tuple[Any, ...]) -> None:
+    if isinstance(args[0], str | bytes | os.PathLike) and len(observed.read) < _READ:
+        name = os.path.abspath(os.fsdecode(args[0]))
+        if not name.endswith((".py", ".pyc", ".so")) and name not in observed.written:
+            observed.reads(name)
 
 
 def _codes_that_run() -> Iterator[CodeType]:
@@ -675,7 +684,7 @@ _HEARD: dict[str, Callable[[Observed, tuple[Any, ...]], None]] = {
     "pickle.find_class": _hear_class,
 }
 
-# Of recorded calls only what they change is looked at.
+# Of recorded calls only what they change is looked at, and which files they open for reading.
 _CHANGING = frozenset(
     [
         *("open", "os.remove", "shutil.rmtree", "os.rename", "os.truncate", "os.link", "os.symlink"),

@@ -152,6 +152,7 @@ class Outside:
         files = files_of(self._book)
         with observe.own_doing():
             said = files.put_back(found, problems=True)
+            said += map(_read_otherwise, files.read_otherwise(found))
         observe.note_left(found.draft.files)
         for sentence in said:
             self._say(sentence)
@@ -169,6 +170,13 @@ class Outside:
 
     def _say(self, sentence: str) -> None:
         warnings.warn(f"kitaru: `{self._name}` was served from the record, and {sentence}", stacklevel=2)
+
+
+def _read_otherwise(path: str) -> str:
+    return (
+        f"`{path}`, which it read, has changed since: what is to count belongs in an argument "
+        "(with --fresh, or in a new execution, it is made again)"
+    )
 
 
 def _overlap(found: Checkpoint, later: Checkpoint) -> bool:

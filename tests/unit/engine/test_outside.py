@@ -252,6 +252,79 @@ def test_a_file_that_something_else_has_changed_is_left_alone_and_named(
     assert (folder / "a.txt").read_text() == "mine"
 
 
+def reading(attempts: Attempts) -> Any:
+    """A call that reads a file."""
+
+    @checkpoint
+    def read(name: str) -> str:
+        attempts.ran.append(name)
+        return Path(name).read_text()
+
+    return read
+
+
+def test_a_file_that_a_served_call_read_and_that_has_changed_since_is_named(
+    attempts: Attempts, folder: Path
+) -> None:
+    read = reading(attempts)
+    (folder / "a.txt").write_text("one")
+
+    with attempts.attempt():
+        assert read("a.txt") == "one"
+    (folder / "a.txt").write_text("two")
+    with attempts.attempt(), pytest.warns(UserWarning, match=r"`read` was served .* `a.txt`, which it read"):
+        assert read("a.txt") == "one"
+
+    assert attempts.ran == ["a.txt"]
+
+
+def test_that_a_file_has_changed_is_known_of_a_call_around_the_one_that_read_it(
+    attempts: Attempts, folder: Path
+) -> None:
+    read = reading(attempts)
+    (folder / "a.txt").write_text("one")
+
+    @checkpoint
+    def outer() -> str:
+        found = str(read("a.txt"))
+        if len(attempts.ran) < 2:
+            attempts.ran.append("cut short")
+            raise KeyboardInterrupt
+        return found
+
+    with attempts.attempt(), pytest.raises(KeyboardInterrupt):
+        outer()
+    with attempts.attempt():
+        outer()
+    (folder / "a.txt").write_text("two")
+    with (
+        attempts.attempt(),
+        pytest.warns(UserWarning, match=r"`.*outer` was served .* `a.txt`, which it read"),
+    ):
+        assert outer() == "one"
+
+
+def test_a_file_that_calls_read_and_later_ones_change_is_nothing_to_warn_of(
+    attempts: Attempts, folder: Path
+) -> None:
+    read, write = reading(attempts), written(attempts)
+    (folder / "a.txt").write_text("none")
+
+    def body() -> list[str]:
+        found = [read("a.txt"), write("a.txt", "one"), read("a.txt"), write("a.txt", "two", mode="a")]
+        (folder / "gone.txt").write_text("x")
+        found.append(read("gone.txt"))
+        (folder / "gone.txt").unlink()
+        return found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, second, ran = attempts.twice(body)
+
+    assert second == first
+    assert ran == []
+
+
 def test_what_later_calls_did_to_a_file_is_nothing_to_warn_of(attempts: Attempts, folder: Path) -> None:
     write = written(attempts)
 
