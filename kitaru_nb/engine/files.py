@@ -45,8 +45,10 @@ File = Mapping[str, Any]
 ``path`` as it was, ``mode`` (``read``, ``absent``, ``written``, ``deleted`` or ``folder``),
 ``digest`` of the content after the step, ``bytes``; of a written one also ``below`` (the path
 below the notebook's folder), ``artifact``, ``permissions``, ``mtime`` (nanoseconds) and
-``created``, ``before`` (the digest before the step, of a small one), ``unsure`` (a call that ran at
-the same time may have written it), or ``why`` it was not stored.
+``created``, ``whole`` (it was written from its beginning), ``exact`` (a condition says what was there
+before), ``before`` (the digest before the step, where that is known), ``start`` (how many bytes were there,
+where it was only added to), ``unsure`` (a call that ran at the same time may have written it), or ``why`` it
+was not stored. Of a folder ``anew``, where the step removed it with all that was in it, and made it again.
 """
 
 _TICK_NS = 10_000_000  # how far behind the clock a file may be stamped
