@@ -495,6 +495,7 @@ class Files:
                 )
                 hint = f"%%checkpoint {quote(name)} --fresh (runs it again)"
                 raise CorruptError(message, kind=error.kind, hint=hint) from error
+        self._empty(checkpoint.draft.files, origin_of(checkpoint))
         return said
 
     def bring_back(self) -> bool:
@@ -534,6 +535,7 @@ class Files:
                 restored.problems += self._put_back(file, end)
             except StoreError as error:
                 restored.not_read(below, error)
+        self._empty(list(last.values()), end)
         for checkpoint in line:
             for file in checkpoint.draft.files:
                 if file.get("below") is not None and checkpoint.draft.status is not CheckpointStatus.FAILED:
@@ -555,8 +557,6 @@ class Files:
         here = now == self._here.get(below)
         if now == wanted:
             self._left(below, file, seq)
-            if file.get("anew", False):
-                self._empty(below, seq)
             return ""
         if file["mode"] == FOLDER:
             return self._make_folder(path, below) if now == ABSENT else ""
@@ -585,15 +585,18 @@ class Files:
             (os.rmdir if Path(path).is_dir() else os.remove)(path)
             self._here[below] = ABSENT
 
-    def _empty(self, folder: str, seq: int) -> None:
-        """What other steps have made in a folder is not there once the one with number `seq` made it anew."""
-        for below, left in self._history().left.items():
-            if not below.startswith(f"{folder}{os.sep}") or below in self._ahead:
-                continue
+    def _empty(self, files: Sequence[File], seq: int) -> None:
+        """In folders that were made anew there is nothing but what is in `files`, as of the step `seq`."""
+        anew = tuple(f"{file['below']}{os.sep}" for file in files if file.get("anew", False))
+        if not anew:
+            return
+        own = {file["below"] for file in files if file["mode"] == "written" and file.get("below")}
+        history = self._history()
+        others = {below for below in history.left if below.startswith(anew)}
+        for below in others - own - self._ahead.keys():
             path = str(self._folder / below)
             now = content_digest(path)
-            own = any(at == seq and digest == now for at, digest, _ in left)
-            if now != ABSENT and not own and self._history().is_known(below, now):
+            if now != ABSENT and history.is_known(below, now):
                 self._ahead[below] = _deleted(path, below, None), seq, now
 
     def _is_ahead(self, file: File, below: str, seq: int, now: str) -> bool:

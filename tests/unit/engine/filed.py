@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kitaru_nb.engine.observe import now_ns
+from kitaru_nb.engine.prefix import matching_prefix, record_restored
 from kitaru_nb.engine.steps import Restore
 from kitaru_nb.errors import KitaruError
 from tests.unit.engine.kernel import RESTORED, Kernel, cell_of, run_source
@@ -201,15 +202,29 @@ class Filed:
             self.said.append("resumed")
 
     def restart_and_run_all(self) -> None:
+        """Top to bottom in a new process: cell by cell, or from where the one before it has come to."""
         self._begin()
-        self._run_all(new=True)
+        session, taken = self.kernel.session, 0
+        way = self.pick(["", "", "resumed", "headless"])
+        if way == "resumed":
+            with suppress(KitaruError):
+                session.resume()
+        elif way == "headless":
+            attempt = session.open()
+            recorded = session.engine.journal.checkpoints(attempt.execution)
+            prefix = matching_prefix([(f"cell:{cell.id}", cell.source) for cell in self.cells], recorded)
+            if prefix:
+                taken = len(prefix)
+                session.restore_line(record_restored(session.engine, attempt, prefix)[-1].seq)
+        self.said.append(f"{way} {taken}")
+        self._run_all(new=True, taken=taken)
 
     def run_all(self) -> None:
         self._run_all(new=False)
 
-    def _run_all(self, *, new: bool) -> None:
+    def _run_all(self, *, new: bool, taken: int = 0) -> None:
         known = new and self.settled == self.before == tuple(self.cells)
-        for cell in self.cells:
+        for cell in self.cells[taken:]:
             status = self._run(cell)
             assert not known or status == RESTORED, f"{cell.id} ran again"
         self.before, self.settled = self.settled, tuple(self.cells)

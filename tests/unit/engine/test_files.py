@@ -982,3 +982,24 @@ def test_a_file_that_another_program_changed_is_put_back(folder: Path) -> None:
     assert run_all(kernel(folder), cell) == [RESTORED]
 
     assert (folder / "f").read_text() == "b\n"
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_cells_have_in_a_folder_that_one_of_them_made_anew_is_left_there(
+    folder: Path, resumed: bool
+) -> None:
+    cells = (
+        "import os, shutil\nshutil.rmtree('parts', ignore_errors=True)\nos.mkdir('parts')\n"
+        "open('parts/own', 'w').close()",
+        "open('parts/two', 'w').close()",
+    )
+    run_all(kernel(folder), *cells)
+
+    notebook = kernel(folder)
+    if resumed:
+        notebook.session.resume()
+    else:
+        run_all(notebook, *cells)
+    notebook.cell("later = 1", step="cell:later")
+
+    assert sorted(each.name for each in (folder / "parts").iterdir()) == ["own", "two"]
