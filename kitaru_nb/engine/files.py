@@ -34,7 +34,7 @@ from kitaru_nb.engine.observe import ABSENT, FOLDER, Observed, has_written, is_d
 from kitaru_nb.engine.recovery import Restored
 from kitaru_nb.errors import CorruptError, StoreError
 from kitaru_nb.model.artifact import Artifact, Location
-from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus
+from kitaru_nb.model.checkpoint import Checkpoint, CheckpointStatus, StepKind
 from kitaru_nb.model.execution import Identity
 
 __all__ = ["Files", "content_digest", "may_write"]
@@ -108,6 +108,7 @@ class Files:
         source: str,
         others: AbstractSet[str] = frozenset(),
         unsure: bool = False,
+        conditional: bool = True,
     ) -> list[File]:
         """The files a step touched, with the bytes of those it wrote below the folder.
 
@@ -121,34 +122,45 @@ class Files:
             source: Its code, to tell whether to look for files that were written unseen.
             others: Files that are known for the doing of what ran at the same time.
             unsure: Something did, and may have written what was written unseen.
+            conditional: The step's record is to say what was there before, and count for that alone; that
+                of a call counts for any.
 
         Raises:
             StoreError: the disk refused.
         """
         for path in self._unseen(observed, named, source):
-            if path in others:
-                continue
-            observed.written.add(path)
-            below = self._below(path) or ""
-            left = self._here.get(below, named.get(path, ABSENT))
-            if left == ABSENT:
-                observed.created.add(path)
-            else:
-                observed.prior.setdefault(path, left)
-            if unsure:
-                observed.unsure.add(path)
-            elif left == ABSENT:
-                observed.whole.add(path)
-            elif below in self._sizes and _begins_with({"bytes": self._sizes[below], "digest": left}, path):
-                observed.added[path] = self._sizes[below]
-            else:
-                observed.changes_unheard(path, left)
+            if path not in others:
+                self._note_unheard(observed, path, named.get(path, ABSENT), known=conditional and not unsure)
+                if unsure:
+                    observed.unsure.add(path)
         for path, before in observed.databases.items():
             if state_of(path) != before:
                 observed.written.add(path)
                 if before == ABSENT:
                     observed.created.add(path)
-        return self.name(observed, written)
+        files = self.name(observed, written)
+        if not conditional:
+            return files
+        exact = observed.before.keys() - observed.added.keys()
+        return [{**file, "exact": True} if file["path"] in exact else file for file in files]
+
+    def _note_unheard(self, observed: Observed, path: str, before: str, *, known: bool) -> None:
+        """Something has written a file unheard that was `before`; `known`: it was the step that did."""
+        observed.written.add(path)
+        below = self._below(path) or ""
+        left = self._here.get(below, before)
+        if left == ABSENT:
+            observed.created.add(path)
+        else:
+            observed.prior.setdefault(path, left)
+        if not known:
+            return
+        if left == ABSENT:
+            observed.whole.add(path)
+        elif below in self._sizes and _begins_with({"bytes": self._sizes[below], "digest": left}, path):
+            observed.added[path] = self._sizes[below]
+        else:
+            observed.changes_unheard(path, left)
 
     def name(self, observed: Observed, written: Written | None = None) -> list[File]:
         """The files a step touched; with their bytes where `written` takes them."""
@@ -215,7 +227,6 @@ class Files:
             "mtime": found.st_mtime_ns,
             "created": path in observed.created,
             "whole": path in observed.whole,
-            **({"exact": True} if path in observed.before else {}),
             "unsure": path in observed.unsure,
             "before": observed.prior.get(path),
             **({"start": observed.added[path]} if path in observed.added else {}),
@@ -495,7 +506,8 @@ class Files:
                 )
                 hint = f"%%checkpoint {quote(name)} --fresh (runs it again)"
                 raise CorruptError(message, kind=error.kind, hint=hint) from error
-        self._empty(checkpoint.draft.files, origin_of(checkpoint))
+        if _is_cell(checkpoint):
+            self._empty(checkpoint.draft.files, origin_of(checkpoint))
         return said
 
     def bring_back(self) -> bool:
@@ -573,7 +585,8 @@ class Files:
         known = now == file.get("before") or (here and (whole or newer))
         known = known or (whole and of is not None and self._is_left_above(below, now, of))
         if not known and now != ABSENT:
-            if here or has_written(path) or self._is_ahead(file, below, seq, now):
+            between = of is None or _is_cell(of)
+            if here or has_written(path) or self._is_ahead(file, below, seq, now, between=between):
                 return ""
             if file.get("unsure", False):
                 return ""  # who wrote it may not have come to its end, and goes on with it
@@ -599,10 +612,13 @@ class Files:
             if now != ABSENT and history.is_known(below, now):
                 self._ahead[below] = _deleted(path, below, None), seq, now
 
-    def _is_ahead(self, file: File, below: str, seq: int, now: str) -> bool:
-        """Whether a file is as another step left it that may come after the one with number `seq`."""
+    def _is_ahead(self, file: File, below: str, seq: int, now: str, *, between: bool) -> bool:
+        """Whether a file is as another step left it that may come after the one with number `seq`.
+
+        `between`: no code runs now, and what is restored is what the next cell is to find.
+        """
         history = self._history()
-        anew = says_all(file) or below in self._ahead or history.is_rewritten(below, seq)
+        anew = (between and says_all(file)) or below in self._ahead or history.is_rewritten(below, seq)
         if anew and file["bytes"] <= _LARGE and history.is_known(below, now):
             self._ahead[below] = file, seq, now
             self._takes_part(below, file, seq)
@@ -611,7 +627,7 @@ class Files:
 
     def _is_left_above(self, below: str, now: str, of: Checkpoint) -> bool:
         history = self._history()
-        return history.is_known(below, now) and history.is_left_above(below, now, of)
+        return _is_cell(of) and history.is_known(below, now) and history.is_left_above(below, now, of)
 
     def _left(self, below: str, file: File, seq: int) -> None:
         """What is there is what the step with number `seq` left there."""
@@ -639,6 +655,10 @@ class Files:
             return f"`{below}` was not put back: {error.strerror}"
         self._left(below, file, seq)
         return f"`{below}` was missing and is back" if not replace else f"`{below}` is back as it was then"
+
+
+def _is_cell(step: Checkpoint) -> bool:
+    return step.draft.kind is StepKind.CELL
 
 
 def _mark(found: os.stat_result) -> tuple[int, ...]:

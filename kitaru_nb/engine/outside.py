@@ -104,7 +104,8 @@ class Outside:
         unsure = self._beside.any
         others = self._beside.written_by_others() if unsure else set()
         files = files_of(self._book)
-        return tuple(files.store(observed, written, named={}, source=source, others=others, unsure=unsure))
+        told: dict[str, Any] = {"others": others, "unsure": unsure, "conditional": False}
+        return tuple(files.store(observed, written, named={}, source=source, **told))
 
     def failed(self) -> dict[str, Any]:
         """The same of a call that raised: its files are named, and their bytes not kept."""

@@ -988,11 +988,8 @@ def test_a_file_that_another_program_changed_is_put_back(folder: Path) -> None:
 def test_what_cells_have_in_a_folder_that_one_of_them_made_anew_is_left_there(
     folder: Path, resumed: bool
 ) -> None:
-    cells = (
-        "import os, shutil\nshutil.rmtree('parts', ignore_errors=True)\nos.mkdir('parts')\n"
-        "open('parts/own', 'w').close()",
-        "open('parts/two', 'w').close()",
-    )
+    anew = "import os, shutil\nshutil.rmtree('parts', ignore_errors=True)\nos.mkdir('parts')\n"
+    cells = f"{anew}open('parts/own', 'w').close()", "open('parts/two', 'w').close()"
     run_all(kernel(folder), *cells)
 
     notebook = kernel(folder)
