@@ -343,6 +343,25 @@ def test_what_later_calls_did_to_a_file_is_nothing_to_warn_of(attempts: Attempts
     assert (first, second, third, ran) == ("one two", "one two", "one two", [])
 
 
+@pytest.mark.parametrize("mode", ["a", "a+"])
+def test_calls_that_are_served_after_a_new_one_leave_what_that_added_to_their_file(
+    attempts: Attempts, folder: Path, mode: str
+) -> None:
+    write = written(attempts)
+    (folder / "a.txt").write_text("begin ")
+
+    with attempts.attempt():
+        write("a.txt", "one ", mode=mode)
+        write("a.txt", "two ", mode=mode)
+    with attempts.attempt():
+        write("a.txt", "three", mode=mode)
+        write("a.txt", "one ", mode=mode)
+        write("a.txt", "two ", mode=mode)
+
+    assert len(attempts.ran) == 3
+    assert (folder / "a.txt").read_text() == "begin one two three"
+
+
 def test_a_file_that_a_call_inside_wrote_belongs_to_the_call_around_it_too(
     attempts: Attempts, folder: Path
 ) -> None:
