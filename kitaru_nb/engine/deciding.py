@@ -280,7 +280,7 @@ class Decider:
             if same_step(pending.cell.step, checkpoint.draft.step):
                 left = unmet(checkpoint, lambda what, digest: self._holds(pending, what, digest))
                 mine = (what for what in left if not self._files.excuses(checkpoint, what))
-                return (*mine, *untold(checkpoint, pending), *self._files.added_elsewhere(checkpoint))
+                return (*mine, *untold(checkpoint, pending), *self._files.found_anew(checkpoint))
         return ()
 
     def _pending(self, cell: Cell) -> Pending:
@@ -438,7 +438,7 @@ class Decider:
             )
             and is_untouched(found, pending.before.groups)
             and not untold(found, pending)
-            and not self._files.added_elsewhere(found)
+            and not self._files.found_anew(found)
             and not (strict and changed_versions(found.draft.packages, load=True))
         )
 

@@ -79,6 +79,7 @@ class Files:
         self._sizes: dict[str, int] = {}  # of these files, in bytes
         self._ahead: dict[str, tuple[File, int, str]] = {}  # as a step left it, its number, and what is there
         self._anew: dict[str, set[int]] = {}  # by path below: see `_takes_part`
+        self._half: set[str] = set()  # by path below: it was said that a step has failed on the file
         self._copies: dict[str, int] = {}  # by path below: the call whose unsure copy is what is there
         self._last: dict[str, int] = {}  # by path: the step that this kernel last ran or restored
         self._known: History | None = None
@@ -310,20 +311,21 @@ class Files:
                 self._stands(file["below"], file)
                 self._copies.pop(file["below"], None)
                 self._ahead.pop(file["below"], None)
-                self._takes_part(file["below"], file, origin_of(checkpoint))
+                self._takes_part(file["below"], file, origin_of(checkpoint), ran=True)
 
     def _stands(self, below: str, file: File) -> None:
         self._here[below], self._sizes[below] = file["digest"] or ABSENT, file["bytes"]
 
-    def _takes_part(self, below: str, file: File, seq: int) -> None:
+    def _takes_part(self, below: str, file: File, seq: int, *, ran: bool = False) -> None:
         """The step with number `seq` is part of what stands in a file that a step of this process wrote anew.
 
         What stands there is what that one wrote, changed by each of these steps, once. Of a file that is not
-        told of here, nobody knows which steps are in it.
+        told of here, nobody knows which steps are in it. One that `ran` may have left nothing of it.
         """
-        if file["mode"] != "written" or says_all(file):
+        whole = file.get("whole", False) or (ran and says_all(file))
+        if file["mode"] != "written":
             self._anew.pop(below, None)
-        if says_all(file):
+        elif whole or (says_all(file) and below not in self._anew):
             self._anew[below] = {seq}
         elif below in self._anew:
             self._anew[below].add(seq)
@@ -410,29 +412,35 @@ class Files:
                 found.append(below)
         return found
 
-    def added_elsewhere(self, checkpoint: Checkpoint) -> tuple[str, ...]:
-        """The files that the step only added to, where another content stands now, as ``added:PATH``.
+    def found_anew(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """The files that the step added to or changed, where it would find another content, as ``anew:PATH``.
 
-        Another one that steps of this process have left: one of them wrote it from its beginning. What a
-        file was that nobody wrote anew does not count: a log grows.
+        A step of this process wrote that from its beginning, and this one is not in it. What a file was
+        that nobody wrote anew does not count here: a log grows.
         """
         seq = origin_of(checkpoint)
-        files = (file for file in checkpoint.draft.files if file.get("start") is not None)
+        changed = (file for file in checkpoint.draft.files if file.get("below") and file["mode"] == "written")
+        files = (file for file in changed if "start" in file or file.get("exact", False))
         return tuple(
-            f"added:{file['path']}"
+            f"anew:{file['path']}"
             for file in files
             if seq not in self._anew.get(below := file["below"], {seq})
             and self._is_another(file, below, str(self._folder / below))
         )
 
     def _is_another(self, file: File, below: str, path: str) -> bool:
-        """Whether what stands in a file is not what a step added to, and left as `file` says."""
+        """Whether what stands in a file is not what a step found there, as far as `file` tells that."""
         now = content_digest(path)
         ahead, _, there = self._ahead.get(below, ({}, 0, ""))
-        if not ahead or there != now:
-            return now == self._here.get(below) and now != file.get("before")
-        before = file.get("before")
-        return bool(ahead["digest"] != before if before else ahead["bytes"] != file["start"])
+        if ahead and there == now:
+            stands, size = ahead["digest"], ahead["bytes"]
+        elif now == self._here.get(below):
+            stands, size = now, self._sizes.get(below)
+        else:
+            return False
+        if file.get("before"):
+            return bool(stands != file["before"])
+        return "start" in file and size != file["start"]
 
     def come_back(self, checkpoint: Checkpoint) -> bool:
         """Whether a restore leaves each file as the step left it, as running it again would.
@@ -586,12 +594,21 @@ class Files:
         known = known or (whole and of is not None and self._is_left_above(below, now, of))
         if not known and now != ABSENT:
             between = of is None or _is_cell(of)
-            if here or has_written(path) or self._is_ahead(file, below, seq, now, between=between):
+            if here or has_written(path):
                 return ""
+            if self._is_ahead(file, below, seq, now, between=between):
+                return self._said_of_failure(below, now) if between else ""
             if file.get("unsure", False):
                 return ""  # who wrote it may not have come to its end, and goes on with it
             return f"`{below}` was changed by something else since, and was left as it is"
         return self._write(file, below, path, seq, replace=now != ABSENT)
+
+    def _said_of_failure(self, below: str, now: str) -> str:
+        """What is worth saying, once, of a file that is as a step left it which has failed."""
+        if (below, now) not in self._history().lost or below in self._half:
+            return ""
+        self._half.add(below)
+        return f"`{below}` holds what a cell that failed has left in it; remove it to have it as before that"
 
     def _remove(self, path: str, below: str) -> None:
         with suppress(OSError):  # a folder that somebody has put something into stays

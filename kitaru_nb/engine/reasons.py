@@ -47,8 +47,8 @@ def version_reasons(old: Draft, new: Draft) -> Iterator[ConditionReason]:
 
 
 _TEXTS: Mapping[str, str] = {
-    "added": "the file `{}`, which it adds to, is another one now",
-    "database": "the database `{}` has been changed since by a cell above",
+    "anew": "the file `{}`, which it adds to or changes, was written anew by a cell above",
+    "database": "the database `{}` has changed since",
     "module": "the source of `{}` has changed since",
     "process": "{} of the process was different",
     "settings": "settings of `{}` that change what it computes were different",
@@ -64,8 +64,8 @@ _TEXTS: Mapping[str, str] = {
     "folder": "what is in the folder `{}` has changed since: files came or went",
 }
 
-_OF_FILES = frozenset({"module", "folder", "url", "database", "added"})
-_NOT_TOLD = frozenset({"process", "added"})  # where a record is from before it was set, or never says it
+_OF_FILES = frozenset({"module", "folder", "url", "database", "anew"})
+_NOT_TOLD = frozenset({"process", "anew"})  # where a record is from before it was set, or never says it
 
 
 def _named(kind: str, rest: str) -> str:

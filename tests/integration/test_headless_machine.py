@@ -7,7 +7,6 @@ a few are, always the same, and killed where a cell begins or ends.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +15,10 @@ import pytest
 from tests.further import further
 from tests.integration.forked import Forks
 from tests.integration.headless_machine import Headless
+from tests.sweep import ASKED, seeds
 
-ASKED = os.environ.get("KITARU_NB_TEST_STEPS")
 LENGTH = 50  # cells that a session runs, more or less
-BEGIN = random.randrange(1 << 30) if ASKED else 0
-SEEDS = range(BEGIN, BEGIN + max(1, int(ASKED or 0) // LENGTH))
+SEEDS = seeds(LENGTH, 1)
 
 
 @pytest.fixture(scope="module")

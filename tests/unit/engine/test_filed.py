@@ -6,18 +6,16 @@ and always the same.
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 
 import pytest
 
+from tests.sweep import ASKED, seeds
 from tests.unit.engine.filed import Filed
 
-ASKED = os.environ.get("KITARU_NB_TEST_STEPS")
 LENGTH = 25
-BEGIN = random.randrange(1 << 30) if ASKED else 0
-SEEDS = range(BEGIN, BEGIN + max(8, int(ASKED or 0) // LENGTH))
+SEEDS = seeds(LENGTH, 8)
 
 
 @pytest.mark.timeout(0 if ASKED else 300)

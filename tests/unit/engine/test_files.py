@@ -13,6 +13,7 @@ from kitaru_nb.artifacts.secret_files import secret_in
 from kitaru_nb.artifacts.values import checked_buffers
 from kitaru_nb.artifacts.vault import VAULT
 from kitaru_nb.engine import files
+from kitaru_nb.engine.reasons import condition_reasons
 from kitaru_nb.errors import CorruptError
 from kitaru_nb.model.stack import Stack
 from tests.unit.engine.kernel import RAN, RESTORED, Kernel
@@ -896,9 +897,16 @@ def test_what_a_failed_cell_has_added_to_a_file_is_not_lost(folder: Path) -> Non
     with pytest.raises(ZeroDivisionError):
         notebook.cell(ADD.format("an hour of work") + "\n1 / 0", step="cell:1")
 
-    assert run_all(kernel(folder), HEADER.format("1"), "other = 1") == [RESTORED, RAN]
+    notebook = kernel(folder)
+    assert run_all(notebook, HEADER.format("1"), "other = 1") == [RESTORED, RAN]
 
     assert (folder / "f").read_text() == "1an hour of work"
+    assert [line for line in notebook.restored.problems if "`f`" in line] == [
+        "`f` holds what a cell that failed has left in it; remove it to have it as before that"
+    ]
+    (folder / "f").unlink()
+    run_all(kernel(folder), HEADER.format("1"))
+    assert (folder / "f").read_text() == "1"
 
 
 @pytest.mark.parametrize("how", ["os.replace('f', 'g')", "os.link('f', 'g')", "open('f', 'a+').seek(0)"])
@@ -924,6 +932,35 @@ def test_files_of_former_cells_are_not_in_a_folder_that_a_restored_cell_made_ane
     assert run_all(notebook, anew, write.format(2), read) == [RESTORED, RAN, RAN]
 
     assert notebook["names"] == ["0", "1", "mine"]
+
+
+def test_a_cell_that_would_leave_by_itself_what_another_one_left_by_accident_runs(folder: Path) -> None:
+    insert = "import subprocess\nsubprocess.run(['sed', '-i', 's/^/1/', 'f'])"
+    run_all(kernel(folder), HEADER.format("6"), "pass", insert)
+    assert (folder / "f").read_text() == "16"
+
+    assert run_all(kernel(folder), HEADER.format("6"), insert, insert) == [RESTORED, RAN, RAN]
+
+    assert (folder / "f").read_text() == "116"
+
+
+def test_why_a_cell_ran_again_for_a_file_is_said(folder: Path) -> None:
+    change = OPEN_DB + "c.execute('insert into t values (0)')" + CLOSE_DB
+    notebook, said = kernel(folder), []
+    for number in (1, 2):
+        drafts = []
+        for step, source in enumerate(
+            [HEADER.format(number), ADD.format("row"), OPEN_DB + MAKE_ROW.format(number) + CLOSE_DB, change]
+        ):
+            assert notebook.cell(source, step=f"cell:{step}") == RAN
+            drafts.append(notebook.last.draft)
+        said.append(drafts)
+
+    reasons = [[text for _, _, text, *_ in condition_reasons(*pair)] for pair in zip(*said, strict=True)]
+    assert [text.replace(f"{folder}/", "") for text in reasons[1] + reasons[3]] == [
+        "the file `f`, which it adds to or changes, was written anew by a cell above",
+        "the database `rows.db` has changed since",
+    ]
 
 
 SHELL = "import subprocess\nsubprocess.run(['sh', '-c', '{}'])"

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from kitaru_nb.errors import ConflictError
+from tests.sweep import ASKED
 from tests.unit.engine.kernel import RESTORED, Kernel, run_source
 from tests.unit.engine.machine_cells import FIRST, cell_source
 from tests.unit.engine.picture import picture
 from tests.unit.engine.surroundings import Surroundings
 
-ASKED = os.environ.get("KITARU_NB_TEST_STEPS")
-STEPS = int(ASKED or 200)
+STEPS = ASKED or 200
 LENGTH = 25
 
 Pick = Callable[[Sequence[Any]], Any]
@@ -294,7 +294,7 @@ def _picks(data: Any) -> Pick:
 TestNotebook = pytest.mark.timeout(0 if ASKED else 300)(Notebook.TestCase)
 TestNotebook.settings = settings(
     max_examples=max(1, STEPS // LENGTH),
-    derandomize=ASKED is None,
+    derandomize=not ASKED,
     stateful_step_count=LENGTH,
     suppress_health_check=list(HealthCheck),
 )

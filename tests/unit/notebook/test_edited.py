@@ -6,17 +6,15 @@ always the same.
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
 
+from tests.sweep import ASKED, seeds
 from tests.unit.notebook.edited import Edited
 
-ASKED = os.environ.get("KITARU_NB_TEST_STEPS")
 LENGTH = 25
-BEGIN = random.randrange(1 << 30) if ASKED else 0
-SEEDS = range(BEGIN, BEGIN + max(2, int(ASKED or 0) // LENGTH))
+SEEDS = seeds(LENGTH, 2)
 
 
 @pytest.mark.timeout(0 if ASKED else 300)
