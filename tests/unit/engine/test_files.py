@@ -1037,3 +1037,20 @@ def test_what_cells_have_in_a_folder_that_one_of_them_made_anew_is_left_there(
     notebook.cell("later = 1", step="cell:later")
 
     assert sorted(each.name for each in (folder / "parts").iterdir()) == ["own", "two"]
+
+
+def test_a_cell_that_was_there_first_stands_below_all_the_same_where_it_ran_after_the_other(
+    folder: Path,
+) -> None:
+    kernel(folder).cell("pass", step="cell:below")
+    cells = {
+        "cell:above": OPEN_DB + MAKE_ROW.format(1) + CLOSE_DB,
+        "cell:below": OPEN_DB + "c.execute('update t set x = 2')" + CLOSE_DB,
+    }
+    notebook = kernel(folder)
+    for step, source in cells.items():
+        assert notebook.cell(source, step=step) == RAN
+
+    notebook = kernel(folder)
+    for step, source in cells.items():
+        assert notebook.cell(source, step=step) == RESTORED, step
